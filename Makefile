@@ -1,0 +1,24 @@
+.DEFAULT_GOAL := help
+.PHONY: help install check test demo
+PY := .venv/bin/python
+INSTALLED := .venv/.installed
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+install: $(INSTALLED)  ## install everything into .venv
+$(INSTALLED): pyproject.toml constraints.txt scripts/install
+	@scripts/install
+	@touch $@
+
+check: $(INSTALLED)  ## lint, types, import rules
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+	.venv/bin/lint-imports
+
+test: check  ## the whole suite, with the real vLLM
+	$(PY) -m pytest -m "not slow"
+
+demo: $(INSTALLED)  ## the whole loop on this machine's CPU; writes runs/demo/report.html
+	@$(PY) -m trainer demo

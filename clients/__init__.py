@@ -1,0 +1,1 @@
+"""Clients of the reward server; importing this package loads nothing heavier than httpx."""

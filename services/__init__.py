@@ -1,0 +1,1 @@
+"""The two services: each folder is one process, and neither knows the other."""

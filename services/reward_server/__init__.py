@@ -1,0 +1,1 @@
+"""The reward server: scores groups of rollouts by their agreement with themselves."""

@@ -1,0 +1,1 @@
+"""The rollout server: a launcher of vLLM's own OpenAI-compatible server."""

@@ -1,0 +1,1 @@
+"""The embedded default: grids of handwritten digits, and the tiny model that reads them."""
