@@ -1,4 +1,4 @@
-"""Installs the torchvision work-around as Python starts, then runs the `sitecustomize` it hides."""
+"""Installs the work-around as Python starts, then runs the `sitecustomize` it hides."""
 
 import sys
 from importlib.machinery import PathFinder

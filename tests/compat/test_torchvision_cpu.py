@@ -91,6 +91,15 @@ def test_a_missing_operator_says_so_when_called(bare: dict[str, str]) -> None:
     assert "Couldn't load custom C++ ops" in done.stderr
 
 
+def test_torchaudio_imports_and_its_pure_part_works(bare: dict[str, str]) -> None:
+    done = run(
+        "import torch, torchaudio\n"
+        "print(tuple(torchaudio.transforms.Resample(16000, 8000)(torch.zeros(1, 160)).shape))",
+        environment(bare),
+    )
+    assert done.stdout.strip() == "(1, 80)", done.stderr
+
+
 def test_python_starts_without_importing_torch(bare: dict[str, str]) -> None:
     done = run("import sys; print('torch' in sys.modules, 'torchvision' in sys.modules)", environment(bare))
     assert done.stdout.strip() == "False False"
