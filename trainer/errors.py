@@ -7,7 +7,7 @@
     ├── RolloutMismatchError what was sampled is not what would be trained
     ├── AdapterError         an adapter that vLLM would serve wrongly, or did not take
     ├── ProposerError        the Proposer writes no questions any more
-    ├── RewardError          too few groups could be scored
+    ├── ScoringError         too few groups could be scored
     └── ServiceError         a service that the demo started has died or did not come up
 
 The commands print the message of a `TrainerError` and exit with 1; anything else is a defect and keeps its trace.
@@ -42,7 +42,7 @@ class ProposerError(TrainerError):
     """Most proposals of an update hold no question."""
 
 
-class RewardError(TrainerError):
+class ScoringError(TrainerError):
     """Most groups of an update could not be scored."""
 
 

@@ -78,9 +78,7 @@ def evaluate(
     Raises:
         RolloutServerError: The server refused, or stayed away past the budget.
     """
-    greedy_contract = SamplingContract(
-        max_tokens, temperature=0.0, forbidden_token_ids=forbidden_token_ids
-    )
+    greedy_contract = SamplingContract(max_tokens, temperature=0.0, forbidden_token_ids=forbidden_token_ids)
     sampled_contract = SamplingContract(max_tokens, forbidden_token_ids=forbidden_token_ids)
     greedy_hit: list[float] = []
     sampled_hit: list[float] = []
@@ -152,4 +150,4 @@ def _majority_hit(answers: Sequence[str | None], truth: str) -> float:
         return 0.0
     top = max(counts.values())
     leaders = [answer for answer, count in counts.items() if count == top]
-    return truth in leaders and 1.0 / len(leaders) or 0.0
+    return 1.0 / len(leaders) if truth in leaders else 0.0

@@ -81,16 +81,17 @@ class ProposerSolverTrainer(GRPOTrainer):  # type: ignore[misc]
         self._rollouts = rollouts
         self._scorer = scorer
         forbidden = placeholder_token_ids(backbone.config)
-        self._contracts: dict[Role, SamplingContract] = {
+        max_tokens: dict[Role, int] = {
+            "solver": settings.rollout.solver_max_tokens,
+            "proposer": settings.rollout.proposer_max_tokens,
+        }
+        self._contracts = {
             role: SamplingContract(
-                max_tokens=max_tokens,
+                max_tokens=max_tokens[role],
                 temperature=settings.rollout.temperature,
                 forbidden_token_ids=forbidden,
             )
-            for role, max_tokens in (
-                ("solver", settings.rollout.solver_max_tokens),
-                ("proposer", settings.rollout.proposer_max_tokens),
-            )
+            for role in ROLES
         }
         self._groups: list[_Group] = []
         self._trained_logps: torch.Tensor | None = None
@@ -100,7 +101,9 @@ class ProposerSolverTrainer(GRPOTrainer):  # type: ignore[misc]
             reward_funcs=[self.agreement],
             rollout_func=self._roll_out,
             args=grpo_config(settings, run),
-            train_dataset=Dataset.from_dict({"prompt": [""] * len(images.paths), "path": list(map(str, images.paths))}),
+            train_dataset=Dataset.from_dict(
+                {"prompt": [""] * len(images.paths), "path": list(map(str, images.paths))}
+            ),
             processing_class=processor,
             peft_config=config,
             callbacks=[_AfterUpdate(self), *callbacks],
@@ -266,10 +269,12 @@ class ProposerSolverTrainer(GRPOTrainer):  # type: ignore[misc]
             )
             for (i, question), k in asked.items()
         ]
-        answers = self._rollouts.sample(
-            self.publisher.served("solver"), requests, self._contracts["solver"]
+        answers = self._rollouts.sample(self.publisher.served("solver"), requests, self._contracts["solver"])
+        scored = (
+            self._scorer.score("proposer", [(str(k), a) for k, a in enumerate(answers)], None)
+            if answers
+            else []
         )
-        scored = self._scorer.score("proposer", [(str(k), a) for k, a in enumerate(answers)], None) if answers else []
         rewards: list[list[float | None]] = []
         invalid = 0
         for i, group in enumerate(self._groups):
@@ -277,6 +282,8 @@ class ProposerSolverTrainer(GRPOTrainer):  # type: ignore[misc]
             proposals = []
             for rollout in group.rollouts:
                 question = parse_question(rollout.text)
+                reward: float | None
+                entropy_nats: float | None
                 if question is None:
                     # Not a question: the Proposer's own failure, worth nothing.
                     reward, entropy_nats = 0.0, None
@@ -286,7 +293,12 @@ class ProposerSolverTrainer(GRPOTrainer):  # type: ignore[misc]
                     reward, entropy_nats = score.proposer_reward, score.entropy_nats
                 group_rewards.append(self._scorer.of(reward))
                 proposals.append(
-                    {"text": rollout.text, "question": question, "reward": reward, "entropy_nats": entropy_nats}
+                    {
+                        "text": rollout.text,
+                        "question": question,
+                        "reward": reward,
+                        "entropy_nats": entropy_nats,
+                    }
                 )
             group.record = {"policy": group.rollouts[0].policy, "proposals": proposals}
             rewards.append(group_rewards)
@@ -296,7 +308,7 @@ class ProposerSolverTrainer(GRPOTrainer):  # type: ignore[misc]
         return rewards
 
     def _log_scores(self, scored: Sequence[ScoredGroup]) -> None:
-        for name, values in {
+        values_by_name: dict[str, list[float | None]] = {
             "answer_entropy_nats": [group.entropy_nats for group in scored],
             "dominant_share": [group.dominant_share for group in scored],
             "proposer_reward": [group.proposer_reward for group in scored],
@@ -305,7 +317,8 @@ class ProposerSolverTrainer(GRPOTrainer):  # type: ignore[misc]
             "trajectory": [r.trajectory for group in scored for r in group.rollouts],
             "invalid_rate": [float(r.status == "invalid") for group in scored for r in group.rollouts],
             "abstain_rate": [float(r.status == "abstain") for group in scored for r in group.rollouts],
-        }.items():
+        }
+        for name, values in values_by_name.items():
             known = [value for value in values if value is not None]
             if known:
                 self._metric(name, sum(known) / len(known))
@@ -313,10 +326,14 @@ class ProposerSolverTrainer(GRPOTrainer):  # type: ignore[misc]
     def _check_prompts(self, sampled: Sequence[Sequence[Rollout]]) -> None:
         """Refuses rollouts whose prompt the training forward pass would see differently."""
         texts = [
-            self.processing_class.apply_chat_template(group.messages, tokenize=False, add_generation_prompt=True)
+            self.processing_class.apply_chat_template(
+                group.messages, tokenize=False, add_generation_prompt=True
+            )
             for group in self._groups
         ]
-        prompts = self.processing_class(images=[[group.picture] for group in self._groups], text=texts)["input_ids"]
+        prompts = self.processing_class(images=[[group.picture] for group in self._groups], text=texts)[
+            "input_ids"
+        ]
         for group, rollouts, prompt in zip(self._groups, sampled, prompts, strict=True):
             if list(rollouts[0].prompt_token_ids) != list(prompt):
                 raise RolloutMismatchError(
@@ -343,7 +360,7 @@ class ProposerSolverTrainer(GRPOTrainer):  # type: ignore[misc]
     def _seed(self, group: int) -> int:
         """Seed of the first rollout of a group: its own for each run seed, update and group."""
         run_seed = self.settings.seed * 1_000_003 + self.state.global_step
-        return (run_seed * _SEEDS_PER_UPDATE + group * self.num_generations) % 2**62
+        return int((run_seed * _SEEDS_PER_UPDATE + group * self.num_generations) % 2**62)
 
     def _metric(self, name: str, value: float) -> None:
         self._metrics["train"][name].append(value)
@@ -393,7 +410,9 @@ class _AfterUpdate(TrainerCallback):  # type: ignore[misc]
     ) -> None:
         logs = kwargs["logs"]
         if any(name.startswith(ROLES) for name in logs):
-            self._trainer.run.append_metrics({"update": state.global_step, "role": self._trainer.role, **logs})
+            self._trainer.run.append_metrics(
+                {"update": state.global_step, "role": self._trainer.role, **logs}
+            )
 
 
 def grpo_config(settings: RunSettings, run: RunFolder) -> GRPOConfig:

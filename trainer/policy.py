@@ -65,9 +65,7 @@ def role_parameters(policy: PeftModel, role: Role) -> dict[str, torch.nn.Paramet
     """The parameters of one role's adapter, by name."""
     marker = f".{role}."
     return {
-        name: parameter
-        for name, parameter in policy.named_parameters()
-        if marker in name and "lora_" in name
+        name: parameter for name, parameter in policy.named_parameters() if marker in name and "lora_" in name
     }
 
 

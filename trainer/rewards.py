@@ -4,9 +4,8 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
-from clients import Group, RewardClient, Rollout, ScoredGroup
-
-from trainer.errors import RewardError
+from clients import Endpoint, Group, RewardClient, Rollout, ScoredGroup
+from trainer.errors import ScoringError
 from trainer.rollout import Rollout as SampledRollout
 from trainer.settings import RewardSettings
 
@@ -27,7 +26,10 @@ class GroupScorer:
         self.fingerprint = ""
 
     def score(
-        self, endpoint: str, groups: Sequence[tuple[str, Sequence[SampledRollout]]], progress: float | None
+        self,
+        endpoint: Endpoint,
+        groups: Sequence[tuple[str, Sequence[SampledRollout]]],
+        progress: float | None,
     ) -> list[ScoredGroup]:
         """Scores named groups of rollouts, in order.
 
@@ -37,7 +39,7 @@ class GroupScorer:
             progress: t in [0, 1], for the Solver's mix of outcome and trajectory; None for the Proposer.
 
         Raises:
-            RewardError: More than half of the groups were not scored.
+            ScoringError: More than half of the groups were not scored.
         """
         posted = [
             Group(id=name, rollouts=[Rollout(id=str(i), text=r.text) for i, r in enumerate(rollouts)])
@@ -50,7 +52,9 @@ class GroupScorer:
         self.fingerprint = response.fingerprint
         unscored = [group.id for group in response.groups if group.status != "ok"]
         if len(unscored) * 2 > len(posted):
-            raise RewardError(f"{len(unscored)} of {len(posted)} groups were not scored, the first is {unscored[0]}")
+            raise ScoringError(
+                f"{len(unscored)} of {len(posted)} groups were not scored, the first is {unscored[0]}"
+            )
         return list(response.groups)
 
     def of(self, reward: float | None) -> float | None:

@@ -85,9 +85,7 @@ class RolloutClient:
             for future in futures:
                 future.cancel()
 
-    def _sample_one(
-        self, policy: str, request: RolloutRequest, contract: SamplingContract
-    ) -> list[Rollout]:
+    def _sample_one(self, policy: str, request: RolloutRequest, contract: SamplingContract) -> list[Rollout]:
         body = {
             "model": policy,
             "messages": _with_image(request),

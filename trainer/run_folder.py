@@ -1,12 +1,12 @@
 """The run folder: everything that a run leaves behind.
 
-    settings.json      the resolved settings
-    metrics.jsonl      one line an update
-    groups.jsonl       one line a group: image, question, rollouts, rewards
-    adapters/          the published versions that are still served
-    checkpoints/       what the run can be taken up from
-    tensorboard/       the same metrics, for TensorBoard
-    final/             the two adapters as peft folders
+settings.json      the resolved settings
+metrics.jsonl      one line an update
+groups.jsonl       one line a group: image, question, rollouts, rewards
+adapters/          the published versions that are still served
+checkpoints/       what the run can be taken up from
+tensorboard/       the same metrics, for TensorBoard
+final/             the two adapters as peft folders
 """
 
 import json

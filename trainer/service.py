@@ -1,5 +1,6 @@
 """A service that a command starts for itself, and that never outlives it."""
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -60,7 +61,7 @@ class Service:
                 stderr=subprocess.STDOUT,
                 env=self._environment,
                 start_new_session=True,
-                preexec_fn=lambda: _die_with(parent),  # noqa: PLW1509
+                preexec_fn=lambda: _die_with(parent),
             )
         return self
 
@@ -87,7 +88,9 @@ class Service:
         while True:
             code = self._process.poll()
             if code is not None:
-                raise ServiceError(f"the {self.name} ended with code {code} before it was ready\n{self._log_end()}")
+                raise ServiceError(
+                    f"the {self.name} ended with code {code} before it was ready\n{self._log_end()}"
+                )
             try:
                 if httpx.get(self._ready_url, timeout=2.0, trust_env=False).status_code == httpx.codes.OK:
                     return
@@ -95,7 +98,9 @@ class Service:
                 pass  # not listening yet
             waited_s = time.monotonic() - start_s
             if waited_s > deadline_s:
-                raise ServiceError(f"the {self.name} was not ready after {deadline_s:.0f} s\n{self._log_end()}")
+                raise ServiceError(
+                    f"the {self.name} was not ready after {deadline_s:.0f} s\n{self._log_end()}"
+                )
             if on_wait is not None:
                 on_wait(waited_s)
             time.sleep(0.5)
@@ -111,10 +116,8 @@ class Service:
                 process.wait(grace_s)
             except subprocess.TimeoutExpired:
                 process.kill()
-        try:
-            os.killpg(process.pid, signal.SIGKILL)  # what it started and left behind
-        except ProcessLookupError:
-            pass  # nothing was left
+        with contextlib.suppress(ProcessLookupError):  # nothing that it started was left behind
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait(5.0)
 
     def _log_end(self) -> str:

@@ -1,5 +1,6 @@
 """The settings of a run: one TOML file, and a flag for every field, which overrides it."""
 
+import contextlib
 import json
 import tomllib
 from pathlib import Path
@@ -27,7 +28,15 @@ class LoraSettings(_Table):
     """Scale: the update is alpha / r times B A."""
     dropout: float = Field(0.05, ge=0, lt=1)
     """Dropout on the adapters' input. Anything above 0 makes trained log-probabilities differ from sampled ones."""
-    target_modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+    target_modules: tuple[str, ...] = (
+        "q_proj",
+        "k_proj",
+        "v_proj",
+        "o_proj",
+        "gate_proj",
+        "up_proj",
+        "down_proj",
+    )
     """Linear layers of the language model that get an adapter; the vision tower never does."""
 
 
@@ -153,7 +162,9 @@ class RunSettings(BaseSettings):
             )
         taken = sorted(_GRPO_OWNED & self.grpo.keys())
         if taken:
-            raise ValueError(f"grpo.{taken[0]} is set by this trainer itself: use the setting of its own instead")
+            raise ValueError(
+                f"grpo.{taken[0]} is set by this trainer itself: use the setting of its own instead"
+            )
         return self
 
     @property
@@ -214,9 +225,7 @@ def literals(fields: dict[str, Any]) -> dict[str, Any]:
     parsed = {}
     for name, value in fields.items():
         if isinstance(value, str):
-            try:
+            with contextlib.suppress(json.JSONDecodeError):  # a plain word
                 value = json.loads(value)
-            except json.JSONDecodeError:
-                pass  # a plain word
         parsed[name] = value
     return parsed
