@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trainer.digit_grids.grid import CELLS
+from compat import torchvision_cpu
 from trainer.digit_grids.tokenizer import EOS, PAD, build_tokenizer
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ _CHAT_TEMPLATE = Path(__file__).with_name("chat_template.j2")
 
 def build_processor() -> "Qwen2_5_VLProcessor":
     """transformers' own processor for Qwen2.5-VL, around our tokenizer."""
+    torchvision_cpu.install()
     from transformers import Qwen2_5_VLProcessor, Qwen2VLImageProcessor, Qwen2VLVideoProcessor
 
     template = _CHAT_TEMPLATE.read_text()
@@ -46,7 +47,7 @@ def build_model(processor: "Qwen2_5_VLProcessor", seed: int) -> "Qwen2_5_VLForCo
             "num_attention_heads": 4,
             "num_key_value_heads": 2,
             "max_position_embeddings": 1024,
-            "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [4, 6, 6]},
+            "rope_parameters": {"rope_type": "default", "rope_theta": 3.0, "mrope_section": [2, 7, 7]},
             "bos_token_id": None,
             "eos_token_id": ids[EOS],
             "pad_token_id": ids[PAD],
@@ -82,13 +83,9 @@ def generation_config(processor: "Qwen2_5_VLProcessor") -> "GenerationConfig":
     )
 
 
-def image_tokens() -> int:
-    """How many tokens the prompt spends on a grid: one a cell."""
-    return CELLS
-
-
 def load(folder: Path) -> "tuple[Qwen2_5_VLForConditionalGeneration, Qwen2_5_VLProcessor]":
     """A checkpoint's model in float32 and evaluation mode, and its processor."""
+    torchvision_cpu.install()
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
     model = AutoModelForImageTextToText.from_pretrained(folder, dtype="float32")
