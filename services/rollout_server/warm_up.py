@@ -49,7 +49,7 @@ class WarmUp:
 
 
 async def _warm_up(vllm: Any, kind: str) -> None:
-    """Ask `vllm`, the whole FastAPI application, for completions with log-probabilities of two samples each."""
+    """Ask `vllm`, the whole FastAPI application, for two samples with log-probabilities of each prompt."""
     if kind == "none":
         return
     key = (vllm.state.args.api_key or [os.environ.get("VLLM_API_KEY")])[0]
