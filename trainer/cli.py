@@ -82,7 +82,7 @@ def _report(words: list[str], console: Console) -> None:
     from trainer.report import ReportSettings, write_report
 
     settings = _parsed(ReportSettings, words)
-    console.print(f"report: {write_report(settings.run_folder)}", highlight=False)
+    console.print(f"report: {write_report(settings.run_folder, settings.output)}", highlight=False)
 
 
 def _parsed(settings: type[_Settings], words: list[str]) -> _Settings:

@@ -8,6 +8,7 @@
     ├── AdapterError         an adapter that vLLM would serve wrongly, or did not take
     ├── ProposerError        the Proposer writes no questions any more
     ├── ScoringError         too few groups could be scored
+    ├── RunFolderError       a run folder that cannot be read
     └── ServiceError         a service that the demo started has died or did not come up
 
 The commands print the message of a `TrainerError` and exit with 1; anything else is a defect and keeps its trace.
@@ -44,6 +45,10 @@ class ProposerError(TrainerError):
 
 class ScoringError(TrainerError):
     """Most groups of an update could not be scored."""
+
+
+class RunFolderError(TrainerError):
+    """A folder that holds no run, or a file of it that cannot be read; the message names the place."""
 
 
 class ServiceError(TrainerError):

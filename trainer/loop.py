@@ -467,6 +467,7 @@ def _record(group: _Group, score: ScoredGroup) -> dict[str, Any]:
                 "seed": sampled.seed,
                 "finish_reason": sampled.finish_reason,
                 "status": scored.status,
+                "reason": scored.reason,
                 "answer": scored.answer,
                 "reward": scored.reward,
                 "outcome": scored.outcome,

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from trainer.errors import SettingsError
+from trainer.errors import RunFolderError, SettingsError
 
 
 class RunFolder:
@@ -63,9 +63,46 @@ class RunFolder:
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The objects of a JSON-lines file; a missing file has none."""
+    """The objects of a JSON-lines file; see `read_lines_at`."""
+    for _, line in read_lines_at(path):
+        yield line
+
+
+def read_lines_at(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The objects of a JSON-lines file, each with the offset of its line in bytes.
+
+    A missing file has none. A last line without its newline is being written at this moment, and is left out.
+
+    Raises:
+        RunFolderError: A line is not a JSON object; the message names it.
+    """
     if not path.exists():
         return
-    with path.open(encoding="utf-8") as file:
-        for line in file:
-            yield json.loads(line)
+    offset = 0
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.endswith(b"\n"):
+                return
+            yield offset, _parsed(line, path, f"line {number}")
+            offset += len(line)
+
+
+def read_line_at(path: Path, offset: int) -> dict[str, Any]:
+    """The object of the line that begins at `offset`, in bytes, as `read_lines_at` gave it.
+
+    Raises:
+        RunFolderError: There is no JSON object.
+    """
+    with path.open("rb") as file:
+        file.seek(offset)
+        return _parsed(file.readline(), path, f"byte {offset}")
+
+
+def _parsed(line: bytes, path: Path, place: str) -> dict[str, Any]:
+    try:
+        value = json.loads(line)
+    except ValueError as error:
+        raise RunFolderError(f"{path}, {place}: not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise RunFolderError(f"{path}, {place}: not a JSON object")
+    return value
