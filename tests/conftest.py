@@ -34,14 +34,15 @@ def reward_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def rollout_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A running rollout server with the tiny model: the real vLLM."""
-    port, status_port = free_port(), free_port()
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
     log = tmp_path_factory.mktemp("rollout-server") / "log"
     with Service(
         "rollout server",
         "services.rollout_server",
-        ["--model", str(MODEL), "--port", str(port), "--status-port", str(status_port)],
+        ["--model", str(MODEL), "--port", str(port)],
         log=log,
-        ready_url=f"http://127.0.0.1:{status_port}/readyz",
+        ready_url=f"{url}/readyz",
     ) as service:
         service.wait_until_ready(300)
-        yield f"http://127.0.0.1:{port}"
+        yield url

@@ -79,7 +79,7 @@ def demo(settings: DemoSettings, console: Console) -> Path:
     folder = _free_folder(settings.out)
     console.print(f"run folder: {folder}", highlight=False)
     images, questions = _inputs(settings, folder / "inputs")
-    reward_port, rollout_port, status_port = _free_ports(3)
+    reward_port, rollout_port = _free_ports(2)
     run = _run_settings(settings, folder, images, reward_port, rollout_port)
     with ExitStack() as services:
         reward_server = services.enter_context(
@@ -95,9 +95,9 @@ def demo(settings: DemoSettings, console: Console) -> Path:
             Service(
                 "rollout server",
                 "services.rollout_server",
-                ["--model", settings.model, "--port", str(rollout_port), "--status-port", str(status_port)],
+                ["--model", settings.model, "--port", str(rollout_port)],
                 log=folder / "logs" / "rollout-server.log",
-                ready_url=f"http://127.0.0.1:{status_port}/readyz",
+                ready_url=f"http://127.0.0.1:{rollout_port}/readyz",
             )
         )
         _await(reward_server, _REWARD_DEADLINE_S, console)
