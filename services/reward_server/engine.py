@@ -64,8 +64,10 @@ class Engine:
                 log.warning("a probe found the embedder still failing")
             last = self._batcher.last_pass
         return wire.Readiness(
-            ready=last is not None and last.error is None,
-            reason=last.error if last else "no pass was made",
+            ready=last is not None and last.error is None and self._batcher.is_running,
+            reason=(last.error if last else "no pass was made")
+            if self._batcher.is_running
+            else "the batcher has ended",
             embedder=self._batcher.embedder.name,
             last_pass=None if last is None else _describe(last),
         )
