@@ -63,11 +63,13 @@ class Engine:
             except ServiceError:
                 log.warning("a probe found the embedder still failing")
             last = self._batcher.last_pass
+        if not self._batcher.is_running:
+            reason: str | None = "the batcher has ended"
+        else:
+            reason = last.error if last is not None else "no pass was made"
         return wire.Readiness(
-            ready=last is not None and last.error is None and self._batcher.is_running,
-            reason=(last.error if last else "no pass was made")
-            if self._batcher.is_running
-            else "the batcher has ended",
+            ready=reason is None,
+            reason=reason,
             embedder=self._batcher.embedder.name,
             last_pass=None if last is None else _describe(last),
         )
