@@ -2,8 +2,11 @@
 
 import json
 import logging
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import uvicorn
 from pydantic import ValidationError
@@ -13,6 +16,7 @@ from services.reward_server.settings import RewardServerSettings, UnknownVariabl
 
 KEEP_ALIVE_S = 75
 """Longer than clients keep idle connections, so that none is closed as a request is on its way."""
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Server(uvicorn.Server):
@@ -36,6 +40,22 @@ class Server(uvicorn.Server):
         """Ends the server because of `error`."""
         self.failure = error
         self.should_exit = True
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Ends the server in order on SIGTERM and SIGINT.
+
+        uvicorn's own would raise the signal again afterwards, so that an orderly end looked like a crash.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        handlers = {number: signal.signal(number, self.handle_exit) for number in STOP_SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
 
     def _log_started_message(self, listeners: Sequence[object]) -> None:
         for server in self.servers:

@@ -29,8 +29,9 @@ R = TypeVar("R")
 Row = NDArray[np.float32]
 WINDOW_TEXTS = 4_096
 """Most texts that are sorted together: enough to fill batches, few enough to wait behind."""
+_NOT_RUNNING = "no texts are embedded any more: the server is shutting down, or its log says why"
 ENTRY_BYTES = 300
-"""What a cached embedding takes besides its numbers and its text (measured with sys.getsizeof)."""
+"""What a cached embedding takes besides its numbers and its text (tracemalloc counts about 230)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +131,11 @@ class EmbeddingBatcher:
         self.last_pass: Pass | None = None
 
     @property
+    def is_running(self) -> bool:
+        """Whether texts are being taken; false after `stop`, or after a bug has ended the loop."""
+        return not self._loop.done()
+
+    @property
     def embedder(self) -> Embedder:
         """What embeds the texts."""
         return self._embedder
@@ -164,8 +170,8 @@ class EmbeddingBatcher:
 
     def _admit(self, texts: Sequence[str]) -> _Call:
         """Queues what is neither known nor queued, all of it or nothing."""
-        if self._loop.done():
-            raise NotReady("the server is shutting down")
+        if not self.is_running:
+            raise NotReady(_NOT_RUNNING)
         call = _Call(0, {}, asyncio.get_running_loop().create_future())
         missing = []
         for text in dict.fromkeys(texts):
@@ -218,8 +224,8 @@ class EmbeddingBatcher:
                 if wanted := self._wanted(batch):
                     await self._embed_batch(wanted)
         finally:
-            for item in window:
-                self._running.pop(item.text, None)
+            unfinished = [item for item in window if self._running.pop(item.text, None)]
+            _end(unfinished)
 
     def _wanted(self, items: list[_Item]) -> list[_Item]:
         """The items that somebody waits for; the others leave, so that a later call queues them anew."""
@@ -291,9 +297,13 @@ class EmbeddingBatcher:
         """Tells everybody who waits, however the loop ended."""
         if not loop.cancelled() and (error := loop.exception()):
             log.critical("the batching loop died", exc_info=error)
-        for item in [*self._running.values(), *self._waiting.values()]:
-            for call in item.calls:
-                call.fail(NotReady("the server is shutting down"))
+        _end(self._waiting.values())
+
+
+def _end(items: Iterable[_Item]) -> None:
+    for item in items:
+        for call in item.calls:
+            call.fail(NotReady(_NOT_RUNNING))
 
 
 def _length(item: _Item) -> int:

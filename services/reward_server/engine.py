@@ -63,9 +63,13 @@ class Engine:
             except ServiceError:
                 log.warning("a probe found the embedder still failing")
             last = self._batcher.last_pass
+        if not self._batcher.is_running:
+            reason: str | None = "the batcher has ended"
+        else:
+            reason = last.error if last is not None else "no pass was made"
         return wire.Readiness(
-            ready=last is not None and last.error is None,
-            reason=last.error if last else "no pass was made",
+            ready=reason is None,
+            reason=reason,
             embedder=self._batcher.embedder.name,
             last_pass=None if last is None else _describe(last),
         )
