@@ -157,7 +157,7 @@ def _plot(name: str, layout: _Layout, metrics: Metrics, settings: dict[str, Any]
 def _spans_decades(columns: list[Floats]) -> bool:
     """Whether the largest value is above ten times the smallest, and all are above zero."""
     lowest = min(column.min() for column in columns)
-    return lowest > 0 and max(column.max() for column in columns) > 10 * lowest
+    return bool(lowest > 0 and max(column.max() for column in columns) > 10 * lowest)
 
 
 def _levels(name: str, settings: dict[str, Any]) -> list[Level]:
