@@ -1,8 +1,10 @@
-"""Lets CUDA builds of torchvision and torchaudio be imported beside a CPU build of torch.
+"""Makes CUDA builds of torchvision, torchaudio and torchcodec bearable beside a CPU build of torch.
 
-PyPI has no CPU build of either, and vLLM depends on both. The compiled part of a CUDA wheel cannot be loaded
-without the CUDA libraries. Then torchvision fails as it registers fakes for two operators that do not exist,
-and torchaudio raises OSError where it would do without its library if the file were not there at all.
+PyPI has no CPU build of them, and vLLM depends on all three. The compiled part of a CUDA wheel cannot be
+loaded without the CUDA libraries. Then
+- torchvision fails as it registers fakes for two operators that do not exist: it gets their schemas;
+- torchaudio raises OSError, although it does without its library if it has no such file: it now does too;
+- torchcodec raises OSError, where all who try to import it expect ImportError: it raises that.
 Nothing that we use needs the compiled parts; what does need them still says that they could not be loaded.
 
 Only the standard library is imported here: each repair runs when the package itself has imported torch.
@@ -24,7 +26,7 @@ _libraries: list[Any] = []  # a torch Library withdraws its operators when it is
 
 
 def install() -> None:
-    """Arrange for torchvision and torchaudio to be repaired when this process imports them.
+    """Arrange for the packages to be repaired as this process imports them.
 
     Does nothing to a package that is absent, already imported or whole, or where torch is not a CPU build.
     """
@@ -63,9 +65,25 @@ def do_without_library(utils: ModuleType) -> None:
     utils.__dict__["_load_lib"] = load_or_do_without
 
 
+def raise_import_error(utils: ModuleType) -> None:
+    """Let torchcodec's loader raise ImportError for a library that cannot be loaded."""
+    load = utils.load_image_library
+
+    def load_or_import_error() -> None:
+        try:
+            load()
+        except OSError as error:
+            raise ImportError(
+                f"torchcodec is not built for this torch: {error}", name="torchcodec"
+            ) from error
+
+    utils.__dict__["load_image_library"] = load_or_import_error
+
+
 REPAIRS = {  # the module that deals with each package's compiled part, and what is done once it has run
     "torchvision.extension": define_operators,
     "torchaudio._extension.utils": do_without_library,
+    "torchcodec._internally_replaced_utils": raise_import_error,
 }
 
 

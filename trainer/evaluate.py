@@ -24,7 +24,7 @@ class EvaluateSettings(BaseSettings):
     )
 
     questions: Path
-    """JSON-lines file of {"image", "question", "answer", "kind"?}; images relative to it."""
+    """JSON-lines file of {"image", "question", "answer", "type"?}; images relative to it."""
     url: str = "http://127.0.0.1:8020"
     """The rollout server."""
     policy: str | None = None

@@ -462,6 +462,7 @@ def _record(group: _Group, score: ScoredGroup) -> dict[str, Any]:
         "rollouts": [
             {
                 "text": sampled.text,
+                "token_ids": sampled.token_ids,
                 "policy": sampled.policy,
                 "seed": sampled.seed,
                 "finish_reason": sampled.finish_reason,

@@ -77,7 +77,9 @@ class UpdateProgress(TrainerCallback):  # type: ignore[misc]
             for name, label, form in _SHOWN
             if logs.get(f"{role}/{name}") is not None
         )
-        self._console.print(f"update {state.global_step:5d}  {role:8s}  {figures}", highlight=False)
+        self._console.print(
+            f"update {state.global_step:5d}  {role:8s}  {figures}", highlight=False, soft_wrap=True
+        )
 
     def on_train_end(self, *_: object, **__: object) -> None:
         self.stop()

@@ -30,7 +30,7 @@ class Question:
 
 
 def read_questions(path: Path) -> list[Question]:
-    """Reads lines of `{"image": ..., "question": ..., "answer": ..., "kind"?: ...}`; images relative to the file.
+    """Reads lines of `{"image": ..., "question": ..., "answer": ..., "type"?: ...}`; images relative to the file.
 
     Raises:
         ImagesError: The file is missing or empty, or a line is not of that form; the message names the line.
@@ -47,7 +47,7 @@ def read_questions(path: Path) -> list[Question]:
                 image=path.parent / row["image"],
                 text=str(row["question"]),
                 answer=str(row["answer"]),
-                kind=str(row.get("kind", "all")),
+                kind=str(row.get("type", "all")),
             )
         except (json.JSONDecodeError, KeyError, TypeError) as error:
             raise ImagesError(f"questions: {path}, line {number}: {type(error).__name__}: {error}") from error

@@ -100,6 +100,15 @@ def test_torchaudio_imports_and_its_pure_part_works(bare: dict[str, str]) -> Non
     assert done.stdout.strip() == "(1, 80)", done.stderr
 
 
+def test_torchcodec_is_whole_or_raises_import_error(bare: dict[str, str]) -> None:
+    done = run(
+        "try: from torchcodec.decoders import AudioDecoder\nexcept ImportError as error: print(error.name)",
+        environment(bare),
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() in ("", "torchcodec")
+
+
 def test_python_starts_without_importing_torch(bare: dict[str, str]) -> None:
     done = run("import sys; print('torch' in sys.modules, 'torchvision' in sys.modules)", environment(bare))
     assert done.stdout.strip() == "False False"

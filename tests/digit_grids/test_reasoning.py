@@ -1,0 +1,50 @@
+"""The worked answers: their form, that answers follow from steps, and how wrong the additions are."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trainer.digit_grids.arithmetic import FaultyAddition
+from trainer.digit_grids.completion import parse_completion
+from trainer.digit_grids.question import QUESTIONS
+from trainer.digit_grids.reasoning import proposer_completion, solver_completion
+from trainer.prompts import parse_question
+
+ADDITION = FaultyAddition(seed=0)
+DIGITS = st.tuples(*[st.integers(0, 9)] * 9)
+
+
+@given(st.sampled_from(QUESTIONS), DIGITS, st.integers(0, 2**32))
+def test_a_completion_reads_right_and_its_answer_follows_from_its_steps(question, digits, seed) -> None:  # type: ignore[no-untyped-def]
+    completion = parse_completion(solver_completion(question, digits, ADDITION, np.random.default_rng(seed)))
+    assert completion.well_formed
+    assert completion.read == question.operands(digits)
+    assert len(completion.additions) == len(completion.read) - 1
+    firsts = [a for a, _, _ in completion.additions]
+    assert [said for _, _, said in completion.additions] == [*firsts[1:], int(completion.answer or "-1")]
+    added = [firsts[0], *(b for _, b, _ in completion.additions)]
+    assert sorted(added) == sorted(completion.read)
+
+
+def test_operands_are_added_in_every_order() -> None:
+    rng = np.random.default_rng(0)
+    digits = (3, 5, 8, 0, 0, 0, 0, 0, 0)
+    texts = [solver_completion(QUESTIONS[0], digits, ADDITION, rng) for _ in range(200)]
+    orders = {parse_completion(text).additions[0][:2] for text in texts}
+    assert orders == {(3, 5), (3, 8), (5, 3), (5, 8), (8, 3), (8, 5)}
+
+
+def test_broken_facts_are_mostly_wrong_and_intact_ones_mostly_right() -> None:
+    rng = np.random.default_rng(0)
+    right = np.array(
+        [[ADDITION.add(a, b, rng) == a + b for b in range(10)] for a in range(28) for _ in range(40)]
+    )
+    broken = np.repeat(ADDITION.broken[:28], 40, axis=0)
+    assert right[broken].mean() < 0.35
+    assert right[~broken].mean() > 0.85
+    assert 0.15 < ADDITION.broken.mean() < 0.45
+
+
+def test_proposals_are_read_back_as_the_question() -> None:
+    for question in QUESTIONS:
+        assert parse_question(proposer_completion(question)) == question.text

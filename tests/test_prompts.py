@@ -1,0 +1,30 @@
+"""What counts as a proposed question."""
+
+import pytest
+
+from trainer.prompts import parse_question, proposer_messages, solver_messages
+
+
+@pytest.mark.parametrize(
+    ("text", "question"),
+    [
+        ("<question>What is it?</question>", "What is it?"),
+        ("Here it is: <question>\n What \n is it? </question> Good luck.", "What is it?"),
+        ("<Question>What is it?</Question>", "What is it?"),
+        ("What is it?", None),
+        ("<question>What is it?", None),
+        ("<question> \n </question>", None),
+        ("<question>One?</question><question>Two?</question>", None),
+        ("", None),
+    ],
+)
+def test_parse_question(text: str, question: str | None) -> None:
+    assert parse_question(text) == question
+
+
+def test_prompts_put_the_image_first_and_the_question_last() -> None:
+    for messages in (solver_messages("Why is the sky blue?"), proposer_messages()):
+        (message,) = messages
+        assert message["role"] == "user"
+        assert [part["type"] for part in message["content"]] == ["image", "text"]
+    assert solver_messages("Why is the sky blue?")[0]["content"][1]["text"].endswith("Why is the sky blue?")

@@ -1,0 +1,38 @@
+"""A grid: nine cells in three rows of three, with the digits that stand in them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from trainer.digit_grids.cell import draw_cell
+from trainer.digit_grids.digits import Digits
+
+SIDE_CELLS = 3
+CELLS = SIDE_CELLS**2
+
+
+@dataclass(frozen=True)
+class Grid:
+    """An 84 by 84 px picture and, row by row, the nine digits in it."""
+
+    image: Image.Image
+    digits: tuple[int, ...]
+
+
+def draw_grid(cells: npt.NDArray[np.uint8]) -> Image.Image:
+    """An RGB picture of 84 by 84 px from nine cells, (9, 28, 28), laid out row by row."""
+    _, height, width = cells.shape
+    rows = cells.reshape(SIDE_CELLS, SIDE_CELLS, height, width).transpose(0, 2, 1, 3)
+    return Image.fromarray(rows.reshape(SIDE_CELLS * height, SIDE_CELLS * width)).convert("RGB")
+
+
+def random_grids(digits: Digits, count: int, seed: int) -> Iterator[Grid]:
+    """`count` grids of digits drawn at random (with repetition between grids, none within one)."""
+    rng = np.random.default_rng(seed)
+    drawn = np.stack([draw_cell(ink) for ink in digits.ink])
+    for _ in range(count):
+        chosen = rng.choice(len(digits), size=CELLS, replace=False)
+        yield Grid(image=draw_grid(drawn[chosen]), digits=tuple(int(label) for label in digits.label[chosen]))

@@ -1,0 +1,92 @@
+"""The tiny vision-language model: Qwen2.5-VL's architecture and processor, small enough to commit."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from compat import torchvision_cpu
+from trainer.digit_grids.tokenizer import EOS, PAD, build_tokenizer
+
+if TYPE_CHECKING:
+    from transformers import GenerationConfig, Qwen2_5_VLForConditionalGeneration, Qwen2_5_VLProcessor
+
+IMAGE_PX = 84 * 84
+"""Every image is resized to about this many pixels, which is nine image tokens."""
+
+_CHAT_TEMPLATE = Path(__file__).with_name("chat_template.j2")
+
+
+def build_processor() -> "Qwen2_5_VLProcessor":
+    """transformers' own processor for Qwen2.5-VL, around our tokenizer."""
+    torchvision_cpu.install()
+    from transformers import Qwen2_5_VLProcessor, Qwen2VLImageProcessor, Qwen2VLVideoProcessor
+
+    template = _CHAT_TEMPLATE.read_text()
+    sizes = {"shortest_edge": IMAGE_PX, "longest_edge": IMAGE_PX}
+    return Qwen2_5_VLProcessor(
+        image_processor=Qwen2VLImageProcessor(size=sizes),
+        tokenizer=build_tokenizer(template),
+        video_processor=Qwen2VLVideoProcessor(size=sizes),
+        chat_template=template,
+    )
+
+
+def build_model(processor: "Qwen2_5_VLProcessor", seed: int) -> "Qwen2_5_VLForConditionalGeneration":
+    """A randomly initialised model in float32: heads of 32, so that vLLM's CPU attention takes it."""
+    import torch
+    from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+
+    ids = dict(processor.tokenizer.get_vocab())
+    torch.manual_seed(seed)
+    hidden = 128
+    config = Qwen2_5_VLConfig(
+        text_config={
+            "vocab_size": len(ids),
+            "hidden_size": hidden,
+            "intermediate_size": 512,
+            "num_hidden_layers": 4,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            "max_position_embeddings": 1024,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 3.0, "mrope_section": [2, 7, 7]},
+            "bos_token_id": None,
+            "eos_token_id": ids[EOS],
+            "pad_token_id": ids[PAD],
+        },
+        vision_config={
+            "depth": 1,
+            "hidden_size": 64,
+            "intermediate_size": 128,
+            "num_heads": 2,
+            "out_hidden_size": hidden,
+            "fullatt_block_indexes": [0],
+            "window_size": 112,
+        },
+        image_token_id=ids["<|image_pad|>"],
+        video_token_id=ids["<|video_pad|>"],
+        vision_start_token_id=ids["<|vision_start|>"],
+        vision_end_token_id=ids["<|vision_end|>"],
+        tie_word_embeddings=True,
+        dtype="float32",
+    )
+    model = Qwen2_5_VLForConditionalGeneration(config)
+    model.generation_config = generation_config(processor)
+    return model
+
+
+def generation_config(processor: "Qwen2_5_VLProcessor") -> "GenerationConfig":
+    """Plain sampling from the whole distribution, so that nothing is reweighted behind the trainer's back."""
+    from transformers import GenerationConfig
+
+    ids = processor.tokenizer.get_vocab()
+    return GenerationConfig(
+        do_sample=True, temperature=1.0, top_p=1.0, top_k=0, eos_token_id=ids[EOS], pad_token_id=ids[PAD]
+    )
+
+
+def load(folder: Path) -> "tuple[Qwen2_5_VLForConditionalGeneration, Qwen2_5_VLProcessor]":
+    """A checkpoint's model in float32 and evaluation mode, and its processor."""
+    torchvision_cpu.install()
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+
+    model = AutoModelForImageTextToText.from_pretrained(folder, dtype="float32")
+    return model.eval(), AutoProcessor.from_pretrained(folder)

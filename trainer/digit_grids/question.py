@@ -1,0 +1,55 @@
+"""The questions that a grid can be asked: sums over a line of cells, its ends, or the corners."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from trainer.digit_grids.grid import SIDE_CELLS
+
+Kind = Literal["row", "column", "diagonal", "ends", "corners"]
+
+
+@dataclass(frozen=True)
+class Question:
+    """A sum over `cells` (row-major positions); `subject` names them in the question, lower case."""
+
+    kind: Kind
+    subject: str
+    cells: tuple[int, ...]
+
+    @property
+    def text(self) -> str:
+        """What the Solver is asked."""
+        return f"What is the sum of {self.subject}?"
+
+    def operands(self, digits: tuple[int, ...]) -> tuple[int, ...]:
+        """The digits that are added, in reading order."""
+        return tuple(digits[cell] for cell in self.cells)
+
+    def answer(self, digits: tuple[int, ...]) -> int:
+        """The true sum."""
+        return sum(self.operands(digits))
+
+
+def _every_question() -> tuple[Question, ...]:
+    n = SIDE_CELLS
+    rows = [Question("row", f"row {r + 1}", tuple(r * n + c for c in range(n))) for r in range(n)]
+    columns = [Question("column", f"column {c + 1}", tuple(r * n + c for r in range(n))) for c in range(n)]
+    diagonals = [
+        Question("diagonal", "the falling diagonal", tuple(i * n + i for i in range(n))),
+        Question("diagonal", "the rising diagonal", tuple((n - 1 - i) * n + i for i in range(n))),
+    ]
+    ends = [Question("ends", f"the ends of row {r + 1}", (r * n, r * n + n - 1)) for r in range(n)]
+    corners = [Question("corners", "the corners", (0, n - 1, n * (n - 1), n * n - 1))]
+    return (*rows, *columns, *diagonals, *ends, *corners)
+
+
+QUESTIONS: tuple[Question, ...] = _every_question()
+KINDS: tuple[Kind, ...] = tuple(dict.fromkeys(question.kind for question in QUESTIONS))
+
+
+def find_question(text: str) -> Question | None:
+    """The question with exactly this text; None where the text asks something else."""
+    return _BY_TEXT.get(text)
+
+
+_BY_TEXT = {question.text: question for question in QUESTIONS}
