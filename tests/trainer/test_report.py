@@ -180,7 +180,7 @@ def test_tells_of_a_run_that_still_goes_on_without_an_evaluation(begun: Syntheti
     assert "3 of 48 updates are logged: the run is still going on" in text
     assert "No evaluation" in text
     assert "The Proposer was not trained in any update so far." in text
-    assert "None in this quarter of the run" in text
+    assert "None in this half of the run" in text
     assert "not logged: Proposer" in text
 
 

@@ -15,7 +15,7 @@ class Plot:
     """A plot as the page shows it.
 
     Attributes:
-        legend: Label, colour, and the means over the first and the last quarter of the updates, of each curve.
+        legend: Label, colour, and the means over the early and the late window, of each curve.
         absent: Labels of the curves that this run has not logged.
         svg: None where it has logged none of them.
     """
