@@ -15,6 +15,7 @@ from tests.conftest import MODEL
 from trainer.digit_grids.folders import write_unlabelled
 from trainer.loop import ProposerSolverTrainer
 from trainer.policy import load_backbone, load_processor, placeholder_token_ids
+from trainer.report import write_report
 from trainer.run_folder import RunFolder, read_lines
 from trainer.settings import ROLES, RunSettings
 from trainer.train import train
@@ -237,3 +238,13 @@ def test_rewards_are_the_reward_servers(recorded: Recorded) -> None:
                 else:
                     entropy_nats = proposal["entropy_nats"]
                     assert reward == pytest.approx(math.exp(-((entropy_nats - 0.9) ** 2) / (2 * 0.35**2)))
+
+
+def test_the_report_reads_what_the_loop_writes(recorded: Recorded) -> None:
+    page = write_report(recorded.run.path).read_text(encoding="utf-8")
+    assert "Nothing of this has been logged" not in page
+    assert "not logged:" not in page
+    assert "image not found" not in page
+    assert page.count("<svg") == 11  # ten over updates, and the time
+    assert 'class="tag solver"' in page
+    assert 'class="tag proposer"' in page
