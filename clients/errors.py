@@ -1,0 +1,100 @@
+"""What can go wrong between a caller and the reward server.
+
+RewardError
+├── Unreachable          no connection could be made                         retried
+├── TimedOut             connected, but no answer within `timeout_s`
+├── ConnectionBroken     the connection ended in the middle of an exchange
+├── BadAnswer            the server answered with something that is not the wire
+├── NotReady             `wait_until_ready` ended without a ready server
+└── ServerProblem        the server answered with an error
+    ├── RequestRefused   4xx: the request itself is at fault; sending it again cannot help
+    ├── Overloaded       429                                                 retried
+    ├── Unavailable      502, 503, 504                                       retried
+    └── ServerFailed     any other 5xx
+"""
+
+from dataclasses import dataclass
+
+
+class RewardError(Exception):
+    """Anything that kept a reward from being delivered."""
+
+
+class Unreachable(RewardError):
+    """No connection to the server could be made."""
+
+
+class TimedOut(RewardError):
+    """The server took the request and did not answer in time."""
+
+
+class ConnectionBroken(RewardError):
+    """The connection ended before the whole answer had arrived."""
+
+
+class BadAnswer(RewardError):
+    """The server's answer is not what the wire says; is it a reward server of this version?"""
+
+
+class NotReady(RewardError):
+    """The server was not ready by the deadline, or died while it was waited for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong with a request: where (`groups[0].rollouts[1].text`) and why."""
+
+    place: str
+    reason: str
+
+
+class ServerProblem(RewardError):
+    """The server answered with an error.
+
+    `code` is stable and fit for a comparison; `faults` says what was wrong where, if the request was;
+    `retry_after_s` is what the server asked for, in seconds, or None.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        *,
+        faults: tuple[Fault, ...] = (),
+        request_id: str | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.faults = faults
+        self.request_id = request_id
+        self.retry_after_s = retry_after_s
+        places = "".join(f"; {fault.place}: {fault.reason}" for fault in faults)
+        super().__init__(f"{status} {code}: {detail}{places} (request {request_id})")
+
+
+class RequestRefused(ServerProblem):
+    """4xx: the request is at fault."""
+
+
+class Overloaded(ServerProblem):
+    """429: the server's queue is full."""
+
+
+class Unavailable(ServerProblem):
+    """502, 503 or 504: nobody is there to answer now."""
+
+
+class ServerFailed(ServerProblem):
+    """Any other 5xx: the server is at fault."""
+
+
+def problem_class(status: int) -> type[ServerProblem]:
+    """The class of the error that an HTTP status of 400 or more stands for."""
+    if status == 429:
+        return Overloaded
+    if status in (502, 503, 504):
+        return Unavailable
+    return RequestRefused if status < 500 else ServerFailed

@@ -1,0 +1,94 @@
+"""The command `reward-server`."""
+
+import json
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import uvicorn
+from pydantic import ValidationError
+
+from services.reward_server.app import create_app
+from services.reward_server.settings import RewardServerSettings, UnknownVariable, read_settings
+
+KEEP_ALIVE_S = 75
+"""Longer than clients keep idle connections, so that none is closed as a request is on its way."""
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server; prints where it listens, and ends if the embedder cannot be loaded."""
+
+    def __init__(self, settings: RewardServerSettings) -> None:
+        self.failure: Exception | None = None
+        super().__init__(
+            uvicorn.Config(
+                create_app(settings, self.fail),
+                host=settings.host,
+                port=settings.port,
+                log_config=None,
+                access_log=False,
+                timeout_keep_alive=KEEP_ALIVE_S,
+                timeout_graceful_shutdown=settings.shutdown_timeout_s,
+            )
+        )
+
+    def fail(self, error: Exception) -> None:
+        """Ends the server because of `error`."""
+        self.failure = error
+        self.should_exit = True
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Ends the server in order on SIGTERM and SIGINT.
+
+        uvicorn's own would raise the signal again afterwards, so that an orderly end looked like a crash.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        handlers = {number: signal.signal(number, self.handle_exit) for number in STOP_SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+
+    def _log_started_message(self, listeners: Sequence[object]) -> None:
+        for server in self.servers:
+            for listener in server.sockets:
+                host, port = listener.getsockname()[:2]
+                shown = f"[{host}]" if ":" in host else host
+                print(f"reward-server: listening on http://{shown}:{port}", flush=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the server until SIGTERM or SIGINT; returns 0, 1 if it failed, 2 if an option is wrong."""
+    try:
+        settings = read_settings(sys.argv[1:] if arguments is None else arguments)
+    except UnknownVariable as error:
+        print(f"reward-server: {error}", file=sys.stderr)
+        return 2
+    except ValidationError as error:
+        for fault in error.errors():
+            option = "".join(f"{part}: " for part in fault["loc"])
+            print(f"reward-server: {option}{fault['msg'].removeprefix('Value error, ')}", file=sys.stderr)
+        return 2
+    if settings.print_openapi:
+        print(json.dumps(create_app(settings).openapi(), indent=2))
+        return 0
+    logging.basicConfig(
+        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    server = Server(settings)
+    server.run()
+    if server.failure is not None:
+        print(f"reward-server: {settings.embedder}: {server.failure}", file=sys.stderr)
+    return 0 if server.started and server.failure is None else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

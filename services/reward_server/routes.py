@@ -1,0 +1,111 @@
+"""The pages of the server: each reads a request, has it scored and writes the answer."""
+
+import asyncio
+from typing import Annotated, cast
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from services.reward_server import wire
+from services.reward_server.engine import Engine
+from services.reward_server.errors import (
+    DeadlineExceeded,
+    EmbeddingFailed,
+    InternalError,
+    MalformedRequest,
+    NotReady,
+    Overloaded,
+    RequestTooLarge,
+    ServiceError,
+)
+from services.reward_server.scorer import Endpoint
+from services.reward_server.settings import RewardServerSettings
+
+router = APIRouter()
+
+
+def _problems(*errors: type[ServiceError]) -> dict[int | str, dict[str, object]]:
+    statuses = sorted({error.status for error in errors})
+    return {
+        status: {
+            "model": wire.Problem,
+            "description": " or ".join(f"`{error.code}`" for error in errors if error.status == status),
+        }
+        for status in statuses
+    }
+
+
+SCORING_PROBLEMS = _problems(
+    RequestTooLarge, MalformedRequest, Overloaded, InternalError, NotReady, EmbeddingFailed, DeadlineExceeded
+)
+
+
+def _engine(request: Request) -> Engine:
+    return cast(Engine, request.app.state.engine)
+
+
+def _settings(request: Request) -> RewardServerSettings:
+    return cast(RewardServerSettings, request.app.state.settings)
+
+
+class _Scoring:
+    """What every scoring page needs besides the body."""
+
+    def __init__(
+        self,
+        request: Request,
+        engine: Annotated[Engine, Depends(_engine)],
+        settings: Annotated[RewardServerSettings, Depends(_settings)],
+    ) -> None:
+        self._request_id = cast(str, request.state.request_id)
+        self._engine = engine
+        self._timeout_s = settings.request_timeout_s
+
+    async def answer(self, endpoint: Endpoint, body: wire.ScoreRequest, progress: float = 1.0) -> Response:
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                scores = await self._engine.scorer.score(endpoint, body, progress, self._request_id)
+        except TimeoutError:
+            raise DeadlineExceeded(f"not scored within {self._timeout_s} s", retry_after_s=1) from None
+        return Response(scores.model_dump_json(exclude_unset=True), media_type="application/json")
+
+
+Scoring = Annotated[_Scoring, Depends()]
+
+
+@router.post("/score/outcome", response_model=wire.ScoreResponse, responses=SCORING_PROBLEMS)
+async def score_outcome(body: wire.ScoreRequest, scoring: Scoring) -> Response:
+    """Reward of each answer: its share of the group, less a penalty for length."""
+    return await scoring.answer("outcome", body)
+
+
+@router.post("/score/trajectory", response_model=wire.ScoreResponse, responses=SCORING_PROBLEMS)
+async def score_trajectory(body: wire.ScoreRequest, scoring: Scoring) -> Response:
+    """Reward of each rollout's steps: their agreement with those of the rollouts that answer alike."""
+    return await scoring.answer("trajectory", body)
+
+
+@router.post("/score/solver", response_model=wire.ScoreResponse, responses=SCORING_PROBLEMS)
+async def score_solver(body: wire.SolverRequest, scoring: Scoring) -> Response:
+    """The Solver's reward: outcome and trajectory, mixed by the progress of the training."""
+    return await scoring.answer("solver", body, body.progress)
+
+
+@router.post("/score/proposer", response_model=wire.ScoreResponse, responses=SCORING_PROBLEMS)
+async def score_proposer(body: wire.ScoreRequest, scoring: Scoring) -> Response:
+    """The Proposer's reward for each group's question: highest where the answers are about half sure."""
+    return await scoring.answer("proposer", body)
+
+
+@router.get("/livez")
+async def livez() -> wire.Alive:
+    """Answers as long as the process does."""
+    return wire.Alive()
+
+
+@router.get("/readyz", responses={503: {"model": wire.Readiness, "description": "Not ready."}})
+async def readyz(response: Response, engine: Annotated[Engine, Depends(_engine)]) -> wire.Readiness:
+    """Tells whether requests can be scored now, from the embedder's last pass."""
+    readiness = await engine.readiness()
+    if not readiness.ready:
+        response.status_code = 503
+    return readiness

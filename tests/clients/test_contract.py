@@ -1,0 +1,127 @@
+"""Both clients against the real app: what the wire says is what callers get."""
+
+import asyncio
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import httpx
+import pytest
+
+from clients import (
+    AsyncRewardClient,
+    Cluster,
+    Config,
+    Endpoint,
+    Group,
+    RequestRefused,
+    RewardClient,
+    Rollout,
+    ScoreResponse,
+)
+from tests.reward_server.requests import rollout
+
+GROUPS = [
+    Group("g", [Rollout("0", rollout("7", "east")), Rollout("1", rollout("7", "north")), Rollout("2", "")]),
+    Group("h", [Rollout("0", answer="8", steps=["east"]), Rollout("1", steps=["east"])]),
+]
+
+
+def by_async(url: str, endpoint: Endpoint, groups: Sequence[Group], config: Config) -> ScoreResponse:
+    async def call() -> ScoreResponse:
+        async with AsyncRewardClient(url) as client:
+            await client.wait_until_ready(10)
+            return await client.score(endpoint, groups, config=config)
+
+    return asyncio.run(call())
+
+
+def by_sync(url: str, endpoint: Endpoint, groups: Sequence[Group], config: Config) -> ScoreResponse:
+    with RewardClient(url) as client:
+        client.wait_until_ready(10)
+        return client.score(endpoint, groups, config=config)
+
+
+Call = Callable[[str, Endpoint, Sequence[Group], Config], ScoreResponse]
+CLIENTS = pytest.mark.parametrize("call", [by_sync, by_async])
+
+
+@CLIENTS
+@pytest.mark.parametrize("endpoint", ["outcome", "trajectory", "solver", "proposer"])
+def test_every_field_arrives(call: Call, compass_url: str, endpoint: Endpoint) -> None:
+    """What the client gives, written out again, is what the server wrote."""
+    response = call(compass_url, endpoint, GROUPS, {"preset": "paper", "alpha": 0.5})
+    body = {
+        "groups": [
+            {"id": "g", "rollouts": [{"id": r.id, "text": r.text} for r in GROUPS[0].rollouts]},
+            {
+                "id": "h",
+                "rollouts": [{"id": r.id, "answer": r.answer, "steps": r.steps} for r in GROUPS[1].rollouts],
+            },
+        ],
+        "config": {"preset": "paper", "alpha": 0.5},
+    }
+    raw = httpx.post(f"{compass_url}/score/{endpoint}", json=body).json()
+    if endpoint == "proposer":
+        raw["groups"] = [{**group, "rollouts": ()} for group in raw["groups"]]
+    written = dataclasses.asdict(response)
+    assert _as_lists(written["groups"]) == _as_lists(raw["groups"])
+    assert response.fingerprint == raw["fingerprint"]
+
+
+def _as_lists(value: object) -> object:
+    if isinstance(value, dict):
+        return {name: _as_lists(each) for name, each in value.items()}
+    return [_as_lists(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+@CLIENTS
+def test_attributes(call: Call, compass_url: str) -> None:
+    group = call(compass_url, "trajectory", GROUPS, "paper").groups[0]
+    assert (group.id, group.dominant_answer, group.tie) == ("g", "7", False)
+    assert group.clusters == (Cluster("7", 2),)
+    first, _, empty = group.rollouts
+    # density (2/3)^.7 = .752897 times (1 + cos 45 degrees)/2 = .853553
+    assert first.reward == first.trajectory == pytest.approx(0.642639, abs=1e-6)
+    assert first.steps[0].cosine == pytest.approx(0.707107, abs=1e-6)
+    assert (empty.status, empty.reward, empty.outcome) == ("invalid", 0.0, None)
+
+
+@CLIENTS
+def test_a_refusal_is_typed_and_tells_the_place(call: Call, compass_url: str) -> None:
+    with pytest.raises(RequestRefused) as refused:
+        call(compass_url, "solver", GROUPS, {"alhpa": 1})
+    assert (refused.value.status, refused.value.code) == (422, "malformed_request")
+    assert [fault.place for fault in refused.value.faults] == ["config.alhpa"]
+    assert refused.value.request_id
+
+
+def test_many_groups_come_back_in_order(compass_url: str) -> None:
+    groups = [Group(f"g{i}", [Rollout("0", rollout(str(i), "east " * (i % 9)))]) for i in range(101)]
+    with RewardClient(compass_url) as client:
+        responses = client.score_many("solver", iter(groups), groups_per_request=7, in_flight=5)
+        answers = [(g.id, g.dominant_answer) for response in responses for g in response.groups]
+    assert answers == [(f"g{i}", str(i)) for i in range(101)]
+
+    async def scored() -> list[tuple[str, str | None]]:
+        async with AsyncRewardClient(compass_url) as client:
+            several = client.score_many("solver", groups, groups_per_request=7, in_flight=5)
+            return [(g.id, g.dominant_answer) async for response in several for g in response.groups]
+
+    assert asyncio.run(scored()) == answers
+
+
+def test_score_many_ends_with_the_first_error(compass_url: str) -> None:
+    bad = Group("bad", [])
+    good = Group("good", [Rollout("0", rollout("7"))])
+    with RewardClient(compass_url) as client:
+        responses = client.score_many("outcome", [good, bad, good], groups_per_request=1)
+        assert next(responses).groups[0].id == "good"
+        with pytest.raises(RequestRefused):
+            next(responses)
+
+
+def test_a_rollout_needs_text_or_parts() -> None:
+    with pytest.raises(ValueError, match="either text, or answer and steps"):
+        Rollout("0")
+    with pytest.raises(ValueError, match="either text, or answer and steps"):
+        Rollout("0", text="a", answer="7")

@@ -1,0 +1,166 @@
+"""What the clients do when the server is away, busy, broken, or no reward server: over real sockets."""
+
+import asyncio
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from clients import (
+    AsyncRewardClient,
+    BadAnswer,
+    ConnectionBroken,
+    Group,
+    NotReady,
+    Overloaded,
+    RequestRefused,
+    RewardClient,
+    RewardError,
+    Rollout,
+    ServerFailed,
+    TimedOut,
+    Unavailable,
+    Unreachable,
+)
+
+GROUPS = [Group("g", [Rollout("0", "a")])]
+EMPTY_ANSWER = b'{"request_id": "r", "fingerprint": "f", "groups": []}'
+Script = list[tuple[int, dict[str, str], bytes]]
+
+
+@contextmanager
+def scripted(script: Script, delay_s: float = 0.0) -> Iterator[tuple[str, list[str]]]:
+    """A server that gives the script's answers in turn, the last for ever; and what it was asked."""
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers.get("content-length", 0)))
+            status, headers, body = script[min(len(asked), len(script) - 1)]
+            asked.append(self.path)
+            time.sleep(delay_s)
+            if status == 0:
+                self.close_connection = True
+                return
+            self.send_response(status)
+            for name, value in {**headers, "content-length": str(len(body))}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_GET = do_POST  # noqa: N815 - http.server's name
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", asked
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def by_sync(url: str, retry_budget_s: float, timeout_s: float) -> None:
+    with RewardClient(url, retry_budget_s=retry_budget_s, timeout_s=timeout_s) as client:
+        client.score("solver", GROUPS)
+
+
+def by_async(url: str, retry_budget_s: float, timeout_s: float) -> None:
+    async def call() -> None:
+        async with AsyncRewardClient(url, retry_budget_s=retry_budget_s, timeout_s=timeout_s) as client:
+            await client.score("solver", GROUPS)
+
+    asyncio.run(call())
+
+
+Call = Callable[[str, float, float], None]
+CLIENTS = pytest.mark.parametrize("call", [by_sync, by_async])
+
+
+@CLIENTS
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+def test_what_may_pass_is_tried_again(call: Call, status: int) -> None:
+    with scripted([(status, {}, b"busy"), (status, {}, b"{}"), (200, {}, EMPTY_ANSWER)]) as (url, asked):
+        call(url, 30, 10)
+    assert asked == ["/score/solver"] * 3
+
+
+@CLIENTS
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [(422, RequestRefused), (404, RequestRefused), (500, ServerFailed), (0, ConnectionBroken)],
+)
+def test_what_will_not_pass_is_not(call: Call, status: int, error: type[RewardError]) -> None:
+    with scripted([(status, {}, b"no")]) as (url, asked), pytest.raises(error):
+        call(url, 30, 10)
+    assert len(asked) == 1
+
+
+@CLIENTS
+def test_retries_end_with_their_budget(call: Call) -> None:
+    problem = b'{"code": "overloaded", "detail": "the queue is full"}'
+    with (
+        scripted([(429, {"retry-after": "3600"}, problem)]) as (url, asked),
+        pytest.raises(Overloaded) as ended,
+    ):
+        call(url, 1, 10)
+    assert len(asked) == 1
+    assert (ended.value.code, ended.value.retry_after_s) == ("overloaded", 3600)
+    with scripted([(503, {}, b"")]) as (url, asked), pytest.raises(Unavailable):
+        call(url, 1, 10)
+    assert len(asked) > 1
+
+
+@CLIENTS
+def test_a_slow_answer_is_not_waited_for(call: Call) -> None:
+    with scripted([(200, {}, EMPTY_ANSWER)], delay_s=1) as (url, asked), pytest.raises(TimedOut):
+        call(url, 30, 0.2)
+    assert len(asked) == 1
+
+
+@CLIENTS
+@pytest.mark.parametrize(
+    "body", [b"<html>", b"[]", b"{}", b'{"request_id": 1, "fingerprint": 2, "groups": [3]}']
+)
+def test_an_answer_of_something_else_is_named(call: Call, body: bytes) -> None:
+    with scripted([(200, {}, body)]) as (url, _), pytest.raises(BadAnswer):
+        call(url, 30, 10)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@CLIENTS
+def test_nobody_there_is_tried_again_and_then_named(call: Call) -> None:
+    with pytest.raises(Unreachable, match=r"127\.0\.0\.1"):
+        call(f"http://127.0.0.1:{free_port()}", 0.5, 1)
+
+
+def test_waiting_for_readiness_ends_with_readiness_deadline_or_death() -> None:
+    with scripted([(503, {}, b'{"ready": false}'), (200, {}, b'{"ready": true}')]) as (url, asked):
+        with RewardClient(url) as client:
+            client.wait_until_ready(30)
+        assert asked == ["/readyz"] * 2
+
+        async def wait() -> None:
+            async with AsyncRewardClient(url) as client:
+                await client.wait_until_ready(30)
+
+        asyncio.run(wait())
+    with RewardClient(f"http://127.0.0.1:{free_port()}") as client:
+        with pytest.raises(NotReady, match=r"not ready within 0\.3 s"):
+            client.wait_until_ready(0.3)
+        with pytest.raises(NotReady, match="died"):
+            client.wait_until_ready(3600, is_alive=lambda: False)

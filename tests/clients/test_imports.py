@@ -1,0 +1,19 @@
+"""`import clients` loads nothing that httpx does not, besides the standard library and itself."""
+
+import json
+import subprocess
+import sys
+
+
+def loaded_by(statement: str) -> set[str]:
+    """The top-level packages that are loaded after a statement in a fresh interpreter."""
+    program = f"{statement}; import json, sys; print(json.dumps(list(sys.modules)))"
+    shown = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
+    return {name.split(".")[0] for name in json.loads(shown.stdout)}
+
+
+def test_importing_clients_loads_nothing_heavier_than_httpx() -> None:
+    heavier = loaded_by("import clients, clients.score") - loaded_by("import httpx")
+    assert heavier - sys.stdlib_module_names == {"clients"}

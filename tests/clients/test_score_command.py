@@ -1,0 +1,94 @@
+"""The command `reward-score`, against the real app."""
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from clients.score import main
+from tests.reward_server.requests import group, rollout
+
+
+def write(file: Path, *lines: object) -> str:
+    file.write_text("".join(line if isinstance(line, str) else json.dumps(line) + "\n" for line in lines))
+    return str(file)
+
+
+def test_a_file_is_scored_in_order(
+    compass_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    groups = [group([rollout(str(i), "east")] * 2, f"g{i}") for i in range(40)]
+    parsed = {"id": "parsed", "rollouts": [{"id": "0", "answer": "7", "steps": ["east"]}]}
+    file = write(tmp_path / "groups.jsonl", *groups, "\n", parsed)
+    assert main([file, "--url", compass_url, "--groups-per-request", "3", "--progress", "0.5"]) == 0
+    captured = capsys.readouterr()
+    lines = [json.loads(line) for line in captured.out.splitlines()]
+    assert [line["id"] for line in lines] == [f"g{i}" for i in range(40)] + ["parsed"]
+    assert lines[0]["rollouts"][0]["reward"] == pytest.approx(1.0)
+    assert len({line["fingerprint"] for line in lines}) == 1
+    assert "41/41 groups" in captured.err
+
+
+def test_options_reach_the_server(compass_url: str, tmp_path: Path) -> None:
+    file = write(tmp_path / "in.jsonl", group([rollout("7"), rollout("8"), rollout("8"), rollout("8")]))
+    output = tmp_path / "out.jsonl"
+    options = ["--endpoint", "outcome", "--config", '{"alpha": 2}', "--detail", "rewards"]
+    assert main([file, "--url", compass_url, "--output", str(output), *options]) == 0
+    line = json.loads(output.read_text())
+    assert line["rollouts"][0]["reward"] == 0.0625
+    assert "clusters" not in line
+    assert "steps" not in line["rollouts"][0]
+
+
+def test_standard_input(
+    compass_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps(group([rollout("7")]))))
+    assert main(["-", "--url", compass_url, "--endpoint", "proposer"]) == 0
+    assert "rollouts" not in json.loads(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("{", "groups.jsonl:2: Expecting property name"),
+        ("[]", "groups.jsonl:2: not an object"),
+        ('{"rollouts": []}', "groups.jsonl:2: id is missing"),
+        ('{"id": "g", "rollouts": []}', "groups.jsonl:2: rollouts is missing, empty"),
+        ('{"id": "g", "rollouts": [{"id": "0"}]}', "groups.jsonl:2: rollout '0' needs either"),
+        ('{"id": "g", "rollouts": [{"id": "0", "txt": "a"}]}', "rollouts[0] has unknown fields ['txt']"),
+    ],
+)
+def test_a_bad_line_is_named(
+    compass_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], line: str, told: str
+) -> None:
+    file = write(tmp_path / "groups.jsonl", group(["a"]), line)
+    assert main([file, "--url", compass_url, "--groups-per-request", "1"]) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_refusals_and_absence_are_told(
+    compass_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = write(tmp_path / "groups.jsonl", group(["a"]))
+    assert main([file, "--url", compass_url, "--config", "nope"]) == 1
+    assert "config: there is no preset 'nope'" in capsys.readouterr().err
+    assert main([file, "--url", "http://127.0.0.1:9", "--retry-budget-s", "0"]) == 1
+    assert "127.0.0.1:9" in capsys.readouterr().err
+    assert main([str(tmp_path / "absent.jsonl")]) == 2
+    assert "absent.jsonl" in capsys.readouterr().err
+
+
+def test_help_helps() -> None:
+    shown = subprocess.run(
+        [sys.executable, "-m", "clients.score", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    for needed in ("JSON lines", "--endpoint", "--config", "examples:", "exit status"):
+        assert needed in shown.stdout

@@ -1,0 +1,39 @@
+"""The real app on a real port, in a thread of the test process."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+
+from services.reward_server.__main__ import Server
+from services.reward_server.settings import RewardServerSettings
+
+START_DEADLINE_S = 120.0
+
+
+@contextmanager
+def running(settings: RewardServerSettings) -> Iterator[str]:
+    """Runs the server that `settings` describe, on a free port; gives its address once it is ready."""
+    server = Server(settings.model_copy(update={"port": 0}))
+    thread = threading.Thread(target=server.run, name="reward-server")
+    thread.start()
+    try:
+        yield _when_ready(server, thread)
+    finally:
+        server.should_exit = True
+        thread.join(START_DEADLINE_S)
+    assert not thread.is_alive()
+
+
+def _when_ready(server: Server, thread: threading.Thread) -> str:
+    end_s = time.monotonic() + START_DEADLINE_S
+    while time.monotonic() < end_s and thread.is_alive():
+        if server.started:
+            host, port = server.servers[0].sockets[0].getsockname()
+            url = f"http://{host}:{port}"
+            if httpx.get(f"{url}/readyz").status_code == 200:
+                return url
+        time.sleep(0.05)
+    raise AssertionError(f"the server did not become ready: {server.failure}")

@@ -1,0 +1,200 @@
+"""The batcher's promises: once each, in order, failures kept to their callers, a bounded queue."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from services.reward_server.batching import EmbeddingBatcher, EmbeddingCache
+from services.reward_server.errors import EmbeddingFailed, NotReady, Overloaded, RequestTooLarge
+
+
+class Letters:
+    """An embedder whose vector of a text tells its length; fails where it is told to, waits for its gate."""
+
+    name = identity = "letters"
+    dimension = 2
+
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+        self.tokenized: list[str] = []
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+        if "untokenizable" in texts:
+            raise ValueError("no tokens for that")
+        self.tokenized += texts
+        return [[ord(letter) for letter in text] for text in texts]
+
+    def embed(self, batch: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+        assert self.gate.wait(20)
+        self.batches.append([len(tokens) for tokens in batch])
+        if any(tokens[0] == ord("!") for tokens in batch):
+            raise MemoryError("out of memory")
+        rows = np.array([[len(tokens), 1] for tokens in batch], np.float32)
+        rows[[tokens[0] == ord("?") for tokens in batch]] = np.nan
+        return rows
+
+
+@asynccontextmanager
+async def batching(
+    embedder: Letters, max_queue_texts: int = 1000, cache_bytes: int = 2**20, max_batch_tokens: int = 64
+) -> AsyncIterator[EmbeddingBatcher]:
+    with ThreadPoolExecutor(1) as executor:
+        batcher = EmbeddingBatcher(
+            embedder,
+            executor,
+            max_queue_texts=max_queue_texts,
+            max_batch_tokens=max_batch_tokens,
+            cache_bytes=cache_bytes,
+        )
+        try:
+            async with asyncio.timeout(30):
+                yield batcher
+        finally:
+            embedder.gate.set()
+            await batcher.stop()
+
+
+def lengths(rows: NDArray[np.float32]) -> list[int]:
+    return [int(row[0]) for row in rows]
+
+
+def test_order_duplicates_and_equal_lengths() -> None:
+    async def scenario() -> None:
+        embedder = Letters()
+        async with batching(embedder) as batcher:
+            texts = ["ccc", "a", "bb", "a", "dd", "ccc"]
+            assert lengths(await batcher.embed(texts)) == [3, 1, 2, 1, 2, 3]
+            assert embedder.batches == [[1], [2, 2], [3]]
+            assert (await batcher.embed([])).shape == (0, 2)
+
+    asyncio.run(scenario())
+
+
+def test_a_text_is_embedded_once_for_all_callers_and_then_remembered() -> None:
+    async def scenario() -> None:
+        embedder = Letters()
+        async with batching(embedder) as batcher:
+            embedder.gate.clear()
+            calls = [asyncio.create_task(batcher.embed(["a", name])) for name in ("bb", "ccc", "a")]
+            await asyncio.sleep(0.05)
+            embedder.gate.set()
+            assert [lengths(rows) for rows in await asyncio.gather(*calls)] == [[1, 2], [1, 3], [1, 1]]
+            await batcher.embed(["ccc", "bb", "a"])
+            assert sorted(embedder.tokenized) == ["a", "bb", "ccc"]
+
+    asyncio.run(scenario())
+
+
+def test_a_failing_batch_fails_its_own_callers_and_the_loop_lives_on() -> None:
+    async def scenario() -> None:
+        embedder = Letters()
+        async with batching(embedder) as batcher:
+            texts = [["a"], ["!xyz", "a"], ["untokenizable"], ["bb", "ccc"]]
+            ended = await asyncio.gather(*map(batcher.embed, texts), return_exceptions=True)
+            assert [isinstance(each, EmbeddingFailed) for each in ended] == [False, True, True, False]
+            assert "out of memory" in str(ended[1])
+            assert "no tokens" in str(ended[2])
+            assert lengths(await batcher.embed(["dddd"])) == [4]
+            assert batcher.last_pass is not None
+            assert batcher.last_pass.error is None
+
+    asyncio.run(scenario())
+
+
+def test_the_last_pass_tells_of_a_failure_and_a_probe_of_its_end() -> None:
+    async def scenario() -> None:
+        async with batching(Letters()) as batcher:
+            with pytest.raises(EmbeddingFailed):
+                await batcher.embed(["!"])
+            assert batcher.last_pass is not None
+            assert "MemoryError" in str(batcher.last_pass.error)
+            await batcher.probe()
+            assert batcher.last_pass.error is None
+
+    asyncio.run(scenario())
+
+
+def test_what_has_no_tokens_or_no_finite_row_is_a_zero_row() -> None:
+    async def scenario() -> None:
+        async with batching(Letters()) as batcher:
+            assert lengths(await batcher.embed(["", "a", "?", "b"])) == [0, 1, 0, 1]
+
+    asyncio.run(scenario())
+
+
+def test_the_queue_is_bounded_in_texts_and_takes_all_or_nothing() -> None:
+    async def scenario() -> None:
+        embedder = Letters()
+        async with batching(embedder, max_queue_texts=4) as batcher:
+            with pytest.raises(RequestTooLarge):
+                await batcher.embed(["a", "b", "c", "d", "e"])
+            embedder.gate.clear()
+            first = asyncio.create_task(batcher.embed(["a", "b", "c"]))
+            await asyncio.sleep(0.05)
+            with pytest.raises(Overloaded) as refused:
+                await batcher.embed(["d", "e"])
+            assert refused.value.retry_after_s == 1
+            second = asyncio.create_task(batcher.embed(["d", "a", "a"]))
+            await asyncio.sleep(0.05)
+            embedder.gate.set()
+            assert [lengths(rows) for rows in await asyncio.gather(first, second)] == [[1, 1, 1], [1, 1, 1]]
+            assert lengths(await batcher.embed(["w", "x", "y", "z"])) == [1, 1, 1, 1]
+            assert "e" not in embedder.tokenized
+
+    asyncio.run(scenario())
+
+
+def test_texts_of_a_caller_that_left_are_dropped_unless_others_wait() -> None:
+    async def scenario() -> None:
+        embedder = Letters()
+        async with batching(embedder) as batcher:
+            embedder.gate.clear()
+            busy = asyncio.create_task(batcher.embed(["a"]))
+            await asyncio.sleep(0.05)
+            leaving = asyncio.create_task(batcher.embed(["gone", "shared"]))
+            staying = asyncio.create_task(batcher.embed(["shared"]))
+            await asyncio.sleep(0.05)
+            leaving.cancel()
+            await asyncio.sleep(0.05)
+            embedder.gate.set()
+            assert lengths(await staying) == [6]
+            await busy
+            assert "gone" not in embedder.tokenized
+            assert lengths(await batcher.embed(["gone"])) == [4]
+
+    asyncio.run(scenario())
+
+
+def test_stopping_ends_every_wait() -> None:
+    async def scenario() -> None:
+        embedder = Letters()
+        async with batching(embedder) as batcher:
+            embedder.gate.clear()
+            waiting = [asyncio.create_task(batcher.embed([text])) for text in ("a", "bb")]
+            await asyncio.sleep(0.05)
+            await batcher.stop()
+            embedder.gate.set()
+            ended = await asyncio.gather(*waiting, return_exceptions=True)
+            assert [type(each) for each in ended] == [NotReady, NotReady]
+            with pytest.raises(NotReady):
+                await batcher.embed(["a"])
+
+    asyncio.run(scenario())
+
+
+def test_the_cache_drops_the_least_recently_used() -> None:
+    row = np.ones(4, np.float32)
+    cache = EmbeddingCache(max_bytes=2 * (300 + 4 + 16))
+    cache.put("a", row)
+    cache.put("b", row)
+    assert cache.get("a") is row
+    cache.put("c", row)
+    assert [cache.get(text) is row for text in "abc"] == [True, False, True]

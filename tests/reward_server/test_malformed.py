@@ -1,0 +1,130 @@
+"""Malformed requests get 422, as a problem that says where and why."""
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from tests.reward_server.requests import Json, group, rollout
+
+GOOD = group([rollout("7", "east")])
+
+
+@pytest.mark.parametrize(
+    ("body", "place", "reason"),
+    [
+        ({}, "groups", "required"),
+        ({"groups": []}, "groups", "at least 1 item"),
+        ({"groups": {}}, "groups", "list"),
+        ({"groups": [GOOD, {"id": "h"}]}, "groups[1].rollouts", "required"),
+        ({"groups": [{"id": "g", "rollouts": []}]}, "groups[0].rollouts", "at least 1 item"),
+        ({"groups": [{"id": 1, "rollouts": GOOD["rollouts"]}]}, "groups[0].id", "string"),
+        ({"groups": [group(["a"]) | {"label": "7"}]}, "groups[0].label", "not permitted"),
+        ({"groups": [{"id": "g", "rollouts": [{"id": "0"}]}]}, "groups[0].rollouts[0]", "either text"),
+        (
+            {"groups": [{"id": "g", "rollouts": [{"id": "0", "text": "a", "answer": "7"}]}]},
+            "groups[0].rollouts[0]",
+            "either text",
+        ),
+        (
+            {"groups": [{"id": "g", "rollouts": [{"id": "0", "answer": "7", "steps": ["a", 2]}]}]},
+            "groups[0].rollouts[0].steps[1]",
+            "string",
+        ),
+        ({"groups": [GOOD], "config": "nope"}, "config", "no preset 'nope'"),
+        ({"groups": [GOOD], "config": {"preset": "nope"}}, "config", "no preset 'nope'"),
+        ({"groups": [GOOD], "config": {"alhpa": 1}}, "config.alhpa", "not permitted"),
+        ({"groups": [GOOD], "config": {"alpha": "0.7"}}, "config.alpha", "number"),
+        ({"groups": [GOOD], "config": {"tau_words": 0}}, "config.tau_words", "greater than 0"),
+        ({"groups": [GOOD], "config": 7}, "config", "dictionary"),
+        ({"groups": [GOOD], "progress": 1.5}, "progress", "less than or equal to 1"),
+        ({"groups": [GOOD], "progress": True}, "progress", "number"),
+        ({"groups": [GOOD], "detail": "all"}, "detail", "'full' or 'rewards'"),
+        ([], "body", "dictionary"),
+    ],
+)
+def test_the_place_and_the_reason_are_told(
+    compass_http: httpx.Client, body: Json, place: str, reason: str
+) -> None:
+    response = compass_http.post("/score/solver", json=body)
+    problem = response.json()
+    assert response.status_code == problem["status"] == 422
+    assert response.headers["content-type"] == "application/problem+json"
+    assert (problem["code"], problem["retryable"]) == ("malformed_request", False)
+    assert [fault["place"] for fault in problem["errors"]] == [place]
+    assert reason in problem["errors"][0]["reason"]
+
+
+@pytest.mark.parametrize("endpoint", ["outcome", "trajectory", "proposer"])
+def test_progress_belongs_to_the_solver(compass_http: httpx.Client, endpoint: str) -> None:
+    response = compass_http.post(f"/score/{endpoint}", json={"groups": [GOOD], "progress": 0.5})
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["place"] == "progress"
+
+
+HALF_A_PAIR = b'{"groups": [{"id": "g", "rollouts": [{"id": "0", "text": "a\\ud800b"}]}]}'
+NOT_A_NUMBER = b'{"groups": [{"id": "g", "rollouts": [{"id": "0", "text": "a"}]}], "progress": NaN}'
+
+
+@pytest.mark.parametrize(
+    ("content", "place", "reason"),
+    [
+        (b'{"groups": [', "character 12", "not JSON"),
+        (b"", "body", "required"),
+        (b"\xff\xfe", "character 0", "not JSON"),
+        (HALF_A_PAIR, "groups[0].rollouts[0].text", "surrogate"),
+        (NOT_A_NUMBER, "progress", "finite"),
+        (b"[" * 100_000, "body", "parsing"),
+    ],
+)
+def test_what_is_no_proper_json_is_refused(
+    compass_http: httpx.Client, content: bytes, place: str, reason: str
+) -> None:
+    headers = {"content-type": "application/json"}
+    response = compass_http.post("/score/solver", content=content, headers=headers)
+    problem = response.json()
+    assert response.status_code == 422, problem
+    told = problem["errors"][0] if problem["errors"] else {"place": "body", "reason": problem["detail"]}
+    assert told["place"].startswith(place)
+    assert reason in told["reason"]
+
+
+def test_another_content_type_is_refused_with_a_hint(compass_http: httpx.Client) -> None:
+    response = compass_http.post("/score/outcome", data={"groups": "[]"})
+    assert response.status_code == 422
+    assert "content-type: application/json" in response.json()["detail"]
+
+
+def test_a_body_over_the_limit_is_refused(compass_http: httpx.Client) -> None:
+    def chunks() -> Iterator[bytes]:
+        for _ in range(65):
+            yield b" " * 2**20
+
+    sized = compass_http.post("/score/outcome", content=b" " * (64 * 2**20 + 1))
+    headers = {"content-type": "application/json"}
+    chunked = compass_http.post("/score/outcome", content=chunks(), headers=headers)
+    for response in (sized, chunked):
+        assert response.status_code == 413
+        assert response.json()["code"] == "request_too_large"
+
+
+def test_unknown_pages_and_methods_are_problems(compass_http: httpx.Client) -> None:
+    assert compass_http.get("/score").json()["code"] == "no_such_page"
+    wrong_method = compass_http.get("/score/solver")
+    assert wrong_method.json()["code"] == "method_not_allowed"
+    assert wrong_method.headers["allow"] == "POST"
+
+
+def test_a_request_id_is_kept_or_made(compass_http: httpx.Client) -> None:
+    body = {"groups": [GOOD]}
+    kept = compass_http.post("/score/outcome", json=body, headers={"x-request-id": "run-7.step:3"})
+    assert kept.json()["request_id"] == kept.headers["x-request-id"] == "run-7.step:3"
+    made = compass_http.post("/score/outcome", json=body, headers={"x-request-id": "a b\tc"})
+    assert made.json()["request_id"] == made.headers["x-request-id"] != "a b\tc"
+
+
+def test_live_ready_and_documented(compass_http: httpx.Client) -> None:
+    assert compass_http.get("/livez").json() == {"alive": True}
+    ready = compass_http.get("/readyz").json()
+    assert (ready["ready"], ready["embedder"], ready["last_pass"]["ok"]) == (True, "token-mean", True)
+    assert "swagger" in compass_http.get("/docs").text.lower()

@@ -1,0 +1,94 @@
+"""The server as a process: start, options, signals, failure, and the committed OpenAPI document."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from clients import Group, RewardClient, Rollout
+from services.reward_server.app import create_app
+from services.reward_server.settings import RewardServerSettings
+from tests.reward_server.requests import rollout
+
+COMMAND = [sys.executable, "-m", "services.reward_server"]
+DEADLINE_S = 60
+
+
+@contextmanager
+def server(*flags: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        [*COMMAND, "--port", "0", *flags],
+        env={**os.environ, **variables},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
+def test_it_prints_its_address_serves_and_ends_on_a_signal(compass: Path, stop: signal.Signals) -> None:
+    with server("--embedder", "token-mean", REWARD_TOKEN_MEAN_CHECKPOINT=str(compass)) as process:
+        assert process.stdout is not None
+        url = process.stdout.readline().removeprefix("reward-server: listening on ").strip()
+        with RewardClient(url) as client:
+            client.wait_until_ready(DEADLINE_S, is_alive=lambda: process.poll() is None)
+            answer = client.score("outcome", [Group("g", [Rollout("0", rollout("7", "east"))])])
+        assert answer.groups[0].rollouts[0].reward == 1.0
+        process.send_signal(stop)
+        process.communicate(timeout=DEADLINE_S)
+        assert process.returncode == 0
+
+
+def test_an_embedder_that_cannot_be_loaded_ends_the_process(tmp_path: Path) -> None:
+    with server("--embedder", "token-mean", "--token-mean-checkpoint", str(tmp_path)) as process:
+        _, errors = process.communicate(timeout=DEADLINE_S)
+        assert process.returncode == 1
+        assert "tokenizer.json is missing" in errors.splitlines()[-1]
+
+
+def test_a_port_that_is_taken_ends_the_process(compass_url: str, compass: Path) -> None:
+    port = str(httpx.URL(compass_url).port)
+    flags = ["--port", port, "--embedder", "token-mean", "--token-mean-checkpoint", str(compass)]
+    ended = subprocess.run([*COMMAND, *flags], capture_output=True, text=True, timeout=DEADLINE_S)
+    assert ended.returncode != 0
+    assert "address already in use" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("flags", "variables", "told"),
+    [
+        ([], {"REWARD_PROT": "8000"}, "REWARD_PROT is no option"),
+        ([], {"REWARD_PORT": "high"}, "port: Input should be a valid integer"),
+        (["--port", "70000"], {}, "port: Input should be less than or equal to 65535"),
+        (["--prot", "1"], {}, "unrecognized arguments: --prot"),
+        (["--embedder", "token-mean"], {}, "needs --token-mean-checkpoint"),
+        (["--token-mean-checkpoint", "/"], {}, "goes with token-mean"),
+        (["--embedder", "token-mean", "--token-mean-checkpoint", "/nowhere"], {}, "is not a folder"),
+    ],
+)
+def test_wrong_options_are_refused(flags: list[str], variables: dict[str, str], told: str) -> None:
+    environment = {**os.environ, **variables}
+    ended = subprocess.run(
+        [*COMMAND, *flags], env=environment, capture_output=True, text=True, timeout=DEADLINE_S
+    )
+    assert ended.returncode == 2
+    assert told in ended.stderr
+
+
+def test_the_committed_openapi_document_is_up_to_date() -> None:
+    committed = json.loads(Path("docs/openapi.json").read_text())
+    assert committed == json.loads(json.dumps(create_app(RewardServerSettings()).openapi())), (
+        "refresh it: python -m services.reward_server --print-openapi > docs/openapi.json"
+    )

@@ -1,0 +1,154 @@
+"""The launcher's life with a stand-in for vLLM: codes, signals, deadlines, and nothing left behind."""
+
+import json
+import shutil
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.rollout_server.running import GONE_DEADLINE_S, RunningServer, left_running, started_server
+
+Start = Callable[..., RunningServer]
+
+
+@pytest.fixture
+def record(tmp_path: Path) -> Path:
+    """Where the stand-in writes how it was started."""
+    return tmp_path / "record.json"
+
+
+@pytest.fixture
+def start(tmp_path: Path, record: Path) -> Iterator[Start]:
+    """Starts launchers that find the stand-in in the place of vLLM."""
+    package = tmp_path / "stand_in" / "vllm" / "entrypoints" / "openai"
+    package.mkdir(parents=True)
+    for folder in (package, package.parent, package.parent.parent):
+        (folder / "__init__.py").touch()
+    shutil.copy(Path(__file__).with_name("stand_in_vllm.py"), package / "api_server.py")
+    env = {"PYTHONPATH": str(tmp_path / "stand_in"), "STAND_IN_RECORD": str(record)}
+    with ExitStack() as stack:
+
+        def start_one(*flags: str, model: str = "a/model", **extra: str) -> RunningServer:
+            log = tmp_path / "log.txt"
+            return stack.enter_context(started_server(model, log, *flags, env={**env, **extra}))
+
+        yield start_one
+
+
+def recorded(record: Path) -> dict[str, Any]:
+    written: dict[str, Any] = json.loads(record.read_text())
+    return written
+
+
+def test_flags_that_are_not_ours_follow_ours_untouched(start: Start, record: Path) -> None:
+    server = start(
+        "--dtype", "bfloat16", "--limit-mm-per-prompt", '{"image": 2}', "--max-loras", "3", "-tp=2"
+    )
+    server.wait_until_ready()
+    argv = recorded(record)["argv"]
+    assert argv[-5:] == ["--dtype", "bfloat16", "--limit-mm-per-prompt", '{"image": 2}', "-tp=2"]
+    assert argv[argv.index("--max-loras") + 1] == "3"
+    assert "--enable-lora" in argv
+
+
+def test_the_environment_is_quiet_and_keeps_what_the_user_set(
+    start: Start, record: Path, tmp_path: Path
+) -> None:
+    start(model=str(tmp_path), VLLM_CPU_KVCACHE_SPACE="7", OMP_NUM_THREADS="5").wait_until_ready()
+    env = recorded(record)["environment"]
+    assert env["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] == "True"
+    assert (env["VLLM_NO_USAGE_STATS"], env["DO_NOT_TRACK"], env["HF_HUB_OFFLINE"]) == ("1", "1", "1")
+    assert (env["VLLM_CPU_KVCACHE_SPACE"], env["OMP_NUM_THREADS"]) == ("7", "5")
+
+
+def test_a_hub_model_is_not_kept_offline(start: Start, record: Path) -> None:
+    start().wait_until_ready()
+    assert "HF_HUB_OFFLINE" not in recorded(record)["environment"]
+
+
+def test_a_failed_start_ends_with_the_childs_code(start: Start) -> None:
+    server = start("--exit-at-start", "7")
+    assert server.process.wait(GONE_DEADLINE_S) == 7
+    assert "ended by itself with code 7 before it was ready" in server.log.read_text()
+
+
+@pytest.mark.parametrize(("child", "launcher"), [(5, 5), (0, 1)])
+def test_an_end_that_nobody_asked_for_is_a_failure(
+    start: Start, record: Path, child: int, launcher: int
+) -> None:
+    server = start("--exit-when-ready", str(child))
+    assert server.process.wait(GONE_DEADLINE_S) == launcher
+    assert not left_running(recorded(record)["pids"])
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_is_passed_on_and_everything_ends(
+    start: Start, record: Path, number: signal.Signals
+) -> None:
+    server = start("--exit-on-sigterm", "9")
+    server.wait_until_ready()
+    assert server.stop(number) == 9
+    assert not left_running(recorded(record)["pids"])
+
+
+def test_a_signal_during_the_start_ends_it(start: Start, record: Path) -> None:
+    server = start("--never-listen")
+    deadline_s = time.monotonic() + GONE_DEADLINE_S
+    while not record.exists() and time.monotonic() < deadline_s:
+        time.sleep(0.05)
+    assert server.stop() == 0
+    assert not left_running(recorded(record)["pids"])
+
+
+def test_nothing_outlives_a_launcher_that_was_killed(start: Start, record: Path) -> None:
+    server = start()
+    server.wait_until_ready()
+    below = [process.pid for process in server.processes()[1:]]
+    assert set(recorded(record)["pids"]) < set(below)
+    assert server.stop(signal.SIGKILL) == -signal.SIGKILL
+    assert not left_running(below)
+
+
+def test_a_child_that_does_not_listen_to_sigterm_is_killed(start: Start, record: Path) -> None:
+    server = start("--ignore-sigterm", "--shutdown-deadline-s", "0.5")
+    server.wait_until_ready()
+    assert server.stop() == 128 + signal.SIGKILL
+    assert not left_running(recorded(record)["pids"])
+
+
+def test_a_start_that_takes_too_long_is_ended(start: Start, record: Path) -> None:
+    server = start("--never-listen", "--startup-deadline-s", "2")
+    assert server.process.wait(GONE_DEADLINE_S) == 1
+    assert "not ready within 2 s" in server.log.read_text()
+    assert not left_running(recorded(record)["pids"])
+
+
+def test_a_port_in_use_is_told_before_anything_is_started(start: Start, record: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        server = start("--port", str(taken.getsockname()[1]))
+        assert server.process.wait(GONE_DEADLINE_S) == 1
+    assert "is in use" in server.log.read_text()
+    assert not record.exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "extra", "message"),
+    [
+        (["--max-loras", "0"], {}, "--max-loras: Input should be greater than or equal to 1"),
+        ([], {"ROLLOUT_MAX_LORA": "4"}, "ROLLOUT_MAX_LORA is no option"),
+    ],
+)
+def test_a_wrong_option_is_refused_by_name(
+    start: Start, flags: list[str], extra: dict[str, str], message: str
+) -> None:
+    server = start(*flags, **extra)
+    assert server.process.wait(GONE_DEADLINE_S) == 2
+    assert message in server.log.read_text()

@@ -1,0 +1,170 @@
+"""The hand-off: what vLLM serves under a new name is the adapter that was just trained."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from tests.conftest import MODEL
+from trainer.adapters import AdapterPublisher, write_adapter
+from trainer.digit_grids.folders import write_unlabelled
+from trainer.errors import AdapterError, RolloutServerError
+from trainer.images import png_bytes, read_image
+from trainer.policy import load_backbone, load_processor, lora_config, name_roles, placeholder_token_ids
+from trainer.prompts import solver_messages
+from trainer.rollout import RolloutRequest, SamplingContract
+from trainer.rollout_client import RolloutClient
+from trainer.settings import LoraSettings
+
+QUESTION = "What is the sum of row 2?"
+LOGPROB_TOLERANCE = 1e-3
+"""float32 on both sides, other kernels: nats a token."""
+
+pytestmark = pytest.mark.timeout(600)
+
+
+@pytest.fixture
+def policy() -> Any:
+    """The tiny model with both adapters, which begin as the base model."""
+    from peft import get_peft_model
+
+    backbone = load_backbone(str(MODEL), "float32").eval()
+    config = lora_config(backbone, LoraSettings(r=8, alpha=16, dropout=0.0))
+    policy = get_peft_model(backbone, config)
+    name_roles(policy, config)
+    return policy.eval()
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Image.Image:
+    write_unlabelled(tmp_path / "images", 1, seed=7)
+    return read_image(next((tmp_path / "images").iterdir()))
+
+
+@pytest.fixture
+def client(rollout_url: str) -> Iterator[RolloutClient]:
+    client = RolloutClient(rollout_url, retry_budget_s=5)
+    yield client
+    client.close()
+
+
+def disturb(policy: Any, role: str, seed: int) -> None:
+    """Gives one role's adapter random weights, large enough to change what it says."""
+    generator = torch.Generator().manual_seed(seed)
+    for name, parameter in policy.named_parameters():
+        if f".{role}." in name:
+            parameter.data = 0.15 * torch.randn(parameter.shape, generator=generator)
+
+
+def greedy(policy: Any, image: Image.Image, max_tokens: int) -> tuple[list[int], list[float]]:
+    """The greedy token ids and their log-probabilities by transformers, placeholders excluded as in vLLM."""
+    processor = load_processor(str(MODEL))
+    text = processor.apply_chat_template(
+        solver_messages(QUESTION), tokenize=False, add_generation_prompt=True
+    )
+    inputs = processor(images=[image], text=[text], return_tensors="pt")
+    with torch.no_grad():
+        output = policy.generate(
+            **inputs,
+            max_new_tokens=max_tokens,
+            do_sample=False,
+            suppress_tokens=list(placeholder_token_ids(policy.config)),
+            return_dict_in_generate=True,
+            output_scores=True,
+        )
+    ids = output.sequences[0, inputs["input_ids"].shape[1] :].tolist()
+    logprobs = [float(s[0].log_softmax(-1)[i]) for s, i in zip(output.scores, ids, strict=True)]
+    return ids, logprobs
+
+
+@pytest.mark.vllm
+def test_vllm_serves_what_was_published_twice_in_a_row(
+    policy: Any, image: Image.Image, client: RolloutClient, tmp_path: Path
+) -> None:
+    """New weights under an old name would be served from the prefix cache of the old ones: here they are not."""
+    publisher = AdapterPublisher(client, tmp_path, prefix="twice-")
+    contract = SamplingContract(24, temperature=0.0, forbidden_token_ids=placeholder_token_ids(policy.config))
+    request = RolloutRequest(solver_messages(QUESTION), png_bytes(image), 1, 0)
+    policy.set_adapter("solver")
+    said = []
+    for version in (1, 2):
+        disturb(policy, "solver", seed=version)
+        name = publisher.publish(policy, "solver", version)
+        assert name == f"twice-solver-{version:06d}"
+        expected_ids, expected_logprobs = greedy(policy, image, contract.max_tokens)
+        for _ in range(2):  # cold, then from the prefix cache
+            [[rollout]] = client.sample(name, [request], contract)
+            assert list(rollout.token_ids) == expected_ids
+            assert list(rollout.logprobs) == pytest.approx(expected_logprobs, abs=LOGPROB_TOLERANCE)
+        said.append(expected_ids)
+    assert said[0] != said[1], "the two versions must differ for this test to tell them apart"
+    assert "twice-solver-000001" not in client.models()
+    assert [path.name for path in tmp_path.glob("twice-*")] == ["twice-solver-000002"]
+    publisher.withdraw()
+    assert not [name for name in client.models() if name.startswith("twice-")]
+
+
+@pytest.mark.vllm
+def test_a_fresh_adapter_is_the_base_model(
+    policy: Any, image: Image.Image, client: RolloutClient, tmp_path: Path
+) -> None:
+    publisher = AdapterPublisher(client, tmp_path, prefix="fresh-")
+    name = publisher.publish(policy, "proposer", 0)
+    contract = SamplingContract(24, temperature=0.0)
+    request = RolloutRequest(solver_messages(QUESTION), png_bytes(image), 1, 0)
+    [[adapted]] = client.sample(name, [request], contract)
+    [[base]] = client.sample(client.models()[0], [request], contract)
+    assert adapted.token_ids == base.token_ids
+    publisher.withdraw()
+
+
+@pytest.mark.vllm
+def test_equal_seeds_sample_equal_rollouts_and_a_group_differs(
+    image: Image.Image, client: RolloutClient, policy: Any
+) -> None:
+    contract = SamplingContract(40, forbidden_token_ids=placeholder_token_ids(policy.config))
+    request = RolloutRequest(solver_messages(QUESTION), png_bytes(image), 8, 1234)
+    base = client.models()[0]
+    [first] = client.sample(base, [request], contract)
+    [again] = client.sample(base, [request], contract)
+    assert [rollout.token_ids for rollout in first] == [rollout.token_ids for rollout in again]
+    assert len({rollout.token_ids for rollout in first}) > 1
+
+
+@pytest.mark.vllm
+def test_an_unknown_policy_is_refused_at_once(image: Image.Image, client: RolloutClient) -> None:
+    request = RolloutRequest(solver_messages(QUESTION), png_bytes(image), 1, 0)
+    with pytest.raises(RolloutServerError, match="404"):
+        client.sample("solver-999999", [request], SamplingContract(4))
+
+
+def test_an_adapter_outside_the_language_model_is_refused(tmp_path: Path) -> None:
+    """vLLM would ignore it and sample from another policy than the trained one."""
+    from peft import LoraConfig, get_peft_model
+
+    backbone = load_backbone(str(MODEL), "float32")
+    names = [name for name, m in backbone.named_modules() if "visual" in name and name.endswith("attn.qkv")]
+    assert names
+    policy = get_peft_model(backbone, LoraConfig(r=2, target_modules=names), adapter_name="solver")
+    with pytest.raises(AdapterError, match="outside the language model"):
+        write_adapter(policy, "solver", tmp_path / "solver-000000")
+    assert not (tmp_path / "solver-000000").exists()
+
+
+def test_targets_are_layers_of_the_language_model_only() -> None:
+    backbone = load_backbone(str(MODEL), "float32")
+    config = lora_config(backbone, LoraSettings())
+    assert config.target_modules
+    assert all(".language_model." in f".{name}" for name in config.target_modules)
+
+
+def test_a_server_that_is_away_is_waited_for_within_the_budget() -> None:
+    said: list[str] = []
+    client = RolloutClient("http://127.0.0.1:9", retry_budget_s=3.0, on_wait=said.append)
+    with pytest.raises(RolloutServerError, match="after 3 s of trying"):
+        client.models()
+    client.close()
+    assert said

@@ -1,0 +1,250 @@
+"""The loop on real parts: vLLM, the reward server, TRL, the tiny model and images of handwriting."""
+
+import json
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from peft import PeftModel
+from rich.console import Console
+from transformers import TrainerCallback
+
+from tests.conftest import MODEL
+from trainer.digit_grids.folders import write_unlabelled
+from trainer.loop import ProposerSolverTrainer
+from trainer.policy import load_backbone, load_processor, placeholder_token_ids
+from trainer.report import write_report
+from trainer.run_folder import RunFolder, read_lines
+from trainer.settings import ROLES, RunSettings
+from trainer.train import train
+
+pytestmark = [pytest.mark.vllm, pytest.mark.timeout(600)]
+
+Snapshot = dict[str, torch.Tensor]
+
+
+class Recorder(TrainerCallback):  # type: ignore[misc]
+    """Keeps the adapters' weights before and after each update, and the batch and loss of each pass."""
+
+    def __init__(self) -> None:
+        self.weights: list[Snapshot] = []
+        self.batches: list[tuple[int, dict[str, Any]]] = []
+        self.losses_of_other_image: list[tuple[float, float]] = []
+
+    def on_train_begin(self, *_: Any, **kwargs: Any) -> None:
+        self.weights.append(snapshot(kwargs["model"]))
+
+    def on_step_end(self, *_: Any, **kwargs: Any) -> None:
+        self.weights.append(snapshot(kwargs["model"]))
+
+
+def snapshot(model: PeftModel) -> Snapshot:
+    return {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+
+
+class Recorded:
+    """A short run and what was seen of it: updates 0 and 2 train the Solver, 1 and 3 the Proposer."""
+
+    def __init__(self, settings: RunSettings, run: RunFolder, recorder: Recorder) -> None:
+        self.settings = settings
+        self.run = run
+        self.recorder = recorder
+        self.metrics = list(read_lines(run.path / "metrics.jsonl"))
+        self.groups = list(read_lines(run.path / "groups.jsonl"))
+
+
+@pytest.fixture(scope="module")
+def recorded(reward_url: str, rollout_url: str, tmp_path_factory: pytest.TempPathFactory) -> Recorded:
+    folder = tmp_path_factory.mktemp("loop")
+    write_unlabelled(folder / "images", 12, seed=3)
+    settings = RunSettings(
+        model=str(MODEL),
+        images=folder / "images",
+        run_folder=folder / "run",
+        updates=4,
+        proposer_every=1,
+        group_size=4,
+        groups_per_update=3,
+        micro_batch_size=6,
+        lora={"dropout": 0.0},
+        kl={"mode": "fixed", "beta": 0.04},
+        reward={"url": reward_url},
+        rollout={"url": rollout_url, "solver_max_tokens": 64, "proposer_max_tokens": 24},
+        grpo={"learning_rate": 3e-3},
+    )
+    recorder = Recorder()
+    original = ProposerSolverTrainer._compute_loss
+
+    def compute_loss(self: ProposerSolverTrainer, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+        kept = {k: v.clone() if isinstance(v, torch.Tensor) else v for k, v in inputs.items()}
+        recorder.batches.append((self.state.global_step, kept))
+        loss = original(self, model, inputs)
+        with torch.no_grad():
+            metrics = {name: list(values) for name, values in self._metrics["train"].items()}
+            other = original(self, model, {**inputs, "pixel_values": inputs["pixel_values"].flip(0)})
+            recorder.losses_of_other_image.append((loss.item(), other.item()))
+            self._metrics["train"].clear()
+            self._metrics["train"].update(metrics)
+        return loss
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ProposerSolverTrainer, "_compute_loss", compute_loss)
+        run = train(settings, Console(quiet=True), callbacks=[recorder])
+    return Recorded(settings, run, recorder)
+
+
+def moved(before: Snapshot, after: Snapshot, belongs: Callable[[str], bool]) -> float:
+    """The largest change of a parameter whose name `belongs`."""
+    changes = [(after[name] - before[name]).abs().max().item() for name in before if belongs(name)]
+    assert changes, "no such parameter"
+    return max(changes)
+
+
+@pytest.mark.parametrize(("update", "role"), [(0, "solver"), (1, "proposer"), (2, "solver"), (3, "proposer")])
+def test_an_update_moves_the_adapter_of_its_role_and_nothing_else(
+    recorded: Recorded, update: int, role: str
+) -> None:
+    before, after = recorded.recorder.weights[update], recorded.recorder.weights[update + 1]
+    assert moved(before, after, lambda name: f".{role}." in name) > 1e-5
+    assert moved(before, after, lambda name: f".{role}." not in name) == 0.0
+
+
+def test_the_loss_sees_the_image(recorded: Recorded) -> None:
+    for own, other in recorded.recorder.losses_of_other_image:
+        assert abs(own - other) > 1e-7
+
+
+def test_what_is_trained_is_what_was_sampled(recorded: Recorded) -> None:
+    """The batch's token ids are the rollouts' of groups.jsonl, each with its end-of-sequence token."""
+    tokenizer = load_processor(str(MODEL)).tokenizer
+    for update in (0, 2):
+        trained = []
+        for step, batch in recorded.recorder.batches:
+            if step == update:
+                for ids, mask in zip(batch["completion_ids"], batch["completion_mask"], strict=True):
+                    trained.append(tuple(ids[mask.bool()].tolist()))
+        groups = [group for group in recorded.groups if group["update"] == update]
+        sampled = [rollout for group in groups for rollout in group["rollouts"]]
+        assert sorted(trained) == sorted(tuple(rollout["token_ids"]) for rollout in sampled)
+        ended = [rollout for rollout in sampled if rollout["finish_reason"] == "stop"]
+        assert ended
+        assert all(rollout["token_ids"][-1] == tokenizer.eos_token_id for rollout in ended)
+        assert all(
+            tokenizer.decode(rollout["token_ids"], skip_special_tokens=True) == rollout["text"]
+            for rollout in sampled
+        )
+
+
+def test_image_placeholders_are_never_sampled(recorded: Recorded) -> None:
+    forbidden = set(placeholder_token_ids(load_backbone(str(MODEL), "float32").config))
+    assert forbidden
+    for _, batch in recorded.recorder.batches:
+        assert not forbidden & set(batch["completion_ids"].flatten().tolist())
+
+
+def test_sampled_and_recomputed_log_probabilities_agree(recorded: Recorded) -> None:
+    for line in recorded.metrics:
+        assert line[f"{line['role']}/logprob_gap/mean"] < 1e-3
+
+
+def test_reported_kl_is_the_kl_to_the_base_model(recorded: Recorded) -> None:
+    """Recomputed from the checkpoint on disk and the recorded weights, one rollout at a time, without padding."""
+    update = 2
+    base = load_backbone(str(MODEL), "float32").eval()
+    policy = load_backbone(str(MODEL), "float32").eval()
+    merge_adapter(policy, recorded.recorder.weights[update], "solver", recorded.settings)
+    total, tokens = 0.0, 0
+    for step, batch in recorded.recorder.batches:
+        if step != update:
+            continue
+        patches = batch["image_grid_thw"].prod(dim=-1).tolist()
+        pixels = batch["pixel_values"].split(patches)
+        for row in range(len(batch["completion_ids"])):
+            prompt = batch["prompt_ids"][row][batch["prompt_mask"][row].bool()]
+            completion = batch["completion_ids"][row][batch["completion_mask"][row].bool()]
+            one = [
+                token_logprobs(m, prompt, completion, pixels[row], batch["image_grid_thw"][row])
+                for m in (base, policy)
+            ]
+            difference = one[0] - one[1]
+            total += (difference.exp() - difference - 1).sum().item()
+            tokens += len(completion)
+    reported = next(line for line in recorded.metrics if line["update"] == update + 1)["solver/kl"]
+    assert total / tokens > 1e-7
+    assert reported == pytest.approx(total / tokens, rel=0.02)
+
+
+def merge_adapter(model: Any, weights: Snapshot, role: str, settings: RunSettings) -> None:
+    """Adds scale B A of the recorded adapter to the base weights, by hand."""
+    scale = settings.lora.alpha / settings.lora.r
+    own = dict(model.named_parameters())
+    for name, a in weights.items():
+        if name.endswith(f"lora_A.{role}.weight"):
+            b = weights[name.replace("lora_A", "lora_B")]
+            target = name.removeprefix("base_model.model.").replace(f".lora_A.{role}", "")
+            with torch.no_grad():
+                own[target] += scale * b @ a
+
+
+def token_logprobs(
+    model: Any, prompt: torch.Tensor, completion: torch.Tensor, pixels: torch.Tensor, grid: torch.Tensor
+) -> torch.Tensor:
+    """Log-probability of each completion token, shape (tokens,)."""
+    ids = torch.cat([prompt, completion])[None]
+    types = (ids == model.config.image_token_id).long()
+    with torch.no_grad():
+        logits = model(
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            pixel_values=pixels,
+            image_grid_thw=grid[None],
+            mm_token_type_ids=types,
+        ).logits
+    logprobs = logits[0, len(prompt) - 1 : -1].log_softmax(-1)
+    chosen: torch.Tensor = logprobs.gather(1, completion[:, None])[:, 0]
+    return chosen
+
+
+def test_the_run_folder_tells_everything(recorded: Recorded) -> None:
+    path = recorded.run.path
+    assert json.loads((path / "settings.json").read_text())["updates"] == 4
+    assert [(line["update"], line["role"]) for line in recorded.metrics] == [
+        (1, "solver"),
+        (2, "proposer"),
+        (3, "solver"),
+        (4, "proposer"),
+    ]
+    assert all(math.isfinite(v) for line in recorded.metrics for v in line.values() if isinstance(v, float))
+    assert len(recorded.groups) == 4 * recorded.settings.groups_per_update
+    assert {rollout["policy"] for g in recorded.groups if g["update"] == 2 for rollout in g["rollouts"]} == {
+        "solver-000001"
+    }
+    for role in ROLES:
+        assert (path / "final" / role / "adapter_model.safetensors").exists()
+    assert list((path / "tensorboard").glob("events.*"))
+
+
+def test_rewards_are_the_reward_servers(recorded: Recorded) -> None:
+    """The Solver is trained on its group's rewards with the weight of the moment; the Proposer on the entropy's."""
+    for group in recorded.groups:
+        if group["role"] == "solver":
+            assert group["trained_on"] == [rollout["reward"] for rollout in group["rollouts"]]
+        else:
+            for reward, proposal in zip(group["trained_on"], group["proposals"], strict=True):
+                if proposal["question"] is None:
+                    assert reward == 0.0
+                else:
+                    entropy_nats = proposal["entropy_nats"]
+                    assert reward == pytest.approx(math.exp(-((entropy_nats - 0.9) ** 2) / (2 * 0.35**2)))
+
+
+def test_the_report_reads_what_the_loop_writes(recorded: Recorded) -> None:
+    page = write_report(recorded.run.path).read_text(encoding="utf-8")
+    assert "Nothing of this has been logged" not in page
+    assert "not logged:" not in page
+    assert "image not found" not in page
+    assert page.count("<svg") == 11  # ten over updates, and the time
+    assert 'class="tag solver"' in page
+    assert 'class="tag proposer"' in page

@@ -1,0 +1,86 @@
+"""The settings of a run: the file, the flags, and what is refused."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+from pydantic_settings import CliApp
+
+from trainer.errors import SettingsError
+from trainer.settings import RunSettings, describe, literals, read_toml
+
+ROOT = Path(__file__).resolve().parents[2]
+NEEDED: dict[str, Any] = {"model": "m", "images": "i", "run_folder": "r"}
+
+
+def test_flags_override_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text('updates = 7\ngroup_size = 4\n[lora]\nr = 2\nalpha = 3\n[grpo]\nloss_type = "dapo"\n')
+
+    settings = CliApp.run(
+        RunSettings,
+        ["--model", "m", "--images", "i", "--run-folder", "r", "--updates", "9", "--lora.r", "8"],
+        **read_toml(file),
+    )
+
+    assert (settings.updates, settings.group_size) == (9, 4)
+    assert (settings.lora.r, settings.lora.alpha) == (8, 3)
+    assert settings.grpo == {"loss_type": "dapo"}
+
+
+def test_the_proposer_is_updated_after_every_five_updates_of_the_solver() -> None:
+    settings = RunSettings(**NEEDED, proposer_every=5)
+    roles = [settings.role_at(update) for update in range(13)]
+    assert roles == (["solver"] * 5 + ["proposer"]) * 2 + ["solver"]
+
+
+def test_a_frozen_proposer_is_never_updated() -> None:
+    settings = RunSettings(**NEEDED, proposer_every=0)
+    assert {settings.role_at(update) for update in range(50)} == {"solver"}
+
+
+def test_progress_runs_from_0_to_1() -> None:
+    settings = RunSettings(**NEEDED, updates=11)
+    assert settings.progress_at(0) == 0.0
+    assert settings.progress_at(5) == 0.5
+    assert settings.progress_at(10) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"group_size": 5, "groups_per_update": 2, "micro_batch_size": 4}, "does not divide the 10 rollouts"),
+        ({"grpo": {"beta": 0.1}}, "grpo.beta is set by this trainer itself"),
+        ({"lora": {"rank": 3}}, "lora.rank: Extra inputs are not permitted"),
+        ({"group_size": 1}, "group_size: Input should be greater than or equal to 2"),
+        ({"colour": "red"}, "colour: Extra inputs are not permitted"),
+    ],
+)
+def test_settings_that_cannot_be_run_are_refused_by_name(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        RunSettings(**{**NEEDED, **fields})
+    assert message in describe(caught.value)
+
+
+def test_a_file_that_is_not_toml_names_the_line(tmp_path: Path) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text("updates = 7\ngroup size = 4\n")
+    with pytest.raises(SettingsError, match="line 2"):
+        read_toml(file)
+
+
+def test_flags_of_grpo_are_read_as_what_they_spell() -> None:
+    assert literals(
+        {"epsilon": "0.3", "loss_type": "dapo", "mask_truncated_completions": "true", "delta": 2}
+    ) == {
+        "epsilon": 0.3,
+        "loss_type": "dapo",
+        "mask_truncated_completions": True,
+        "delta": 2,
+    }
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.toml")), ids=lambda path: path.name)
+def test_every_committed_config_can_be_run(path: Path) -> None:
+    RunSettings(**{**NEEDED, **read_toml(path)})

@@ -1,0 +1,91 @@
+"""The hand-off: an adapter that was just trained becomes a policy that can be sampled from.
+
+vLLM's prefix cache knows an adapter by its name and path, so new weights under an old name are served with
+key-value blocks of the old ones. Each version therefore gets a name and a folder of its own (`solver-000012`), and
+the one before it is unloaded.
+"""
+
+import shutil
+from pathlib import Path
+
+from peft import PeftModel
+from safetensors import safe_open
+
+from trainer.errors import AdapterError
+from trainer.rollout_client import RolloutClient
+from trainer.settings import Role
+
+
+class AdapterPublisher:
+    """Publishes versions of each role's adapter to a running rollout server.
+
+    Args:
+        client: The rollout server.
+        folder: Where adapters are written; the server must see the same path.
+        prefix: Put before each name, so that several runs can share one server.
+    """
+
+    def __init__(self, client: RolloutClient, folder: Path, prefix: str = "") -> None:
+        self._client = client
+        self._folder = folder.resolve()
+        self._prefix = prefix
+        self._served: dict[Role, str] = {}
+
+    def name(self, role: Role, version: int) -> str:
+        """The name that version `version` of `role` is served under."""
+        return f"{self._prefix}{role}-{version:06d}"
+
+    def served(self, role: Role) -> str:
+        """The name of the newest published version.
+
+        Raises:
+            AdapterError: None was published.
+        """
+        if role not in self._served:
+            raise AdapterError(f"no adapter of the {role} was published yet")
+        return self._served[role]
+
+    def publish(self, policy: PeftModel, role: Role, version: int) -> str:
+        """Writes the adapter, loads it under its new name, then unloads and deletes the version before it.
+
+        Raises:
+            AdapterError: The adapter has weights outside the language model, or the server does not list it.
+            RolloutServerError: The server refused, or stayed away past the budget.
+        """
+        name = self.name(role, version)
+        path = self._folder / name
+        write_adapter(policy, role, path)
+        self._client.load_adapter(name, str(path))
+        if name not in self._client.models():
+            raise AdapterError(f"{name} was loaded, but {self._client.base_url} does not list it")
+        previous = self._served.get(role)
+        self._served[role] = name
+        if previous is not None and previous != name:
+            self._client.unload_adapter(previous)
+            shutil.rmtree(self._folder / previous)
+        return name
+
+    def withdraw(self) -> None:
+        """Unloads every version that is still served; their folders stay."""
+        for name in self._served.values():
+            self._client.unload_adapter(name)
+        self._served.clear()
+
+
+def write_adapter(policy: PeftModel, role: Role, path: Path) -> None:
+    """Writes one role's adapter as a peft folder; it appears under `path` only when it is complete.
+
+    Raises:
+        AdapterError: It has weights outside the language model, which vLLM would ignore.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    policy.save_pretrained(str(partial), selected_adapters=[role])
+    written = partial / role  # peft gives each named adapter a folder of its own
+    with safe_open(written / "adapter_model.safetensors", framework="numpy") as weights:
+        outside = sorted(name for name in weights.keys() if ".language_model." not in name)  # noqa: SIM118
+    if outside:
+        raise AdapterError(f"the {role}'s adapter has weights outside the language model: {outside[0]}")
+    shutil.rmtree(path, ignore_errors=True)
+    written.rename(path)
+    shutil.rmtree(partial)

@@ -1,0 +1,89 @@
+"""The command `ireasoner`: each subcommand is a settings class, whose fields are its flags."""
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings, CliApp
+from rich.console import Console
+
+from clients import RewardError
+from trainer.errors import SettingsError, TrainerError
+
+_Settings = TypeVar("_Settings", bound=BaseSettings)
+
+_DESCRIPTION = "Reinforcement learning without labels for vision-language models."
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs one subcommand; exits with 1 and a message where the user can act on what went wrong."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    commands: dict[str, tuple[str, Callable[[list[str], Console], None]]] = {
+        "demo": ("the whole loop on this machine: servers, training, evaluation, report", _demo),
+        "train": ("train on a folder of images, against running servers", _train),
+        "evaluate": ("accuracy on labelled questions, through a running server", _evaluate),
+        "report": ("write the HTML report of a run folder", _report),
+    }
+    listing = "\n".join(f"  {name:10s} {text}" for name, (text, _) in commands.items())
+    parser = argparse.ArgumentParser(
+        prog="ireasoner",
+        description=_DESCRIPTION,
+        epilog=f"commands:\n{listing}\n\n`ireasoner COMMAND --help` tells the flags of a command.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("command", choices=list(commands), metavar="COMMAND")
+    command = parser.parse_args(words[:1]).command
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
+    console = Console()
+    try:
+        commands[command][1](words[1:], console)
+    except (TrainerError, RewardError) as error:
+        console.print(f"ireasoner {command}: {error}", style="red", markup=False, highlight=False)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        console.print(f"ireasoner {command}: interrupted", style="yellow")
+        sys.exit(130)
+
+
+def _train(words: list[str], console: Console) -> None:
+    from trainer.settings import RunSettings, describe, read_toml
+
+    before = argparse.ArgumentParser(add_help=False)
+    before.add_argument("--config", type=Path)
+    config = before.parse_known_args(words)[0].config
+    try:
+        settings = CliApp.run(RunSettings, words, **(read_toml(config) if config else {}))
+    except ValidationError as error:
+        raise SettingsError(describe(error)) from error
+
+    from trainer.train import train
+
+    run = train(settings, console)
+    console.print(f"run folder: {run.path}", highlight=False)
+
+
+def _demo(words: list[str], console: Console) -> None:
+    from trainer.demo import DemoSettings, demo
+
+    demo(_parsed(DemoSettings, words), console)
+
+
+def _evaluate(words: list[str], console: Console) -> None:
+    from trainer.evaluate import EvaluateSettings, evaluate_policy
+
+    evaluate_policy(_parsed(EvaluateSettings, words), console)
+
+
+def _report(words: list[str], console: Console) -> None:
+    from trainer.report import ReportSettings, write_report
+
+    settings = _parsed(ReportSettings, words)
+    console.print(f"report: {write_report(settings.run_folder, settings.output)}", highlight=False)
+
+
+def _parsed(settings: type[_Settings], words: list[str]) -> _Settings:
+    return CliApp.run(settings, words)

@@ -1,0 +1,213 @@
+"""The command `ireasoner demo`: the whole loop on this machine, from starting the servers to the report."""
+
+import json
+import signal
+import socket
+from contextlib import ExitStack
+from dataclasses import asdict
+from itertools import count
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from rich.console import Console
+from transformers import AutoConfig
+
+from trainer.digit_grids.folders import QUESTIONS_FILE, write_held_out, write_unlabelled
+from trainer.errors import SettingsError
+from trainer.evaluate import evaluate_with_bar, table
+from trainer.evaluation import Evaluation, paired_gain
+from trainer.policy import placeholder_token_ids
+from trainer.questions import Question, read_questions
+from trainer.report import write_report
+from trainer.rollout_client import RolloutClient
+from trainer.service import Service
+from trainer.settings import RunSettings, describe, read_toml
+from trainer.train import train
+
+_ROOT = Path(__file__).resolve().parent.parent
+_GRIDS = 2000
+_REWARD_DEADLINE_S = 180.0
+_ROLLOUT_DEADLINE_S = 600.0
+
+
+class DemoSettings(BaseSettings):
+    """Train the tiny model on unlabelled images and show what came of it; everything that it starts, it stops.
+
+    By default the images are grids of handwritten digits, and the model is examined before and after on held-out
+    grids whose answers nothing else sees.
+    """
+
+    model_config = SettingsConfigDict(
+        extra="forbid",
+        use_attribute_docstrings=True,
+        cli_prog_name="ireasoner demo",
+        cli_kebab_case=True,
+    )
+
+    out: Path = Path("runs/demo")
+    """Run folder; if it is taken, a number is put behind it."""
+    config: Path = _ROOT / "configs" / "demo.toml"
+    """TOML file of the run."""
+    model: str = str(_ROOT / "models" / "digit-grids")
+    """The base model."""
+    images: Path | None = None
+    """Folder of unlabelled images (default: 2,000 grids of handwritten digits)."""
+    questions: Path | None = None
+    """JSON-lines file of labelled questions for the evaluation (default: held-out grids, if images is not given)."""
+    updates: int | None = Field(None, ge=1)
+    """Updates in all (default: the config's)."""
+    evaluation_questions: int = Field(400, ge=1)
+    """Held-out questions."""
+    samples: int = Field(8, ge=1)
+    """Rollouts a held-out question at temperature 1."""
+    control: Literal["none", "random"] = "none"
+    """random: train on random rewards instead; a control, which should gain nothing."""
+    seed: int | None = None
+    """Seed of the run (default: the config's)."""
+
+
+def demo(settings: DemoSettings, console: Console) -> Path:
+    """Runs the demo; returns the run folder.
+
+    Raises:
+        TrainerError: Something that the user can act on; every service that was started has stopped by then.
+        RewardError: The reward server refused, or went away.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # stop the services then, too
+    folder = _free_folder(settings.out)
+    console.print(f"run folder: {folder}", highlight=False)
+    images, questions = _inputs(settings, folder / "inputs")
+    reward_port, rollout_port = _free_ports(2)
+    run = _run_settings(settings, folder, images, reward_port, rollout_port)
+    with ExitStack() as services:
+        reward_server = services.enter_context(
+            Service(
+                "reward server",
+                "services.reward_server",
+                ["--port", str(reward_port)],
+                log=folder / "logs" / "reward-server.log",
+                ready_url=f"http://127.0.0.1:{reward_port}/readyz",
+            )
+        )
+        rollout_server = services.enter_context(
+            Service(
+                "rollout server",
+                "services.rollout_server",
+                ["--model", settings.model, "--port", str(rollout_port)],
+                log=folder / "logs" / "rollout-server.log",
+                ready_url=f"http://127.0.0.1:{rollout_port}/readyz",
+            )
+        )
+        _await(reward_server, _REWARD_DEADLINE_S, console)
+        _await(rollout_server, _ROLLOUT_DEADLINE_S, console)
+        before = _evaluate(settings, run, questions, None, console)
+        train(run, console)
+        after = _evaluate(settings, run, questions, folder / "final" / "solver", console)
+    if before is not None and after is not None:
+        _write_evaluation(folder, before, after, console)
+    console.print(f"report: {write_report(folder)}", highlight=False)
+    return folder
+
+
+def _inputs(settings: DemoSettings, folder: Path) -> tuple[Path, list[Question]]:
+    """The images to train on and the questions to be examined on; grids of digits unless others are given."""
+    images, questions_file = settings.images, settings.questions
+    if images is None:
+        images = folder / "unlabelled"
+        write_unlabelled(images, _GRIDS, seed=0)
+        if questions_file is None:
+            write_held_out(folder / "held_out", settings.evaluation_questions, seed=0)
+            questions_file = folder / "held_out" / QUESTIONS_FILE
+    questions = read_questions(questions_file) if questions_file is not None else []
+    return images, questions[: settings.evaluation_questions]
+
+
+def _run_settings(
+    settings: DemoSettings, folder: Path, images: Path, reward_port: int, rollout_port: int
+) -> RunSettings:
+    fields: dict[str, Any] = read_toml(settings.config)
+    fields["reward"] = {
+        **fields.get("reward", {}),
+        "url": f"http://127.0.0.1:{reward_port}",
+        "control": settings.control,
+    }
+    fields["rollout"] = {**fields.get("rollout", {}), "url": f"http://127.0.0.1:{rollout_port}"}
+    for name in ("updates", "seed"):
+        if getattr(settings, name) is not None:
+            fields[name] = getattr(settings, name)
+    try:
+        return RunSettings(**{**fields, "model": settings.model, "images": images, "run_folder": folder})
+    except ValidationError as error:
+        raise SettingsError(f"{settings.config}: {describe(error)}") from error
+
+
+def _await(service: Service, deadline_s: float, console: Console) -> None:
+    with console.status(f"the {service.name} is starting (log: {service.log})") as status:
+        service.wait_until_ready(
+            deadline_s,
+            lambda waited_s: status.update(
+                f"the {service.name} is starting: {waited_s:.0f} s (log: {service.log})"
+            ),
+        )
+    console.print(f"the {service.name} is ready", highlight=False)
+
+
+def _evaluate(
+    settings: DemoSettings,
+    run: RunSettings,
+    questions: list[Question],
+    adapter: Path | None,
+    console: Console,
+) -> Evaluation | None:
+    """The base model's figures, or an adapter's; None if there are no questions."""
+    if not questions:
+        return None
+    client = RolloutClient(run.rollout.url, on_wait=console.print)
+    try:
+        if adapter is None:
+            policy = client.models()[0]
+        else:
+            policy = "trained"
+            client.load_adapter(policy, str(adapter.resolve()))
+        return evaluate_with_bar(
+            client,
+            policy,
+            questions,
+            console,
+            samples=settings.samples,
+            max_tokens=run.rollout.solver_max_tokens,
+            forbidden_token_ids=placeholder_token_ids(AutoConfig.from_pretrained(settings.model)),
+            seed=run.seed,
+        )
+    finally:
+        client.close()
+
+
+def _write_evaluation(folder: Path, before: Evaluation, after: Evaluation, console: Console) -> None:
+    gain = paired_gain(before, after)
+    console.print(table([before, after]))
+    console.print(f"gain in greedy accuracy, paired: {gain}", highlight=False)
+    figures = {"before": before.as_dict(), "after": after.as_dict(), "gain": asdict(gain)}
+    (folder / "evaluation.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+
+
+def _free_folder(wanted: Path) -> Path:
+    """`wanted`, or the first of `wanted-2`, `wanted-3`, ... that does not exist yet."""
+    names = (wanted if number == 1 else wanted.with_name(f"{wanted.name}-{number}") for number in count(1))
+    folder = next(path for path in names if not path.exists())
+    folder.mkdir(parents=True)
+    return folder
+
+
+def _free_ports(how_many: int) -> list[int]:
+    """Ports of the loopback that nothing listens on now."""
+    sockets = [socket.socket() for _ in range(how_many)]
+    try:
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [int(one.getsockname()[1]) for one in sockets]
+    finally:
+        for one in sockets:
+            one.close()

@@ -1,0 +1,55 @@
+"""What can go wrong in a run, as a tree.
+
+    TrainerError
+    ├── SettingsError        the configuration cannot be run
+    ├── ImagesError          no usable image
+    ├── RolloutServerError   the rollout server refused, or stayed away past the budget
+    ├── RolloutMismatchError what was sampled is not what would be trained
+    ├── AdapterError         an adapter that vLLM would serve wrongly, or did not take
+    ├── ProposerError        the Proposer writes no questions any more
+    ├── ScoringError         too few groups could be scored
+    ├── RunFolderError       a run folder that cannot be read
+    └── ServiceError         a service that the demo started has died or did not come up
+
+The commands print the message of a `TrainerError` and exit with 1; anything else is a defect and keeps its trace.
+"""
+
+
+class TrainerError(Exception):
+    """Base of all errors that a user can act on."""
+
+
+class SettingsError(TrainerError):
+    """The configuration cannot be run; the message names the field."""
+
+
+class ImagesError(TrainerError):
+    """A folder without a usable image, or a dataset file with a bad line."""
+
+
+class RolloutServerError(TrainerError):
+    """The rollout server refused a request, or could not be reached within the budget."""
+
+
+class RolloutMismatchError(TrainerError):
+    """The server's token ids are not those that the training forward pass would see."""
+
+
+class AdapterError(TrainerError):
+    """An adapter that the server cannot serve as it was trained."""
+
+
+class ProposerError(TrainerError):
+    """Most proposals of an update hold no question."""
+
+
+class ScoringError(TrainerError):
+    """Most groups of an update could not be scored."""
+
+
+class RunFolderError(TrainerError):
+    """A folder that holds no run, or a file of it that cannot be read; the message names the place."""
+
+
+class ServiceError(TrainerError):
+    """A service that this command started died, or was not ready in time."""

@@ -1,0 +1,479 @@
+"""The Proposer-Solver loop on TRL's GRPO.
+
+One trainer, one optimizer, one backbone with two adapters: each update trains one role. An update of the Solver asks
+the Proposer for a question about each image before TRL sees the row, since TRL builds the image inputs of the
+training forward pass from the row's prompt. An update of the Proposer samples a group of questions for each image,
+has the current Solver answer each of them, and rewards a question by the entropy of its answers.
+
+It departs from TRL in three places, each an override of one method:
+    _generate_and_score_completions   puts the question into the prompt, and trains against the log-probabilities
+                                      that the rollouts were sampled with
+    create_optimizer                  takes in both adapters
+    log                               names each metric after the role that it belongs to
+"""
+
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from PIL import Image
+from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from trl import GRPOConfig, GRPOTrainer
+
+from clients import ScoredGroup
+from trainer.adapters import AdapterPublisher, write_adapter
+from trainer.errors import ImagesError, ProposerError, RolloutMismatchError
+from trainer.images import ImageFolder, png_bytes, read_image
+from trainer.kl import KlCoefficient
+from trainer.policy import lora_config, name_roles, placeholder_token_ids
+from trainer.prompts import parse_question, proposer_messages, solver_messages
+from trainer.rewards import GroupScorer
+from trainer.rollout import Rollout, RolloutRequest, SamplingContract
+from trainer.rollout_client import RolloutClient
+from trainer.run_folder import RunFolder
+from trainer.settings import ROLES, Role, RunSettings, literals
+
+_SEEDS_PER_UPDATE = 1_000_000
+
+
+class ProposerSolverTrainer(GRPOTrainer):  # type: ignore[misc]
+    """Trains both roles; see the module.
+
+    Args:
+        settings: The run.
+        backbone: The base model, without adapters.
+        processor: Its processor, padding on the left.
+        images: What to ask about.
+        rollouts: The rollout server.
+        scorer: The reward server.
+        run: Where everything is written.
+    """
+
+    _name = "GRPO"
+
+    def __init__(
+        self,
+        settings: RunSettings,
+        *,
+        backbone: Any,
+        processor: Any,
+        images: ImageFolder,
+        rollouts: RolloutClient,
+        scorer: GroupScorer,
+        run: RunFolder,
+        callbacks: Sequence[TrainerCallback] = (),
+    ) -> None:
+        if len(images.paths) < settings.groups_per_update:
+            raise ImagesError(
+                f"images: {images.folder} holds {len(images.paths)} images, fewer than the "
+                f"{settings.groups_per_update} of one update (groups_per_update)"
+            )
+        self.settings = settings
+        self.run = run
+        self.images = images
+        self.role: Role = "solver"
+        self.kl_coefficients = {role: KlCoefficient(settings.kl) for role in ROLES}
+        self.versions: dict[Role, int] = dict.fromkeys(ROLES, 0)
+        self._rollouts = rollouts
+        self._scorer = scorer
+        forbidden = placeholder_token_ids(backbone.config)
+        max_tokens: dict[Role, int] = {
+            "solver": settings.rollout.solver_max_tokens,
+            "proposer": settings.rollout.proposer_max_tokens,
+        }
+        self._contracts = {
+            role: SamplingContract(
+                max_tokens=max_tokens[role],
+                temperature=settings.rollout.temperature,
+                forbidden_token_ids=forbidden,
+            )
+            for role in ROLES
+        }
+        self._groups: list[_Group] = []
+        self._trained_logps: torch.Tensor | None = None
+        config = lora_config(backbone, settings.lora)
+        super().__init__(
+            model=backbone,
+            reward_funcs=[self.agreement],
+            rollout_func=self._roll_out,
+            args=grpo_config(settings, run),
+            train_dataset=Dataset.from_dict(
+                {"prompt": [""] * len(images.paths), "path": list(map(str, images.paths))}
+            ),
+            processing_class=processor,
+            peft_config=config,
+            callbacks=[_AfterUpdate(self), *callbacks],
+        )
+        self.remove_callback(PrinterCallback)
+        name_roles(self.model, config)
+        self.publisher = AdapterPublisher(rollouts, settings.adapters_folder or run.path / "adapters")
+
+    def publish(self, role: Role) -> str:
+        """Hands the current adapter of `role` to the rollout server; returns the name it is served under."""
+        with self._timed("publish"):
+            return self.publisher.publish(self.model, role, self.versions[role])
+
+    # What TRL calls, in the order of an update.
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        update = self.state.global_step
+        self.role = self.settings.role_at(update)
+        self.model.set_adapter(self.role)
+        self.beta = self.kl_coefficients[self.role].beta
+        paths = [Path(row["path"]) for row in inputs[:: self.num_generations]]
+        pictures = [read_image(path) for path in paths]
+        self._groups = [_Group(path, picture) for path, picture in zip(paths, pictures, strict=True)]
+        if self.role == "solver":
+            self._ask(update)
+        rows = [
+            {"prompt": group.messages, "image": group.picture}
+            for group in self._groups
+            for _ in range(self.num_generations)
+        ]
+        output: dict[str, Any] = super()._generate_and_score_completions(rows)
+        # The ratio of the policy loss is to the policy that sampled, as it was served.
+        output["old_per_token_logps"] = output["sampling_per_token_logps"]
+        return output
+
+    def _roll_out(self, prompts: list[Any], trainer: GRPOTrainer) -> dict[str, Any]:
+        requests = [
+            RolloutRequest(group.messages, group.png, self.num_generations, self._seed(i))
+            for i, group in enumerate(self._groups)
+        ]
+        with self._timed("roll_out"):
+            sampled = self._rollouts.sample(
+                self.publisher.served(self.role), requests, self._contracts[self.role]
+            )
+        self._check_prompts(sampled)
+        for group, rollouts in zip(self._groups, sampled, strict=True):
+            group.rollouts = rollouts
+        flat = [rollout for rollouts in sampled for rollout in rollouts]
+        return {
+            "prompt_ids": [list(rollout.prompt_token_ids) for rollout in flat],
+            "completion_ids": [list(rollout.token_ids) for rollout in flat],
+            "logprobs": [list(rollout.logprobs) for rollout in flat],
+        }
+
+    def agreement(self, **_: Any) -> list[float | None]:
+        """The reward of each rollout of the update, in TRL's order; None where there is none to be had."""
+        with self._timed("score"):
+            rewards = self._score_solver() if self.role == "solver" else self._score_proposer()
+        for group, group_rewards in zip(self._groups, rewards, strict=True):
+            self.run.append_group(
+                {
+                    "update": self.state.global_step,
+                    "role": self.role,
+                    "image": str(group.path),
+                    "question": group.question,
+                    "progress": self.settings.progress_at(self.state.global_step),
+                    "fingerprint": self._scorer.fingerprint,
+                    "trained_on": group_rewards,
+                    **group.record,
+                }
+            )
+        return [reward for group_rewards in rewards for reward in group_rewards]
+
+    def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
+        result = super()._get_per_token_logps_and_entropies(*args, **kwargs)
+        self._trained_logps = result[0].detach()
+        return result
+
+    def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+        loss: torch.Tensor = super()._compute_loss(model, inputs)
+        assert self._trained_logps is not None
+        mask = inputs["completion_mask"].bool()
+        gap = (self._trained_logps - inputs["sampling_per_token_logps"]).abs()[mask]
+        self._metric("logprob_gap/mean", gap.mean().item())
+        self._metric("logprob_gap/max", gap.max().item())
+        return loss
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """One optimizer over both adapters; in each update only the active one has gradients, and only it moves."""
+        for name, parameter in self.model.named_parameters():
+            if "lora_" in name:
+                parameter.requires_grad_(True)
+        optimizer: torch.optim.Optimizer = super().create_optimizer(model)
+        self.model.set_adapter(self.role)
+        return optimizer
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Logs an update's metrics under the name of the role that it trained."""
+        if "loss" in logs:
+            metrics = self._metrics["train"]
+            self._metrics["train"] = defaultdict(
+                list, {f"{self.role}/{name}": values for name, values in metrics.items()}
+            )
+            for name in list(logs):
+                if name != "epoch":
+                    logs[f"{self.role}/{name}"] = logs.pop(name)
+        super().log(logs, start_time)
+
+    # The parts of an update.
+
+    def _ask(self, update: int) -> None:
+        """Puts a question of the current Proposer into each group."""
+        requests = [
+            RolloutRequest(proposer_messages(), group.png, 1, self._seed(i) + _SEEDS_PER_UPDATE // 2)
+            for i, group in enumerate(self._groups)
+        ]
+        with self._timed("propose"):
+            proposals = self._rollouts.sample(
+                self.publisher.served("proposer"), requests, self._contracts["proposer"]
+            )
+        for group, [proposal] in zip(self._groups, proposals, strict=True):
+            group.proposed_by = proposal.policy
+            group.question = parse_question(proposal.text)
+            group.messages = solver_messages(group.question or proposal.text)
+        unasked = sum(group.question is None for group in self._groups)
+        self._metric("proposals_without_question", unasked / len(self._groups))
+        distinct = {group.question for group in self._groups if group.question}
+        self._metric("questions_distinct", len(distinct) / len(self._groups))
+        if unasked * 2 > len(self._groups):
+            raise ProposerError(
+                f"update {update}: {unasked} of {len(self._groups)} proposals hold no <question>; "
+                f"the last reads {proposals[-1][0].text[:200]!r}"
+            )
+
+    def _score_solver(self) -> list[list[float | None]]:
+        progress = self.settings.progress_at(self.state.global_step)
+        posted = [(str(i), group.rollouts) for i, group in enumerate(self._groups)]
+        scored = self._scorer.score("solver", posted, progress)
+        rewards: list[list[float | None]] = []
+        for group, score in zip(self._groups, scored, strict=True):
+            group.record = _record(group, score)
+            # A prompt without a question teaches nothing: the group is left out.
+            asked = group.question is not None
+            rewards.append([self._scorer.of(rollout.reward) if asked else None for rollout in score.rollouts])
+        self._metric("progress", progress)
+        self._log_scores(scored)
+        return rewards
+
+    def _score_proposer(self) -> list[list[float | None]]:
+        """Rewards each proposal by the answers of the current Solver to it; equal questions share one group."""
+        asked: dict[tuple[int, str], int] = {}
+        for i, group in enumerate(self._groups):
+            for rollout in group.rollouts:
+                question = parse_question(rollout.text)
+                if question is not None:
+                    asked.setdefault((i, question), len(asked))
+        requests = [
+            RolloutRequest(
+                solver_messages(question),
+                self._groups[i].png,
+                self.num_generations,
+                self._seed(k) + _SEEDS_PER_UPDATE // 2,
+            )
+            for (i, question), k in asked.items()
+        ]
+        answers = self._rollouts.sample(self.publisher.served("solver"), requests, self._contracts["solver"])
+        scored = (
+            self._scorer.score("proposer", [(str(k), a) for k, a in enumerate(answers)], None)
+            if answers
+            else []
+        )
+        rewards: list[list[float | None]] = []
+        invalid = 0
+        for i, group in enumerate(self._groups):
+            group_rewards: list[float | None] = []
+            proposals = []
+            for rollout in group.rollouts:
+                question = parse_question(rollout.text)
+                reward: float | None
+                entropy_nats: float | None
+                if question is None:
+                    # Not a question: the Proposer's own failure, worth nothing.
+                    reward, entropy_nats = 0.0, None
+                    invalid += 1
+                else:
+                    score = scored[asked[i, question]]
+                    reward, entropy_nats = score.proposer_reward, score.entropy_nats
+                group_rewards.append(self._scorer.of(reward))
+                proposals.append(
+                    {
+                        "text": rollout.text,
+                        "question": question,
+                        "reward": reward,
+                        "entropy_nats": entropy_nats,
+                    }
+                )
+            group.record = {"policy": group.rollouts[0].policy, "proposals": proposals}
+            rewards.append(group_rewards)
+        self._metric("proposals_without_question", invalid / (len(self._groups) * self.num_generations))
+        self._metric("questions_distinct", len(asked) / (len(self._groups) * self.num_generations))
+        self._log_scores(scored)
+        return rewards
+
+    def _log_scores(self, scored: Sequence[ScoredGroup]) -> None:
+        values_by_name: dict[str, list[float | None]] = {
+            "answer_entropy_nats": [group.entropy_nats for group in scored],
+            "dominant_share": [group.dominant_share for group in scored],
+            "proposer_reward": [group.proposer_reward for group in scored],
+            "tie_rate": [float(group.tie) for group in scored if group.tie is not None],
+            "outcome": [r.outcome for group in scored for r in group.rollouts],
+            "trajectory": [r.trajectory for group in scored for r in group.rollouts],
+            "invalid_rate": [float(r.status == "invalid") for group in scored for r in group.rollouts],
+            "abstain_rate": [float(r.status == "abstain") for group in scored for r in group.rollouts],
+        }
+        for name, values in values_by_name.items():
+            known = [value for value in values if value is not None]
+            if known:
+                self._metric(name, sum(known) / len(known))
+
+    def _check_prompts(self, sampled: Sequence[Sequence[Rollout]]) -> None:
+        """Refuses rollouts whose prompt the training forward pass would see differently."""
+        texts = [
+            self.processing_class.apply_chat_template(
+                group.messages, tokenize=False, add_generation_prompt=True
+            )
+            for group in self._groups
+        ]
+        prompts = self.processing_class(images=[[group.picture] for group in self._groups], text=texts)[
+            "input_ids"
+        ]
+        for group, rollouts, prompt in zip(self._groups, sampled, prompts, strict=True):
+            if list(rollouts[0].prompt_token_ids) != list(prompt):
+                raise RolloutMismatchError(
+                    f"{group.path}: the rollout server saw a prompt of {len(rollouts[0].prompt_token_ids)} tokens, "
+                    f"the processor makes {len(prompt)} others: do both load the same model?"
+                )
+
+    def after_update(self) -> None:
+        """Steers the KL coefficient and publishes the adapter that was trained."""
+        kl = self._metrics["train"].get("kl", [])
+        coefficient = self.kl_coefficients[self.role]
+        self._metric("kl_coefficient", coefficient.beta)
+        if kl:
+            coefficient.observe(sum(kl) / len(kl))
+        self.versions[self.role] += 1
+        self.publish(self.role)
+
+    def write_final(self) -> None:
+        """Writes both adapters to the run folder."""
+        self.run.final.mkdir(exist_ok=True)
+        for role in ROLES:
+            write_adapter(self.model, role, self.run.final / role)
+
+    def _seed(self, group: int) -> int:
+        """Seed of the first rollout of a group: its own for each run seed, update and group."""
+        run_seed = self.settings.seed * 1_000_003 + self.state.global_step
+        return int((run_seed * _SEEDS_PER_UPDATE + group * self.num_generations) % 2**62)
+
+    def _metric(self, name: str, value: float) -> None:
+        self._metrics["train"][name].append(value)
+
+    def _timed(self, name: str) -> "_Timer":
+        return _Timer(self._metrics["train"][f"seconds/{name}"])
+
+
+class _Group:
+    """A group in the making: an image, its prompt, and what came of it."""
+
+    def __init__(self, path: Path, picture: Image.Image) -> None:
+        self.path = path
+        self.picture = picture
+        self.png = png_bytes(picture)
+        self.messages: list[dict[str, Any]] = proposer_messages()
+        self.question: str | None = None
+        self.proposed_by: str | None = None
+        self.rollouts: list[Rollout] = []
+        self.record: dict[str, Any] = {}
+
+
+class _Timer:
+    def __init__(self, seconds: list[float]) -> None:
+        self._seconds = seconds
+
+    def __enter__(self) -> None:
+        self._start_s = time.monotonic()
+
+    def __exit__(self, *_: object) -> None:
+        self._seconds.append(time.monotonic() - self._start_s)
+
+
+class _AfterUpdate(TrainerCallback):  # type: ignore[misc]
+    def __init__(self, trainer: ProposerSolverTrainer) -> None:
+        self._trainer = trainer
+
+    def on_train_begin(self, *_: object, **__: object) -> None:
+        for role in ROLES:
+            self._trainer.publish(role)
+
+    def on_step_end(self, *_: object, **__: object) -> None:
+        self._trainer.after_update()
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        logs = kwargs["logs"]
+        if any(name.startswith(ROLES) for name in logs):
+            self._trainer.run.append_metrics(
+                {"update": state.global_step, "role": self._trainer.role, **logs}
+            )
+
+
+def grpo_config(settings: RunSettings, run: RunFolder) -> GRPOConfig:
+    """The settings as TRL takes them; `settings.grpo` passes through unchanged."""
+    on_gpu = torch.cuda.is_available()
+    fields: dict[str, Any] = {
+        "bf16": on_gpu,
+        "gradient_checkpointing": on_gpu,
+        "weight_decay": 0.01,
+        "lr_scheduler_type": "constant",
+        "report_to": ["tensorboard"],
+        "disable_tqdm": True,
+        "loss_type": "grpo",
+        **literals(settings.grpo),
+    }
+    return GRPOConfig(
+        output_dir=str(run.checkpoints),
+        max_steps=settings.updates,
+        seed=settings.seed,
+        num_generations=settings.group_size,
+        per_device_train_batch_size=settings.rollouts_per_pass,
+        gradient_accumulation_steps=settings.rollouts_per_update // settings.rollouts_per_pass,
+        temperature=settings.rollout.temperature,
+        max_completion_length=max(settings.rollout.solver_max_tokens, settings.rollout.proposer_max_tokens),
+        # TRL skips the reference pass where beta is 0; the coefficient of each update is set before it.
+        beta=0.0 if settings.kl.mode == "none" else settings.kl.beta,
+        save_strategy="steps",
+        save_steps=settings.save_every,
+        logging_steps=1,
+        logging_first_step=True,
+        remove_unused_columns=False,
+        **fields,
+    )
+
+
+def _record(group: _Group, score: ScoredGroup) -> dict[str, Any]:
+    """What `groups.jsonl` keeps of a Solver group."""
+    return {
+        "proposed_by": group.proposed_by,
+        "status": score.status,
+        "dominant_answer": score.dominant_answer,
+        "dominant_share": score.dominant_share,
+        "tie": score.tie,
+        "density": score.density,
+        "entropy_nats": score.entropy_nats,
+        "proposer_reward": score.proposer_reward,
+        "rollouts": [
+            {
+                "text": sampled.text,
+                "token_ids": sampled.token_ids,
+                "policy": sampled.policy,
+                "seed": sampled.seed,
+                "finish_reason": sampled.finish_reason,
+                "status": scored.status,
+                "reason": scored.reason,
+                "answer": scored.answer,
+                "reward": scored.reward,
+                "outcome": scored.outcome,
+                "trajectory": scored.trajectory,
+                "steps": [{"text": s.text, "cosine": s.cosine, "weight": s.weight} for s in scored.steps],
+            }
+            for sampled, scored in zip(group.rollouts, score.rollouts, strict=True)
+        ],
+    }

@@ -1,0 +1,76 @@
+"""The policy: one frozen backbone, and an adapter for each role."""
+
+import re
+from typing import Any
+
+import torch
+from peft import LoraConfig, PeftModel
+from transformers import AutoModelForImageTextToText, AutoProcessor
+
+from trainer.errors import SettingsError
+from trainer.settings import ROLES, LoraSettings, Role
+
+_LANGUAGE_MODEL = re.compile(r"(^|\.)language_model\.")
+
+
+def load_backbone(model: str, dtype: str) -> Any:
+    """The base model, in `dtype` (`float32`, `bfloat16`), on the CPU."""
+    return AutoModelForImageTextToText.from_pretrained(model, dtype=getattr(torch, dtype))
+
+
+def load_processor(model: str) -> Any:
+    """Tokenizer and image processor of the base model, padding on the left as generation needs it."""
+    return AutoProcessor.from_pretrained(model, padding_side="left")
+
+
+def lora_config(backbone: Any, settings: LoraSettings) -> LoraConfig:
+    """The adapter's shape, with every layer that it targets named in full.
+
+    Only layers of the language model are named: vLLM ignores adapters on a vision tower, so training one would
+    sample from another policy than the trained one.
+
+    Raises:
+        SettingsError: No layer of the language model has one of the names.
+    """
+    wanted = set(settings.target_modules)
+    names = [
+        name
+        for name, module in backbone.named_modules()
+        if isinstance(module, torch.nn.Linear)
+        and name.rsplit(".", 1)[-1] in wanted
+        and _LANGUAGE_MODEL.search(name)
+    ]
+    missing = wanted - {name.rsplit(".", 1)[-1] for name in names}
+    if missing:
+        raise SettingsError(f"lora.target_modules: the language model has no linear layer {sorted(missing)}")
+    return LoraConfig(
+        r=settings.r,
+        lora_alpha=settings.alpha,
+        lora_dropout=settings.dropout,
+        target_modules=names,
+        bias="none",
+        task_type="CAUSAL_LM",
+    )
+
+
+def name_roles(policy: PeftModel, config: LoraConfig) -> None:
+    """Replaces the one adapter that TRL made by one a role. Both start as the base model (B is zero)."""
+    for role in ROLES:
+        policy.add_adapter(role, config)
+    policy.set_adapter("solver")
+    policy.delete_adapter("default")
+
+
+def role_parameters(policy: PeftModel, role: Role) -> dict[str, torch.nn.Parameter]:
+    """The parameters of one role's adapter, by name."""
+    marker = f".{role}."
+    return {
+        name: parameter for name, parameter in policy.named_parameters() if marker in name and "lora_" in name
+    }
+
+
+def placeholder_token_ids(config: Any) -> tuple[int, ...]:
+    """Ids of the image and video placeholders, which must never be sampled."""
+    names = ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id")
+    ids = {getattr(config, name, None) for name in names}
+    return tuple(sorted(token_id for token_id in ids if token_id is not None))

@@ -1,0 +1,165 @@
+"""Rollouts and adapters over the OpenAI-compatible API of a running vLLM."""
+
+import base64
+import random
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+
+from trainer.errors import RolloutServerError
+from trainer.rollout import Rollout, RolloutRequest, SamplingContract
+
+_RETRIED_STATUS = frozenset({429, 502, 503, 504})
+
+
+class RolloutClient:
+    """Talks to one rollout server.
+
+    Args:
+        base_url: Where the server listens, without `/v1`.
+        timeout_s: How long one request may take.
+        retry_budget_s: How long to go on trying while the server is away or overloaded.
+        concurrency: Requests in flight at most.
+        on_wait: Called with a message each time a retry is waited for.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        timeout_s: float = 300.0,
+        retry_budget_s: float = 300.0,
+        concurrency: int = 64,
+        on_wait: Callable[[str], None] | None = None,
+    ) -> None:
+        self.base_url = base_url.rstrip("/")
+        self._retry_budget_s = retry_budget_s
+        self._on_wait = on_wait
+        limits = httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency)
+        self._http = httpx.Client(base_url=self.base_url, timeout=timeout_s, limits=limits, trust_env=False)
+        self._pool = ThreadPoolExecutor(concurrency, thread_name_prefix="rollout")
+
+    def close(self) -> None:
+        """Closes the connections; a request in flight is cut off."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._http.close()
+
+    def models(self) -> list[str]:
+        """The names that the server serves: the base model and every loaded adapter.
+
+        Raises:
+            RolloutServerError: The server refused, or stayed away past the budget.
+        """
+        return [str(model["id"]) for model in self._request("GET", "/v1/models").json()["data"]]
+
+    def load_adapter(self, name: str, path: str) -> None:
+        """Loads the adapter in the folder `path` (as the server sees it) under `name`.
+
+        Raises:
+            RolloutServerError: The server refused, or stayed away past the budget.
+        """
+        self._request("POST", "/v1/load_lora_adapter", {"lora_name": name, "lora_path": path})
+
+    def unload_adapter(self, name: str) -> None:
+        """Unloads the adapter served as `name`.
+
+        Raises:
+            RolloutServerError: The server refused, or stayed away past the budget.
+        """
+        self._request("POST", "/v1/unload_lora_adapter", {"lora_name": name})
+
+    def sample(
+        self, policy: str, requests: Sequence[RolloutRequest], contract: SamplingContract
+    ) -> list[list[Rollout]]:
+        """Samples every request from `policy`; one list a request, in order, of `count` rollouts each.
+
+        Raises:
+            RolloutServerError: A request was refused, or the server stayed away past the budget.
+        """
+        futures = [self._pool.submit(self._sample_one, policy, request, contract) for request in requests]
+        try:
+            return [future.result() for future in futures]
+        finally:
+            for future in futures:
+                future.cancel()
+
+    def _sample_one(self, policy: str, request: RolloutRequest, contract: SamplingContract) -> list[Rollout]:
+        body = {
+            "model": policy,
+            "messages": _with_image(request),
+            "n": request.count,
+            "seed": request.seed,
+            "logprobs": True,
+            "return_token_ids": True,
+            **contract.request_fields(),
+        }
+        answer = self._request("POST", "/v1/chat/completions", body).json()
+        if answer["model"] != policy:
+            raise RolloutServerError(f"{self.base_url} answered as {answer['model']!r}, asked for {policy!r}")
+        choices = sorted(answer["choices"], key=lambda choice: int(choice["index"]))
+        if len(choices) != request.count:
+            raise RolloutServerError(
+                f"{self.base_url} returned {len(choices)} rollouts of {policy}, asked for {request.count}"
+            )
+        prompt_token_ids = tuple(answer["prompt_token_ids"])
+        rollouts = []
+        for choice in choices:
+            token_ids = tuple(choice["token_ids"])
+            logprobs = tuple(float(token["logprob"]) for token in choice["logprobs"]["content"])
+            if len(token_ids) != len(logprobs):
+                raise RolloutServerError(
+                    f"{self.base_url} returned {len(token_ids)} token ids and {len(logprobs)} log-probabilities"
+                )
+            rollouts.append(
+                Rollout(
+                    text=choice["message"]["content"] or "",
+                    token_ids=token_ids,
+                    logprobs=logprobs,
+                    prompt_token_ids=prompt_token_ids,
+                    finish_reason=choice["finish_reason"],
+                    policy=policy,
+                    seed=request.seed + int(choice["index"]),
+                )
+            )
+        return rollouts
+
+    def _request(self, method: str, path: str, body: object = None) -> httpx.Response:
+        deadline_s = time.monotonic() + self._retry_budget_s
+        pause_s = 0.25
+        while True:
+            try:
+                response = self._http.request(method, path, json=body)
+            except httpx.TransportError as error:
+                reason = f"{type(error).__name__}: {error}"
+            else:
+                if response.is_success:
+                    return response
+                reason = f"{response.status_code} {response.text[:500]}"
+                if response.status_code not in _RETRIED_STATUS:
+                    raise RolloutServerError(f"{method} {self.base_url}{path}: {reason}")
+            left_s = deadline_s - time.monotonic()
+            if left_s <= 0:
+                raise RolloutServerError(
+                    f"{method} {self.base_url}{path}: {reason}, after {self._retry_budget_s:.0f} s of trying"
+                )
+            if self._on_wait is not None and pause_s >= 1:
+                self._on_wait(f"rollout server: {reason}; trying for another {left_s:.0f} s")
+            time.sleep(min(left_s, pause_s * random.uniform(0.5, 1.5)))
+            pause_s = min(pause_s * 2, 15.0)
+
+
+def _with_image(request: RolloutRequest) -> list[dict[str, object]]:
+    """The messages with the image put in as a data URL, as the OpenAI API takes it."""
+    if request.image_png is None:
+        return request.messages
+    url = "data:image/png;base64," + base64.b64encode(request.image_png).decode()
+    image_part = {"type": "image_url", "image_url": {"url": url}}
+    filled: list[dict[str, object]] = []
+    for message in request.messages:
+        content = message["content"]
+        if isinstance(content, list):
+            content = [image_part if part["type"] == "image" else part for part in content]
+        filled.append({**message, "content": content})
+    return filled

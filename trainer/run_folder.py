@@ -1,0 +1,108 @@
+"""The run folder: everything that a run leaves behind.
+
+settings.json      the resolved settings
+metrics.jsonl      one line an update
+groups.jsonl       one line a group: image, question, rollouts, rewards
+adapters/          the published versions that are still served
+checkpoints/       what the run can be taken up from
+tensorboard/       the same metrics, for TensorBoard
+final/             the two adapters as peft folders
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from trainer.errors import RunFolderError, SettingsError
+
+
+class RunFolder:
+    """Writes to one run folder.
+
+    Raises:
+        SettingsError: The folder holds a run already.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        if (path / "settings.json").exists():
+            raise SettingsError(f"run_folder: {path} holds a run already; name another or remove it")
+        path.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def tensorboard(self) -> Path:
+        """Folder of TensorBoard's event files."""
+        return self.path / "tensorboard"
+
+    @property
+    def final(self) -> Path:
+        """Folder of the trained adapters."""
+        return self.path / "final"
+
+    def write_settings(self, settings: Mapping[str, Any]) -> None:
+        """Writes the resolved settings."""
+        (self.path / "settings.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+
+    def append_metrics(self, metrics: Mapping[str, Any]) -> None:
+        """Adds the metrics of one update."""
+        self._append("metrics.jsonl", metrics)
+
+    def append_group(self, group: Mapping[str, Any]) -> None:
+        """Adds one group with its rollouts and rewards."""
+        self._append("groups.jsonl", group)
+
+    def _append(self, name: str, line: Mapping[str, Any]) -> None:
+        with (self.path / name).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The objects of a JSON-lines file; see `read_lines_at`."""
+    for _, line in read_lines_at(path):
+        yield line
+
+
+def read_lines_at(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The objects of a JSON-lines file, each with the offset of its line in bytes.
+
+    A missing file has none. A last line without its newline is being written at this moment, and is left out.
+
+    Raises:
+        RunFolderError: A line is not a JSON object; the message names it.
+    """
+    if not path.exists():
+        return
+    offset = 0
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.endswith(b"\n"):
+                return
+            yield offset, _parsed(line, path, f"line {number}")
+            offset += len(line)
+
+
+def read_line_at(path: Path, offset: int) -> dict[str, Any]:
+    """The object of the line that begins at `offset`, in bytes, as `read_lines_at` gave it.
+
+    Raises:
+        RunFolderError: There is no JSON object.
+    """
+    with path.open("rb") as file:
+        file.seek(offset)
+        return _parsed(file.readline(), path, f"byte {offset}")
+
+
+def _parsed(line: bytes, path: Path, place: str) -> dict[str, Any]:
+    try:
+        value = json.loads(line)
+    except ValueError as error:
+        raise RunFolderError(f"{path}, {place}: not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise RunFolderError(f"{path}, {place}: not a JSON object")
+    return value

@@ -1,0 +1,231 @@
+"""The settings of a run: one TOML file, and a flag for every field, which overrides it."""
+
+import contextlib
+import json
+import tomllib
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from trainer.errors import SettingsError
+
+Role = Literal["solver", "proposer"]
+ROLES: tuple[Role, ...] = ("solver", "proposer")
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class LoraSettings(_Table):
+    """The adapters; both roles have one of this shape (defaults: the paper's)."""
+
+    r: int = Field(16, ge=1)
+    """Rank."""
+    alpha: int = Field(32, ge=1)
+    """Scale: the update is alpha / r times B A."""
+    dropout: float = Field(0.05, ge=0, lt=1)
+    """Dropout on the adapters' input. Anything above 0 makes trained log-probabilities differ from sampled ones."""
+    target_modules: tuple[str, ...] = (
+        "q_proj",
+        "k_proj",
+        "v_proj",
+        "o_proj",
+        "gate_proj",
+        "up_proj",
+        "down_proj",
+    )
+    """Linear layers of the language model that get an adapter; the vision tower never does."""
+
+
+class KlSettings(_Table):
+    """The penalty on the divergence from the base model, in nats a token (defaults: the paper's)."""
+
+    mode: Literal["adaptive", "fixed", "none"] = "adaptive"
+    """adaptive: beta <- beta exp(rate (KL - target) / target) after each update of a role; fixed: beta stays."""
+    beta: float = Field(1e-3, ge=0)
+    """The coefficient, or its first value."""
+    target: float = Field(0.02, gt=0)
+    """KL that the adaptive coefficient steers to, nats a token."""
+    rate: float = Field(0.10, gt=0)
+    """How fast the adaptive coefficient moves."""
+    beta_min: float = Field(1e-8, gt=0)
+    """Lower bound of the adaptive coefficient."""
+    beta_max: float = Field(1e2, gt=0)
+    """Upper bound of the adaptive coefficient."""
+
+
+class RewardSettings(_Table):
+    """Where rewards come from."""
+
+    url: str = "http://127.0.0.1:8010"
+    """The reward server."""
+    config: str = "paper"
+    """Preset or registered name of the scoring config."""
+    overrides: dict[str, Any] = Field(default_factory=dict)
+    """Fields of the scoring config that differ from it."""
+    control: Literal["none", "random"] = "none"
+    """random: a control, not a method: rewards are drawn uniformly instead of taken from the server."""
+    timeout_s: float = Field(120.0, gt=0)
+    """One request."""
+    retry_budget_s: float = Field(300.0, ge=0)
+    """How long to go on trying while the server is away."""
+
+
+class RolloutSettings(_Table):
+    """Where rollouts come from, and how they are sampled."""
+
+    url: str = "http://127.0.0.1:8020"
+    """The rollout server."""
+    temperature: float = Field(1.0, gt=0)
+    """Sampling temperature of both roles in training."""
+    solver_max_tokens: int = Field(256, ge=1)
+    """New tokens of a Solver rollout at most."""
+    proposer_max_tokens: int = Field(128, ge=1)
+    """New tokens of a proposal at most."""
+    timeout_s: float = Field(300.0, gt=0)
+    """One request."""
+    retry_budget_s: float = Field(300.0, ge=0)
+    """How long to go on trying while the server is away."""
+    concurrency: int = Field(64, ge=1)
+    """Requests in flight at most."""
+
+
+class RunSettings(BaseSettings):
+    """Train a Solver and a Proposer on unlabelled images, against a running rollout server and reward server."""
+
+    model_config = SettingsConfigDict(
+        extra="forbid",
+        frozen=True,
+        use_attribute_docstrings=True,
+        cli_prog_name="ireasoner train",
+        cli_kebab_case=True,
+        cli_implicit_flags=True,
+        cli_avoid_json=True,
+    )
+
+    config: Path | None = None
+    """TOML file with any of the settings below; flags override it."""
+    model: str
+    """The base model: a folder or a hub id, of the Qwen2.5-VL architecture."""
+    images: Path
+    """Folder of unlabelled images, sub-folders included."""
+    run_folder: Path
+    """Where everything of this run is written; must not hold another run."""
+    adapters_folder: Path | None = None
+    """Folder shared with the rollout server, for published adapters (default: adapters/ in the run folder)."""
+    updates: int = Field(2500, ge=1)
+    """Updates of either role in all."""
+    proposer_every: int = Field(5, ge=0)
+    """One update of the Proposer after so many of the Solver; 0 leaves the Proposer as it is."""
+    group_size: int = Field(5, ge=2)
+    """N: rollouts in a group."""
+    groups_per_update: int = Field(1, ge=1)
+    """Questions (Solver) or images (Proposer) an update."""
+    micro_batch_size: int | None = Field(None, ge=1)
+    """Rollouts in one forward and backward pass; must divide the rollouts of an update (default: all of them)."""
+    seed: int = 0
+    """Seed of data order, sampling, adapters and controls."""
+    save_every: int = Field(100, ge=1)
+    """Updates between checkpoints."""
+    lora: LoraSettings = Field(default_factory=LoraSettings)
+    """Adapters."""
+    kl: KlSettings = Field(default_factory=KlSettings)
+    """Penalty on the divergence from the base model."""
+    reward: RewardSettings = Field(default_factory=RewardSettings)
+    """Reward server."""
+    rollout: RolloutSettings = Field(default_factory=RolloutSettings)
+    """Rollout server."""
+    grpo: dict[str, Any] = Field(default_factory=dict)
+    """Any field of TRL's GRPOConfig that is not set by the settings above, passed on unchanged."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags, then the file: no environment variable changes an experiment."""
+        return (init_settings,)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.rollouts_per_update % self.rollouts_per_pass:
+            raise ValueError(
+                f"micro_batch_size {self.rollouts_per_pass} does not divide the {self.rollouts_per_update} "
+                "rollouts of an update (group_size x groups_per_update)"
+            )
+        taken = sorted(_GRPO_OWNED & self.grpo.keys())
+        if taken:
+            raise ValueError(
+                f"grpo.{taken[0]} is set by this trainer itself: use the setting of its own instead"
+            )
+        return self
+
+    @property
+    def rollouts_per_update(self) -> int:
+        """Rollouts that one update trains on."""
+        return self.group_size * self.groups_per_update
+
+    @property
+    def rollouts_per_pass(self) -> int:
+        """Rollouts in one forward and backward pass."""
+        return self.micro_batch_size or self.rollouts_per_update
+
+    def role_at(self, update: int) -> Role:
+        """The role that update number `update` (from 0) trains."""
+        cycle = self.proposer_every + 1
+        return "proposer" if self.proposer_every and update % cycle == self.proposer_every else "solver"
+
+    def progress_at(self, update: int) -> float:
+        """t in [0, 1]: the share of the run that is done when update number `update` (from 0) begins."""
+        return update / max(self.updates - 1, 1)
+
+
+_GRPO_OWNED = frozenset(
+    {
+        "output_dir", "max_steps", "seed", "data_seed", "num_generations", "per_device_train_batch_size",
+        "gradient_accumulation_steps", "steps_per_generation", "generation_batch_size", "temperature",
+        "max_completion_length", "beta", "use_vllm", "save_strategy", "save_steps", "logging_strategy",
+        "logging_steps", "logging_first_step", "remove_unused_columns",
+    }
+)  # fmt: skip
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file.
+
+    Raises:
+        SettingsError: The file is missing or is not TOML; the message names the line.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise SettingsError(f"--config: there is no file {path}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"--config: {path} is not TOML: {error}") from error
+
+
+def describe(error: ValidationError) -> str:
+    """One line a fault: the field and what is wrong with it."""
+    lines = []
+    for fault in error.errors():
+        place = ".".join(str(part) for part in fault["loc"])
+        lines.append(f"{place}: {fault['msg']}" if place else fault["msg"])
+    return "\n".join(lines)
+
+
+def literals(fields: dict[str, Any]) -> dict[str, Any]:
+    """Values given as flags (`--grpo loss_type=dapo`, `--grpo epsilon=0.3`) as what they spell, where it is JSON."""
+    parsed = {}
+    for name, value in fields.items():
+        if isinstance(value, str):
+            with contextlib.suppress(json.JSONDecodeError):  # a plain word
+                value = json.loads(value)
+        parsed[name] = value
+    return parsed
