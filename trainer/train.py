@@ -33,6 +33,8 @@ def train(settings: RunSettings, console: Console, callbacks: Sequence[TrainerCa
         f"images: {len(images.paths)} in {images.folder}, {len(images.skipped)} unreadable", highlight=False
     )
     run = RunFolder(settings.run_folder)
+    if settings.cpu_threads is not None:
+        torch.set_num_threads(settings.cpu_threads)
     run.write_settings(json.loads(settings.model_dump_json()))
     os.environ["TENSORBOARD_LOGGING_DIR"] = str(run.tensorboard)
     rollouts = RolloutClient(
