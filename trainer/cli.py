@@ -38,6 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("command", choices=list(commands), metavar="COMMAND")
     command = parser.parse_args(words[:1]).command
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
+    for library in ("trl", "transformers", "accelerate", "vllm"):
+        # What matters of theirs is a metric or an error of ours (a group without a reward, say).
+        logging.getLogger(library).setLevel(logging.ERROR)
     console = Console()
     try:
         commands[command][1](words[1:], console)

@@ -86,7 +86,7 @@ def demo(settings: DemoSettings, console: Console) -> Path:
             Service(
                 "reward server",
                 "services.reward_server",
-                ["--port", str(reward_port)],
+                ["--port", str(reward_port), "--threads", "1"],
                 log=folder / "logs" / "reward-server.log",
                 ready_url=f"http://127.0.0.1:{reward_port}/readyz",
             )
@@ -95,7 +95,11 @@ def demo(settings: DemoSettings, console: Console) -> Path:
             Service(
                 "rollout server",
                 "services.rollout_server",
-                ["--model", settings.model, "--port", str(rollout_port)],
+                [
+                    *("--model", settings.model),
+                    *("--port", str(rollout_port)),
+                    *("--max-lora-rank", str(run.lora.r)),
+                ],
                 log=folder / "logs" / "rollout-server.log",
                 ready_url=f"http://127.0.0.1:{rollout_port}/readyz",
             )

@@ -130,6 +130,8 @@ class RunSettings(BaseSettings):
     """Seed of data order, sampling, adapters and controls."""
     save_every: int = Field(100, ge=1)
     """Updates between checkpoints."""
+    cpu_threads: int | None = Field(None, ge=1)
+    """Threads of torch on a CPU (default: torch's own choice). With a server on the same cores, fewer are faster."""
     lora: LoraSettings = Field(default_factory=LoraSettings)
     """Adapters."""
     kl: KlSettings = Field(default_factory=KlSettings)

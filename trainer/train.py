@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from rich.console import Console
 from transformers import TrainerCallback
+from transformers.utils.logging import disable_progress_bar
 
 from clients import RewardClient
 from trainer.images import ImageFolder
@@ -28,11 +29,14 @@ def train(settings: RunSettings, console: Console, callbacks: Sequence[TrainerCa
         TrainerError: Something that the user can act on; see `trainer.errors`.
         RewardError: The reward server refused, or stayed away past the budget; see `clients`.
     """
+    disable_progress_bar()
     images = ImageFolder.scan(settings.images)
     console.print(
         f"images: {len(images.paths)} in {images.folder}, {len(images.skipped)} unreadable", highlight=False
     )
     run = RunFolder(settings.run_folder)
+    if settings.cpu_threads is not None:
+        torch.set_num_threads(settings.cpu_threads)
     run.write_settings(json.loads(settings.model_dump_json()))
     os.environ["TENSORBOARD_LOGGING_DIR"] = str(run.tensorboard)
     rollouts = RolloutClient(

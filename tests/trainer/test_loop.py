@@ -68,6 +68,7 @@ def recorded(reward_url: str, rollout_url: str, tmp_path_factory: pytest.TempPat
         group_size=4,
         groups_per_update=3,
         micro_batch_size=6,
+        cpu_threads=1,
         lora={"dropout": 0.0},
         kl={"mode": "fixed", "beta": 0.04},
         reward={"url": reward_url},
