@@ -70,15 +70,23 @@ def _train(words: list[str], console: Console) -> None:
 
 
 def _demo(words: list[str], console: Console) -> None:
-    from trainer.demo import DemoSettings, demo
+    from trainer.demo_settings import DemoSettings
 
-    demo(_parsed(DemoSettings, words), console)
+    settings = _parsed(DemoSettings, words)
+
+    from trainer.demo import demo
+
+    demo(settings, console)
 
 
 def _evaluate(words: list[str], console: Console) -> None:
-    from trainer.evaluate import EvaluateSettings, evaluate_policy
+    from trainer.evaluate_settings import EvaluateSettings
 
-    evaluate_policy(_parsed(EvaluateSettings, words), console)
+    settings = _parsed(EvaluateSettings, words)
+
+    from trainer.evaluate import evaluate_policy
+
+    evaluate_policy(settings, console)
 
 
 def _report(words: list[str], console: Console) -> None:

@@ -16,6 +16,7 @@ import time
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import torch
@@ -110,7 +111,13 @@ class ProposerSolverTrainer(GRPOTrainer):  # type: ignore[misc]
         )
         self.remove_callback(PrinterCallback)
         name_roles(self.model, config)
-        self.publisher = AdapterPublisher(rollouts, settings.adapters_folder or run.path / "adapters")
+        # Names of its own for each start of a run: a server that several runs use, one after the other or at once,
+        # must never see one name twice.
+        self.publisher = AdapterPublisher(
+            rollouts,
+            settings.adapters_folder or run.path / "adapters",
+            prefix=f"{run.path.name}-{token_hex(3)}-",
+        )
 
     def publish(self, role: Role) -> str:
         """Hands the current adapter of `role` to the rollout server; returns the name it is served under."""

@@ -67,6 +67,7 @@ def train(settings: RunSettings, console: Console, callbacks: Sequence[TrainerCa
         )
         trainer.train()
         trainer.write_final()
+        trainer.publisher.withdraw()
     finally:
         bar.stop()
         rollouts.close()
