@@ -5,10 +5,11 @@ the Proposer for a question about each image before TRL sees the row, since TRL 
 training forward pass from the row's prompt. An update of the Proposer samples a group of questions for each image,
 has the current Solver answer each of them, and rewards a question by the entropy of its answers.
 
-It departs from TRL in three places, each an override of one method:
+It departs from TRL in four places, each an override of one method:
     _generate_and_score_completions   puts the question into the prompt, and trains against the log-probabilities
                                       that the rollouts were sampled with
     create_optimizer                  takes in both adapters
+    _save_checkpoint                  writes it whole or not at all, with what the loop itself remembers
     log                               names each metric after the role that it belongs to
 """
 
@@ -27,7 +28,8 @@ from trl import GRPOConfig, GRPOTrainer
 
 from clients import ScoredGroup
 from trainer.adapters import AdapterPublisher, write_adapter
-from trainer.errors import ImagesError, ProposerError, RolloutMismatchError
+from trainer.checkpoint import Checkpoints, LoopState, read_state
+from trainer.errors import ImagesError, PolicyMissingError, ProposerError, RolloutMismatchError
 from trainer.images import ImageFolder, png_bytes, read_image
 from trainer.kl import KlCoefficient
 from trainer.policy import lora_config, name_roles, placeholder_token_ids
@@ -79,6 +81,7 @@ class ProposerSolverTrainer(GRPOTrainer):  # type: ignore[misc]
         self.role: Role = "solver"
         self.kl_coefficients = {role: KlCoefficient(settings.kl) for role in ROLES}
         self.versions: dict[Role, int] = dict.fromkeys(ROLES, 0)
+        self.checkpoints = Checkpoints(run.checkpoints, settings.keep_checkpoints)
         self._rollouts = rollouts
         self._scorer = scorer
         forbidden = placeholder_token_ids(backbone.config)
@@ -124,6 +127,20 @@ class ProposerSolverTrainer(GRPOTrainer):  # type: ignore[misc]
         with self._timed("publish"):
             return self.publisher.publish(self.model, role, self.versions[role])
 
+    def go(self) -> None:
+        """Trains to the end: from the newest complete checkpoint if the settings say `resume`, else from the start."""
+        newest = self.checkpoints.newest() if self.settings.resume else None
+        if newest is None:
+            self.run.cut_logs({})
+            self.train()
+            return
+        state = read_state(newest)
+        self.versions = dict(state.versions)
+        for role, coefficient in self.kl_coefficients.items():
+            coefficient.beta = state.kl_betas[role]
+        self.run.cut_logs(state.log_bytes)
+        self.train(resume_from_checkpoint=str(newest))
+
     # What TRL calls, in the order of an update.
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
@@ -152,9 +169,7 @@ class ProposerSolverTrainer(GRPOTrainer):  # type: ignore[misc]
             for i, group in enumerate(self._groups)
         ]
         with self._timed("roll_out"):
-            sampled = self._rollouts.sample(
-                self.publisher.served(self.role), requests, self._contracts[self.role]
-            )
+            sampled = self._sample(self.role, requests)
         self._check_prompts(sampled)
         for group, rollouts in zip(self._groups, sampled, strict=True):
             group.rollouts = rollouts
@@ -207,6 +222,20 @@ class ProposerSolverTrainer(GRPOTrainer):  # type: ignore[misc]
         self.model.set_adapter(self.role)
         return optimizer
 
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        state = LoopState(
+            versions=self.versions,
+            kl_betas={role: coefficient.beta for role, coefficient in self.kl_coefficients.items()},
+            log_bytes=self.run.log_bytes(),
+        )
+        folder = self.args.output_dir
+        with self.checkpoints.writing(self.state.global_step, state) as partial:
+            self.args.output_dir = str(partial)
+            try:
+                super()._save_checkpoint(model, trial)
+            finally:
+                self.args.output_dir = folder
+
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Logs an update's metrics under the name of the role that it trained."""
         if "loss" in logs:
@@ -228,9 +257,7 @@ class ProposerSolverTrainer(GRPOTrainer):  # type: ignore[misc]
             for i, group in enumerate(self._groups)
         ]
         with self._timed("propose"):
-            proposals = self._rollouts.sample(
-                self.publisher.served("proposer"), requests, self._contracts["proposer"]
-            )
+            proposals = self._sample("proposer", requests)
         for group, [proposal] in zip(self._groups, proposals, strict=True):
             group.proposed_by = proposal.policy
             group.question = parse_question(proposal.text)
@@ -250,11 +277,17 @@ class ProposerSolverTrainer(GRPOTrainer):  # type: ignore[misc]
         posted = [(str(i), group.rollouts) for i, group in enumerate(self._groups)]
         scored = self._scorer.score("solver", posted, progress)
         rewards: list[list[float | None]] = []
-        for group, score in zip(self._groups, scored, strict=True):
+        update = self.state.global_step
+        for i, (group, score) in enumerate(zip(self._groups, scored, strict=True)):
             group.record = _record(group, score)
             # A prompt without a question teaches nothing: the group is left out.
             asked = group.question is not None
-            rewards.append([self._scorer.of(rollout.reward) if asked else None for rollout in score.rollouts])
+            rewards.append(
+                [
+                    self._scorer.of(rollout.reward, update, i, j) if asked else None
+                    for j, rollout in enumerate(score.rollouts)
+                ]
+            )
         self._metric("progress", progress)
         self._log_scores(scored)
         return rewards
@@ -276,7 +309,7 @@ class ProposerSolverTrainer(GRPOTrainer):  # type: ignore[misc]
             )
             for (i, question), k in asked.items()
         ]
-        answers = self._rollouts.sample(self.publisher.served("solver"), requests, self._contracts["solver"])
+        answers = self._sample("solver", requests)
         scored = (
             self._scorer.score("proposer", [(str(k), a) for k, a in enumerate(answers)], None)
             if answers
@@ -287,7 +320,7 @@ class ProposerSolverTrainer(GRPOTrainer):  # type: ignore[misc]
         for i, group in enumerate(self._groups):
             group_rewards: list[float | None] = []
             proposals = []
-            for rollout in group.rollouts:
+            for j, rollout in enumerate(group.rollouts):
                 question = parse_question(rollout.text)
                 reward: float | None
                 entropy_nats: float | None
@@ -298,7 +331,7 @@ class ProposerSolverTrainer(GRPOTrainer):  # type: ignore[misc]
                 else:
                     score = scored[asked[i, question]]
                     reward, entropy_nats = score.proposer_reward, score.entropy_nats
-                group_rewards.append(self._scorer.of(reward))
+                group_rewards.append(self._scorer.of(reward, self.state.global_step, i, j))
                 proposals.append(
                     {
                         "text": rollout.text,
@@ -313,6 +346,14 @@ class ProposerSolverTrainer(GRPOTrainer):  # type: ignore[misc]
         self._metric("questions_distinct", len(asked) / (len(self._groups) * self.num_generations))
         self._log_scores(scored)
         return rewards
+
+    def _sample(self, role: Role, requests: Sequence[RolloutRequest]) -> list[list[Rollout]]:
+        """Samples from the newest version of `role`; a server that has lost it since is given it again."""
+        try:
+            return self._rollouts.sample(self.publisher.served(role), requests, self._contracts[role])
+        except PolicyMissingError:
+            self.publisher.restore()
+            return self._rollouts.sample(self.publisher.served(role), requests, self._contracts[role])
 
     def _log_scores(self, scored: Sequence[ScoredGroup]) -> None:
         values_by_name: dict[str, list[float | None]] = {

@@ -130,6 +130,10 @@ class RunSettings(BaseSettings):
     """Seed of data order, sampling, adapters and controls."""
     save_every: int = Field(100, ge=1)
     """Updates between checkpoints."""
+    keep_checkpoints: int = Field(2, ge=1)
+    """How many of the newest checkpoints stay."""
+    resume: bool = False
+    """Go on with the run in run_folder, from its newest complete checkpoint."""
     cpu_threads: int | None = Field(None, ge=1)
     """Threads of torch on a CPU (default: torch's own choice). With a server on the same cores, fewer are faster."""
     lora: LoraSettings = Field(default_factory=LoraSettings)
@@ -168,6 +172,25 @@ class RunSettings(BaseSettings):
                 f"grpo.{taken[0]} is set by this trainer itself: use the setting of its own instead"
             )
         return self
+
+    @property
+    def experiment(self) -> dict[str, Any]:
+        """The settings that shape the result, as JSON; where servers are and how long to wait for them do not."""
+        document: dict[str, Any] = self.model_dump(
+            mode="json",
+            exclude={
+                "config": True,
+                "run_folder": True,
+                "adapters_folder": True,
+                "cpu_threads": True,
+                "save_every": True,
+                "keep_checkpoints": True,
+                "resume": True,
+                "reward": {"url", "timeout_s", "retry_budget_s"},
+                "rollout": {"url", "timeout_s", "retry_budget_s", "concurrency"},
+            },
+        )
+        return document
 
     @property
     def rollouts_per_update(self) -> int:
