@@ -4,6 +4,7 @@ vLLM's arithmetic depends in the last bits on what else is in a batch and on wha
 seeds alone do not give equal bits. Here it is pinned: one sequence at a time, no prefix cache.
 """
 
+import errno
 import json
 import os
 import random
@@ -93,9 +94,9 @@ class Training:
     def result(self) -> dict[str, Any]:
         """What must be equal: the weights to the bit, and every group but for the name its policy was served by."""
         groups = json.dumps(self.groups())
-        for name in {r["policy"] for g in self.groups() for r in g.get("rollouts", [])} | {
-            g.get("proposed_by") or g.get("policy") for g in self.groups()
-        }:
+        names = {str(rollout["policy"]) for group in self.groups() for rollout in group.get("rollouts", [])}
+        names |= {str(group.get("proposed_by") or group.get("policy")) for group in self.groups()}
+        for name in names:
             groups = groups.replace(name, "-".join(name.split("-")[-2:]))
         weights = {
             role: (self.run / "final" / role / "adapter_model.safetensors").read_bytes() for role in ROLES
@@ -170,15 +171,17 @@ def test_a_checkpoint_that_is_cut_short_is_passed_over(
     assert "solver/weights has 3 of 12 bytes" in caplog.text
 
 
+def run_out_of_space(checkpoints: Checkpoints) -> None:
+    with checkpoints.writing(6, STATE) as partial:
+        (partial / "checkpoint-6").mkdir()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
 def test_a_checkpoint_that_cannot_be_written_harms_no_other(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path, keep=2)
     write_checkpoint(checkpoints, 5)
-    with (
-        pytest.raises(CheckpointError, match=r"No space left.*can go on from checkpoint-5"),
-        checkpoints.writing(6, STATE) as partial,
-    ):
-        (partial / "checkpoint-6").mkdir()
-        raise OSError(28, "No space left on device")
+    with pytest.raises(CheckpointError, match=r"No space left.*can go on from checkpoint-5"):
+        run_out_of_space(checkpoints)
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-5"]
 
 
