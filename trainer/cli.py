@@ -63,6 +63,12 @@ def _train(words: list[str], console: Console) -> None:
     except ValidationError as error:
         raise SettingsError(describe(error)) from error
 
+    if settings.dry_run:
+        from trainer.dry_run import show_plan
+
+        show_plan(settings, console)
+        return
+
     from trainer.train import train
 
     run = train(settings, console)

@@ -13,9 +13,11 @@ It departs from TRL in four places, each an override of one method:
     log                               names each metric after the role that it belongs to
 """
 
+import logging
 import time
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
@@ -39,6 +41,8 @@ from trainer.rollout import Rollout, RolloutRequest, SamplingContract
 from trainer.rollout_client import RolloutClient
 from trainer.run_folder import RunFolder
 from trainer.settings import ROLES, Role, RunSettings, literals
+
+logger = logging.getLogger(__name__)
 
 _SEEDS_PER_UPDATE = 1_000_000
 
@@ -193,6 +197,7 @@ class ProposerSolverTrainer(GRPOTrainer):  # type: ignore[misc]
                     "question": group.question,
                     "progress": self.settings.progress_at(self.state.global_step),
                     "fingerprint": self._scorer.fingerprint,
+                    "sampling": asdict(self._contracts[self.role]),
                     "trained_on": group_rewards,
                     **group.record,
                 }
@@ -209,6 +214,14 @@ class ProposerSolverTrainer(GRPOTrainer):  # type: ignore[misc]
         assert self._trained_logps is not None
         mask = inputs["completion_mask"].bool()
         gap = (self._trained_logps - inputs["sampling_per_token_logps"]).abs()[mask]
+        if gap.mean().item() > self.settings.rollout.logprob_gap_alarm:
+            logger.warning(
+                "update %d: sampled and recomputed log-probabilities of the %s differ by %.3f nats a token on average: "
+                "is what is served what is trained?",
+                self.state.global_step,
+                self.role,
+                gap.mean().item(),
+            )
         self._metric("logprob_gap/mean", gap.mean().item())
         self._metric("logprob_gap/max", gap.max().item())
         return loss

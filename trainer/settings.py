@@ -85,6 +85,8 @@ class RolloutSettings(_Table):
     """New tokens of a Solver rollout at most."""
     proposer_max_tokens: int = Field(128, ge=1)
     """New tokens of a proposal at most."""
+    logprob_gap_alarm: float = Field(0.1, gt=0)
+    """A warning is shown where sampled and recomputed log-probabilities differ by more on average, nats a token."""
     timeout_s: float = Field(300.0, gt=0)
     """One request."""
     retry_budget_s: float = Field(300.0, ge=0)
@@ -116,7 +118,7 @@ class RunSettings(BaseSettings):
     """Where everything of this run is written; must not hold another run."""
     adapters_folder: Path | None = None
     """Folder shared with the rollout server, for published adapters (default: adapters/ in the run folder)."""
-    updates: int = Field(2500, ge=1)
+    updates: int = Field(3000, ge=1)
     """Updates of either role in all."""
     proposer_every: int = Field(5, ge=0)
     """One update of the Proposer after so many of the Solver; 0 leaves the Proposer as it is."""
@@ -136,6 +138,8 @@ class RunSettings(BaseSettings):
     """Go on with the run in run_folder, from its newest complete checkpoint."""
     cpu_threads: int | None = Field(None, ge=1)
     """Threads of torch on a CPU (default: torch's own choice). With a server on the same cores, fewer are faster."""
+    dry_run: bool = False
+    """Print the resolved settings, what would be trained and what memory it takes; load no weights."""
     lora: LoraSettings = Field(default_factory=LoraSettings)
     """Adapters."""
     kl: KlSettings = Field(default_factory=KlSettings)
@@ -186,6 +190,7 @@ class RunSettings(BaseSettings):
                 "save_every": True,
                 "keep_checkpoints": True,
                 "resume": True,
+                "dry_run": True,
                 "reward": {"url", "timeout_s", "retry_budget_s"},
                 "rollout": {"url", "timeout_s", "retry_budget_s", "concurrency"},
             },
