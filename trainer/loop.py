@@ -24,15 +24,16 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from PIL import Image
 from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from trl import GRPOConfig, GRPOTrainer
+from trl import GRPOTrainer
 
 from clients import ScoredGroup
 from trainer.adapters import AdapterPublisher, write_adapter
 from trainer.checkpoint import Checkpoints, LoopState, read_state
 from trainer.errors import ImagesError, PolicyMissingError, ProposerError, RolloutMismatchError
-from trainer.images import ImageFolder, png_bytes, read_image
+from trainer.group import Group
+from trainer.grpo_config import grpo_config
+from trainer.images import ImageFolder, read_image
 from trainer.kl import KlCoefficient
 from trainer.policy import lora_config, name_roles, placeholder_token_ids
 from trainer.prompts import parse_question, proposer_messages, solver_messages
@@ -40,7 +41,7 @@ from trainer.rewards import GroupScorer
 from trainer.rollout import Rollout, RolloutRequest, SamplingContract
 from trainer.rollout_client import RolloutClient
 from trainer.run_folder import RunFolder
-from trainer.settings import ROLES, Role, RunSettings, literals
+from trainer.settings import ROLES, Role, RunSettings
 
 logger = logging.getLogger(__name__)
 
@@ -101,7 +102,7 @@ class ProposerSolverTrainer(GRPOTrainer):  # type: ignore[misc]
             )
             for role in ROLES
         }
-        self._groups: list[_Group] = []
+        self._groups: list[Group] = []
         self._trained_logps: torch.Tensor | None = None
         config = lora_config(backbone, settings.lora)
         super().__init__(
@@ -154,7 +155,7 @@ class ProposerSolverTrainer(GRPOTrainer):  # type: ignore[misc]
         self.beta = self.kl_coefficients[self.role].beta
         paths = [Path(row["path"]) for row in inputs[:: self.num_generations]]
         pictures = [read_image(path) for path in paths]
-        self._groups = [_Group(path, picture) for path, picture in zip(paths, pictures, strict=True)]
+        self._groups = [Group(path, picture) for path, picture in zip(paths, pictures, strict=True)]
         if self.role == "solver":
             self._ask(update)
         rows = [
@@ -292,7 +293,7 @@ class ProposerSolverTrainer(GRPOTrainer):  # type: ignore[misc]
         rewards: list[list[float | None]] = []
         update = self.state.global_step
         for i, (group, score) in enumerate(zip(self._groups, scored, strict=True)):
-            group.record = _record(group, score)
+            group.record = group.solver_record(score)
             # A prompt without a question teaches nothing: the group is left out.
             asked = group.question is not None
             rewards.append(
@@ -430,20 +431,6 @@ class ProposerSolverTrainer(GRPOTrainer):  # type: ignore[misc]
         return _Timer(self._metrics["train"][f"seconds/{name}"])
 
 
-class _Group:
-    """A group in the making: an image, its prompt, and what came of it."""
-
-    def __init__(self, path: Path, picture: Image.Image) -> None:
-        self.path = path
-        self.picture = picture
-        self.png = png_bytes(picture)
-        self.messages: list[dict[str, Any]] = proposer_messages()
-        self.question: str | None = None
-        self.proposed_by: str | None = None
-        self.rollouts: list[Rollout] = []
-        self.record: dict[str, Any] = {}
-
-
 class _Timer:
     def __init__(self, seconds: list[float]) -> None:
         self._seconds = seconds
@@ -474,67 +461,3 @@ class _AfterUpdate(TrainerCallback):  # type: ignore[misc]
             self._trainer.run.append_metrics(
                 {"update": state.global_step, "role": self._trainer.role, **logs}
             )
-
-
-def grpo_config(settings: RunSettings, run: RunFolder) -> GRPOConfig:
-    """The settings as TRL takes them; `settings.grpo` passes through unchanged."""
-    on_gpu = torch.cuda.is_available()
-    fields: dict[str, Any] = {
-        "bf16": on_gpu,
-        "gradient_checkpointing": on_gpu,
-        "weight_decay": 0.01,
-        "lr_scheduler_type": "constant",
-        "report_to": ["tensorboard"],
-        "disable_tqdm": True,
-        "loss_type": "grpo",
-        **literals(settings.grpo),
-    }
-    return GRPOConfig(
-        output_dir=str(run.checkpoints),
-        max_steps=settings.updates,
-        seed=settings.seed,
-        num_generations=settings.group_size,
-        per_device_train_batch_size=settings.rollouts_per_pass,
-        gradient_accumulation_steps=settings.rollouts_per_update // settings.rollouts_per_pass,
-        temperature=settings.rollout.temperature,
-        max_completion_length=max(settings.rollout.solver_max_tokens, settings.rollout.proposer_max_tokens),
-        # TRL skips the reference pass where beta is 0; the coefficient of each update is set before it.
-        beta=0.0 if settings.kl.mode == "none" else settings.kl.beta,
-        save_strategy="steps",
-        save_steps=settings.save_every,
-        logging_steps=1,
-        logging_first_step=True,
-        remove_unused_columns=False,
-        **fields,
-    )
-
-
-def _record(group: _Group, score: ScoredGroup) -> dict[str, Any]:
-    """What `groups.jsonl` keeps of a Solver group."""
-    return {
-        "proposed_by": group.proposed_by,
-        "status": score.status,
-        "dominant_answer": score.dominant_answer,
-        "dominant_share": score.dominant_share,
-        "tie": score.tie,
-        "density": score.density,
-        "entropy_nats": score.entropy_nats,
-        "proposer_reward": score.proposer_reward,
-        "rollouts": [
-            {
-                "text": sampled.text,
-                "token_ids": sampled.token_ids,
-                "policy": sampled.policy,
-                "seed": sampled.seed,
-                "finish_reason": sampled.finish_reason,
-                "status": scored.status,
-                "reason": scored.reason,
-                "answer": scored.answer,
-                "reward": scored.reward,
-                "outcome": scored.outcome,
-                "trajectory": scored.trajectory,
-                "steps": [{"text": s.text, "cosine": s.cosine, "weight": s.weight} for s in scored.steps],
-            }
-            for sampled, scored in zip(group.rollouts, score.rollouts, strict=True)
-        ],
-    }
