@@ -30,6 +30,7 @@ from trl import GRPOTrainer
 from clients import ScoredGroup
 from trainer.adapters import AdapterPublisher, write_adapter
 from trainer.checkpoint import Checkpoints, LoopState, read_state
+from trainer.collapse import CollapseGuard
 from trainer.errors import ImagesError, PolicyMissingError, ProposerError, RolloutMismatchError
 from trainer.group import Group
 from trainer.grpo_config import grpo_config
@@ -119,6 +120,7 @@ class ProposerSolverTrainer(GRPOTrainer):  # type: ignore[misc]
         )
         self.remove_callback(PrinterCallback)
         name_roles(self.model, config)
+        self.add_callback(CollapseGuard(settings.collapse, self.checkpoints, run.path))
         # Names of its own for each start of a run: a server that several runs use, one after the other or at once,
         # must never see one name twice.
         self.publisher = AdapterPublisher(

@@ -95,6 +95,23 @@ class RolloutSettings(_Table):
     """Requests in flight at most."""
 
 
+class CollapseSettings(_Table):
+    """The guard against collapse, which watches running means over the Solver's updates."""
+
+    window: int = Field(20, ge=2)
+    """Updates of the Solver in a running mean."""
+    entropy: float = Field(0.2, gt=0, lt=1)
+    """Onset where the answers' entropy falls below this share of its first mean."""
+    dominant_share: float = Field(0.97, gt=0, le=1)
+    """Onset where the share of the dominant answer rises above this."""
+    distinct: float = Field(0.2, gt=0, lt=1)
+    """Onset where the share of distinct questions falls below this share of its first mean."""
+    length: float = Field(0.4, gt=0, lt=1)
+    """Onset where completions become shorter than this share of their first mean length."""
+    stop: bool = False
+    """Stop the run at the onset."""
+
+
 class RunSettings(BaseSettings):
     """Train a Solver and a Proposer on unlabelled images, against a running rollout server and reward server."""
 
@@ -148,6 +165,8 @@ class RunSettings(BaseSettings):
     """Reward server."""
     rollout: RolloutSettings = Field(default_factory=RolloutSettings)
     """Rollout server."""
+    collapse: CollapseSettings = Field(default_factory=CollapseSettings)
+    """Guard against collapse."""
     grpo: dict[str, Any] = Field(default_factory=dict)
     """Any field of TRL's GRPOConfig that is not set by the settings above, passed on unchanged."""
 
