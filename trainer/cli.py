@@ -26,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "demo": ("the whole loop on this machine: servers, training, evaluation, report", _demo),
         "train": ("train on a folder of images, against running servers", _train),
         "evaluate": ("accuracy on labelled questions, through a running server", _evaluate),
+        "export": ("write what a run trained as an adapter or as merged weights", _export),
         "report": ("write the HTML report of a run folder", _report),
     }
     listing = "\n".join(f"  {name:10s} {text}" for name, (text, _) in commands.items())
@@ -93,6 +94,16 @@ def _evaluate(words: list[str], console: Console) -> None:
     from trainer.evaluate import evaluate_policy
 
     evaluate_policy(settings, console)
+
+
+def _export(words: list[str], console: Console) -> None:
+    from trainer.export_settings import ExportSettings
+
+    settings = _parsed(ExportSettings, words)
+
+    from trainer.export import export
+
+    console.print(f"exported to {export(settings)}", highlight=False)
 
 
 def _report(words: list[str], console: Console) -> None:
