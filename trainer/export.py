@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 from trainer.errors import RunFolderError
 from trainer.export_settings import ExportSettings
@@ -49,17 +50,14 @@ def _merge(model: str, adapter: Path, output: Path) -> None:
 
 def _card(settings: ExportSettings, run: RunSettings) -> str:
     """A model card with the run's config, data, last metrics, evaluation and scoring fingerprint."""
+    role = settings.role
     metrics = list(read_lines(settings.run_folder / "metrics.jsonl"))
-    last = next((line for line in reversed(metrics) if line["role"] == settings.role), {})
+    last: dict[str, Any] = next((line for line in reversed(metrics) if line["role"] == role), {})
+    shown = ("reward", "outcome", "trajectory", "answer_entropy_nats", "dominant_share", "kl")
+    known = [(name, last[f"{role}/{name}"]) for name in shown if f"{role}/{name}" in last]
     fingerprints = sorted(
         {group["fingerprint"] for group in read_lines(settings.run_folder / "groups.jsonl")}
     )
-    shown = ("reward", "outcome", "trajectory", "answer_entropy_nats", "dominant_share", "kl")
-    figures = [
-        f"| {name} | {last[f'{settings.role}/{name}']:.4f} |"
-        for name in shown
-        if f"{settings.role}/{name}" in last
-    ]
     lines = [
         "---",
         f"base_model: {run.model}",
@@ -68,13 +66,13 @@ def _card(settings: ExportSettings, run: RunSettings) -> str:
         "---",
         f"# The {settings.role} of {settings.run_folder.name}",
         "",
-        f"Trained without labels by iReasoner's Proposer-Solver loop for {len(metrics)} of {run.updates} updates on the",
-        f"images in `{run.images.name}`. Control: {run.reward.control}. Scoring: `{run.reward.config}`, fingerprint",
+        f"Trained without labels by iReasoner's Proposer-Solver loop for {len(metrics)} of {run.updates} updates",
+        f"on the images in `{run.images.name}`. Control: {run.reward.control}. Scoring: `{run.reward.config}`, fingerprint",
         f"{', '.join(f'`{fingerprint}`' for fingerprint in fingerprints) or 'unknown'}.",
         "",
         f"| last update of the {settings.role} | |",
         "|---|---|",
-        *figures,
+        *(f"| {name} | {value:.4f} |" for name, value in known),
         "",
         *_evaluation(settings.run_folder / "evaluation.json"),
         "```json",

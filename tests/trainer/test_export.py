@@ -14,7 +14,7 @@ from trainer.errors import RunFolderError
 from trainer.export import export
 from trainer.export_settings import ExportSettings
 from trainer.policy import load_backbone, lora_config, name_roles
-from trainer.settings import LoraSettings
+from trainer.settings import ROLES, LoraSettings
 
 
 @pytest.fixture
@@ -36,8 +36,8 @@ def trained(tmp_path: Path) -> tuple[Path, Any]:
         if "lora_" in name:
             parameter.data = 0.1 * torch.randn(parameter.shape, generator=generator)
     (tmp_path / "run" / "final").mkdir()
-    for role in ("solver", "proposer"):
-        write_adapter(policy, role, tmp_path / "run" / "final" / role)  # type: ignore[arg-type]
+    for role in ROLES:
+        write_adapter(policy, role, tmp_path / "run" / "final" / role)
     return tmp_path / "run", policy
 
 
