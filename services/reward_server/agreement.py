@@ -84,9 +84,9 @@ def step_agreement(
     With `step_means` leave_one_out mu_p is the mean of the other rollouts' steps, so that no step agrees
     with itself: two orthogonal steps have cosine 0, and not .707.
 
-    With `coverage` union the sum below also runs over the used places that rollout i lacks, with v_p, and
-    over its own steps that stand in no used place, with v_j of their index: both earn nothing. So neither
-    leaving steps out nor adding ones that nobody shares is free.
+    With `coverage` union the sum below also runs over the used places p that rollout i lacks, with v_p times
+    the share of the others that have it, and over its own steps that stand in no used place, with v_j of
+    their index: both earn nothing. So neither leaving steps out nor adding ones that nobody shares is free.
 
     A mean without a direction has cosine 0 with everything, which is the limit. A rollout without a step at
     any used place agrees with nobody: its reward is 0.
@@ -118,7 +118,8 @@ def step_agreement(
     weights[member, step] = decay[place]
     total = weights.sum(axis=1)
     if config.coverage == "union":
-        total += (used_places & ~used) @ decay[:count]
+        had_by_others = filled.sum(axis=0) / max(members - 1, 1)
+        total += (used_places & ~used) @ (decay[:count] * had_by_others)
     sums = (weights * earned).sum(axis=1)
     rewards = np.divide(sums, total, out=np.zeros_like(total), where=total > 0)
     standing = np.full((members, width), -1)
