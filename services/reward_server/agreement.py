@@ -4,6 +4,7 @@ Source of all: iReasoner (arXiv 2601.05877) and EvoLMM (arXiv 2511.16672). N is 
 group, G of those that give the dominant answer, J of step positions, D of embedding dimensions, A of answers.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,6 @@ from services.reward_server.scoring_config import ScoringConfig
 
 Doubles = NDArray[np.float64]
 _TINY = 1e-12
-_LN_5 = float(np.log(5.0))
 _LARGEST_EXPONENT = 700.0  # exp(-700) is not 0 yet, so that the mean of late steps alone has a weight
 
 
@@ -166,6 +166,6 @@ def proposer_reward(entropy_nats: float, rollouts: int, config: ScoringConfig) -
     group of one, for which that is 0 / 0, counts as one that agrees.
     """
     if config.entropy_scale == "ln_n":
-        entropy_nats = entropy_nats * _LN_5 / np.log(rollouts) if rollouts > 1 else 0.0
+        entropy_nats = entropy_nats * math.log(5) / math.log(rollouts) if rollouts > 1 else 0.0
     deviation = abs(entropy_nats - config.entropy_target_nats) / config.entropy_width_nats
     return float(np.exp(-0.5 * min(deviation, 100.0) ** 2))
