@@ -75,7 +75,7 @@ class Scorer:
             ]
         return wire.ScoreResponse(
             request_id=request_id,
-            fingerprint=fingerprint(config, self._batcher.embedder.identity),
+            fingerprint=fingerprint(config, self._batcher.backend.identity),
             groups=scored,
         )
 
@@ -92,7 +92,7 @@ class Scorer:
             for step in group.rollouts[index].steps
         ]
         rows = iter(await self._batcher.embed(texts))
-        dimension = self._batcher.embedder.dimension
+        dimension = self._batcher.backend.dimension
         agreements: list[StepAgreement | None] = []
         for group, is_compared in zip(groups, compared, strict=True):
             if not is_compared:
