@@ -1,7 +1,6 @@
-"""The rollouts that are measured with: groups of paraphrased reasoning, no two steps alike."""
+"""The rollouts that are measured with: groups of paraphrased reasoning."""
 
 import random
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 GROUPS = 64
@@ -74,22 +73,20 @@ def groups(seed: int, count: int = GROUPS) -> list[list[Sample]]:
     """`count` groups of 8 rollouts with 3 to 6 steps; 5 to 8 rollouts of each give the dominant answer.
 
     The rollouts of a group say the same things in other words, with slips, so that their steps agree in part.
-    Equal seeds give equal groups; steps of unequal seeds are unequal.
+    Equal seeds give equal groups. No step stands in the groups of one seed twice.
     """
     random_state = random.Random(seed)
-    unique = (f"{seed}.{number}" for number in range(10**9))
-    return [_group(random_state, unique) for _ in range(count)]
+    said: set[str] = set()
+    return [_group(random_state, said) for _ in range(count)]
 
 
-def _group(random_state: random.Random, unique: Iterator[str]) -> list[Sample]:
+def _group(random_state: random.Random, said: set[str]) -> list[Sample]:
     plan = [_facts(random_state) for _ in range(6)]
     answer = random_state.randint(10, 60)
     dominant = random_state.randint(5, ROLLOUTS)
     samples = []
     for index in range(ROLLOUTS):
-        steps = tuple(
-            _step(random_state, facts, next(unique)) for facts in plan[: random_state.randint(3, 6)]
-        )
+        steps = tuple(_step(random_state, facts, said) for facts in plan[: random_state.randint(3, 6)])
         samples.append(Sample(steps, str(answer if index < dominant else answer + index)))
     return samples
 
@@ -119,18 +116,22 @@ def _facts(random_state: random.Random) -> _Facts:
     )
 
 
-def _step(random_state: random.Random, facts: _Facts, mark: str) -> str:
+def _step(random_state: random.Random, facts: _Facts, said: set[str]) -> str:
     """The facts in other words: a third of their parts, and of their numbers and names, are replaced."""
-    fresh = _facts(random_state)
-    parts = [
-        random_state.choice(_OPENERS),
-        *(
-            getattr(fresh if random_state.random() < 0.33 else facts, part)
-            for part in ("subject", "verb", "tail")
-        ),
-    ]
-    names = {
-        name: value if random_state.random() < 0.67 else fresh.names[name]
-        for name, value in facts.names.items()
-    }
-    return f"{' '.join(parts).format(**names)} ({mark})."
+    while True:
+        fresh = _facts(random_state)
+        parts = [
+            random_state.choice(_OPENERS),
+            *(
+                getattr(fresh if random_state.random() < 0.33 else facts, part)
+                for part in ("subject", "verb", "tail")
+            ),
+        ]
+        names = {
+            name: value if random_state.random() < 0.67 else fresh.names[name]
+            for name, value in facts.names.items()
+        }
+        step = f"{' '.join(parts).format(**names)}."
+        if step not in said:
+            said.add(step)
+            return step

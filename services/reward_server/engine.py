@@ -8,6 +8,7 @@ from collections.abc import Callable
 from services.reward_server import wire
 from services.reward_server.backend import Backend, ThreadBackend
 from services.reward_server.batching import EmbeddingBatcher, Pass
+from services.reward_server.configs import ConfigRegistry
 from services.reward_server.errors import NotReady, ServiceError
 from services.reward_server.metrics import Metrics
 from services.reward_server.scorer import Scorer
@@ -28,6 +29,7 @@ class Engine:
     def __init__(
         self, settings: RewardServerSettings, metrics: Metrics, on_failure: Callable[[Exception], None]
     ) -> None:
+        self.configs = ConfigRegistry(settings.configs_folder)
         self._settings = settings
         self._metrics = metrics
         self._on_failure = on_failure
@@ -50,6 +52,8 @@ class Engine:
         if self._starting is not None:
             self._starting.cancel()
             await asyncio.wait([self._starting])
+        if self._scorer is not None:
+            await self._scorer.stop()
         if self._batcher is not None:
             await self._batcher.stop()
         if self._backend is not None:
@@ -120,7 +124,7 @@ class Engine:
             self._on_failure(error)
             return
         self._metrics.watch(self._batcher, backend)
-        self._scorer = Scorer(self._batcher)
+        self._scorer = Scorer(self._batcher, self.configs)
         log.info("ready: %s, loaded in %.1f s", backend.name, time.monotonic() - started_s)
 
 

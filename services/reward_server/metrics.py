@@ -3,15 +3,14 @@
 Labels are of low cardinality: experiments are those of the token file, configs those that have a name.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import Protocol
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from services.reward_server import wire
 from services.reward_server.batching_metrics import SECONDS, BatchingMetrics
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -124,25 +123,25 @@ class Metrics(Collector):
         self._requests.labels(page, str(code), experiment).inc()
         self._seconds.labels(page).observe(seconds)
 
-    def scored(self, groups: Sequence[wire.ScoredGroup], experiment: str, config: str) -> None:
+    def scored(self, groups: Sequence[Mapping[str, Any]], experiment: str, config: str) -> None:
         """Counts the groups of an answer, their rollouts and their rewards."""
         labels = (experiment, config)
         statuses: dict[str, int] = {}
         values: dict[str, list[float]] = {"reward": [], "outcome": [], "trajectory": []}
         for group in groups:
-            for rollout in group.rollouts:
-                statuses[rollout.status] = statuses.get(rollout.status, 0) + 1
+            for rollout in group.get("rollouts", ()):
+                statuses[rollout["status"]] = statuses.get(rollout["status"], 0) + 1
                 for component, found in values.items():
-                    if (value := getattr(rollout, component)) is not None:
+                    if (value := rollout[component]) is not None:
                         found.append(value)
         for status, count in statuses.items():
             self._rollouts.labels(*labels, status).inc(count)
-        for group_status in {group.status for group in groups}:
-            count = sum(group.status == group_status for group in groups)
+        for group_status in {group["status"] for group in groups}:
+            count = sum(group["status"] == group_status for group in groups)
             self._groups.labels(*labels, group_status).inc(count)
-        self._ties.labels(*labels).inc(sum(group.tie for group in groups))
-        self._share.observe(labels, [group.dominant_share for group in groups])
-        self._entropy.observe(labels, [g.entropy_nats for g in groups if g.entropy_nats is not None])
+        self._ties.labels(*labels).inc(sum(group["tie"] for group in groups))
+        self._share.observe(labels, [group["dominant_share"] for group in groups])
+        self._entropy.observe(labels, [g["entropy_nats"] for g in groups if g["entropy_nats"] is not None])
         for component, found in values.items():
             self._rewards.observe((*labels, component), found)
 

@@ -10,23 +10,28 @@ from fastapi.responses import HTMLResponse, PlainTextResponse
 
 from services.reward_server import wire
 from services.reward_server.api_page import as_html
+from services.reward_server.configs import ConfigRegistry, NamedConfig
 from services.reward_server.engine import Engine
 from services.reward_server.errors import (
     BodyTooSlow,
     CallerGone,
+    ConfigInUse,
+    ConfigNotSaved,
     DeadlineExceeded,
     EmbeddingFailed,
     InternalError,
     MalformedRequest,
+    NoSuchConfig,
     NotReady,
     Overloaded,
     RequestTooLarge,
     ServiceError,
+    TooManyConfigs,
     Unauthorized,
 )
 from services.reward_server.limits import check_size
 from services.reward_server.metrics import CONTENT_TYPE, Metrics
-from services.reward_server.scorer import Endpoint
+from services.reward_server.scorer import Endpoint, written
 from services.reward_server.settings import RewardServerSettings
 
 router = APIRouter()
@@ -51,6 +56,7 @@ SCORING_PROBLEMS = _problems(
     Overloaded,
     InternalError,
     NotReady,
+    ConfigNotSaved,
     EmbeddingFailed,
     DeadlineExceeded,
 )
@@ -98,8 +104,8 @@ class _Scoring:
             for task in (scoring, leaving):
                 task.cancel()
             await asyncio.wait((scoring, leaving))
-        self._metrics.scored(scores.groups, state.experiment, _label(body.config))
-        return Response(scores.model_dump_json(exclude_unset=True), media_type="application/json")
+        self._metrics.scored(scores["groups"], state.experiment, _label(body.config))
+        return Response(written(scores), media_type="application/json")
 
     async def _caller_gone(self) -> None:
         """Returns when the caller has closed the connection."""
@@ -137,6 +143,48 @@ async def score_solver(body: wire.SolverRequest, scoring: Scoring) -> Response:
 async def score_proposer(body: wire.ScoreRequest, scoring: Scoring) -> Response:
     """The Proposer's reward for each group's question: highest where the answers are about half sure."""
     return await scoring.answer("proposer", body)
+
+
+CONFIG_PROBLEMS = _problems(Unauthorized, NoSuchConfig, InternalError)
+REGISTRATION_PROBLEMS = _problems(
+    Unauthorized,
+    BodyTooSlow,
+    MalformedRequest,
+    RequestTooLarge,
+    ConfigInUse,
+    TooManyConfigs,
+    ConfigNotSaved,
+    InternalError,
+)
+
+
+def _configs(engine: Annotated[Engine, Depends(_engine)]) -> ConfigRegistry:
+    return engine.configs
+
+
+Configs = Annotated[ConfigRegistry, Depends(_configs)]
+
+
+def _registered(named: NamedConfig) -> wire.RegisteredConfig:
+    return wire.RegisteredConfig(name=named.name, used=named.used, config=named.config)
+
+
+@router.get("/configs", responses=_problems(Unauthorized))
+async def list_configs(configs: Configs) -> wire.RegisteredConfigs:
+    """Every config that a request can name: the presets, and those that were registered."""
+    return wire.RegisteredConfigs(configs=[_registered(named) for named in configs.all()])
+
+
+@router.get("/configs/{name}", responses=CONFIG_PROBLEMS)
+async def get_config(name: str, configs: Configs) -> wire.RegisteredConfig:
+    """One config, with all of its fields."""
+    return _registered(configs.get(name))
+
+
+@router.put("/configs/{name}", responses=REGISTRATION_PROBLEMS)
+async def put_config(name: str, body: wire.Config, configs: Configs) -> wire.RegisteredConfig:
+    """Registers a config. The name can be given another one until something was scored by it."""
+    return _registered(configs.put(name, body))
 
 
 @router.get("/livez")

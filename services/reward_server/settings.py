@@ -70,6 +70,11 @@ class RewardServerSettings(BaseSettings):
     )
     max_batch_tokens: int = Field(1_024, ge=1, description="Tokens in one forward pass.")
     cache_mib: int = Field(256, ge=0, description="Memory for embeddings that were computed before.")
+    configs_folder: Path | None = Field(
+        None,
+        description="Folder in which configs that are registered by name are kept; without it they end with "
+        "the server.",
+    )
     request_timeout_s: float = Field(
         60.0,
         gt=0,

@@ -25,7 +25,7 @@ from services.reward_server.parsing import parse_text, parsed_before
         ("Step 1: -5 + 3", ["-5 + 3"]),
         ("<step>read</step> <step>add</step>", ["read", "add"]),
         ("<step 1>1. read</step>\n<STEP>add <step>tell", ["read", "add", "tell"]),
-        ("no steps at all", []),
+        ("no steps at all", ["no steps at all"]),
         ("", []),
     ],
 )
