@@ -35,6 +35,8 @@ TOKEN_IN_URL = "/cohort/"
 NO_EXPERIMENT = "-"
 _REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 _RETRY_AFTER_S = 1
+SENT_BYTES = 2**17
+"""Sent in one go; the server waits between two of them for a caller that reads slowly."""
 
 
 class Admission:
@@ -189,6 +191,14 @@ class _Exchange:
             headers["x-request-id"] = self._request_id
             headers["traceresponse"] = self._traceresponse
             self._tell(message["status"])
+        body = memoryview(message.get("body", b""))
+        while len(body) > SENT_BYTES:
+            await self._send_on({**message, "body": bytes(body[:SENT_BYTES]), "more_body": True})
+            body = body[SENT_BYTES:]
+        await self._send_on({**message, "body": bytes(body)} if "body" in message else message)
+
+    async def _send_on(self, message: Message) -> None:
+        """Sends, as soon as the caller has read most of what was sent before."""
         async with asyncio.timeout(self._admission.settings.write_timeout_s):
             await self._send(message)
 
