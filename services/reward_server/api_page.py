@@ -23,7 +23,10 @@ def as_markdown(document: Json) -> str:
     """The page in Markdown."""
     lines = [f"# {document['info']['title']}: the API, version {document['info']['version']}", ""]
     lines += [document["info"]["description"], ""]
-    lines += ["Written from [openapi.json](openapi.json) by `python -m scripts.api_page`; do not edit.", ""]
+    lines += [
+        "Written from [openapi.json](openapi.json) by `python -m scripts.reward_server_docs`; do not edit.",
+        "",
+    ]
     for method, path, operation in _operations(document):
         lines += [f"## {method} {path}", "", operation["description"], ""]
         if parameters := operation.get("parameters"):
