@@ -18,7 +18,7 @@ check: $(INSTALLED)  ## lint, types, import rules
 	.venv/bin/lint-imports
 
 test: check  ## the whole suite, with the real vLLM
-	$(PY) -m pytest -m "not slow"
+	$(PY) -m pytest -m "not slow" --numprocesses 2 --dist loadgroup
 
 demo: $(INSTALLED)  ## the whole loop on this machine's CPU; writes runs/demo/report.html
 	@$(PY) -m trainer demo

@@ -1,12 +1,12 @@
 """One run: everything that stands between the settings and a trained pair of adapters."""
 
-import json
 import os
 from collections.abc import Sequence
 
 import torch
 from rich.console import Console
 from transformers import TrainerCallback
+from transformers.utils.logging import disable_progress_bar
 
 from clients import RewardClient
 from trainer.images import ImageFolder
@@ -28,12 +28,14 @@ def train(settings: RunSettings, console: Console, callbacks: Sequence[TrainerCa
         TrainerError: Something that the user can act on; see `trainer.errors`.
         RewardError: The reward server refused, or stayed away past the budget; see `clients`.
     """
+    disable_progress_bar()
     images = ImageFolder.scan(settings.images)
     console.print(
         f"images: {len(images.paths)} in {images.folder}, {len(images.skipped)} unreadable", highlight=False
     )
-    run = RunFolder(settings.run_folder)
-    run.write_settings(json.loads(settings.model_dump_json()))
+    run = RunFolder(settings)
+    if settings.cpu_threads is not None:
+        torch.set_num_threads(settings.cpu_threads)
     os.environ["TENSORBOARD_LOGGING_DIR"] = str(run.tensorboard)
     rollouts = RolloutClient(
         settings.rollout.url,
@@ -61,8 +63,9 @@ def train(settings: RunSettings, console: Console, callbacks: Sequence[TrainerCa
             run=run,
             callbacks=[bar, *callbacks],
         )
-        trainer.train()
+        trainer.go()
         trainer.write_final()
+        trainer.publisher.withdraw()
     finally:
         bar.stop()
         rollouts.close()

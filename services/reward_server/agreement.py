@@ -4,6 +4,7 @@ Source of all: iReasoner (arXiv 2601.05877) and EvoLMM (arXiv 2511.16672). N is 
 group, G of those that give the dominant answer, J of step positions, D of embedding dimensions, A of answers.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,6 @@ from services.reward_server.scoring_config import ScoringConfig
 
 Doubles = NDArray[np.float64]
 _TINY = 1e-12
-_LN_5 = float(np.log(5.0))
 _LARGEST_EXPONENT = 700.0  # exp(-700) is not 0 yet, so that the mean of late steps alone has a weight
 
 
@@ -84,9 +84,9 @@ def step_agreement(
     With `step_means` leave_one_out mu_p is the mean of the other rollouts' steps, so that no step agrees
     with itself: two orthogonal steps have cosine 0, and not .707.
 
-    With `coverage` union the sum below also runs over the used places that rollout i lacks, with v_p, and
-    over its own steps that stand in no used place, with v_j of their index: both earn nothing. So neither
-    leaving steps out nor adding ones that nobody shares is free.
+    With `coverage` union the sum below also runs over the used places p that rollout i lacks, with v_p times
+    the share of the others that have it, and over its own steps that stand in no used place, with v_j of
+    their index: both earn nothing. So neither leaving steps out nor adding ones that nobody shares is free.
 
     A mean without a direction has cosine 0 with everything, which is the limit. A rollout without a step at
     any used place agrees with nobody: its reward is 0.
@@ -118,7 +118,8 @@ def step_agreement(
     weights[member, step] = decay[place]
     total = weights.sum(axis=1)
     if config.coverage == "union":
-        total += (used_places & ~used) @ decay[:count]
+        had_by_others = filled.sum(axis=0) / max(members - 1, 1)
+        total += (used_places & ~used) @ (decay[:count] * had_by_others)
     sums = (weights * earned).sum(axis=1)
     rewards = np.divide(sums, total, out=np.zeros_like(total), where=total > 0)
     standing = np.full((members, width), -1)
@@ -165,6 +166,6 @@ def proposer_reward(entropy_nats: float, rollouts: int, config: ScoringConfig) -
     group of one, for which that is 0 / 0, counts as one that agrees.
     """
     if config.entropy_scale == "ln_n":
-        entropy_nats = entropy_nats * _LN_5 / np.log(rollouts) if rollouts > 1 else 0.0
+        entropy_nats = entropy_nats * math.log(5) / math.log(rollouts) if rollouts > 1 else 0.0
     deviation = abs(entropy_nats - config.entropy_target_nats) / config.entropy_width_nats
     return float(np.exp(-0.5 * min(deviation, 100.0) ** 2))

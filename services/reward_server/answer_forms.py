@@ -365,7 +365,7 @@ def _text_form(answer: str, text: str, rules: list[str]) -> Form:
 
 def _as_expression(text: str) -> str | None:
     """`text` in LaTeX if it is a formula and nothing else."""
-    named = _FUNCTION_NAME.sub(r"\\\1", text)
+    named = _FUNCTION_NAME.sub(r"\\\1", text.replace("√", r"\sqrt "))
     if not _MATH.fullmatch(named) or not _OPERATION.search(named):
         return None
     if _LETTERS.search(_COMMAND.sub(" ", named)):

@@ -132,4 +132,5 @@ def _normalised(answer: str | None) -> tuple[str | None, str | None, Flaw | None
 def _thinking(before: str, tags: Tags) -> str:
     opening = tags.think_open.search(before)
     closings = list(tags.think_close.finditer(before, opening.end() if opening else 0))
-    return before[opening.end() if opening else 0 : closings[-1].start() if closings else len(before)]
+    thinking = before[opening.end() if opening else 0 : closings[-1].start() if closings else len(before)]
+    return tags.think_close.sub("\n", tags.think_open.sub("\n", thinking))  # of thinking within thinking

@@ -1,12 +1,13 @@
 """From a request's groups to their scores: read, embed what has to be compared, compute, write."""
 
 import asyncio
-import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+import orjson
 
 from services.reward_server import agreement, wire
 from services.reward_server.agreement import Doubles
@@ -168,8 +169,8 @@ def _components(
 
 
 def written(answer: Answer) -> bytes:
-    """An answer as JSON; raises ValueError if it holds NaN or infinity, which must never leave."""
-    return json.dumps(answer, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()
+    """An answer as JSON."""
+    return orjson.dumps(answer)
 
 
 def _score_group(
@@ -188,11 +189,11 @@ def _score_group(
         "dominant_answer": vote.dominant,
         "tie": vote.tie,
         "dominant_share": vote.share(vote.dominant),
-        "density": agreement.density(group.effective_share(vote.dominant), config),
-        "entropy_nats": entropy_nats,
+        "density": _finite(agreement.density(group.effective_share(vote.dominant), config)),
+        "entropy_nats": None if entropy_nats is None else _finite(entropy_nats),
         "proposer_reward": 0.0
         if entropy_nats is None
-        else agreement.proposer_reward(entropy_nats, vote.size, config),
+        else _finite(agreement.proposer_reward(entropy_nats, vote.size, config)),
     }
     if detail == "full":
         answer["clusters"] = [_cluster(group, name, count) for name, count in vote.clusters]
@@ -289,5 +290,14 @@ def _reason(flaw: Flaw, config: ScoringConfig) -> str:
 
 
 def _values(numbers: Doubles) -> list[float | None]:
-    """The numbers of a row, None where one could not be computed."""
+    """The numbers of a row, None where one could not be computed; raises ValueError for an infinite one."""
+    if np.isinf(numbers).any():
+        raise ValueError(f"a reward is infinite: {numbers}")
     return [None if number != number else number for number in numbers.tolist()]
+
+
+def _finite(number: float) -> float:
+    """The number itself; raises ValueError for one that must never leave."""
+    if not math.isfinite(number):
+        raise ValueError(f"a number of a group is {number}")
+    return number

@@ -95,7 +95,7 @@ class ScoringConfig(BaseModel):
     )
     template_margin: float = Field(
         0.1,
-        gt=0,
+        ge=1e-6,
         le=2,
         description="How much closer, in cosine, a step must be to its own group to earn all of its credit.",
     )

@@ -99,11 +99,23 @@ def _is_in_turn(match: re.Match[str], steps: list[_Numbered]) -> bool:
 def _numbered_within(step: _Numbered, at_lines: set[tuple[str, int]]) -> Iterator[str]:
     """`1) read 2) add`: what goes on counting in the same style, unless that number begins a line."""
     start, number = 0, step.number + 1
+    if str(number) not in step.text:
+        yield step.text
+        return
     for match in _INLINE_NUMBERS[step.style].finditer(step.text):
-        if int(match[1]) == number and (step.style, number) not in at_lines:
+        if (
+            int(match[1]) == number
+            and (step.style, number) not in at_lines
+            and not _closes(match.group(), step.text[start : match.start()])
+        ):
             yield step.text[start : match.start()]
             start, number = match.end(), number + 1
     yield step.text[start:]
+
+
+def _closes(marker: str, before: str) -> bool:
+    """Whether a marker like `3)` only closes a bracket that was opened before it: `(see 3)`."""
+    return ")" in marker and "(" not in marker and before.count("(") > before.count(")")
 
 
 def _numbered_from_one(thinking: str) -> list[str]:

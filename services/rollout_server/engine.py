@@ -12,6 +12,9 @@ from services.rollout_server.warm_up import WarmUp
 # The CPU build is not distributed as `vllm`, and its `vllm` command fails for that reason: start the module.
 MODULE = "vllm.entrypoints.openai.api_server"
 
+# The only values that vLLM takes for --max-lora-rank; its LoRA kernels cost in proportion.
+RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+
 
 def command(settings: RolloutServerSettings) -> list[str]:
     """The command line of vLLM's server: our defaults first, so that the flags passed through win."""
@@ -20,7 +23,7 @@ def command(settings: RolloutServerSettings) -> list[str]:
         *("--host", settings.host),
         *("--port", str(settings.port)),
         "--enable-lora",
-        *("--max-lora-rank", str(settings.max_lora_rank)),
+        *("--max-lora-rank", str(min(rank for rank in RANKS if rank >= settings.max_lora_rank))),
         *("--max-loras", str(settings.max_loras)),
         # Not the sampling defaults of the checkpoint: what is sampled is what the request says.
         *("--generation-config", "vllm"),

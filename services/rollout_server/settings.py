@@ -38,7 +38,12 @@ class RolloutServerSettings(BaseSettings):
     model: str = Field(min_length=1, description="Folder or hub id of the base model.")
     host: str = Field("127.0.0.1", description="Address that vLLM listens on.")
     port: int = Field(8020, ge=1, le=65535, description="Port that vLLM listens on.")
-    max_lora_rank: int = Field(16, ge=1, description="Largest rank of an adapter that can be loaded.")
+    max_lora_rank: int = Field(
+        16,
+        ge=1,
+        le=512,
+        description="Largest rank of an adapter; vLLM takes the next of 1, 8, 16, 32, 64, ...",
+    )
     max_loras: int = Field(2, ge=1, description="Adapters that can be in one batch.")
     device: Literal["auto", "cpu", "gpu"] = Field(
         "auto", description="What the installed vLLM is built for; auto looks at its version."

@@ -25,6 +25,8 @@ from tests.reward_server.requests import group, rollout
 from tests.reward_server.running import running as running_here
 from tests.reward_server.test_minilm import SENTENCE
 
+pytestmark = pytest.mark.xdist_group("reward-server faults")
+
 READY_S = 120
 WORDS = SENTENCE.split()
 POINTS = ("east", "north")
@@ -212,6 +214,7 @@ def test_what_nobody_waits_for_any_more_is_not_embedded(running: RunningServer) 
     """Callers that leave, and deadlines that pass, while a long request is being worked on."""
     long = body_of(groups(0, 60))
     before = running.metric("reward_batch_texts_sum")
+    dropped_before = running.metric("reward_texts_dropped_total")
     with socket.create_connection(_address(running.url)) as working:
         working.sendall(head_of(long) + long)
         while not running.readiness()["queued_texts"]:
@@ -233,7 +236,7 @@ def test_what_nobody_waits_for_any_more_is_not_embedded(running: RunningServer) 
     while running.readiness()["queued_texts"] and time.monotonic() < end_s:
         time.sleep(0.05)
     embedded = running.metric("reward_batch_texts_sum") - before
-    dropped = running.metric("reward_texts_dropped_total")
+    dropped = running.metric("reward_texts_dropped_total") - dropped_before
     assert embedded + dropped == (60 + 10 + 1) * 12
     assert dropped >= 12
     assert running.metric('reward_requests_total{code="499",experiment="-",page="/score/solver"}') >= 1

@@ -6,15 +6,15 @@ import numpy.typing as npt
 MAX_OPERAND = 60
 """Largest running sum that the tables know; four digits and their wrong sums stay well below it."""
 
-_BROKEN_SHARE = 0.25
-_BROKEN_RIGHT = 0.20
-_BROKEN_FAVOURITE = 0.60
-_INTACT_RIGHT = 0.94
+_BROKEN_SHARE = 0.35
+_BROKEN_RIGHT = 0.30
+_BROKEN_FAVOURITE = 0.45
+_INTACT_RIGHT = 0.98
 _OFFSETS = (-3, -2, -1, 1, 2, 3)
 
 
 class FaultyAddition:
-    """What a pupil says a + b is: a quarter of the facts are mostly wrong, the others slip now and then.
+    """What a pupil says a + b is: a third of the facts are mostly wrong, the others slip now and then.
 
     A fact is an ordered pair, so that `8 + 3` may be broken where `3 + 8` is intact. A broken fact has one
     wrong result that it mostly gives; a slip is off by at most 3. Orders of the same operands meet different

@@ -7,11 +7,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from trainer.digit_grids.cell import draw_cell
+from trainer.digit_grids.cell import CELL_PX, draw_cell
 from trainer.digit_grids.digits import Digits
 
 SIDE_CELLS = 3
 CELLS = SIDE_CELLS**2
+
+_LINE = 96
 
 
 @dataclass(frozen=True)
@@ -23,10 +25,16 @@ class Grid:
 
 
 def draw_grid(cells: npt.NDArray[np.uint8]) -> Image.Image:
-    """An RGB picture of 84 by 84 px from nine cells, (9, 28, 28), laid out row by row."""
-    _, height, width = cells.shape
-    rows = cells.reshape(SIDE_CELLS, SIDE_CELLS, height, width).transpose(0, 2, 1, 3)
-    return Image.fromarray(rows.reshape(SIDE_CELLS * height, SIDE_CELLS * width)).convert("RGB")
+    """An RGB picture of 84 by 84 px from nine cells, (9, 28, 28), laid out row by row.
+
+    Lines of 2 px run between the cells, none around them, so that a cell shows by its edges where it lies.
+    """
+    rows = cells.reshape(SIDE_CELLS, SIDE_CELLS, CELL_PX, CELL_PX).transpose(0, 2, 1, 3)
+    picture = rows.reshape(SIDE_CELLS * CELL_PX, SIDE_CELLS * CELL_PX)
+    for border in range(CELL_PX, SIDE_CELLS * CELL_PX, CELL_PX):
+        picture[border - 1 : border + 1] = _LINE
+        picture[:, border - 1 : border + 1] = _LINE
+    return Image.fromarray(picture).convert("RGB")
 
 
 def random_grids(digits: Digits, count: int, seed: int) -> Iterator[Grid]:

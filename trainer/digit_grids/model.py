@@ -46,6 +46,7 @@ def build_model(processor: "Qwen2_5_VLProcessor", seed: int) -> "Qwen2_5_VLForCo
             "num_hidden_layers": 4,
             "num_attention_heads": 4,
             "num_key_value_heads": 2,
+            "initializer_range": 0.06,
             "max_position_embeddings": 1024,
             "rope_parameters": {"rope_type": "default", "rope_theta": 3.0, "mrope_section": [2, 7, 7]},
             "bos_token_id": None,

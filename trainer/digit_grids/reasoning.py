@@ -13,17 +13,21 @@ def solver_completion(
 
     The cells are read right; they are added in random order, so that several paths lead to an answer.
     """
-    operands = question.operands(digits)
+    total, *rest = (int(operand) for operand in rng.permutation(question.operands(digits)))
+    steps = []
+    for number, operand in enumerate(rest, start=2):
+        said = addition.add(total, operand, rng)
+        steps.append(f"Step {number}: {total} + {operand} = {said}.\n")
+        total = said
+    return f"{opening(question, digits)}{''.join(steps)}</think>\n<answer>{total}</answer>"
+
+
+def opening(question: Question, digits: tuple[int, ...]) -> str:
+    """How every worked answer begins: the first step, which reads the cells."""
     subject = question.subject[0].upper() + question.subject[1:]
     verb = "read" if question.kind in ("ends", "corners") else "reads"
-    steps = [f"{subject} {verb} {', '.join(map(str, operands))}."]
-    total, *rest = (int(operand) for operand in rng.permutation(operands))
-    for operand in rest:
-        said = addition.add(total, operand, rng)
-        steps.append(f"{total} + {operand} = {said}.")
-        total = said
-    lines = "".join(f"Step {number}: {step}\n" for number, step in enumerate(steps, start=1))
-    return f"<think>\n{lines}</think>\n<answer>{total}</answer>"
+    operands = ", ".join(map(str, question.operands(digits)))
+    return f"<think>\nStep 1: {subject} {verb} {operands}.\n"
 
 
 def proposer_completion(question: Question) -> str:

@@ -6,12 +6,12 @@ everything learns together to write the Solver's and the Proposer's completions.
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import BaseModel, Field
 
 from trainer.digit_grids.arithmetic import FaultyAddition
 from trainer.digit_grids.branching import IGNORED, Branch, Trunk
@@ -19,7 +19,7 @@ from trainer.digit_grids.cell import distort, draw_cell
 from trainer.digit_grids.digits import load_digits_part
 from trainer.digit_grids.grid import CELLS, draw_grid
 from trainer.digit_grids.question import QUESTIONS
-from trainer.digit_grids.reasoning import proposer_completion, solver_completion
+from trainer.digit_grids.reasoning import opening, proposer_completion, solver_completion
 from trainer.digit_grids.tokenizer import EOS, PAD
 from trainer.prompts import Message, proposer_messages, solver_messages
 
@@ -28,24 +28,30 @@ if TYPE_CHECKING:
     from transformers import Qwen2_5_VLForConditionalGeneration, Qwen2_5_VLProcessor
 
 Progress = Callable[[str], None]
+Taught = Callable[[tuple[int, ...], "Prompts"], list[Branch]]
 
 _HANDS = 48
 """Distorted copies of each digit image that the grids are drawn from."""
+_PROPOSAL_SHARE = 0.25
 _REPORTS = 24
 
 
-@dataclass(frozen=True)
-class WarmStart:
-    """How long and how fast to learn; the seeds fix the data, the faulty facts and the initial weights."""
+class WarmStart(BaseModel):
+    """How long and how fast to learn."""
 
-    reading_updates: int = 400
-    updates: int = 900
-    rows: int = 8
-    solver_branches: int = 6
-    learning_rate: float = 2.5e-3
-    warm_up_updates: int = 40
-    weight_decay: float = 0.05
-    seed: int = 0
+    cell_updates: int = Field(800, ge=1, description="updates in which only cells are read")
+    opening_updates: int = Field(400, ge=1, description="updates in which only first steps are learnt")
+    answer_updates: int = Field(
+        650, ge=1, description="updates in which whole answers and proposals are learnt"
+    )
+    grids: int = Field(8, ge=1, description="grids in an update")
+    questions: int = Field(6, ge=1, le=len(QUESTIONS), description="questions about each of them")
+    learning_rate: float = Field(
+        2.5e-3, gt=0, description="highest learning rate of each of the three phases"
+    )
+    rising_updates: int = Field(40, ge=1, description="updates over which the rate rises, in each phase")
+    weight_decay: float = Field(0.05, ge=0, description="AdamW's weight decay")
+    seed: int = Field(0, description="seed of initial weights, data and faulty facts")
 
 
 class Lessons:
@@ -70,22 +76,24 @@ class Lessons:
         inputs = self._processor.image_processor(pictures, return_tensors="pt")
         return inputs["pixel_values"], inputs["image_grid_thw"], self._labels[chosen]
 
-    def branches(self, digits: npt.NDArray[np.int64], prompts: "Prompts") -> list[list[Branch]]:
-        """Completions for each grid of `digits` (B, 9): the Solver's, and some of the Proposer's."""
+    def openings(self, digits: tuple[int, ...], prompts: "Prompts") -> list[Branch]:
+        """The beginning of the Solver's completion for every question."""
         return [
-            [*self._solver(tuple(map(int, row)), prompts), *self._proposer(number, prompts)]
-            for number, row in enumerate(digits)
+            Branch(prompt, prompts.tokens(opening(question, digits)))
+            for question, prompt in zip(QUESTIONS, prompts.solver, strict=True)
         ]
 
-    def _solver(self, digits: tuple[int, ...], prompts: "Prompts") -> Iterator[Branch]:
-        for index in self._rng.choice(len(QUESTIONS), size=self._settings.solver_branches, replace=False):
+    def completions(self, digits: tuple[int, ...], prompts: "Prompts") -> list[Branch]:
+        """Completions of the Solver for some questions, and now and then one of the Proposer."""
+        chosen = self._rng.choice(len(QUESTIONS), size=self._settings.questions, replace=False)
+        branches = []
+        for index in chosen:
             text = solver_completion(QUESTIONS[index], digits, self._addition, self._rng)
-            yield Branch(prompts.solver[index], prompts.completion(text))
-
-    def _proposer(self, number: int, prompts: "Prompts") -> Iterator[Branch]:
-        if number % 4 == 0:
-            question = QUESTIONS[self._rng.integers(len(QUESTIONS))]
-            yield Branch(prompts.proposer, prompts.completion(proposer_completion(question)))
+            branches.append(Branch(prompts.solver[index], prompts.tokens(text + EOS)))
+        if self._rng.random() < _PROPOSAL_SHARE:
+            text = proposer_completion(QUESTIONS[self._rng.integers(len(QUESTIONS))])
+            branches.append(Branch(prompts.proposer, prompts.tokens(text + EOS)))
+        return branches
 
 
 class Prompts:
@@ -102,16 +110,15 @@ class Prompts:
         """Every prompt."""
         return [*self.solver, self.proposer]
 
-    def completion(self, text: str) -> list[int]:
-        """The token ids of a completion, its end token included."""
-        ids: list[int] = self._tokenizer(text + EOS)["input_ids"]
+    def tokens(self, text: str) -> list[int]:
+        """The token ids of `text`."""
+        ids: list[int] = self._tokenizer(text)["input_ids"]
         return ids
 
     def _prompt(self, messages: list[Message]) -> list[int]:
         text = self._processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
         placeholder = self._processor.image_token
-        ids: list[int] = self._tokenizer(text.replace(placeholder, placeholder * CELLS))["input_ids"]
-        return ids
+        return self.tokens(text.replace(placeholder, placeholder * CELLS))
 
 
 def warm_start(
@@ -140,15 +147,16 @@ def _learn_to_read(
 
     embeddings = model.get_input_embeddings()
     digit_ids = torch.tensor(processor.tokenizer.convert_tokens_to_ids([str(digit) for digit in range(10)]))
-    parameters = [*model.model.visual.parameters(), *embeddings.parameters()]
+    place = torch.nn.Linear(embeddings.embedding_dim, CELLS)
+    parameters = [*model.model.visual.parameters(), *embeddings.parameters(), *place.parameters()]
 
     def loss() -> "torch.Tensor":
-        pixels, grid_thw, digits = lessons.grids(16)
+        pixels, grid_thw, digits = lessons.grids(2 * settings.grids)
         seen = model.model.visual(pixels, grid_thw=grid_thw).pooler_output
-        logits = seen @ embeddings(digit_ids).T
-        return cross_entropy(logits, torch.from_numpy(digits).flatten())
+        digit_loss = cross_entropy(seen @ embeddings(digit_ids).T, torch.from_numpy(digits).flatten())
+        return digit_loss + cross_entropy(place(seen), torch.arange(CELLS).repeat(len(digits)))
 
-    _learn("reading", loss, parameters, settings.reading_updates, settings, progress)
+    _learn("cells", loss, parameters, settings.cell_updates, settings, progress)
 
 
 def _learn_to_answer(
@@ -165,9 +173,9 @@ def _learn_to_answer(
     positions, _ = model.model.get_rope_index(longest, mm_token_type_ids=is_image, image_grid_thw=grid_thw)
     trunk = Trunk(prompts.all, positions[:, 0])
 
-    def loss() -> "torch.Tensor":
-        pixels, grid_thw, digits = lessons.grids(settings.rows)
-        rows = trunk.rows(lessons.branches(digits, prompts), pad)
+    def loss(taught: Taught) -> "torch.Tensor":
+        pixels, grid_thw, digits = lessons.grids(settings.grids)
+        rows = trunk.rows([taught(tuple(map(int, row)), prompts) for row in digits], pad)
         seen = model.model.visual(pixels, grid_thw=grid_thw).pooler_output
         placeholders = (rows.input_ids == model.config.image_token_id)[:, :, None]
         embedded = model.get_input_embeddings()(rows.input_ids).masked_scatter(placeholders, seen)
@@ -180,7 +188,18 @@ def _learn_to_answer(
         learnt = rows.labels != IGNORED
         return cross_entropy(model.lm_head(hidden[learnt]), rows.labels[learnt])
 
-    _learn("answering", loss, list(model.parameters()), settings.updates, settings, progress)
+    parameters = list(model.parameters())
+    _learn(
+        "first steps",
+        lambda: loss(lessons.openings),
+        parameters,
+        settings.opening_updates,
+        settings,
+        progress,
+    )
+    _learn(
+        "answers", lambda: loss(lessons.completions), parameters, settings.answer_updates, settings, progress
+    )
 
 
 def _learn(
@@ -219,7 +238,7 @@ def _learn(
 
 def _rate(done: int, updates: int, settings: WarmStart) -> float:
     """Share of the learning rate: a linear rise, then half a cosine down to a fiftieth."""
-    if done < settings.warm_up_updates:
-        return (done + 1) / settings.warm_up_updates
-    through = (done - settings.warm_up_updates) / max(1, updates - settings.warm_up_updates)
+    if done < settings.rising_updates:
+        return (done + 1) / settings.rising_updates
+    through = (done - settings.rising_updates) / max(1, updates - settings.rising_updates)
     return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * through))

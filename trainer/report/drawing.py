@@ -62,7 +62,7 @@ def curves(
     *,
     last_update: int,
     levels: Sequence[Level] = (),
-    bounds: tuple[float | None, float | None] = (None, None),
+    bounds: tuple[float, float | None] = (0.0, None),
     log: bool = False,
 ) -> Markup:
     """Curves over updates: each update faint, and a running mean over 1/20 of the run strong.
@@ -72,15 +72,16 @@ def curves(
         lines: What to draw.
         last_update: Right end of the horizontal axis.
         levels: Reference lines.
-        bounds: Ends of the vertical axis; None leaves the end to the data.
+        bounds: Ends of the vertical axis; None leaves the upper end to the data.
         log: Draw a logarithmic vertical axis.
     """
     figure, axes = _figure(2.15)
     for line in lines:
         updates, values = _thinned(line.curve)
-        smooth = _running_mean(values, max(round(len(values) / 20), 1))
+        width = max(round(len(values) / 20), 1)
+        smooth = _running_mean(values, width)
         colour = _STAND_INS[line.colour]
-        if len(values) > 20:
+        if width > 1:
             axes.plot(updates, values, color=colour, alpha=0.25, linewidth=0.7)
         axes.plot(
             updates, smooth, color=colour, linewidth=1.7, marker="o" if len(values) < 4 else "", markersize=4
@@ -101,8 +102,8 @@ def curves(
         axes.set_yscale("log")
         axes.yaxis.set_minor_formatter(NullFormatter())
     else:
-        low, high = bounds
-        axes.set_ylim(bottom=low, top=high)
+        axes.set_ylim(bounds[0], _headroom(lines, levels) if bounds[1] is None else bounds[1])
+        axes.ticklabel_format(axis="y", scilimits=(-3, 4))
     _span_updates(axes, last_update)
     return _svg(figure, name)
 
@@ -187,6 +188,14 @@ def _figure(height_in: float) -> tuple[Any, Any]:
     axes.yaxis.label.set(color=_STAND_INS["muted"], fontsize=_FONT_PT)
     axes.xaxis.label.set(color=_STAND_INS["muted"], fontsize=_FONT_PT)
     return figure, axes
+
+
+def _headroom(lines: Sequence[Line], levels: Sequence[Level]) -> float:
+    """An upper end with room above the highest value."""
+    highest = max(
+        [*(line.curve.values.max() for line in lines), *(level.value for level in levels)], default=0.0
+    )
+    return 1.1 * float(highest) if highest > 0 else 1.0
 
 
 def _span_updates(axes: Any, last_update: int) -> None:

@@ -10,6 +10,8 @@ import numpy.typing as npt
 
 from trainer.run_folder import read_lines
 
+_SHORT_RUN_UPDATES = 48
+
 Floats = npt.NDArray[np.float64]
 
 
@@ -87,16 +89,21 @@ class Metrics:
 
     @property
     def early(self) -> Window:
-        """The first quarter of the updates (at least one)."""
-        return Window(1, self._quarter)
+        """The first `part` of the updates (at least one)."""
+        return Window(1, self._part_updates)
 
     @property
     def late(self) -> Window | None:
-        """The last quarter of the updates; None before the second update."""
+        """The last `part` of the updates; None before the second update."""
         if self.last_update < 2:
             return None
-        return Window(self.last_update - self._quarter + 1, self.last_update)
+        return Window(self.last_update - self._part_updates + 1, self.last_update)
 
     @property
-    def _quarter(self) -> int:
-        return max(self.last_update // 4, 1)
+    def part(self) -> str:
+        """What the windows are of the run: a quarter, or a half of a short one."""
+        return "half" if self.last_update < _SHORT_RUN_UPDATES else "quarter"
+
+    @property
+    def _part_updates(self) -> int:
+        return max(self.last_update // (2 if self.part == "half" else 4), 1)

@@ -110,14 +110,14 @@ def _flat(settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str
 
 
 def _number(value: float | None) -> str:
-    """Three significant digits; a dash for nothing."""
+    """Three significant digits, two below 0.1; a dash for nothing."""
     if value is None or not math.isfinite(value):
         return "–"
     if value == 0:
         return "0"
     if abs(value) < 0.001 or abs(value) >= 10_000:
         return f"{value:.1e}".replace("-", "−")
-    decimals = max(0, 2 - math.floor(math.log10(abs(value))))
+    decimals = max(0, (2 if abs(value) >= 0.1 else 1) - math.floor(math.log10(abs(value))))
     return f"{value:.{decimals}f}".replace("-", "−")
 
 

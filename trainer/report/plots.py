@@ -15,7 +15,7 @@ class Plot:
     """A plot as the page shows it.
 
     Attributes:
-        legend: Label, colour, and the means over the first and the last quarter of the updates, of each curve.
+        legend: Label, colour, and the means over the early and the late window, of each curve.
         absent: Labels of the curves that this run has not logged.
         svg: None where it has logged none of them.
     """
@@ -32,7 +32,7 @@ class _Layout:
     title: str
     sentence: str
     lines: tuple[tuple[str, str, str], ...]
-    bounds: tuple[float | None, float | None] = (0.0, None)
+    bounds: tuple[float, float | None] = (0.0, None)
 
 
 _SHARE = (-0.03, 1.03)
@@ -141,22 +141,23 @@ def _plot(name: str, layout: _Layout, metrics: Metrics, settings: dict[str, Any]
         else:
             lines.append(Line(label, curve, colour))
             legend.append((label, colour, curve.mean(metrics.early), curve.mean(late) if late else None))
-    log = name == "kl-coefficient" and _spans_decades([line.curve.values for line in lines])
-    svg = curves(
-        f"plot-{name}",
-        lines,
-        last_update=metrics.last_update,
-        levels=_levels(name, settings),
-        bounds=layout.bounds,
-        log=log,
-    )
-    return Plot(layout.title, layout.sentence, legend, absent, svg if lines else None)
+    svg = None
+    if lines:
+        svg = curves(
+            f"plot-{name}",
+            lines,
+            last_update=metrics.last_update,
+            levels=_levels(name, settings),
+            bounds=layout.bounds,
+            log=name == "kl-coefficient" and _spans_decades([line.curve.values for line in lines]),
+        )
+    return Plot(layout.title, layout.sentence, legend, absent, svg)
 
 
 def _spans_decades(columns: list[Floats]) -> bool:
     """Whether the largest value is above ten times the smallest, and all are above zero."""
-    lowest = min((column.min() for column in columns), default=0.0)
-    return lowest > 0 and max(column.max() for column in columns) > 10 * lowest
+    lowest = min(column.min() for column in columns)
+    return bool(lowest > 0 and max(column.max() for column in columns) > 10 * lowest)
 
 
 def _levels(name: str, settings: dict[str, Any]) -> list[Level]:

@@ -124,7 +124,7 @@ def choose(path: Path, windowed: WindowedGroups, title: str, *, late: bool) -> S
             chosen.add(group.offset)
             samples.append(_sample(read_line_at(path, group.offset), why))
 
-    differing = [group for group in solver if not group.unanimous]
+    differing = [group for group in solver if group.score]
     take(_median_group(differing), "median disagreement", "a Solver group whose answers differ")
     for why, otherwise, fits in _SOLVER_EXAMPLES:
         fitting = (group for group in solver if fits(group) and group.offset not in chosen)

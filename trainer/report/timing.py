@@ -63,7 +63,9 @@ def phases(metrics: Metrics) -> list[Phase]:
 
 
 def duration(seconds: float) -> str:
-    """A duration for people: `42 s`, `12 min`, `3 h 20 min`."""
+    """A duration for people: `0.8 s`, `42 s`, `12 min`, `3 h 20 min`."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)

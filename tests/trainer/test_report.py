@@ -1,0 +1,249 @@
+"""The report of a run folder, from a synthetic run."""
+
+import base64
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from tests.trainer.synthetic_run import SyntheticRun
+from trainer.cli import main
+from trainer.errors import RunFolderError
+from trainer.report import write_report
+
+_VOID = frozenset({"meta", "img", "link", "br"})
+
+
+class _Page(HTMLParser):
+    """Text, tags and ids of a page; checks that what is opened is closed."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.words: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self._open: list[str] = []
+        self.feed(html)
+        assert self._open == []
+        self.text = " ".join(" ".join(self.words).split())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in _VOID:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self._open and self._open[-1] != "style":
+            self.words.append(data)
+
+    def count(self, tag: str) -> int:
+        return sum(name == tag for name, _ in self.tags)
+
+    def values(self, attribute: str) -> list[str]:
+        return [value for _, attributes in self.tags if (value := attributes.get(attribute)) is not None]
+
+
+def _read(path: Path) -> _Page:
+    return _Page(path.read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that went to its end, with an evaluation."""
+    run = SyntheticRun(tmp_path_factory.mktemp("finished") / "grids-a", updates=48)
+    run.write_updates(48)
+    run.write_evaluation(before=0.4, after=0.65)
+    return run.run.path
+
+
+@pytest.fixture
+def begun(tmp_path: Path) -> SyntheticRun:
+    """A run that has written its settings only."""
+    return SyntheticRun(tmp_path / "begun", updates=48)
+
+
+def test_gives_accuracy_before_and_after_with_the_paired_interval(finished: Path) -> None:
+    evaluation = json.loads((finished / "evaluation.json").read_text(encoding="utf-8"))
+    text = _read(write_report(finished)).text
+    before, after, gain = evaluation["before"]["greedy"], evaluation["after"]["greedy"], evaluation["gain"]
+    assert f"{before['mean']:.1%} → {after['mean']:.1%}" in text
+    low, mean, high = (f"{100 * gain[name]:+.1f}" for name in ("low", "mean", "high"))
+    assert f"{mean} points 95% interval {low} to {high}" in text
+    assert "Better: the whole interval" in text
+    for name in ("sampled", "majority", "passed"):
+        figures = evaluation["after"][name]
+        assert f"{figures['mean']:.1%} {figures['low']:.1%} to {figures['high']:.1%}" in text
+    assert "maj@8" in text
+    assert "pass@8" in text
+    assert f"diagonal {evaluation['before']['greedy_by_kind']['diagonal']:.1%}" in text
+
+
+def test_calls_a_gain_whose_interval_holds_zero_no_difference(begun: SyntheticRun) -> None:
+    begun.write_updates(1)
+    begun.write_evaluation(before=0.5, after=0.5)
+    text = _read(write_report(begun.run.path)).text
+    assert "No difference that this many questions could tell" in text
+    assert "Better" not in text
+
+
+def test_is_one_file_with_every_plot_in_it(finished: Path) -> None:
+    page = _read(write_report(finished))
+    assert page.count("svg") == 13  # ten over updates, time, accuracy, accuracy by kind
+    for title in ("Reward of the Solver", "Answer entropy", "KL coefficient", "Log-probability gap"):
+        assert title in page.text
+    assert "Nothing of this has been logged" not in page.text
+    assert page.count("script") == page.count("link") == 0
+    assert all(source.startswith("data:image/") for source in page.values("src"))
+    assert all(target.startswith("#") for target in page.values("href") + page.values("xlink:href"))
+    identifiers = page.values("id")
+    assert len(identifiers) == len(set(identifiers))
+    referred = {target[1:] for target in page.values("href") + page.values("xlink:href")}
+    referred |= {found for clip in page.values("clip-path") for found in re.findall(r"url\(#(.*?)\)", clip)}
+    assert referred <= set(identifiers)
+
+
+def test_plots_take_their_colours_from_the_scheme(finished: Path) -> None:
+    html = write_report(finished).read_text(encoding="utf-8")
+    svg = html[html.index("<svg") : html.rindex("</svg>")]
+    assert "stroke: var(--blue)" in svg
+    assert not re.findall(r"(?:fill|stroke): #(?!ffffff)[0-9a-f]{6}", svg)
+
+
+def test_shows_early_and_late_groups_with_image_steps_and_rewards(finished: Path) -> None:
+    page = _read(write_report(finished))
+    assert page.count("article") >= 6
+    pictures = [source for source in page.values("src") if source.startswith("data:image/png;base64,")]
+    assert len(pictures) == page.count("article")
+    assert base64.b64decode(pictures[0].split(",")[1]).startswith(b"\x89PNG")
+    groups = [
+        json.loads(line) for line in (finished / "groups.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
+    tied = next(group for group in groups if group["role"] == "solver" and group["tie"])
+    assert f"Solver tied update {tied['update'] + 1} {tied['question']}" in page.text
+    assert "no answer, cut off at the token limit" in page.text
+    assert "Proposals for this image" in page.text
+    assert any("color-mix" in style and "--agree" in style for style in page.values("style"))
+
+
+def test_counts_what_the_proposer_asks_early_and_late(finished: Path) -> None:
+    page = _read(write_report(finished))
+    groups = [
+        json.loads(line) for line in (finished / "groups.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
+    late = [
+        question
+        for group in groups
+        if group["update"] >= 36
+        for question in (
+            [group["question"]] if group["role"] == "solver" else [p["question"] for p in group["proposals"]]
+        )
+    ]
+    corners = late.count("What is the sum of the corners?")
+    assert (
+        f"Late updates 37 to 48 {len(late)} proposals, {len({q for q in late if q})} distinct questions"
+        in page.text
+    )
+    assert f"What is the sum of the corners? {corners} {corners / len(late):.1%}" in page.text
+
+
+def test_escapes_what_the_model_wrote(begun: SyntheticRun) -> None:
+    evil = "</td><script>alert('x')</script><img src=http://example.invalid/a.png>"
+    group = begun.solver_group(0, 0.5, question=evil)
+    group["rollouts"][0].update(answer=evil, text=evil)
+    group["rollouts"][0]["steps"] = [{"text": evil, "cosine": 0.9, "weight": 1.0}]
+    group.update(dominant_answer=evil, image=str(begun.images / evil.replace("/", "_")))
+    begun.run.append_group(group)
+    proposals = begun.proposer_group(0, 0.5)
+    proposals["proposals"][0].update(question=None, text=evil)
+    begun.run.append_group(proposals)
+    path = write_report(begun.run.path)
+    page = _read(path)
+    assert "<script" not in path.read_text(encoding="utf-8")
+    assert page.text.count("alert('x')") >= 4
+    assert all(source.startswith("data:") for source in page.values("src"))
+    assert "image not found" in page.text
+
+
+def test_tells_of_a_run_that_still_goes_on_without_an_evaluation(begun: SyntheticRun) -> None:
+    begun.write_updates(3)
+    with (begun.run.path / "groups.jsonl").open("a", encoding="utf-8") as file:
+        file.write('{"update": 3, "role": "sol')
+    text = _read(write_report(begun.run.path)).text
+    assert "3 of 48 updates are logged: the run is still going on" in text
+    assert "No evaluation" in text
+    assert "The Proposer was not trained in any update so far." in text
+    assert "None in this half of the run" in text
+    assert "not logged: Proposer" in text
+
+
+def test_tells_of_a_run_that_has_logged_nothing(begun: SyntheticRun) -> None:
+    page = _read(write_report(begun.run.path))
+    assert "No update has been logged yet" in page.text
+    assert "No question has been asked yet." in page.text
+    assert "No group has been written yet." in page.text
+    assert page.count("svg") == 0
+
+
+def test_tells_of_a_proposer_that_is_left_as_it_is(tmp_path: Path) -> None:
+    run = SyntheticRun(tmp_path / "solver-only", updates=4, proposer_every=0)
+    run.write_updates(4)
+    text = _read(write_report(run.run.path)).text
+    assert "proposer_every is 0, which leaves it as it is" in text
+    assert "still going on" not in text
+
+
+def test_marks_a_control_and_shows_what_it_trained_on(tmp_path: Path) -> None:
+    run = SyntheticRun(tmp_path / "control", updates=4, control="random")
+    run.write_updates(4)
+    text = _read(write_report(run.run.path)).text
+    assert "Control run. The policies were trained on random rewards" in text
+    assert "trained on" in text
+
+
+def test_warns_where_groups_were_scored_in_different_ways(begun: SyntheticRun) -> None:
+    for fingerprint in ("aaaa1111", "bbbb2222"):
+        begun.run.append_group({**begun.solver_group(0, 0.5), "fingerprint": fingerprint})
+    text = _read(write_report(begun.run.path)).text
+    assert "scored in 2 different ways" in text
+    assert "aaaa1111" in text
+    assert "bbbb2222" in text
+
+
+def test_shows_settings_and_fingerprint(finished: Path) -> None:
+    text = _read(write_report(finished)).text
+    assert "grpo.learning_rate 0.001" in text
+    assert "fingerprint 3f9c0a1be4d7 (192 groups)" in text
+
+
+def test_names_the_line_that_cannot_be_read(begun: SyntheticRun) -> None:
+    begun.write_updates(2)
+    with (begun.run.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
+        file.write("[1, 2]\n")
+    with pytest.raises(RunFolderError, match=r"metrics\.jsonl, line 3: not a JSON object"):
+        write_report(begun.run.path)
+
+
+def test_refuses_a_folder_without_a_run(tmp_path: Path) -> None:
+    with pytest.raises(RunFolderError, match=r"holds no run: there is no settings\.json"):
+        write_report(tmp_path)
+
+
+def test_command_writes_where_it_is_told(finished: Path, tmp_path: Path) -> None:
+    output = tmp_path / "elsewhere.html"
+    main(["report", str(finished), "--output", str(output)])
+    assert "grids-a" in _read(output).text
+
+
+def test_command_prints_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.rmtree(tmp_path)
+    with pytest.raises(SystemExit):
+        main(["report", str(tmp_path)])
+    assert "holds no run" in " ".join(capsys.readouterr().out.split())
