@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help install check test demo
+.PHONY: help install check test demo bench
 PY := .venv/bin/python
 INSTALLED := .venv/.installed
 
@@ -22,3 +22,6 @@ test: check  ## the whole suite, with the real vLLM
 
 demo: $(INSTALLED)  ## the whole loop on this machine's CPU; writes runs/demo/report.html
 	@$(PY) -m trainer demo
+
+bench: $(INSTALLED)  ## the reward server's speed and memory beside what it is compared with; a quarter of an hour
+	@$(PY) -m benchmarks
