@@ -296,6 +296,6 @@ def test_a_server_that_has_lost_the_adapters_is_given_them_again(
         rollout={"url": rollout_url, "solver_max_tokens": 48, "proposer_max_tokens": 24},
     )
     run = train(settings, Console(quiet=True), callbacks=[Restart()])
-    assert len(lost) == 2 * 2 * 2
+    assert len(lost) == 7, "both adapters, both again, then the new Solver alone, then both"
     policies = [group["rollouts"][0]["policy"] for group in read_lines(run.path / "groups.jsonl")]
     assert [name[-6:] for name in policies] == ["000000", "000001"]
