@@ -3,6 +3,7 @@
 import json
 import logging
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -24,9 +25,10 @@ class Server(uvicorn.Server):
 
     def __init__(self, settings: RewardServerSettings) -> None:
         self.failure: Exception | None = None
+        self.app = create_app(settings, self.fail)
         super().__init__(
             uvicorn.Config(
-                create_app(settings, self.fail),
+                self.app,
                 host=settings.host,
                 port=settings.port,
                 log_config=None,
@@ -40,6 +42,12 @@ class Server(uvicorn.Server):
         """Ends the server because of `error`."""
         self.failure = error
         self.should_exit = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Ends the server; whoever waits for a cohort is told at once, and can come back to the next one."""
+        if self.started:
+            self.app.state.cohorts.close()
+        await super().shutdown(sockets)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

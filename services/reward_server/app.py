@@ -7,8 +7,9 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from services.reward_server import problems, routes
+from services.reward_server import cohort_routes, problems, routes
 from services.reward_server.admission import Admission
+from services.reward_server.cohort import CohortLimits, Cohorts
 from services.reward_server.engine import Engine
 from services.reward_server.settings import RewardServerSettings
 
@@ -25,6 +26,8 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         engine = Engine(settings, on_failure)
         app.state.engine = engine
+        limits = CohortLimits(settings.max_cohort_callers, settings.max_cohort_mib * 2**20)
+        app.state.cohorts = Cohorts(cohort_routes.CohortScoring(engine), limits)
         engine.start()
         try:
             yield
@@ -40,6 +43,8 @@ def create_app(
     )
     app.state.settings = settings
     app.include_router(routes.router)
+    app.include_router(cohort_routes.router)
+    app.add_exception_handler(cohort_routes.ClientGone, cohort_routes.on_client_gone)
     problems.install(app)
     app.add_middleware(Admission, max_body_bytes=settings.max_body_bytes)
     app.openapi = lambda: openapi(app)  # type: ignore[method-assign]

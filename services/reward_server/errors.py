@@ -9,6 +9,7 @@
     ├── Overloaded              429 overloaded           retry
     ├── NotReady                503 not_ready            retry
     ├── EmbeddingFailed         503 embedding_failed     retry
+    ├── NotJudged           503 not_judged           retry
     ├── DeadlineExceeded        504 deadline_exceeded    retry
     └── InternalError           500 internal_error
 
@@ -84,6 +85,12 @@ class EmbeddingFailed(ServiceError):
     """The pass that this request's texts were in failed; other requests are not touched."""
 
     status, code, title, retryable = 503, "embedding_failed", "The texts could not be embedded", True
+
+
+class NotJudged(ServiceError):
+    """No rollout of a cohort could be judged, and its caller has no word for "no opinion"."""
+
+    status, code, title, retryable = 503, "not_judged", "The group could not be judged", True
 
 
 class DeadlineExceeded(ServiceError):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, CliImplicitFlag, SettingsConfigDict
 
 PREFIX = "REWARD_"
@@ -27,6 +27,7 @@ class RewardServerSettings(BaseSettings):
         cli_kebab_case=True,
         cli_hide_none_type=True,
         extra="forbid",
+        validate_default=True,
         frozen=True,
     )
 
@@ -51,9 +52,30 @@ class RewardServerSettings(BaseSettings):
     max_batch_tokens: int = Field(4_096, ge=1, description="Tokens in one forward pass.")
     cache_mib: int = Field(256, ge=0, description="Memory for embeddings that were computed before.")
     request_timeout_s: float = Field(60.0, gt=0, description="Seconds after which a request gets 504.")
+    max_cohort_callers: int = Field(
+        65_536, ge=1, description="Callers that may wait for their cohorts; beyond it they get 429."
+    )
+    max_cohort_mib: int = Field(
+        256, ge=1, description="Memory for the rollouts of callers that wait; beyond it they get 429."
+    )
+    workers: int = Field(
+        default_factory=lambda: int(os.environ.get("WEB_CONCURRENCY", "1")),
+        description="Must be 1, which is the default unless WEB_CONCURRENCY says otherwise: a cohort lives in "
+        "one process.",
+    )
     shutdown_timeout_s: int = Field(30, ge=1, description="Seconds that running requests get after SIGTERM.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="What is logged.")
     print_openapi: CliImplicitFlag[bool] = Field(False, description="Print the OpenAPI document and end.")
+
+    @field_validator("workers")
+    @classmethod
+    def _one_worker(cls, workers: int) -> int:
+        if workers != 1:
+            raise ValueError(
+                f"{workers} workers cannot be had: callers of one cohort would meet different processes and "
+                "wait for each other in vain. Run one; it embeds in a thread of its own (--threads)"
+            )
+        return workers
 
     @model_validator(mode="after")
     def _checkpoint_for_token_mean(self) -> Self:
