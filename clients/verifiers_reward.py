@@ -10,6 +10,8 @@ from pydantic import Field
 
 from clients.reward_service import RewardService
 
+__all__ = ["AgreementEnv"]
+
 
 class AgreementEnvConfig(vf.EnvConfig):  # type: ignore[misc]
     """A taskset whose tasks are attempted `n` times each."""
