@@ -10,6 +10,7 @@ from clients.wire import (
     Config,
     Detail,
     Group,
+    Member,
     Rollout,
     ScoredGroup,
     ScoredRollout,
@@ -70,6 +71,7 @@ def decode_response(body: bytes) -> ScoreResponse:
             request_id=answer["request_id"],
             fingerprint=answer["fingerprint"],
             groups=tuple(_decode_scored_group(group) for group in answer["groups"]),
+            unit=answer.get("unit", "group"),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadAnswer(f"{type(error).__name__}: {error}; the answer began with {body[:200]!r}") from error
@@ -85,9 +87,18 @@ def _decode_scored_group(group: Mapping[str, Any]) -> ScoredGroup:
         density=group["density"],
         entropy_nats=group["entropy_nats"],
         proposer_reward=group["proposer_reward"],
-        clusters=tuple(Cluster(cluster["answer"], cluster["count"]) for cluster in group.get("clusters", ())),
+        clusters=tuple(_decode_cluster(cluster) for cluster in group.get("clusters", ())),
         rollouts=tuple(_decode_scored_rollout(rollout) for rollout in group.get("rollouts", ())),
+        not_compared=tuple(group.get("not_compared", ())),
     )
+
+
+def _decode_cluster(cluster: Mapping[str, Any]) -> Cluster:
+    members = (
+        Member(member["answer"], member["count"], tuple(member["rules"]))
+        for member in cluster.get("members", ())
+    )
+    return Cluster(cluster["answer"], cluster["count"], tuple(members))
 
 
 def _decode_scored_rollout(rollout: Mapping[str, Any]) -> ScoredRollout:
@@ -100,7 +111,8 @@ def _decode_scored_rollout(rollout: Mapping[str, Any]) -> ScoredRollout:
         outcome=rollout["outcome"],
         trajectory=rollout["trajectory"],
         steps=tuple(
-            ScoredStep(step["text"], step["cosine"], step["weight"]) for step in rollout.get("steps", ())
+            ScoredStep(step["text"], step["cosine"], step["weight"], step.get("credit"), step.get("place"))
+            for step in rollout.get("steps", ())
         ),
     )
 

@@ -5,7 +5,7 @@ import os
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Self
+from typing import Any, Self
 
 from clients.async_client import AsyncRewardClient
 from clients.errors import RewardError
@@ -97,6 +97,12 @@ def siblings(keys: Sequence[Hashable], size: int | None = None) -> list[range]:
         groups += [range(first, first + step) for first in range(start, end, step)]
         start = end
     return groups
+
+
+def progress_of(trainer_state: Any) -> float:
+    """How far a trainer of the transformers kind has come, 0 to 1; 1 if it does not say."""
+    steps = getattr(trainer_state, "max_steps", 0) or 0
+    return min(1.0, trainer_state.global_step / steps) if steps > 0 else 1.0
 
 
 def gathered(keys: Sequence[Hashable]) -> list[list[int]]:

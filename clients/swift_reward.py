@@ -9,7 +9,7 @@ from typing import Any
 
 from swift.rewards import AsyncORM, orms
 
-from clients.reward_service import RewardService, siblings
+from clients.reward_service import RewardService, progress_of, siblings
 
 
 class AgreementReward(AsyncORM):  # type: ignore[misc]
@@ -24,9 +24,7 @@ class AgreementReward(AsyncORM):  # type: ignore[misc]
         """The rewards of one batch, in order. Each call has an event loop, and so connections, of its own."""
         size = getattr(self.args, "num_generations", None)
         groups = siblings(_keys(len(completions), kwargs), size)
-        state = kwargs.get("trainer_state")
-        steps = getattr(state, "max_steps", 0)
-        progress = min(1.0, state.global_step / steps) if state is not None and steps and steps > 0 else 1.0
+        progress = progress_of(kwargs.get("trainer_state"))
         service = RewardService.configured()
         scored = await service.score_async(
             [[completions[index] for index in group] for group in groups], progress

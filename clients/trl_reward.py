@@ -10,7 +10,7 @@ from accelerate import PartialState
 from accelerate.utils import gather_object
 
 from clients.errors import RewardError
-from clients.reward_service import Judged, RewardService, siblings
+from clients.reward_service import Judged, RewardService, progress_of, siblings
 from clients.wire import Config
 
 log = logging.getLogger(__name__)
@@ -19,13 +19,12 @@ log = logging.getLogger(__name__)
 class GroupReward:
     """One reward a completion, None where the server abstains; its parts go into the run's charts.
 
-    Several processes gather all their completions, so that a group that is split over ranks is scored whole.
-    If the server fails one of them, its rows get None, which is no advantage: raising would leave the others
-    waiting. A single process raises a RewardError. The step reward's weight follows the trainer's progress.
+    Several processes gather all their completions, so that groups split over ranks are scored whole. If the
+    server fails one of them, its rows get None: raising would leave the others waiting. A single process
+    raises a RewardError. The step reward's weight follows the trainer's progress.
 
     Args:
-        num_generations: The trainer's own; it tells two groups of one prompt apart.
-        url: The reward server; see `RewardService.configured`, also for `config`: a name, or overrides.
+        num_generations: The trainer's; tells two groups of one prompt apart. Others: `RewardService`.
     """
 
     def __init__(
@@ -48,7 +47,7 @@ class GroupReward:
         rows = [(_key(prompt), _text(each)) for prompt, each in zip(prompts, completions, strict=True)]
         processes = PartialState()
         parts = gather_object([rows]) if processes.num_processes > 1 else [rows]
-        before = sum(len(part) for part in parts[: processes.process_index])
+        first = sum(len(part) for part in parts[: processes.process_index])
         try:
             judged = self._judge([row for part in parts for row in part], trainer_state)
         except RewardError:
@@ -56,7 +55,7 @@ class GroupReward:
                 raise
             log.exception("rank %d has no rewards for this batch", processes.process_index)
             return [None] * len(rows)
-        mine = judged[before : before + len(rows)]
+        mine = judged[first : first + len(rows)]
         if log_metric is not None and mine:
             for name in mine[0].metrics:
                 log_metric(f"agreement/{name}", sum(each.metrics[name] for each in mine) / len(mine))
@@ -66,8 +65,7 @@ class GroupReward:
 
     def _judge(self, rows: Sequence[tuple[str, str]], trainer_state: Any) -> list[Judged]:
         groups = siblings([key for key, _ in rows], self._num_generations)
-        steps = getattr(trainer_state, "max_steps", 0)
-        progress = min(1.0, trainer_state.global_step / steps) if steps and steps > 0 else 1.0
+        progress = progress_of(trainer_state)
         scored = self._service.score([[rows[index][1] for index in group] for group in groups], progress)
         return [each for group in scored for each in group]
 

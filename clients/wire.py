@@ -8,7 +8,7 @@ Endpoint = Literal["outcome", "trajectory", "solver", "proposer"]
 Detail = Literal["full", "rewards"]
 Status = Literal["ok", "invalid", "abstain"]
 Config = str | Mapping[str, object]
-"""The name of a preset, or overrides on one: `{"preset": "paper", "alpha": 0.5}`."""
+"""The name of a preset or registered config, or overrides on one: `{"preset": "paper", "alpha": 0.5}`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +38,17 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class ScoredStep:
-    """One parsed step. `cosine` is None and `weight` 0 if it took no part in the trajectory reward."""
+    """One parsed step. `cosine` is None if it was compared with nothing; `weight` is what it counts.
+
+    `credit`, in [0, 1], is what it earned, and `place` where it stands in its group's sequence; both are
+    None where the config makes them no more than (1 + cosine) / 2 and the step's index.
+    """
 
     text: str
     cosine: float | None
     weight: float
+    credit: float | None = None
+    place: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +70,24 @@ class ScoredRollout:
 
 
 @dataclass(frozen=True, slots=True)
-class Cluster:
-    """An answer, after normalisation, and how many rollouts gave it."""
+class Member:
+    """One way in which an answer was written, how often, and the rules that told what it means."""
 
     answer: str
     count: int
+    rules: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """An answer, after normalisation, and how many rollouts gave it.
+
+    `members` tells how it was written if answers were compared by value.
+    """
+
+    answer: str
+    count: int
+    members: tuple[Member, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +95,8 @@ class ScoredGroup:
     """One group's agreement with itself, and its rollouts in the order in which they were sent.
 
     `dominant_share` and `density` are in [0, 1]; `entropy_nats` is None if no rollout has a valid answer.
-    `rollouts` is empty for the endpoint `proposer`, `clusters` unless detail is `full`.
+    `rollouts` is empty for the endpoint `proposer`, `clusters` unless detail is `full`. `not_compared` says
+    which formulas could not be compared, and why; they count as different answers.
     """
 
     id: str
@@ -89,15 +109,18 @@ class ScoredGroup:
     proposer_reward: float | None
     clusters: tuple[Cluster, ...]
     rollouts: tuple[ScoredRollout, ...]
+    not_compared: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class ScoreResponse:
     """The answer to one request: its groups in the order in which they were sent.
 
-    Two responses with the same `fingerprint` were scored by the same config, parser and embedder.
+    Two responses with the same `fingerprint` were scored by the same config, parser and embedder. `unit` is
+    what a group's scores depend on: that group alone, or the whole request.
     """
 
     request_id: str
     fingerprint: str
     groups: tuple[ScoredGroup, ...]
+    unit: Literal["group", "request"] = "group"

@@ -16,6 +16,13 @@ MODEL = Path(__file__).resolve().parents[1] / "models" / "digit-grids"
 """The committed tiny model."""
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where tests run in parallel, those with the real vLLM share one worker, and so its servers."""
+    for item in items:
+        if item.get_closest_marker("vllm"):
+            item.add_marker(pytest.mark.xdist_group("vllm"))
+
+
 @pytest.fixture(scope="session")
 def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The checkpoint of a tiny Qwen2.5-VL with random weights."""

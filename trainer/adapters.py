@@ -65,6 +65,17 @@ class AdapterPublisher:
             shutil.rmtree(self._folder / previous)
         return name
 
+    def restore(self) -> None:
+        """Loads again what the server has lost, from the folders of the published versions.
+
+        Raises:
+            RolloutServerError: The server refused, or stayed away past the budget.
+        """
+        known = self._client.models()
+        for name in self._served.values():
+            if name not in known:
+                self._client.load_adapter(name, str(self._folder / name))
+
     def withdraw(self) -> None:
         """Unloads every version that is still served; their folders stay."""
         for name in self._served.values():

@@ -26,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "demo": ("the whole loop on this machine: servers, training, evaluation, report", _demo),
         "train": ("train on a folder of images, against running servers", _train),
         "evaluate": ("accuracy on labelled questions, through a running server", _evaluate),
+        "export": ("write what a run trained as an adapter or as merged weights", _export),
         "report": ("write the HTML report of a run folder", _report),
     }
     listing = "\n".join(f"  {name:10s} {text}" for name, (text, _) in commands.items())
@@ -63,6 +64,12 @@ def _train(words: list[str], console: Console) -> None:
     except ValidationError as error:
         raise SettingsError(describe(error)) from error
 
+    if settings.dry_run:
+        from trainer.dry_run import show_plan
+
+        show_plan(settings, console)
+        return
+
     from trainer.train import train
 
     run = train(settings, console)
@@ -70,15 +77,33 @@ def _train(words: list[str], console: Console) -> None:
 
 
 def _demo(words: list[str], console: Console) -> None:
-    from trainer.demo import DemoSettings, demo
+    from trainer.demo_settings import DemoSettings
 
-    demo(_parsed(DemoSettings, words), console)
+    settings = _parsed(DemoSettings, words)
+
+    from trainer.demo import demo
+
+    demo(settings, console)
 
 
 def _evaluate(words: list[str], console: Console) -> None:
-    from trainer.evaluate import EvaluateSettings, evaluate_policy
+    from trainer.evaluate_settings import EvaluateSettings
 
-    evaluate_policy(_parsed(EvaluateSettings, words), console)
+    settings = _parsed(EvaluateSettings, words)
+
+    from trainer.evaluate import evaluate_policy
+
+    evaluate_policy(settings, console)
+
+
+def _export(words: list[str], console: Console) -> None:
+    from trainer.export_settings import ExportSettings
+
+    settings = _parsed(ExportSettings, words)
+
+    from trainer.export import export
+
+    console.print(f"exported to {export(settings)}", highlight=False)
 
 
 def _report(words: list[str], console: Console) -> None:

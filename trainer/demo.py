@@ -7,13 +7,13 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from itertools import count
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import ValidationError
 from rich.console import Console
 from transformers import AutoConfig
 
+from trainer.demo_settings import DemoSettings
 from trainer.digit_grids.folders import QUESTIONS_FILE, write_held_out, write_unlabelled
 from trainer.errors import SettingsError
 from trainer.evaluate import evaluate_with_bar, table
@@ -26,46 +26,9 @@ from trainer.service import Service
 from trainer.settings import RunSettings, describe, read_toml
 from trainer.train import train
 
-_ROOT = Path(__file__).resolve().parent.parent
 _GRIDS = 2000
 _REWARD_DEADLINE_S = 180.0
 _ROLLOUT_DEADLINE_S = 600.0
-
-
-class DemoSettings(BaseSettings):
-    """Train the tiny model on unlabelled images and show what came of it; everything that it starts, it stops.
-
-    By default the images are grids of handwritten digits, and the model is examined before and after on held-out
-    grids whose answers nothing else sees.
-    """
-
-    model_config = SettingsConfigDict(
-        extra="forbid",
-        use_attribute_docstrings=True,
-        cli_prog_name="ireasoner demo",
-        cli_kebab_case=True,
-    )
-
-    out: Path = Path("runs/demo")
-    """Run folder; if it is taken, a number is put behind it."""
-    config: Path = _ROOT / "configs" / "demo.toml"
-    """TOML file of the run."""
-    model: str = str(_ROOT / "models" / "digit-grids")
-    """The base model."""
-    images: Path | None = None
-    """Folder of unlabelled images (default: 2,000 grids of handwritten digits)."""
-    questions: Path | None = None
-    """JSON-lines file of labelled questions for the evaluation (default: held-out grids, if images is not given)."""
-    updates: int | None = Field(None, ge=1)
-    """Updates in all (default: the config's)."""
-    evaluation_questions: int = Field(400, ge=1)
-    """Held-out questions."""
-    samples: int = Field(8, ge=1)
-    """Rollouts a held-out question at temperature 1."""
-    control: Literal["none", "random"] = "none"
-    """random: train on random rewards instead; a control, which should gain nothing."""
-    seed: int | None = None
-    """Seed of the run (default: the config's)."""
 
 
 def demo(settings: DemoSettings, console: Console) -> Path:

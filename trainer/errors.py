@@ -2,6 +2,7 @@
 
     TrainerError
     ├── SettingsError        the configuration cannot be run
+    ├── CheckpointError      a checkpoint that could not be written
     ├── ImagesError          no usable image
     ├── RolloutServerError   the rollout server refused, or stayed away past the budget
     ├── RolloutMismatchError what was sampled is not what would be trained
@@ -23,12 +24,20 @@ class SettingsError(TrainerError):
     """The configuration cannot be run; the message names the field."""
 
 
+class CheckpointError(TrainerError):
+    """A checkpoint could not be written; those before it are as they were."""
+
+
 class ImagesError(TrainerError):
     """A folder without a usable image, or a dataset file with a bad line."""
 
 
 class RolloutServerError(TrainerError):
     """The rollout server refused a request, or could not be reached within the budget."""
+
+
+class PolicyMissingError(RolloutServerError):
+    """The server does not know the policy: it was restarted, or the adapter was unloaded by someone else."""
 
 
 class RolloutMismatchError(TrainerError):

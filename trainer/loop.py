@@ -5,29 +5,36 @@ the Proposer for a question about each image before TRL sees the row, since TRL 
 training forward pass from the row's prompt. An update of the Proposer samples a group of questions for each image,
 has the current Solver answer each of them, and rewards a question by the entropy of its answers.
 
-It departs from TRL in three places, each an override of one method:
+It departs from TRL in four places, each an override of one method:
     _generate_and_score_completions   puts the question into the prompt, and trains against the log-probabilities
                                       that the rollouts were sampled with
     create_optimizer                  takes in both adapters
+    _save_checkpoint                  writes it whole or not at all, with what the loop itself remembers
     log                               names each metric after the role that it belongs to
 """
 
+import logging
 import time
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import torch
 from datasets import Dataset
-from PIL import Image
 from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from trl import GRPOConfig, GRPOTrainer
+from trl import GRPOTrainer
 
 from clients import ScoredGroup
 from trainer.adapters import AdapterPublisher, write_adapter
-from trainer.errors import ImagesError, ProposerError, RolloutMismatchError
-from trainer.images import ImageFolder, png_bytes, read_image
+from trainer.checkpoint import Checkpoints, LoopState, read_state
+from trainer.collapse import CollapseGuard
+from trainer.errors import ImagesError, PolicyMissingError, ProposerError, RolloutMismatchError
+from trainer.group import Group
+from trainer.grpo_config import grpo_config
+from trainer.images import ImageFolder, read_image
 from trainer.kl import KlCoefficient
 from trainer.policy import lora_config, name_roles, placeholder_token_ids
 from trainer.prompts import parse_question, proposer_messages, solver_messages
@@ -35,7 +42,9 @@ from trainer.rewards import GroupScorer
 from trainer.rollout import Rollout, RolloutRequest, SamplingContract
 from trainer.rollout_client import RolloutClient
 from trainer.run_folder import RunFolder
-from trainer.settings import ROLES, Role, RunSettings, literals
+from trainer.settings import ROLES, Role, RunSettings
+
+logger = logging.getLogger(__name__)
 
 _SEEDS_PER_UPDATE = 1_000_000
 
@@ -78,6 +87,7 @@ class ProposerSolverTrainer(GRPOTrainer):  # type: ignore[misc]
         self.role: Role = "solver"
         self.kl_coefficients = {role: KlCoefficient(settings.kl) for role in ROLES}
         self.versions: dict[Role, int] = dict.fromkeys(ROLES, 0)
+        self.checkpoints = Checkpoints(run.checkpoints, settings.keep_checkpoints)
         self._rollouts = rollouts
         self._scorer = scorer
         forbidden = placeholder_token_ids(backbone.config)
@@ -93,7 +103,7 @@ class ProposerSolverTrainer(GRPOTrainer):  # type: ignore[misc]
             )
             for role in ROLES
         }
-        self._groups: list[_Group] = []
+        self._groups: list[Group] = []
         self._trained_logps: torch.Tensor | None = None
         config = lora_config(backbone, settings.lora)
         super().__init__(
@@ -110,12 +120,33 @@ class ProposerSolverTrainer(GRPOTrainer):  # type: ignore[misc]
         )
         self.remove_callback(PrinterCallback)
         name_roles(self.model, config)
-        self.publisher = AdapterPublisher(rollouts, settings.adapters_folder or run.path / "adapters")
+        self.add_callback(CollapseGuard(settings.collapse, self.checkpoints, run.path))
+        # Names of its own for each start of a run: a server that several runs use, one after the other or at once,
+        # must never see one name twice.
+        self.publisher = AdapterPublisher(
+            rollouts,
+            settings.adapters_folder or run.path / "adapters",
+            prefix=f"{run.path.name}-{token_hex(3)}-",
+        )
 
     def publish(self, role: Role) -> str:
         """Hands the current adapter of `role` to the rollout server; returns the name it is served under."""
         with self._timed("publish"):
             return self.publisher.publish(self.model, role, self.versions[role])
+
+    def go(self) -> None:
+        """Trains to the end: from the newest complete checkpoint if the settings say `resume`, else from the start."""
+        newest = self.checkpoints.newest() if self.settings.resume else None
+        if newest is None:
+            self.run.cut_logs({})
+            self.train()
+            return
+        state = read_state(newest)
+        self.versions = dict(state.versions)
+        for role, coefficient in self.kl_coefficients.items():
+            coefficient.beta = state.kl_betas[role]
+        self.run.cut_logs(state.log_bytes)
+        self.train(resume_from_checkpoint=str(newest))
 
     # What TRL calls, in the order of an update.
 
@@ -126,7 +157,7 @@ class ProposerSolverTrainer(GRPOTrainer):  # type: ignore[misc]
         self.beta = self.kl_coefficients[self.role].beta
         paths = [Path(row["path"]) for row in inputs[:: self.num_generations]]
         pictures = [read_image(path) for path in paths]
-        self._groups = [_Group(path, picture) for path, picture in zip(paths, pictures, strict=True)]
+        self._groups = [Group(path, picture) for path, picture in zip(paths, pictures, strict=True)]
         if self.role == "solver":
             self._ask(update)
         rows = [
@@ -145,9 +176,7 @@ class ProposerSolverTrainer(GRPOTrainer):  # type: ignore[misc]
             for i, group in enumerate(self._groups)
         ]
         with self._timed("roll_out"):
-            sampled = self._rollouts.sample(
-                self.publisher.served(self.role), requests, self._contracts[self.role]
-            )
+            sampled = self._sample(self.role, requests)
         self._check_prompts(sampled)
         for group, rollouts in zip(self._groups, sampled, strict=True):
             group.rollouts = rollouts
@@ -171,6 +200,7 @@ class ProposerSolverTrainer(GRPOTrainer):  # type: ignore[misc]
                     "question": group.question,
                     "progress": self.settings.progress_at(self.state.global_step),
                     "fingerprint": self._scorer.fingerprint,
+                    "sampling": asdict(self._contracts[self.role]),
                     "trained_on": group_rewards,
                     **group.record,
                 }
@@ -187,6 +217,14 @@ class ProposerSolverTrainer(GRPOTrainer):  # type: ignore[misc]
         assert self._trained_logps is not None
         mask = inputs["completion_mask"].bool()
         gap = (self._trained_logps - inputs["sampling_per_token_logps"]).abs()[mask]
+        if gap.mean().item() > self.settings.rollout.logprob_gap_alarm:
+            logger.warning(
+                "update %d: sampled and recomputed log-probabilities of the %s differ by %.3f nats a token on average: "
+                "is what is served what is trained?",
+                self.state.global_step,
+                self.role,
+                gap.mean().item(),
+            )
         self._metric("logprob_gap/mean", gap.mean().item())
         self._metric("logprob_gap/max", gap.max().item())
         return loss
@@ -199,6 +237,20 @@ class ProposerSolverTrainer(GRPOTrainer):  # type: ignore[misc]
         optimizer: torch.optim.Optimizer = super().create_optimizer(model)
         self.model.set_adapter(self.role)
         return optimizer
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        state = LoopState(
+            versions=self.versions,
+            kl_betas={role: coefficient.beta for role, coefficient in self.kl_coefficients.items()},
+            log_bytes=self.run.log_bytes(),
+        )
+        folder = self.args.output_dir
+        with self.checkpoints.writing(self.state.global_step, state) as partial:
+            self.args.output_dir = str(partial)
+            try:
+                super()._save_checkpoint(model, trial)
+            finally:
+                self.args.output_dir = folder
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Logs an update's metrics under the name of the role that it trained."""
@@ -221,9 +273,7 @@ class ProposerSolverTrainer(GRPOTrainer):  # type: ignore[misc]
             for i, group in enumerate(self._groups)
         ]
         with self._timed("propose"):
-            proposals = self._rollouts.sample(
-                self.publisher.served("proposer"), requests, self._contracts["proposer"]
-            )
+            proposals = self._sample("proposer", requests)
         for group, [proposal] in zip(self._groups, proposals, strict=True):
             group.proposed_by = proposal.policy
             group.question = parse_question(proposal.text)
@@ -243,11 +293,17 @@ class ProposerSolverTrainer(GRPOTrainer):  # type: ignore[misc]
         posted = [(str(i), group.rollouts) for i, group in enumerate(self._groups)]
         scored = self._scorer.score("solver", posted, progress)
         rewards: list[list[float | None]] = []
-        for group, score in zip(self._groups, scored, strict=True):
-            group.record = _record(group, score)
+        update = self.state.global_step
+        for i, (group, score) in enumerate(zip(self._groups, scored, strict=True)):
+            group.record = group.solver_record(score)
             # A prompt without a question teaches nothing: the group is left out.
             asked = group.question is not None
-            rewards.append([self._scorer.of(rollout.reward) if asked else None for rollout in score.rollouts])
+            rewards.append(
+                [
+                    self._scorer.of(rollout.reward, update, i, j) if asked else None
+                    for j, rollout in enumerate(score.rollouts)
+                ]
+            )
         self._metric("progress", progress)
         self._log_scores(scored)
         return rewards
@@ -269,7 +325,7 @@ class ProposerSolverTrainer(GRPOTrainer):  # type: ignore[misc]
             )
             for (i, question), k in asked.items()
         ]
-        answers = self._rollouts.sample(self.publisher.served("solver"), requests, self._contracts["solver"])
+        answers = self._sample("solver", requests)
         scored = (
             self._scorer.score("proposer", [(str(k), a) for k, a in enumerate(answers)], None)
             if answers
@@ -280,7 +336,7 @@ class ProposerSolverTrainer(GRPOTrainer):  # type: ignore[misc]
         for i, group in enumerate(self._groups):
             group_rewards: list[float | None] = []
             proposals = []
-            for rollout in group.rollouts:
+            for j, rollout in enumerate(group.rollouts):
                 question = parse_question(rollout.text)
                 reward: float | None
                 entropy_nats: float | None
@@ -291,7 +347,7 @@ class ProposerSolverTrainer(GRPOTrainer):  # type: ignore[misc]
                 else:
                     score = scored[asked[i, question]]
                     reward, entropy_nats = score.proposer_reward, score.entropy_nats
-                group_rewards.append(self._scorer.of(reward))
+                group_rewards.append(self._scorer.of(reward, self.state.global_step, i, j))
                 proposals.append(
                     {
                         "text": rollout.text,
@@ -306,6 +362,14 @@ class ProposerSolverTrainer(GRPOTrainer):  # type: ignore[misc]
         self._metric("questions_distinct", len(asked) / (len(self._groups) * self.num_generations))
         self._log_scores(scored)
         return rewards
+
+    def _sample(self, role: Role, requests: Sequence[RolloutRequest]) -> list[list[Rollout]]:
+        """Samples from the newest version of `role`; a server that has lost it since is given it again."""
+        try:
+            return self._rollouts.sample(self.publisher.served(role), requests, self._contracts[role])
+        except PolicyMissingError:
+            self.publisher.restore()
+            return self._rollouts.sample(self.publisher.served(role), requests, self._contracts[role])
 
     def _log_scores(self, scored: Sequence[ScoredGroup]) -> None:
         values_by_name: dict[str, list[float | None]] = {
@@ -369,20 +433,6 @@ class ProposerSolverTrainer(GRPOTrainer):  # type: ignore[misc]
         return _Timer(self._metrics["train"][f"seconds/{name}"])
 
 
-class _Group:
-    """A group in the making: an image, its prompt, and what came of it."""
-
-    def __init__(self, path: Path, picture: Image.Image) -> None:
-        self.path = path
-        self.picture = picture
-        self.png = png_bytes(picture)
-        self.messages: list[dict[str, Any]] = proposer_messages()
-        self.question: str | None = None
-        self.proposed_by: str | None = None
-        self.rollouts: list[Rollout] = []
-        self.record: dict[str, Any] = {}
-
-
 class _Timer:
     def __init__(self, seconds: list[float]) -> None:
         self._seconds = seconds
@@ -413,67 +463,3 @@ class _AfterUpdate(TrainerCallback):  # type: ignore[misc]
             self._trainer.run.append_metrics(
                 {"update": state.global_step, "role": self._trainer.role, **logs}
             )
-
-
-def grpo_config(settings: RunSettings, run: RunFolder) -> GRPOConfig:
-    """The settings as TRL takes them; `settings.grpo` passes through unchanged."""
-    on_gpu = torch.cuda.is_available()
-    fields: dict[str, Any] = {
-        "bf16": on_gpu,
-        "gradient_checkpointing": on_gpu,
-        "weight_decay": 0.01,
-        "lr_scheduler_type": "constant",
-        "report_to": ["tensorboard"],
-        "disable_tqdm": True,
-        "loss_type": "grpo",
-        **literals(settings.grpo),
-    }
-    return GRPOConfig(
-        output_dir=str(run.checkpoints),
-        max_steps=settings.updates,
-        seed=settings.seed,
-        num_generations=settings.group_size,
-        per_device_train_batch_size=settings.rollouts_per_pass,
-        gradient_accumulation_steps=settings.rollouts_per_update // settings.rollouts_per_pass,
-        temperature=settings.rollout.temperature,
-        max_completion_length=max(settings.rollout.solver_max_tokens, settings.rollout.proposer_max_tokens),
-        # TRL skips the reference pass where beta is 0; the coefficient of each update is set before it.
-        beta=0.0 if settings.kl.mode == "none" else settings.kl.beta,
-        save_strategy="steps",
-        save_steps=settings.save_every,
-        logging_steps=1,
-        logging_first_step=True,
-        remove_unused_columns=False,
-        **fields,
-    )
-
-
-def _record(group: _Group, score: ScoredGroup) -> dict[str, Any]:
-    """What `groups.jsonl` keeps of a Solver group."""
-    return {
-        "proposed_by": group.proposed_by,
-        "status": score.status,
-        "dominant_answer": score.dominant_answer,
-        "dominant_share": score.dominant_share,
-        "tie": score.tie,
-        "density": score.density,
-        "entropy_nats": score.entropy_nats,
-        "proposer_reward": score.proposer_reward,
-        "rollouts": [
-            {
-                "text": sampled.text,
-                "token_ids": sampled.token_ids,
-                "policy": sampled.policy,
-                "seed": sampled.seed,
-                "finish_reason": sampled.finish_reason,
-                "status": scored.status,
-                "reason": scored.reason,
-                "answer": scored.answer,
-                "reward": scored.reward,
-                "outcome": scored.outcome,
-                "trajectory": scored.trajectory,
-                "steps": [{"text": s.text, "cosine": s.cosine, "weight": s.weight} for s in scored.steps],
-            }
-            for sampled, scored in zip(group.rollouts, score.rollouts, strict=True)
-        ],
-    }

@@ -22,7 +22,7 @@ class GroupScorer:
     def __init__(self, client: RewardClient, settings: RewardSettings, seed: int) -> None:
         self._client = client
         self._settings = settings
-        self._random = random.Random(seed)
+        self._seed = seed
         self.fingerprint = ""
 
     def score(
@@ -57,8 +57,11 @@ class GroupScorer:
             )
         return list(response.groups)
 
-    def of(self, reward: float | None) -> float | None:
-        """What the policy is trained on: the reward itself, or a uniform draw in the random control."""
+    def of(self, reward: float | None, *place: int) -> float | None:
+        """What the policy is trained on: the reward itself, or a uniform draw in the random control.
+
+        The draw depends on the run's seed and the rollout's `place` (update, group, member) alone.
+        """
         if self._settings.control == "random" and reward is not None:
-            return self._random.random()
+            return random.Random(f"{self._seed}/{place}").random()
         return reward

@@ -8,9 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 
-from trainer.errors import RolloutServerError
+from trainer.errors import PolicyMissingError, RolloutServerError
 from trainer.rollout import Rollout, RolloutRequest, SamplingContract
 
+_CHAT = "/v1/chat/completions"
 _RETRIED_STATUS = frozenset({429, 502, 503, 504})
 
 
@@ -76,6 +77,7 @@ class RolloutClient:
         """Samples every request from `policy`; one list a request, in order, of `count` rollouts each.
 
         Raises:
+            PolicyMissingError: The server does not serve `policy`.
             RolloutServerError: A request was refused, or the server stayed away past the budget.
         """
         futures = [self._pool.submit(self._sample_one, policy, request, contract) for request in requests]
@@ -95,7 +97,7 @@ class RolloutClient:
             "return_token_ids": True,
             **contract.request_fields(),
         }
-        answer = self._request("POST", "/v1/chat/completions", body).json()
+        answer = self._request("POST", _CHAT, body).json()
         if answer["model"] != policy:
             raise RolloutServerError(f"{self.base_url} answered as {answer['model']!r}, asked for {policy!r}")
         choices = sorted(answer["choices"], key=lambda choice: int(choice["index"]))
@@ -137,6 +139,8 @@ class RolloutClient:
                 if response.is_success:
                     return response
                 reason = f"{response.status_code} {response.text[:500]}"
+                if response.status_code == httpx.codes.NOT_FOUND and path == _CHAT:
+                    raise PolicyMissingError(f"{method} {self.base_url}{path}: {reason}")
                 if response.status_code not in _RETRIED_STATUS:
                     raise RolloutServerError(f"{method} {self.base_url}{path}: {reason}")
             left_s = deadline_s - time.monotonic()

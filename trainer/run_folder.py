@@ -10,25 +10,42 @@ final/             the two adapters as peft folders
 """
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from trainer.errors import RunFolderError, SettingsError
+from trainer.settings import RunSettings
+
+_LOGS = ("metrics.jsonl", "groups.jsonl")
 
 
 class RunFolder:
     """Writes to one run folder.
 
+    Args:
+        settings: The run; it says where the folder is, and whether to go on with the run that it holds.
+
     Raises:
-        SettingsError: The folder holds a run already.
+        SettingsError: The folder holds a run already, or none to go on with, or one with other settings.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        if (path / "settings.json").exists():
-            raise SettingsError(f"run_folder: {path} holds a run already; name another or remove it")
+    def __init__(self, settings: RunSettings) -> None:
+        self.path = path = settings.run_folder
+        file = path / "settings.json"
+        if settings.resume:
+            if not file.exists():
+                raise SettingsError(f"resume: {path} holds no run")
+            _compare(path, json.loads(file.read_text(encoding="utf-8")), settings)
+        elif file.exists():
+            raise SettingsError(
+                f"run_folder: {path} holds a run already; name another, remove it, or go on with --resume"
+            )
         path.mkdir(parents=True, exist_ok=True)
+        partial = file.with_suffix(".partial")
+        partial.write_text(settings.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        partial.replace(file)
 
     @property
     def checkpoints(self) -> Path:
@@ -45,10 +62,6 @@ class RunFolder:
         """Folder of the trained adapters."""
         return self.path / "final"
 
-    def write_settings(self, settings: Mapping[str, Any]) -> None:
-        """Writes the resolved settings."""
-        (self.path / "settings.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
-
     def append_metrics(self, metrics: Mapping[str, Any]) -> None:
         """Adds the metrics of one update."""
         self._append("metrics.jsonl", metrics)
@@ -56,6 +69,16 @@ class RunFolder:
     def append_group(self, group: Mapping[str, Any]) -> None:
         """Adds one group with its rollouts and rewards."""
         self._append("groups.jsonl", group)
+
+    def log_bytes(self) -> dict[str, int]:
+        """The length of each log, by name."""
+        return {name: (self.path / name).stat().st_size for name in _LOGS if (self.path / name).exists()}
+
+    def cut_logs(self, log_bytes: Mapping[str, int]) -> None:
+        """Takes the logs back to the lengths that they had at a checkpoint; a log without one is emptied."""
+        for name in _LOGS:
+            if (self.path / name).exists():
+                os.truncate(self.path / name, log_bytes.get(name, 0))
 
     def _append(self, name: str, line: Mapping[str, Any]) -> None:
         with (self.path / name).open("a", encoding="utf-8") as file:
@@ -106,3 +129,17 @@ def _parsed(line: bytes, path: Path, place: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise RunFolderError(f"{path}, {place}: not a JSON object")
     return value
+
+
+def _compare(path: Path, written: Mapping[str, Any], settings: RunSettings) -> None:
+    """Refuses to go on with a run under settings that would shape its result otherwise.
+
+    Raises:
+        SettingsError: They differ; the message names the fields.
+    """
+    before, now = RunSettings(**written).experiment, settings.experiment
+    differing = [
+        f"{name} (was {before[name]!r}, is {now[name]!r})" for name in now if before[name] != now[name]
+    ]
+    if differing:
+        raise SettingsError(f"resume: the run in {path} has other settings: {'; '.join(differing)}")

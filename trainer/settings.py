@@ -85,12 +85,31 @@ class RolloutSettings(_Table):
     """New tokens of a Solver rollout at most."""
     proposer_max_tokens: int = Field(128, ge=1)
     """New tokens of a proposal at most."""
+    logprob_gap_alarm: float = Field(0.1, gt=0)
+    """A warning is shown where sampled and recomputed log-probabilities differ by more on average, nats a token."""
     timeout_s: float = Field(300.0, gt=0)
     """One request."""
     retry_budget_s: float = Field(300.0, ge=0)
     """How long to go on trying while the server is away."""
     concurrency: int = Field(64, ge=1)
     """Requests in flight at most."""
+
+
+class CollapseSettings(_Table):
+    """The guard against collapse, which watches running means over the Solver's updates."""
+
+    window: int = Field(20, ge=2)
+    """Updates of the Solver in a running mean."""
+    entropy: float = Field(0.2, gt=0, lt=1)
+    """Onset where the answers' entropy falls below this share of its first mean."""
+    dominant_share: float = Field(0.97, gt=0, le=1)
+    """Onset where the share of the dominant answer rises above this."""
+    distinct: float = Field(0.2, gt=0, lt=1)
+    """Onset where the share of distinct questions falls below this share of its first mean."""
+    length: float = Field(0.4, gt=0, lt=1)
+    """Onset where completions become shorter than this share of their first mean length."""
+    stop: bool = False
+    """Stop the run at the onset."""
 
 
 class RunSettings(BaseSettings):
@@ -116,7 +135,7 @@ class RunSettings(BaseSettings):
     """Where everything of this run is written; must not hold another run."""
     adapters_folder: Path | None = None
     """Folder shared with the rollout server, for published adapters (default: adapters/ in the run folder)."""
-    updates: int = Field(2500, ge=1)
+    updates: int = Field(3000, ge=1)
     """Updates of either role in all."""
     proposer_every: int = Field(5, ge=0)
     """One update of the Proposer after so many of the Solver; 0 leaves the Proposer as it is."""
@@ -130,8 +149,14 @@ class RunSettings(BaseSettings):
     """Seed of data order, sampling, adapters and controls."""
     save_every: int = Field(100, ge=1)
     """Updates between checkpoints."""
+    keep_checkpoints: int = Field(2, ge=1)
+    """How many of the newest checkpoints stay."""
+    resume: bool = False
+    """Go on with the run in run_folder, from its newest complete checkpoint."""
     cpu_threads: int | None = Field(None, ge=1)
     """Threads of torch on a CPU (default: torch's own choice). With a server on the same cores, fewer are faster."""
+    dry_run: bool = False
+    """Print the resolved settings, what would be trained and what memory it takes; load no weights."""
     lora: LoraSettings = Field(default_factory=LoraSettings)
     """Adapters."""
     kl: KlSettings = Field(default_factory=KlSettings)
@@ -140,6 +165,8 @@ class RunSettings(BaseSettings):
     """Reward server."""
     rollout: RolloutSettings = Field(default_factory=RolloutSettings)
     """Rollout server."""
+    collapse: CollapseSettings = Field(default_factory=CollapseSettings)
+    """Guard against collapse."""
     grpo: dict[str, Any] = Field(default_factory=dict)
     """Any field of TRL's GRPOConfig that is not set by the settings above, passed on unchanged."""
 
@@ -168,6 +195,26 @@ class RunSettings(BaseSettings):
                 f"grpo.{taken[0]} is set by this trainer itself: use the setting of its own instead"
             )
         return self
+
+    @property
+    def experiment(self) -> dict[str, Any]:
+        """The settings that shape the result, as JSON; where servers are and how long to wait for them do not."""
+        document: dict[str, Any] = self.model_dump(
+            mode="json",
+            exclude={
+                "config": True,
+                "run_folder": True,
+                "adapters_folder": True,
+                "cpu_threads": True,
+                "save_every": True,
+                "keep_checkpoints": True,
+                "resume": True,
+                "dry_run": True,
+                "reward": {"url", "timeout_s", "retry_budget_s"},
+                "rollout": {"url", "timeout_s", "retry_budget_s", "concurrency"},
+            },
+        )
+        return document
 
     @property
     def rollouts_per_update(self) -> int:

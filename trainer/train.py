@@ -1,6 +1,5 @@
 """One run: everything that stands between the settings and a trained pair of adapters."""
 
-import json
 import os
 from collections.abc import Sequence
 
@@ -34,10 +33,9 @@ def train(settings: RunSettings, console: Console, callbacks: Sequence[TrainerCa
     console.print(
         f"images: {len(images.paths)} in {images.folder}, {len(images.skipped)} unreadable", highlight=False
     )
-    run = RunFolder(settings.run_folder)
+    run = RunFolder(settings)
     if settings.cpu_threads is not None:
         torch.set_num_threads(settings.cpu_threads)
-    run.write_settings(json.loads(settings.model_dump_json()))
     os.environ["TENSORBOARD_LOGGING_DIR"] = str(run.tensorboard)
     rollouts = RolloutClient(
         settings.rollout.url,
@@ -65,8 +63,9 @@ def train(settings: RunSettings, console: Console, callbacks: Sequence[TrainerCa
             run=run,
             callbacks=[bar, *callbacks],
         )
-        trainer.train()
+        trainer.go()
         trainer.write_final()
+        trainer.publisher.withdraw()
     finally:
         bar.stop()
         rollouts.close()

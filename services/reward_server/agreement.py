@@ -4,27 +4,34 @@ Source of all: iReasoner (arXiv 2601.05877) and EvoLMM (arXiv 2511.16672). N is 
 group, G of those that give the dominant answer, J of step positions, D of embedding dimensions, A of answers.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from services.reward_server.alignment import Places, Present
+from services.reward_server.centring import directed
 from services.reward_server.scoring_config import ScoringConfig
 
 Doubles = NDArray[np.float64]
 _TINY = 1e-12
+_LARGEST_EXPONENT = 700.0  # exp(-700) is not 0 yet, so that the mean of late steps alone has a weight
 
 
 @dataclass(frozen=True, slots=True)
 class StepAgreement:
-    """How far the steps of the dominant rollouts agree.
+    """How far the steps of rollouts that give one answer agree; all but `rewards` are [G, J].
 
-    `cosines` [G, J] is NaN where a step took no part; `weights` [G, J] is 0 there. `rewards` [G], in [0, 1],
-    is NaN for a rollout that could not be judged.
+    `cosines` is NaN where a step took no part. `credits`, in [0, 1], is what a step earned; `weights` what
+    that counts in its rollout's mean; `places` where it stands in the group, -1 if nowhere. `rewards` [G],
+    in [0, 1], is not yet multiplied by the density.
     """
 
     cosines: Doubles
+    credits: Doubles
     weights: Doubles
+    places: Places
     rewards: Doubles
 
 
@@ -33,48 +40,105 @@ def outcome_rewards(shares: Doubles, words: Doubles, config: ScoringConfig) -> D
 
     `shares` is 0 for a rollout without an answer, whose reward is then 0, also where alpha is 0.
     """
-    length = np.clip((words - config.tau_words) / config.tau_words, 0.0, 1.0)
+    with np.errstate(over="ignore"):  # of a tau near 0; the clip takes what comes of it
+        length = np.clip((words - config.tau_words) / config.tau_words, 0.0, 1.0)
     return np.where(shares > 0, shares**config.alpha * (1.0 - config.eta * length), 0.0)
 
 
-def density(dominant_share: float, config: ScoringConfig) -> float:
+def density(share: float, config: ScoringConfig) -> float:
     """rho = (|G| / N)^gamma, in [0, 1]; 0 if no rollout has an answer, also where gamma is 0."""
-    return float(dominant_share**config.gamma) if dominant_share > 0 else 0.0
+    return float(share**config.gamma) if share > 0 else 0.0
+
+
+def consensus_weight(distinct: int, count: int, config: ScoringConfig) -> float:
+    """w(a) = (distinct / count)^distinct_exponent, in [0, 1], for an answer that `count` rollouts gave.
+
+    `distinct` of them have trajectories of their own. The share p(a), wherever a reward is computed from it,
+    is multiplied by it: five copies of one text are weaker evidence than five ways to one answer.
+    """
+    return float((distinct / count) ** config.distinct_exponent)
+
+
+def fullness(distinct_steps: int, config: ScoringConfig) -> float:
+    """min(1, k / min_steps), by which the step reward of a rollout with k distinct steps is multiplied."""
+    return min(1.0, distinct_steps / config.min_steps) if config.min_steps else 1.0
 
 
 def step_agreement(
-    embeddings: NDArray[np.float32], present: NDArray[np.bool_], rho: float, config: ScoringConfig
+    rows: Doubles,
+    embedded: Present,
+    places: Places,
+    config: ScoringConfig,
+    specificity: Doubles | None = None,
 ) -> StepAgreement:
-    """r_step_i = rho * sum_j v_j (1 + cos(e_ij, mu_j)) / 2 / sum_j v_j, over the positions used.
+    """r_step_i / rho = sum_j v_j c_ij / sum_j v_j, over the places p = p_ij of rollout i's steps that are used.
 
-    `embeddings` [G, J, D] holds unit rows, and `present` [G, J] tells which steps exist. v_j is
-    exp(-position_decay * j); mu_j is the unit mean of the rows at j, and is used if at least
-    `min_position_members` rollouts have a step j. Where a mean has no direction its cosines are 0, which is
-    their limit.
+    `rows` [G, J, D] have length at most 1, `embedded` [G, J] tells which count, `places` [G, J] where each
+    stands. v_p is exp(-position_decay * p). A place is used if at least `min_position_members` rollouts have
+    a step there, and mu_p is the direction of their mean.
 
-    A rollout without a step at any used position agrees with nobody: its reward is 0, as it is for a
-    dominant answer given only once. A step whose row is zero has no embedding: it is in no mean, and its
-    rollout cannot be judged.
+    c_ij = max(0, (cos(e_ij, mu_p) - f) / (1 - f)), f being `cosine_floor`: with the paper's -1 that is
+    (1 + cos) / 2, in which steps that have nothing in common still earn 1/2. It is multiplied by
+    `specificity` [G, J], in [0, 1], if that is given.
+
+    With `step_means` leave_one_out mu_p is the mean of the other rollouts' steps, so that no step agrees
+    with itself: two orthogonal steps have cosine 0, and not .707.
+
+    With `coverage` union the sum below also runs over the used places p that rollout i lacks, with v_p times
+    the share of the others that have it, and over its own steps that stand in no used place, with v_j of
+    their index: both earn nothing. So neither leaving steps out nor adding ones that nobody shares is free.
+
+    A mean without a direction has cosine 0 with everything, which is the limit. A rollout without a step at
+    any used place agrees with nobody: its reward is 0.
     """
-    rows = embeddings.astype(np.float64)
-    embedded = present & (np.abs(rows).max(axis=2, initial=0.0) > 0)
-    unjudged = (present & ~embedded).any(axis=1)
+    members, width = places.shape
+    count = int(places.max(initial=-1)) + 1
+    member, step = np.nonzero(places >= 0)
+    place = places[member, step]
+    aligned = np.zeros((members, count, rows.shape[2]))
+    aligned[member, place] = rows[member, step]
+    filled = np.zeros((members, count), bool)
+    filled[member, place] = True
+    used_places = filled.sum(axis=0) >= config.min_position_members
+    used = filled & used_places
+    compared = used[member, place]
+    member, step, place = member[compared], step[compared], place[compared]
 
-    used = embedded & (embedded.sum(axis=0) >= config.min_position_members)
-    means = np.where(used[:, :, None], rows, 0.0).sum(axis=0)
-    norms = np.linalg.norm(means, axis=1, keepdims=True)
-    directions = np.divide(means, norms, out=np.zeros_like(means), where=norms > _TINY)
-    cosines = np.clip(np.einsum("gjd,jd->gj", rows, directions), -1.0, 1.0)
+    cosines = np.full((members, width), np.nan)
+    cosines[member, step] = _cosines_to_means(aligned, used, config)[member, place]
+    floor = config.cosine_floor
+    earned = np.clip((np.nan_to_num(cosines, nan=floor) - floor) / (1.0 - floor), 0.0, 1.0)
+    if specificity is not None:
+        earned = earned * specificity
 
-    weights = np.where(used, np.exp(-config.position_decay * np.arange(used.shape[1])), 0.0)
+    decay = np.exp(-np.minimum(config.position_decay * np.arange(max(width, count)), _LARGEST_EXPONENT))
+    weights = np.zeros((members, width))
+    if config.coverage == "union":
+        weights[embedded] = np.broadcast_to(decay[:width], weights.shape)[embedded]
+    weights[member, step] = decay[place]
     total = weights.sum(axis=1)
-    weighted = (weights * (1.0 + cosines) / 2.0).sum(axis=1)
-    rewards = rho * np.divide(weighted, total, out=np.zeros_like(total), where=total > 0)
-    return StepAgreement(
-        cosines=np.where(used, cosines, np.nan),
-        weights=weights,
-        rewards=np.where(unjudged, np.nan, rewards),
-    )
+    if config.coverage == "union":
+        had_by_others = filled.sum(axis=0) / max(members - 1, 1)
+        total += (used_places & ~used) @ (decay[:count] * had_by_others)
+    sums = (weights * earned).sum(axis=1)
+    rewards = np.divide(sums, total, out=np.zeros_like(total), where=total > 0)
+    standing = np.full((members, width), -1)
+    standing[member, step] = place
+    return StepAgreement(cosines, earned, weights, standing, rewards)
+
+
+def _cosines_to_means(aligned: Doubles, used: Present, config: ScoringConfig) -> Doubles:
+    """cos(e_ip, mu_p) [G, P] of `aligned` [G, P, D]; only where `used` does it mean anything."""
+    sums = np.where(used[:, :, None], aligned, 0.0).sum(axis=0)
+    if config.step_means == "leave_one_out":
+        others = np.maximum(used.sum(axis=0) - 1, 1)[:, None]
+        means = directed((sums - aligned) / others)
+        own: Doubles = np.clip(np.einsum("gpd,gpd->gp", aligned, means), -1.0, 1.0)
+        return own
+    norms = np.linalg.norm(sums, axis=1, keepdims=True)
+    directions = np.divide(sums, norms, out=np.zeros_like(sums), where=norms > _TINY)
+    cosines: Doubles = np.clip(np.einsum("gpd,pd->gp", aligned, directions), -1.0, 1.0)
+    return cosines
 
 
 def step_weight(progress: float, config: ScoringConfig) -> float:
@@ -94,7 +158,14 @@ def answer_entropy_nats(shares: Doubles) -> float:
     return float(-(shares * np.log(shares)).sum()) + 0.0
 
 
-def proposer_reward(entropy_nats: float, config: ScoringConfig) -> float:
-    """r_prop = exp(-(H - target)^2 / (2 width^2)), in [0, 1]."""
-    deviation = (entropy_nats - config.entropy_target_nats) / config.entropy_width_nats
-    return float(np.exp(-0.5 * deviation**2))
+def proposer_reward(entropy_nats: float, rollouts: int, config: ScoringConfig) -> float:
+    """r_prop = exp(-(H - target)^2 / (2 width^2)), in [0, 1].
+
+    The paper's target and width belong to groups of 5. With `entropy_scale` ln_n both are multiplied by
+    ln N / ln 5, N being `rollouts`: the reward is then one function of H / ln N, the same for every N. A
+    group of one, for which that is 0 / 0, counts as one that agrees.
+    """
+    if config.entropy_scale == "ln_n":
+        entropy_nats = entropy_nats * math.log(5) / math.log(rollouts) if rollouts > 1 else 0.0
+    deviation = abs(entropy_nats - config.entropy_target_nats) / config.entropy_width_nats
+    return float(np.exp(-0.5 * min(deviation, 100.0) ** 2))

@@ -29,7 +29,6 @@ from services.reward_server.cohort_wire import (
 from services.reward_server.engine import Engine
 from services.reward_server.errors import MalformedRequest, NotJudged, ServiceError
 from services.reward_server.routes import SCORING_PROBLEMS
-from services.reward_server.scorer import resolve
 from services.reward_server.scoring_config import ConfigOverrides, ScoringConfig
 
 router = APIRouter()
@@ -95,7 +94,8 @@ class _Caller:
         self._request = request
         self._group_size = group_size
         self._deadline_s = deadline_s
-        self._config: ScoringConfig = resolve(config_of(config))
+        engine = cast(Engine, request.app.state.engine)
+        self._config: ScoringConfig = engine.configs.use(config_of(config))
         self._progress = progress
         self._run = run
 

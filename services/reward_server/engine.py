@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from services.reward_server import wire
 from services.reward_server.batching import EmbeddingBatcher, Pass
+from services.reward_server.configs import ConfigRegistry
 from services.reward_server.embedder import load_embedder
 from services.reward_server.errors import NotReady, ServiceError
 from services.reward_server.scorer import Scorer
@@ -23,6 +24,7 @@ class Engine:
     """
 
     def __init__(self, settings: RewardServerSettings, on_failure: Callable[[Exception], None]) -> None:
+        self.configs = ConfigRegistry(settings.configs_folder)
         self._settings = settings
         self._on_failure = on_failure
         self._executor = ThreadPoolExecutor(1, "embedder")
@@ -39,6 +41,8 @@ class Engine:
         if self._starting is not None:
             self._starting.cancel()
             await asyncio.wait([self._starting])
+        if self._scorer is not None:
+            await self._scorer.stop()
         if self._batcher is not None:
             await self._batcher.stop()
         self._executor.shutdown(wait=False, cancel_futures=True)
@@ -93,7 +97,7 @@ class Engine:
             log.exception("the embedder %s could not be loaded", settings.embedder)
             self._on_failure(error)
             return
-        self._scorer = Scorer(self._batcher)
+        self._scorer = Scorer(self._batcher, self.configs)
         log.info("ready: %s, loaded in %.1f s", embedder.name, time.monotonic() - started_s)
 
 

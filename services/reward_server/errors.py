@@ -5,9 +5,13 @@
     │   ├── MalformedRequest    422 malformed_request
     │   ├── RequestTooLarge     413 request_too_large
     │   ├── NoSuchPage          404 no_such_page
+    │   ├── NoSuchConfig        404 no_such_config
+    │   ├── ConfigInUse         409 config_in_use
+    │   ├── TooManyConfigs      409 too_many_configs
     │   └── MethodNotAllowed    405 method_not_allowed
     ├── Overloaded              429 overloaded           retry
     ├── NotReady                503 not_ready            retry
+    ├── ConfigNotSaved          503 config_not_saved     retry
     ├── EmbeddingFailed         503 embedding_failed     retry
     ├── NotJudged           503 not_judged           retry
     ├── DeadlineExceeded        504 deadline_exceeded    retry
@@ -69,6 +73,24 @@ class MethodNotAllowed(RequestError):
     status, code, title = 405, "method_not_allowed", "The method is not allowed"
 
 
+class NoSuchConfig(RequestError):
+    """No config is registered under this name."""
+
+    status, code, title = 404, "no_such_config", "There is no config of this name"
+
+
+class ConfigInUse(RequestError):
+    """The name was used for scoring, and what it means cannot change any more."""
+
+    status, code, title = 409, "config_in_use", "The name of the config is in use"
+
+
+class TooManyConfigs(RequestError):
+    """No more configs are registered."""
+
+    status, code, title = 409, "too_many_configs", "There are too many configs"
+
+
 class Overloaded(ServiceError):
     """The queue is full; nothing of the request was taken."""
 
@@ -79,6 +101,12 @@ class NotReady(ServiceError):
     """The embedder is not warm yet, or its last pass failed."""
 
     status, code, title, retryable = 503, "not_ready", "The server is not ready", True
+
+
+class ConfigNotSaved(ServiceError):
+    """The folder of configs could not be written, so a name would not keep its meaning."""
+
+    status, code, title, retryable = 503, "config_not_saved", "The config could not be saved", True
 
 
 class EmbeddingFailed(ServiceError):

@@ -6,28 +6,18 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from services.reward_server.answers import normalise_answer
+from services.reward_server.scoring_config import PAPER, ScoringConfig
+from services.reward_server.steps import fold, read_steps
+from services.reward_server.tags import Tags, tags_named
 
-PARSER_VERSION = "1"
+PARSER_VERSION = "2"
 """Part of the fingerprint: raised with every change that can give any text another reading."""
 
 Flaw = Literal["no_answer", "empty_answer", "answer_not_closed"]
 
-_ANSWER_OPEN = re.compile(r"<answer>", re.IGNORECASE)
-_ANSWER_CLOSE = re.compile(r"</answer>", re.IGNORECASE)
-_THINK_OPEN = re.compile(r"<think>", re.IGNORECASE)
-_THINK_CLOSE = re.compile(r"</think>", re.IGNORECASE)
-_STEP_OPEN = re.compile(r"<step(?:\s[^<>]*)?>", re.IGNORECASE)
-_STEP_CLOSE = re.compile(r"</step>", re.IGNORECASE)
-_STEP_NUMBER = re.compile(
-    r"""[ \t]*
-    (?:[-*+•>#]{1,6}[ \t]+)?            # a list item, a heading
-    [*_]{0,3}                           # bold
-    (?:
-        step[ \t]*\d{1,2}(?!\w|\.\d)[*_ \t]*[.):\-–—]?     # Step 1:
-      | \(?\d{1,2}[.):](?!\d)                              # 1.  1)  (1)  1:  but neither 3.5 nor 12:30
-    )
-    [*_]{0,3}[ \t]*""",
-    re.IGNORECASE | re.VERBOSE,
+_BOXED = "\\boxed{"
+_STATED = re.compile(
+    r"\banswer[*_]{0,3}(?:[ \t]+is\b|[ \t]*[:=])[*_]{0,3}[ \t]*:?(?P<answer>[^\n]*)", re.IGNORECASE
 )
 
 
@@ -35,10 +25,12 @@ _STEP_NUMBER = re.compile(
 class ParsedRollout:
     """What a rollout says. `answer` is normalised, and None exactly if there is a `flaw`.
 
-    `words` is the number of whitespace-separated words before the answer, tags counted.
+    `written` is the answer as it was written, white space folded. `words` is the number of
+    whitespace-separated words before the answer, tags counted.
     """
 
     answer: str | None
+    written: str | None
     flaw: Flaw | None
     steps: tuple[str, ...]
     words: int
@@ -48,81 +40,97 @@ class ParsedRollout:
         return self if len(self.steps) <= max_steps else replace(self, steps=self.steps[:max_steps])
 
 
-def parse_text(text: str) -> ParsedRollout:
+@dataclass(frozen=True, slots=True)
+class _FoundAnswer:
+    """Where the answer begins, with its tag, and what is in it; `content` is None if it is not closed."""
+
+    start: int
+    content: str | None
+
+
+def parse_text(text: str, config: ScoringConfig = PAPER) -> ParsedRollout:
     """Reads raw text of the form `<think>numbered steps</think><answer>short answer</answer>`.
 
-    The answer is the first `<answer>` element after the thinking. Steps are the `<step>` elements of the
-    thinking, or else its numbered lines, each with the lines that follow it. Thinking that is not opened
-    starts with the text; thinking that is not closed ends at the answer.
+    The answer is the first answer element after the thinking, or what else `answer_from` names. Thinking
+    that is not opened starts with the text; thinking that is not closed ends at the answer. What is wrong
+    with an answer is a flaw: there is none, it is empty, or it was cut off before it was closed.
     """
-    opening = _answer_opening(text)
-    before = text if opening is None else text[: opening.start()]
-    answer, flaw = _read_answer(text, opening)
-    return ParsedRollout(answer, flaw, _read_steps(_thinking(before)), len(before.split()))
+    tags = tags_named(config.think_tag, config.answer_tag, config.step_tag)
+    found = _find_answer(text, tags, config)
+    before = text if found is None else text[: found.start]
+    if found is None:
+        answer, written, flaw = _normalised(None)
+    elif found.content is None:
+        answer, written, flaw = None, None, "answer_not_closed"
+    else:
+        answer, written, flaw = _normalised(found.content)
+    return ParsedRollout(
+        answer, written, flaw, read_steps(_thinking(before, tags), tags), len(before.split())
+    )
 
 
-def parsed_before(answer: str | None, steps: Sequence[str]) -> ParsedRollout:
+def parsed_before(answer: str | None, steps: Sequence[str], config: ScoringConfig = PAPER) -> ParsedRollout:
     """A rollout that its sender has parsed; its words are those of its steps."""
-    normal, flaw = _normalised(answer)
-    kept = tuple(folded for step in steps if (folded := _fold(step)))
-    return ParsedRollout(normal, flaw, kept, sum(len(step.split()) for step in kept))
+    tags = tags_named(config.think_tag, config.answer_tag, config.step_tag)
+    kept = tuple(folded for step in steps if (folded := fold(step, tags)))
+    return ParsedRollout(*_normalised(answer), kept, sum(len(step.split()) for step in kept))
 
 
-def _answer_opening(text: str) -> re.Match[str] | None:
-    ends = [close.end() for close in _THINK_CLOSE.finditer(text)]
-    return (_ANSWER_OPEN.search(text, ends[-1]) if ends else None) or _ANSWER_OPEN.search(text)
+def _find_answer(text: str, tags: Tags, config: ScoringConfig) -> _FoundAnswer | None:
+    ends = [close.end() for close in tags.think_close.finditer(text)]
+    after = ends[-1] if ends else 0
+    found = None
+    if config.answer_from in ("tag", "any"):
+        found = _in_element(text, after, tags)
+    if found is None and config.answer_from in ("boxed", "any"):
+        found = _in_box(text, after)
+    if found is None and config.answer_from == "any":
+        found = _stated(text, after)
+    return found
 
 
-def _read_answer(text: str, opening: re.Match[str] | None) -> tuple[str | None, Flaw | None]:
+def _in_element(text: str, after: int, tags: Tags) -> _FoundAnswer | None:
+    opening = tags.answer_open.search(text, after) or tags.answer_open.search(text)
     if opening is None:
-        return None, "no_answer"
-    closing = _ANSWER_CLOSE.search(text, opening.end())
+        return None
+    closing = tags.answer_close.search(text, opening.end())
     if closing is None:
-        return None, "answer_not_closed"
-    return _normalised(text[opening.end() : closing.start()])
+        return _FoundAnswer(opening.start(), None)
+    inner = opening.end()
+    for nested in tags.answer_open.finditer(text, inner, closing.start()):
+        inner = nested.end()
+    return _FoundAnswer(opening.start(), text[inner : closing.start()])
 
 
-def _normalised(answer: str | None) -> tuple[str | None, Flaw | None]:
+def _in_box(text: str, after: int) -> _FoundAnswer | None:
+    """The last `\\boxed{}` after the thinking, or else of all."""
+    start = text.rfind(_BOXED, after)
+    start = start if start >= 0 else text.rfind(_BOXED)
+    if start < 0:
+        return None
+    depth, inner = 1, start + len(_BOXED)
+    for brace in re.finditer(r"[{}]", text[inner:]):
+        depth += 1 if brace.group() == "{" else -1
+        if depth == 0:
+            return _FoundAnswer(start, text[inner : inner + brace.start()])
+    return _FoundAnswer(start, None)
+
+
+def _stated(text: str, after: int) -> _FoundAnswer | None:
+    """The last `answer: ...` or `answer is ...` after the thinking, to the end of its line."""
+    stated = list(_STATED.finditer(text, after))
+    return _FoundAnswer(stated[-1].start(), stated[-1]["answer"]) if stated else None
+
+
+def _normalised(answer: str | None) -> tuple[str | None, str | None, Flaw | None]:
     if answer is None:
-        return None, "no_answer"
+        return None, None, "no_answer"
     normal = normalise_answer(answer)
-    return (normal, None) if normal else (None, "empty_answer")
+    return (normal, " ".join(answer.split()), None) if normal else (None, None, "empty_answer")
 
 
-def _thinking(before: str) -> str:
-    opening = _THINK_OPEN.search(before)
-    closings = list(_THINK_CLOSE.finditer(before, opening.end() if opening else 0))
-    return before[opening.end() if opening else 0 : closings[-1].start() if closings else len(before)]
-
-
-def _read_steps(thinking: str) -> tuple[str, ...]:
-    elements = _step_elements(thinking)
-    steps = elements if elements else _numbered_lines(thinking)
-    return tuple(folded for step in steps if (folded := _fold(step)))
-
-
-def _step_elements(thinking: str) -> list[str]:
-    openings = list(_STEP_OPEN.finditer(thinking))
-    limits = [following.start() for following in openings[1:]] + [len(thinking)]
-    steps = []
-    for opening, limit in zip(openings, limits[: len(openings)], strict=True):
-        closing = _STEP_CLOSE.search(thinking, opening.end(), limit)
-        step = thinking[opening.end() : closing.start() if closing else limit]
-        number = _STEP_NUMBER.match(step)
-        steps.append(step[number.end() :] if number else step)
-    return steps
-
-
-def _numbered_lines(thinking: str) -> list[str]:
-    steps: list[str] = []
-    for line in thinking.splitlines():
-        number = _STEP_NUMBER.match(line)
-        if number:
-            steps.append(line[number.end() :])
-        elif steps:
-            steps[-1] += f"\n{line}"
-    return steps
-
-
-def _fold(step: str) -> str:
-    return " ".join(step.split()).strip("* ")
+def _thinking(before: str, tags: Tags) -> str:
+    opening = tags.think_open.search(before)
+    closings = list(tags.think_close.finditer(before, opening.end() if opening else 0))
+    thinking = before[opening.end() if opening else 0 : closings[-1].start() if closings else len(before)]
+    return tags.think_close.sub("\n", tags.think_open.sub("\n", thinking))  # of thinking within thinking

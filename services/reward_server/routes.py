@@ -6,16 +6,21 @@ from typing import Annotated, cast
 from fastapi import APIRouter, Depends, Request, Response
 
 from services.reward_server import wire
+from services.reward_server.configs import ConfigRegistry, NamedConfig
 from services.reward_server.engine import Engine
 from services.reward_server.errors import (
+    ConfigInUse,
+    ConfigNotSaved,
     DeadlineExceeded,
     EmbeddingFailed,
     InternalError,
     MalformedRequest,
+    NoSuchConfig,
     NotReady,
     Overloaded,
     RequestTooLarge,
     ServiceError,
+    TooManyConfigs,
 )
 from services.reward_server.scorer import Endpoint
 from services.reward_server.settings import RewardServerSettings
@@ -35,7 +40,14 @@ def _problems(*errors: type[ServiceError]) -> dict[int | str, dict[str, object]]
 
 
 SCORING_PROBLEMS = _problems(
-    RequestTooLarge, MalformedRequest, Overloaded, InternalError, NotReady, EmbeddingFailed, DeadlineExceeded
+    RequestTooLarge,
+    MalformedRequest,
+    Overloaded,
+    InternalError,
+    NotReady,
+    ConfigNotSaved,
+    EmbeddingFailed,
+    DeadlineExceeded,
 )
 
 
@@ -94,6 +106,41 @@ async def score_solver(body: wire.SolverRequest, scoring: Scoring) -> Response:
 async def score_proposer(body: wire.ScoreRequest, scoring: Scoring) -> Response:
     """The Proposer's reward for each group's question: highest where the answers are about half sure."""
     return await scoring.answer("proposer", body)
+
+
+CONFIG_PROBLEMS = _problems(NoSuchConfig, InternalError)
+REGISTRATION_PROBLEMS = _problems(
+    MalformedRequest, RequestTooLarge, ConfigInUse, TooManyConfigs, ConfigNotSaved, InternalError
+)
+
+
+def _configs(engine: Annotated[Engine, Depends(_engine)]) -> ConfigRegistry:
+    return engine.configs
+
+
+Configs = Annotated[ConfigRegistry, Depends(_configs)]
+
+
+def _registered(named: NamedConfig) -> wire.RegisteredConfig:
+    return wire.RegisteredConfig(name=named.name, used=named.used, config=named.config)
+
+
+@router.get("/configs")
+async def list_configs(configs: Configs) -> wire.RegisteredConfigs:
+    """Every config that a request can name: the presets, and those that were registered."""
+    return wire.RegisteredConfigs(configs=[_registered(named) for named in configs.all()])
+
+
+@router.get("/configs/{name}", responses=CONFIG_PROBLEMS)
+async def get_config(name: str, configs: Configs) -> wire.RegisteredConfig:
+    """One config, with all of its fields."""
+    return _registered(configs.get(name))
+
+
+@router.put("/configs/{name}", responses=REGISTRATION_PROBLEMS)
+async def put_config(name: str, body: wire.Config, configs: Configs) -> wire.RegisteredConfig:
+    """Registers a config. The name can be given another one until something was scored by it."""
+    return _registered(configs.put(name, body))
 
 
 @router.get("/livez")

@@ -1,162 +1,169 @@
-"""From a request's groups to their scores: parse, vote, embed what has to be compared, compute."""
+"""From a request's groups to their scores: read, embed what has to be compared, compute, write."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from services.reward_server import agreement, wire
-from services.reward_server.agreement import Doubles, StepAgreement
+from services.reward_server.agreement import Doubles
 from services.reward_server.batching import EmbeddingBatcher
-from services.reward_server.errors import MalformedRequest
+from services.reward_server.configs import ConfigRegistry
+from services.reward_server.expressions import Budget, ExpressionComparer
 from services.reward_server.fingerprint import fingerprint
-from services.reward_server.parsing import ParsedRollout, parse_text, parsed_before
-from services.reward_server.scoring_config import PRESETS, ConfigOverrides, ScoringConfig
-from services.reward_server.votes import Vote, count_votes
+from services.reward_server.parsing import Flaw, ParsedRollout
+from services.reward_server.reading import ReadGroup, read_group
+from services.reward_server.scoring_config import ScoringConfig
+from services.reward_server.templates import specificity
+from services.reward_server.trajectories import Floats, JudgedCamp, background_of, judge
 
 Endpoint = Literal["outcome", "trajectory", "solver", "proposer"]
 
-_FLAWS = {
-    "no_answer": "there is no <answer>",
-    "empty_answer": "the answer is empty",
-    "answer_not_closed": "the answer is cut off: there is no </answer>",
-}
 _NOT_JUDGED = "a step of it has no embedding"
 
 
 @dataclass(frozen=True, slots=True)
-class _ReadGroup:
-    """One group as it was read: its rollouts, its votes, and which rollouts gave the dominant answer."""
-
-    sent: wire.Group
-    rollouts: list[ParsedRollout]
-    vote: Vote
-    dominant: list[int]
-
-
-@dataclass(frozen=True, slots=True)
 class _Components:
-    """A group's rewards, [N] each, None where the endpoint does not compute them, and its step agreement."""
+    """A group's rewards, [N] each, None where the endpoint does not compute them, and its judged steps."""
 
     reward: Doubles
     outcome: Doubles | None
     trajectory: Doubles | None
-    steps: StepAgreement | None
+    judged: Sequence[JudgedCamp]
 
 
 class Scorer:
-    """Scores groups. Each group's scores depend on that group, the config and the embedder alone."""
+    """Scores groups. Each group's scores depend on that group, the config and the embedder alone.
 
-    def __init__(self, batcher: EmbeddingBatcher) -> None:
+    Only where the config makes the request the unit of scoring do they depend on the request's other groups.
+    """
+
+    def __init__(self, batcher: EmbeddingBatcher, configs: ConfigRegistry) -> None:
         self._batcher = batcher
+        self._configs = configs
+        self._comparer = ExpressionComparer()
+
+    async def stop(self) -> None:
+        """Ends the process that formulas are compared in."""
+        await self._comparer.stop()
 
     async def score(
         self, endpoint: Endpoint, request: wire.ScoreRequest, progress: float, request_id: str
     ) -> wire.ScoreResponse:
         """Scores every group of `request`; `progress`, in [0, 1], matters to the endpoint `solver` only.
 
-        Raises MalformedRequest for an unknown preset, and what `EmbeddingBatcher.embed` raises.
+        Raises MalformedRequest for an unknown preset, ConfigNotSaved, and what `EmbeddingBatcher.embed` raises.
         """
-        config = resolve(request.config)
-        groups = [_read(group, config) for group in request.groups]
+        config = self._configs.use(request.config)
+        budget = Budget()
+        groups = [await read_group(group, config, self._comparer, budget) for group in request.groups]
         if endpoint == "proposer":
             scored = [_score_group(group, config, request.detail) for group in groups]
         else:
-            steps: Sequence[StepAgreement | None] = [None] * len(groups)
+            judged: Sequence[Sequence[JudgedCamp]] = [()] * len(groups)
             if endpoint != "outcome":
-                steps = await self._compare_steps(groups, config)
+                judged = await self._judge_steps(groups, config)
             scored = [
                 _score_group(
-                    group, config, request.detail, _components(endpoint, group, agreed, config, progress)
+                    group, config, request.detail, _components(endpoint, group, camps, config, progress)
                 )
-                for group, agreed in zip(groups, steps, strict=True)
+                for group, camps in zip(groups, judged, strict=True)
             ]
         return wire.ScoreResponse(
             request_id=request_id,
             fingerprint=fingerprint(config, self._batcher.embedder.identity),
+            unit=config.unit,
             groups=scored,
         )
 
-    async def _compare_steps(
-        self, groups: Sequence[_ReadGroup], config: ScoringConfig
-    ) -> list[StepAgreement | None]:
-        """The agreement of each group's dominant rollouts, embedded in one go; None where too few agree."""
-        compared = [len(group.dominant) >= config.min_dominant for group in groups]
-        texts = [
-            step
-            for group, is_compared in zip(groups, compared, strict=True)
-            if is_compared
-            for index in group.dominant
-            for step in group.rollouts[index].steps
+    async def _judge_steps(
+        self, groups: Sequence[ReadGroup], config: ScoringConfig
+    ) -> list[list[JudgedCamp]]:
+        """The steps of every group's camps, embedded in one go and judged."""
+        texts = [step for group in groups for camp in group.camps for steps in camp.steps for step in steps]
+        rows = await self._batcher.embed(texts)
+        lengths = [sum(map(len, camp.steps)) for group in groups for camp in group.camps]
+        ends = iter(np.cumsum(lengths).tolist())
+        spans = [
+            [
+                slice(end - sum(map(len, camp.steps)), end)
+                for camp, end in zip(group.camps, ends, strict=False)
+            ]
+            for group in groups
         ]
-        rows = iter(await self._batcher.embed(texts))
-        dimension = self._batcher.embedder.dimension
-        agreements: list[StepAgreement | None] = []
-        for group, is_compared in zip(groups, compared, strict=True):
-            if not is_compared:
-                agreements.append(None)
-                continue
-            lengths = [len(group.rollouts[index].steps) for index in group.dominant]
-            present: NDArray[np.bool_] = np.arange(max(lengths)) < np.array(lengths)[:, None]
-            embeddings = np.zeros((*present.shape, dimension), np.float32)
-            for member, position in zip(*np.nonzero(present), strict=True):
-                embeddings[member, position] = next(rows)
-            rho = agreement.density(group.vote.share(group.vote.dominant), config)
-            agreements.append(agreement.step_agreement(embeddings, present, rho, config))
-        return agreements
+        if config.unit == "group" and config.alignment == "index":
+            return [
+                _judge_group(group, camps, rows, config) for group, camps in zip(groups, spans, strict=True)
+            ]
+        wholes = [slice(camps[0].start, camps[-1].stop) if camps else slice(0, 0) for camps in spans]
+        shared = background_of(rows) if config.centring == "request" else None
+        judged = []
+        for number, (group, camps) in enumerate(zip(groups, spans, strict=True)):
+            factors = None
+            if config.template_guard:
+                own = [
+                    slice(camp_span.start + span.start, camp_span.start + span.stop)
+                    for camp, camp_span in zip(group.camps, camps, strict=True)
+                    for span in camp.spans
+                ]
+                factors = await asyncio.to_thread(specificity, rows, own, number, wholes, config)
+            else:
+                await asyncio.sleep(0)  # others' requests go on meanwhile
+            judged.append(_judge_group(group, camps, rows, config, shared, factors))
+        return judged
 
 
-def resolve(overrides: ConfigOverrides) -> ScoringConfig:
-    """The config that a request asks for; raises MalformedRequest if its preset does not exist."""
-    preset = PRESETS.get(overrides.preset)
-    if preset is None:
-        reason = f"there is no preset {overrides.preset!r}; there are {', '.join(sorted(PRESETS))}"
-        raise MalformedRequest(reason, faults=(wire.Fault(place="config", reason=reason),))
-    return overrides.on(preset)
-
-
-def _read(group: wire.Group, config: ScoringConfig) -> _ReadGroup:
-    rollouts = []
-    for rollout in group.rollouts:
-        if rollout.text is not None:
-            parsed = parse_text(rollout.text)
-        else:
-            parsed = parsed_before(rollout.answer, rollout.steps or ())
-        rollouts.append(parsed.limited_to(config.max_steps))
-    vote = count_votes([rollout.answer for rollout in rollouts])
-    dominant = [
-        index
-        for index, rollout in enumerate(rollouts)
-        if rollout.answer is not None and rollout.answer == vote.dominant
+def _judge_group(
+    group: ReadGroup,
+    spans: Sequence[slice],
+    rows: Floats,
+    config: ScoringConfig,
+    shared: Doubles | None = None,
+    factors: Doubles | None = None,
+) -> list[JudgedCamp]:
+    """Judges each camp of a group, whose steps' rows are `spans` of `rows`."""
+    if not spans:
+        return []
+    first = spans[0].start
+    background = background_of(rows[first : spans[-1].stop]) if config.centring == "group" else shared
+    return [
+        judge(
+            camp,
+            rows[span],
+            agreement.density(group.effective_share(group.rollouts[camp.members[0]].answer), config),
+            config,
+            background=background,
+            specificity=None if factors is None else factors[span.start - first : span.stop - first],
+        )
+        for camp, span in zip(group.camps, spans, strict=True)
     ]
-    return _ReadGroup(group, rollouts, vote, dominant)
 
 
 def _components(
     endpoint: Endpoint,
-    group: _ReadGroup,
-    steps: StepAgreement | None,
+    group: ReadGroup,
+    judged: Sequence[JudgedCamp],
     config: ScoringConfig,
     progress: float,
 ) -> _Components:
-    shares = np.array([group.vote.share(rollout.answer) for rollout in group.rollouts])
+    shares = np.array([group.effective_share(rollout.answer) for rollout in group.rollouts])
     words = np.array([rollout.words for rollout in group.rollouts], np.float64)
     outcome = agreement.outcome_rewards(shares, words, config)
     if endpoint == "outcome":
-        return _Components(outcome, outcome, None, None)
+        return _Components(outcome, outcome, None, ())
     trajectory = np.zeros(len(group.rollouts))
-    if steps is not None:
-        trajectory[group.dominant] = steps.rewards
+    for each in judged:
+        trajectory[list(each.camp.members)] = each.rewards / group.tied
     if endpoint == "trajectory":
-        return _Components(trajectory, None, trajectory, steps)
+        return _Components(trajectory, None, trajectory, judged)
     lambda_t = agreement.step_weight(progress, config)
-    return _Components(agreement.solver_rewards(outcome, trajectory, lambda_t), outcome, trajectory, steps)
+    return _Components(agreement.solver_rewards(outcome, trajectory, lambda_t), outcome, trajectory, judged)
 
 
 def _score_group(
-    group: _ReadGroup,
+    group: ReadGroup,
     config: ScoringConfig,
     detail: Literal["full", "rewards"],
     components: _Components | None = None,
@@ -171,21 +178,39 @@ def _score_group(
         "dominant_answer": vote.dominant,
         "tie": vote.tie,
         "dominant_share": vote.share(vote.dominant),
-        "density": agreement.density(vote.share(vote.dominant), config),
+        "density": agreement.density(group.effective_share(vote.dominant), config),
         "entropy_nats": entropy_nats,
-        "proposer_reward": 0.0 if entropy_nats is None else agreement.proposer_reward(entropy_nats, config),
+        "proposer_reward": 0.0
+        if entropy_nats is None
+        else agreement.proposer_reward(entropy_nats, vote.size, config),
     }
+    if group.not_compared:
+        fields["not_compared"] = list(group.not_compared)
     if detail == "full":
-        fields["clusters"] = [wire.Cluster(answer=answer, count=count) for answer, count in vote.clusters]
+        fields["clusters"] = [_cluster(group, answer, count) for answer, count in vote.clusters]
     if components is not None:
-        fields["rollouts"] = _score_rollouts(group, components, detail)
+        fields["rollouts"] = _score_rollouts(group, components, config, detail)
     return wire.ScoredGroup.model_validate(fields)
 
 
+def _cluster(group: ReadGroup, answer: str, count: int) -> wire.Cluster:
+    if group.members is None:
+        return wire.Cluster(answer=answer, count=count)
+    members = [
+        wire.Member(answer=member.answer, count=member.count, rules=list(member.rules))
+        for member in group.members[answer]
+    ]
+    return wire.Cluster(answer=answer, count=count, members=members)
+
+
 def _score_rollouts(
-    group: _ReadGroup, components: _Components, detail: Literal["full", "rewards"]
+    group: ReadGroup, components: _Components, config: ScoringConfig, detail: Literal["full", "rewards"]
 ) -> list[wire.ScoredRollout]:
-    member_of = {index: member for member, index in enumerate(group.dominant)}
+    judged_in = {
+        index: (judged, member)
+        for judged in components.judged
+        for member, index in enumerate(judged.camp.members)
+    }
     scored = []
     for index, (sent, parsed) in enumerate(zip(group.sent.rollouts, group.rollouts, strict=True)):
         reward = _value(components.reward, index)
@@ -193,29 +218,60 @@ def _score_rollouts(
         fields: dict[str, object] = {
             "id": sent.id,
             "status": "invalid" if parsed.flaw else "abstain" if reward is None else "ok",
-            "reason": _FLAWS[parsed.flaw] if parsed.flaw else _NOT_JUDGED if reward is None else None,
+            "reason": _reason(parsed.flaw, config)
+            if parsed.flaw
+            else _NOT_JUDGED
+            if reward is None
+            else None,
             "answer": parsed.answer,
             "reward": reward,
             "outcome": _value(components.outcome, index),
             "trajectory": trajectory,
         }
         if detail == "full":
-            fields["steps"] = _score_steps(parsed, components.steps, member_of.get(index))
+            fields["steps"] = _score_steps(parsed, judged_in.get(index), config)
         scored.append(wire.ScoredRollout.model_validate(fields))
     return scored
 
 
-def _score_steps(parsed: ParsedRollout, steps: StepAgreement | None, member: int | None) -> list[wire.Step]:
-    if steps is None or member is None:
+def _score_steps(
+    parsed: ParsedRollout, judged: tuple[JudgedCamp, int] | None, config: ScoringConfig
+) -> list[wire.Step]:
+    if judged is None:
         return [wire.Step(text=step, cosine=None, weight=0.0) for step in parsed.steps]
+    steps, member = judged[0].steps, judged[1]
+    if not config.explains_steps:
+        return [
+            wire.Step(
+                text=step,
+                cosine=_value(steps.cosines[member], position),
+                weight=float(steps.weights[member, position]),
+            )
+            for position, step in enumerate(parsed.steps)
+        ]
     return [
         wire.Step(
             text=step,
             cosine=_value(steps.cosines[member], position),
             weight=float(steps.weights[member, position]),
+            credit=float(steps.credits[member, position]),
+            place=int(steps.places[member, position]) if steps.places[member, position] >= 0 else None,
         )
         for position, step in enumerate(parsed.steps)
     ]
+
+
+def _reason(flaw: Flaw, config: ScoringConfig) -> str:
+    """Why a rollout is invalid, in the words of the config that it was read by."""
+    tag = config.answer_tag
+    place = {"tag": f"<{tag}>", "boxed": "\\boxed{}", "any": f"<{tag}>, \\boxed{{}} or stated answer"}
+    closing = f"</{tag}>" if config.answer_from == "tag" else "closing tag or brace"
+    reasons: dict[Flaw, str] = {
+        "no_answer": f"there is no {place[config.answer_from]}",
+        "empty_answer": "the answer is empty",
+        "answer_not_closed": f"the answer is cut off: there is no {closing}",
+    }
+    return reasons[flaw]
 
 
 def _value(rewards: Doubles | None, index: int) -> float | None:

@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 NonNegative = Annotated[float, Field(ge=0, le=1e6)]
 Share = Annotated[float, Field(ge=0, le=1)]
+TagName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,31}$")]
 
 
 class ScoringConfig(BaseModel):
@@ -55,11 +56,96 @@ class ScoringConfig(BaseModel):
         0.35, gt=0, le=1e6, description="Width of the Gaussian around the target."
     )
 
+    entropy_scale: Literal["nats", "ln_n"] = Field(
+        "nats",
+        description="nats: target and width are as they stand; ln_n: both times ln N / ln 5, for a group of N.",
+    )
+    step_means: Literal["all", "leave_one_out"] = Field(
+        "all",
+        description="all: a step is compared with a mean that it is part of; leave_one_out: with the others'.",
+    )
+    centring: Literal["none", "group", "request"] = Field(
+        "none",
+        description="What is subtracted from step embeddings: nothing, the mean of the group's compared "
+        "steps, or that of the whole request's (the request is then the unit of scoring).",
+    )
+    cosine_floor: float = Field(
+        -1.0,
+        ge=-1,
+        le=0.99,
+        description="Cosine up to which a step earns nothing; from there its credit rises linearly to 1.",
+    )
+    alignment: Literal["index", "monotonic"] = Field(
+        "index",
+        description="index: the first step is compared with first steps, and so on; monotonic: each step with "
+        "the place in the group's prototype sequence that it fits best, order kept.",
+    )
+    coverage: Literal["own", "union"] = Field(
+        "own",
+        description="What a rollout's credits are averaged over. own: its compared steps; union: those, the "
+        "places of the group that it lacks and its steps that have no place, which earn nothing.",
+    )
+    min_steps: int = Field(
+        0, ge=0, le=64, description="Distinct steps below which the step reward falls in proportion; 0: none."
+    )
+    template_guard: bool = Field(
+        False,
+        description="Whether a step that is as close to other groups' steps as to its own group's earns "
+        "nothing (the request is then the unit of scoring).",
+    )
+    template_margin: float = Field(
+        0.1,
+        ge=1e-6,
+        le=2,
+        description="How much closer, in cosine, a step must be to its own group to earn all of its credit.",
+    )
+    distinct_exponent: NonNegative = Field(
+        0.0,
+        description="Exponent of the share of distinct trajectories among the rollouts with one answer, by "
+        "which that answer's consensus is weighed; 0: copies weigh as much as independent rollouts.",
+    )
+    ties: Literal["one", "shared"] = Field(
+        "one",
+        description="one: of tied answers one is dominant, and only its rollouts get a step reward; shared: "
+        "the rollouts of every tied answer get theirs, divided by the number of tied answers.",
+    )
+    equivalence: Literal["text", "value"] = Field(
+        "text",
+        description="text: answers are the same if their normalised texts are; value: if they mean the same.",
+    )
+    percent: Literal["distinct", "fraction"] = Field(
+        "distinct", description="With equivalence by value: fraction makes 50% and 0.5 the same answer."
+    )
+    units: Literal["distinct", "ignored"] = Field(
+        "distinct", description="With equivalence by value: ignored makes 5 cm, 5 kg and 5 the same answer."
+    )
+
+    think_tag: TagName = Field("think", description="Name of the element that holds the steps.")
+    answer_tag: TagName = Field("answer", description="Name of the element that holds the answer.")
+    step_tag: TagName = Field(
+        "step", description="Name of the element that is one step, where there are any."
+    )
+    answer_from: Literal["tag", "boxed", "any"] = Field(
+        "tag",
+        description="Where the answer is: in its element, in the last \\boxed{}, or in the first of these "
+        "that there is.",
+    )
+
+    @property
+    def unit(self) -> Literal["group", "request"]:
+        """What a group's scores depend on besides this config: that group alone, or the whole request."""
+        return "request" if self.template_guard or self.centring == "request" else "group"
+
+    @property
+    def explains_steps(self) -> bool:
+        """Whether a step's credit and place are more than its cosine and index say."""
+        return self.alignment != "index" or self.cosine_floor != -1.0 or self.template_guard
+
 
 class ConfigOverrides(ScoringConfig):
     """A preset and the fields that are to differ from it."""
 
-    preset: str = Field("paper", description="The preset to start from.")
+    preset: str = Field("paper", description="The preset or registered config to start from.")
 
     def on(self, preset: ScoringConfig) -> ScoringConfig:
         """`preset` with the fields that were set here."""
@@ -67,5 +153,21 @@ class ConfigOverrides(ScoringConfig):
         return preset.model_copy(update=overrides)
 
 
-PRESETS: dict[str, ScoringConfig] = {"paper": ScoringConfig()}
-"""What a request's `config` may name. `paper`: method.md's formulas to the letter."""
+PAPER = ScoringConfig()
+"""method.md's formulas to the letter."""
+
+ROBUST = ScoringConfig(
+    entropy_scale="ln_n",
+    step_means="leave_one_out",
+    centring="group",
+    cosine_floor=0.0,
+    alignment="monotonic",
+    coverage="union",
+    min_steps=3,
+    ties="shared",
+    equivalence="value",
+)
+"""Our improvement on it. Each group's scores still depend on that group alone."""
+
+PRESETS: dict[str, ScoringConfig] = {"paper": PAPER, "robust": ROBUST}
+"""What a request's `config` may name without having registered it."""

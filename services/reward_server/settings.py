@@ -51,6 +51,11 @@ class RewardServerSettings(BaseSettings):
     )
     max_batch_tokens: int = Field(4_096, ge=1, description="Tokens in one forward pass.")
     cache_mib: int = Field(256, ge=0, description="Memory for embeddings that were computed before.")
+    configs_folder: Path | None = Field(
+        None,
+        description="Folder in which configs that are registered by name are kept; without it they end with "
+        "the server.",
+    )
     request_timeout_s: float = Field(60.0, gt=0, description="Seconds after which a request gets 504.")
     max_cohort_callers: int = Field(
         65_536, ge=1, description="Callers that may wait for their cohorts; beyond it they get 429."

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from services.reward_server.scoring_config import ConfigOverrides
+from services.reward_server.scoring_config import ConfigOverrides, ScoringConfig
 
 Status = Literal["ok", "invalid", "abstain"]
 
@@ -72,7 +72,8 @@ class ScoreRequest(_Read):
     groups: list[Group] = Field(min_length=1)
     config: Config = Field(
         default_factory=ConfigOverrides,
-        description="A preset's name, or an object of overrides with an optional `preset`.",
+        description="The name of a preset or registered config, or an object of overrides with an optional "
+        "`preset`, which is such a name.",
         examples=["paper", {"preset": "paper", "alpha": 0.5}],
     )
     detail: Literal["full", "rewards"] = Field("full", description="`rewards` leaves out steps and clusters.")
@@ -92,6 +93,13 @@ class Step(_Written):
         description="To the unit mean of the dominant rollouts' steps at this position; null if not compared."
     )
     weight: float = Field(description="Its weight in the trajectory reward; 0 if not compared.")
+    credit: float | None = Field(
+        None, description="What it earned, 0 to 1. Left out where it is (1 + cosine) / 2."
+    )
+    place: int | None = Field(
+        None,
+        description="Its place in the group's sequence; null if it has none. Left out where it is its index.",
+    )
 
 
 class ScoredRollout(_Written):
@@ -109,11 +117,22 @@ class ScoredRollout(_Written):
     steps: list[Step] = Field(default_factory=list, description="Left out unless `detail` is `full`.")
 
 
+class Member(_Written):
+    """One way in which a cluster's answer was written."""
+
+    answer: str = Field(description="As it was written, white space folded.")
+    count: int
+    rules: list[str] = Field(description="What was applied to find what it means, in that order.")
+
+
 class Cluster(_Written):
     """A normalised answer and the number of rollouts that gave it."""
 
     answer: str
     count: int
+    members: list[Member] = Field(
+        default_factory=list, description="How it was written. Left out unless answers are compared by value."
+    )
 
 
 class ScoredGroup(_Written):
@@ -130,6 +149,11 @@ class ScoredGroup(_Written):
     clusters: list[Cluster] = Field(
         default_factory=list, description="The dominant answer first. Left out unless `detail` is `full`."
     )
+    not_compared: list[str] = Field(
+        default_factory=list,
+        description="Formulas that could not be compared, and why: they count as different answers. Left out "
+        "if there are none.",
+    )
     rollouts: list[ScoredRollout] = Field(
         default_factory=list, description="In the order sent. Left out by `/score/proposer`."
     )
@@ -140,7 +164,24 @@ class ScoreResponse(_Written):
 
     request_id: str
     fingerprint: str = Field(description="Equal fingerprints: scored by the same config, parser, embedder.")
+    unit: Literal["group", "request"] = Field(
+        description="What a group's scores depend on: that group alone, or the whole request."
+    )
     groups: list[ScoredGroup]
+
+
+class RegisteredConfig(_Written):
+    """A config that requests can name."""
+
+    name: str
+    used: bool = Field(description="Whether it was used for scoring, and so is fixed; presets always are.")
+    config: ScoringConfig
+
+
+class RegisteredConfigs(_Written):
+    """Every config that requests can name."""
+
+    configs: list[RegisteredConfig] = Field(description="By name.")
 
 
 class Fault(_Written):

@@ -46,10 +46,12 @@ CLIENTS = pytest.mark.parametrize("call", [by_sync, by_async])
 
 
 @CLIENTS
+@pytest.mark.parametrize("preset", ["paper", "robust"])
 @pytest.mark.parametrize("endpoint", ["outcome", "trajectory", "solver", "proposer"])
-def test_every_field_arrives(call: Call, compass_url: str, endpoint: Endpoint) -> None:
-    """What the client gives, written out again, is what the server wrote."""
-    response = call(compass_url, endpoint, GROUPS, {"preset": "paper", "alpha": 0.5})
+def test_every_field_arrives(call: Call, compass_url: str, endpoint: Endpoint, preset: str) -> None:
+    """What the client gives, written out again, is what the server wrote; what it left out is empty."""
+    config = {"preset": preset, "alpha": 0.5, "template_guard": preset == "robust"}
+    response = call(compass_url, endpoint, GROUPS, config)
     body = {
         "groups": [
             {"id": "g", "rollouts": [{"id": r.id, "text": r.text} for r in GROUPS[0].rollouts]},
@@ -58,20 +60,28 @@ def test_every_field_arrives(call: Call, compass_url: str, endpoint: Endpoint) -
                 "rollouts": [{"id": r.id, "answer": r.answer, "steps": r.steps} for r in GROUPS[1].rollouts],
             },
         ],
-        "config": {"preset": "paper", "alpha": 0.5},
+        "config": config,
     }
     raw = httpx.post(f"{compass_url}/score/{endpoint}", json=body).json()
-    if endpoint == "proposer":
-        raw["groups"] = [{**group, "rollouts": ()} for group in raw["groups"]]
     written = dataclasses.asdict(response)
-    assert _as_lists(written["groups"]) == _as_lists(raw["groups"])
-    assert response.fingerprint == raw["fingerprint"]
+    assert _full(written["groups"]) == _full(raw["groups"])
+    assert (response.fingerprint, response.unit) == (raw["fingerprint"], raw["unit"])
+    assert raw["unit"] == ("request" if preset == "robust" else "group")
 
 
-def _as_lists(value: object) -> object:
+def _full(value: object) -> object:
+    """Tuples as lists, and without the fields that may be left out where they are empty."""
     if isinstance(value, dict):
-        return {name: _as_lists(each) for name, each in value.items()}
-    return [_as_lists(each) for each in value] if isinstance(value, list | tuple) else value
+        optional: dict[str, object] = {
+            "rollouts": [],
+            "members": [],
+            "not_compared": [],
+            "credit": None,
+            "place": None,
+        }
+        full = {name: _full(each) for name, each in value.items()}
+        return {name: each for name, each in full.items() if name not in optional or each != optional[name]}
+    return [_full(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 @CLIENTS

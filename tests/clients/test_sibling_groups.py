@@ -65,7 +65,8 @@ def test_one_that_never_ends_keeps_nobody() -> None:
     async def conversation(scorer: Scorer) -> None:
         groups = SiblingGroups(scorer, 0.05)
         endless = sample(groups, "p", "never", 3600)
-        assert await asyncio.gather(sample(groups, "p", "a"), sample(groups, "p", "b")) == ["ab", "ab"]
+        calls = [sample(groups, "p", "a"), sample(groups, "p", "b")]
+        assert await asyncio.gather(*calls) == ["ab", "ab"]
         endless.cancel()
 
     talk(conversation)

@@ -17,8 +17,8 @@ pytestmark = [pytest.mark.frameworks, pytest.mark.timeout(1800)]
 def run(framework: str, module: str, url: str, folder: Path, *arguments: str) -> Any:
     """What a module of this package wrote in the framework's environment."""
     file = folder / "rewards.json"
-    variables = {"IREASONER_REWARD_URL": url, "MODEL_KEY": "none"}
-    run_script(framework_python(framework), module, *arguments, str(file), **variables)
+    python = framework_python(framework)
+    run_script(python, module, *arguments, str(file), IREASONER_REWARD_URL=url, MODEL_KEY="none")
     return json.loads(file.read_text())
 
 
@@ -31,8 +31,10 @@ def single(rewards: Sequence[float | None]) -> list[float]:
 def test_verl(compass_url: str, tmp_path: Path, solver: Solver, mode: str) -> None:
     """The agent loop, and the reward manager with siblings dealt out to two workers."""
     got = run("verl", "verl_rollouts", compass_url, tmp_path, mode)
-    for prompt, texts in GROUPS.items():
-        assert [each["reward"] for each in got[prompt]] == solver(texts)
+    for prompt, samples in got.items():
+        texts = [each["text"] for each in samples]
+        assert sorted(texts) == sorted(GROUPS[prompt])
+        assert [each["reward"] for each in samples] == solver(texts)
         assert len({tuple(each["info"]) for each in got[prompt]}) == 1
 
 

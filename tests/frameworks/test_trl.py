@@ -5,19 +5,26 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.frameworks.conftest import Solver, lines, run_script
 
 GROUP_SIZE = 4
 
 
-@pytest.fixture(scope="module")
-def runs(compass_url: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of what `trl_training` wrote."""
-    folder = tmp_path_factory.mktemp("trl")
-    run_script(sys.executable, "trl_training", compass_url, str(folder))
-    return folder
+def test_training(compass_url: str, tmp_path: Path, solver: Solver) -> None:
+    """One run of the script, since importing TRL is what takes long; then each of its trainings."""
+    run_script(sys.executable, "trl_training", compass_url, str(tmp_path))
+    for run, ranks, rows in (("single", 1, 32), ("whole", 2, 4), ("split", 2, 2)):
+        given = every_group_got_what_score_solver_gives(tmp_path / run, solver, ranks, rows)
+        assert len(set(given)) > 3
+        if run == "single":
+            assert None in given, "the server abstained from nothing"
+        log = json.loads((tmp_path / run / "log.json").read_text())
+        assert log["moved"]
+        assert {"agreement/outcome", "agreement/trajectory", "agreement/abstained"} <= log["history"][
+            0
+        ].keys()
+    a_rank_without_a_server_got_none_and_the_run_went_on(tmp_path / "broken", solver)
+    the_example_trained_on_text_alone(tmp_path / "example")
 
 
 def calls(folder: Path) -> list[list[dict[str, Any]]]:
@@ -26,13 +33,12 @@ def calls(folder: Path) -> list[list[dict[str, Any]]]:
     return [list(call) for call in zip(*ranks, strict=True)]
 
 
-@pytest.mark.parametrize(("run", "ranks", "rows"), [("single", 1, 8), ("whole", 2, 4), ("split", 2, 2)])
-def test_every_group_got_what_score_solver_gives(
-    runs: Path, solver: Solver, run: str, ranks: int, rows: int
-) -> None:
+def every_group_got_what_score_solver_gives(
+    folder: Path, solver: Solver, ranks: int, rows: int
+) -> list[float | None]:
     """The same, to the last digit, whichever rank a row is on; None where the server abstains."""
     given: list[float | None] = []
-    for call in calls(runs / run):
+    for call in calls(folder):
         assert [len(rank["texts"]) for rank in call] == [rows] * ranks
         prompts, texts, rewards = (
             [row for rank in call for row in rank[name]] for name in ("prompts", "texts", "rewards")
@@ -42,26 +48,16 @@ def test_every_group_got_what_score_solver_gives(
             assert len(set(prompts[members])) == 1
             assert rewards[members] == solver(texts[members], call[0]["progress"])
         given += rewards
-    assert len(set(given)) > 3
-    log = json.loads((runs / run / "log.json").read_text())
-    assert log["moved"]
-    assert {"agreement/outcome", "agreement/trajectory", "agreement/abstained"} <= log["history"][0].keys()
+    return given
 
 
-def test_none_is_among_the_rewards(runs: Path) -> None:
-    """The server abstained from some rollout, and TRL went on."""
-    given = [reward for call in calls(runs / "single") for rank in call for reward in rank["rewards"]]
-    assert None in given
-
-
-def test_a_rank_without_a_server_gets_none_and_the_run_goes_on(runs: Path, solver: Solver) -> None:
-    for call in calls(runs / "broken"):
-        sound, broken = call
+def a_rank_without_a_server_got_none_and_the_run_went_on(folder: Path, solver: Solver) -> None:
+    for sound, broken in calls(folder):
         assert broken["rewards"] == [None, None]
         assert sound["rewards"] == solver([*sound["texts"], *broken["texts"]], sound["progress"])[:2]
 
 
-def test_the_example_trains_on_text_alone(runs: Path) -> None:
-    history = json.loads((runs / "example" / "log.json").read_text())["history"]
+def the_example_trained_on_text_alone(folder: Path) -> None:
+    history = json.loads((folder / "log.json").read_text())["history"]
     assert [entry["agreement/valid"] for entry in history[:2]] == [0.0, 0.0]
     assert "train_loss" in history[-1]

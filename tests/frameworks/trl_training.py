@@ -26,7 +26,7 @@ from examples import trl_arithmetic
 GROUP_SIZE = 4
 STEPS = 2
 ROLLOUTS = [
-    "<think>1. east 2. north</think><answer>7</answer>",
+    "<think>\n1. nowhere</think><answer>7</answer>",
     "<think>\n1. east\n2. north</think><answer>7</answer>",
     "<think>\n1. northeast\n2. north</think><answer>7.</answer>",
     "<think>\n1. west</think><answer>8</answer>",
@@ -142,7 +142,7 @@ def alone(function: Any, *arguments: Any) -> None:
 def main(url: str, folder: str) -> None:
     """All runs, one after the other."""
     torch.set_num_threads(1)
-    alone(train, url, f"{folder}/single", 8, None)
+    alone(train, url, f"{folder}/single", 32, None)
     alone(example, url, f"{folder}/example")
     debug_launcher(train, (url, f"{folder}/whole", 4, None), num_processes=2)
     debug_launcher(train, (url, f"{folder}/split", 2, None), num_processes=2)

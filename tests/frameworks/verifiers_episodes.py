@@ -9,7 +9,7 @@ import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import verifiers.v1 as vf
 from verifiers.v1.clients import EvalClientConfig
@@ -23,7 +23,7 @@ TASKSET = "scripted_chat"
 class Model(BaseHTTPRequestHandler):
     """An OpenAI-compatible model that gives the texts of each prompt in turn."""
 
-    texts = {prompt: list(texts) for prompt, texts in GROUPS.items()}
+    texts: ClassVar = {prompt: list(texts) for prompt, texts in GROUPS.items()}
 
     def do_POST(self) -> None:
         """One chat completion."""
@@ -52,12 +52,8 @@ class Model(BaseHTTPRequestHandler):
 
 async def episodes(url: str) -> dict[str, list[Any]]:
     """One episode a task."""
-    config = AgreementEnvConfig(
-        taskset={"id": TASKSET},
-        n=5,
-        max_concurrent_agents=5,
-        agent={"harness": {"id": TASKSET}, "runtime": {"type": "subprocess"}},
-    )
+    agent = {"harness": {"id": TASKSET}, "runtime": {"type": "subprocess"}}
+    config = AgreementEnvConfig(taskset={"id": TASKSET}, n=5, max_concurrent_agents=5, agent=agent)
     environment = AgreementEnv(config)
     context = vf.ModelContext(model="m", client=EvalClientConfig(base_url=url, api_key_var="MODEL_KEY"))
     got = {}

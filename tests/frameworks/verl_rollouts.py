@@ -80,7 +80,8 @@ async def by_agent(folder: str) -> dict[str, list[dict[str, Any]]]:
         )
         messages = [{"role": "user", "content": prompt}]
         output = await loop.run({}, raw_prompt=messages, uid=f"uid {prompt}")
-        return {"reward": output.reward_score, "info": output.extra_fields["reward_extra_info"]}
+        text = tokenizer.decode(output.response_ids, skip_special_tokens=True)
+        return {"text": text, "reward": output.reward_score, "info": output.extra_fields["reward_extra_info"]}
 
     samples = {prompt: [one(prompt) for _ in texts] for prompt, texts in GROUPS.items()}
     done = await asyncio.gather(*(asyncio.gather(*each) for each in samples.values()))
@@ -108,14 +109,15 @@ async def by_manager(folder: str) -> dict[str, list[dict[str, Any]]]:
         for prompt, texts in GROUPS.items()
         for index, text in enumerate(texts)
     ]
-    done = iter(await asyncio.gather(*calls))
-    return {
-        prompt: [
-            {"reward": each["reward_score"], "info": each["reward_extra_info"]}
-            for each, _ in zip(done, texts, strict=False)
+    results = await asyncio.gather(*calls)
+    got: dict[str, list[dict[str, Any]]] = {}
+    for number, (prompt, texts) in enumerate(GROUPS.items()):
+        done = results[number * SIZE : (number + 1) * SIZE]
+        got[prompt] = [
+            {"text": text, "reward": each["reward_score"], "info": each["reward_extra_info"]}
+            for text, each in zip(texts, done, strict=True)
         ]
-        for prompt, texts in GROUPS.items()
-    }
+    return got
 
 
 if __name__ == "__main__":

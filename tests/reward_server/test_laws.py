@@ -1,6 +1,7 @@
 """What holds of any request: order, echoes, bounds, and that a group's scores depend on that group alone."""
 
 import httpx
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,17 +15,20 @@ TEXTS = st.lists(
     max_size=7,
 )
 TOLERANCE = 1e-12
-http_examples = settings(max_examples=60, deadline=None)
+http_examples = settings(max_examples=50, deadline=None)
+ON_REQUEST = {"preset": "robust", "template_guard": True, "centring": "request", "distinct_exponent": 0.5}
+PRESETS = st.sampled_from(["paper", "robust"])
+CONFIGS = st.one_of(PRESETS, st.just(ON_REQUEST))
 
 
 @http_examples
-@given(texts=TEXTS, data=st.data())
+@given(texts=TEXTS, config=CONFIGS, data=st.data())
 def test_the_order_of_rollouts_does_not_matter(
-    compass_http: httpx.Client, texts: list[str], data: st.DataObject
+    compass_http: httpx.Client, texts: list[str], config: object, data: st.DataObject
 ) -> None:
     order = data.draw(st.permutations(range(len(texts))))
-    plain = score_group(compass_http, "solver", texts)
-    shuffled = score_group(compass_http, "solver", [texts[index] for index in order])
+    plain = score_group(compass_http, "solver", texts, config=config)
+    shuffled = score_group(compass_http, "solver", [texts[index] for index in order], config=config)
     for name in ("dominant_answer", "tie", "clusters", "entropy_nats", "proposer_reward", "density"):
         assert shuffled[name] == plain[name]
     for place, index in enumerate(order):
@@ -32,21 +36,73 @@ def test_the_order_of_rollouts_does_not_matter(
 
 
 @http_examples
-@given(groups=st.lists(TEXTS, min_size=1, max_size=5))
-def test_many_groups_score_as_each_alone(compass_http: httpx.Client, groups: list[list[str]]) -> None:
-    together = score(compass_http, "solver", *[group(texts, f"g{i}") for i, texts in enumerate(groups)])
-    alone = [score(compass_http, "solver", group(texts, f"g{i}")) for i, texts in enumerate(groups)]
+@given(groups=st.lists(TEXTS, min_size=1, max_size=5), preset=PRESETS)
+def test_many_groups_score_as_each_alone(
+    compass_http: httpx.Client, groups: list[list[str]], preset: str
+) -> None:
+    named = [group(texts, f"g{i}") for i, texts in enumerate(groups)]
+    together = score(compass_http, "solver", *named, config=preset)
+    alone = [score(compass_http, "solver", each, config=preset) for each in named]
     assert together["groups"] == [answer["groups"][0] for answer in alone]
     assert {answer["fingerprint"] for answer in alone} == {together["fingerprint"]}
 
 
 @http_examples
-@given(texts=TEXTS)
-def test_rewards_are_in_the_unit_interval(compass_http: httpx.Client, texts: list[str]) -> None:
+@given(groups=st.lists(TEXTS, min_size=1, max_size=5), config=CONFIGS, data=st.data())
+def test_the_order_of_groups_does_not_matter(
+    compass_http: httpx.Client, groups: list[list[str]], config: object, data: st.DataObject
+) -> None:
+    """Also where the request is the unit of scoring."""
+    order = data.draw(st.permutations(range(len(groups))))
+    named = [group(texts, str(i)) for i, texts in enumerate(groups)]
+    plain = score(compass_http, "solver", *named, config=config)["groups"]
+    shuffled = score(compass_http, "solver", *[named[index] for index in order], config=config)["groups"]
+    for place, index in enumerate(order):
+        for one, other in zip(rewards(shuffled[place]), rewards(plain[index]), strict=True):
+            assert abs(one - other) < TOLERANCE
+
+
+@http_examples
+@given(texts=TEXTS, config=CONFIGS)
+def test_rewards_are_in_the_unit_interval(
+    compass_http: httpx.Client, texts: list[str], config: object
+) -> None:
     for endpoint in ("outcome", "trajectory", "solver"):
-        scored = score_group(compass_http, endpoint, texts)
+        scored = score_group(compass_http, endpoint, texts, config=config)
         assert all(0 <= reward <= 1 + TOLERANCE for reward in rewards(scored))
         assert 0 <= scored["proposer_reward"] <= 1
+
+
+@http_examples
+@given(texts=TEXTS, preset=PRESETS)
+def test_equal_rollouts_are_rewarded_equally(
+    compass_http: httpx.Client, texts: list[str], preset: str
+) -> None:
+    scored = rewards(score_group(compass_http, "solver", [texts[0], *texts], config=preset))
+    assert abs(scored[0] - scored[1]) < TOLERANCE
+
+
+@http_examples
+@given(texts=TEXTS)
+def test_a_group_given_twice_over_has_the_same_rewards(compass_http: httpx.Client, texts: list[str]) -> None:
+    """With ties shared: which of tied answers is picked depends on the number of votes."""
+    doubled = {"min_position_members": 4, "min_dominant": 4, "ties": "shared"}
+    once = rewards(score_group(compass_http, "solver", texts, config={"ties": "shared"}))
+    twice = rewards(score_group(compass_http, "solver", texts * 2, config=doubled))
+    assert all(abs(one - other) < TOLERANCE for one, other in zip(once * 2, twice, strict=True))
+
+
+@pytest.mark.parametrize("preset", ["paper", "robust"])
+@pytest.mark.parametrize("size", [2, 5, 8])
+def test_one_more_vote_for_an_answer_raises_its_outcome(
+    compass_http: httpx.Client, preset: str, size: int
+) -> None:
+    groups = [
+        group([rollout("7" if i < votes else "8") for i in range(size)]) for votes in range(1, size + 1)
+    ]
+    scored = score(compass_http, "outcome", *groups, config=preset)["groups"]
+    of_seven = [rewards(each)[0] for each in scored]
+    assert of_seven == sorted(set(of_seven))
 
 
 def test_order_is_kept_and_ids_are_echoed(compass_http: httpx.Client) -> None:

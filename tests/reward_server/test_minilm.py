@@ -28,13 +28,17 @@ def crowd(size: int) -> list[Json]:
     ]
 
 
-def test_rewards_do_not_depend_on_who_else_asks(minilm_http: httpx.Client) -> None:
-    alone = rewards(score_group(minilm_http, "solver", TEXTS))
-    inside = score(minilm_http, "solver", *crowd(20), group(TEXTS), *crowd(10))["groups"][20]
+@pytest.mark.parametrize("preset", ["paper", "robust"])
+def test_rewards_do_not_depend_on_who_else_asks(minilm_http: httpx.Client, preset: str) -> None:
+    config = {"preset": preset}
+    alone = rewards(score_group(minilm_http, "solver", TEXTS, config=config))
+    inside = score(minilm_http, "solver", *crowd(20), group(TEXTS), *crowd(10), config=config)["groups"][20]
     assert rewards(inside) == pytest.approx(alone, abs=TOLERANCE)
+    backwards = rewards(score_group(minilm_http, "solver", TEXTS[::-1], config=config))
+    assert backwards[::-1] == pytest.approx(alone, abs=TOLERANCE)
     with ThreadPoolExecutor(8) as pool:
         others = [pool.submit(score, minilm_http, "solver", other) for other in crowd(24)]
-        beside = [pool.submit(score_group, minilm_http, "solver", TEXTS) for _ in range(4)]
+        beside = [pool.submit(score_group, minilm_http, "solver", TEXTS, config=config) for _ in range(4)]
         for future in beside:
             assert rewards(future.result()) == pytest.approx(alone, abs=TOLERANCE)
         assert all(len(other.result()["groups"]) == 1 for other in others)

@@ -1,9 +1,12 @@
 """What is read out of a rollout's text."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from services.reward_server.answers import normalise_answer
 from services.reward_server.parsing import parse_text, parsed_before
+from services.reward_server.scoring_config import ScoringConfig
 
 
 @pytest.mark.parametrize(
@@ -25,7 +28,29 @@ from services.reward_server.parsing import parse_text, parsed_before
         ("Step 1: -5 + 3", ["-5 + 3"]),
         ("<step>read</step> <step>add</step>", ["read", "add"]),
         ("<step 1>1. read</step>\n<STEP>add <step>tell", ["read", "add", "tell"]),
-        ("no steps at all", []),
+        ("no steps at all", ["no steps at all"]),
+        ("Step 1: read Step 2: add **Step 3:** tell", ["read", "add", "tell"]),
+        ("1) read 2) add the 3 digits 3) tell", ["read", "add the 3 digits", "tell"]),
+        ("(1) read (2) add", ["read", "add"]),
+        ("1. Look at it. 2. Add. 3. Tell.", ["Look at it.", "Add.", "Tell."]),
+        ("We do 1) read 2) add", ["read", "add"]),
+        ("1. The sum of 1 and 1 is 2\n2. So 2.", ["The sum of 1 and 1 is 2", "So 2."]),
+        ("Step 1: as in step 2 we look\nStep 2: add", ["as in step 2 we look", "add"]),
+        ("Step 1: as in Step 2: look\nStep 2: add", ["as in Step 2: look", "add"]),
+        ("1. the sum is\n12. That is\n2. a dozen", ["the sum is 12. That is", "a dozen"]),
+        ("2.5 is half of it\n3.5 cm is more", ["2.5 is half of it 3.5 cm is more"]),
+        (
+            "I look at row 2. It reads 2, 4. So 2+4 = 6!",
+            ["I look at row 2.", "It reads 2, 4.", "So 2+4 = 6!"],
+        ),
+        (
+            "It is 3.5 cm wide, e.g. Fig. 3 shows\nthat. Done.",
+            ["It is 3.5 cm wide, e.g. Fig. 3 shows that.", "Done."],
+        ),
+        ("First I look\n\nThen I add", ["First I look", "Then I add"]),
+        ("- look at it\n- add\n* tell", ["look at it", "add", "tell"]),
+        ("<think>Step 1: nested</think> <think>\nStep 2: twice", ["nested", "twice"]),
+        ("<step>read <step>again</step></step> <step>add", ["read", "again", "add"]),
         ("", []),
     ],
 )
@@ -49,6 +74,11 @@ def test_steps(thinking: str, steps: list[str]) -> None:
         ("<answer></answer>", None, "empty_answer", 0),
         ("<answer> -. </answer>", None, "empty_answer", 0),
         ("", None, "no_answer", 0),
+        ("<answer><answer>7</answer></answer>", "7", None, 0),
+        ("<think>a <think>b</think> c</think><answer>7</answer>", "7", None, 3),
+        ("<think>a b <answer>7</answer>", "7", None, 2),
+        ("no tags but 7", None, "no_answer", 4),
+        ("so \\boxed{7}", None, "no_answer", 2),
     ],
 )
 def test_answers_and_words(text: str, answer: str | None, flaw: str | None, words: int) -> None:
@@ -63,6 +93,87 @@ def test_only_the_thinking_before_the_answer_holds_steps() -> None:
 
 def test_thinking_need_not_be_closed() -> None:
     assert parse_text("<think>1. read\n2. add <answer>7</answer>").steps == ("read", "add")
+
+
+PIECES = [
+    "<think>",
+    "<step",
+    "<step a",
+    "</step>",
+    "<answer>",
+    "1. ",
+    "Step 1",
+    "*",
+    "- ",
+    "1,234",
+    "(",
+    ". A",
+    "\\boxed{",
+    "1) ",
+    "answer is ",
+]
+BOXED = ScoringConfig(answer_from="boxed")
+ANY = ScoringConfig(answer_from="any")
+QWEN = ScoringConfig(think_tag="reasoning", answer_tag="final", step_tag="s")
+
+
+@pytest.mark.parametrize(
+    ("text", "config", "answer", "flaw", "steps"),
+    [
+        ("Step 1: add. \\boxed{7}", BOXED, "7", None, ["add."]),
+        ("<think>1. \\boxed{6}\n2. add</think> So \\boxed{\\frac{1}{2}}.", BOXED, "frac{1}{2", None, None),
+        ("<think>1. look</think> It is \\boxed{6} or \\boxed{7}", BOXED, "7", None, ["look"]),
+        ("\\boxed{7", BOXED, None, "answer_not_closed", None),
+        ("\\boxed{ }", BOXED, None, "empty_answer", None),
+        ("<answer>7</answer>", BOXED, None, "no_answer", None),
+        ("1. look <answer>7</answer> \\boxed{8}", ANY, "7", None, ["look"]),
+        ("1. look <answer>7", ANY, None, "answer_not_closed", ["look"]),
+        ("1. look \\boxed{8} The answer is 9", ANY, "8", None, ["look"]),
+        ("1. look\nThe answer is wrong.\n**Answer:** 9.", ANY, "9", None, None),
+        ("I look. The final answer is: 7", ANY, "7", None, None),
+        ("nothing of that kind", ANY, None, "no_answer", None),
+        ("<reasoning><s>look</s><s>add</s></reasoning><final>7</final>", QWEN, "7", None, ["look", "add"]),
+        ("<think>1. look</think><answer>7</answer>", QWEN, None, "no_answer", None),
+    ],
+)
+def test_other_tags_and_boxes(
+    text: str, config: ScoringConfig, answer: str | None, flaw: str | None, steps: list[str] | None
+) -> None:
+    parsed = parse_text(text, config)
+    assert (parsed.answer, parsed.flaw) == (answer, flaw)
+    assert steps is None or list(parsed.steps) == steps
+
+
+WORDS = (
+    st.text(st.sampled_from("abcdefgh ,+=%"), min_size=1).map(str.strip).filter(lambda text: text.strip("* "))
+)
+WELL_FORMED = st.lists(
+    st.tuples(WORDS, st.sampled_from(["", " 3.5 cm", " is 2.", " (see 3)"])), min_size=1, max_size=8
+)
+
+
+@given(steps=WELL_FORMED, style=st.sampled_from(["Step {}: ", "{}. ", "{}) "]), answer=st.integers(0, 99))
+@settings(max_examples=300, deadline=None)
+def test_well_formed_text_is_read_as_it_stands(steps: list[tuple[str, str]], style: str, answer: int) -> None:
+    written = [" ".join(f"{words}{end}".split()) for words, end in steps]
+    lines = "\n".join(style.format(number) + step for number, step in enumerate(written, start=1))
+    parsed = parse_text(f"<think>{lines}</think><answer>{answer}</answer>")
+    assert list(parsed.steps) == written
+    assert (parsed.answer, parsed.flaw) == (str(answer), None)
+    assert parsed.words == len(f"<think>{lines}</think>".split())
+
+
+@given(
+    text=st.lists(
+        st.sampled_from([*PIECES, "a", " ", "\n", "2) ", "</think>", "</answer>", "\\boxed{", "}"])
+    ).map("".join)
+)
+@settings(max_examples=300, deadline=None)
+def test_anything_is_read(text: str) -> None:
+    for config in (ScoringConfig(), BOXED, ANY, QWEN):
+        parsed = parse_text(text, config)
+        assert (parsed.answer is None) == (parsed.flaw is not None)
+        assert all(step == " ".join(step.split()) and step for step in parsed.steps)
 
 
 def test_what_was_parsed_before_is_folded_alike() -> None:
@@ -111,12 +222,10 @@ def test_another_answer(one: str, other: str) -> None:
     assert normalise_answer(one) != normalise_answer(other)
 
 
-PIECES = ["<think>", "<step", "<step a", "</step>", "<answer>", "1. ", "Step 1", "*", "- ", "1,234", "("]
-
-
 @pytest.mark.parametrize("piece", PIECES)
 @pytest.mark.timeout(20)
 def test_a_megabyte_of_anything_is_read_in_linear_time(piece: str) -> None:
     megabyte = piece * (2**20 // len(piece))
     parse_text(megabyte)
     parse_text(f"<think>{megabyte}</think><answer>{megabyte}</answer>")
+    parse_text(f"{megabyte}</think>{megabyte}", ANY)

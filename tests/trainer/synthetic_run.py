@@ -55,8 +55,7 @@ class SyntheticRun:
                 "grpo": {"learning_rate": 1e-3},
             }
         )
-        self.run = RunFolder(folder)
-        self.run.write_settings(json.loads(self.settings.model_dump_json()))
+        self.run = RunFolder(self.settings)
         self._rng = np.random.default_rng(seed)
         self._draw_images(6)
 

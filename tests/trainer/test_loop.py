@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from trainer.digit_grids.folders import write_unlabelled
 from trainer.loop import ProposerSolverTrainer
 from trainer.policy import load_backbone, load_processor, placeholder_token_ids
 from trainer.report import write_report
+from trainer.rollout_client import RolloutClient
 from trainer.run_folder import RunFolder, read_lines
 from trainer.settings import ROLES, RunSettings
 from trainer.train import train
@@ -219,9 +221,10 @@ def test_the_run_folder_tells_everything(recorded: Recorded) -> None:
     ]
     assert all(math.isfinite(v) for line in recorded.metrics for v in line.values() if isinstance(v, float))
     assert len(recorded.groups) == 4 * recorded.settings.groups_per_update
-    assert {rollout["policy"] for g in recorded.groups if g["update"] == 2 for rollout in g["rollouts"]} == {
-        "solver-000001"
-    }
+    policies = {rollout["policy"] for g in recorded.groups if g["update"] == 2 for rollout in g["rollouts"]}
+    assert [name.endswith("-solver-000001") for name in policies] == [True]
+    assert all(group["sampling"]["temperature"] == 1.0 for group in recorded.groups)
+    assert all(group["sampling"]["top_k"] == -1 for group in recorded.groups)
     for role in ROLES:
         assert (path / "final" / role / "adapter_model.safetensors").exists()
     assert list((path / "tensorboard").glob("events.*"))
@@ -249,3 +252,37 @@ def test_the_report_reads_what_the_loop_writes(recorded: Recorded) -> None:
     assert page.count("<svg") == 11  # ten over updates, and the time
     assert 'class="tag solver"' in page
     assert 'class="tag proposer"' in page
+
+
+def test_a_server_that_has_lost_the_adapters_is_given_them_again(
+    reward_url: str, rollout_url: str, tmp_path: Path
+) -> None:
+    """As after a restart of the server: its adapters are gone, and the run goes on with the same versions."""
+    write_unlabelled(tmp_path / "images", 4, seed=3)
+    lost: list[str] = []
+
+    class Restart(TrainerCallback):  # type: ignore[misc]
+        def on_step_begin(self, *_: Any, **__: Any) -> None:
+            client = RolloutClient(rollout_url, retry_budget_s=5)
+            for name in client.models()[1:]:
+                client.unload_adapter(name)
+                lost.append(name)
+            client.close()
+
+    settings = RunSettings(
+        model=str(MODEL),
+        images=tmp_path / "images",
+        run_folder=tmp_path / "run",
+        updates=2,
+        proposer_every=0,
+        group_size=2,
+        groups_per_update=1,
+        cpu_threads=1,
+        lora={"dropout": 0.0},
+        reward={"url": reward_url},
+        rollout={"url": rollout_url, "solver_max_tokens": 48, "proposer_max_tokens": 24},
+    )
+    run = train(settings, Console(quiet=True), callbacks=[Restart()])
+    assert len(lost) == 4
+    policies = [group["rollouts"][0]["policy"] for group in read_lines(run.path / "groups.jsonl")]
+    assert [name[-6:] for name in policies] == ["000000", "000001"]

@@ -1,0 +1,108 @@
+"""The step rewards of the rollouts that give one answer, from their steps' embeddings."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.reward_server import agreement
+from services.reward_server.agreement import Doubles, StepAgreement
+from services.reward_server.alignment import Present, places_by_alignment, places_by_index
+from services.reward_server.centring import centred
+from services.reward_server.scoring_config import ScoringConfig
+
+Floats = NDArray[np.float32]
+Steps = tuple[str, ...]
+
+_WORD = re.compile(r"\w+")
+
+
+@dataclass(frozen=True, slots=True)
+class Camp:
+    """The rollouts of a group that give one answer and are judged together, in an order of their own.
+
+    The order is that of their steps' texts, so that results do not depend on how rollouts were sent, to the
+    last bit. `members` are their numbers in the group, `steps` what each says.
+    """
+
+    members: tuple[int, ...]
+    steps: tuple[Steps, ...]
+
+    @classmethod
+    def of(cls, members: Sequence[int], steps: Sequence[Steps]) -> "Camp":
+        """The camp of these rollouts, whose steps are `steps`."""
+        order = sorted(range(len(members)), key=lambda place: (steps[place], place))
+        return cls(tuple(members[place] for place in order), tuple(steps[place] for place in order))
+
+    @property
+    def spans(self) -> list[slice]:
+        """Where each rollout's steps stand when all of them are written in one row."""
+        ends = np.cumsum([len(steps) for steps in self.steps])
+        return [slice(int(end) - len(steps), int(end)) for end, steps in zip(ends, self.steps, strict=True)]
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedCamp:
+    """A camp and what its steps earned; `rewards` [G], in [0, 1], is NaN where a rollout cannot be judged."""
+
+    camp: Camp
+    steps: StepAgreement
+    rewards: Doubles
+
+
+def judge(
+    camp: Camp,
+    rows: Floats,
+    rho: float,
+    config: ScoringConfig,
+    *,
+    background: Doubles | None = None,
+    specificity: Doubles | None = None,
+) -> JudgedCamp:
+    """r_step_i = rho * fullness_i * (weighted mean of the credits of i's steps); see `step_agreement`.
+
+    `rows` [sum of J_i, D] are the unit embeddings of all steps of the camp, rollout by rollout; `background`
+    [D] is subtracted from them if it is given; `specificity` has a factor in [0, 1] for each row.
+
+    A step whose row is zero has no embedding: it is in no mean, and its rollout cannot be judged.
+    """
+    lengths = np.array([len(steps) for steps in camp.steps])
+    present: Present = np.arange(lengths.max(initial=0)) < lengths[:, None]
+    vectors = rows.astype(np.float64)
+    exists: Present = np.abs(vectors).max(axis=1, initial=0.0) > 0
+    if background is not None:
+        vectors = np.where(exists[:, None], centred(vectors, background), 0.0)
+    laid_out = np.zeros((*present.shape, rows.shape[1]))
+    laid_out[present] = vectors
+    embedded = np.zeros_like(present)
+    embedded[present] = exists
+    if config.alignment == "monotonic":
+        places = places_by_alignment(laid_out, embedded, config.min_position_members)
+    else:
+        places = places_by_index(embedded)
+    factors = None
+    if specificity is not None:
+        factors = np.zeros(present.shape)
+        factors[present] = specificity
+    steps = agreement.step_agreement(laid_out, embedded, places, config, factors)
+    fullness = np.array([agreement.fullness(len(set(_folded(each))), config) for each in camp.steps])
+    unjudged = (present & ~embedded).any(axis=1)
+    return JudgedCamp(camp, steps, np.where(unjudged, np.nan, rho * fullness * steps.rewards))
+
+
+def background_of(rows: Floats) -> Doubles:
+    """The mean, [D], of the rows of all steps that have an embedding; 0 if there are none."""
+    existing = rows[rows.any(axis=1)].astype(np.float64)
+    mean: Doubles = existing.mean(axis=0) if len(existing) else np.zeros(rows.shape[1])
+    return mean
+
+
+def distinct(trajectories: Sequence[Steps]) -> int:
+    """How many of the trajectories differ in more than case and punctuation."""
+    return len({_folded(steps) for steps in trajectories})
+
+
+def _folded(steps: Steps) -> Steps:
+    return tuple(" ".join(_WORD.findall(step.casefold())) for step in steps)

@@ -1,0 +1,204 @@
+"""Configs by name: registered, listed, fixed once something was scored by them, and kept in a folder."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from services.reward_server.configs import MAX_CONFIGS, ConfigRegistry, UnreadableConfigs
+from services.reward_server.errors import ConfigInUse, ConfigNotSaved, MalformedRequest, TooManyConfigs
+from services.reward_server.scoring_config import PAPER, PRESETS, ROBUST, ConfigOverrides
+from services.reward_server.settings import RewardServerSettings
+from tests.reward_server.requests import group, rewards, rollout, score, score_group
+from tests.reward_server.running import running
+
+TEXTS = [rollout("7", "east"), rollout("7", "north"), rollout("8", "east")]
+
+
+@pytest.fixture
+def http(compass: Path, tmp_path: Path) -> Iterator[httpx.Client]:
+    """A server of its own, which keeps configs in the test's folder."""
+    settings = RewardServerSettings(
+        embedder="token-mean", token_mean_checkpoint=compass, configs_folder=tmp_path / "configs"
+    )
+    with running(settings) as url, httpx.Client(base_url=url) as http:
+        yield http
+
+
+def test_an_experiment_is_one_word_in_each_request(http: httpx.Client) -> None:
+    body = {"preset": "robust", "alpha": 1.0, "min_steps": 1}
+    made = http.put("/configs/exp-12", json=body)
+    assert made.status_code == 200, made.text
+    assert (made.json()["name"], made.json()["used"], made.json()["config"]["alpha"]) == (
+        "exp-12",
+        False,
+        1.0,
+    )
+    by_name = score(http, "solver", group(TEXTS), config="exp-12")
+    spelled_out = score(http, "solver", group(TEXTS), config=body)
+    assert {**by_name, "request_id": ""} == {**spelled_out, "request_id": ""}
+    on_it = score(http, "solver", group(TEXTS), config={"preset": "exp-12", "alpha": 0.7})
+    assert (
+        on_it["fingerprint"]
+        == score(http, "solver", group(TEXTS), config={**body, "alpha": 0.7})["fingerprint"]
+    )
+
+
+def test_a_name_is_free_until_it_was_used_and_then_fixed(http: httpx.Client) -> None:
+    assert http.put("/configs/mine", json={"alpha": 0.5}).status_code == 200
+    assert http.put("/configs/mine", json={"alpha": 0.6}).json()["config"]["alpha"] == 0.6
+    first = score_group(http, "outcome", TEXTS, config="mine")
+    assert http.put("/configs/mine", json={"alpha": 0.6}).json()["used"] is True
+    refused = http.put("/configs/mine", json={"alpha": 0.5})
+    problem = refused.json()
+    assert refused.status_code == problem["status"] == 409
+    assert (problem["code"], problem["retryable"]) == ("config_in_use", False)
+    assert refused.headers["content-type"] == "application/problem+json"
+    assert score_group(http, "outcome", TEXTS, config="mine") == first
+
+
+def test_using_a_config_as_a_base_fixes_it_too(http: httpx.Client) -> None:
+    http.put("/configs/base", json={"alpha": 0.5})
+    score_group(http, "outcome", TEXTS, config={"preset": "base", "eta": 0.0})
+    assert http.put("/configs/base", json={"alpha": 0.6}).status_code == 409
+
+
+def test_a_config_keeps_what_its_base_meant_when_it_was_registered(http: httpx.Client) -> None:
+    http.put("/configs/base", json={"alpha": 0.5})
+    http.put("/configs/top", json={"preset": "base", "eta": 0.0})
+    http.put("/configs/base", json={"alpha": 0.9})
+    assert http.get("/configs/top").json()["config"]["alpha"] == 0.5
+
+
+def test_listing(http: httpx.Client) -> None:
+    http.put("/configs/mine", json="robust")
+    listed = http.get("/configs").json()["configs"]
+    assert [each["name"] for each in listed] == ["mine", "paper", "robust"]
+    assert [each["used"] for each in listed] == [False, True, True]
+    assert http.get("/configs/mine").json() == listed[0]
+    assert listed[0]["config"] == listed[2]["config"] == ROBUST.model_dump()
+    assert http.get("/configs/nope").json()["code"] == "no_such_config"
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "status", "reason"),
+    [
+        ("paper", {"alpha": 0.5}, 409, "is a preset"),
+        (".hidden", {}, 422, "a name has 1 to 64 letters"),
+        ("a" * 65, {}, 422, "a name has 1 to 64 letters"),
+        ("a b", {}, 422, "a name has 1 to 64 letters"),
+        ("mine", {"alhpa": 0.5}, 422, "not permitted"),
+        ("mine", {"alpha": "NaN"}, 422, "valid number"),
+        ("mine", {"preset": "nope"}, 422, "no preset 'nope'"),
+        ("mine", {"think_tag": "a|b"}, 422, "match pattern"),
+    ],
+)
+def test_refusals(compass_http: httpx.Client, name: str, body: object, status: int, reason: str) -> None:
+    refused = compass_http.put(f"/configs/{name}", json=body)
+    assert refused.status_code == status
+    told = [refused.json()["detail"], *[fault["reason"] for fault in refused.json()["errors"]]]
+    assert any(reason in each for each in told), told
+
+
+def test_a_preset_may_be_put_as_it_is(compass_http: httpx.Client) -> None:
+    assert compass_http.put("/configs/paper", json={}).status_code == 200
+
+
+def test_the_folder_outlives_the_server_with_names_and_their_use(tmp_path: Path) -> None:
+    registry = ConfigRegistry(tmp_path)
+    registry.put("used", ConfigOverrides(alpha=0.5))
+    registry.put("unused", ConfigOverrides(preset="robust"))
+    registry.use(ConfigOverrides(preset="used"))
+    again = ConfigRegistry(tmp_path)
+    assert again.all() == registry.all()
+    with pytest.raises(ConfigInUse):
+        again.put("used", ConfigOverrides(alpha=0.6))
+    again.put("unused", ConfigOverrides(alpha=0.6))
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["unused.json", "used.json"]
+
+
+def test_without_a_folder_names_end_with_the_server() -> None:
+    ConfigRegistry().put("mine", ConfigOverrides())
+    with pytest.raises(MalformedRequest):
+        ConfigRegistry().use(ConfigOverrides(preset="mine"))
+
+
+@pytest.mark.parametrize("content", ["", "{", "{}", '{"used": true, "config": {"alpha": "x"}}', "[]"])
+def test_what_cannot_be_read_is_not_passed_over(tmp_path: Path, content: str) -> None:
+    (tmp_path / "mine.json").write_text(content)
+    with pytest.raises(UnreadableConfigs, match=r"mine\.json"):
+        ConfigRegistry(tmp_path)
+
+
+def test_a_preset_cannot_be_redefined_by_a_file(tmp_path: Path) -> None:
+    config = PAPER.model_dump() | {"alpha": 0.1}
+    (tmp_path / "paper.json").write_text(json.dumps({"used": False, "config": config}))
+    with pytest.raises(UnreadableConfigs, match="no name"):
+        ConfigRegistry(tmp_path)
+
+
+def test_nothing_is_scored_by_a_name_that_cannot_be_fixed(tmp_path: Path) -> None:
+    folder = tmp_path / "configs"
+    registry = ConfigRegistry(folder)
+    registry.put("mine", ConfigOverrides(alpha=0.5))
+    for file in folder.iterdir():
+        file.unlink()
+    folder.rmdir()
+    with pytest.raises(ConfigNotSaved):
+        registry.use(ConfigOverrides(preset="mine"))
+    assert registry.get("mine").used is False
+
+
+def test_their_number_is_bounded() -> None:
+    registry = ConfigRegistry()
+    for number in range(MAX_CONFIGS - len(PRESETS)):
+        registry.put(f"c{number}", ConfigOverrides())
+    with pytest.raises(TooManyConfigs):
+        registry.put("one-more", ConfigOverrides())
+    registry.put("c0", ConfigOverrides(alpha=0.5))
+
+
+@pytest.mark.parametrize("name", list(PAPER.model_dump()))
+def test_every_field_is_in_the_fingerprint(compass_http: httpx.Client, name: str) -> None:
+    schema = compass_http.get("/openapi.json").json()["components"]["schemas"]["ScoringConfig"]["properties"][
+        name
+    ]
+    default = schema["default"]
+    if "enum" in schema:
+        other = next(each for each in schema["enum"] if each != default)
+    elif schema["type"] == "boolean":
+        other = not default
+    elif schema["type"] == "string":
+        other = f"{default}2"
+    else:
+        other = 3 if schema["type"] == "integer" and default != 3 else 0.5
+    changed = score(compass_http, "outcome", group(TEXTS), config={name: other})
+    assert changed["fingerprint"] != score(compass_http, "outcome", group(TEXTS))["fingerprint"]
+
+
+EXTREMES = {
+    "alpha": [0.0, 1e6],
+    "eta": [1.0],
+    "tau_words": [5e-324, 1e6],
+    "gamma": [0.0, 1e6],
+    "position_decay": [1e6],
+    "entropy_width_nats": [5e-324, 1e6],
+    "entropy_target_nats": [1e6],
+    "cosine_floor": [0.99],
+    "template_margin": [1e-6],
+    "distinct_exponent": [1e6],
+    "lambda_max": [1.0],
+}
+
+
+@pytest.mark.parametrize("preset", ["paper", "robust"])
+def test_nan_and_infinity_never_leave(compass_http: httpx.Client, preset: str) -> None:
+    texts = [rollout("7", "east", "west"), rollout("7", "west", "east"), rollout("7", "north"), rollout("8")]
+    for name, values in EXTREMES.items():
+        for value in values:
+            config = {"preset": preset, name: value, "template_guard": name == "template_margin"}
+            scored = score_group(compass_http, "solver", texts, config=config)
+            assert all(0 <= reward <= 1 for reward in rewards(scored)), (name, value)
+            assert 0 <= scored["proposer_reward"] <= 1

@@ -1,0 +1,337 @@
+"""Which answers are the same answer, and that sameness is an equivalence relation that knows no order."""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
+
+import httpx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.reward_server.answer_forms import form_of
+from services.reward_server.equivalence import Clusters, cluster
+from services.reward_server.expressions import Budget, ExpressionComparer
+from services.reward_server.number_words import number_in_words
+from services.reward_server.scoring_config import ROBUST, ScoringConfig
+from tests.reward_server.requests import Json, rollout, score_group
+
+FRACTION = ROBUST.model_copy(update={"percent": "fraction"})
+IGNORED = ROBUST.model_copy(update={"units": "ignored"})
+
+
+class Loop:
+    """One event loop for all calls, on which the process for formulas lives."""
+
+    def __init__(self) -> None:
+        self.runner = asyncio.Runner()
+        self.comparer = ExpressionComparer()
+
+    def cluster(
+        self, answers: Sequence[str | None], config: ScoringConfig = ROBUST, budget_s: float = 60
+    ) -> Clusters:
+        return self.runner.run(cluster(answers, config, self.comparer, Budget(budget_s)))
+
+
+@pytest.fixture(scope="module")
+def loop() -> Iterator[Loop]:
+    loop = Loop()
+    try:
+        yield loop
+    finally:
+        loop.runner.run(loop.comparer.stop())
+        loop.runner.close()
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        [
+            "5",
+            "+5",
+            "5.0",
+            "five",
+            "5.",
+            "**5**",
+            "$5$",
+            "\\boxed{5}",
+            "x = 5",
+            "The answer is 5.",
+            "[5]",
+            "10/2",
+        ],
+        ["-5", "\u22125", "\u20135", "(-5)", "minus five", "-5.00", "- 5"],
+        [".5", "0.5", "0.50", "1/2", "\u00bd", "half", "one half", "\\frac{1}{2}", "$\\dfrac12$", "5e-1"],
+        ["3.5", "3 1/2", "3\u00bd", "7/2", "three and a half", "3\\frac{1}{2}", "three point five"],
+        ["1234", "1,234", "1 234", "1234.0", "one thousand two hundred and thirty-four"],
+        ["1234567.5", "1,234,567.5", "1.234.567,5"],
+        ["1500000", "1.5 million", "1.5e6", "1.5 \\times 10^{6}", "1,500,000"],
+        ["50%", "50 %", "50\\%", "50 percent", "fifty percent", "50.0%"],
+        ["5 cm", "5cm", "5 centimeters", "50 mm", "0.05 m", "5\\text{ cm}", "five centimetres"],
+        ["$5", "5 dollars", "USD 5", "$5.00", "500 cents", "\\$5"],
+        ["30\u00b0", "30 degrees", "$30^\\circ$", "30^{\\circ}"],
+        [
+            "B",
+            "(b)",
+            "b.",
+            "B)",
+            "[B]",
+            "Option B",
+            "answer: b",
+            "(B) Paris",
+            "B. Paris",
+            "The answer is (B).",
+        ],
+        [
+            "{1, 2, 3}",
+            "\\{3, 2, 1\\}",
+            "$\\{1,2,3\\}$",
+            "1, 2 and 3",
+            "3 and 2 and 1",
+            "{1,1,2,3}",
+            "one, two and 3",
+        ],
+        ["1, 2, 3", "(1, 2, 3)", "[1,2,3]", "1,2,3", "1; 2; 3", "one, two, three"],
+        ["red, green", "green and red", "{Red, Green}", "Green, red."],
+        ["x=2 or x=-2", "{2, -2}", "-2 and 2"],
+        ["Yes", "yes.", '"YES"', "**yes**"],
+        ["Paris", "paris!", "The answer is Paris", "answer: Paris"],
+    ],
+)
+def test_the_same_answer(loop: Loop, answers: list[str]) -> None:
+    clusters = loop.cluster(answers)
+    assert len(set(clusters.names)) == 1, {each: form_of(each, ROBUST).key for each in answers}
+    assert clusters.not_compared == ()
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        ["5", "-5", ".5", "0.05", "50", "5/2", "five hundred"],
+        ["1,5", "1.5", "15", "1, 5", "5, 1", "5,1"],
+        ["0.333", "1/3", "0.33", "33%"],
+        ["50%", "0.5", "50", "50 cm"],
+        ["5 cm", "5", "5 kg", "5 m", "$5", "5 euros", "5 apples"],
+        ["(1, 2)", "(2, 1)", "{1, 2}", "[1, 2]", "(1, 2]", "12", "1.2"],
+        ["100,200", "100, 200", "(100,200)"],
+        ["5-3", "2", "5/3/2", "2019-05-03", "2011"],
+        ["12:30", "12.30", "1230"],
+        ["a", "b", "c", "e", "i"],
+        ["third", "1/3", "3rd", "3"],
+        ["two three", "5", "23", "2, 3"],
+        ["yes", "no", "not yes"],
+        ["1/0", "0", "infinity"],
+        ["9" * 200 + "1", "9" * 200 + "2"],
+    ],
+)
+def test_another_answer(loop: Loop, answers: list[str]) -> None:
+    names = loop.cluster(answers).names
+    assert len(set(names)) == len(answers), names
+
+
+@pytest.mark.parametrize(
+    ("config", "same", "others"),
+    [
+        (FRACTION, ["50%", "0.5", "1/2", "50 percent"], ["50", "5%"]),
+        (IGNORED, ["5 cm", "5", "5 kg", "$5"], ["50%", "5 apples", "50 mm"]),
+    ],
+)
+def test_percent_and_units_only_where_asked(
+    loop: Loop, config: ScoringConfig, same: list[str], others: list[str]
+) -> None:
+    names = loop.cluster([*same, *others], config).names
+    assert len(set(names[: len(same)])) == 1
+    assert len(set(names)) == 1 + len(others)
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        ["\\frac{\\sqrt{2}}{2}", "1/\\sqrt{2}", "sqrt(2)/2", "\u221a(2)/2"],
+        ["2x+1", "1 + 2x", "$2(x+1)-1$"],
+        ["2^10", "1024", "1,024", "2^{10}"],
+        ["x > 2", "2 < x"],
+        ["pi/4", "\\frac{\\pi}{4}", "\u03c0/4"],
+        ["(x-1)(x+1)", "x^2 - 1", "x\u00b2-1"],
+    ],
+)
+def test_formulas_that_are_equal(loop: Loop, answers: list[str]) -> None:
+    clusters = loop.cluster([*answers, "x+7", "3"])
+    assert len(set(clusters.names[:-2])) == 1, clusters
+    assert len(set(clusters.names)) == 3
+
+
+def test_what_hangs_is_given_up_in_time_and_it_is_said_so(loop: Loop) -> None:
+    hanging = "9^{9^{9^{9^9}}}"
+    clusters = loop.cluster([hanging, "10", "2^3", "8"])
+    assert len(set(clusters.names)) == 3
+    assert any("not decided within 2 s" in each or "ended" in each for each in clusters.not_compared)
+    assert clusters.names[2] == clusters.names[3]
+    again = loop.cluster([hanging, "10", "2^3", "8"], budget_s=0)
+    assert again == clusters  # what is known is known without any time
+
+
+def test_the_time_of_a_request_is_bounded_and_it_is_said_so(loop: Loop) -> None:
+    clusters = loop.cluster(["y+41", "41+y"], budget_s=0)
+    assert len(set(clusters.names)) == 2
+    assert "time for formulas was used up" in clusters.not_compared[0]
+
+
+def test_a_killed_process_is_replaced(loop: Loop) -> None:
+    assert len(set(loop.cluster(["y+42", "42+y"]).names)) == 1
+    process = loop.comparer._process
+    assert process is not None
+    process.kill()
+    loop.runner.run(process.wait())
+    assert len(set(loop.cluster(["y+43", "43+y"]).names)) == 1
+
+
+def test_too_many_formulas_are_not_compared_and_it_is_said_so(loop: Loop) -> None:
+    clusters = loop.cluster([f"x+{number}" for number in range(33)])
+    assert len(set(clusters.names)) == 33
+    assert "33 formulas" in clusters.not_compared[0]
+
+
+def test_a_cancelled_comparison_leaves_no_answer_behind(loop: Loop) -> None:
+    async def cancelled() -> None:
+        asking = asyncio.create_task(cluster(["9^{9^{9^8}}", "11"], ROBUST, loop.comparer, Budget()))
+        await asyncio.sleep(0.5)
+        asking.cancel()
+        await asyncio.wait([asking])
+
+    loop.runner.run(cancelled())
+    assert len(set(loop.cluster(["y+44", "44+y"]).names)) == 1
+    assert len(set(loop.cluster(["y+45", "y+46"]).names)) == 2
+
+
+WRITTEN = [
+    *["5", "five", "5.0", "-5", "minus 5", "1/2", "0.5", "50%", "half", "(b)", "B", "b. no", "5 cm", "50 mm"],
+    *[
+        "1, 2",
+        "(1,2)",
+        "{2,1}",
+        "1 and 2",
+        "2^2",
+        "4",
+        "x+1",
+        "1+x",
+        "yes",
+        "Yes.",
+        "",
+        "...",
+        "\u00bd",
+        "\\frac12",
+    ],
+]
+GROUPS = st.lists(st.one_of(st.sampled_from(WRITTEN), st.none(), st.text(max_size=12)), max_size=8)
+
+
+@given(answers=GROUPS, data=st.data())
+@settings(max_examples=60, deadline=None)
+def test_it_is_an_equivalence_relation_and_knows_no_order(
+    loop: Loop, answers: list[str | None], data: st.DataObject
+) -> None:
+    answers = [None if answer is None else " ".join(answer.split()) or None for answer in answers]
+    clusters = loop.cluster(answers)
+    order = data.draw(st.permutations(range(len(answers))))
+    shuffled = loop.cluster([answers[index] for index in order])
+    assert [clusters.names[index] for index in order] == shuffled.names
+    assert clusters.members == shuffled.members
+    for one, first in zip(answers, clusters.names, strict=True):
+        assert (first is None) == (one is None)
+        for other, second in zip(answers, clusters.names, strict=True):
+            if one == other:
+                assert first == second
+    written = [member.answer for members in clusters.members.values() for member in members]
+    assert sorted(written) == sorted({answer for answer in answers if answer is not None})
+
+
+@given(value=st.fractions(-(10**6), 10**6), data=st.data())
+@settings(max_examples=200, deadline=None)
+def test_ways_to_write_a_number(value: Fraction, data: st.DataObject) -> None:
+    ways = [f"{value.numerator}/{value.denominator}", f"\\frac{{{value.numerator}}}{{{value.denominator}}}"]
+    if value.denominator == 1:
+        ways += [f"{value.numerator:,}", f"{value.numerator}.00", f"$ {value.numerator} $"]
+    keys = {form_of(way, ROBUST).key for way in [*ways, str(value)]}
+    assert len(keys) == 1
+
+
+@given(text=st.text(max_size=40))
+@settings(max_examples=300, deadline=None)
+def test_every_answer_has_one_form(text: str) -> None:
+    form = form_of(text, ROBUST)
+    assert form == form_of(text, ROBUST)
+    assert form.key
+
+
+ONES = ["zero", "one", "two", "three", "nine", "ten", "twelve", "fifteen", "nineteen"]
+VALUES = [0, 1, 2, 3, 9, 10, 12, 15, 19]
+NO_NUMBERS = ["", "third", "a", "and", "five two", "hundred and", "point", "one million two million"]
+
+
+@pytest.mark.parametrize(
+    ("words", "value"),
+    [
+        *zip(ONES, VALUES, strict=True),
+        ("twenty-one", 21),
+        ("ninety nine", 99),
+        ("one hundred and five", 105),
+        ("two thousand and five", 2005),
+        ("a million", 10**6),
+        ("three million two hundred thousand and one", 3_200_001),
+        ("two thirds", Fraction(2, 3)),
+        ("a quarter", Fraction(1, 4)),
+        ("one and three quarters", Fraction(7, 4)),
+        ("negative one point zero five", Fraction(-21, 20)),
+        ("a dozen", 12),
+        *[(text, None) for text in NO_NUMBERS],
+        *[
+            (text, None)
+            for text in ("twenty twenty", "six feet", "zero hundred", "one point ten", "half third")
+        ],
+    ],
+)
+def test_number_words(words: str, value: Fraction | int | None) -> None:
+    assert number_in_words(words) == value
+
+
+def test_the_explanation_over_http(compass_http: httpx.Client) -> None:
+    answers = ["2", "two", "2.0", "2", "3", None]
+    config = {"equivalence": "value"}
+    scored = score_group(compass_http, "outcome", [rollout(each) for each in answers], config=config)
+    assert [each["answer"] for each in scored["rollouts"]] == ["2", "2", "2", "2", "3", None]
+    assert scored["clusters"] == [
+        {
+            "answer": "2",
+            "count": 4,
+            "members": [
+                {"answer": "2", "count": 2, "rules": []},
+                {"answer": "2.0", "count": 1, "rules": ["decimal"]},
+                {"answer": "two", "count": 1, "rules": ["number words"]},
+            ],
+        },
+        {"answer": "3", "count": 1, "members": [{"answer": "3", "count": 1, "rules": []}]},
+    ]
+    assert (scored["dominant_share"], scored["rollouts"][5]["status"]) == (4 / 6, "invalid")
+    assert "not_compared" not in scored
+    assert scored["rollouts"][0]["reward"] == pytest.approx((4 / 6) ** 0.7)
+
+
+@pytest.mark.parametrize("detail", ["full", "rewards"])
+def test_what_was_not_compared_is_said_over_http(compass_http: httpx.Client, detail: str) -> None:
+    texts = [rollout("8^{8^{8^{8^8}}}"), rollout("17")]
+    scored = score_group(compass_http, "outcome", texts, config="robust", detail=detail)
+    assert len(scored["not_compared"]) == 1
+    assert scored["tie"] is True
+
+
+def test_many_at_once_get_what_each_alone_gets(compass_http: httpx.Client) -> None:
+    def asked(number: int) -> Json:
+        texts = [rollout(f"x+{number}"), rollout(f"{number}+x"), rollout(f"{number}")]
+        return score_group(compass_http, "outcome", texts, config="robust")
+
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(asked, range(8)))
+    assert together == [asked(number) for number in range(8)]
+    assert all(scored["clusters"][0]["count"] == 2 for scored in together)

@@ -1,0 +1,329 @@
+"""What each switch of the robust preset repairs: the paper's way fails the same case."""
+
+import httpx
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.reward_server.scoring_config import PAPER, ROBUST, ScoringConfig
+from services.reward_server.trajectories import distinct
+from tests.reward_server.requests import group, rewards, rollout, score, score_group
+from tests.reward_server.vectors import DIMENSION, Doubles, alike, axis, step_rewards
+
+pure = settings(max_examples=150, deadline=None)
+
+
+def paper_with(**switches: object) -> ScoringConfig:
+    return PAPER.model_copy(update=switches)
+
+
+LEAVE_ONE_OUT = paper_with(step_means="leave_one_out")
+STEPS = st.lists(st.integers(0, 2**32 - 1), min_size=0, max_size=6)
+GROUPS = st.lists(STEPS, min_size=2, max_size=6)
+CONFIGS = st.fixed_dictionaries(
+    {
+        "step_means": st.sampled_from(["all", "leave_one_out"]),
+        "centring": st.sampled_from(["none", "group"]),
+        "alignment": st.sampled_from(["index", "monotonic"]),
+        "coverage": st.sampled_from(["own", "union"]),
+        "cosine_floor": st.sampled_from([-1.0, 0.0, 0.5, 0.99]),
+        "min_steps": st.integers(0, 4),
+        "min_position_members": st.integers(2, 4),
+        "position_decay": st.sampled_from([0.0, 0.15, 1e6]),
+    }
+).map(lambda switches: PAPER.model_copy(update=switches))
+
+
+def vectors(seeds: list[int], noise: float = 1.0) -> list[Doubles]:
+    """Unit vectors by seed; the smaller `noise`, the nearer to one direction."""
+    found = []
+    for seed in seeds:
+        drawn = axis(0) + noise * np.random.default_rng(seed).standard_normal(DIMENSION)
+        found.append(drawn / np.linalg.norm(drawn))
+    return found
+
+
+# Defect 11: the mean includes the sample itself.
+
+
+@given(angle=st.floats(0, np.pi))
+@pure
+def test_without_itself_in_the_mean_a_step_has_the_cosine_that_it_has(angle: float) -> None:
+    other = np.cos(angle) * axis(0) + np.sin(angle) * axis(1)
+    rewarded = step_rewards([[axis(0)], [other]], LEAVE_ONE_OUT)
+    assert rewarded == pytest.approx([(1 + np.cos(angle)) / 2] * 2, abs=1e-6)
+
+
+def test_two_orthogonal_steps_no_longer_score_707() -> None:
+    pair = [[axis(0)], [axis(1)]]
+    assert 2 * step_rewards(pair, PAPER) - 1 == pytest.approx([0.707107] * 2, abs=1e-6)
+    assert 2 * step_rewards(pair, LEAVE_ONE_OUT) - 1 == pytest.approx([0, 0], abs=1e-6)
+    floored = paper_with(step_means="leave_one_out", cosine_floor=0.0)
+    assert step_rewards(pair, floored) == pytest.approx([0, 0], abs=1e-6)
+
+
+# Defect 11: the reward hardly moves with the agreement.
+
+
+def rewarded_at(cosine: float, config: ScoringConfig) -> float:
+    """The reward of three rollouts with three places, whose steps at each place have this cosine."""
+    places = [alike(cosine, 3, shared=place, first_own=3 + 3 * place) for place in range(3)]
+    return float(step_rewards([list(steps) for steps in zip(*places, strict=True)], config).mean())
+
+
+def test_agreement_from_80_to_99_moves_the_reward() -> None:
+    paper = rewarded_at(0.99, PAPER) - rewarded_at(0.80, PAPER)
+    robust = rewarded_at(0.99, ROBUST) - rewarded_at(0.80, ROBUST)
+    assert paper < 0.04
+    assert robust > 0.2
+    assert (
+        rewarded_at(0.99, paper_with(cosine_floor=0.0)) - rewarded_at(0.8, paper_with(cosine_floor=0.0))
+        > paper
+    )
+
+
+@given(low=st.floats(0, 1), high=st.floats(0, 1), config=st.sampled_from([PAPER, ROBUST, LEAVE_ONE_OUT]))
+@pure
+def test_agreement_up_means_reward_up(low: float, high: float, config: ScoringConfig) -> None:
+    low, high = sorted((low, high))
+    assert rewarded_at(high, config) >= rewarded_at(low, config) - 1e-6
+
+
+@given(seeds=st.lists(STEPS.filter(bool), min_size=3, max_size=5), part=st.floats(0, 1))
+@pure
+def test_a_step_that_turns_to_the_others_earns_more(seeds: list[list[int]], part: float) -> None:
+    trajectories = [vectors(each) for each in seeds]
+    others = np.sum([each[0] for each in trajectories[1:]], axis=0)
+    turned = (1 - part) * trajectories[0][0] + part * others / np.linalg.norm(others)
+    nearer = [[turned / np.linalg.norm(turned), *trajectories[0][1:]], *trajectories[1:]]
+    for config in (PAPER, LEAVE_ONE_OUT):
+        assert step_rewards(nearer, config)[0] >= step_rewards(trajectories, config)[0] - 1e-6
+
+
+# Defect 11: what all steps have in common makes them seem to agree.
+
+
+def test_centring_takes_away_what_all_steps_share() -> None:
+    def place(number: int) -> list[Doubles]:
+        """Three paraphrases at one place; steps of two places already have cosine .81 by their subject."""
+        own = alike(0.9, 3, shared=1 + number, first_own=4 + 3 * number)
+        return [0.9 * axis(0) + np.sqrt(1 - 0.81) * each for each in own]
+
+    right = [list(steps) for steps in zip(place(0), place(1), place(2), strict=True)]
+    shuffled = [right[0], right[1], [right[2][1], right[2][2], right[2][0]]]
+    raw = paper_with(step_means="leave_one_out")
+    centred = paper_with(step_means="leave_one_out", centring="group")
+    assert step_rewards(right, raw)[2] - step_rewards(shuffled, raw)[2] < 0.1
+    assert step_rewards(right, centred)[2] - step_rewards(shuffled, centred)[2] > 0.5
+
+
+# Defect 12: one generic step beats eight real ones; fewer steps never cost.
+
+REAL = [
+    [alike(0.75, 5, shared=place, first_own=8 + 5 * (place % 4))[member] for place in range(8)]
+    for member in range(5)
+]
+GENERIC = [[axis(0)] for _ in range(5)]
+
+
+def test_one_generic_step_no_longer_beats_eight_paraphrased_ones() -> None:
+    assert step_rewards(GENERIC, PAPER).mean() > step_rewards(REAL, PAPER).mean()
+    assert step_rewards(GENERIC, ROBUST).mean() == 0
+    assert step_rewards(REAL, ROBUST).mean() > 0.5
+
+
+def test_too_few_steps_cost_in_proportion(compass_http: httpx.Client) -> None:
+    texts = [rollout("7", "east", "north", "north")] * 2 + [rollout("7", "east", "south", "west")] * 2
+    config = {"min_steps": 3, "gamma": 0}
+    plain = rewards(score_group(compass_http, "trajectory", texts, config={"gamma": 0}))
+    guarded = rewards(score_group(compass_http, "trajectory", texts, config=config))
+    assert guarded == pytest.approx([plain[0] * 2 / 3] * 2 + plain[2:], abs=1e-9)
+    assert distinct([("Look.", "Add"), ("look", "add!"), ("look", "add 1")]) == 2
+
+
+@given(seeds=st.lists(st.lists(st.integers(0, 99), min_size=2, max_size=6), min_size=3, max_size=5))
+@pure
+def test_leaving_out_a_step_or_adding_one_that_nobody_has_costs(seeds: list[list[int]]) -> None:
+    common = [axis(place) for place in range(4)]
+    union = paper_with(coverage="union", step_means="leave_one_out", cosine_floor=0.0, alignment="monotonic")
+    peers = [list(common) for _ in seeds]
+    whole = step_rewards([common, *peers], union)[0]
+    less = step_rewards([common[:-1], *peers], union)[0]
+    more = step_rewards([[*common, axis(9)], *peers], union)[0]
+    assert whole == pytest.approx(1, abs=1e-6)
+    assert less < 0.85
+    assert more < 0.9
+    assert step_rewards([common[:-1], *peers], PAPER)[0] == pytest.approx(1, abs=1e-6)
+
+
+# Defect 12: steps that fit every question.
+
+
+def test_a_template_step_earns_nothing_and_says_that_the_request_was_the_unit(
+    compass_http: httpx.Client,
+) -> None:
+    groups = [
+        group([rollout("7", "east", "north")] * 3, "a"),
+        group([rollout("8", "east", "west")] * 3, "b"),
+        group([rollout("9", "east", "south")] * 3, "c"),
+    ]
+    plain = score(compass_http, "trajectory", *groups)
+    guarded = score(compass_http, "trajectory", *groups, config={"template_guard": True})
+    assert (plain["unit"], guarded["unit"]) == ("group", "request")
+    for scored in guarded["groups"]:
+        for each in scored["rollouts"]:
+            assert [step["credit"] for step in each["steps"]] == pytest.approx([0.0, 1.0], abs=1e-6)
+            assert each["reward"] == pytest.approx(0.860708 / 1.860708, abs=1e-6)
+    assert rewards(plain["groups"][0]) == pytest.approx([1.0] * 3, abs=1e-6)
+
+
+def test_the_template_guard_needs_other_groups_and_forgives_one_twin(compass_http: httpx.Client) -> None:
+    twin = [rollout("7", "east", "north")] * 3
+    config = {"template_guard": True}
+    alone = score(compass_http, "trajectory", group(twin), config=config)["groups"][0]
+    assert rewards(alone) == pytest.approx([1.0] * 3, abs=1e-6)
+    others = [group([rollout("8", "west", "south")] * 3, name) for name in "bcd"]
+    beside = score(compass_http, "trajectory", group(twin), group(twin), *others, config=config)["groups"]
+    assert rewards(beside[0]) == pytest.approx([1.0] * 3, abs=1e-6)
+
+
+def test_centring_over_the_request_takes_away_what_its_groups_share(compass_http: httpx.Client) -> None:
+    groups = [
+        group([rollout("7", "east", "north")] * 2, "a"),
+        group([rollout("7", "east", "south")] * 2, "b"),
+    ]
+    config = {"centring": "request", "cosine_floor": 0.0}
+    scored = score(compass_http, "trajectory", *groups, config=config)
+    assert scored["unit"] == "request"
+    alone = score(compass_http, "trajectory", groups[0], config=config)["groups"][0]
+    cosines = [step["cosine"] for step in scored["groups"][0]["rollouts"][0]["steps"]]
+    assert cosines == pytest.approx([1.0, 1.0], abs=1e-6)
+    assert alone["id"] == "a"
+
+
+# Defect 13: steps are aligned by index alone.
+
+
+@given(place=st.integers(0, 4), count=st.integers(3, 5))
+@pure
+def test_an_extra_step_no_longer_shifts_every_comparison(place: int, count: int) -> None:
+    common = [axis(number) for number in range(4)]
+    shifted = [*common[:place], axis(9), *common[place:]]
+    group_of = [shifted, *[list(common) for _ in range(count)]]
+    aligned = paper_with(alignment="monotonic", step_means="leave_one_out")
+    assert step_rewards(group_of, aligned) == pytest.approx([1.0] * (count + 1), abs=1e-6)
+    if place == 0:
+        by_index = step_rewards(group_of, LEAVE_ONE_OUT)
+        assert by_index[0] < 0.75
+        assert by_index[1:].max() < 0.99
+
+
+def test_alignment_keeps_the_order_of_steps() -> None:
+    common = [axis(number) for number in range(4)]
+    aligned = paper_with(alignment="monotonic", coverage="union", cosine_floor=0.0)
+    backwards = step_rewards([common[::-1], *[list(common)] * 4], aligned)
+    assert backwards[0] < 0.4
+    assert backwards[1:].min() > 0.9
+
+
+def test_places_are_told(compass_http: httpx.Client) -> None:
+    texts = [
+        rollout("7", "west", "east", "north"),
+        rollout("7", "east", "north"),
+        rollout("7", "east", "north"),
+    ]
+    scored = score_group(compass_http, "trajectory", texts, config={"alignment": "monotonic"})
+    places = [[step["place"] for step in each["steps"]] for each in scored["rollouts"]]
+    assert places == [[None, 0, 1], [0, 1], [0, 1]]
+    assert [step["cosine"] for step in scored["rollouts"][0]["steps"]] == [None, *[pytest.approx(1.0)] * 2]
+
+
+# Defect 8: ties go to whichever came first.
+
+
+def test_tied_answers_share_the_step_reward(compass_http: httpx.Client) -> None:
+    texts = [rollout("7", "east")] * 2 + [rollout("8", "north")] * 2 + [rollout("9", "east")]
+    one = rewards(score_group(compass_http, "trajectory", texts))
+    shared = rewards(score_group(compass_http, "trajectory", texts, config={"ties": "shared"}))
+    whole = 0.4**0.7
+    assert sorted(one) == pytest.approx([0, 0, 0, whole, whole], abs=1e-6)
+    assert shared == pytest.approx([whole / 2] * 4 + [0], abs=1e-6)
+    assert sum(shared) == pytest.approx(sum(one), abs=1e-6)
+
+
+# The entropy target belongs to groups of five.
+
+
+@given(size=st.integers(2, 32), answers=st.lists(st.integers(0, 3), min_size=5, max_size=5))
+@settings(max_examples=40, deadline=None)
+def test_the_scaled_entropy_target_rewards_alike_whatever_the_size(
+    compass_http: httpx.Client, size: int, answers: list[int]
+) -> None:
+    def proposed(texts: list[str], scale: str) -> float:
+        config = {"entropy_scale": scale}
+        return float(score_group(compass_http, "proposer", texts, config=config)["proposer_reward"])
+
+    five = [rollout(str(answer)) for answer in answers]
+    assert proposed(five, "ln_n") == pytest.approx(proposed(five, "nats"), abs=1e-9)
+    different = [rollout(str(number)) for number in range(size)]
+    assert proposed(different, "ln_n") == pytest.approx(0.128183, abs=1e-6)
+    assert proposed([rollout("7")] * size, "ln_n") == pytest.approx(0.036658, abs=1e-6)
+
+
+def test_for_a_large_group_the_unscaled_target_is_that_of_near_consensus(compass_http: httpx.Client) -> None:
+    mixed = [rollout(str(number // 4)) for number in range(64)]  # 16 answers, each given 4 times: H = 2 ln 4
+    plain = score_group(compass_http, "proposer", mixed)["proposer_reward"]
+    scaled = score_group(compass_http, "proposer", mixed, config={"entropy_scale": "ln_n"})["proposer_reward"]
+    assert plain < 0.001
+    assert scaled > 0.8
+
+
+# Copies are weaker evidence than independent ways to one answer.
+
+
+def test_a_consensus_of_copies_can_weigh_less(compass_http: httpx.Client) -> None:
+    copies = [rollout("7", "east")] * 3 + [rollout("8", "west")]
+    ways = [rollout("7", "east"), rollout("7", "north"), rollout("7", "northeast"), rollout("8", "west")]
+    config = {"distinct_exponent": 1.0, "alpha": 1.0}
+    assert rewards(score_group(compass_http, "outcome", copies, config={"alpha": 1.0}))[0] == 0.75
+    assert rewards(score_group(compass_http, "outcome", copies, config=config)) == [0.25] * 4
+    assert rewards(score_group(compass_http, "outcome", ways, config=config)) == [0.75] * 3 + [0.25]
+
+
+# Laws of every combination of switches.
+
+
+@given(seeds=GROUPS, config=CONFIGS, noise=st.sampled_from([0.0, 0.1, 1.0]), data=st.data())
+@pure
+def test_bounds_and_permutations(
+    seeds: list[list[int]], config: ScoringConfig, noise: float, data: st.DataObject
+) -> None:
+    trajectories = [vectors(each, noise) for each in seeds]
+    rewarded = step_rewards(trajectories, config)
+    assert np.isfinite(rewarded).all()
+    assert (rewarded >= 0).all()
+    assert (rewarded <= 1 + 1e-9).all()
+    order = data.draw(st.permutations(range(len(seeds))))
+    assert (step_rewards([trajectories[index] for index in order], config) == rewarded[order]).all()
+
+
+@given(seeds=GROUPS, config=CONFIGS)
+@pure
+def test_copies_of_one_rollout_are_rewarded_alike(seeds: list[list[int]], config: ScoringConfig) -> None:
+    trajectories = [vectors(each) for each in [seeds[0], *seeds]]
+    rewarded = step_rewards(trajectories, config)
+    assert rewarded[0] == pytest.approx(rewarded[1], abs=1e-6)
+
+
+@given(seeds=GROUPS, config=CONFIGS)
+@pure
+def test_doubling_a_group_changes_nothing_where_a_step_is_in_its_own_mean(
+    seeds: list[list[int]], config: ScoringConfig
+) -> None:
+    config = config.model_copy(update={"step_means": "all", "coverage": "own", "alignment": "index"})
+    once = [vectors(each) for each in seeds]
+    more_members = config.model_copy(update={"min_position_members": 2 * config.min_position_members})
+    assert step_rewards(once * 2, more_members) == pytest.approx(
+        np.tile(step_rewards(once, config), 2), abs=1e-6
+    )

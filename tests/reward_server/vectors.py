@@ -1,0 +1,41 @@
+"""Steps with embeddings that are made to have given cosines."""
+
+import hashlib
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.reward_server.scoring_config import ScoringConfig
+from services.reward_server.trajectories import Camp, background_of, judge
+
+Doubles = NDArray[np.float64]
+DIMENSION = 32
+
+
+def axis(number: int) -> Doubles:
+    """The unit vector along one axis."""
+    vector = np.zeros(DIMENSION)
+    vector[number] = 1.0
+    return vector
+
+
+def alike(cosine: float, count: int, shared: int, first_own: int) -> list[Doubles]:
+    """`count` unit vectors, any two of which have `cosine`; they share the axis `shared`."""
+    return [
+        np.sqrt(cosine) * axis(shared) + np.sqrt(1 - cosine) * axis(first_own + own) for own in range(count)
+    ]
+
+
+def step_rewards(
+    trajectories: list[list[Doubles]], config: ScoringConfig, rho: float = 1.0
+) -> NDArray[np.float64]:
+    """The step reward of each trajectory of one camp, in the order given; each vector has a text of its own."""
+    texts = [tuple(hashlib.sha256(step.tobytes()).hexdigest() for step in each) for each in trajectories]
+    camp = Camp.of(range(len(trajectories)), texts)
+    ordered = [vector for member in camp.members for vector in trajectories[member]]
+    rows = np.array(ordered, np.float32).reshape(-1, DIMENSION)
+    background = background_of(rows) if config.centring == "group" else None
+    judged = judge(camp, rows, rho, config, background=background)
+    rewards = np.empty(len(trajectories))
+    rewards[list(camp.members)] = judged.rewards
+    return rewards

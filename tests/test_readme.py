@@ -1,0 +1,93 @@
+"""What the README tells people to type works."""
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from trainer.settings import RunSettings, read_toml
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+COMMANDS = [
+    line.split("#")[0].strip()
+    for block in re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
+    for line in block.splitlines()
+    if line.strip() and not block.startswith("curl")
+]
+MODULES = {
+    "reward-server": ["services.reward_server"],
+    "rollout-server": ["services.rollout_server"],
+    "reward-score": ["clients.score"],
+    "ireasoner": ["trainer"],
+}
+
+
+def module_and_words(command: str) -> tuple[str, list[str]] | None:
+    """The module that a command starts and the words after it; None for make and pip."""
+    words = shlex.split(command)
+    if words[0].endswith("python") and words[1] == "-m":
+        return words[2], words[3:]
+    name = Path(words[0]).name
+    return (MODULES[name][0], words[1:]) if name in MODULES else None
+
+
+def test_the_readme_has_commands_of_every_kind() -> None:
+    assert any(command.startswith("make ") for command in COMMANDS)
+    modules = {found[0] for command in COMMANDS if (found := module_and_words(command))}
+    assert modules >= {"services.reward_server", "services.rollout_server", "trainer"}
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("make ")])
+def test_every_make_target_exists(command: str) -> None:
+    target = shlex.split(command)[1]
+    assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if module_and_words(c)])
+def test_every_flag_is_one(command: str) -> None:
+    """The command's own help knows each flag that the README gives it."""
+    found = module_and_words(command)
+    assert found is not None
+    module, words = found
+    subcommand = [words[0]] if module == "trainer" else []
+    shown = subprocess.run(
+        [sys.executable, "-m", module, *subcommand, "--help"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+        cwd=ROOT,
+    ).stdout
+    passed_through = {"--max-model-len"}  # vLLM's
+    for flag in {word for word in words if word.startswith("--")} - passed_through:
+        assert flag in shown, f"{module} does not know {flag}"
+
+
+def test_every_config_that_is_named_exists() -> None:
+    names = set(re.findall(r"configs/[\w.]+\.toml", README))
+    assert names
+    for name in names:
+        RunSettings(**{"model": "m", "images": "i", "run_folder": "r", **read_toml(ROOT / name)})
+
+
+def test_the_request_is_answered_as_the_paper_has_it(reward_url: str) -> None:
+    body = re.search(r"curl -s http://127.0.0.1:8010(/\S+) .*? -d '(.*?)'\n```", README, re.DOTALL)
+    assert body is not None
+    response = httpx.post(f"{reward_url}{body[1]}", json=json.loads(body[2]), timeout=60)
+    assert response.status_code == httpx.codes.OK, response.text
+    [group] = response.json()["groups"]
+    assert group["dominant_answer"] == "7"
+    assert group["dominant_share"] == pytest.approx(2 / 3)
+    rewards = [rollout["reward"] for rollout in group["rollouts"]]
+    assert min(rewards[:2]) > rewards[2] > 0
+
+
+def test_links_lead_somewhere() -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target

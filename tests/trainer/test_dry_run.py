@@ -1,0 +1,58 @@
+"""A dry run: the counts are those of the real policy, and no weights are read."""
+
+import io
+import shutil
+from pathlib import Path
+
+from peft import get_peft_model
+from rich.console import Console
+from transformers import Qwen2_5_VLConfig
+
+from tests.conftest import MODEL
+from trainer.dry_run import plan, show_plan
+from trainer.policy import load_backbone, lora_config, name_roles
+from trainer.settings import LoraSettings, RunSettings, read_toml
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_counts_are_those_of_the_policy_that_would_be_trained(tmp_path: Path) -> None:
+    shutil.copy(MODEL / "config.json", tmp_path)
+    settings = RunSettings(model=str(tmp_path), images=tmp_path, run_folder=tmp_path / "run", lora={"r": 8})
+
+    needed = plan(settings)
+
+    backbone = load_backbone(str(MODEL), "float32")
+    assert needed.backbone_parameters == sum(p.numel() for p in backbone.parameters())
+    shape = lora_config(backbone, LoraSettings(r=8))
+    policy = get_peft_model(backbone, shape)
+    name_roles(policy, shape)
+    policy.set_adapter("proposer")
+    assert needed.adapter_parameters == sum(p.numel() for p in policy.parameters() if p.requires_grad)
+
+
+def test_the_papers_recipe_is_planned_without_its_weights(tmp_path: Path) -> None:
+    """Qwen2.5-VL-7B by its published shape: 8.29 billion parameters, 40.4 million in an adapter of rank 16."""
+    Qwen2_5_VLConfig(
+        text_config={
+            "hidden_size": 3584,
+            "intermediate_size": 18944,
+            "num_hidden_layers": 28,
+            "num_attention_heads": 28,
+            "num_key_value_heads": 4,
+            "vocab_size": 152064,
+        },
+        vision_config={"depth": 32, "hidden_size": 1280, "intermediate_size": 3420, "out_hidden_size": 3584},
+        tie_word_embeddings=False,
+    ).save_pretrained(tmp_path)
+    fields = {**read_toml(ROOT / "configs" / "qwen2_5_vl_7b.toml"), "model": str(tmp_path)}
+    settings = RunSettings(**fields, images=tmp_path, run_folder=tmp_path / "run", dry_run=True)
+    shown = io.StringIO()
+
+    needed = show_plan(settings, Console(file=shown, width=160))
+
+    assert 8.2e9 < needed.backbone_parameters < 8.4e9
+    assert needed.adapter_parameters == 40_370_176
+    assert 15 < needed.total_gib < 40
+    assert "2,500 of the Solver, 500 of the Proposer" in shown.getvalue()
+    assert not (tmp_path / "run").exists()

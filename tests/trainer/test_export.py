@@ -1,0 +1,86 @@
+"""An export is what was trained, in other software's own form."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForImageTextToText
+
+from tests.conftest import MODEL
+from tests.trainer.synthetic_run import SyntheticRun
+from trainer.adapters import write_adapter
+from trainer.errors import RunFolderError
+from trainer.export import export
+from trainer.export_settings import ExportSettings
+from trainer.policy import load_backbone, lora_config, name_roles
+from trainer.settings import ROLES, LoraSettings
+
+
+@pytest.fixture
+def trained(tmp_path: Path) -> tuple[Path, Any]:
+    """A run folder with the tiny model's adapters, disturbed, and the policy itself."""
+    from peft import get_peft_model
+
+    run = SyntheticRun(tmp_path / "run")
+    run.settings = run.settings.model_copy(update={"model": str(MODEL)})
+    (tmp_path / "run" / "settings.json").write_text(run.settings.model_dump_json())
+    run.write_updates(6)
+    run.write_evaluation(0.5, 0.7)
+    backbone = load_backbone(str(MODEL), "float32").eval()
+    shape = lora_config(backbone, LoraSettings(r=4, dropout=0.0))
+    policy = get_peft_model(backbone, shape)
+    name_roles(policy, shape)
+    generator = torch.Generator().manual_seed(0)
+    for name, parameter in policy.named_parameters():
+        if "lora_" in name:
+            parameter.data = 0.1 * torch.randn(parameter.shape, generator=generator)
+    (tmp_path / "run" / "final").mkdir()
+    for role in ROLES:
+        write_adapter(policy, role, tmp_path / "run" / "final" / role)
+    return tmp_path / "run", policy
+
+
+def logits(model: Any) -> torch.Tensor:
+    ids = torch.arange(20, 60)[None]
+    with torch.no_grad():
+        out: torch.Tensor = model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
+    return out
+
+
+@pytest.mark.parametrize("role", ["solver", "proposer"])
+def test_merged_weights_say_what_the_adapter_says(
+    trained: tuple[Path, Any], tmp_path: Path, role: Any
+) -> None:
+    run, policy = trained
+    settings = ExportSettings(run_folder=run, output=tmp_path / "out", role=role, merged=True)
+    merged = AutoModelForImageTextToText.from_pretrained(export(settings)).eval()
+    policy.set_adapter(role)
+    expected = logits(policy)
+    assert torch.allclose(logits(merged), expected, atol=1e-4)
+    with policy.disable_adapter():
+        assert not torch.allclose(logits(policy), expected, atol=1e-2), (
+            "the adapter must matter for this test"
+        )
+
+
+def test_an_adapter_comes_with_a_card_that_tells_the_run(trained: tuple[Path, Any], tmp_path: Path) -> None:
+    run, _ = trained
+    output = export(ExportSettings(run_folder=run, output=tmp_path / "out"))
+    assert (output / "adapter_model.safetensors").read_bytes() == (
+        run / "final" / "solver" / "adapter_model.safetensors"
+    ).read_bytes()
+    card = (output / "README.md").read_text()
+    for part in (str(MODEL), "6 of 24 updates", "fingerprint", "| greedy | 0.5", '"learning_rate"'):
+        assert part in card
+
+
+def test_nothing_is_written_over_and_an_unfinished_run_is_refused(
+    trained: tuple[Path, Any], tmp_path: Path
+) -> None:
+    run, _ = trained
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(RunFolderError, match="exists already"):
+        export(ExportSettings(run_folder=run, output=tmp_path / "taken"))
+    with pytest.raises(RunFolderError, match="has it ended"):
+        export(ExportSettings(run_folder=tmp_path, output=tmp_path / "out"))

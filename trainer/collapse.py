@@ -1,0 +1,119 @@
+"""The onset of collapse: where an intrinsic reward goes on rising and the policy no longer learns from it.
+
+Every reward of agreement sharpens what the model believes already, and rises then falls if it is pushed for too long
+(arXiv 2603.08660). Four signs are watched, each as a running mean over the Solver's last updates, against the mean of
+its first ones: the answers' entropy, the share of the dominant answer, the share of distinct questions, and length.
+"""
+
+import json
+import logging
+import shutil
+from collections import deque
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from trainer.checkpoint import Checkpoints
+from trainer.run_folder import read_lines
+from trainer.settings import CollapseSettings
+
+logger = logging.getLogger(__name__)
+
+ENTROPY = "answer_entropy_nats"
+DOMINANT = "dominant_share"
+DISTINCT = "questions_distinct"
+LENGTH = "completions/mean_length"
+
+
+class CollapseWatch:
+    """Tells the onset of collapse from the figures of the Solver's updates.
+
+    Args:
+        settings: The window and the thresholds.
+    """
+
+    def __init__(self, settings: CollapseSettings) -> None:
+        self._settings = settings
+        self._recent: dict[str, deque[float]] = {
+            name: deque(maxlen=settings.window) for name in (ENTROPY, DOMINANT, DISTINCT, LENGTH)
+        }
+        self._first: dict[str, float] = {}
+
+    def observe(self, figures: Mapping[str, float]) -> dict[str, str]:
+        """Takes in one update's figures; returns the signs of collapse that it now shows, each with its reason."""
+        signs = {}
+        for name, recent in self._recent.items():
+            if name not in figures:
+                continue
+            recent.append(figures[name])
+            if len(recent) < self._settings.window:
+                continue
+            mean = sum(recent) / len(recent)
+            first = self._first.setdefault(name, mean)
+            reason = self._fault(name, mean, first)
+            if reason is not None:
+                signs[name] = reason
+        return signs
+
+    def _fault(self, name: str, mean: float, first: float) -> str | None:
+        settings = self._settings
+        if name == DOMINANT:
+            above = mean > settings.dominant_share and mean > first
+            return f"{mean:.2f} is above {settings.dominant_share}" if above else None
+        share = {ENTROPY: settings.entropy, DISTINCT: settings.distinct, LENGTH: settings.length}[name]
+        return f"{mean:.3g} is below {share} of the first {first:.3g}" if mean < share * first else None
+
+
+class CollapseGuard(TrainerCallback):  # type: ignore[misc]
+    """Marks the onset of collapse in a run, keeps the newest checkpoint before it, and stops there if told to.
+
+    The mark is `collapse.json` in the run folder: `update`, `signs`, `checkpoint` (null if there was none yet). The
+    checkpoint is copied to `checkpoints/before-collapse`, where no rotation reaches it.
+    """
+
+    def __init__(self, settings: CollapseSettings, checkpoints: Checkpoints, run_folder: Path) -> None:
+        self._settings = settings
+        self._watch = CollapseWatch(settings)
+        self._checkpoints = checkpoints
+        self._run_folder = run_folder
+        self._mark = run_folder / "collapse.json"
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Takes in what a run that goes on has behind it; a mark from beyond its checkpoint is taken off."""
+        self._watch = CollapseWatch(self._settings)
+        for line in read_lines(self._run_folder / "metrics.jsonl"):
+            self._watch.observe(_solver_figures(line))
+        if (
+            self._mark.exists()
+            and json.loads(self._mark.read_text(encoding="utf-8"))["update"] > state.global_step
+        ):
+            self._mark.unlink()
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        logs = kwargs["logs"]
+        if "solver/loss" not in logs or self._mark.exists():
+            return
+        signs = self._watch.observe(_solver_figures(logs))
+        if not signs:
+            return
+        newest = self._checkpoints.newest()
+        if newest is not None:
+            shutil.copytree(newest, newest.parent / "before-collapse", dirs_exist_ok=True)
+        mark = {"update": state.global_step, "signs": signs, "checkpoint": newest.name if newest else None}
+        self._mark.write_text(json.dumps(mark, indent=2) + "\n", encoding="utf-8")
+        reasons = "; ".join(f"{name} {reason}" for name, reason in signs.items())
+        kept = f"{newest.name} is kept as before-collapse" if newest else "there is no checkpoint before it"
+        logger.warning("update %d: likely onset of collapse: %s; %s", state.global_step, reasons, kept)
+        if self._settings.stop:
+            control.should_training_stop = True
+
+
+def _solver_figures(logs: Mapping[str, Any]) -> dict[str, float]:
+    """The figures of a Solver's update under the names that the watch knows; none for a Proposer's."""
+    return {name.removeprefix("solver/"): value for name, value in logs.items() if name.startswith("solver/")}

@@ -1,0 +1,94 @@
+"""`ireasoner train --dry-run`: what a run would do and need, without loading a weight or asking a server."""
+
+from dataclasses import dataclass
+
+import torch
+from peft import get_peft_model
+from rich.console import Console
+from rich.table import Table
+from transformers import AutoConfig, AutoModelForImageTextToText
+
+from trainer.policy import lora_config, name_roles, role_parameters
+from trainer.settings import ROLES, RunSettings
+
+_GIB = 2**30
+_ADAM_BYTES = 4 + 4 + 8
+"""Weight, gradient and two moments of a trained parameter in float32; the inactive role has no gradient."""
+_SEQUENCE_TOKENS = 1536
+"""A prompt with an image of about a thousand tokens, and a rollout: the assumption of the activations' estimate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run needs.
+
+    Attributes:
+        backbone_parameters: Frozen parameters.
+        adapter_parameters: Trained parameters of one role.
+        weights_gib: The backbone in bfloat16.
+        training_gib: Both adapters with gradients and Adam's moments.
+        activations_gib: One pass of `rollouts_per_pass` rollouts of 1,536 tokens with gradient checkpointing: the
+            input of each layer in bfloat16, and the widest layer's activations once.
+    """
+
+    backbone_parameters: int
+    adapter_parameters: int
+    weights_gib: float
+    training_gib: float
+    activations_gib: float
+
+    @property
+    def total_gib(self) -> float:
+        """All of it; the rollout server's own memory is not in it."""
+        return self.weights_gib + self.training_gib + self.activations_gib
+
+
+def plan(settings: RunSettings) -> Plan:
+    """Builds the policy without storage and counts.
+
+    Raises:
+        SettingsError: The language model has no layer of a name in `lora.target_modules`.
+    """
+    config = AutoConfig.from_pretrained(settings.model)
+    with torch.device("meta"):
+        backbone = AutoModelForImageTextToText.from_config(config)
+        frozen = sum(parameter.numel() for parameter in backbone.parameters())
+        shape = lora_config(backbone, settings.lora)
+        policy = get_peft_model(backbone, shape)
+        name_roles(policy, shape)
+    trained = sum(parameter.numel() for parameter in role_parameters(policy, "solver").values())
+    text = config.get_text_config()
+    tokens = settings.rollouts_per_pass * _SEQUENCE_TOKENS
+    stored = 2 * tokens * text.hidden_size * text.num_hidden_layers
+    widest = 2 * tokens * (4 * text.hidden_size + 3 * text.intermediate_size)
+    return Plan(
+        backbone_parameters=frozen,
+        adapter_parameters=trained,
+        weights_gib=2 * frozen / _GIB,
+        training_gib=len(ROLES) * trained * _ADAM_BYTES / _GIB,
+        activations_gib=(stored + widest) / _GIB,
+    )
+
+
+def show_plan(settings: RunSettings, console: Console) -> Plan:
+    """Prints the resolved settings and the plan."""
+    needed = plan(settings)
+    console.print_json(settings.model_dump_json())
+    table = Table("plan", "")
+    updates = [settings.role_at(update) for update in range(settings.updates)]
+    table.add_row(
+        "updates", f"{updates.count('solver'):,} of the Solver, {updates.count('proposer'):,} of the Proposer"
+    )
+    table.add_row(
+        "rollouts an update", f"{settings.rollouts_per_update:,}, {settings.rollouts_per_pass:,} in a pass"
+    )
+    table.add_row("parameters of the backbone", f"{needed.backbone_parameters:,}, frozen")
+    table.add_row("parameters trained", f"{needed.adapter_parameters:,} a role, {len(ROLES)} roles")
+    table.add_row("memory, backbone in bfloat16", f"{needed.weights_gib:.2f} GiB")
+    table.add_row("memory, adapters and AdamW", f"{needed.training_gib:.2f} GiB")
+    table.add_row(
+        f"memory, a pass of {_SEQUENCE_TOKENS:,} tokens a rollout", f"{needed.activations_gib:.2f} GiB"
+    )
+    table.add_row("memory in all, an estimate", f"{needed.total_gib:.2f} GiB on the trainer's device")
+    console.print(table)
+    return needed

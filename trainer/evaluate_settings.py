@@ -1,0 +1,37 @@
+"""The settings of `ireasoner evaluate`; apart from the evaluation, so that `--help` is there at once."""
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class EvaluateSettings(BaseSettings):
+    """Ask a served policy labelled questions: greedily, and N times at temperature 1."""
+
+    model_config = SettingsConfigDict(
+        extra="forbid",
+        use_attribute_docstrings=True,
+        cli_prog_name="ireasoner evaluate",
+        cli_kebab_case=True,
+        env_prefix="IREASONER_EVALUATE_",
+    )
+
+    questions: Path
+    """JSON-lines file of {"image", "question", "answer", "type"?}; images relative to it."""
+    url: str = "http://127.0.0.1:8020"
+    """The rollout server."""
+    policy: str | None = None
+    """The served name to ask (default: the base model)."""
+    model: str | None = None
+    """The base model's folder, whose placeholder tokens are then never sampled."""
+    samples: int = Field(8, ge=1)
+    """N: rollouts a question at temperature 1."""
+    max_tokens: int = Field(256, ge=1)
+    """New tokens of a rollout at most."""
+    limit: int | None = Field(None, ge=1)
+    """Questions at most (default: all)."""
+    seed: int = 0
+    """Seed of the sampled rollouts."""
+    output: Path | None = None
+    """JSON file for the figures."""

@@ -1,0 +1,100 @@
+"""`ireasoner export`: what a run trained, in a form that other software loads."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from trainer.errors import RunFolderError
+from trainer.export_settings import ExportSettings
+from trainer.run_folder import read_lines
+from trainer.settings import RunSettings
+
+
+def export(settings: ExportSettings) -> Path:
+    """Writes the export and its model card; returns the folder, which appears only when it is complete.
+
+    Raises:
+        RunFolderError: The run has no trained adapters yet, or the output is taken.
+    """
+    adapter = settings.run_folder / "final" / settings.role
+    if not adapter.is_dir():
+        raise RunFolderError(
+            f"{settings.run_folder} has no {adapter.relative_to(settings.run_folder)}: has it ended?"
+        )
+    if settings.output.exists():
+        raise RunFolderError(f"output: {settings.output} exists already")
+    document = json.loads((settings.run_folder / "settings.json").read_text(encoding="utf-8"))
+    run = RunSettings(**document)
+    partial = settings.output.with_name(f".{settings.output.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    if settings.merged:
+        _merge(run.model, adapter, partial)
+    else:
+        shutil.copytree(adapter, partial)
+    (partial / "README.md").write_text(_card(settings, run), encoding="utf-8")
+    partial.rename(settings.output)
+    return settings.output
+
+
+def _merge(model: str, adapter: Path, output: Path) -> None:
+    from peft import PeftModel
+    from transformers import AutoModelForImageTextToText
+
+    from trainer.policy import load_processor
+
+    backbone = AutoModelForImageTextToText.from_pretrained(model, dtype="auto")
+    PeftModel.from_pretrained(backbone, str(adapter)).merge_and_unload().save_pretrained(output)
+    load_processor(model).save_pretrained(output)
+
+
+def _card(settings: ExportSettings, run: RunSettings) -> str:
+    """A model card with the run's config, data, last metrics, evaluation and scoring fingerprint."""
+    role = settings.role
+    metrics = list(read_lines(settings.run_folder / "metrics.jsonl"))
+    last: dict[str, Any] = next((line for line in reversed(metrics) if line["role"] == role), {})
+    shown = ("reward", "outcome", "trajectory", "answer_entropy_nats", "dominant_share", "kl")
+    known = [(name, last[f"{role}/{name}"]) for name in shown if f"{role}/{name}" in last]
+    fingerprints = sorted(
+        {group["fingerprint"] for group in read_lines(settings.run_folder / "groups.jsonl")}
+    )
+    lines = [
+        "---",
+        f"base_model: {run.model}",
+        f"library_name: {'transformers' if settings.merged else 'peft'}",
+        "tags: [reinforcement-learning, label-free, vision-language]",
+        "---",
+        f"# The {settings.role} of {settings.run_folder.name}",
+        "",
+        f"Trained without labels by iReasoner's Proposer-Solver loop for {len(metrics)} of {run.updates} updates",
+        f"on the images in `{run.images.name}`. Control: {run.reward.control}. Scoring: `{run.reward.config}`,",
+        f"fingerprint {', '.join(f'`{fingerprint}`' for fingerprint in fingerprints) or 'unknown'}.",
+        "",
+        f"| last update of the {settings.role} | |",
+        "|---|---|",
+        *(f"| {name} | {value:.4f} |" for name, value in known),
+        "",
+        *_evaluation(settings.run_folder / "evaluation.json"),
+        "```json",
+        run.model_dump_json(indent=2),
+        "```",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _evaluation(path: Path) -> list[str]:
+    if not path.exists():
+        return ["There is no evaluation with this run.", ""]
+    figures = json.loads(path.read_text(encoding="utf-8"))
+    before, after = figures["before"], figures["after"]
+    rows = [
+        f"| {name} | {before[name]['mean']:.3f} | {after[name]['mean']:.3f} |"
+        for name in ("greedy", "sampled", "majority", "passed")
+    ]
+    return [
+        f"| on {after['questions']} labelled questions, N = {after['samples']} | before | after |",
+        "|---|---|---|",
+        *rows,
+        "",
+    ]
