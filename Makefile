@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help install check test test-frameworks demo
+.PHONY: help install check test test-frameworks demo bench
 PY := .venv/bin/python
 INSTALLED := .venv/.installed
 
@@ -25,3 +25,6 @@ test-frameworks: $(INSTALLED)  ## adapters against frameworks that need environm
 
 demo: $(INSTALLED)  ## the whole loop on this machine's CPU; writes runs/demo/report.html
 	@$(PY) -m trainer demo
+
+bench: $(INSTALLED)  ## the reward server's speed and memory beside what it is compared with; a quarter of an hour
+	@$(PY) -m benchmarks

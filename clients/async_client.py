@@ -10,7 +10,7 @@ import httpx
 
 from clients.codec import decode_response, encode_request
 from clients.errors import NotReady, RewardError
-from clients.exchange import JSON, READY_POLL_S, body_of, chunks, limits, named_errors, timeouts
+from clients.exchange import JSON, READY_POLL_S, body_of, chunks, headers, limits, named_errors, timeouts
 from clients.retry import Retry
 from clients.wire import Config, Detail, Endpoint, Group, ScoreResponse
 
@@ -22,12 +22,16 @@ class AsyncRewardClient:
         self,
         base_url: str,
         *,
+        token: str | None = None,
         timeout_s: float = 60.0,
         retry_budget_s: float = 120.0,
         max_connections: int = 64,
     ) -> None:
         self._http = httpx.AsyncClient(
-            base_url=base_url, timeout=timeouts(timeout_s), limits=limits(max_connections)
+            base_url=base_url,
+            headers=headers(token, timeout_s),
+            timeout=timeouts(timeout_s),
+            limits=limits(max_connections),
         )
         self._retry_budget_s = retry_budget_s
 

@@ -14,6 +14,12 @@ JSON = {"content-type": "application/json"}
 READY_POLL_S = 0.2
 
 
+def headers(token: str | None, timeout_s: float) -> dict[str, str]:
+    """What every request carries: how long its answer is waited for, and the token if there is one."""
+    told = {"x-request-timeout": f"{timeout_s:g}"}
+    return told if token is None else {**told, "authorization": f"Bearer {token}"}
+
+
 def timeouts(timeout_s: float) -> httpx.Timeout:
     """`timeout_s` for the answer and for a free connection; a connect that takes over 5 s has failed."""
     return httpx.Timeout(timeout_s, connect=min(5.0, timeout_s))

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, Self
 
@@ -52,6 +52,7 @@ class RewardService:
     url: str = DEFAULT_URL
     config: Config = "paper"
     timeout_s: float = 120.0
+    token: str | None = field(default=None, repr=False)
 
     @classmethod
     def configured(
@@ -59,7 +60,8 @@ class RewardService:
     ) -> Self:
         """What is given, else IREASONER_REWARD_{URL,CONFIG,TIMEOUT_S}, else the defaults.
 
-        IREASONER_REWARD_CONFIG is a name or a JSON object. Raises ValueError if a variable is malformed.
+        IREASONER_REWARD_CONFIG is a name or a JSON object. A token is read from IREASONER_REWARD_TOKEN only.
+        Raises ValueError if a variable is malformed.
         """
         if config is None:
             text = os.environ.get(f"{PREFIX}CONFIG", "paper")
@@ -68,20 +70,23 @@ class RewardService:
             url or os.environ.get(f"{PREFIX}URL", DEFAULT_URL),
             config,
             timeout_s or float(os.environ.get(f"{PREFIX}TIMEOUT_S", "120")),
+            os.environ.get(f"{PREFIX}TOKEN"),
         )
 
     def score(self, groups: Sequence[Sequence[str]], progress: float = 1.0) -> list[list[Judged]]:
         """Scores groups of raw texts in one request; raises RewardError."""
-        with RewardClient(self.url, timeout_s=self.timeout_s, retry_budget_s=self.timeout_s) as client:
+        with RewardClient(self.url, **self._options()) as client:
             response = client.score("solver", _groups(groups), config=self.config, progress=progress)
         return _judged(response)
 
     async def score_async(self, groups: Sequence[Sequence[str]], progress: float = 1.0) -> list[list[Judged]]:
         """The same for callers on an event loop; its connections live no longer than the call."""
-        limit_s = self.timeout_s
-        async with AsyncRewardClient(self.url, timeout_s=limit_s, retry_budget_s=limit_s) as client:
+        async with AsyncRewardClient(self.url, **self._options()) as client:
             response = await client.score("solver", _groups(groups), config=self.config, progress=progress)
         return _judged(response)
+
+    def _options(self) -> dict[str, Any]:
+        return {"token": self.token, "timeout_s": self.timeout_s, "retry_budget_s": self.timeout_s}
 
 
 def siblings(keys: Sequence[Hashable], size: int | None = None) -> list[range]:

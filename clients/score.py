@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -15,6 +16,7 @@ from clients.sync_client import RewardClient
 from clients.wire import Config, Detail, Endpoint, Group, ScoredGroup
 
 BAR_WIDTH = 30
+TOKEN_VARIABLE = "IREASONER_REWARD_TOKEN"
 EPILOG = """\
 Each line of FILE is one group, an object like
   {"id": "q1", "rollouts": [{"id": "0", "text": "<think>1. ...</think><answer>7</answer>"}, ...]}
@@ -41,7 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with ExitStack() as stack:
             lines = _open(stack, options.file, sys.stdin, "r")
             output = _open(stack, options.output, sys.stdout, "w")
-            client = stack.enter_context(RewardClient(options.url, retry_budget_s=options.retry_budget_s))
+            client = stack.enter_context(
+                RewardClient(options.url, token=_token(options), retry_budget_s=options.retry_budget_s)
+            )
             _score(client, lines, output, options)
     except (UnreadableGroup, OSError, UnicodeDecodeError) as error:
         print(f"reward-score: {error}", file=sys.stderr)
@@ -63,6 +67,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("file", metavar="FILE", help="JSON lines of groups; - reads standard input")
     parser.add_argument("--url", default="http://127.0.0.1:8010", help="the reward server [%(default)s]")
+    parser.add_argument(
+        "--token-file",
+        type=Path,
+        metavar="FILE",
+        help=f"holds the server's token [variable {TOKEN_VARIABLE}]",
+    )
     parser.add_argument(
         "--endpoint",
         choices=("outcome", "trajectory", "solver", "proposer"),
@@ -89,6 +99,12 @@ def _parser() -> argparse.ArgumentParser:
         help="how long a request is tried again while the server is away or busy [%(default)s]",
     )
     return parser
+
+
+def _token(options: argparse.Namespace) -> str | None:
+    if options.token_file is not None:
+        return cast(Path, options.token_file).read_text().strip()
+    return os.environ.get(TOKEN_VARIABLE)
 
 
 def _config(text: str) -> Config:

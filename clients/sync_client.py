@@ -10,7 +10,7 @@ import httpx
 
 from clients.codec import decode_response, encode_request
 from clients.errors import NotReady, RewardError
-from clients.exchange import JSON, READY_POLL_S, body_of, chunks, limits, named_errors, timeouts
+from clients.exchange import JSON, READY_POLL_S, body_of, chunks, headers, limits, named_errors, timeouts
 from clients.retry import Retry
 from clients.wire import Config, Detail, Endpoint, Group, ScoreResponse
 
@@ -18,19 +18,25 @@ from clients.wire import Config, Detail, Endpoint, Group, ScoreResponse
 class RewardClient:
     """A reward server as seen by one caller; safe to share between threads, and a context manager.
 
-    `timeout_s` bounds each try, `retry_budget_s` all tries of one call together (0: one try only).
+    `timeout_s` bounds each try, and is told to the server, which drops what nobody waits for any more;
+    `retry_budget_s` bounds all tries of one call together (0: one try only). `token` is the experiment's,
+    where the server asks for one.
     """
 
     def __init__(
         self,
         base_url: str,
         *,
+        token: str | None = None,
         timeout_s: float = 60.0,
         retry_budget_s: float = 120.0,
         max_connections: int = 16,
     ) -> None:
         self._http = httpx.Client(
-            base_url=base_url, timeout=timeouts(timeout_s), limits=limits(max_connections)
+            base_url=base_url,
+            headers=headers(token, timeout_s),
+            timeout=timeouts(timeout_s),
+            limits=limits(max_connections),
         )
         self._retry_budget_s = retry_budget_s
 

@@ -62,7 +62,7 @@ class AdapterPublisher:
         self._served[role] = name
         if previous is not None and previous != name:
             self._client.unload_adapter(previous)
-            shutil.rmtree(self._folder / previous)
+            shutil.rmtree(self._folder / previous, ignore_errors=True)
         return name
 
     def restore(self) -> None:

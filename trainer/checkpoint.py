@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError
 
 from trainer.errors import CheckpointError
 from trainer.settings import Role
@@ -33,6 +34,7 @@ class LoopState(BaseModel):
     Attributes:
         versions: Updates that each role has had.
         kl_betas: The KL coefficient of each role.
+        fingerprint: What the groups were scored by.
         log_bytes: Length of each log of the run folder when the checkpoint was taken, by name.
     """
 
@@ -40,6 +42,7 @@ class LoopState(BaseModel):
 
     versions: dict[Role, int]
     kl_betas: dict[Role, float]
+    fingerprint: str
     log_bytes: dict[str, int]
 
 
@@ -77,7 +80,11 @@ class Checkpoints:
             shutil.rmtree(final, ignore_errors=True)
             written.rename(final)
             _to_disk(self._folder)
-        except OSError as error:
+        except (
+            OSError,
+            RuntimeError,
+            SafetensorError,
+        ) as error:  # torch tells of a full disk by a RuntimeError
             newest = self.newest()
             kept = f"the run can go on from {newest.name}" if newest else "there is none before it"
             raise CheckpointError(f"checkpoint-{update} could not be written: {error}; {kept}") from error

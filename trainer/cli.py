@@ -5,7 +5,7 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings, CliApp
@@ -13,6 +13,7 @@ from rich.console import Console
 
 from clients import RewardError
 from trainer.errors import SettingsError, TrainerError
+from trainer.settings import describe
 
 _Settings = TypeVar("_Settings", bound=BaseSettings)
 
@@ -54,15 +55,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _train(words: list[str], console: Console) -> None:
-    from trainer.settings import RunSettings, describe, read_toml
+    from trainer.settings import RunSettings, read_toml
 
     before = argparse.ArgumentParser(add_help=False)
     before.add_argument("--config", type=Path)
     config = before.parse_known_args(words)[0].config
-    try:
-        settings = CliApp.run(RunSettings, words, **(read_toml(config) if config else {}))
-    except ValidationError as error:
-        raise SettingsError(describe(error)) from error
+    settings = _parsed(RunSettings, words, **(read_toml(config) if config else {}))
 
     if settings.dry_run:
         from trainer.dry_run import show_plan
@@ -113,5 +111,13 @@ def _report(words: list[str], console: Console) -> None:
     console.print(f"report: {write_report(settings.run_folder, settings.output)}", highlight=False)
 
 
-def _parsed(settings: type[_Settings], words: list[str]) -> _Settings:
-    return CliApp.run(settings, words)
+def _parsed(settings: type[_Settings], words: list[str], **fields: Any) -> _Settings:
+    """The settings that the flags and `fields` give.
+
+    Raises:
+        SettingsError: They are missing or wrong; the message names them.
+    """
+    try:
+        return CliApp.run(settings, words, **fields)
+    except ValidationError as error:
+        raise SettingsError(describe(error)) from error

@@ -18,6 +18,7 @@ from trainer.digit_grids.folders import QUESTIONS_FILE, write_held_out, write_un
 from trainer.errors import SettingsError
 from trainer.evaluate import evaluate_with_bar, table
 from trainer.evaluation import Evaluation, paired_gain
+from trainer.images import ImageFolder
 from trainer.policy import placeholder_token_ids
 from trainer.questions import Question, read_questions
 from trainer.report import write_report
@@ -41,7 +42,7 @@ def demo(settings: DemoSettings, console: Console) -> Path:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # stop the services then, too
     folder = _free_folder(settings.out)
     console.print(f"run folder: {folder}", highlight=False)
-    images, questions = _inputs(settings, folder / "inputs")
+    images, questions = _inputs(settings, folder / "inputs", console)
     reward_port, rollout_port = _free_ports(2)
     run = _run_settings(settings, folder, images, reward_port, rollout_port)
     with ExitStack() as services:
@@ -70,7 +71,7 @@ def demo(settings: DemoSettings, console: Console) -> Path:
         _await(reward_server, _REWARD_DEADLINE_S, console)
         _await(rollout_server, _ROLLOUT_DEADLINE_S, console)
         before = _evaluate(settings, run, questions, None, console)
-        train(run, console)
+        train(run, console, is_alive=lambda: reward_server.is_alive() and rollout_server.is_alive())
         after = _evaluate(settings, run, questions, folder / "final" / "solver", console)
     if before is not None and after is not None:
         _write_evaluation(folder, before, after, console)
@@ -78,15 +79,17 @@ def demo(settings: DemoSettings, console: Console) -> Path:
     return folder
 
 
-def _inputs(settings: DemoSettings, folder: Path) -> tuple[Path, list[Question]]:
+def _inputs(settings: DemoSettings, folder: Path, console: Console) -> tuple[Path, list[Question]]:
     """The images to train on and the questions to be examined on; grids of digits unless others are given."""
     images, questions_file = settings.images, settings.questions
     if images is None:
         images = folder / "unlabelled"
+        console.print(f"drawing {_GRIDS:,} grids of handwritten digits", highlight=False)
         write_unlabelled(images, _GRIDS, seed=0)
         if questions_file is None:
             write_held_out(folder / "held_out", settings.evaluation_questions, seed=0)
             questions_file = folder / "held_out" / QUESTIONS_FILE
+    ImageFolder.scan(images)  # what cannot be trained on is told of before the servers start
     questions = read_questions(questions_file) if questions_file is not None else []
     return images, questions[: settings.evaluation_questions]
 

@@ -18,6 +18,7 @@ class DemoSettings(BaseSettings):
 
     model_config = SettingsConfigDict(
         extra="forbid",
+        cli_hide_none_type=True,
         use_attribute_docstrings=True,
         cli_prog_name="ireasoner demo",
         env_prefix="IREASONER_DEMO_",
@@ -42,5 +43,5 @@ class DemoSettings(BaseSettings):
     """Rollouts a held-out question at temperature 1."""
     control: Literal["none", "random"] = "none"
     """random: train on random rewards instead; a control, which should gain nothing."""
-    seed: int | None = None
+    seed: int | None = Field(None, ge=0)
     """Seed of the run (default: the config's)."""

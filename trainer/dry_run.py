@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from transformers import AutoConfig, AutoModelForImageTextToText
 
+from trainer.grpo_config import grpo_config
 from trainer.policy import lora_config, name_roles, role_parameters
 from trainer.settings import ROLES, RunSettings
 
@@ -47,8 +48,9 @@ def plan(settings: RunSettings) -> Plan:
     """Builds the policy without storage and counts.
 
     Raises:
-        SettingsError: The language model has no layer of a name in `lora.target_modules`.
+        SettingsError: The language model has no layer of a name in `lora.target_modules`, or TRL refuses a field.
     """
+    grpo_config(settings)
     config = AutoConfig.from_pretrained(settings.model)
     with torch.device("meta"):
         backbone = AutoModelForImageTextToText.from_config(config)

@@ -7,8 +7,9 @@
     ├── RolloutServerError   the rollout server refused, or stayed away past the budget
     ├── RolloutMismatchError what was sampled is not what would be trained
     ├── AdapterError         an adapter that vLLM would serve wrongly, or did not take
+    ├── DivergedError        a KL that is no number
     ├── ProposerError        the Proposer writes no questions any more
-    ├── ScoringError         too few groups could be scored
+    ├── ScoringError         groups that cannot be judged, or are scored otherwise than before
     ├── RunFolderError       a run folder that cannot be read
     └── ServiceError         a service that the demo started has died or did not come up
 
@@ -48,12 +49,16 @@ class AdapterError(TrainerError):
     """An adapter that the server cannot serve as it was trained."""
 
 
+class DivergedError(TrainerError):
+    """The policy is no distribution any more."""
+
+
 class ProposerError(TrainerError):
-    """Most proposals of an update hold no question."""
+    """Too many proposals in a row hold no question."""
 
 
 class ScoringError(TrainerError):
-    """Most groups of an update could not be scored."""
+    """Too many groups in a row could not be judged, or the reward server scores otherwise than before."""
 
 
 class RunFolderError(TrainerError):

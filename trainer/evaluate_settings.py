@@ -11,6 +11,7 @@ class EvaluateSettings(BaseSettings):
 
     model_config = SettingsConfigDict(
         extra="forbid",
+        cli_hide_none_type=True,
         use_attribute_docstrings=True,
         cli_prog_name="ireasoner evaluate",
         cli_kebab_case=True,
@@ -31,7 +32,7 @@ class EvaluateSettings(BaseSettings):
     """New tokens of a rollout at most."""
     limit: int | None = Field(None, ge=1)
     """Questions at most (default: all)."""
-    seed: int = 0
+    seed: int = Field(0, ge=0)
     """Seed of the sampled rollouts."""
     output: Path | None = None
     """JSON file for the figures."""

@@ -13,6 +13,7 @@ class ExportSettings(BaseSettings):
 
     model_config = SettingsConfigDict(
         extra="forbid",
+        cli_hide_none_type=True,
         use_attribute_docstrings=True,
         env_prefix="IREASONER_EXPORT_",
         cli_prog_name="ireasoner export",

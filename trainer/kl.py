@@ -2,6 +2,7 @@
 
 import math
 
+from trainer.errors import DivergedError
 from trainer.settings import KlSettings
 
 
@@ -20,10 +21,12 @@ class KlCoefficient:
         """Takes in the mean KL of an update, nats a token.
 
         Raises:
-            ValueError: `kl_nats` is not a number.
+            DivergedError: `kl_nats` is not a number.
         """
         if not math.isfinite(kl_nats):
-            raise ValueError(f"KL to the base model is {kl_nats}: the policy has diverged")
+            raise DivergedError(
+                f"KL to the base model is {kl_nats}: the policy has diverged; lower the learning rate"
+            )
         if self._settings.mode != "adaptive":
             return
         settings = self._settings

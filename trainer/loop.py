@@ -5,9 +5,11 @@ the Proposer for a question about each image before TRL sees the row, since TRL 
 training forward pass from the row's prompt. An update of the Proposer samples a group of questions for each image,
 has the current Solver answer each of them, and rewards a question by the entropy of its answers.
 
-It departs from TRL in four places, each an override of one method:
+It departs from TRL in these places, each an override of one method:
     _generate_and_score_completions   puts the question into the prompt, and trains against the log-probabilities
                                       that the rollouts were sampled with
+    _compute_loss                     measures how far sampled and recomputed log-probabilities are apart
+    _get_train_sampler                goes on in the right epoch
     create_optimizer                  takes in both adapters
     _save_checkpoint                  writes it whole or not at all, with what the loop itself remembers
     log                               names each metric after the role that it belongs to
@@ -36,7 +38,7 @@ from trainer.group import Group
 from trainer.grpo_config import grpo_config
 from trainer.images import ImageFolder, read_image
 from trainer.kl import KlCoefficient
-from trainer.policy import lora_config, name_roles, placeholder_token_ids
+from trainer.policy import lora_config, name_roles, placeholder_token_ids, stop_token_ids
 from trainer.prompts import parse_question, proposer_messages, solver_messages
 from trainer.rewards import GroupScorer
 from trainer.rollout import Rollout, RolloutRequest, SamplingContract
@@ -91,6 +93,7 @@ class ProposerSolverTrainer(GRPOTrainer):  # type: ignore[misc]
         self._rollouts = rollouts
         self._scorer = scorer
         forbidden = placeholder_token_ids(backbone.config)
+        stops = stop_token_ids(backbone.generation_config, processor.tokenizer)
         max_tokens: dict[Role, int] = {
             "solver": settings.rollout.solver_max_tokens,
             "proposer": settings.rollout.proposer_max_tokens,
@@ -100,17 +103,20 @@ class ProposerSolverTrainer(GRPOTrainer):  # type: ignore[misc]
                 max_tokens=max_tokens[role],
                 temperature=settings.rollout.temperature,
                 forbidden_token_ids=forbidden,
+                stop_token_ids=stops,
             )
             for role in ROLES
         }
         self._groups: list[Group] = []
+        self._unasked_in_a_row = 0
+        self._epochs_behind = 0
         self._trained_logps: torch.Tensor | None = None
         config = lora_config(backbone, settings.lora)
         super().__init__(
             model=backbone,
             reward_funcs=[self.agreement],
             rollout_func=self._roll_out,
-            args=grpo_config(settings, run),
+            args=grpo_config(settings),
             train_dataset=Dataset.from_dict(
                 {"prompt": [""] * len(images.paths), "path": list(map(str, images.paths))}
             ),
@@ -142,9 +148,16 @@ class ProposerSolverTrainer(GRPOTrainer):  # type: ignore[misc]
             self.train()
             return
         state = read_state(newest)
+        update = sum(state.versions.values())
+        if update >= self.settings.updates:
+            logger.warning("%s has had all its %d updates; nothing is left to train", self.run.path, update)
+            self._load_from_checkpoint(str(newest))
+            return
+        self._epochs_behind = update // (len(self.images.paths) // self.settings.groups_per_update)
         self.versions = dict(state.versions)
         for role, coefficient in self.kl_coefficients.items():
             coefficient.beta = state.kl_betas[role]
+        self._scorer.fingerprint = state.fingerprint
         self.run.cut_logs(state.log_bytes)
         self.train(resume_from_checkpoint=str(newest))
 
@@ -216,6 +229,8 @@ class ProposerSolverTrainer(GRPOTrainer):  # type: ignore[misc]
         loss: torch.Tensor = super()._compute_loss(model, inputs)
         assert self._trained_logps is not None
         mask = inputs["completion_mask"].bool()
+        if not mask.any():
+            return loss
         gap = (self._trained_logps - inputs["sampling_per_token_logps"]).abs()[mask]
         if gap.mean().item() > self.settings.rollout.logprob_gap_alarm:
             logger.warning(
@@ -228,6 +243,13 @@ class ProposerSolverTrainer(GRPOTrainer):  # type: ignore[misc]
         self._metric("logprob_gap/mean", gap.mean().item())
         self._metric("logprob_gap/max", gap.max().item())
         return loss
+
+    def _get_train_sampler(self, dataset: Any = None) -> Any:
+        """TRL's sampler; of a run that goes on, with its generator where the epochs behind it have left it."""
+        sampler = super()._get_train_sampler(dataset)
+        for _ in range(self._epochs_behind):
+            torch.randperm(sampler.num_samples, generator=sampler.generator)
+        return sampler
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """One optimizer over both adapters; in each update only the active one has gradients, and only it moves."""
@@ -242,6 +264,7 @@ class ProposerSolverTrainer(GRPOTrainer):  # type: ignore[misc]
         state = LoopState(
             versions=self.versions,
             kl_betas={role: coefficient.beta for role, coefficient in self.kl_coefficients.items()},
+            fingerprint=self._scorer.fingerprint,
             log_bytes=self.run.log_bytes(),
         )
         folder = self.args.output_dir
@@ -278,15 +301,17 @@ class ProposerSolverTrainer(GRPOTrainer):  # type: ignore[misc]
             group.proposed_by = proposal.policy
             group.question = parse_question(proposal.text)
             group.messages = solver_messages(group.question or proposal.text)
+        for group, [proposal] in zip(self._groups, proposals, strict=True):
+            self._unasked_in_a_row = 0 if group.question is not None else self._unasked_in_a_row + 1
+            if self._unasked_in_a_row > self.settings.rollout.unasked_in_a_row:
+                raise ProposerError(
+                    f"update {update}: {self._unasked_in_a_row} proposals in a row hold no question; the last reads "
+                    f"{proposal.text[:200]!r}"
+                )
         unasked = sum(group.question is None for group in self._groups)
         self._metric("proposals_without_question", unasked / len(self._groups))
         distinct = {group.question for group in self._groups if group.question}
         self._metric("questions_distinct", len(distinct) / len(self._groups))
-        if unasked * 2 > len(self._groups):
-            raise ProposerError(
-                f"update {update}: {unasked} of {len(self._groups)} proposals hold no <question>; "
-                f"the last reads {proposals[-1][0].text[:200]!r}"
-            )
 
     def _score_solver(self) -> list[list[float | None]]:
         progress = self.settings.progress_at(self.state.global_step)
@@ -296,7 +321,7 @@ class ProposerSolverTrainer(GRPOTrainer):  # type: ignore[misc]
         update = self.state.global_step
         for i, (group, score) in enumerate(zip(self._groups, scored, strict=True)):
             group.record = group.solver_record(score)
-            # A prompt without a question teaches nothing: the group is left out.
+            # A prompt without a question is no task: its rollouts have no reward, and so no advantage.
             asked = group.question is not None
             rewards.append(
                 [
@@ -305,7 +330,7 @@ class ProposerSolverTrainer(GRPOTrainer):  # type: ignore[misc]
                 ]
             )
         self._metric("progress", progress)
-        self._log_scores(scored)
+        self._log_scores([score for group, score in zip(self._groups, scored, strict=True) if group.question])
         return rewards
 
     def _score_proposer(self) -> list[list[float | None]]:

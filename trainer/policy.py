@@ -69,6 +69,13 @@ def role_parameters(policy: PeftModel, role: Role) -> dict[str, torch.nn.Paramet
     }
 
 
+def stop_token_ids(generation_config: Any, tokenizer: Any) -> tuple[int, ...]:
+    """Ids of every token that ends a completion: the tokenizer's end of sequence, and the checkpoint's own."""
+    declared = generation_config.eos_token_id
+    ids = set(declared if isinstance(declared, list) else [declared]) | {tokenizer.eos_token_id}
+    return tuple(sorted(token_id for token_id in ids if token_id is not None))
+
+
 def placeholder_token_ids(config: Any) -> tuple[int, ...]:
     """Ids of the image and video placeholders, which must never be sampled."""
     names = ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id")

@@ -8,7 +8,8 @@ class SamplingContract:
     """Every knob that shapes the sampling distribution, set explicitly so that no checkpoint default leaks in.
 
     `forbidden_token_ids` are never sampled: image and video placeholders have no embedding of their own and would
-    shift the image features of the training forward pass.
+    shift the image features of the training forward pass. `stop_token_ids` end a completion, besides the tokenizer's
+    own end of sequence, and are part of it.
     """
 
     max_tokens: int
@@ -18,6 +19,7 @@ class SamplingContract:
     min_p: float = 0.0
     repetition_penalty: float = 1.0
     forbidden_token_ids: tuple[int, ...] = ()
+    stop_token_ids: tuple[int, ...] = ()
 
     def request_fields(self) -> dict[str, object]:
         """The contract as fields of an OpenAI chat-completions request, vLLM's extensions included."""
@@ -30,6 +32,7 @@ class SamplingContract:
             "repetition_penalty": self.repetition_penalty,
             "presence_penalty": 0.0,
             "frequency_penalty": 0.0,
+            "stop_token_ids": list(self.stop_token_ids),
             "logit_bias": {str(token_id): -100.0 for token_id in self.forbidden_token_ids},
         }
 

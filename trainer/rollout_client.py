@@ -24,6 +24,7 @@ class RolloutClient:
         retry_budget_s: How long to go on trying while the server is away or overloaded.
         concurrency: Requests in flight at most.
         on_wait: Called with a message each time a retry is waited for.
+        is_alive: Whether the server can still come back; false ends every wait at once.
     """
 
     def __init__(
@@ -34,10 +35,12 @@ class RolloutClient:
         retry_budget_s: float = 300.0,
         concurrency: int = 64,
         on_wait: Callable[[str], None] | None = None,
+        is_alive: Callable[[], bool] = lambda: True,
     ) -> None:
         self.base_url = base_url.rstrip("/")
         self._retry_budget_s = retry_budget_s
         self._on_wait = on_wait
+        self._is_alive = is_alive
         limits = httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency)
         self._http = httpx.Client(base_url=self.base_url, timeout=timeout_s, limits=limits, trust_env=False)
         self._pool = ThreadPoolExecutor(concurrency, thread_name_prefix="rollout")
@@ -56,20 +59,29 @@ class RolloutClient:
         return [str(model["id"]) for model in self._request("GET", "/v1/models").json()["data"]]
 
     def load_adapter(self, name: str, path: str) -> None:
-        """Loads the adapter in the folder `path` (as the server sees it) under `name`.
+        """Loads the adapter in the folder `path` (as the server sees it) under `name`; done if it is loaded already.
 
         Raises:
             RolloutServerError: The server refused, or stayed away past the budget.
         """
-        self._request("POST", "/v1/load_lora_adapter", {"lora_name": name, "lora_path": path})
+        try:
+            self._request("POST", "/v1/load_lora_adapter", {"lora_name": name, "lora_path": path})
+        except RolloutServerError:
+            # A first try whose answer was lost may have loaded it; names are never used twice.
+            if name not in self.models():
+                raise
 
     def unload_adapter(self, name: str) -> None:
-        """Unloads the adapter served as `name`.
+        """Unloads the adapter served as `name`; done if the server does not have it (any more).
 
         Raises:
             RolloutServerError: The server refused, or stayed away past the budget.
         """
-        self._request("POST", "/v1/unload_lora_adapter", {"lora_name": name})
+        try:
+            self._request("POST", "/v1/unload_lora_adapter", {"lora_name": name})
+        except RolloutServerError:
+            if name in self.models():
+                raise
 
     def sample(
         self, policy: str, requests: Sequence[RolloutRequest], contract: SamplingContract
@@ -143,6 +155,10 @@ class RolloutClient:
                     raise PolicyMissingError(f"{method} {self.base_url}{path}: {reason}")
                 if response.status_code not in _RETRIED_STATUS:
                     raise RolloutServerError(f"{method} {self.base_url}{path}: {reason}")
+            if not self._is_alive():
+                raise RolloutServerError(
+                    f"{method} {self.base_url}{path}: {reason}; the rollout server has ended"
+                )
             left_s = deadline_s - time.monotonic()
             if left_s <= 0:
                 raise RolloutServerError(

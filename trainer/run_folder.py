@@ -38,7 +38,7 @@ class RunFolder:
             if not file.exists():
                 raise SettingsError(f"resume: {path} holds no run")
             _compare(path, json.loads(file.read_text(encoding="utf-8")), settings)
-        elif file.exists():
+        elif any((path / name).exists() for name in (*_LOGS, "checkpoints", "final")):
             raise SettingsError(
                 f"run_folder: {path} holds a run already; name another, remove it, or go on with --resume"
             )

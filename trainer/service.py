@@ -105,6 +105,10 @@ class Service:
                 on_wait(waited_s)
             time.sleep(0.5)
 
+    def is_alive(self) -> bool:
+        """Whether the process runs."""
+        return self._process is not None and self._process.poll() is None
+
     def stop(self, grace_s: float = 20.0) -> None:
         """Ends the service: SIGTERM to it, and SIGKILL to its whole group after `grace_s`."""
         process, self._process = self._process, None

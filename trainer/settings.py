@@ -56,6 +56,14 @@ class KlSettings(_Table):
     beta_max: float = Field(1e2, gt=0)
     """Upper bound of the adaptive coefficient."""
 
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.beta_min > self.beta_max:
+            raise ValueError(f"beta_min {self.beta_min} is above beta_max {self.beta_max}")
+        if self.mode != "none" and self.beta == 0:
+            raise ValueError('beta is 0: set mode = "none" for a run without the penalty')
+        return self
+
 
 class RewardSettings(_Table):
     """Where rewards come from."""
@@ -68,6 +76,8 @@ class RewardSettings(_Table):
     """Fields of the scoring config that differ from it."""
     control: Literal["none", "random"] = "none"
     """random: a control, not a method: rewards are drawn uniformly instead of taken from the server."""
+    abstentions_in_a_row: int = Field(50, ge=1)
+    """Groups in a row that the server could not judge, after which the run stops; each is left out and counted."""
     timeout_s: float = Field(120.0, gt=0)
     """One request."""
     retry_budget_s: float = Field(300.0, ge=0)
@@ -85,6 +95,8 @@ class RolloutSettings(_Table):
     """New tokens of a Solver rollout at most."""
     proposer_max_tokens: int = Field(128, ge=1)
     """New tokens of a proposal at most."""
+    unasked_in_a_row: int = Field(50, ge=1)
+    """Proposals in a row without a question, after which the run stops; the group of each is left out and counted."""
     logprob_gap_alarm: float = Field(0.1, gt=0)
     """A warning is shown where sampled and recomputed log-probabilities differ by more on average, nats a token."""
     timeout_s: float = Field(300.0, gt=0)
@@ -123,6 +135,7 @@ class RunSettings(BaseSettings):
         cli_kebab_case=True,
         cli_implicit_flags=True,
         cli_avoid_json=True,
+        cli_hide_none_type=True,
     )
 
     config: Path | None = None
@@ -145,7 +158,7 @@ class RunSettings(BaseSettings):
     """Questions (Solver) or images (Proposer) an update."""
     micro_batch_size: int | None = Field(None, ge=1)
     """Rollouts in one forward and backward pass; must divide the rollouts of an update (default: all of them)."""
-    seed: int = 0
+    seed: int = Field(0, ge=0)
     """Seed of data order, sampling, adapters and controls."""
     save_every: int = Field(100, ge=1)
     """Updates between checkpoints."""
@@ -238,10 +251,11 @@ class RunSettings(BaseSettings):
 
 _GRPO_OWNED = frozenset(
     {
-        "output_dir", "max_steps", "seed", "data_seed", "num_generations", "per_device_train_batch_size",
-        "gradient_accumulation_steps", "steps_per_generation", "generation_batch_size", "temperature",
-        "max_completion_length", "beta", "use_vllm", "save_strategy", "save_steps", "logging_strategy",
-        "logging_steps", "logging_first_step", "remove_unused_columns",
+        "output_dir", "max_steps", "num_train_epochs", "seed", "data_seed", "num_generations", "num_iterations",
+        "per_device_train_batch_size", "gradient_accumulation_steps", "steps_per_generation", "generation_batch_size",
+        "temperature", "top_p", "top_k", "min_p", "repetition_penalty", "generation_kwargs", "max_completion_length",
+        "beta", "use_vllm", "use_transformers_continuous_batching", "use_liger_kernel", "save_strategy", "save_steps",
+        "logging_strategy", "logging_steps", "logging_first_step", "remove_unused_columns",
     }
 )  # fmt: skip
 

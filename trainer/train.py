@@ -1,7 +1,8 @@
 """One run: everything that stands between the settings and a trained pair of adapters."""
 
+import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from rich.console import Console
@@ -9,6 +10,8 @@ from transformers import TrainerCallback
 from transformers.utils.logging import disable_progress_bar
 
 from clients import RewardClient
+from trainer.errors import RolloutServerError, SettingsError
+from trainer.grpo_config import grpo_config
 from trainer.images import ImageFolder
 from trainer.loop import ProposerSolverTrainer
 from trainer.policy import load_backbone, load_processor
@@ -18,22 +21,38 @@ from trainer.rollout_client import RolloutClient
 from trainer.run_folder import RunFolder
 from trainer.settings import RunSettings
 
+logger = logging.getLogger(__name__)
+
 _READY_DEADLINE_S = 600.0
 
 
-def train(settings: RunSettings, console: Console, callbacks: Sequence[TrainerCallback] = ()) -> RunFolder:
+def train(
+    settings: RunSettings,
+    console: Console,
+    callbacks: Sequence[TrainerCallback] = (),
+    *,
+    is_alive: Callable[[], bool] = lambda: True,
+) -> RunFolder:
     """Trains both roles as `settings` say, against servers that are running; returns the run folder.
+
+    Args:
+        settings: The run.
+        console: Where progress is shown.
+        callbacks: What else is to be called back.
+        is_alive: Whether the servers can still come back when they are away; false ends every wait at once.
 
     Raises:
         TrainerError: Something that the user can act on; see `trainer.errors`.
         RewardError: The reward server refused, or stayed away past the budget; see `clients`.
     """
     disable_progress_bar()
+    _refuse_what_is_not_handled(settings)
     images = ImageFolder.scan(settings.images)
     console.print(
         f"images: {len(images.paths)} in {images.folder}, {len(images.skipped)} unreadable", highlight=False
     )
     run = RunFolder(settings)
+    console.print(f"run folder: {run.path}", highlight=False)
     if settings.cpu_threads is not None:
         torch.set_num_threads(settings.cpu_threads)
     os.environ["TENSORBOARD_LOGGING_DIR"] = str(run.tensorboard)
@@ -43,15 +62,18 @@ def train(settings: RunSettings, console: Console, callbacks: Sequence[TrainerCa
         retry_budget_s=settings.rollout.retry_budget_s,
         concurrency=settings.rollout.concurrency,
         on_wait=console.print,
+        is_alive=is_alive,
     )
     rewards = RewardClient(
         settings.reward.url,
         timeout_s=settings.reward.timeout_s,
-        retry_budget_s=settings.reward.retry_budget_s,
+        retry_budget_s=0,  # the scorer tries again, and says so
     )
     bar = UpdateProgress(console, line_every=max(settings.updates // 40, 1))
     try:
-        rewards.wait_until_ready(_READY_DEADLINE_S)
+        console.print(f"waiting for the reward server at {settings.reward.url}", highlight=False)
+        rewards.wait_until_ready(_READY_DEADLINE_S, is_alive=is_alive)
+        console.print(f"waiting for the rollout server at {settings.rollout.url}", highlight=False)
         rollouts.models()
         trainer = ProposerSolverTrainer(
             settings,
@@ -59,15 +81,42 @@ def train(settings: RunSettings, console: Console, callbacks: Sequence[TrainerCa
             processor=load_processor(settings.model),
             images=images,
             rollouts=rollouts,
-            scorer=GroupScorer(rewards, settings.reward, settings.seed),
+            scorer=GroupScorer(
+                rewards, settings.reward, settings.seed, on_wait=console.print, is_alive=is_alive
+            ),
             run=run,
             callbacks=[bar, *callbacks],
         )
-        trainer.go()
-        trainer.write_final()
-        trainer.publisher.withdraw()
+        try:
+            trainer.go()
+            trainer.write_final()
+        finally:
+            _withdraw(trainer)
     finally:
         bar.stop()
         rollouts.close()
         rewards.close()
     return run
+
+
+def _refuse_what_is_not_handled(settings: RunSettings) -> None:
+    """Finds what cannot be run before anything is waited for or loaded.
+
+    Raises:
+        SettingsError: A field of TRL's is wrong, or there are several processes or GPUs.
+    """
+    grpo_config(settings)
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise SettingsError("this trainer runs in one process: start it without a distributed launcher")
+    if torch.cuda.device_count() > 1:
+        raise SettingsError(
+            f"this trainer uses one GPU and sees {torch.cuda.device_count()}: set CUDA_VISIBLE_DEVICES to one"
+        )
+
+
+def _withdraw(trainer: ProposerSolverTrainer) -> None:
+    """Takes the run's adapters off the server, which others may use; a server that is gone has none."""
+    try:
+        trainer.publisher.withdraw()
+    except RolloutServerError as error:
+        logger.warning("the run's adapters were not taken off the rollout server: %s", error)

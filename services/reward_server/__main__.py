@@ -1,19 +1,23 @@
 """The command `reward-server`."""
 
 import json
-import logging
+import math
 import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from types import FrameType
 
 import uvicorn
 from pydantic import ValidationError
 
+from services.reward_server import logs
 from services.reward_server.app import create_app
 from services.reward_server.settings import RewardServerSettings, UnknownVariable, read_settings
+from services.reward_server.tokens import UnusableTokens, add_token
 
 KEEP_ALIVE_S = 75
 """Longer than clients keep idle connections, so that none is closed as a request is on its way."""
@@ -25,10 +29,12 @@ class Server(uvicorn.Server):
 
     def __init__(self, settings: RewardServerSettings) -> None:
         self.failure: Exception | None = None
-        self.app = create_app(settings, self.fail)
+        self._settings = settings
+        self._app = create_app(settings, self.fail)
+        self._exit_at_s = math.inf
         super().__init__(
             uvicorn.Config(
-                self.app,
+                self._app,
                 host=settings.host,
                 port=settings.port,
                 log_config=None,
@@ -43,10 +49,21 @@ class Server(uvicorn.Server):
         self.failure = error
         self.should_exit = True
 
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """On the first signal readiness goes off, and the server ends a little later; on a second, at once."""
+        if self._exit_at_s < math.inf:
+            super().handle_exit(sig, frame)
+            return
+        self._app.state.engine.drain()
+        self._exit_at_s = time.monotonic() + self._settings.drain_notice_s
+
+    async def on_tick(self, counter: int) -> bool:
+        """Tells uvicorn, which asks ten times a second, whether to stop listening and to drain."""
+        return time.monotonic() >= self._exit_at_s or await super().on_tick(counter)
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Ends the server; whoever waits for a cohort is told at once, and can come back to the next one."""
-        if self.started:
-            self.app.state.cohorts.close()
+        self._app.state.cohorts.close()
         await super().shutdown(sockets)
 
     @contextmanager
@@ -88,10 +105,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if settings.print_openapi:
         print(json.dumps(create_app(settings).openapi(), indent=2))
         return 0
-    logging.basicConfig(
-        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
-    server = Server(settings)
+    logs.configure(settings.log_level, settings.log_format)
+    try:
+        if settings.new_token is not None:
+            assert settings.tokens_file is not None
+            print(add_token(settings.tokens_file, settings.new_token))
+            return 0
+        server = Server(settings)
+    except UnusableTokens as error:
+        print(f"reward-server: {error}", file=sys.stderr)
+        return 2
     server.run()
     if server.failure is not None:
         print(f"reward-server: {settings.embedder}: {server.failure}", file=sys.stderr)

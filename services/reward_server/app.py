@@ -11,7 +11,9 @@ from services.reward_server import cohort_routes, problems, routes
 from services.reward_server.admission import Admission
 from services.reward_server.cohort import CohortLimits, Cohorts
 from services.reward_server.engine import Engine
+from services.reward_server.metrics import Metrics
 from services.reward_server.settings import RewardServerSettings
+from services.reward_server.tokens import Tokens
 
 VERSION = "1.0.0"
 """Of the wire: what is sent and answered. The first number rises when an old client would fail."""
@@ -20,14 +22,14 @@ VERSION = "1.0.0"
 def create_app(
     settings: RewardServerSettings, on_failure: Callable[[Exception], None] = lambda error: None
 ) -> FastAPI:
-    """The app; its lifespan loads the embedder, and `on_failure` hears of it if that fails."""
+    """The app; its lifespan loads the embedder, and `on_failure` hears of it if that fails.
+
+    Raises UnusableTokens if the token file cannot be read.
+    """
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        engine = Engine(settings, on_failure)
-        app.state.engine = engine
-        limits = CohortLimits(settings.max_cohort_callers, settings.max_cohort_mib * 2**20)
-        app.state.cohorts = Cohorts(cohort_routes.CohortScoring(engine), limits)
+        engine = app.state.engine
         engine.start()
         try:
             yield
@@ -39,14 +41,21 @@ def create_app(
         version=VERSION,
         description="Scores groups of rollouts by their agreement with themselves: no labels, no judge.",
         lifespan=lifespan,
+        docs_url=None,
         redoc_url=None,
     )
+    metrics = Metrics()
     app.state.settings = settings
+    app.state.metrics = metrics
+    app.state.engine = Engine(settings, metrics, on_failure)
+    limits = CohortLimits(settings.max_cohort_callers, settings.max_cohort_mib * 2**20)
+    app.state.cohorts = Cohorts(cohort_routes.CohortScoring(app.state.engine, metrics), limits)
+    metrics.watch_cohorts(app.state.cohorts)
     app.include_router(routes.router)
     app.include_router(cohort_routes.router)
-    app.add_exception_handler(cohort_routes.ClientGone, cohort_routes.on_client_gone)
     problems.install(app)
-    app.add_middleware(Admission, max_body_bytes=settings.max_body_bytes)
+    tokens = Tokens(settings.tokens_file) if settings.tokens_file is not None else None
+    app.add_middleware(Admission, settings=settings, metrics=metrics, tokens=tokens)
     app.openapi = lambda: openapi(app)  # type: ignore[method-assign]
     return app
 

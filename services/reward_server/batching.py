@@ -1,37 +1,39 @@
 """The one batcher behind all requests: texts in, embeddings out. It knows no model and no reward.
 
 A request's texts are looked up in the cache; those that are new join the queue, once however many requests
-hold them. One loop takes what is queued, has it tokenised, sorts it by length, cuts it into batches of equal
-length and has each embedded, in one thread. A batch that fails fails the requests that have a text in it and
-no others. All bookkeeping is done on the event loop, so nothing here is locked.
+hold them. One loop has what has arrived tokenised. Another takes the text that has waited longest, and with
+it others of equally many tokens, as one pass; it keeps two passes at the backend, so that the backend never
+waits for the event loop. So nobody is overtaken, batches are of equal length, and a request that is alone
+with a length does not wait for company. A pass that fails fails the requests that have a text in it and no
+others. All bookkeeping is done on the event loop, so nothing here is locked.
 """
 
 import asyncio
 import logging
+import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from services.reward_server.embedder import Embedder
+from services.reward_server.backend import Backend
+from services.reward_server.batching_metrics import BatchingMetrics
 from services.reward_server.errors import EmbeddingFailed, NotReady, Overloaded, RequestTooLarge, ServiceError
+from services.reward_server.request_context import request_id
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
-R = TypeVar("R")
 Row = NDArray[np.float32]
-WINDOW_TEXTS = 4_096
-"""Most texts that are sorted together: enough to fill batches, few enough to wait behind."""
-_NOT_RUNNING = "no texts are embedded any more: the server is shutting down, or its log says why"
+TOKENIZED_TOGETHER = 512
+"""Most texts that are tokenised in one go, some 20 ms: passes wait behind it."""
+PASSES_AT_BACKEND = 2
+LONGEST_RETRY_AFTER_S = 60
 ENTRY_BYTES = 300
 """What a cached embedding takes besides its numbers and its text (tracemalloc counts about 230)."""
+_NOT_RUNNING = "no texts are embedded any more: the server is shutting down, or its log says why"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,7 @@ class _Call:
     missing: int
     rows: dict[str, Row]
     done: asyncio.Future[None]
+    request_id: str
 
     def receive(self, text: str, row: Row) -> None:
         self.rows[text] = row
@@ -67,6 +70,7 @@ class _Item:
     """One text in the queue, and the calls that wait for it."""
 
     text: str
+    queued_at_s: float
     calls: list[_Call] = field(default_factory=list)
     tokens: list[int] = field(default_factory=list)
 
@@ -102,43 +106,84 @@ def _entry_bytes(text: str, row: Row) -> int:
     return ENTRY_BYTES + 4 * len(text) + row.nbytes
 
 
+class _Tokenized:
+    """Items that wait for a pass, in the order of their arrival and by their number of tokens."""
+
+    def __init__(self) -> None:
+        self._in_order: dict[_Item, None] = {}
+        self._by_length: dict[int, dict[_Item, None]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._in_order)
+
+    def add(self, item: _Item) -> None:
+        self._in_order[item] = None
+        self._by_length.setdefault(len(item.tokens), {})[item] = None
+
+    def take(self, max_tokens: int) -> list[_Item]:
+        """The oldest item and the next ones of its length, at most `max_tokens` tokens, but at least one."""
+        length = len(next(iter(self._in_order)).tokens)
+        same = self._by_length[length]
+        taken = [item for item, _ in zip(same, range(max(1, max_tokens // max(1, length))), strict=False)]
+        for item in taken:
+            del same[item], self._in_order[item]
+        if not same:
+            del self._by_length[length]
+        return taken
+
+
 class EmbeddingBatcher:
     """Embeds texts for any number of callers on one event loop, which is the one that it was made on.
 
-    `executor` must have one thread. A text's embedding may differ in its last bits with the batch that it
-    is in; batches of equal length keep that within 1e-6 of each component.
+    A text's embedding may differ in its last bits with the pass that it is in; passes of equal length keep
+    that within 1e-6 of each component.
     """
 
     def __init__(
         self,
-        embedder: Embedder,
-        executor: Executor,
+        backend: Backend,
         *,
         max_queue_texts: int,
         max_batch_tokens: int,
         cache_bytes: int,
+        metrics: BatchingMetrics | None = None,
     ) -> None:
-        self._embedder = embedder
-        self._executor = executor
+        self._backend = backend
         self._max_queue_texts = max_queue_texts
         self._max_batch_tokens = max_batch_tokens
         self._cache = EmbeddingCache(cache_bytes)
-        self._waiting: dict[str, _Item] = {}
-        self._running: dict[str, _Item] = {}
-        self._woken = asyncio.Event()
-        self._loop = asyncio.create_task(self._run(), name="batching")
-        self._loop.add_done_callback(self._ended)
+        self._metrics = metrics or BatchingMetrics()
+        self._queued: dict[str, _Item] = {}
+        self._arrived: list[_Item] = []
+        self._tokenized = _Tokenized()
+        self._arrival = asyncio.Event()
+        self._passable = asyncio.Event()
+        self._room = asyncio.Semaphore(PASSES_AT_BACKEND)
+        self._passes: set[asyncio.Task[None]] = set()
+        self._texts_per_s = 0.0
+        self._last_pass_ended_s = 0.0
+        self._loops = [
+            asyncio.create_task(self._tokenize_arrivals(), name="tokenising"),
+            asyncio.create_task(self._start_passes(), name="batching"),
+        ]
+        for loop in self._loops:
+            loop.add_done_callback(self._ended)
         self.last_pass: Pass | None = None
 
     @property
     def is_running(self) -> bool:
-        """Whether texts are being taken; false after `stop`, or after a bug has ended the loop."""
-        return not self._loop.done()
+        """Whether texts are being taken; false after `stop`, or after a bug has ended a loop."""
+        return not any(loop.done() for loop in self._loops)
 
     @property
-    def embedder(self) -> Embedder:
+    def backend(self) -> Backend:
         """What embeds the texts."""
-        return self._embedder
+        return self._backend
+
+    @property
+    def queued_texts(self) -> int:
+        """Distinct texts that wait or are being embedded."""
+        return len(self._queued)
 
     async def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Unit rows [len(texts), D] in the order of `texts`; a row is zero if the text has no direction.
@@ -150,13 +195,13 @@ class EmbeddingBatcher:
         if call.missing:
             await call.done
         if not texts:
-            return np.zeros((0, self._embedder.dimension), np.float32)
+            return np.zeros((0, self._backend.dimension), np.float32)
         return np.stack([call.rows[text] for text in texts])
 
     async def probe(self) -> None:
         """Runs one forward pass past the cache, so that `last_pass` tells of the embedder as it is now."""
-        item = _Item("probe")
-        call = _Call(1, {}, asyncio.get_running_loop().create_future())
+        item = _Item("probe", time.monotonic())
+        call = _Call(1, {}, asyncio.get_running_loop().create_future(), request_id.get())
         item.calls.append(call)
         await self._tokenize([item])
         if not call.done.done():
@@ -164,15 +209,16 @@ class EmbeddingBatcher:
         await call.done
 
     async def stop(self) -> None:
-        """Ends the loop; whoever still waits gets NotReady."""
-        self._loop.cancel()
-        await asyncio.wait([self._loop])
+        """Ends the loops; whoever still waits gets NotReady."""
+        for task in (*self._loops, *self._passes):
+            task.cancel()
+        await asyncio.wait([*self._loops, *self._passes])
 
     def _admit(self, texts: Sequence[str]) -> _Call:
         """Queues what is neither known nor queued, all of it or nothing."""
         if not self.is_running:
             raise NotReady(_NOT_RUNNING)
-        call = _Call(0, {}, asyncio.get_running_loop().create_future())
+        call = _Call(0, {}, asyncio.get_running_loop().create_future(), request_id.get())
         missing = []
         for text in dict.fromkeys(texts):
             row = self._cache.get(text)
@@ -180,64 +226,88 @@ class EmbeddingBatcher:
                 missing.append(text)
             else:
                 call.rows[text] = row
-        new = [text for text in missing if text not in self._waiting and text not in self._running]
+        new = [text for text in missing if text not in self._queued]
         self._check_room(len(new))
-        self._waiting.update((text, _Item(text)) for text in new)
+        self._metrics.looked_up(hits=len(call.rows), misses=len(missing))
+        now_s = time.monotonic()
+        for text in new:
+            self._queued[text] = item = _Item(text, now_s)
+            self._arrived.append(item)
         for text in missing:
-            (self._waiting.get(text) or self._running[text]).calls.append(call)
+            self._queued[text].calls.append(call)
         call.missing = len(missing)
         if new:
-            self._woken.set()
+            self._arrival.set()
         return call
 
     def _check_room(self, count: int) -> None:
         if count > self._max_queue_texts:
             raise RequestTooLarge(f"{count} distinct steps; the queue holds {self._max_queue_texts}")
-        queued = len(self._waiting) + len(self._running)
+        queued = len(self._queued)
         if queued + count > self._max_queue_texts:
             raise Overloaded(
                 f"{queued} steps are queued and {count} more do not fit into {self._max_queue_texts}",
-                retry_after_s=1,
+                retry_after_s=self._seconds_to_embed(queued + count - self._max_queue_texts),
             )
 
-    async def _run(self) -> None:
+    def _seconds_to_embed(self, texts: int) -> int:
+        """How long `texts` texts take at the present rate, at least 1 s."""
+        if not self._texts_per_s:
+            return 1
+        return min(max(1, math.ceil(texts / self._texts_per_s)), LONGEST_RETRY_AFTER_S)
+
+    async def _tokenize_arrivals(self) -> None:
         while True:
-            await self._woken.wait()
-            self._woken.clear()
-            while self._waiting:
-                await self._embed_window(self._take_window())
+            await self._arrival.wait()
+            self._arrival.clear()
+            while self._arrived:
+                items = self._wanted(self._arrived[:TOKENIZED_TOGETHER])
+                del self._arrived[:TOKENIZED_TOGETHER]
+                await self._tokenize(items)
+                for item in items:
+                    if self._queued.get(item.text) is item:
+                        self._tokenized.add(item)
+                self._passable.set()
 
-    def _take_window(self) -> list[_Item]:
-        """The next texts in the order of their arrival; those that nobody waits for any more are dropped."""
-        window: list[_Item] = []
-        while self._waiting and len(window) < WINDOW_TEXTS:
-            item = self._waiting.pop(next(iter(self._waiting)))
-            if not item.abandoned:
-                window.append(item)
-                self._running[item.text] = item
-        return window
+    async def _start_passes(self) -> None:
+        while True:
+            await self._passable.wait()
+            self._passable.clear()
+            while self._tokenized:
+                await self._room.acquire()
+                batch = self._wanted(self._tokenized.take(self._max_batch_tokens)) if self._tokenized else []
+                if not batch:
+                    self._room.release()
+                    continue
+                running = asyncio.create_task(self._embed_batch(batch), name="pass")
+                self._passes.add(running)
+                running.add_done_callback(self._pass_ended)
 
-    async def _embed_window(self, window: list[_Item]) -> None:
-        try:
-            await self._tokenize(window)
-            for batch in self._batches(self._wanted(window)):
-                if wanted := self._wanted(batch):
-                    await self._embed_batch(wanted)
-        finally:
-            unfinished = [item for item in window if self._running.pop(item.text, None)]
-            _end(unfinished)
+    def _pass_ended(self, task: asyncio.Task[None]) -> None:
+        self._passes.discard(task)
+        self._room.release()
+        if not task.cancelled() and (error := task.exception()):
+            log.critical("a pass died of a bug", exc_info=error)
+            for loop in self._loops:
+                loop.cancel()
 
     def _wanted(self, items: list[_Item]) -> list[_Item]:
         """The items that somebody waits for; the others leave, so that a later call queues them anew."""
+        wanted = []
         for item in items:
             if item.abandoned:
-                self._running.pop(item.text, None)
-        return [item for item in items if not item.abandoned]
+                self._queued.pop(item.text, None)
+                self._metrics.dropped()
+            else:
+                wanted.append(item)
+        return wanted
 
     async def _tokenize(self, items: list[_Item]) -> None:
         """Gives every item its tokens; if that fails it is tried one by one, to find the culprits."""
+        if not items:
+            return
         try:
-            tokens = await self._in_thread(self._embedder.tokenize, [item.text for item in items])
+            tokens = await self._backend.tokenize([item.text for item in items])
         except Exception as error:  # noqa: BLE001 - whatever an embedder raises is its callers' EmbeddingFailed
             if len(items) == 1:
                 self._fail(items, error)
@@ -248,63 +318,63 @@ class EmbeddingBatcher:
             for item, ids in zip(items, tokens, strict=True):
                 item.tokens = ids
 
-    def _batches(self, items: Iterable[_Item]) -> Iterator[list[_Item]]:
-        """Batches of items with equally many tokens, at most `max_batch_tokens` in each."""
-        for length, same in groupby(sorted(items, key=_length), key=_length):
-            rest = list(same)
-            size = max(1, self._max_batch_tokens // max(1, length))
-            for start in range(0, len(rest), size):
-                yield rest[start : start + size]
-
     async def _embed_batch(self, batch: list[_Item]) -> None:
+        started_s = time.monotonic()
         try:
-            rows = await self._in_thread(self._rows, [item.tokens for item in batch])
+            rows = await self._rows([item.tokens for item in batch])
         except Exception as error:  # noqa: BLE001 - whatever an embedder raises is its callers' EmbeddingFailed
             self._fail(batch, error)
             return
-        self.last_pass = Pass(len(batch), time.monotonic(), None)
+        self._passed(batch, started_s)
         for item, row in zip(batch, rows, strict=True):
             own = row.copy()  # a view would keep the whole batch in the cache
-            self._running.pop(item.text, None)
+            self._queued.pop(item.text, None)
             if self._cache.get(item.text) is None:
                 self._cache.put(item.text, own)
             for call in item.calls:
                 call.receive(item.text, own)
 
-    def _rows(self, tokens: list[list[int]]) -> NDArray[np.float32]:
+    async def _rows(self, tokens: list[list[int]]) -> NDArray[np.float32]:
         """One batch's rows. A text without tokens has none, and a row that is not finite is none."""
         if not tokens[0]:
-            return np.zeros((len(tokens), self._embedder.dimension), np.float32)
-        rows = self._embedder.embed(tokens)
-        if rows.shape != (len(tokens), self._embedder.dimension):
+            return np.zeros((len(tokens), self._backend.dimension), np.float32)
+        rows = await self._backend.embed(tokens)
+        if rows.shape != (len(tokens), self._backend.dimension):
             raise ValueError(f"the embedder gave {rows.shape} for {len(tokens)} texts")
         rows[~np.isfinite(rows).all(axis=1)] = 0.0
         return rows
 
+    def _passed(self, batch: list[_Item], started_s: float) -> None:
+        """Keeps what a pass that went well tells: that it did, and how fast the texts go."""
+        now_s = time.monotonic()
+        busy_s = now_s - max(started_s, self._last_pass_ended_s)
+        rate = len(batch) / max(busy_s, 1e-6)
+        self._texts_per_s = 0.8 * self._texts_per_s + 0.2 * rate if self._texts_per_s else rate
+        self._last_pass_ended_s = now_s
+        self.last_pass = Pass(len(batch), now_s, None)
+        self._metrics.passed(len(batch), busy_s, started_s - min(item.queued_at_s for item in batch))
+
     def _fail(self, items: list[_Item], error: Exception) -> None:
-        log.error("a pass over %d texts failed", len(items), exc_info=error)
+        waiting = sorted({call.request_id for item in items for call in item.calls})
+        log.error("a pass over %d texts of the requests %s failed", len(items), waiting, exc_info=error)
         reason = f"{type(error).__name__}: {error}"
         self.last_pass = Pass(len(items), time.monotonic(), reason)
+        self._metrics.failed()
         for item in items:
-            self._running.pop(item.text, None)
+            self._queued.pop(item.text, None)
             for call in item.calls:
-                call.fail(EmbeddingFailed(f"the pass over this request's steps failed: {reason}"))
-
-    async def _in_thread(self, function: Callable[[T], R], argument: T) -> R:
-        return await asyncio.get_running_loop().run_in_executor(self._executor, function, argument)
+                call.fail(
+                    EmbeddingFailed(f"the pass over this request's steps failed: {reason}", retry_after_s=1)
+                )
 
     def _ended(self, loop: asyncio.Task[None]) -> None:
         """Tells everybody who waits, however the loop ended."""
         if not loop.cancelled() and (error := loop.exception()):
-            log.critical("the batching loop died", exc_info=error)
-        _end(self._waiting.values())
+            log.critical("the %s loop died", loop.get_name(), exc_info=error)
+        _end(self._queued.values())
 
 
 def _end(items: Iterable[_Item]) -> None:
     for item in items:
         for call in item.calls:
             call.fail(NotReady(_NOT_RUNNING))
-
-
-def _length(item: _Item) -> int:
-    return len(item.tokens)

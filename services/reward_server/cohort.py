@@ -62,7 +62,7 @@ class _Member(Generic[Answer]):
 
 @dataclass(slots=True)
 class CohortCounts:
-    """What `/metrics` tells: totals since the start."""
+    """What `/metrics` tells: totals since the start. A cohort that failed was full or partial before."""
 
     full: int = 0
     partial: int = 0

@@ -4,16 +4,14 @@ import asyncio
 import time
 import uuid
 from collections.abc import Coroutine, Sequence
-from dataclasses import asdict
 from typing import Annotated, Any, Literal, TypeVar, cast
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request
 
 from services.reward_server import wire
 from services.reward_server.cohort import Cohorts
 from services.reward_server.cohort_wire import (
     CohortKey,
-    CohortStatus,
     OpenRLHFAnswer,
     OpenRLHFRequest,
     RemoteAnswer,
@@ -27,22 +25,24 @@ from services.reward_server.cohort_wire import (
     rollout_answers,
 )
 from services.reward_server.engine import Engine
-from services.reward_server.errors import MalformedRequest, NotJudged, ServiceError
-from services.reward_server.routes import SCORING_PROBLEMS
+from services.reward_server.errors import CallerGone, MalformedRequest, NotJudged, ServiceError
+from services.reward_server.limits import check_size
+from services.reward_server.metrics import Metrics
+from services.reward_server.routes import SCORING_PROBLEMS, config_label
 from services.reward_server.scoring_config import ConfigOverrides, ScoringConfig
 
 router = APIRouter()
 
 T = TypeVar("T")
 RETRY_S = 0.2
-_CLIENT_HAS_GONE = 499
 
 
 class CohortScoring:
     """Scores the cohorts of one engine, and waits while it cannot."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, metrics: Metrics) -> None:
         self._engine = engine
+        self._metrics = metrics
 
     async def __call__(self, key: CohortKey, texts: Sequence[str], until_s: float) -> list[RemoteAnswer]:
         """The answers to a cohort's rollouts, in order.
@@ -50,11 +50,7 @@ class CohortScoring:
         What may pass, such as an embedder that is still being loaded, is tried again until `until_s`: these
         callers give up, and end their run, after a few tries.
         """
-        rollouts = [wire.Rollout(id=str(index), text=text) for index, text in enumerate(texts)]
-        config = ConfigOverrides.model_validate_json(key.config)
-        request = wire.ScoreRequest(
-            groups=[wire.Group(id="cohort", rollouts=rollouts)], config=config, detail="rewards"
-        )
+        request = _one_group(texts, ConfigOverrides.model_validate_json(key.config))
         while True:
             try:
                 scores = await self._engine.scorer.score("solver", request, key.progress, uuid.uuid4().hex)
@@ -63,7 +59,8 @@ class CohortScoring:
                 if not error.retryable or time.monotonic() + RETRY_S > until_s:
                     raise
             await asyncio.sleep(RETRY_S)
-        answers = rollout_answers(scores.groups[0], key.group_size)
+        self._metrics.scored(scores["groups"], key.experiment, key.config_label)
+        answers = rollout_answers(scores["groups"][0], key.group_size)
         judged = [answer for answer in answers if answer is not None]
         if len(judged) < len(answers):
             raise NotJudged("no rollout of the group could be judged")
@@ -77,11 +74,11 @@ class _Caller:
         self,
         request: Request,
         group_size: Annotated[
-            int | None, Query(ge=1, le=10_000, description="Rollouts of a prompt. No such protocol sends it.")
+            int | None, Query(ge=1, description="Rollouts of a prompt. No such protocol sends it.")
         ] = None,
         deadline_s: Annotated[
             float,
-            Query(gt=0, le=3600, description="Seconds to the answer; keep it below the client's time-out."),
+            Query(ge=1, le=3600, description="Seconds to the answer; keep it below the client's time-out."),
         ] = 100.0,
         config: Annotated[
             str, Query(description="A config's name, or a JSON object of overrides.")
@@ -94,8 +91,9 @@ class _Caller:
         self._request = request
         self._group_size = group_size
         self._deadline_s = deadline_s
-        engine = cast(Engine, request.app.state.engine)
-        self._config: ScoringConfig = engine.configs.use(config_of(config))
+        overrides = config_of(config)
+        self._config: ScoringConfig = cast(Engine, request.app.state.engine).configs.use(overrides)
+        self._config_label = config_label(overrides)
         self._progress = progress
         self._run = run
 
@@ -104,14 +102,26 @@ class _Caller:
     ) -> CohortKey:
         """The key of a call; `group_size` is what its body says, if it says anything."""
         size = self._group_size or group_size
-        if not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= 10_000:
-            reason = "say in the URL how many rollouts a prompt has: ?group_size=8"
+        most = self._request.app.state.settings.max_rollouts
+        if not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= most:
+            reason = f"say in the URL how many rollouts a prompt has, 1 to {most}: ?group_size=8"
             raise MalformedRequest(reason, faults=(wire.Fault(place="group_size", reason=reason),))
-        return CohortKey(protocol, self._run, prompt, size, self._config.model_dump_json(), self._progress)
+        return CohortKey(
+            protocol,
+            self._request.state.experiment,
+            self._run,
+            prompt,
+            size,
+            self._config.model_dump_json(),
+            self._config_label,
+            self._progress,
+        )
 
     async def rewards(self, rollouts: Sequence[tuple[CohortKey, str]]) -> list[RemoteAnswer]:
-        """The answers to the rollouts of one call, each with its key; raises ClientGone if nobody waits."""
-        cohorts = cast(Cohorts[CohortKey, RemoteAnswer], self._request.app.state.cohorts)
+        """The answers to the rollouts of one call, each with its key; raises CallerGone if nobody waits."""
+        state = self._request.app.state
+        check_size(_one_group([text for _, text in rollouts], ConfigOverrides()), state.settings)
+        cohorts = cast(Cohorts[CohortKey, RemoteAnswer], state.cohorts)
         return await _while_connected(
             self._request,
             _together([cohorts.reward(key, text, self._deadline_s) for key, text in rollouts]),
@@ -121,8 +131,11 @@ class _Caller:
 Caller = Annotated[_Caller, Depends()]
 
 
-class ClientGone(Exception):
-    """The connection has ended; what would be answered has no reader."""
+def _one_group(texts: Sequence[str], config: ConfigOverrides) -> wire.ScoreRequest:
+    rollouts = [wire.Rollout(id=str(index), text=text) for index, text in enumerate(texts)]
+    return wire.ScoreRequest(
+        groups=[wire.Group(id="cohort", rollouts=rollouts)], config=config, detail="rewards"
+    )
 
 
 async def _together(calls: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
@@ -138,7 +151,7 @@ async def _while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
     try:
         await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
-            raise ClientGone
+            raise CallerGone("the connection was closed")
         return working.result()
     except* ServiceError as errors:
         raise _first(errors) from None
@@ -158,11 +171,6 @@ def _first(errors: BaseExceptionGroup[ServiceError]) -> ServiceError:
 async def _disconnected(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
-
-
-def on_client_gone(request: Request, error: Exception) -> Response:
-    """Nobody reads it; the log shows the status."""
-    return Response(status_code=_CLIENT_HAS_GONE)
 
 
 @router.post("/cohort/openrlhf", responses=SCORING_PROBLEMS)
@@ -219,10 +227,3 @@ async def verify(body: VerifyRequest, caller: Caller) -> VerifyAnswer:
     scored = (await caller.rewards([(key, text)]))[0]
     numbers = {f"reward_{name}": value for name, value in scored.model_dump().items() if name != "reward"}
     return VerifyAnswer.model_validate({**body.model_dump(), **numbers, "reward": scored.reward})
-
-
-@router.get("/cohorts")
-async def cohorts(request: Request) -> CohortStatus:
-    """How many callers wait for their cohorts now, and what became of those before them."""
-    current = cast(Cohorts[CohortKey, RemoteAnswer], request.app.state.cohorts)
-    return CohortStatus(half_full=current.half_full, callers=current.callers, **asdict(current.counts))

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -9,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from services.reward_server.errors import MalformedRequest
 from services.reward_server.scoring_config import ConfigOverrides
-from services.reward_server.wire import Fault, ScoredGroup, Text
+from services.reward_server.wire import Fault, Text
 
 _ANCHOR_CHARACTERS = 64
 _METRICS = ("outcome", "trajectory")
@@ -75,27 +76,20 @@ class VerifyAnswer(VerifyRequest):
     reward: float
 
 
-class CohortStatus(BaseModel):
-    """Cohorts that wait for more rollouts, callers that wait, and totals since the start."""
-
-    half_full: int
-    callers: int
-    full: int
-    partial: int
-    failed: int
-    returned: int
-    refused: int
-
-
 @dataclass(frozen=True, slots=True)
 class CohortKey:
-    """What the callers of one cohort have in common. `prompt` is a group's id, or a hash of what was sent."""
+    """What the callers of one cohort have in common. `prompt` is a group's id, or a hash of what was sent.
+
+    `config` is the resolved config as JSON, `config_label` what metrics call it.
+    """
 
     protocol: Literal["openrlhf", "remote", "verify"]
+    experiment: str
     run: str
     prompt: str
     group_size: int
     config: str
+    config_label: str
     progress: float
 
 
@@ -143,32 +137,28 @@ def config_of(text: str) -> ConfigOverrides:
         raise MalformedRequest(reason, faults=(Fault(place="config", reason=reason),)) from error
 
 
-def rollout_answers(group: ScoredGroup, group_size: int) -> list[RemoteAnswer | None]:
-    """Each rollout's answer; None if nothing in the group could be judged.
+def rollout_answers(group: Mapping[str, Any], group_size: int) -> list[RemoteAnswer | None]:
+    """Each rollout's answer; None if nothing in the group could be judged. `group` is a `wire.ScoredGroup`.
 
     These protocols have no word for "no opinion". A rollout that the server could not judge gets the mean of
     those that it could, which leaves it without advantage and theirs as it was, and is flagged `abstained`.
     """
+    rollouts: list[Mapping[str, Any]] = group["rollouts"]
     means = {}
     for name in ("reward", *_METRICS):
-        values = [value for each in group.rollouts if (value := getattr(each, name)) is not None]
+        values = [each[name] for each in rollouts if each[name] is not None]
         if not values:
-            return [None] * len(group.rollouts)
+            return [None] * len(rollouts)
         means[name] = sum(values) / len(values)
-    answers: list[RemoteAnswer | None] = []
-    for rollout in group.rollouts:
-        numbers = {
-            name: mean if (value := getattr(rollout, name)) is None else value for name, mean in means.items()
-        }
-        answers.append(
-            RemoteAnswer(
-                **numbers,
-                dominant_share=group.dominant_share,
-                tie=float(group.tie),
-                valid=float(rollout.status == "ok"),
-                abstained=float(rollout.status == "abstain"),
-                partial=float(len(group.rollouts) < group_size),
-                group_size=float(len(group.rollouts)),
-            )
+    return [
+        RemoteAnswer(
+            **{name: mean if each[name] is None else each[name] for name, mean in means.items()},
+            dominant_share=group["dominant_share"],
+            tie=float(group["tie"]),
+            valid=float(each["status"] == "ok"),
+            abstained=float(each["status"] == "abstain"),
+            partial=float(len(rollouts) < group_size),
+            group_size=float(len(rollouts)),
         )
-    return answers
+        for each in rollouts
+    ]

@@ -1,15 +1,16 @@
-"""What the batcher needs of an embedder, and how the one that was asked for is loaded."""
+"""What the server needs of an embedder, and how the one that was asked for is loaded."""
 
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
 
-from services.reward_server.settings import RewardServerSettings
+Runtime = Literal["auto", "torch-bf16", "torch-fp32", "onnx-fp32"]
 
 
 class Embedder(Protocol):
@@ -21,7 +22,7 @@ class Embedder(Protocol):
 
     @property
     def identity(self) -> str:
-        """A hash of everything that its vectors depend on: weights, tokenizer, length limit."""
+        """A hash of everything that its vectors depend on: weights, precision, tokenizer, length limit."""
 
     @property
     def dimension(self) -> int:
@@ -37,19 +38,39 @@ class Embedder(Protocol):
         """
 
 
-def load_embedder(settings: RewardServerSettings) -> Embedder:
-    """Loads what `settings.embedder` names; may take many seconds, and raises what the loader raises."""
-    if settings.embedder == "token-mean":
+class EmbedderSpec(BaseModel):
+    """Which embedder, run how; the settings of these names explain the fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    embedder: str
+    token_mean_checkpoint: Path | None
+    runtime: Runtime
+    device: str
+    threads: int | None
+
+    @property
+    def needs_a_process(self) -> bool:
+        """Whether it runs code that can crash or hang; a table of token embeddings cannot."""
+        return self.embedder != "token-mean"
+
+
+def load_embedder(spec: EmbedderSpec) -> Embedder:
+    """Loads what `spec` names; may take many seconds, and raises what the loader raises."""
+    if spec.embedder == "token-mean":
         from services.reward_server.token_mean import TokenMean
 
-        assert settings.token_mean_checkpoint is not None
-        return TokenMean(settings.token_mean_checkpoint)
+        assert spec.token_mean_checkpoint is not None
+        return TokenMean(spec.token_mean_checkpoint)
 
+    model = packaged_minilm() if spec.embedder == "minilm" else spec.embedder
+    if spec.runtime == "onnx-fp32":
+        from services.reward_server.onnx_embedder import OnnxEmbedder
+
+        return OnnxEmbedder(spec.embedder, model, spec.threads)
     from services.reward_server.sentence_embedder import SentenceEmbedder
 
-    if settings.embedder == "minilm":
-        return SentenceEmbedder("minilm", packaged_minilm(), settings.device, settings.threads)
-    return SentenceEmbedder(settings.embedder, settings.embedder, settings.device, settings.threads)
+    return SentenceEmbedder(spec.embedder, model, spec.device, spec.threads, spec.runtime)
 
 
 def packaged_minilm() -> str:

@@ -3,6 +3,8 @@
     ServiceError
     ├── RequestError            the request is at fault; the same one will fail again
     │   ├── MalformedRequest    422 malformed_request
+    │   ├── Unauthorized        401 unauthorized
+    │   ├── BodyTooSlow         408 body_too_slow
     │   ├── RequestTooLarge     413 request_too_large
     │   ├── NoSuchPage          404 no_such_page
     │   ├── NoSuchConfig        404 no_such_config
@@ -15,6 +17,7 @@
     ├── EmbeddingFailed         503 embedding_failed     retry
     ├── NotJudged           503 not_judged           retry
     ├── DeadlineExceeded        504 deadline_exceeded    retry
+    ├── CallerGone              499 caller_gone          seen in logs and metrics only
     └── InternalError           500 internal_error
 
 What is raised inside is one of these, or a bug; a bug is logged with its traceback and answered as
@@ -59,6 +62,18 @@ class RequestTooLarge(RequestError):
     """The request is larger than this server will ever take."""
 
     status, code, title = 413, "request_too_large", "The request is too large"
+
+
+class Unauthorized(RequestError):
+    """The request has no token that this server knows."""
+
+    status, code, title = 401, "unauthorized", "A token is needed"
+
+
+class BodyTooSlow(RequestError):
+    """The body did not arrive in time."""
+
+    status, code, title = 408, "body_too_slow", "The body came too slowly"
 
 
 class NoSuchPage(RequestError):
@@ -125,6 +140,12 @@ class DeadlineExceeded(ServiceError):
     """The request was not scored in time; what of it was still waiting was dropped."""
 
     status, code, title, retryable = 504, "deadline_exceeded", "The request took too long", True
+
+
+class CallerGone(ServiceError):
+    """The caller closed the connection before it was answered; what of it was still waiting was dropped."""
+
+    status, code, title = 499, "caller_gone", "The caller has gone"
 
 
 class InternalError(ServiceError):

@@ -8,17 +8,23 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from services.reward_server.errors import (
+    BodyTooSlow,
     InternalError,
     MalformedRequest,
     MethodNotAllowed,
     NoSuchPage,
+    Overloaded,
     RequestTooLarge,
     ServiceError,
+    Unauthorized,
 )
 from services.reward_server.wire import Fault, Problem
 
 MEDIA_TYPE = "application/problem+json"
 _SHOWN_FAULTS = 20
+_KINDS = {
+    kind.status: kind for kind in (NoSuchPage, MethodNotAllowed, RequestTooLarge, BodyTooSlow, Overloaded)
+}
 
 
 def install(app: FastAPI) -> None:
@@ -41,6 +47,8 @@ def answer(error: ServiceError, request_id: str) -> Response:
         request_id=request_id,
     )
     headers = {} if error.retry_after_s is None else {"retry-after": str(error.retry_after_s)}
+    if isinstance(error, Unauthorized):
+        headers["www-authenticate"] = "Bearer"
     return Response(problem.model_dump_json(), error.status, headers, MEDIA_TYPE)
 
 
@@ -83,8 +91,7 @@ def _body(reason: str) -> Fault:
 
 async def _on_http_error(request: Request, error: Exception) -> Response:
     raised = cast(HTTPException, error)
-    kinds = {404: NoSuchPage, 405: MethodNotAllowed, 413: RequestTooLarge}
-    kind = kinds.get(raised.status_code, MalformedRequest if raised.status_code < 500 else InternalError)
+    kind = _KINDS.get(raised.status_code, MalformedRequest if raised.status_code < 500 else InternalError)
     response = answer(kind(f"{request.method} {request.url.path}: {raised.detail}"), _request_id(request))
     response.headers.update(raised.headers or {})
     return response

@@ -1,14 +1,20 @@
 """The pages of the server: each reads a request, has it scored and writes the answer."""
 
 import asyncio
+import math
+import time
 from typing import Annotated, cast
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, Header, Request, Response
+from fastapi.responses import HTMLResponse, PlainTextResponse
 
 from services.reward_server import wire
+from services.reward_server.api_page import as_html
 from services.reward_server.configs import ConfigRegistry, NamedConfig
 from services.reward_server.engine import Engine
 from services.reward_server.errors import (
+    BodyTooSlow,
+    CallerGone,
     ConfigInUse,
     ConfigNotSaved,
     DeadlineExceeded,
@@ -21,8 +27,11 @@ from services.reward_server.errors import (
     RequestTooLarge,
     ServiceError,
     TooManyConfigs,
+    Unauthorized,
 )
-from services.reward_server.scorer import Endpoint
+from services.reward_server.limits import check_size
+from services.reward_server.metrics import CONTENT_TYPE, Metrics
+from services.reward_server.scorer import Endpoint, written
 from services.reward_server.settings import RewardServerSettings
 
 router = APIRouter()
@@ -40,6 +49,8 @@ def _problems(*errors: type[ServiceError]) -> dict[int | str, dict[str, object]]
 
 
 SCORING_PROBLEMS = _problems(
+    Unauthorized,
+    BodyTooSlow,
     RequestTooLarge,
     MalformedRequest,
     Overloaded,
@@ -55,10 +66,6 @@ def _engine(request: Request) -> Engine:
     return cast(Engine, request.app.state.engine)
 
 
-def _settings(request: Request) -> RewardServerSettings:
-    return cast(RewardServerSettings, request.app.state.settings)
-
-
 class _Scoring:
     """What every scoring page needs besides the body."""
 
@@ -66,19 +73,49 @@ class _Scoring:
         self,
         request: Request,
         engine: Annotated[Engine, Depends(_engine)],
-        settings: Annotated[RewardServerSettings, Depends(_settings)],
+        x_request_timeout: Annotated[
+            float | None,
+            Header(gt=0, allow_inf_nan=False, description="Seconds after which the answer is of no use."),
+        ] = None,
     ) -> None:
-        self._request_id = cast(str, request.state.request_id)
+        self._request = request
         self._engine = engine
-        self._timeout_s = settings.request_timeout_s
+        self._settings = cast(RewardServerSettings, request.app.state.settings)
+        self._metrics = cast(Metrics, request.app.state.metrics)
+        self._timeout_s = min(x_request_timeout or math.inf, self._settings.request_timeout_s)
 
     async def answer(self, endpoint: Endpoint, body: wire.ScoreRequest, progress: float = 1.0) -> Response:
+        check_size(body, self._settings)
+        state = self._request.state
+        left_s = state.arrived_s + self._timeout_s - time.monotonic()
+        scoring = asyncio.create_task(self._engine.scorer.score(endpoint, body, progress, state.request_id))
+        leaving = asyncio.create_task(self._caller_gone())
         try:
-            async with asyncio.timeout(self._timeout_s):
-                scores = await self._engine.scorer.score(endpoint, body, progress, self._request_id)
-        except TimeoutError:
-            raise DeadlineExceeded(f"not scored within {self._timeout_s} s", retry_after_s=1) from None
-        return Response(scores.model_dump_json(exclude_unset=True), media_type="application/json")
+            await asyncio.wait(
+                (scoring, leaving), timeout=max(0.0, left_s), return_when=asyncio.FIRST_COMPLETED
+            )
+            if scoring.done():
+                scores = scoring.result()
+            elif leaving.done():
+                raise CallerGone("the connection was closed")
+            else:
+                raise DeadlineExceeded(f"not scored within {self._timeout_s:g} s", retry_after_s=1)
+        finally:
+            for task in (scoring, leaving):
+                task.cancel()
+            await asyncio.wait((scoring, leaving))
+        self._metrics.scored(scores["groups"], state.experiment, config_label(body.config))
+        return Response(written(scores), media_type="application/json")
+
+    async def _caller_gone(self) -> None:
+        """Returns when the caller has closed the connection."""
+        while (await self._request.receive())["type"] != "http.disconnect":
+            pass
+
+
+def config_label(config: wire.Config) -> str:
+    """The config as metrics name it: `paper`, or `paper+` with any overrides."""
+    return f"{config.preset}+" if config.model_fields_set - {"preset"} else config.preset
 
 
 Scoring = Annotated[_Scoring, Depends()]
@@ -108,9 +145,16 @@ async def score_proposer(body: wire.ScoreRequest, scoring: Scoring) -> Response:
     return await scoring.answer("proposer", body)
 
 
-CONFIG_PROBLEMS = _problems(NoSuchConfig, InternalError)
+CONFIG_PROBLEMS = _problems(Unauthorized, NoSuchConfig, InternalError)
 REGISTRATION_PROBLEMS = _problems(
-    MalformedRequest, RequestTooLarge, ConfigInUse, TooManyConfigs, ConfigNotSaved, InternalError
+    Unauthorized,
+    BodyTooSlow,
+    MalformedRequest,
+    RequestTooLarge,
+    ConfigInUse,
+    TooManyConfigs,
+    ConfigNotSaved,
+    InternalError,
 )
 
 
@@ -125,7 +169,7 @@ def _registered(named: NamedConfig) -> wire.RegisteredConfig:
     return wire.RegisteredConfig(name=named.name, used=named.used, config=named.config)
 
 
-@router.get("/configs")
+@router.get("/configs", responses=_problems(Unauthorized))
 async def list_configs(configs: Configs) -> wire.RegisteredConfigs:
     """Every config that a request can name: the presets, and those that were registered."""
     return wire.RegisteredConfigs(configs=[_registered(named) for named in configs.all()])
@@ -156,3 +200,16 @@ async def readyz(response: Response, engine: Annotated[Engine, Depends(_engine)]
     if not readiness.ready:
         response.status_code = 503
     return readiness
+
+
+@router.get("/metrics", response_class=PlainTextResponse, responses=_problems(Unauthorized))
+async def metrics(request: Request) -> Response:
+    """Counts and distributions, in Prometheus' text format."""
+    shown = cast(Metrics, request.app.state.metrics).exposition()
+    return Response(shown, media_type=CONTENT_TYPE)
+
+
+@router.get("/docs", include_in_schema=False)
+async def docs(request: Request) -> HTMLResponse:
+    """The OpenAPI document for people; nothing of it is fetched from elsewhere."""
+    return HTMLResponse(as_html(request.app.openapi()))

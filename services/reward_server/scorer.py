@@ -1,11 +1,13 @@
 """From a request's groups to their scores: read, embed what has to be compared, compute, write."""
 
 import asyncio
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+import orjson
 
 from services.reward_server import agreement, wire
 from services.reward_server.agreement import Doubles
@@ -13,12 +15,14 @@ from services.reward_server.batching import EmbeddingBatcher
 from services.reward_server.configs import ConfigRegistry
 from services.reward_server.expressions import Budget, ExpressionComparer
 from services.reward_server.fingerprint import fingerprint
-from services.reward_server.parsing import Flaw, ParsedRollout
+from services.reward_server.parsing import Flaw
 from services.reward_server.reading import ReadGroup, read_group
 from services.reward_server.scoring_config import ScoringConfig
 from services.reward_server.templates import specificity
 from services.reward_server.trajectories import Floats, JudgedCamp, background_of, judge
 
+Answer = dict[str, Any]
+"""Part of an answer, as JSON has it: pydantic would take longer to build it than the formulas to compute it."""
 Endpoint = Literal["outcome", "trajectory", "solver", "proposer"]
 
 _NOT_JUDGED = "a step of it has no embedding"
@@ -51,8 +55,10 @@ class Scorer:
 
     async def score(
         self, endpoint: Endpoint, request: wire.ScoreRequest, progress: float, request_id: str
-    ) -> wire.ScoreResponse:
-        """Scores every group of `request`; `progress`, in [0, 1], matters to the endpoint `solver` only.
+    ) -> Answer:
+        """Scores every group of `request`; gives what `wire.ScoreResponse` describes.
+
+        `progress`, in [0, 1], matters to the endpoint `solver` only.
 
         Raises MalformedRequest for an unknown preset, ConfigNotSaved, and what `EmbeddingBatcher.embed` raises.
         """
@@ -71,12 +77,12 @@ class Scorer:
                 )
                 for group, camps in zip(groups, judged, strict=True)
             ]
-        return wire.ScoreResponse(
-            request_id=request_id,
-            fingerprint=fingerprint(config, self._batcher.embedder.identity),
-            unit=config.unit,
-            groups=scored,
-        )
+        return {
+            "request_id": request_id,
+            "fingerprint": fingerprint(config, self._batcher.backend.identity),
+            "unit": config.unit,
+            "groups": scored,
+        }
 
     async def _judge_steps(
         self, groups: Sequence[ReadGroup], config: ScoringConfig
@@ -162,60 +168,61 @@ def _components(
     return _Components(agreement.solver_rewards(outcome, trajectory, lambda_t), outcome, trajectory, judged)
 
 
+def written(answer: Answer) -> bytes:
+    """An answer as JSON."""
+    return orjson.dumps(answer)
+
+
 def _score_group(
     group: ReadGroup,
     config: ScoringConfig,
     detail: Literal["full", "rewards"],
     components: _Components | None = None,
-) -> wire.ScoredGroup:
+) -> Answer:
     """One group's answer, with its rollouts if there are components for them."""
     vote = group.vote
     shares = np.array([count / vote.size for _, count in vote.clusters])
     entropy_nats = agreement.answer_entropy_nats(shares) if vote.clusters else None
-    fields: dict[str, object] = {
+    answer: Answer = {
         "id": group.sent.id,
         "status": "ok" if vote.clusters else "invalid",
         "dominant_answer": vote.dominant,
         "tie": vote.tie,
         "dominant_share": vote.share(vote.dominant),
-        "density": agreement.density(group.effective_share(vote.dominant), config),
-        "entropy_nats": entropy_nats,
+        "density": _finite(agreement.density(group.effective_share(vote.dominant), config)),
+        "entropy_nats": None if entropy_nats is None else _finite(entropy_nats),
         "proposer_reward": 0.0
         if entropy_nats is None
-        else agreement.proposer_reward(entropy_nats, vote.size, config),
+        else _finite(agreement.proposer_reward(entropy_nats, vote.size, config)),
     }
-    if group.not_compared:
-        fields["not_compared"] = list(group.not_compared)
     if detail == "full":
-        fields["clusters"] = [_cluster(group, answer, count) for answer, count in vote.clusters]
+        answer["clusters"] = [_cluster(group, name, count) for name, count in vote.clusters]
+    if group.not_compared:
+        answer["not_compared"] = list(group.not_compared)
     if components is not None:
-        fields["rollouts"] = _score_rollouts(group, components, config, detail)
-    return wire.ScoredGroup.model_validate(fields)
+        answer["rollouts"] = _score_rollouts(group, components, config, detail)
+    return answer
 
 
-def _cluster(group: ReadGroup, answer: str, count: int) -> wire.Cluster:
+def _cluster(group: ReadGroup, answer: str, count: int) -> Answer:
     if group.members is None:
-        return wire.Cluster(answer=answer, count=count)
+        return {"answer": answer, "count": count}
     members = [
-        wire.Member(answer=member.answer, count=member.count, rules=list(member.rules))
+        {"answer": member.answer, "count": member.count, "rules": list(member.rules)}
         for member in group.members[answer]
     ]
-    return wire.Cluster(answer=answer, count=count, members=members)
+    return {"answer": answer, "count": count, "members": members}
 
 
 def _score_rollouts(
     group: ReadGroup, components: _Components, config: ScoringConfig, detail: Literal["full", "rewards"]
-) -> list[wire.ScoredRollout]:
-    judged_in = {
-        index: (judged, member)
-        for judged in components.judged
-        for member, index in enumerate(judged.camp.members)
-    }
-    scored = []
-    for index, (sent, parsed) in enumerate(zip(group.sent.rollouts, group.rollouts, strict=True)):
-        reward = _value(components.reward, index)
-        trajectory = _value(components.trajectory, index)
-        fields: dict[str, object] = {
+) -> list[Answer]:
+    size = len(group.rollouts)
+    rewards = _values(components.reward)
+    outcomes = [None] * size if components.outcome is None else _values(components.outcome)
+    trajectories = [None] * size if components.trajectory is None else _values(components.trajectory)
+    scored: list[Answer] = [
+        {
             "id": sent.id,
             "status": "invalid" if parsed.flaw else "abstain" if reward is None else "ok",
             "reason": _reason(parsed.flaw, config)
@@ -225,40 +232,48 @@ def _score_rollouts(
             else None,
             "answer": parsed.answer,
             "reward": reward,
-            "outcome": _value(components.outcome, index),
+            "outcome": outcome,
             "trajectory": trajectory,
         }
-        if detail == "full":
-            fields["steps"] = _score_steps(parsed, judged_in.get(index), config)
-        scored.append(wire.ScoredRollout.model_validate(fields))
+        for sent, parsed, reward, outcome, trajectory in zip(
+            group.sent.rollouts, group.rollouts, rewards, outcomes, trajectories, strict=True
+        )
+    ]
+    if detail == "full":
+        for judged in components.judged:
+            for index, steps in zip(judged.camp.members, _judged_steps(judged, config), strict=True):
+                scored[index]["steps"] = steps
+        for each, parsed in zip(scored, group.rollouts, strict=True):
+            if "steps" not in each:
+                each["steps"] = [{"text": step, "cosine": None, "weight": 0.0} for step in parsed.steps]
     return scored
 
 
-def _score_steps(
-    parsed: ParsedRollout, judged: tuple[JudgedCamp, int] | None, config: ScoringConfig
-) -> list[wire.Step]:
-    if judged is None:
-        return [wire.Step(text=step, cosine=None, weight=0.0) for step in parsed.steps]
-    steps, member = judged[0].steps, judged[1]
+def _judged_steps(judged: JudgedCamp, config: ScoringConfig) -> Iterator[list[Answer]]:
+    """The steps of each rollout of a camp, as they are answered."""
+    steps = judged.steps
+    columns = (map(_values, steps.cosines), steps.weights.tolist())
     if not config.explains_steps:
-        return [
-            wire.Step(
-                text=step,
-                cosine=_value(steps.cosines[member], position),
-                weight=float(steps.weights[member, position]),
+        for texts, cosines, weights in zip(judged.camp.steps, *columns, strict=True):
+            yield [
+                {"text": text, "cosine": cosine, "weight": weight}
+                for text, cosine, weight in zip(texts, cosines, weights, strict=False)
+            ]
+        return
+    more = (steps.credits.tolist(), steps.places.tolist())
+    for texts, cosines, weights, credits_, places in zip(judged.camp.steps, *columns, *more, strict=True):
+        yield [
+            {
+                "text": text,
+                "cosine": cosine,
+                "weight": weight,
+                "credit": credit,
+                "place": place if place >= 0 else None,
+            }
+            for text, cosine, weight, credit, place in zip(
+                texts, cosines, weights, credits_, places, strict=False
             )
-            for position, step in enumerate(parsed.steps)
         ]
-    return [
-        wire.Step(
-            text=step,
-            cosine=_value(steps.cosines[member], position),
-            weight=float(steps.weights[member, position]),
-            credit=float(steps.credits[member, position]),
-            place=int(steps.places[member, position]) if steps.places[member, position] >= 0 else None,
-        )
-        for position, step in enumerate(parsed.steps)
-    ]
 
 
 def _reason(flaw: Flaw, config: ScoringConfig) -> str:
@@ -274,6 +289,15 @@ def _reason(flaw: Flaw, config: ScoringConfig) -> str:
     return reasons[flaw]
 
 
-def _value(rewards: Doubles | None, index: int) -> float | None:
-    """A number, or None where there is none or it could not be computed."""
-    return None if rewards is None or np.isnan(rewards[index]) else float(rewards[index])
+def _values(numbers: Doubles) -> list[float | None]:
+    """The numbers of a row, None where one could not be computed; raises ValueError for an infinite one."""
+    if np.isinf(numbers).any():
+        raise ValueError(f"a reward is infinite: {numbers}")
+    return [None if number != number else number for number in numbers.tolist()]
+
+
+def _finite(number: float) -> float:
+    """The number itself; raises ValueError for one that must never leave."""
+    if not math.isfinite(number):
+        raise ValueError(f"a number of a group is {number}")
+    return number

@@ -2,41 +2,38 @@
 
 import hashlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from compat import torchvision_cpu
+from services.reward_server.embedder import Runtime
 
 
 class SentenceEmbedder:
     """A sentence-transformers model, by its id on the hub or the path of its folder.
 
     `device` is torch's name of one, or `auto`; `threads` bounds torch's threads, None leaves them to torch.
+    `runtime` gives the precision; `auto` takes bfloat16 where the device computes in it, else float32.
     """
 
-    def __init__(self, name: str, model: str, device: str, threads: int | None) -> None:
-        torchvision_cpu.install()  # transformers imports torchvision
-        from sentence_transformers import SentenceTransformer
-        from transformers.utils import logging as transformers_logging
-
-        transformers_logging.disable_progress_bar()
+    def __init__(self, name: str, model: str, device: str, threads: int | None, runtime: Runtime) -> None:
         if threads is not None:
             torch.set_num_threads(threads)
-        self._model = SentenceTransformer(model, device=None if device == "auto" else device)
-        self._model.eval()
-        self._tokenizer = self._model.tokenizer
+        self._model = load_model(model, device)
+        half = runtime == "torch-bf16" or (runtime == "auto" and _computes_bf16(self._model.device))
+        self._precision = "bf16" if half else "fp32"
+        self.identity = identity(self._model, self._precision)
+        if half:
+            self._model.bfloat16()
         self.name = name
-        self.identity = self._hash()
         self.dimension = len(self.embed(self.tokenize(["warm"]))[0])
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids with the model's special tokens, cut to the model's length."""
-        encoded = self._tokenizer(
-            list(texts), truncation=True, max_length=self._model.max_seq_length, padding=False
-        )
-        return [list(ids) for ids in encoded["input_ids"]]
+        return tokenize(self._model, texts)
 
     def embed(self, batch: Sequence[Sequence[int]]) -> NDArray[np.float32]:
         """Unit rows [len(batch), D] of token ids of one length."""
@@ -47,11 +44,39 @@ class SentenceEmbedder:
         array: NDArray[np.float32] = rows.cpu().numpy()
         return array
 
-    def _hash(self) -> str:
-        digest = hashlib.sha256(f"sentence-transformers {self._model.max_seq_length}".encode())
-        digest.update(repr(self._model).encode())
-        digest.update(self._tokenizer.backend_tokenizer.to_str().encode())
-        for name, tensor in sorted(self._model.state_dict().items()):
-            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-            digest.update(tensor.cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-        return digest.hexdigest()
+
+def load_model(model: str, device: str) -> Any:
+    """A `SentenceTransformer` that is ready to compute."""
+    torchvision_cpu.install()  # transformers imports torchvision
+    from sentence_transformers import SentenceTransformer
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()
+    loaded = SentenceTransformer(model, device=None if device == "auto" else device)
+    return loaded.eval()
+
+
+def tokenize(model: Any, texts: Sequence[str]) -> list[list[int]]:
+    """Token ids with the special tokens of a `SentenceTransformer`, cut to its length."""
+    encoded = model.tokenizer(list(texts), truncation=True, max_length=model.max_seq_length, padding=False)
+    return [list(ids) for ids in encoded["input_ids"]]
+
+
+def identity(model: Any, precision: str) -> str:
+    """A hash of a `SentenceTransformer`'s structure, tokenizer and weights, and of the precision."""
+    digest = hashlib.sha256(f"sentence-transformers {precision} {model.max_seq_length}".encode())
+    digest.update(repr(model).encode())
+    digest.update(model.tokenizer.backend_tokenizer.to_str().encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _computes_bf16(device: torch.device) -> bool:
+    """Whether `device` has instructions for bfloat16; without them it is slower than float32."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type != "cpu":
+        return False
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())

@@ -2,11 +2,15 @@
 
 import os
 from collections.abc import Sequence
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, CliImplicitFlag, SettingsConfigDict
+
+from services.reward_server.embedder import EmbedderSpec, Runtime
+from services.reward_server.logs import LogFormat
 
 PREFIX = "REWARD_"
 
@@ -43,33 +47,69 @@ class RewardServerSettings(BaseSettings):
         None,
         description="For token-mean: a policy's checkpoint, a folder with tokenizer.json and *.safetensors.",
     )
+    runtime: Runtime = Field(
+        "auto",
+        description="What runs the embedder, in which precision: torch-bf16, torch-fp32, onnx-fp32 (needs the "
+        "extra `onnx`); auto is torch-bf16 where the device computes in bfloat16, else torch-fp32.",
+    )
     device: str = Field("auto", description="Torch's name of the embedder's device; auto takes a GPU if any.")
     threads: int | None = Field(None, ge=1, description="Threads of the embedder; left to torch by default.")
-    max_body_bytes: int = Field(64 * 2**20, ge=1024, description="Largest request.")
-    max_queue_texts: int = Field(
-        65_536, ge=1, description="Distinct steps that may wait to be embedded; beyond it requests get 429."
+    tokens_file: Path | None = Field(
+        None,
+        description="Hashes of the bearer tokens of experiments. Needed to listen on anything but loopback.",
     )
-    max_batch_tokens: int = Field(4_096, ge=1, description="Tokens in one forward pass.")
+    max_body_bytes: int = Field(32 * 2**20, ge=1024, description="Largest body of a request.")
+    max_held_bytes: int = Field(
+        256 * 2**20, ge=1024, description="Bodies of all requests together; beyond it requests get 429."
+    )
+    max_groups: int = Field(1_024, ge=1, description="Groups in a request.")
+    max_rollouts: int = Field(1_024, ge=1, description="Rollouts in a group.")
+    max_steps: int = Field(256, ge=1, description="Steps of a rollout that was parsed before it was sent.")
+    max_text_characters: int = Field(200_000, ge=1, description="Characters of a rollout.")
+    max_queue_texts: int = Field(
+        16_384, ge=1, description="Distinct steps that may wait to be embedded; beyond it requests get 429."
+    )
+    max_batch_tokens: int = Field(1_024, ge=1, description="Tokens in one forward pass.")
     cache_mib: int = Field(256, ge=0, description="Memory for embeddings that were computed before.")
     configs_folder: Path | None = Field(
         None,
         description="Folder in which configs that are registered by name are kept; without it they end with "
         "the server.",
     )
-    request_timeout_s: float = Field(60.0, gt=0, description="Seconds after which a request gets 504.")
+    request_timeout_s: float = Field(
+        60.0,
+        gt=0,
+        description="Seconds after which a request gets 504; a request can ask for less with the header "
+        "X-Request-Timeout.",
+    )
     max_cohort_callers: int = Field(
         65_536, ge=1, description="Callers that may wait for their cohorts; beyond it they get 429."
     )
     max_cohort_mib: int = Field(
-        256, ge=1, description="Memory for the rollouts of callers that wait; beyond it they get 429."
+        128, ge=1, description="Memory for the rollouts of callers that wait; beyond it they get 429."
     )
     workers: int = Field(
         default_factory=lambda: int(os.environ.get("WEB_CONCURRENCY", "1")),
         description="Must be 1, which is the default unless WEB_CONCURRENCY says otherwise: a cohort lives in "
         "one process.",
     )
-    shutdown_timeout_s: int = Field(30, ge=1, description="Seconds that running requests get after SIGTERM.")
+    body_timeout_s: float = Field(30.0, gt=0, description="Seconds that a request's body may take to arrive.")
+    write_timeout_s: float = Field(30.0, gt=0, description="Seconds that a caller may take to read on.")
+    pass_timeout_s: float = Field(
+        120.0, gt=0, description="Seconds after which an embedding worker that does not answer is killed."
+    )
+    drain_notice_s: float = Field(
+        1.0, ge=0, description="Seconds from SIGTERM, when readiness goes off, until nothing more is taken."
+    )
+    shutdown_timeout_s: int = Field(30, ge=1, description="Seconds that running requests get after that.")
+    open_telemetry: CliImplicitFlag[bool] = Field(
+        False, description="Send spans as the OTEL_* variables say (needs the extra `otel`)."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="What is logged.")
+    log_format: LogFormat = Field("json", description="Log lines as JSON objects or as text.")
+    new_token: str | None = Field(
+        None, description="Make a token for the experiment of this name, print it and end."
+    )
     print_openapi: CliImplicitFlag[bool] = Field(False, description="Print the OpenAPI document and end.")
 
     @field_validator("workers")
@@ -91,6 +131,29 @@ class RewardServerSettings(BaseSettings):
         if self.token_mean_checkpoint is not None and not self.token_mean_checkpoint.is_dir():
             raise ValueError(f"--token-mean-checkpoint: {self.token_mean_checkpoint} is not a folder")
         return self
+
+    @model_validator(mode="after")
+    def _tokens_unless_on_loopback(self) -> Self:
+        if self.tokens_file is None and not is_loopback(self.host):
+            raise ValueError(f"--host {self.host} can be reached from elsewhere: it needs --tokens-file")
+        if self.tokens_file is None and self.new_token is not None:
+            raise ValueError("--new-token needs --tokens-file")
+        return self
+
+    @property
+    def embedder_spec(self) -> EmbedderSpec:
+        """Which embedder, run how."""
+        return EmbedderSpec(**{name: getattr(self, name) for name in EmbedderSpec.model_fields})
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` can be reached from this machine only."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def read_settings(arguments: Sequence[str]) -> RewardServerSettings:

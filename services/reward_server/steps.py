@@ -99,6 +99,9 @@ def _is_in_turn(match: re.Match[str], steps: list[_Numbered]) -> bool:
 def _numbered_within(step: _Numbered, at_lines: set[tuple[str, int]]) -> Iterator[str]:
     """`1) read 2) add`: what goes on counting in the same style, unless that number begins a line."""
     start, number = 0, step.number + 1
+    if str(number) not in step.text:
+        yield step.text
+        return
     for match in _INLINE_NUMBERS[step.style].finditer(step.text):
         if (
             int(match[1]) == number

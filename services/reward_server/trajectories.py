@@ -87,7 +87,9 @@ def judge(
         factors = np.zeros(present.shape)
         factors[present] = specificity
     steps = agreement.step_agreement(laid_out, embedded, places, config, factors)
-    fullness = np.array([agreement.fullness(len(set(_folded(each))), config) for each in camp.steps])
+    fullness: float | Doubles = 1.0
+    if config.min_steps:
+        fullness = np.array([agreement.fullness(len(set(_folded(each))), config) for each in camp.steps])
     unjudged = (present & ~embedded).any(axis=1)
     return JudgedCamp(camp, steps, np.where(unjudged, np.nan, rho * fullness * steps.rewards))
 

@@ -226,3 +226,5 @@ class Readiness(_Written):
     reason: str | None = Field(description="Why not.")
     embedder: str | None
     last_pass: LastPass | None
+    queued_texts: int = Field(description="Distinct steps that wait or are being embedded.")
+    worker_restarts: int = Field(description="How often the embedding worker had to be started again.")

@@ -3,13 +3,13 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from services.reward_server.backend import ThreadBackend
 from services.reward_server.batching import EmbeddingBatcher, EmbeddingCache
 from services.reward_server.errors import EmbeddingFailed, NotReady, Overloaded, RequestTooLarge
 
@@ -46,20 +46,21 @@ class Letters:
 async def batching(
     embedder: Letters, max_queue_texts: int = 1000, cache_bytes: int = 2**20, max_batch_tokens: int = 64
 ) -> AsyncIterator[EmbeddingBatcher]:
-    with ThreadPoolExecutor(1) as executor:
-        batcher = EmbeddingBatcher(
-            embedder,
-            executor,
-            max_queue_texts=max_queue_texts,
-            max_batch_tokens=max_batch_tokens,
-            cache_bytes=cache_bytes,
-        )
-        try:
-            async with asyncio.timeout(30):
-                yield batcher
-        finally:
-            embedder.gate.set()
-            await batcher.stop()
+    backend = ThreadBackend(lambda: embedder)
+    await backend.start()
+    batcher = EmbeddingBatcher(
+        backend,
+        max_queue_texts=max_queue_texts,
+        max_batch_tokens=max_batch_tokens,
+        cache_bytes=cache_bytes,
+    )
+    try:
+        async with asyncio.timeout(30):
+            yield batcher
+    finally:
+        embedder.gate.set()
+        await batcher.stop()
+        await backend.stop()
 
 
 def lengths(rows: NDArray[np.float32]) -> list[int]:
@@ -72,7 +73,7 @@ def test_order_duplicates_and_equal_lengths() -> None:
         async with batching(embedder) as batcher:
             texts = ["ccc", "a", "bb", "a", "dd", "ccc"]
             assert lengths(await batcher.embed(texts)) == [3, 1, 2, 1, 2, 3]
-            assert embedder.batches == [[1], [2, 2], [3]]
+            assert embedder.batches == [[3], [1], [2, 2]]
             assert (await batcher.embed([])).shape == (0, 2)
 
     asyncio.run(scenario())
@@ -167,7 +168,7 @@ def test_texts_of_a_caller_that_left_are_dropped_unless_others_wait() -> None:
             embedder.gate.set()
             assert lengths(await staying) == [6]
             await busy
-            assert "gone" not in embedder.tokenized
+            assert embedder.batches == [[1], [6]]
             assert lengths(await batcher.embed(["gone"])) == [4]
 
     asyncio.run(scenario())

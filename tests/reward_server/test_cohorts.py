@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from services.reward_server.settings import RewardServerSettings
+from services.reward_server.tokens import add_token
 from tests.reward_server.requests import Json, group, rollout
 from tests.reward_server.running import running
 
@@ -66,14 +67,21 @@ async def solver(http: Http, texts: list[str], **fields: Any) -> list[float]:
     return [each["reward"] for each in response.json()["groups"][0]["rollouts"]]
 
 
+async def metric(http: Http, name: str) -> float:
+    """One number of `/metrics`."""
+    shown = (await http.get("/metrics")).text
+    return next(float(line.split()[-1]) for line in shown.splitlines() if line.startswith(f"{name} "))
+
+
 async def waiting(http: Http, callers: int) -> None:
     """Returns when so many calls wait in the server."""
-    while (await http.get("/cohorts")).json()["callers"] != callers:
+    while await metric(http, "reward_cohort_callers") != callers:
         await asyncio.sleep(0.01)
 
 
 CONFIGS = [
     ({}, {}),
+    ({"config": "robust"}, {"config": "robust"}),
     ({"progress": 0.5}, {"progress": 0.5}),
     (
         {"config": '{"alpha": 2.0, "lambda_schedule": "constant"}'},
@@ -241,7 +249,7 @@ def test_a_retry_takes_its_old_place(url: str) -> None:
         scored = await answers(first, again, third, *rest)
         assert [each["reward"] for each in scored] == await solver(http, TEXTS)
         assert [each["partial"] for each in scored] == [0.0] * 5
-        assert (await http.get("/cohorts")).json()["returned"] == 1
+        assert await metric(http, "reward_cohort_returns_total") == 1
 
     talk(url, conversation)
 
@@ -257,7 +265,7 @@ def test_a_dead_client_leaves_nothing_to_the_next(url: str) -> None:
                 call.cancel()
             await asyncio.wait(calls)
         await waiting(http, 0)
-        assert (await http.get("/cohorts")).json()["half_full"] == 0
+        assert await metric(http, "reward_cohorts_half_full") == 0
         scored = await answers(*(remote(http, text) for text in TEXTS))
         assert [each["reward"] for each in scored] == await solver(http, TEXTS)
 
@@ -323,6 +331,51 @@ def test_waiting_callers_are_bounded(compass: Path) -> None:
         assert (refused.status_code, refused.json()["code"]) == (429, "overloaded")
         assert refused.headers["retry-after"] == "1"
         await answers(*calls)
+
+    with running(settings) as url:
+        talk(url, conversation)
+
+
+def test_a_token_in_the_url_lets_in_and_keeps_experiments_apart(compass: Path, tmp_path: Path) -> None:
+    tokens = tmp_path / "tokens.txt"
+    mine, other = add_token(tokens, "mine"), add_token(tokens, "other")
+    settings = RewardServerSettings(
+        embedder="token-mean", token_mean_checkpoint=compass, tokens_file=tokens, host="127.0.0.1"
+    )
+
+    def call(http: Http, path: str, body: Json, **parameters: Any) -> Coroutine[Any, Any, httpx.Response]:
+        return http.post(path, params={"group_size": 1, **parameters}, json=body)
+
+    async def conversation(http: Http) -> None:
+        bodies: dict[str, Json] = {
+            "/cohort/openrlhf": {"query": ["q"], "prompts": ["q"], "labels": [None]},
+            "/cohort/remote": {"prompt": "q", "response": "r", "label": None},
+            "/verify": {"responses_create_params": {"input": "q"}, "response": {"output": []}},
+        }
+        for path, body in bodies.items():
+            assert (await call(http, path, body)).status_code == 401
+            assert (await call(http, path, body, token="no")).status_code == 401
+            assert (await call(http, path, body, token=mine)).status_code == 200
+        body = bodies["/cohort/remote"]
+        calls = [
+            call(http, "/cohort/remote", body, group_size=2, deadline_s=SHORT_S, token=each)
+            for each in (mine, other)
+        ]
+        assert [each["partial"] for each in await answers(*calls)] == [1.0, 1.0]
+
+    with running(settings) as url:
+        talk(url, conversation)
+
+
+def test_what_is_too_large_for_the_server_is_refused(compass: Path) -> None:
+    settings = RewardServerSettings(
+        embedder="token-mean", token_mean_checkpoint=compass, max_rollouts=4, max_text_characters=100
+    )
+
+    async def conversation(http: Http) -> None:
+        assert (await remote(http, "x" * 101, size=1)).json()["code"] == "request_too_large"
+        assert "1 to 4" in (await remote(http, "x", size=5)).json()["detail"]
+        assert (await remote(http, "x", size=1)).status_code == 200
 
     with running(settings) as url:
         talk(url, conversation)

@@ -3,10 +3,9 @@
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
-import numpy as np
 import pytest
 
-from services.reward_server.embedder import packaged_minilm
+from services.reward_server.embedder import EmbedderSpec, Runtime, load_embedder, packaged_minilm
 from tests.reward_server.requests import Json, group, rewards, rollout, score, score_group
 
 TOLERANCE = 1e-5
@@ -44,12 +43,22 @@ def test_rewards_do_not_depend_on_who_else_asks(minilm_http: httpx.Client, prese
         assert all(len(other.result()["groups"]) == 1 for other in others)
 
 
-def test_cosines_are_those_of_the_library(minilm_http: httpx.Client) -> None:
-    from sentence_transformers import SentenceTransformer  # repaired by the server
+@pytest.mark.parametrize(
+    ("runtime", "tolerance"), [("torch-fp32", 1e-5), ("onnx-fp32", 1e-5), ("torch-bf16", 5e-3)]
+)
+def test_vectors_are_those_of_the_library_and_depend_on_no_other(runtime: Runtime, tolerance: float) -> None:
+    spec = EmbedderSpec(
+        embedder="minilm", token_mean_checkpoint=None, runtime=runtime, device="cpu", threads=1
+    )
+    embedder = load_embedder(spec)
+    from sentence_transformers import SentenceTransformer  # repaired by the embedder
 
-    steps = ["The second row reads 2, 4, 1.", "Row 2 holds the digits 2, 4 and 1.", "I see 2 4 1."]
-    rows = SentenceTransformer(packaged_minilm(), device="cpu").encode(steps).astype(np.float64)
-    expected = rows @ rows.mean(axis=0) / np.linalg.norm(rows.mean(axis=0))
-    scored = score_group(minilm_http, "trajectory", [rollout("7", step) for step in steps])
-    cosines = [each["steps"][0]["cosine"] for each in scored["rollouts"]]
-    assert cosines == pytest.approx(list(expected), abs=TOLERANCE)
+    words = SENTENCE.split()
+    texts = [" ".join(words[i:] + words[:i]) for i in range(len(words))]
+    tokens = embedder.tokenize(texts)
+    assert len({len(ids) for ids in tokens}) == 1
+    together = embedder.embed(tokens)
+    expected = SentenceTransformer(packaged_minilm(), device="cpu").encode(texts)
+    assert together == pytest.approx(expected, abs=tolerance)
+    for size in (1, 2, 3, 7):
+        assert embedder.embed(tokens[:size]) == pytest.approx(together[:size], abs=1e-6)

@@ -125,6 +125,17 @@ def test_a_failure_leaves_no_process(tmp_path: Path) -> None:
     assert "the rollout server ended with code" in demo.text()
 
 
+def test_a_server_that_dies_in_the_middle_ends_the_demo_at_once_and_leaves_no_process(tmp_path: Path) -> None:
+    with running(tmp_path, "--evaluation-questions", "2", "--samples", "1", "--updates", "500") as demo:
+        demo.wait_for(r"update +1 ")
+        [server] = [
+            p for p in psutil.Process(demo.process.pid).children() if "reward_server" in " ".join(p.cmdline())
+        ]
+        server.kill()
+        assert demo.process.wait(90) == 1, demo.text()
+        assert demo.alive() == []
+
+
 def test_a_demo_that_is_killed_leaves_no_process(tmp_path: Path) -> None:
     with running(tmp_path) as demo:
         demo.wait_for("the reward server is ready")
@@ -132,3 +143,31 @@ def test_a_demo_that_is_killed_leaves_no_process(tmp_path: Path) -> None:
         demo.process.kill()
         demo.process.wait(10)
         assert demo.left_after(40) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["demo", "--updates", "0"], "updates: Input should be greater than or equal to 1"),
+        (["evaluate"], "questions: Field required"),
+        (["train", "--images", "i"], "model: Field required"),
+        (["train", "--model", "m", "--images", "missing", "--run-folder", "r"], "missing is not a folder"),
+        (
+            ["train", "--model", "m", "--images", "i", "--run-folder", "r", "--grpo", "colour=red"],
+            "grpo.colour: TRL's GRPOConfig has no such field",
+        ),
+    ],
+)
+def test_a_plain_mistake_gets_a_plain_message(arguments: list[str], message: str, tmp_path: Path) -> None:
+    shown = subprocess.run(
+        [sys.executable, "-m", "trainer", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2]), "COLUMNS": "200"},
+        cwd=tmp_path,
+    )
+    assert shown.returncode == 1
+    assert message in shown.stdout
+    assert "Traceback" not in shown.stdout + shown.stderr

@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from trainer.errors import DivergedError
 from trainer.kl import KlCoefficient
 from trainer.settings import KlSettings
 
@@ -42,5 +43,5 @@ def test_without_a_penalty_the_coefficient_is_zero() -> None:
 
 
 def test_a_kl_that_is_not_a_number_is_an_error() -> None:
-    with pytest.raises(ValueError, match="diverged"):
+    with pytest.raises(DivergedError, match="diverged"):
         KlCoefficient(KlSettings()).observe(math.nan)

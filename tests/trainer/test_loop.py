@@ -33,7 +33,7 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
     def __init__(self) -> None:
         self.weights: list[Snapshot] = []
         self.batches: list[tuple[int, dict[str, Any]]] = []
-        self.losses_of_other_image: list[tuple[float, float]] = []
+        self.losses: list[tuple[float, float, float]] = []
 
     def on_train_begin(self, *_: Any, **kwargs: Any) -> None:
         self.weights.append(snapshot(kwargs["model"]))
@@ -86,8 +86,9 @@ def recorded(reward_url: str, rollout_url: str, tmp_path_factory: pytest.TempPat
         loss = original(self, model, inputs)
         with torch.no_grad():
             metrics = {name: list(values) for name, values in self._metrics["train"].items()}
+            same = original(self, model, inputs)
             other = original(self, model, {**inputs, "pixel_values": inputs["pixel_values"].flip(0)})
-            recorder.losses_of_other_image.append((loss.item(), other.item()))
+            recorder.losses.append((loss.item(), same.item(), other.item()))
             self._metrics["train"].clear()
             self._metrics["train"].update(metrics)
         return loss
@@ -115,7 +116,9 @@ def test_an_update_moves_the_adapter_of_its_role_and_nothing_else(
 
 
 def test_the_loss_sees_the_image(recorded: Recorded) -> None:
-    for own, other in recorded.recorder.losses_of_other_image:
+    assert recorded.recorder.losses
+    for own, same, other in recorded.recorder.losses:
+        assert own == same
         assert abs(own - other) > 1e-7
 
 
@@ -234,7 +237,11 @@ def test_rewards_are_the_reward_servers(recorded: Recorded) -> None:
     """The Solver is trained on its group's rewards with the weight of the moment; the Proposer on the entropy's."""
     for group in recorded.groups:
         if group["role"] == "solver":
-            assert group["trained_on"] == [rollout["reward"] for rollout in group["rollouts"]]
+            # lambda(t) is 0 up to t = 0.3, then linear to 0.7 at t = 1; of 4 updates, update 2 is at t = 2/3.
+            step_weight = {0: 0.0, 2: 0.7 * (2 / 3 - 0.3) / 0.7}[group["update"]]
+            for reward, rollout in zip(group["trained_on"], group["rollouts"], strict=True):
+                mixed = (1 - step_weight) * rollout["outcome"] + step_weight * rollout["trajectory"]
+                assert reward == pytest.approx(mixed, abs=1e-9)
         else:
             for reward, proposal in zip(group["trained_on"], group["proposals"], strict=True):
                 if proposal["question"] is None:
@@ -263,6 +270,12 @@ def test_a_server_that_has_lost_the_adapters_is_given_them_again(
 
     class Restart(TrainerCallback):  # type: ignore[misc]
         def on_step_begin(self, *_: Any, **__: Any) -> None:
+            self.lose_all()
+
+        def on_pre_optimizer_step(self, *_: Any, **__: Any) -> None:
+            self.lose_all()
+
+        def lose_all(self) -> None:
             client = RolloutClient(rollout_url, retry_budget_s=5)
             for name in client.models()[1:]:
                 client.unload_adapter(name)
@@ -283,6 +296,6 @@ def test_a_server_that_has_lost_the_adapters_is_given_them_again(
         rollout={"url": rollout_url, "solver_max_tokens": 48, "proposer_max_tokens": 24},
     )
     run = train(settings, Console(quiet=True), callbacks=[Restart()])
-    assert len(lost) == 4
+    assert len(lost) == 2 * 2 * 2
     policies = [group["rollouts"][0]["policy"] for group in read_lines(run.path / "groups.jsonl")]
     assert [name[-6:] for name in policies] == ["000000", "000001"]

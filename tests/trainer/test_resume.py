@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from tests.conftest import MODEL
 from tests.rollout_server.running import running_server
@@ -30,7 +31,10 @@ from trainer.settings import ROLES, RunSettings
 UPDATES = 4
 DEADLINE_S = 300.0
 STATE = LoopState(
-    versions={"solver": 2, "proposer": 1}, kl_betas={"solver": 0.1, "proposer": 0.2}, log_bytes={}
+    versions={"solver": 2, "proposer": 1},
+    kl_betas={"solver": 0.1, "proposer": 0.2},
+    fingerprint="f",
+    log_bytes={},
 )
 
 
@@ -77,6 +81,20 @@ class Training:
         code = self.start(*flags).wait(DEADLINE_S)
         assert code == 0, self.run.with_suffix(".log").read_text()
 
+    def kill_after_checkpoint(self, update: int, moment: random.Random) -> None:
+        """Starts it and kills it at a random moment soon after the checkpoint of `update` is complete."""
+        process = self.start()
+        checkpoints = Checkpoints(self.run / "checkpoints", keep=2)
+        deadline_s = time.monotonic() + DEADLINE_S
+        while process.poll() is None and time.monotonic() < deadline_s:
+            newest = checkpoints.newest()
+            if newest is not None and sum(read_state(newest).versions.values()) >= update:
+                break
+            time.sleep(0.02)
+        time.sleep(moment.uniform(0.0, 0.5))
+        process.send_signal(signal.SIGKILL)
+        assert process.wait(10) == -signal.SIGKILL, "it must have been killed before its end"
+
     def kill_at(self, moment: random.Random, *flags: str) -> None:
         """Kills it at a random moment between its start and its end."""
         process = self.start(*flags)
@@ -104,19 +122,28 @@ class Training:
         return {"groups": groups, "weights": weights}
 
 
+def served_names(groups: list[dict[str, Any]]) -> set[str]:
+    """The prefixes, one a start of the trainer, of the names that these groups' policies were served by."""
+    names = {group.get("proposed_by") or group.get("policy") for group in groups}
+    return {str(name).rsplit("-", 2)[0] for name in names}
+
+
 def compare_with_killed(kills: int, reward_url: str, pinned_url: str, tmp_path: Path) -> None:
-    write_unlabelled(tmp_path / "images", 8, seed=5)
+    write_unlabelled(tmp_path / "images", 4, seed=5)  # two updates an epoch: the run goes on in another epoch
     whole = Training(tmp_path / "whole", tmp_path / "images", reward_url, pinned_url)
     whole.finish()
     killed = Training(tmp_path / "killed", tmp_path / "images", reward_url, pinned_url)
     moment = random.Random(11)
-    killed.kill_at(moment)
+    killed.kill_after_checkpoint(3, moment)
+    first_names = served_names(killed.groups()[:2])
     for _ in range(kills - 1):
         killed.kill_at(moment, "--resume")
     killed.finish("--resume")
 
     assert killed.result()["weights"] == whole.result()["weights"]
     assert killed.result()["groups"] == whole.result()["groups"]
+    assert served_names(killed.groups()[:2]) == first_names, "the first updates were not done again"
+    assert not served_names(killed.groups()[-2:]) & first_names, "the last ones were"
     updates = [line["update"] for line in read_lines(killed.run / "metrics.jsonl")]
     assert updates == list(range(1, UPDATES + 1))
 
@@ -177,6 +204,13 @@ def run_out_of_space(checkpoints: Checkpoints) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
+def test_a_full_disk_is_told_of_as_torch_tells_of_it(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path, keep=2)
+    with pytest.raises(CheckpointError, match="there is none before it"), checkpoints.writing(6, STATE):
+        torch.save({"weights": torch.zeros(100_000)}, "/dev/full")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_checkpoint_that_cannot_be_written_harms_no_other(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path, keep=2)
     write_checkpoint(checkpoints, 5)
@@ -190,9 +224,15 @@ def settings(folder: Path, **fields: Any) -> RunSettings:
 
 
 def test_a_folder_that_holds_a_run_is_not_written_over(tmp_path: Path) -> None:
-    RunFolder(settings(tmp_path))
+    RunFolder(settings(tmp_path)).append_metrics({"update": 1})
     with pytest.raises(SettingsError, match="holds a run already"):
         RunFolder(settings(tmp_path))
+
+
+def test_a_start_that_failed_leaves_the_folder_free(tmp_path: Path) -> None:
+    RunFolder(settings(tmp_path, seed=1))
+    RunFolder(settings(tmp_path, seed=2))
+    assert json.loads((tmp_path / "settings.json").read_text())["seed"] == 2
 
 
 def test_only_a_run_with_the_same_settings_goes_on(tmp_path: Path) -> None:

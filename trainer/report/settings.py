@@ -10,6 +10,7 @@ class ReportSettings(BaseSettings):
 
     model_config = SettingsConfigDict(
         extra="forbid",
+        cli_hide_none_type=True,
         use_attribute_docstrings=True,
         env_prefix="IREASONER_REPORT_",
         cli_prog_name="ireasoner report",

@@ -1,0 +1,1 @@
+"""What the reward server is worth in figures: `make bench`."""

@@ -1,0 +1,231 @@
+"""`make bench`: the reward server's speed and memory, each beside what it is to be compared with.
+
+Everything runs on one core, callers on another. What is compared is measured in turns, several times, and the
+best of each is taken, since the machine may be shared. Short runs (`--quick`) show that it works, no more.
+"""
+
+import argparse
+import asyncio
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks import served
+from benchmarks.clock import best_s
+from benchmarks.flips import flip_rate, majority_rewards
+from benchmarks.raw import Int8, Tokens, forward, forward_per_s, minilm, one_at_a_time_per_s
+from benchmarks.rows import Row, row, table, write
+from benchmarks.workload import GROUPS, groups
+from services.reward_server.embedder import Embedder, Runtime
+
+LATEST = Path(__file__).with_name("latest.json")
+PRECISIONS: tuple[Runtime, ...] = ("torch-fp32", "onnx-fp32", "torch-bf16")
+P99_IN_FLIGHT = 32
+MEMORY_IN_FLIGHT = 64
+
+
+class Bench:
+    """One run; `tries` of each measurement, over `count` groups."""
+
+    def __init__(self, tries: int, count: int, soak_minutes: float) -> None:
+        self._tries = tries
+        self._count = count
+        self._soak_minutes = soak_minutes
+        self._seeds = iter(range(1_000, 10**9))
+
+    def run(self) -> Iterator[Row]:
+        """Every row, as soon as it is known."""
+        yield from self._runtimes()
+        yield from self._token_mean()
+        yield from self._cached()
+        yield from self._memory()
+
+    def _fresh_body(self, count: int) -> bytes:
+        """Groups that were never sent before."""
+        return served.body(groups(next(self._seeds), count))
+
+    def _runtimes(self) -> Iterator[Row]:
+        sample = groups(1, self._count)
+        texts = [step for group in sample for each in group for step in each.steps]
+        with served.on_core(served.SERVER_CORE):
+            one_at_a_time = one_at_a_time_per_s(texts[:100], self._tries)
+            embedders: dict[str, Embedder] = {runtime: minilm(runtime) for runtime in PRECISIONS}
+            tokens = embedders["torch-fp32"].tokenize(texts)
+            exact = dict(zip(texts, forward(embedders["torch-fp32"].embed, tokens), strict=True))
+            reference = majority_rewards(sample, exact)
+            embeds = {name: embedder.embed for name, embedder in embedders.items()} | {
+                "onnx-int8": Int8().embed
+            }
+            for name, embed in embeds.items():
+                speed = forward_per_s(embed, tokens, self._tries)
+                yield row(f"{name}: forward pass against one at a time", "steps/s", speed, one_at_a_time)
+                rows = dict(zip(texts, forward(embed, tokens), strict=True))
+                rate = flip_rate(reference, majority_rewards(sample, rows))
+                goal = 0.005 if name == "torch-bf16" else None
+                yield row(f"{name}: rank flips against fp32", "of pairs", rate, goal=goal, at_most=True)
+        for runtime, goal in (("onnx-fp32", 3.0), ("torch-bf16", 6.0)):
+            yield from self._served(runtime, embedders[runtime], tokens, one_at_a_time, goal)
+
+    def _served(
+        self, runtime: str, embedder: Embedder, tokens: Tokens, one_at_a_time: float, goal: float
+    ) -> Iterator[Row]:
+        """Over HTTP against the raw pass of the same runtime, taken in turns."""
+        many = one = raw = 0.0
+        with served.server("--runtime", runtime, "--device", "cpu", "--cache-mib", "0") as running:
+            for _ in range(self._tries):
+                with served.on_core(served.SERVER_CORE):
+                    raw = max(raw, forward_per_s(embedder.embed, tokens, 1))
+                many = max(many, _embedded_per_s(running, [self._fresh_body(self._count)], 1))
+                with served.on_core(served.SERVER_CORE):
+                    raw = max(raw, forward_per_s(embedder.embed, tokens, 1))
+                one = max(one, _embedded_per_s(running, [self._fresh_body(1) for _ in range(self._count)], 8))
+            name = f"{runtime}: served, {self._count} groups a request, against"
+            yield row(f"{name} forward pass", "steps/s", many, raw, 0.95)
+            yield row(f"{name} one at a time", "steps/s", many, one_at_a_time, goal)
+            yield row(
+                f"{runtime}: served, 1 group, 8 in flight, against forward pass", "steps/s", one, raw, 0.8
+            )
+            if runtime == "torch-bf16":
+                yield self._tail(running)
+                yield self._overhead(running, many)
+
+    def _tail(self, running: served.Server) -> Row:
+        """p99 against the time that the requests ahead take, 32 of them, at the throughput of the same run."""
+        bodies = [self._fresh_body(1) for _ in range(3 * P99_IN_FLIGHT)]
+        total_s, latencies_s = served.load(running.url, bodies, P99_IN_FLIGHT)
+        explained_s = P99_IN_FLIGHT * total_s / len(bodies)
+        p99_s = float(np.quantile(latencies_s, 0.99))
+        name = f"p99 at {P99_IN_FLIGHT} in flight against what the queue explains"
+        return row(name, "s", p99_s, explained_s, 1.5, at_most=True)
+
+    def _overhead(self, running: served.Server, steps_per_s: float) -> Row:
+        """HTTP and JSON alone: the same bytes to a page that reads and refuses them, against embedding them."""
+        sent = self._fresh_body(self._count)
+        before = running.embedded()
+        served.load(running.url, [sent], 1)
+        uncached_s = (running.embedded() - before) / steps_per_s
+        transport_s = best_s(lambda: _exchange_and_codec(running.url, sent), max(3, self._tries))
+        return row(
+            "HTTP and JSON against an uncached request", "s", transport_s, uncached_s, 0.01, at_most=True
+        )
+
+    def _token_mean(self) -> Iterator[Row]:
+        from tests import random_policy
+
+        with tempfile.TemporaryDirectory() as folder:
+            checkpoint = random_policy.build(Path(folder) / "policy")
+            from services.reward_server.token_mean import TokenMean
+
+            embedder = TokenMean(checkpoint)
+            texts = [step for group in groups(2, GROUPS) for each in group for step in each.steps]
+            flags = (
+                "--embedder",
+                "token-mean",
+                "--token-mean-checkpoint",
+                str(checkpoint),
+                "--cache-mib",
+                "0",
+            )
+            ours = tokenizer = single = 0.0
+            with served.server(*flags) as running:
+                for _ in range(self._tries):
+                    with served.on_core(served.SERVER_CORE):
+                        tokenizer = max(tokenizer, len(texts) / best_s(lambda: embedder.tokenize(texts), 1))
+                        single = max(single, 300 / best_s(lambda: _one_by_one(embedder, texts[:300]), 1))
+                    ours = max(
+                        ours, _embedded_per_s(running, [self._fresh_body(GROUPS) for _ in range(3)], 2)
+                    )
+            yield row("token-mean: served against the tokenizer's batches", "steps/s", ours, tokenizer, 0.8)
+            yield row("token-mean: served against one at a time", "steps/s", ours, single)
+
+    def _cached(self) -> Iterator[Row]:
+        with served.server("--device", "cpu", "--cache-mib", "1024") as running:
+            for detail in ("full", "rewards"):
+                sent = served.body(groups(3, GROUPS), detail)
+                served.load(running.url, [sent], 1)
+                sizes = len(groups(3, GROUPS)) * 8
+                best = min(served.load(running.url, [sent] * 10, 2)[0] for _ in range(max(3, self._tries)))
+                goal = 20_000.0 if detail == "full" else None
+                yield row(
+                    f"all embeddings cached, detail {detail}", "trajectories/s", 10 * sizes / best, goal=goal
+                )
+
+    def _memory(self) -> Iterator[Row]:
+        with served.server("--device", "cpu") as running:
+            peak = idle = running.rss_mib()
+
+            def watch() -> None:
+                nonlocal peak
+                peak = max(peak, running.rss_mib())
+
+            bodies = (self._fresh_body(1) for _ in range(3 * MEMORY_IN_FLIGHT))
+            asyncio.run(served.post_all(running.url, list(bodies), MEMORY_IN_FLIGHT, watch))
+            yield row(f"peak memory, {MEMORY_IN_FLIGHT} in flight, against idle", "MiB", peak, idle)
+            if self._soak_minutes:
+                self._soak(running, watch)
+                yield row(
+                    f"memory after {self._soak_minutes:g} minutes against peak",
+                    "MiB",
+                    running.rss_mib(),
+                    peak,
+                )
+
+    def _soak(self, running: served.Server, watch: Callable[[], None]) -> None:
+        import time
+
+        end_s = time.monotonic() + 60 * self._soak_minutes
+        while time.monotonic() < end_s:
+            bodies = [self._fresh_body(1) for _ in range(MEMORY_IN_FLIGHT)]
+            asyncio.run(served.post_all(running.url, bodies, MEMORY_IN_FLIGHT, watch))
+
+
+def _embedded_per_s(running: served.Server, bodies: list[bytes], in_flight: int) -> float:
+    before = running.embedded()
+    seconds, _ = served.load(running.url, bodies, in_flight)
+    return (running.embedded() - before) / seconds
+
+
+def _one_by_one(embedder: Embedder, texts: list[str]) -> None:
+    for text in texts:
+        embedder.embed(embedder.tokenize([text]))
+
+
+def _exchange_and_codec(url: str, sent: bytes) -> None:
+    """The bytes over HTTP, and what the server does to read and to write JSON of that size."""
+    import httpx
+
+    from services.reward_server import wire
+    from services.reward_server.scorer import written
+
+    refused = httpx.post(f"{url}/score/solver?", content=sent[:-1], headers=served.JSON)
+    assert refused.status_code == 422, refused.text
+    read = wire.SolverRequest.model_validate_json(sent)
+    written(read.model_dump())
+
+
+def main() -> int:
+    """Runs the benchmark; returns 0 whether the goals are reached or not: the table tells."""
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="few groups and one try: shows that it works")
+    parser.add_argument("--soak-minutes", type=float, default=10.0, help="load before memory is read again")
+    parser.add_argument(
+        "--output", type=Path, default=LATEST, help="where the rows are written [%(default)s]"
+    )
+    options = parser.parse_args()
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    bench = Bench(1, 8, 0.0) if options.quick else Bench(3, GROUPS, options.soak_minutes)
+    rows = []
+    for each in bench.run():
+        rows.append(each)
+        print(f"{each.name}: {each.ours:.4g} {each.unit}", file=sys.stderr, flush=True)
+    print(table(rows))
+    write(rows, options.output)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,86 @@
+"""What a runtime can do at all: its forward pass alone, and embedding one text at a time."""
+
+import tempfile
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.clock import best_s
+from services.reward_server.embedder import Embedder, EmbedderSpec, Runtime, load_embedder, packaged_minilm
+
+Rows = NDArray[np.float32]
+Tokens = list[list[int]]
+BATCH_TOKENS = 1_024
+
+
+def minilm(runtime: Runtime) -> Embedder:
+    """all-MiniLM-L6-v2 on one thread."""
+    return load_embedder(
+        EmbedderSpec(embedder="minilm", token_mean_checkpoint=None, runtime=runtime, device="cpu", threads=1)
+    )
+
+
+class Int8:
+    """The ONNX graph with dynamically quantised weights: measured here, not offered by the server.
+
+    Its activations are scaled by the batch that they are in, so that a text's embedding depends on who else
+    is asking.
+    """
+
+    def __init__(self) -> None:
+        from onnxruntime.quantization import QuantType, quantize_dynamic
+
+        from services.reward_server.onnx_embedder import export, session
+        from services.reward_server.sentence_embedder import load_model
+
+        with tempfile.TemporaryDirectory() as folder:
+            whole, small = Path(folder) / "whole.onnx", Path(folder) / "int8.onnx"
+            export(load_model(packaged_minilm(), "cpu"), whole)
+            quantize_dynamic(whole, small, weight_type=QuantType.QInt8, per_channel=True)
+            self._session = session(small, 1)
+
+    def embed(self, batch: Sequence[Sequence[int]]) -> Rows:
+        """Unit rows of token ids of one length."""
+        rows: Rows = self._session.run(None, {"ids": np.asarray(batch, np.int64)})[0]
+        return rows
+
+
+def batches(tokens: Tokens) -> list[list[int]]:
+    """Numbers of texts, in batches of equal length."""
+    cut = []
+    order = sorted(range(len(tokens)), key=lambda number: len(tokens[number]))
+    for length, same in groupby(order, key=lambda number: len(tokens[number])):
+        numbers = list(same)
+        size = max(1, BATCH_TOKENS // length)
+        cut += [numbers[start : start + size] for start in range(0, len(numbers), size)]
+    return cut
+
+
+def forward(embed: Callable[[Tokens], Rows], tokens: Tokens) -> Rows:
+    """Every text's row, in order."""
+    rows: dict[int, Any] = {}
+    for batch in batches(tokens):
+        rows.update(zip(batch, embed([tokens[number] for number in batch]), strict=True))
+    return np.stack([rows[number] for number in range(len(tokens))])
+
+
+def forward_per_s(embed: Callable[[Tokens], Rows], tokens: Tokens, tries: int) -> float:
+    """Texts a second of the forward pass alone, in batches of equal length."""
+    embed(tokens[:1])
+    return len(tokens) / best_s(lambda: forward(embed, tokens), tries)
+
+
+def one_at_a_time_per_s(texts: Sequence[str], tries: int) -> float:
+    """Texts a second of `SentenceTransformer.encode(text)`, as the released code does it."""
+    import torch
+
+    from services.reward_server.sentence_embedder import load_model
+
+    torch.set_num_threads(1)
+    model = load_model(packaged_minilm(), "cpu")
+    model.encode(texts[0])
+    return len(texts) / best_s(lambda: [model.encode(text) for text in texts], tries)

@@ -1,0 +1,115 @@
+"""A reward server on one core, and callers on another."""
+
+import asyncio
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import httpx
+import psutil
+
+from benchmarks.workload import Sample
+from clients import RewardClient
+
+JSON = {"content-type": "application/json"}
+READY_DEADLINE_S = 120.0
+CORES = sorted(os.sched_getaffinity(0))
+SERVER_CORE, CALLER_CORE = CORES[0], CORES[-1]
+
+
+@contextmanager
+def on_core(core: int) -> Iterator[None]:
+    """Has this process run on one core."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+class Server:
+    """A running server with its address and its processes."""
+
+    def __init__(self, process: subprocess.Popen[str], url: str) -> None:
+        self.url = url
+        self._process = psutil.Process(process.pid)
+
+    def rss_mib(self) -> float:
+        """Memory of the server and its children now."""
+        processes = [self._process, *self._process.children(recursive=True)]
+        return float(sum(each.memory_info().rss for each in processes)) / 2**20
+
+    def embedded(self) -> int:
+        """Texts embedded so far."""
+        shown = httpx.get(f"{self.url}/metrics").text
+        found = re.search(r"^reward_batch_texts_sum (\S+)$", shown, re.MULTILINE)
+        assert found is not None
+        return int(float(found[1]))
+
+
+@contextmanager
+def server(*flags: str) -> Iterator[Server]:
+    """Runs a server, and its worker, on one core."""
+    with on_core(SERVER_CORE):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "services.reward_server", "--port", "0", "--threads", "1", *flags],
+            env={**os.environ, "OMP_NUM_THREADS": "1", "REWARD_LOG_LEVEL": "error"},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+    try:
+        assert process.stdout is not None
+        url = process.stdout.readline().removeprefix("reward-server: listening on ").strip()
+        with RewardClient(url) as client:
+            client.wait_until_ready(READY_DEADLINE_S, is_alive=lambda: process.poll() is None)
+        yield Server(process, url)
+    finally:
+        process.terminate()
+        try:
+            process.communicate(timeout=60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+
+
+def body(groups: Sequence[Sequence[Sample]], detail: str = "full") -> bytes:
+    """A request for the trajectory and outcome rewards of `groups`."""
+    sent = [
+        {"id": str(g), "rollouts": [{"id": str(r), "text": each.text} for r, each in enumerate(group)]}
+        for g, group in enumerate(groups)
+    ]
+    return json.dumps({"groups": sent, "config": "paper", "detail": detail}).encode()
+
+
+async def post_all(
+    url: str, bodies: Sequence[bytes], in_flight: int, watch: Callable[[], None] = lambda: None
+) -> tuple[float, list[float]]:
+    """Posts the bodies, `in_flight` at a time; gives the seconds for all and those of each."""
+    rest = iter(bodies)
+    latencies_s: list[float] = []
+    limits = httpx.Limits(max_connections=in_flight, max_keepalive_connections=in_flight)
+
+    async def caller(http: httpx.AsyncClient) -> None:
+        for each in rest:
+            started_s = time.perf_counter()
+            response = await http.post(f"{url}/score/solver", content=each, headers=JSON)
+            latencies_s.append(time.perf_counter() - started_s)
+            assert response.status_code == 200, response.text
+            watch()
+
+    async with httpx.AsyncClient(timeout=300, limits=limits) as http:
+        started_s = time.perf_counter()
+        await asyncio.gather(*(caller(http) for _ in range(in_flight)))
+        return time.perf_counter() - started_s, latencies_s
+
+
+def load(url: str, bodies: Sequence[bytes], in_flight: int) -> tuple[float, list[float]]:
+    """`post_all` from the callers' core."""
+    with on_core(CALLER_CORE):
+        return asyncio.run(post_all(url, bodies, in_flight))

@@ -1,0 +1,54 @@
+"""Writes the pages that are generated from the reward server: openapi.json, api.md, a table in operators.md.
+
+`python -m scripts.reward_server_docs` writes them; with `--check` it only tells which are out of date.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from services.reward_server.api_page import as_markdown
+from services.reward_server.app import create_app
+from services.reward_server.settings import PREFIX, RewardServerSettings
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+BEGIN, END = "<!-- settings: generated -->", "<!-- settings: end -->"
+
+
+def pages() -> dict[Path, str]:
+    """Every generated page as it should be."""
+    document = create_app(RewardServerSettings()).openapi()
+    operators = DOCS / "operators.md"
+    before, _, rest = operators.read_text().partition(BEGIN)
+    after = rest.partition(END)[2]
+    return {
+        DOCS / "openapi.json": json.dumps(document, indent=2) + "\n",
+        DOCS / "api.md": as_markdown(document),
+        operators: f"{before}{BEGIN}\n{settings_table()}\n{END}{after}",
+    }
+
+
+def settings_table() -> str:
+    """Flags, variables, defaults and meanings of the server's settings, in Markdown."""
+    lines = ["| flag | variable | default | meaning |", "| --- | --- | --- | --- |"]
+    for name, field in RewardServerSettings.model_fields.items():
+        flag = f"`--{name.replace('_', '-')}`"
+        default = "" if field.default is None else f"`{field.default}`"
+        lines.append(f"| {flag} | `{PREFIX}{name.upper()}` | {default} | {field.description} |")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Writes or checks; returns 1 if a page is out of date."""
+    stale = [file for file, text in pages().items() if not file.exists() or file.read_text() != text]
+    if "--check" in sys.argv[1:]:
+        for file in stale:
+            print(f"{file.name} is out of date: python -m scripts.reward_server_docs")
+        return 1 if stale else 0
+    for file, text in pages().items():
+        file.write_text(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,79 @@
+"""Bearer tokens: one or several for each experiment, kept as hashes in a file.
+
+A line of the file is an experiment's name and the SHA-256 of a token, in hexadecimal. Tokens are made here,
+of 256 random bits, so a plain hash of one can be neither guessed nor searched. The file is read again when
+it has changed: tokens are given out and taken back while the server runs.
+"""
+
+import hashlib
+import hmac
+import re
+import secrets
+from pathlib import Path
+
+_NAME = re.compile(r"[\w.-]{1,64}", re.ASCII)
+_HASH = re.compile(r"[0-9a-f]{64}")
+
+
+class UnusableTokens(Exception):
+    """A token file cannot be used; says which line and why."""
+
+
+class Tokens:
+    """The tokens of a file; raises UnusableTokens if it cannot be read."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._stamp = (-1, -1)
+        self._known: tuple[tuple[bytes, str], ...] = ()
+        self._refresh()
+
+    def experiment(self, token: str) -> str | None:
+        """Whose token it is; None if nobody's. Takes as long for a wrong token as for a right one."""
+        self._refresh()
+        presented = hashlib.sha256(token.encode(errors="surrogateescape")).digest()
+        found = None
+        for known, experiment in self._known:
+            if hmac.compare_digest(known, presented):
+                found = experiment
+        return found
+
+    def _refresh(self) -> None:
+        try:
+            status = self._file.stat()
+            stamp = (status.st_mtime_ns, status.st_size)
+            if stamp != self._stamp:
+                self._known = tuple(_read(self._file))
+                self._stamp = stamp
+        except OSError as error:
+            raise UnusableTokens(f"{self._file}: {error.strerror}") from error
+
+
+def _read(file: Path) -> list[tuple[bytes, str]]:
+    known = []
+    for number, line in enumerate(file.read_text().splitlines(), start=1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        name, _, digest = line.strip().partition(" ")
+        if not _NAME.fullmatch(name) or not _HASH.fullmatch(digest.strip()):
+            raise UnusableTokens(f"{file}:{number}: not an experiment's name and the SHA-256 of a token")
+        known.append((bytes.fromhex(digest.strip()), name))
+    return known
+
+
+def add_token(file: Path, experiment: str) -> str:
+    """Makes a token for an experiment, adds its hash to `file` (made if missing) and returns the token.
+
+    Raises UnusableTokens if the name is not one, or if the file cannot be written.
+    """
+    if not _NAME.fullmatch(experiment):
+        raise UnusableTokens(f"{experiment!r}: a name has 1 to 64 of A-Z, a-z, 0-9, _, . and -")
+    token = secrets.token_urlsafe(32)
+    digest = hashlib.sha256(token.encode()).hexdigest()
+    try:
+        file.touch(mode=0o600, exist_ok=True)
+        with file.open("a") as lines:
+            lines.write(f"{experiment} {digest}\n")
+    except OSError as error:
+        raise UnusableTokens(f"{file}: {error.strerror}") from error
+    return token

@@ -1,0 +1,61 @@
+"""The generated pages are up to date, and the commands in the operators' page work as they stand there."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.rollout_server.running import free_port
+
+PAGE = Path("docs/operators.md")
+COMMANDS = {"reward-server": "services.reward_server", "reward-score": "clients.score"}
+
+
+def blocks() -> list[str]:
+    return re.findall(r"```bash\n(.*?)```", PAGE.read_text(), re.DOTALL)
+
+
+def test_generated_pages_are_up_to_date() -> None:
+    checked = subprocess.run(
+        [sys.executable, "-m", "scripts.reward_server_docs", "--check"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert checked.returncode == 0, checked.stdout
+
+
+@pytest.mark.parametrize("block", blocks())
+def test_every_command_of_the_operators_page_works(block: str, tmp_path: Path, compass: Path) -> None:
+    """As it stands, but on a free port, and with the embedder that starts fastest."""
+    binaries = tmp_path / "bin"
+    binaries.mkdir()
+    for name, module in COMMANDS.items():
+        command = binaries / name
+        command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m {module} "$@"\n')
+        command.chmod(0o755)
+    port = free_port()
+    script = block.replace("8010", str(port)).replace(
+        "reward-score -", f"reward-score - --url http://127.0.0.1:{port}"
+    )
+    environment = {
+        **os.environ,
+        "PATH": f"{binaries}:{os.environ['PATH']}",
+        "PYTHONPATH": str(Path.cwd()),
+        "REWARD_EMBEDDER": "token-mean",
+        "REWARD_TOKEN_MEAN_CHECKPOINT": str(compass),
+        "REWARD_DRAIN_NOTICE_S": "0",
+    }
+    ended = subprocess.run(
+        ["bash", "-m", "-euo", "pipefail", "-c", script],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout

@@ -1,0 +1,316 @@
+"""Faults under load, with the default embedder in its worker process: every group is accounted for."""
+
+import asyncio
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from clients import AsyncRewardClient, Group, RewardClient, RewardError, Rollout, ServerProblem
+from services.reward_server.settings import RewardServerSettings
+from tests.reward_server.requests import group, rollout
+from tests.reward_server.running import running as running_here
+from tests.reward_server.test_minilm import SENTENCE
+
+pytestmark = pytest.mark.xdist_group("reward-server faults")
+
+READY_S = 120
+WORDS = SENTENCE.split()
+POINTS = ("east", "north")
+
+
+@dataclass
+class RunningServer:
+    """A server process."""
+
+    process: subprocess.Popen[str]
+    url: str
+
+    @property
+    def worker(self) -> psutil.Process:
+        """Its embedding worker."""
+        (worker,) = (
+            child
+            for child in psutil.Process(self.process.pid).children()
+            if "services.reward_server.embedding_worker" in child.cmdline()
+        )
+        return worker
+
+    def readiness(self) -> dict[str, object]:
+        answer: dict[str, object] = httpx.get(f"{self.url}/readyz").json()
+        return answer
+
+    def metric(self, line: str) -> float:
+        """The value of a metric, named with its labels."""
+        found = re.search(rf"^{re.escape(line)} (\S+)$", httpx.get(f"{self.url}/metrics").text, re.MULTILINE)
+        return float(found[1]) if found else 0.0
+
+
+@contextmanager
+def server(log: Path, *flags: str) -> Iterator[RunningServer]:
+    with log.open("w") as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "services.reward_server", "--port", "0", "--threads", "1", *flags],
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        )
+    try:
+        assert process.stdout is not None
+        url = process.stdout.readline().removeprefix("reward-server: listening on ").strip()
+        with RewardClient(url) as client:
+            client.wait_until_ready(READY_S, is_alive=lambda: process.poll() is None)
+        yield RunningServer(process, url)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the server that all these tests share has logged."""
+    return tmp_path_factory.mktemp("faults") / "log"
+
+
+@pytest.fixture(scope="module")
+def running(log: Path) -> Iterator[RunningServer]:
+    """A server without a cache, whose worker is taken to hang after 10 s."""
+    with server(log, "--pass-timeout-s", "10", "--drain-notice-s", "1.5", "--cache-mib", "0") as started:
+        yield started
+
+
+@pytest.fixture
+def restarts(running: RunningServer) -> int:
+    """How often its worker was restarted before."""
+    restarts = running.readiness()["worker_restarts"]
+    assert isinstance(restarts, int)
+    return restarts
+
+
+def groups(first: int, count: int, words: Sequence[str] = WORDS) -> list[Group]:
+    """Groups whose steps stand in no other group, beginning with `words`."""
+    return [
+        Group(
+            str(number),
+            [
+                Rollout(
+                    str(r), rollout("7", *(f"{' '.join(words[: 9 + s])} {number} {r} {s}" for s in range(3)))
+                )
+                for r in range(4)
+            ],
+        )
+        for number in range(first, first + count)
+    ]
+
+
+async def post_all(url: str, sent: list[Group], retry_budget_s: float, in_flight: int) -> Counter[str]:
+    """Posts each group by itself; counts what became of it: its id must come back, once."""
+    ended: Counter[str] = Counter()
+    rest = iter(sent)
+
+    async def caller(client: AsyncRewardClient) -> None:
+        for each in rest:
+            try:
+                response = await client.score("solver", [each])
+            except ServerProblem as problem:
+                ended[problem.code] += 1
+            except RewardError as error:
+                ended[type(error).__name__] += 1
+            else:
+                assert [scored.id for scored in response.groups] == [each.id]
+                assert all(scored.reward is not None for scored in response.groups[0].rollouts)
+                ended["scored"] += 1
+
+    async with AsyncRewardClient(url, retry_budget_s=retry_budget_s) as client:
+        await asyncio.gather(*(caller(client) for _ in range(in_flight)))
+    return ended
+
+
+def test_a_killed_worker_is_started_again_and_fails_none_but_its_passes(
+    running: RunningServer, restarts: int
+) -> None:
+    first = running.worker
+
+    async def scenario() -> Counter[str]:
+        posting = asyncio.create_task(post_all(running.url, groups(0, 60), 0, 16))
+        while running.metric("reward_groups_total") + running.metric("reward_batch_texts_sum") < 50:
+            await asyncio.sleep(0.01)
+        first.kill()
+        while running.readiness()["ready"]:
+            await asyncio.sleep(0.01)
+        return await posting
+
+    ended = asyncio.run(scenario())
+    assert ended.total() == 60
+    assert set(ended) <= {"scored", "embedding_failed"}
+    # Two passes at most were at the worker, and only the 16 requests in flight can have been in them.
+    assert 1 <= ended["embedding_failed"] <= 16
+    assert running.worker.pid != first.pid
+    readiness = running.readiness()
+    assert (readiness["ready"], readiness["worker_restarts"]) == (True, restarts + 1)
+    assert asyncio.run(post_all(running.url, groups(0, 60), 0, 16)) == {"scored": 60}
+
+
+def test_with_retries_nobody_notices_that_the_worker_was_killed(running: RunningServer) -> None:
+
+    async def scenario() -> Counter[str]:
+        posting = asyncio.create_task(post_all(running.url, groups(0, 40), 60, 8))
+        await asyncio.sleep(0.3)
+        running.worker.kill()
+        return await posting
+
+    assert asyncio.run(scenario()) == {"scored": 40}
+
+
+def test_a_worker_that_hangs_is_killed(running: RunningServer) -> None:
+    hung = running.worker
+    hung.suspend()
+    ended = asyncio.run(post_all(running.url, groups(300, 3), 0, 3))
+    assert ended == {"embedding_failed": 3} or ended == {"scored": 3}, "tokenising is asked again"
+    with RewardClient(running.url) as client:
+        client.wait_until_ready(READY_S)
+    assert running.worker.pid != hung.pid
+    assert asyncio.run(post_all(running.url, groups(303, 3), 60, 3)) == {"scored": 3}
+
+
+def _address(url: str) -> tuple[str, int]:
+    parsed = httpx.URL(url)
+    assert parsed.port is not None
+    return parsed.host, parsed.port
+
+
+def body_of(several: list[Group]) -> bytes:
+    sent = [
+        {"id": each.id, "rollouts": [{"id": r.id, "text": r.text} for r in each.rollouts]} for each in several
+    ]
+    return json.dumps({"groups": sent}).encode()
+
+
+def head_of(body: bytes, *more: str) -> bytes:
+    lines = [
+        "POST /score/solver HTTP/1.1",
+        "host: x",
+        "content-type: application/json",
+        f"content-length: {len(body)}",
+        *more,
+    ]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n"
+
+
+def test_what_nobody_waits_for_any_more_is_not_embedded(running: RunningServer) -> None:
+    """Callers that leave, and deadlines that pass, while a long request is being worked on."""
+    long = body_of(groups(0, 60))
+    before = running.metric("reward_batch_texts_sum")
+    dropped_before = running.metric("reward_texts_dropped_total")
+    with socket.create_connection(_address(running.url)) as working:
+        working.sendall(head_of(long) + long)
+        while not running.readiness()["queued_texts"]:
+            time.sleep(0.01)
+        for number in range(100, 110):
+            body = body_of(groups(number, 1))
+            with socket.create_connection(_address(running.url)) as leaving:
+                leaving.sendall(head_of(body) + body)
+                time.sleep(0.02)
+        late = httpx.post(
+            f"{running.url}/score/solver",
+            content=body_of(groups(200, 1)),
+            headers={"content-type": "application/json", "x-request-timeout": "0.05"},
+        )
+        assert (late.status_code, late.json()["code"]) == (504, "deadline_exceeded")
+        assert late.json()["retryable"] is True
+        assert working.recv(100).startswith(b"HTTP/1.1 200")
+    end_s = time.monotonic() + 30
+    while running.readiness()["queued_texts"] and time.monotonic() < end_s:
+        time.sleep(0.05)
+    embedded = running.metric("reward_batch_texts_sum") - before
+    dropped = running.metric("reward_texts_dropped_total") - dropped_before
+    assert embedded + dropped == (60 + 10 + 1) * 12
+    assert dropped >= 12
+    assert running.metric('reward_requests_total{code="499",experiment="-",page="/score/solver"}') >= 1
+
+
+def test_sigterm_under_load_loses_nothing_that_was_taken(running: RunningServer, log: Path) -> None:
+    """The last of the tests that share a server: it ends it."""
+    worker = running.worker
+    logged = len(log.read_text().splitlines())
+
+    async def scenario() -> Counter[str]:
+        posting = asyncio.create_task(post_all(running.url, groups(1000, 400), 0, 12))
+        await asyncio.sleep(0.5)
+        running.process.send_signal(signal.SIGTERM)
+        await asyncio.sleep(0.3)
+        async with httpx.AsyncClient() as http:
+            off = await http.get(f"{running.url}/readyz")
+        assert (off.status_code, off.json()["reason"]) == (503, "the server is shutting down")
+        return await posting
+
+    ended = asyncio.run(scenario())
+    assert running.process.wait(60) == 0
+    worker.wait(20)
+    assert ended.total() == 400
+    # Those that were not taken were refused at the door: the port is closed.
+    assert set(ended) <= {"scored", "Unreachable"}
+    assert ended["scored"] > 12
+    lines = [json.loads(line) for line in log.read_text().splitlines()[logged:] if line.startswith("{")]
+    told = [line for line in lines if line.get("status") == 200 and line["message"].startswith("POST")]
+    assert len(told) == ended["scored"]
+    assert all(re.fullmatch(r"[0-9a-f]{32}", line["request_id"]) for line in told)
+
+
+def test_a_slow_reader_keeps_nobody_waiting(compass: Path) -> None:
+    settings = RewardServerSettings(embedder="token-mean", token_mean_checkpoint=compass, write_timeout_s=0.5)
+    texts = [rollout("7", *("east " * 200 for _ in range(8)))] * 100
+    body = json.dumps({"groups": [group(texts, str(g)) for g in range(10)]}).encode()
+    with running_here(settings) as url, socket.socket() as slow:
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        slow.settimeout(60)
+        slow.connect(_address(url))
+        slow.sendall(head_of(body) + body)
+        assert asyncio.run(post_all(url, groups(0, 5, POINTS), 0, 5)) == {"scored": 5}
+        time.sleep(1.5)
+        assert asyncio.run(post_all(url, groups(5, 5, POINTS), 0, 5)) == {"scored": 5}
+        received = 0
+        while part := slow.recv(2**16):
+            received += len(part)
+        assert 0 < received < len(body), "the server must have given up on it"
+
+
+def test_a_server_that_is_killed_leaves_no_worker(tmp_path: Path) -> None:
+    with server(tmp_path / "log") as running:
+        worker = running.worker
+        running.process.kill()
+        running.process.wait(10)
+        worker.wait(30)
+
+
+@pytest.mark.timeout(1200)
+def test_soak(compass: Path) -> None:
+    """Load for `SOAK_S` seconds (5 if not said; 600 by hand): everything is scored, memory stays."""
+    seconds = float(os.environ.get("SOAK_S", "5"))
+    flags = ["--embedder", "token-mean", "--token-mean-checkpoint", str(compass)]
+    with server(compass / "log", *flags, "--cache-mib", "1", "--max-queue-texts", "2000") as running:
+        process = psutil.Process(running.process.pid)
+        scored = number = 0
+        sizes: list[int] = []
+        end_s = time.monotonic() + seconds
+        while time.monotonic() < end_s or len(sizes) < 4:
+            assert asyncio.run(post_all(running.url, groups(number, 64, POINTS), 60, 16)) == {"scored": 64}
+            scored, number = scored + 64, number + 64
+            sizes.append(process.memory_info().rss)
+        assert running.metric('reward_groups_total{config="paper",experiment="-",status="ok"}') == scored
+        assert running.readiness()["queued_texts"] == 0
+        half = len(sizes) // 2
+        assert max(sizes[half:]) < max(sizes[:half]) + 32 * 2**20

@@ -1,0 +1,148 @@
+"""What is too large, too late or too much is refused with its own status, and says whether to try again."""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from services.reward_server.settings import RewardServerSettings
+from tests.reward_server.requests import group, rollout
+from tests.reward_server.running import running
+
+
+@pytest.fixture(scope="module")
+def small(compass: Path) -> Iterator[str]:
+    """A server with low limits."""
+    settings = RewardServerSettings(
+        embedder="token-mean",
+        token_mean_checkpoint=compass,
+        max_groups=2,
+        max_rollouts=3,
+        max_steps=4,
+        max_text_characters=50,
+        max_queue_texts=6,
+        max_body_bytes=10_000,
+        max_held_bytes=12_000,
+        body_timeout_s=0.5,
+    )
+    with running(settings) as url:
+        yield url
+
+
+def parsed(*steps: str, answer: str = "7") -> dict[str, Any]:
+    return {"id": "g", "rollouts": [{"id": "0", "answer": answer, "steps": list(steps)}]}
+
+
+@pytest.mark.parametrize(
+    ("groups", "place"),
+    [
+        ([group(["a"])] * 3, "groups"),
+        ([group(["a"]), group(["a"] * 4)], "groups[1].rollouts"),
+        ([parsed(*"abcde")], "groups[0].rollouts[0].steps"),
+        ([parsed("a" * 30, "b" * 30)], "groups[0].rollouts[0].steps"),
+        ([parsed(answer="a" * 51)], "groups[0].rollouts[0].answer"),
+        ([group(["a" * 51])], "groups[0].rollouts[0].text"),
+    ],
+)
+def test_each_limit_is_told_with_its_place(small: str, groups: list[Any], place: str) -> None:
+    refused = httpx.post(f"{small}/score/outcome", json={"groups": groups})
+    problem = refused.json()
+    assert (refused.status_code, problem["code"], problem["retryable"]) == (413, "request_too_large", False)
+    assert [fault["place"] for fault in problem["errors"]] == [place]
+
+
+def test_single_and_batched_requests_share_one_queue(small: str) -> None:
+    seven = [parsed("a", "b", "c", "d"), parsed("e", "f", "g")]
+    for each in seven:
+        each["rollouts"] *= 2
+    refused = httpx.post(f"{small}/score/solver", json={"groups": seven})
+    assert (refused.status_code, refused.json()["code"]) == (413, "request_too_large")
+
+
+def test_a_body_that_does_not_arrive_is_not_waited_for(small: str) -> None:
+    host, port = small.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=20) as slow:
+        head = (
+            "POST /score/outcome HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 99"
+        )
+        slow.sendall(f"{head}\r\n\r\n{{".encode())
+        assert slow.recv(4096).startswith(b"HTTP/1.1 408")
+
+
+def test_bodies_of_all_requests_together_are_bounded(small: str) -> None:
+    host, port = small.removeprefix("http://").split(":")
+    head = "POST /score/outcome HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 9000"
+    with socket.create_connection((host, int(port)), timeout=20) as holding:
+        holding.sendall(f"{head}\r\n\r\n{'x' * 8000}".encode())
+        time.sleep(0.2)
+        refused = httpx.post(
+            f"{small}/score/outcome", content=b" " * 8000, headers={"content-type": "application/json"}
+        )
+        assert (refused.status_code, refused.json()["code"]) == (429, "overloaded")
+        assert refused.json()["retryable"] is True
+        assert refused.headers["retry-after"] == "1"
+    body = {"groups": [group([rollout("7", "east")])]}
+    assert httpx.post(f"{small}/score/outcome", json=body).status_code == 200
+
+
+@pytest.mark.parametrize("timeout", ["0", "-1", "nan", "soon", "inf"])
+def test_a_deadline_that_is_none_is_refused(compass_url: str, timeout: str) -> None:
+    body = {"groups": [group([rollout("7", "east")])]}
+    refused = httpx.post(f"{compass_url}/score/outcome", json=body, headers={"x-request-timeout": timeout})
+    assert (refused.status_code, refused.json()["errors"][0]["place"]) == (422, "x-request-timeout")
+
+
+def test_trace_context_is_taken_over_and_passed_on(compass_url: str) -> None:
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    answered = httpx.get(f"{compass_url}/livez", headers={"traceparent": f"00-{trace}-b7ad6b7169203331-01"})
+    version, passed_on, span, flags = answered.headers["traceresponse"].split("-")
+    assert (version, passed_on, flags) == ("00", trace, "01")
+    assert span != "b7ad6b7169203331"
+    made = httpx.get(f"{compass_url}/livez", headers={"traceparent": f"00-{'0' * 32}-b7ad6b7169203331-01"})
+    assert made.headers["traceresponse"].split("-")[1] != "0" * 32
+
+
+def test_metrics_count_what_happened(compass: Path) -> None:
+    settings = RewardServerSettings(embedder="token-mean", token_mean_checkpoint=compass)
+    with running(settings) as url, httpx.Client(base_url=url) as http:
+        tied = group([rollout("7", "east"), rollout("8", "north")])
+        body = {"groups": [group([rollout("7", "east"), rollout("7", "north"), ""]), tied]}
+        assert http.post("/score/solver", json=body).status_code == 200
+        assert http.post("/score/solver", json=body | {"config": {"alpha": 1}}).status_code == 200
+        assert http.get("/somewhere/else").status_code == 404
+        shown = http.get("/metrics").text
+    assert 'reward_requests_total{code="200",experiment="-",page="/score/solver"} 2.0' in shown
+    assert 'reward_requests_total{code="404",experiment="-",page="none"} 1.0' in shown
+    assert 'reward_rollouts_total{config="paper",experiment="-",status="ok"} 4.0' in shown
+    assert 'reward_rollouts_total{config="paper",experiment="-",status="invalid"} 1.0' in shown
+    assert 'reward_ties_total{config="paper",experiment="-"} 1.0' in shown
+    assert 'reward_ties_total{config="paper+",experiment="-"} 1.0' in shown
+    assert 'reward_cache_lookups_total{result="miss"} 2.0' in shown
+    assert 'reward_dominant_share_count{config="paper",experiment="-"} 2.0' in shown
+    assert (
+        'reward_component_bucket{component="trajectory",config="paper",experiment="-",le="1.0"} 5.0' in shown
+    )
+    assert "reward_queue_texts 0.0" in shown
+    assert "reward_embedder_up 1.0" in shown
+
+
+def test_many_at_once_are_each_answered_once(compass_url: str) -> None:
+    answers: list[str] = []
+
+    def call(number: int) -> None:
+        body = {"groups": [group([rollout(str(number), "east " * (1 + number % 7))])]}
+        answers.append(
+            httpx.post(f"{compass_url}/score/solver", json=body).json()["groups"][0]["dominant_answer"]
+        )
+
+    threads = [threading.Thread(target=call, args=(number,)) for number in range(40)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert sorted(map(int, answers)) == list(range(40))

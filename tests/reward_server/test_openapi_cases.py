@@ -1,0 +1,57 @@
+"""Requests made up from the committed OpenAPI document: whatever is sent, the answer is one that it tells of."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+DOCUMENT = Path("docs/openapi.json")
+CHECKS = (
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_headers_conformance",
+    "response_schema_conformance",
+)
+CASES = 2_000
+
+
+def without_waiting(document: dict[str, Any]) -> dict[str, Any]:
+    """The document, with calls to cohorts that are their own cohort, or wait for others for a second at most."""
+    only = {"group_size": 1, "deadline_s": 1.0}
+    for path in document["paths"].values():
+        for operation in path.values():
+            for parameter in operation.get("parameters", ()):
+                if parameter["name"] in only:
+                    parameter["schema"] = {"enum": [only[parameter["name"]]]}
+                    parameter["required"] = True
+    return document
+
+
+@pytest.mark.timeout(600)
+def test_2000_cases_without_a_failure(compass_url: str, tmp_path: Path) -> None:
+    """Half of them follow the document, half break it; `SCHEMATHESIS_EXAMPLES` makes it more."""
+    document = tmp_path / "openapi.json"
+    document.write_text(json.dumps(without_waiting(json.loads(DOCUMENT.read_text()))))
+    command = [
+        str(Path(sys.executable).with_name("schemathesis")),
+        "run",
+        str(document),
+        f"--url={compass_url}",
+        f"--checks={','.join(CHECKS)}",
+        "--phases=examples,coverage,fuzzing",
+        f"--max-examples={os.environ.get('SCHEMATHESIS_EXAMPLES', '15')}",
+        "--seed=1",
+        "--request-timeout=60",
+        "--suppress-health-check=all",
+    ]
+    ended = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=550)
+    assert ended.returncode == 0, ended.stdout
+    counted = re.search(r"(\d+) generated, (\d+) passed", ended.stdout)
+    assert counted is not None, ended.stdout
+    assert int(counted[1]) == int(counted[2]) >= CASES

@@ -1,0 +1,95 @@
+"""Tokens: asked for where the server can be reached from elsewhere, hashed in their file, told in no log."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from pydantic import ValidationError
+
+from clients import RequestRefused, RewardClient
+from services.reward_server.settings import RewardServerSettings
+from services.reward_server.tokens import Tokens, UnusableTokens, add_token
+from tests.clients.test_contract import GROUPS
+from tests.reward_server.requests import group, rollout
+from tests.reward_server.running import running
+
+BODY = {"groups": [group([rollout("7", "east")])]}
+
+
+@pytest.fixture(scope="module")
+def token_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("tokens") / "tokens.txt"
+
+
+@pytest.fixture(scope="module")
+def token(token_file: Path) -> str:
+    return add_token(token_file, "run-7")
+
+
+@pytest.fixture(scope="module")
+def guarded(token_file: Path, token: str, compass: Path) -> Iterator[str]:
+    settings = RewardServerSettings(
+        embedder="token-mean", token_mean_checkpoint=compass, tokens_file=token_file, host="0.0.0.0"
+    )
+    with running(settings) as url:
+        yield url.replace("0.0.0.0", "127.0.0.1")
+
+
+def test_a_request_needs_a_known_token(guarded: str, token: str) -> None:
+    for headers in ({}, {"authorization": "Bearer nonsense"}, {"authorization": f"Basic {token}"}):
+        refused = httpx.post(f"{guarded}/score/outcome", json=BODY, headers=headers)
+        assert (refused.status_code, refused.json()["code"]) == (401, "unauthorized")
+        assert refused.json()["retryable"] is False
+        assert refused.headers["www-authenticate"] == "Bearer"
+    in_url = httpx.post(f"{guarded}/score/outcome", params={"token": token}, json=BODY)
+    assert in_url.status_code == 401, "a URL is no place for a token, where a header can be sent"
+    assert httpx.get(f"{guarded}/metrics").status_code == 401
+    assert httpx.get(f"{guarded}/livez").status_code == httpx.get(f"{guarded}/readyz").status_code == 200
+    with RewardClient(guarded, token=token) as client:
+        assert client.score("outcome", GROUPS).groups
+    with RewardClient(guarded) as client, pytest.raises(RequestRefused, match="401 unauthorized"):
+        client.score("outcome", GROUPS)
+
+
+def test_under_cohort_the_url_may_carry_the_token(guarded: str, token: str) -> None:
+    assert httpx.post(f"{guarded}/cohort/nothing", params={"token": token}).status_code == 404
+    assert httpx.post(f"{guarded}/cohort/nothing", params={"token": "no"}).status_code == 401
+
+
+def test_metrics_tell_the_experiment(guarded: str, token: str) -> None:
+    headers = {"authorization": f"Bearer {token}"}
+    assert httpx.post(f"{guarded}/score/outcome", json=BODY, headers=headers).status_code == 200
+    shown = httpx.get(f"{guarded}/metrics", headers=headers).text
+    assert 'reward_rollouts_total{config="paper",experiment="run-7",status="ok"}' in shown
+
+
+def test_tokens_come_and_go_while_the_server_runs(tmp_path: Path) -> None:
+    file = tmp_path / "tokens"
+    first = add_token(file, "first")
+    tokens = Tokens(file)
+    second = add_token(file, "second")
+    assert (tokens.experiment(first), tokens.experiment(second)) == ("first", "second")
+    file.write_text("".join(line for line in file.read_text().splitlines(True) if "second" in line))
+    assert (tokens.experiment(first), tokens.experiment(second)) == (None, "second")
+
+
+def test_the_file_holds_no_token_and_only_its_owner_reads_it(token_file: Path, token: str) -> None:
+    assert token not in token_file.read_text()
+    assert token_file.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("content", ["run", "run 123", "a b c", f"../x {'0' * 64}"])
+def test_a_file_that_is_none_is_refused_with_its_line(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "tokens"
+    file.write_text(f"# ours\n{content}\n")
+    with pytest.raises(UnusableTokens, match="tokens:2"):
+        Tokens(file)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.7", "reward.example"])
+def test_only_loopback_does_without(host: str) -> None:
+    with pytest.raises(ValidationError, match="needs --tokens-file"):
+        RewardServerSettings(host=host)
+    for loopback in ("127.0.0.1", "::1", "localhost"):
+        assert RewardServerSettings(host=loopback).tokens_file is None

@@ -1,0 +1,111 @@
+"""What the loop makes of scored groups: left out, counted, repeated, refused, or drawn at random in the control."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from clients import ConnectionBroken, Group, RewardClient, ScoredGroup, ScoredRollout, ScoreResponse
+from trainer.errors import ScoringError
+from trainer.rewards import GroupScorer
+from trainer.rollout import Rollout
+from trainer.settings import RewardSettings
+
+ROLLOUT = Rollout("text", (1,), (-0.5,), (2, 3), "stop", "solver-000000", 0)
+
+
+def scored(group: Group, reward: float | None, status: Any = "ok") -> ScoredGroup:
+    rollouts = tuple(
+        ScoredRollout(r.id, "abstain" if reward is None else status, None, "x", reward, reward, None, ())
+        for r in group.rollouts
+    )
+    return ScoredGroup(group.id, status, None, False, 0.0, 0.0, None, reward, (), rollouts)
+
+
+class Server:
+    """Stands in for the client: answers with what `judge` says, after as many broken connections as told."""
+
+    def __init__(
+        self, judge: Callable[[Group], ScoredGroup], broken: int = 0, fingerprint: str = "f"
+    ) -> None:
+        self.judge = judge
+        self.broken = broken
+        self.fingerprint = fingerprint
+        self.calls = 0
+
+    def score(self, _endpoint: str, groups: list[Group], **_: Any) -> ScoreResponse:
+        self.calls += 1
+        if self.calls <= self.broken:
+            raise ConnectionBroken("the server went away in mid-answer")
+        return ScoreResponse("r", self.fingerprint, tuple(self.judge(group) for group in groups))
+
+
+def scorer(server: Server, **settings: Any) -> GroupScorer:
+    client: RewardClient = server  # type: ignore[assignment]
+    return GroupScorer(client, RewardSettings(**settings), seed=7)
+
+
+def score(one: GroupScorer, groups: int = 1) -> list[ScoredGroup]:
+    return one.score("solver", [(str(i), [ROLLOUT, ROLLOUT]) for i in range(groups)], 0.5)
+
+
+def test_groups_that_are_the_policys_own_failure_go_on_for_ever() -> None:
+    one = scorer(Server(lambda group: scored(group, 0.0, "invalid")), abstentions_in_a_row=3)
+    for _ in range(20):
+        assert score(one)[0].rollouts[0].reward == 0.0
+
+
+def test_a_group_that_cannot_be_judged_has_no_reward_and_too_many_in_a_row_stop_the_run() -> None:
+    one = scorer(Server(lambda group: scored(group, None)), abstentions_in_a_row=3)
+    for _ in range(3):
+        assert score(one)[0].rollouts[0].reward is None
+    with pytest.raises(ScoringError, match="could not judge 4 groups in a row"):
+        score(one)
+
+
+def test_abstentions_that_are_not_in_a_row_do_not_stop_the_run() -> None:
+    server = Server(lambda group: scored(group, None if server.calls % 2 else 0.4))
+    one = scorer(server, abstentions_in_a_row=1)
+    for _ in range(20):
+        score(one)
+
+
+def test_a_server_that_breaks_off_is_asked_again() -> None:
+    server = Server(lambda group: scored(group, 0.4), broken=2)
+    assert score(scorer(server))[0].rollouts[0].reward == 0.4
+    assert server.calls == 3
+
+
+def test_a_server_that_has_ended_is_not_waited_for() -> None:
+    client: RewardClient = Server(lambda group: scored(group, 0.4), broken=99)  # type: ignore[assignment]
+    one = GroupScorer(client, RewardSettings(), 0, is_alive=lambda: False)
+    with pytest.raises(ConnectionBroken):
+        score(one)
+
+
+def test_a_server_that_scores_otherwise_than_before_is_refused() -> None:
+    server = Server(lambda group: scored(group, 0.4))
+    one = scorer(server)
+    score(one)
+    server.fingerprint = "another embedder"
+    with pytest.raises(ScoringError, match="scores otherwise than before"):
+        score(one)
+
+
+def test_rewards_are_the_servers_unless_the_run_is_a_control() -> None:
+    one = scorer(Server(lambda group: scored(group, 0.4)))
+    assert one.of(0.4, 1, 2, 3) == 0.4
+    assert one.of(None, 1, 2, 3) is None
+
+
+def test_the_random_control_draws_uniformly_and_the_same_again() -> None:
+    server = Server(lambda group: scored(group, 0.4))
+    control, again = scorer(server, control="random"), scorer(server, control="random")
+    places = [(update, group, member) for update in range(5) for group in range(10) for member in range(10)]
+    drawn = [control.of(0.4, *place) for place in places]
+    values = [value for value in drawn if value is not None]
+    assert len(set(values)) == len(places)
+    assert drawn == [again.of(0.4, *place) for place in places]
+    assert all(0 <= value < 1 for value in values)
+    assert 0.45 < sum(values) / len(values) < 0.55
+    assert control.of(None, 0, 0, 0) is None
