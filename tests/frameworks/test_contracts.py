@@ -138,9 +138,11 @@ def test_open_instruct(monkeypatch: pytest.MonkeyPatch, solver: Solver) -> None:
     assert "objective/agreement_outcome" in metrics
 
 
-def test_each_adapter_is_one_short_file() -> None:
+def test_each_adapter_is_one_short_file_with_a_page() -> None:
     adapters = sorted((ROOT / "clients").glob("*_reward.py"))
     assert len(adapters) == 10
+    pages = {file.stem.replace("ms_", "") for file in (ROOT / "docs" / "frameworks").glob("*.md")}
+    assert {file.stem.removesuffix("_reward") for file in adapters} <= pages
     assert {file.name: len(file.read_text().splitlines()) for file in adapters if _length(file) > 80} == {}
 
 

@@ -216,6 +216,28 @@ def test_an_id_or_a_run_keeps_groups_apart(url: str) -> None:
     talk(url, conversation)
 
 
+def test_nemo_gyms_siblings_are_known_by_their_task(url: str) -> None:
+    """Inputs differ, say by a session's id; the row says how many siblings there are."""
+
+    async def conversation(http: Http) -> None:
+        def call(index: int, text: str) -> Awaitable[httpx.Response]:
+            output = [{"type": "message", "content": [{"type": "output_text", "text": text}]}]
+            body = {
+                "responses_create_params": {"input": f"question {index} {text}"},
+                "response": {"output": output},
+                "_ng_task_index": index,
+                "group_size": 5,
+            }
+            return http.post("/verify", json=body)
+
+        scored = await answers(*(call(3, text) for text in TEXTS), *(call(4, text) for text in TEXTS))
+        assert [each["reward"] for each in scored] == 2 * await solver(http, TEXTS)
+        assert [each["_ng_task_index"] for each in scored] == [3] * 5 + [4] * 5
+        assert [each["reward_partial"] for each in scored] == [0.0] * 10
+
+    talk(url, conversation)
+
+
 def test_past_the_deadline_those_who_are_there_are_scored(url: str) -> None:
     async def conversation(http: Http) -> None:
         scored = await answers(*(remote(http, text, deadline_s=SHORT_S) for text in TEXTS[:3]))
