@@ -238,6 +238,22 @@ def test_nemo_gyms_siblings_are_known_by_their_task(url: str) -> None:
     talk(url, conversation)
 
 
+def test_what_cannot_be_judged_is_neutral_or_an_error_and_never_zero(url: str) -> None:
+    async def conversation(http: Http) -> None:
+        unclear = rollout("7", "nowhere")
+        texts = [unclear, rollout("7", "east"), rollout("8", "west")]
+        expected = await solver(http, texts)
+        assert expected[0] is None
+        scored = await answers(*(remote(http, text, size=3) for text in texts))
+        assert [each["reward"] for each in scored[1:]] == expected[1:]
+        assert scored[0]["reward"] == sum(expected[1:]) / 2
+        assert [each["abstained"] for each in scored] == [1.0, 0.0, 0.0]
+        for response in await asyncio.gather(*(remote(http, unclear, size=2) for _ in range(2))):
+            assert (response.status_code, response.json()["code"]) == (503, "not_judged")
+
+    talk(url, conversation)
+
+
 def test_past_the_deadline_those_who_are_there_are_scored(url: str) -> None:
     async def conversation(http: Http) -> None:
         scored = await answers(*(remote(http, text, deadline_s=SHORT_S) for text in TEXTS[:3]))
