@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help install check test demo bench
+.PHONY: help install check test test-frameworks demo bench
 PY := .venv/bin/python
 INSTALLED := .venv/.installed
 
@@ -18,7 +18,10 @@ check: $(INSTALLED)  ## lint, types, import rules
 	.venv/bin/lint-imports
 
 test: check  ## the whole suite, with the real vLLM
-	$(PY) -m pytest -m "not slow" --numprocesses 2 --dist loadgroup
+	$(PY) -m pytest -m "not slow and not frameworks" --numprocesses 2 --dist loadgroup
+
+test-frameworks: $(INSTALLED)  ## adapters against frameworks that need environments of their own (.venvs, about 8 GB)
+	$(PY) -m pytest -m frameworks
 
 demo: $(INSTALLED)  ## the whole loop on this machine's CPU; writes runs/demo/report.html
 	@$(PY) -m trainer demo

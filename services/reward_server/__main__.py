@@ -3,6 +3,7 @@
 import json
 import math
 import signal
+import socket
 import sys
 import threading
 import time
@@ -59,6 +60,11 @@ class Server(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         """Tells uvicorn, which asks ten times a second, whether to stop listening and to drain."""
         return time.monotonic() >= self._exit_at_s or await super().on_tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Ends the server; whoever waits for a cohort is told at once, and can come back to the next one."""
+        self._app.state.cohorts.close()
+        await super().shutdown(sockets)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -30,8 +30,8 @@ log = logging.getLogger(__name__)
 
 OPEN_PAGES = frozenset({"/livez", "/readyz", "/docs", "/openapi.json"})
 """What needs no token: nothing on them is anybody's."""
-TOKEN_IN_URL = "/cohort/"
-"""Under this, `?token=` is as good as the header, for callers that cannot send one."""
+TOKEN_IN_URL = ("/cohort/", "/verify")
+"""Under these, `?token=` is as good as the header, for callers that cannot send one."""
 NO_EXPERIMENT = "-"
 _REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 _RETRY_AFTER_S = 1

@@ -7,8 +7,9 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from services.reward_server import problems, routes
+from services.reward_server import cohort_routes, problems, routes
 from services.reward_server.admission import Admission
+from services.reward_server.cohort import CohortLimits, Cohorts
 from services.reward_server.engine import Engine
 from services.reward_server.metrics import Metrics
 from services.reward_server.settings import RewardServerSettings
@@ -47,7 +48,11 @@ def create_app(
     app.state.settings = settings
     app.state.metrics = metrics
     app.state.engine = Engine(settings, metrics, on_failure)
+    limits = CohortLimits(settings.max_cohort_callers, settings.max_cohort_mib * 2**20)
+    app.state.cohorts = Cohorts(cohort_routes.CohortScoring(app.state.engine, metrics), limits)
+    metrics.watch_cohorts(app.state.cohorts)
     app.include_router(routes.router)
+    app.include_router(cohort_routes.router)
     problems.install(app)
     tokens = Tokens(settings.tokens_file) if settings.tokens_file is not None else None
     app.add_middleware(Admission, settings=settings, metrics=metrics, tokens=tokens)

@@ -15,6 +15,7 @@
     ├── NotReady                503 not_ready            retry
     ├── ConfigNotSaved          503 config_not_saved     retry
     ├── EmbeddingFailed         503 embedding_failed     retry
+    ├── NotJudged           503 not_judged           retry
     ├── DeadlineExceeded        504 deadline_exceeded    retry
     ├── CallerGone              499 caller_gone          seen in logs and metrics only
     └── InternalError           500 internal_error
@@ -127,6 +128,12 @@ class EmbeddingFailed(ServiceError):
     """The pass that this request's texts were in failed; other requests are not touched."""
 
     status, code, title, retryable = 503, "embedding_failed", "The texts could not be embedded", True
+
+
+class NotJudged(ServiceError):
+    """No rollout of a cohort could be judged, and its caller has no word for "no opinion"."""
+
+    status, code, title, retryable = 503, "not_judged", "The group could not be judged", True
 
 
 class DeadlineExceeded(ServiceError):

@@ -8,10 +8,11 @@ from typing import Any, Protocol
 
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from services.reward_server.batching_metrics import SECONDS, BatchingMetrics
+from services.reward_server.cohort import CohortCounts
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 SHARES = tuple(step / 10 for step in range(11))
@@ -68,6 +69,17 @@ class _Worker(Protocol):
     def restarts(self) -> int: ...
 
 
+class _Cohorts(Protocol):
+    @property
+    def half_full(self) -> int: ...
+
+    @property
+    def callers(self) -> int: ...
+
+    @property
+    def counts(self) -> CohortCounts: ...
+
+
 class Metrics(Collector):
     """The metrics of one server, in a registry of its own."""
 
@@ -112,11 +124,16 @@ class Metrics(Collector):
         )
         self._queue: _Queue | None = None
         self._worker: _Worker | None = None
+        self._cohorts: _Cohorts | None = None
         registry.register(self)
 
     def watch(self, queue: _Queue, worker: _Worker) -> None:
         """Has the gauges tell of a queue and of an embedder."""
         self._queue, self._worker = queue, worker
+
+    def watch_cohorts(self, cohorts: _Cohorts) -> None:
+        """Has the gauges tell of cohorts."""
+        self._cohorts = cohorts
 
     def answered(self, page: str, code: int, experiment: str, seconds: float) -> None:
         """Counts a request that was answered; `page` is a route's template, not the path that was asked."""
@@ -154,6 +171,25 @@ class Metrics(Collector):
         restarts = self._worker.restarts if self._worker else 0
         yield GaugeMetricFamily("reward_worker_restarts", "How often the worker was started again.", restarts)
 
+        if self._cohorts is not None:
+            yield from _cohort_metrics(self._cohorts)
+
     def exposition(self) -> bytes:
         """The metrics in Prometheus' text format."""
         return generate_latest(self._registry)
+
+
+def _cohort_metrics(cohorts: _Cohorts) -> Iterable[Metric]:
+    half_full, callers, counts = cohorts.half_full, cohorts.callers, cohorts.counts
+    yield GaugeMetricFamily("reward_cohorts_half_full", "Cohorts that wait for more rollouts.", half_full)
+    yield GaugeMetricFamily("reward_cohort_callers", "Callers that wait for their cohorts.", callers)
+    ended = CounterMetricFamily("reward_cohorts", "Cohorts by how they ended.", labels=["how"])
+    for how in ("full", "partial", "failed"):
+        ended.add_metric([how], getattr(counts, how))
+    yield ended
+    yield CounterMetricFamily(
+        "reward_cohort_returns", "Callers that came back and took their old place.", counts.returned
+    )
+    yield CounterMetricFamily(
+        "reward_cohort_refusals", "Callers that were refused because too many waited.", counts.refused
+    )

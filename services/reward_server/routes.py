@@ -104,7 +104,7 @@ class _Scoring:
             for task in (scoring, leaving):
                 task.cancel()
             await asyncio.wait((scoring, leaving))
-        self._metrics.scored(scores["groups"], state.experiment, _label(body.config))
+        self._metrics.scored(scores["groups"], state.experiment, config_label(body.config))
         return Response(written(scores), media_type="application/json")
 
     async def _caller_gone(self) -> None:
@@ -113,7 +113,7 @@ class _Scoring:
             pass
 
 
-def _label(config: wire.Config) -> str:
+def config_label(config: wire.Config) -> str:
     """The config as metrics name it: `paper`, or `paper+` with any overrides."""
     return f"{config.preset}+" if config.model_fields_set - {"preset"} else config.preset
 

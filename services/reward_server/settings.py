@@ -6,7 +6,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, CliImplicitFlag, SettingsConfigDict
 
 from services.reward_server.embedder import EmbedderSpec, Runtime
@@ -31,6 +31,7 @@ class RewardServerSettings(BaseSettings):
         cli_kebab_case=True,
         cli_hide_none_type=True,
         extra="forbid",
+        validate_default=True,
         frozen=True,
     )
 
@@ -81,6 +82,17 @@ class RewardServerSettings(BaseSettings):
         description="Seconds after which a request gets 504; a request can ask for less with the header "
         "X-Request-Timeout.",
     )
+    max_cohort_callers: int = Field(
+        65_536, ge=1, description="Callers that may wait for their cohorts; beyond it they get 429."
+    )
+    max_cohort_mib: int = Field(
+        128, ge=1, description="Memory for the rollouts of callers that wait; beyond it they get 429."
+    )
+    workers: int = Field(
+        default_factory=lambda: int(os.environ.get("WEB_CONCURRENCY", "1")),
+        description="Must be 1, which is the default unless WEB_CONCURRENCY says otherwise: a cohort lives in "
+        "one process.",
+    )
     body_timeout_s: float = Field(30.0, gt=0, description="Seconds that a request's body may take to arrive.")
     write_timeout_s: float = Field(30.0, gt=0, description="Seconds that a caller may take to read on.")
     pass_timeout_s: float = Field(
@@ -99,6 +111,16 @@ class RewardServerSettings(BaseSettings):
         None, description="Make a token for the experiment of this name, print it and end."
     )
     print_openapi: CliImplicitFlag[bool] = Field(False, description="Print the OpenAPI document and end.")
+
+    @field_validator("workers")
+    @classmethod
+    def _one_worker(cls, workers: int) -> int:
+        if workers != 1:
+            raise ValueError(
+                f"{workers} workers cannot be had: callers of one cohort would meet different processes and "
+                "wait for each other in vain. Run one; it embeds in a thread of its own (--threads)"
+            )
+        return workers
 
     @model_validator(mode="after")
     def _checkpoint_for_token_mean(self) -> Self:

@@ -14,6 +14,11 @@ def loaded_by(statement: str) -> set[str]:
     return {name.split(".")[0] for name in json.loads(shown.stdout)}
 
 
+EVERYTHING = (
+    "import clients, clients.score, clients.reward_service, clients.sibling_groups, clients.slime_reward"
+)
+
+
 def test_importing_clients_loads_nothing_heavier_than_httpx() -> None:
-    heavier = loaded_by("import clients, clients.score") - loaded_by("import httpx")
+    heavier = loaded_by(EVERYTHING) - loaded_by("import httpx")
     assert heavier - sys.stdlib_module_names == {"clients"}

@@ -14,9 +14,9 @@ START_DEADLINE_S = 120.0
 
 
 @contextmanager
-def running(settings: RewardServerSettings) -> Iterator[str]:
-    """Runs the server that `settings` describe, on a free port; gives its address once it is ready."""
-    server = Server(settings.model_copy(update={"port": 0}))
+def running(settings: RewardServerSettings, port: int | None = None) -> Iterator[str]:
+    """Runs the server that `settings` describe, by default on a free port; gives its address once ready."""
+    server = Server(settings.model_copy(update={"port": port or 0}))
     thread = threading.Thread(target=server.run, name="reward-server")
     thread.start()
     try:

@@ -1,0 +1,155 @@
+"""What the adapters of RL frameworks share: where the server is, and groups of texts in, rewards out."""
+
+import json
+import os
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any, Self
+
+from clients.async_client import AsyncRewardClient
+from clients.errors import RewardError
+from clients.sync_client import RewardClient
+from clients.wire import Config, Group, Rollout, ScoredGroup, ScoreResponse
+
+PREFIX = "IREASONER_REWARD_"
+DEFAULT_URL = "http://127.0.0.1:8010"
+
+
+class NotJudged(RewardError):
+    """The server abstained from every rollout of a group, and the caller needs a number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One rollout's reward in [0, 1], None if the server abstained, and numbers for the framework's charts.
+
+    `metrics` has the same keys for every rollout, and floats only. `neutral` is the reward, or where there is
+    none the mean of the group's others, which gives the rollout no advantage and leaves theirs as it was.
+    """
+
+    reward: float | None
+    answer: str | None
+    metrics: Mapping[str, float]
+    others: float | None
+
+    @property
+    def neutral(self) -> float:
+        """A number for frameworks that have no word for "no opinion"; raises NotJudged if there is none."""
+        value = self.others if self.reward is None else self.reward
+        if value is None:
+            raise NotJudged("no rollout of the group could be judged")
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class RewardService:
+    """A reward server, and by what it is to score.
+
+    `config` is a config's name, or overrides on one: `{"preset": "robust", "answer_from": "boxed"}`.
+    """
+
+    url: str = DEFAULT_URL
+    config: Config = "paper"
+    timeout_s: float = 120.0
+    token: str | None = field(default=None, repr=False)
+
+    @classmethod
+    def configured(
+        cls, url: str | None = None, config: Config | None = None, timeout_s: float | None = None
+    ) -> Self:
+        """What is given, else IREASONER_REWARD_{URL,CONFIG,TIMEOUT_S}, else the defaults.
+
+        IREASONER_REWARD_CONFIG is a name or a JSON object. A token is read from IREASONER_REWARD_TOKEN only.
+        Raises ValueError if a variable is malformed.
+        """
+        if config is None:
+            text = os.environ.get(f"{PREFIX}CONFIG", "paper")
+            config = json.loads(text) if text.lstrip().startswith("{") else text
+        return cls(
+            url or os.environ.get(f"{PREFIX}URL", DEFAULT_URL),
+            config,
+            timeout_s or float(os.environ.get(f"{PREFIX}TIMEOUT_S", "120")),
+            os.environ.get(f"{PREFIX}TOKEN"),
+        )
+
+    def score(self, groups: Sequence[Sequence[str]], progress: float = 1.0) -> list[list[Judged]]:
+        """Scores groups of raw texts in one request; raises RewardError."""
+        with RewardClient(self.url, **self._options()) as client:
+            response = client.score("solver", _groups(groups), config=self.config, progress=progress)
+        return _judged(response)
+
+    async def score_async(self, groups: Sequence[Sequence[str]], progress: float = 1.0) -> list[list[Judged]]:
+        """The same for callers on an event loop; its connections live no longer than the call."""
+        async with AsyncRewardClient(self.url, **self._options()) as client:
+            response = await client.score("solver", _groups(groups), config=self.config, progress=progress)
+        return _judged(response)
+
+    def _options(self) -> dict[str, Any]:
+        return {"token": self.token, "timeout_s": self.timeout_s, "retry_budget_s": self.timeout_s}
+
+
+def siblings(keys: Sequence[Hashable], size: int | None = None) -> list[range]:
+    """The positions of each group in a batch whose groups are contiguous: runs of equal keys.
+
+    With `size` a run that is a multiple of it, since one prompt stands in the batch twice, is several groups.
+    """
+    groups: list[range] = []
+    start = 0
+    for _, run in groupby(keys):
+        end = start + len(list(run))
+        step = size if size and (end - start) % size == 0 else end - start
+        groups += [range(first, first + step) for first in range(start, end, step)]
+        start = end
+    return groups
+
+
+def progress_of(trainer_state: Any) -> float:
+    """How far a trainer of the transformers kind has come, 0 to 1; 1 if it does not say."""
+    steps = getattr(trainer_state, "max_steps", 0) or 0
+    return min(1.0, trainer_state.global_step / steps) if steps > 0 else 1.0
+
+
+def gathered(keys: Sequence[Hashable]) -> list[list[int]]:
+    """The positions of each group in a batch in any order: those of equal keys."""
+    groups: dict[Hashable, list[int]] = {}
+    for position, key in enumerate(keys):
+        groups.setdefault(key, []).append(position)
+    return list(groups.values())
+
+
+def _groups(groups: Sequence[Sequence[str]]) -> list[Group]:
+    return [
+        Group(str(number), [Rollout(str(index), text) for index, text in enumerate(texts)])
+        for number, texts in enumerate(groups)
+    ]
+
+
+def _judged(response: ScoreResponse) -> list[list[Judged]]:
+    return [_judged_group(group) for group in response.groups]
+
+
+def _judged_group(group: ScoredGroup) -> list[Judged]:
+    def mean(values: list[float | None]) -> float | None:
+        known = [value for value in values if value is not None]
+        return sum(known) / len(known) if known else None
+
+    others = mean([rollout.reward for rollout in group.rollouts])
+    outcome = mean([rollout.outcome for rollout in group.rollouts]) or 0.0
+    trajectory = mean([rollout.trajectory for rollout in group.rollouts]) or 0.0
+    return [
+        Judged(
+            rollout.reward,
+            rollout.answer,
+            {
+                "outcome": outcome if rollout.outcome is None else rollout.outcome,
+                "trajectory": trajectory if rollout.trajectory is None else rollout.trajectory,
+                "dominant_share": group.dominant_share,
+                "tie": float(group.tie),
+                "valid": float(rollout.status == "ok"),
+                "abstained": float(rollout.status == "abstain"),
+            },
+            others,
+        )
+        for rollout in group.rollouts
+    ]

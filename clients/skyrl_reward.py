@@ -1,0 +1,53 @@
+"""SkyRL: a generator that scores each prompt's trajectories together. Written for skyrl 0.3.
+
+Return an AgreementGenerator from `get_generator` of your `BasePPOExp`. The environment's own reward is
+replaced; use one that only ends the episode.
+"""
+
+from typing import Any
+
+from skyrl.train.generators.skyrl_gym_generator import SkyRLGymGenerator
+
+from clients.reward_service import RewardService, gathered
+from clients.wire import Config
+
+
+class AgreementGenerator(SkyRLGymGenerator):  # type: ignore[misc]
+    """Samples as SkyRL does. Groups are trajectories of one `instance_id`.
+
+    Args:
+        reward_url: The reward server; see `RewardService.configured` for it and for `reward_config`.
+        reward_config: A config's name, or overrides on one.
+    """
+
+    def __init__(
+        self, *args: Any, reward_url: str | None = None, reward_config: Config | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self._service = RewardService.configured(reward_url, reward_config)
+
+    async def generate(self, input_batch: Any, disable_tqdm: bool = False) -> Any:
+        """SkyRL's output with our rewards, in the shape in which it had them. Raises a RewardError.
+
+        A reward a token stands at the last token. Step-wise trajectories have several rows each: refused.
+        """
+        output = await super().generate(input_batch, disable_tqdm=disable_tqdm)
+        identities = input_batch["trajectory_ids"]
+        if len(output["rewards"]) != len(identities):
+            raise ValueError("step_wise_trajectories is on: a row is not a trajectory, and cannot be scored")
+        texts = [self.tokenizer.decode(tokens, skip_special_tokens=True) for tokens in output["response_ids"]]
+        groups = gathered([identity.instance_id for identity in identities])
+        scored = await self._service.score_async([[texts[index] for index in group] for group in groups])
+        metrics: dict[str, list[float]] = {}
+        for group, judged in zip(groups, scored, strict=True):
+            for index, each in zip(group, judged, strict=True):
+                shape = output["rewards"][index]
+                per_token = isinstance(shape, list)
+                output["rewards"][index] = (
+                    [0.0] * (len(shape) - 1) + [each.neutral] if per_token else each.neutral
+                )
+                for name, value in each.metrics.items():
+                    metrics.setdefault(f"agreement/{name}", []).append(value)
+        means = {name: sum(values) / len(values) for name, values in metrics.items()}
+        output["rollout_metrics"] = {**(output.get("rollout_metrics") or {}), **means}
+        return output

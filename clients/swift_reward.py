@@ -1,0 +1,42 @@
+"""ms-swift: `--external_plugins .../clients/swift_reward.py --reward_funcs agreement`. Written for 4.6.
+
+The server and its config are read from IREASONER_REWARD_URL and IREASONER_REWARD_CONFIG.
+"""
+
+import json
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+from swift.rewards import AsyncORM, orms
+
+from clients.reward_service import RewardService, progress_of, siblings
+
+
+class AgreementReward(AsyncORM):  # type: ignore[misc]
+    """One reward a completion, None where the server abstains. Raises a RewardError.
+
+    Groups are rows of equal `prompt_id`, or where the trainer sets none (Megatron, Ray) of equal prompts.
+    They must be whole on each rank: per_device_train_batch_size * steps_per_generation must be a multiple of
+    num_generations.
+    """
+
+    async def __call__(self, completions: Sequence[str], **kwargs: Any) -> list[float | None]:
+        """The rewards of one batch, in order. Each call has an event loop, and so connections, of its own."""
+        size = getattr(self.args, "num_generations", None)
+        groups = siblings(_keys(len(completions), kwargs), size)
+        progress = progress_of(kwargs.get("trainer_state"))
+        service = RewardService.configured()
+        scored = await service.score_async(
+            [[completions[index] for index in group] for group in groups], progress
+        )
+        return [each.reward for group in scored for each in group]
+
+
+def _keys(count: int, kwargs: dict[str, Any]) -> list[Hashable]:
+    identities = kwargs.get("prompt_id") or []
+    if len(identities) == count and all(identities):
+        return list(identities)
+    return [json.dumps(messages[:-1], default=str) for messages in kwargs["messages"]]
+
+
+orms["agreement"] = AgreementReward

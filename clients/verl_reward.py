@@ -1,0 +1,70 @@
+"""verl: an agent loop that scores whole groups, and a reward manager on the cohort endpoint. Written for 0.9.
+
+The agent loop is the better one: all samples of a prompt are in one process, which makes one request of them.
+The manager serves where the agent loop is another. The server and its config are read from
+IREASONER_REWARD_URL and IREASONER_REWARD_CONFIG.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import httpx
+from verl.experimental.agent_loop.agent_loop import AgentLoopOutput
+from verl.experimental.agent_loop.single_turn_agent_loop import SingleTurnAgentLoop
+from verl.experimental.reward_loop.reward_manager.base import RewardManagerBase
+
+from clients.reward_service import Judged, RewardService
+from clients.sibling_groups import SiblingGroups
+
+GROUP_WAIT_S = 3600.0
+
+
+async def _score(texts: Sequence[str]) -> list[Judged]:
+    return (await RewardService.configured().score_async([texts]))[0]
+
+
+class AgreementAgentLoop(SingleTurnAgentLoop):  # type: ignore[misc]
+    """Samples as verl does, and has the samples of each `uid` scored together. Raises a RewardError."""
+
+    _groups = SiblingGroups(_score, GROUP_WAIT_S)  # verl makes an agent loop a sample, on one event loop
+
+    async def run(self, sampling_params: dict[str, Any], **kwargs: Any) -> AgentLoopOutput:
+        """One sample, with its reward and the reward's parts."""
+        with self._groups.sampling(kwargs["uid"]) as judge:
+            output = await super().run(sampling_params, **kwargs)
+            judged = await judge(self.tokenizer.decode(output.response_ids, skip_special_tokens=True))
+        output.reward_score = judged.neutral
+        output.extra_fields["reward_extra_info"] = dict(judged.metrics)
+        return output
+
+
+class CohortRewardManager(RewardManagerBase):  # type: ignore[misc]
+    """One request a sample; the reward server holds it until the other samples of its `uid` are there."""
+
+    def __init__(self, config: Any, tokenizer: Any, compute_score: Any = None, **_: Any) -> None:
+        super().__init__(config, tokenizer, compute_score)
+        rollout = config.actor_rollout_ref.rollout
+        self._sizes = {True: rollout.val_kwargs.n, False: rollout.n}
+        self._service = RewardService.configured()
+
+    async def run_single(self, data: Any) -> dict[str, Any]:
+        """The reward of one row and its parts. Raises httpx.HTTPError."""
+        row = data[-1:][0]
+        responses = row.batch["responses"]
+        length = row.batch["attention_mask"][-responses.shape[-1] :].sum()
+        text = self.tokenizer.decode(responses[:length], skip_special_tokens=True)
+        config = self._service.config
+        asked = {
+            "group_size": self._sizes[bool(data.meta_info.get("validate", False))],
+            "deadline_s": self._service.timeout_s,
+            "config": config if isinstance(config, str) else json.dumps(config),
+        }
+        uid = str(row.non_tensor_batch["uid"])
+        body = {"prompt": uid, "response": text, "group_id": uid}
+        async with httpx.AsyncClient(
+            base_url=self._service.url, timeout=self._service.timeout_s + 30
+        ) as http:
+            response = await http.post("/cohort/remote", params=asked, json=body)
+        answer = response.raise_for_status().json()
+        return {"reward_score": answer.pop("reward"), "reward_extra_info": answer}

@@ -1,0 +1,107 @@
+"""Groups of rollouts that end one by one: what is scored together, and who is not waited for."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+import pytest
+
+from clients.errors import Unreachable
+from clients.reward_service import Judged, NotJudged, gathered, siblings
+from clients.sibling_groups import SiblingGroups
+
+Task = asyncio.Task[Judged]
+
+
+class Scorer:
+    """Gives each rollout its whole group as its answer."""
+
+    def __init__(self) -> None:
+        self.error: Exception | None = None
+
+    async def __call__(self, texts: Sequence[str]) -> list[Judged]:
+        if self.error is not None:
+            raise self.error
+        return [Judged(1.0, "".join(texts), {}, 1.0)] * len(texts)
+
+
+def talk(conversation: Callable[[Scorer], Coroutine[Any, Any, None]]) -> None:
+    asyncio.run(asyncio.wait_for(conversation(Scorer()), 20))
+
+
+def sample(groups: SiblingGroups, key: str, text: str, after_s: float = 0.0) -> "asyncio.Task[str | None]":
+    async def one() -> str | None:
+        with groups.sampling(key) as judge:
+            await asyncio.sleep(after_s)
+            if text == "fails":
+                raise ValueError(text)
+            return (await judge(text)).answer
+
+    return asyncio.create_task(one())
+
+
+def test_a_group_is_whole_when_nothing_of_it_is_sampled_any_more() -> None:
+    async def conversation(scorer: Scorer) -> None:
+        groups = SiblingGroups(scorer, 60)
+        calls = [sample(groups, "p", "a", 0.02), sample(groups, "p", "b"), sample(groups, "p", "c", 0.01)]
+        calls.append(sample(groups, "q", "d"))
+        assert await asyncio.gather(*calls) == ["bca", "bca", "bca", "d"]
+
+    talk(conversation)
+
+
+def test_one_that_fails_is_not_waited_for() -> None:
+    async def conversation(scorer: Scorer) -> None:
+        groups = SiblingGroups(scorer, 60)
+        calls = [sample(groups, "p", "a"), sample(groups, "p", "fails", 0.02)]
+        answers = await asyncio.gather(*calls, return_exceptions=True)
+        assert answers[0] == "a"
+        assert isinstance(answers[1], ValueError)
+
+    talk(conversation)
+
+
+def test_one_that_never_ends_keeps_nobody() -> None:
+    async def conversation(scorer: Scorer) -> None:
+        groups = SiblingGroups(scorer, 0.05)
+        endless = sample(groups, "p", "never", 3600)
+        calls = [sample(groups, "p", "a"), sample(groups, "p", "b")]
+        assert await asyncio.gather(*calls) == ["ab", "ab"]
+        endless.cancel()
+
+    talk(conversation)
+
+
+def test_a_size_tells_two_groups_of_one_prompt_apart() -> None:
+    async def conversation(scorer: Scorer) -> None:
+        groups = SiblingGroups(scorer, 60, size=2)
+        calls = [sample(groups, "p", text, index / 100) for index, text in enumerate("abcd")]
+        assert await asyncio.gather(*calls) == ["ab", "ab", "cd", "cd"]
+
+    talk(conversation)
+
+
+def test_an_error_of_the_server_is_every_siblings() -> None:
+    async def conversation(scorer: Scorer) -> None:
+        scorer.error = Unreachable("no")
+        groups = SiblingGroups(scorer, 60)
+        calls = [sample(groups, "p", text) for text in "ab"]
+        for call in calls:
+            with pytest.raises(Unreachable):
+                await call
+
+    talk(conversation)
+
+
+def test_a_rollout_that_was_not_judged_has_its_groups_mean_or_an_error() -> None:
+    assert Judged(None, None, {}, 0.25).neutral == 0.25
+    assert Judged(0.0, None, {}, 0.25).neutral == 0.0
+    with pytest.raises(NotJudged):
+        _ = Judged(None, None, {}, None).neutral
+
+
+def test_positions_of_siblings() -> None:
+    assert siblings("aabbbb") == [range(2), range(2, 6)]
+    assert siblings("aabbbb", 2) == [range(2), range(2, 4), range(4, 6)]
+    assert siblings("aabbb", 2) == [range(2), range(2, 5)]
+    assert gathered("abab") == [[0, 2], [1, 3]]

@@ -1,0 +1,76 @@
+"""Runs SkyRL's own generator, with a scripted engine, under our class, and writes the rewards.
+
+python -m tests.frameworks.skyrl_generation FILE
+"""
+
+import asyncio
+import json
+import sys
+import typing
+from pathlib import Path
+from typing import Any
+
+import typing_extensions
+
+if sys.version_info < (3, 12):
+    typing.TypedDict = typing_extensions.TypedDict  # skyrl's models need it there, as pydantic says
+
+from skyrl.train.config import GeneratorConfig, SkyRLGymConfig
+from skyrl.train.generators.base import TrajectoryID
+
+from clients.skyrl_reward import AgreementGenerator
+from tests.frameworks.rollouts import GROUPS
+from tests.frameworks.tiny_tokenizer import Script, tiny_tokenizer
+
+
+class Engine:
+    """SkyRL's inference client, scripted."""
+
+    model_name = "scripted"
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        self._script = Script(tokenizer, GROUPS)
+
+    async def generate(self, engine_input: Any, **_: Any) -> dict[str, Any]:
+        """One continuation a prompt."""
+        ids = [await self._script.sample(prompt) for prompt in engine_input["prompt_token_ids"]]
+        return {
+            "responses": [self._tokenizer.decode(each, skip_special_tokens=True) for each in ids],
+            "response_ids": ids,
+            "stop_reasons": ["stop"] * len(ids),
+            "response_logprobs": None,
+        }
+
+    async def finish_session(self, session_id: str) -> None:
+        """SkyRL tells when a trajectory has ended."""
+
+
+async def generate(batched: bool) -> dict[str, list[Any]]:
+    """All prompts at once, their trajectories interleaved."""
+    tokenizer = tiny_tokenizer()
+    settings = GeneratorConfig(batched=batched, max_turns=1, use_conversation_multi_turn=not batched)
+    settings.sampling_params.logprobs = None
+    settings.use_cache_salt = False
+    settings.max_input_length = 512
+    generator = AgreementGenerator(settings, SkyRLGymConfig(), Engine(tokenizer), tokenizer)
+    order = [(prompt, number) for number in range(5) for prompt in GROUPS]
+    batch: Any = {
+        "prompts": [[{"role": "user", "content": prompt}] for prompt, _ in order],
+        "env_classes": ["gsm8k"] * len(order),
+        "env_extras": [{"reward_spec": {"method": "rule", "ground_truth": "7"}} for _ in order],
+        "trajectory_ids": [TrajectoryID(prompt, number) for prompt, number in order],
+        "sampling_params": None,
+    }
+    output = await generator.generate(batch, disable_tqdm=True)
+    texts = [tokenizer.decode(ids, skip_special_tokens=True) for ids in output["response_ids"]]
+    got: dict[str, list[Any]] = {prompt: [] for prompt in GROUPS}
+    for (prompt, _), text, reward in zip(order, texts, output["rewards"], strict=True):
+        got[prompt].append([text, sum(reward) if isinstance(reward, list) else reward])
+    assert "agreement/outcome" in output["rollout_metrics"]
+    return got
+
+
+if __name__ == "__main__":
+    done = [asyncio.run(generate(batched)) for batched in (True, False)]
+    Path(sys.argv[1]).write_text(json.dumps(done))

@@ -1,0 +1,153 @@
+"""Runs TRL's real GRPOTrainer in processes of its own, and writes what its reward function saw and gave.
+
+    python -m tests.frameworks.trl_training URL FOLDER
+
+One import of TRL serves all runs: each is a fork. The policy is a random model whose every token is a whole
+rollout, so that what it samples has answers, steps and ties.
+"""
+
+import json
+import multiprocessing
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import PartialState, debug_launcher
+from datasets import Dataset
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+from trl import GRPOConfig, GRPOTrainer
+
+from clients.trl_reward import GroupReward
+from examples import trl_arithmetic
+
+GROUP_SIZE = 4
+STEPS = 2
+ROLLOUTS = [
+    "<think>\n1. nowhere</think><answer>7</answer>",
+    "<think>\n1. east\n2. north</think><answer>7</answer>",
+    "<think>\n1. northeast\n2. north</think><answer>7.</answer>",
+    "<think>\n1. west</think><answer>8</answer>",
+    "<think>\n1. nowhere\n2. nowhere</think><answer>7</answer>",
+    "no answer",
+]
+
+
+class Recording(GroupReward):
+    """Writes a line for each call: prompts, texts, rewards and the step."""
+
+    def __init__(self, file: Path, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self._file = file
+
+    def __call__(self, *arguments: Any, **columns: Any) -> Any:
+        rewards = super().__call__(*arguments, **columns)
+        state = columns["trainer_state"]
+        line = {
+            "prompts": [prompt[-1]["content"] for prompt in columns["prompts"]],
+            "texts": [completion[-1]["content"] for completion in columns["completions"]],
+            "rewards": rewards,
+            "progress": state.global_step / state.max_steps,
+        }
+        with self._file.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+        return rewards
+
+
+def policy() -> tuple[Any, Any]:
+    """A random Qwen2 over a vocabulary of whole rollouts, and its tokenizer."""
+    special = ["<pad>", "<eos>", "<unk>"]
+    words = {word: index for index, word in enumerate([*special, *ROLLOUTS])}
+    base = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
+    base.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=base, eos_token="<eos>", pad_token="<pad>", unk_token="<unk>"
+    )
+    tokenizer.chat_template = "{% for message in messages %}{{ message['content'] }} {% endfor %}"
+    torch.manual_seed(0)
+    config = Qwen2Config(
+        vocab_size=len(words),
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=1,
+        num_key_value_heads=1,
+        eos_token_id=1,
+        pad_token_id=0,
+        bos_token_id=None,
+    )
+    return Qwen2ForCausalLM(config), tokenizer
+
+
+def train(url: str, folder: str, batch_size: int, broken_rank: int | None) -> None:
+    """Two steps of GRPO; the reward function of `broken_rank` is told of a server that is not there."""
+    rank = PartialState(cpu=True).process_index
+    where = Path(folder)
+    where.mkdir(exist_ok=True)
+    if rank == broken_rank:
+        os.environ["IREASONER_REWARD_TIMEOUT_S"] = "0.5"
+        url = "http://127.0.0.1:9"
+    model, tokenizer = policy()
+    reward = Recording(where / f"rank{rank}.jsonl", num_generations=GROUP_SIZE, url=url)
+    arguments = GRPOConfig(
+        output_dir=str(where / "out"),
+        max_steps=STEPS,
+        num_generations=GROUP_SIZE,
+        per_device_train_batch_size=batch_size,
+        max_completion_length=1,
+        learning_rate=0.1,
+        logging_steps=1,
+        save_strategy="no",
+        report_to=[],
+        use_cpu=True,
+        bf16=False,
+        disable_tqdm=True,
+    )
+    questions = [{"prompt": [{"role": "user", "content": f"question {number}"}]} for number in range(8)]
+    before = [parameter.clone() for parameter in model.parameters()]
+    trainer = GRPOTrainer(
+        model=model,
+        reward_funcs=reward,
+        args=arguments,
+        train_dataset=Dataset.from_list(questions),
+        processing_class=tokenizer,
+    )
+    trainer.train()
+    moved = any(
+        not torch.equal(old, new) for old, new in zip(before, trainer.model.parameters(), strict=True)
+    )
+    if rank == 0:
+        (where / "log.json").write_text(json.dumps({"history": trainer.state.log_history, "moved": moved}))
+
+
+def example(url: str, folder: str) -> None:
+    """The example of the repository, as a user runs it."""
+    flags = ["--reward-url", url, "--output", folder, "--max-completion-length", "8"]
+    trainer = trl_arithmetic.main(flags)
+    Path(folder).mkdir(exist_ok=True)
+    (Path(folder) / "log.json").write_text(json.dumps({"history": trainer.state.log_history}))
+
+
+def alone(function: Any, *arguments: Any) -> None:
+    """Runs a function in a fork, which must end well."""
+    process = multiprocessing.get_context("fork").Process(target=function, args=arguments)
+    process.start()
+    process.join()
+    if process.exitcode != 0:
+        sys.exit(f"{function.__name__} ended with {process.exitcode}")
+
+
+def main(url: str, folder: str) -> None:
+    """All runs, one after the other."""
+    torch.set_num_threads(1)
+    alone(train, url, f"{folder}/single", 32, None)
+    alone(example, url, f"{folder}/example")
+    debug_launcher(train, (url, f"{folder}/whole", 4, None), num_processes=2)
+    debug_launcher(train, (url, f"{folder}/split", 2, None), num_processes=2)
+    debug_launcher(train, (url, f"{folder}/broken", 2, 1), num_processes=2)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

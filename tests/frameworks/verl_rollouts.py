@@ -1,0 +1,126 @@
+"""Runs verl's own agent loop and reward worker with our classes, and writes the rewards.
+
+    python -m tests.frameworks.verl_rollouts MODE FILE
+
+MODE `agent` samples with `SingleTurnAgentLoop` behind a scripted server, `manager` has `RewardLoopWorker`
+load our reward manager from its file, as the config says.
+"""
+
+import asyncio
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from omegaconf import OmegaConf
+from tensordict import TensorDict
+from verl import DataProto
+from verl.experimental.agent_loop.agent_loop import DictConfigWrap
+from verl.experimental.reward_loop import RewardLoopWorker
+from verl.utils.dataset.rl_dataset import RLHFDataset
+from verl.workers.rollout.replica import TokenOutput
+
+from tests.frameworks.rollouts import GROUPS
+from tests.frameworks.tiny_tokenizer import Script, tiny_tokenizer
+
+ROOT = Path(__file__).resolve().parents[2]
+SIZE = 5
+
+
+def config(folder: str) -> Any:
+    """The part of verl's config that the two look at."""
+    rollout = {"n": SIZE, "val_kwargs": {"n": 1}, "prompt_length": 512, "response_length": 512}
+    manager = {
+        "source": "importlib",
+        "name": "CohortRewardManager",
+        "module": {"path": str(ROOT / "clients" / "verl_reward.py")},
+    }
+    return OmegaConf.create(
+        {
+            "actor_rollout_ref": {"rollout": rollout, "model": {"path": folder, "tokenizer_path": None}},
+            "data": {},
+            "reward": {
+                "custom_reward_function": {"path": None},
+                "reward_manager": manager,
+                "reward_model": {"enable": False},
+            },
+        }
+    )
+
+
+class Server:
+    """verl's generation server, scripted."""
+
+    def __init__(self, script: Script) -> None:
+        self._script = script
+
+    async def generate(self, *, prompt_ids: list[int], **_: Any) -> TokenOutput:
+        """One continuation."""
+        return TokenOutput(token_ids=await self._script.sample(prompt_ids))
+
+
+async def by_agent(folder: str) -> dict[str, list[dict[str, Any]]]:
+    """An agent loop a sample, as verl's worker makes them, all on one event loop."""
+    from clients.verl_reward import AgreementAgentLoop
+
+    tokenizer = tiny_tokenizer(Path(folder))
+    server = Server(Script(tokenizer, GROUPS))
+
+    async def one(prompt: str) -> dict[str, Any]:
+        loop = AgreementAgentLoop(
+            DictConfigWrap(config(folder)),
+            server,
+            tokenizer,
+            None,
+            RLHFDataset,
+            DictConfigWrap(config(folder).data),
+        )
+        messages = [{"role": "user", "content": prompt}]
+        output = await loop.run({}, raw_prompt=messages, uid=f"uid {prompt}")
+        text = tokenizer.decode(output.response_ids, skip_special_tokens=True)
+        return {"text": text, "reward": output.reward_score, "info": output.extra_fields["reward_extra_info"]}
+
+    samples = {prompt: [one(prompt) for _ in texts] for prompt, texts in GROUPS.items()}
+    done = await asyncio.gather(*(asyncio.gather(*each) for each in samples.values()))
+    return dict(zip(samples, map(list, done), strict=True))
+
+
+def row(tokenizer: Any, prompt: str, text: str) -> DataProto:
+    """One sample as verl's agent loop hands it to a reward worker: padded on the right."""
+    prompts = torch.tensor([tokenizer(prompt)["input_ids"]])
+    tokens = torch.tensor([[*tokenizer(text)["input_ids"], tokenizer.eos_token_id]])
+    padded = torch.nn.functional.pad(tokens, (0, 7), value=tokenizer.pad_token_id)
+    mask = torch.cat(
+        [torch.ones_like(prompts), (torch.arange(padded.shape[1]) < tokens.shape[1])[None].long()], 1
+    )
+    batch = TensorDict({"prompts": prompts, "responses": padded, "attention_mask": mask}, batch_size=1)
+    return DataProto(batch=batch, non_tensor_batch={"uid": np.array([f"uid {prompt}"], dtype=object)})
+
+
+async def by_manager(folder: str) -> dict[str, list[dict[str, Any]]]:
+    """Two reward workers, between which the samples of a prompt are dealt out."""
+    tokenizer = tiny_tokenizer(Path(folder))
+    workers = [RewardLoopWorker(config(folder)) for _ in range(2)]
+    calls = [
+        workers[index % 2].compute_score(row(tokenizer, prompt, text))
+        for prompt, texts in GROUPS.items()
+        for index, text in enumerate(texts)
+    ]
+    results = await asyncio.gather(*calls)
+    got: dict[str, list[dict[str, Any]]] = {}
+    for number, (prompt, texts) in enumerate(GROUPS.items()):
+        done = results[number * SIZE : (number + 1) * SIZE]
+        got[prompt] = [
+            {"text": text, "reward": each["reward_score"], "info": each["reward_extra_info"]}
+            for text, each in zip(texts, done, strict=True)
+        ]
+    return got
+
+
+if __name__ == "__main__":
+    run = {"agent": by_agent, "manager": by_manager}[sys.argv[1]]
+    with tempfile.TemporaryDirectory() as temporary:
+        Path(sys.argv[2]).write_text(json.dumps(asyncio.run(run(temporary))))
