@@ -113,7 +113,7 @@ class AsyncRewardClient:
 
     async def _exchange(self, path: str, body: bytes | None = None) -> bytes:
         """One try: a POST of `body` if there is one, else a GET."""
-        with named_errors(f"{self._http.base_url}{path.lstrip('/')}"):
+        with named_errors(str(self._http.base_url).rstrip("/") + path):
             if body is None:
                 response = await self._http.get(path)
             else:

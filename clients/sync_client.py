@@ -126,7 +126,7 @@ class RewardClient:
 
     def _exchange(self, path: str, body: bytes | None = None) -> bytes:
         """One try: a POST of `body` if there is one, else a GET."""
-        with named_errors(f"{self._http.base_url}{path.lstrip('/')}"):
+        with named_errors(str(self._http.base_url).rstrip("/") + path):
             if body is None:
                 response = self._http.get(path)
             else:

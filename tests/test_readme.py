@@ -91,3 +91,16 @@ def test_the_request_is_answered_as_the_paper_has_it(reward_url: str) -> None:
 def test_links_lead_somewhere() -> None:
     for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", README):
         assert (ROOT / target).exists(), target
+
+
+def test_the_python_example_runs(reward_url: str) -> None:
+    [code] = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    shown = subprocess.run(
+        [sys.executable, "-c", code.replace("http://127.0.0.1:8010", reward_url)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+        cwd=ROOT,
+    ).stdout
+    assert shown.startswith("7 [")

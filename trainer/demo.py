@@ -40,6 +40,10 @@ def demo(settings: DemoSettings, console: Console) -> Path:
         RewardError: The reward server refused, or went away.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # stop the services then, too
+    if settings.images is not None:
+        ImageFolder.scan(
+            settings.images
+        )  # what cannot be trained on is told of before anything is made or started
     folder = _free_folder(settings.out)
     console.print(f"run folder: {folder}", highlight=False)
     images, questions = _inputs(settings, folder / "inputs", console)
@@ -89,7 +93,6 @@ def _inputs(settings: DemoSettings, folder: Path, console: Console) -> tuple[Pat
         if questions_file is None:
             write_held_out(folder / "held_out", settings.evaluation_questions, seed=0)
             questions_file = folder / "held_out" / QUESTIONS_FILE
-    ImageFolder.scan(images)  # what cannot be trained on is told of before the servers start
     questions = read_questions(questions_file) if questions_file is not None else []
     return images, questions[: settings.evaluation_questions]
 

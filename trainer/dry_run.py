@@ -9,6 +9,7 @@ from rich.table import Table
 from transformers import AutoConfig, AutoModelForImageTextToText
 
 from trainer.grpo_config import grpo_config
+from trainer.images import ImageFolder
 from trainer.policy import lora_config, name_roles, role_parameters
 from trainer.settings import ROLES, RunSettings
 
@@ -73,10 +74,16 @@ def plan(settings: RunSettings) -> Plan:
 
 
 def show_plan(settings: RunSettings, console: Console) -> Plan:
-    """Prints the resolved settings and the plan."""
+    """Prints the resolved settings and the plan; the servers are not asked.
+
+    Raises:
+        TrainerError: The images or a setting cannot be used.
+    """
     needed = plan(settings)
+    images = ImageFolder.scan(settings.images)
     console.print_json(settings.model_dump_json())
     table = Table("plan", "")
+    table.add_row("images", f"{len(images.paths):,}, and {len(images.skipped):,} unreadable")
     updates = [settings.role_at(update) for update in range(settings.updates)]
     table.add_row(
         "updates", f"{updates.count('solver'):,} of the Solver, {updates.count('proposer'):,} of the Proposer"
@@ -86,11 +93,11 @@ def show_plan(settings: RunSettings, console: Console) -> Plan:
     )
     table.add_row("parameters of the backbone", f"{needed.backbone_parameters:,}, frozen")
     table.add_row("parameters trained", f"{needed.adapter_parameters:,} a role, {len(ROLES)} roles")
-    table.add_row("memory, backbone in bfloat16", f"{needed.weights_gib:.2f} GiB")
-    table.add_row("memory, adapters and AdamW", f"{needed.training_gib:.2f} GiB")
+    table.add_row("memory, backbone in bfloat16", f"{needed.weights_gib:.3g} GiB")
+    table.add_row("memory, adapters and AdamW", f"{needed.training_gib:.3g} GiB")
     table.add_row(
-        f"memory, a pass of {_SEQUENCE_TOKENS:,} tokens a rollout", f"{needed.activations_gib:.2f} GiB"
+        f"memory, a pass of {_SEQUENCE_TOKENS:,} tokens a rollout", f"{needed.activations_gib:.3g} GiB"
     )
-    table.add_row("memory in all, an estimate", f"{needed.total_gib:.2f} GiB on the trainer's device")
+    table.add_row("memory in all, an estimate", f"{needed.total_gib:.3g} GiB on the trainer's device")
     console.print(table)
     return needed

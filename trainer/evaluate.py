@@ -22,7 +22,7 @@ def evaluate_policy(settings: EvaluateSettings, console: Console) -> Evaluation:
     """
     questions = read_questions(settings.questions)[: settings.limit]
     forbidden = placeholder_token_ids(AutoConfig.from_pretrained(settings.model)) if settings.model else ()
-    client = RolloutClient(settings.url, on_wait=console.print)
+    client = RolloutClient(settings.url, retry_budget_s=settings.retry_budget_s, on_wait=console.print)
     try:
         evaluation = evaluate_with_bar(
             client,

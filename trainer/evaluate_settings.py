@@ -25,7 +25,7 @@ class EvaluateSettings(BaseSettings):
     policy: str | None = None
     """The served name to ask (default: the base model)."""
     model: str | None = None
-    """The base model's folder, whose placeholder tokens are then never sampled."""
+    """The base model (folder or hub id), whose placeholder tokens are then never sampled."""
     samples: int = Field(8, ge=1)
     """N: rollouts a question at temperature 1."""
     max_tokens: int = Field(256, ge=1)
@@ -34,5 +34,7 @@ class EvaluateSettings(BaseSettings):
     """Questions at most (default: all)."""
     seed: int = Field(0, ge=0)
     """Seed of the sampled rollouts."""
+    retry_budget_s: float = Field(30.0, ge=0)
+    """How long to go on trying while the server is away."""
     output: Path | None = None
     """JSON file for the figures."""

@@ -136,6 +136,11 @@ def _told(field: Json) -> str:
 
 
 def _example(path: str) -> str:
+    """A request that the page shows; one to `/configs/{name}` registers a config, the others score a group."""
+    if path.startswith("/configs/"):
+        config = json.dumps({"preset": "paper", "alpha": 0.5})
+        url = f"http://127.0.0.1:8010{path.replace('{name}', 'mine')}"
+        return f"curl -X PUT -H 'content-type: application/json' \\\n  -d '{config}' \\\n  {url}"
     body = {
         "groups": [
             {

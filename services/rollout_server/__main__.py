@@ -3,6 +3,7 @@
 import logging
 import sys
 from importlib.metadata import PackageNotFoundError
+from pathlib import Path
 
 from pydantic import ValidationError
 
@@ -28,6 +29,9 @@ def main() -> None:
         for problem in error.errors():
             flag = "--" + "-".join(str(part) for part in problem["loc"]).replace("_", "-")
             print(f"rollout-server: {flag}: {problem['msg']}", file=sys.stderr)
+        sys.exit(USAGE_ERROR)
+    if settings.model.startswith((".", "/", "~")) and not Path(settings.model).expanduser().is_dir():
+        print(f"rollout-server: --model: there is no folder {settings.model}", file=sys.stderr)
         sys.exit(USAGE_ERROR)
     sys.exit(Launcher(settings).run())
 

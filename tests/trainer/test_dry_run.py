@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 from peft import get_peft_model
+from PIL import Image
 from rich.console import Console
 from transformers import Qwen2_5_VLConfig
 
@@ -45,8 +46,10 @@ def test_the_papers_recipe_is_planned_without_its_weights(tmp_path: Path) -> Non
         vision_config={"depth": 32, "hidden_size": 1280, "intermediate_size": 3420, "out_hidden_size": 3584},
         tie_word_embeddings=False,
     ).save_pretrained(tmp_path)
+    (tmp_path / "images").mkdir()
+    Image.new("RGB", (30, 30)).save(tmp_path / "images" / "one.png")
     fields = {**read_toml(ROOT / "configs" / "qwen2_5_vl_7b.toml"), "model": str(tmp_path)}
-    settings = RunSettings(**fields, images=tmp_path, run_folder=tmp_path / "run", dry_run=True)
+    settings = RunSettings(**fields, images=tmp_path / "images", run_folder=tmp_path / "run", dry_run=True)
     shown = io.StringIO()
 
     needed = show_plan(settings, Console(file=shown, width=160))

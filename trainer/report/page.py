@@ -73,6 +73,7 @@ def write_report(run_folder: Path, output: Path | None = None) -> Path:
     )
     output = output or run_folder / "report.html"
     partial = output.with_name(output.name + ".partial")
+    output.parent.mkdir(parents=True, exist_ok=True)
     partial.write_text(page, encoding="utf-8")
     partial.replace(output)
     return output
