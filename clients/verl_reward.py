@@ -62,8 +62,10 @@ class CohortRewardManager(RewardManagerBase):  # type: ignore[misc]
         }
         uid = str(row.non_tensor_batch["uid"])
         body = {"prompt": uid, "response": text, "group_id": uid}
+        token = self._service.token
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
         async with httpx.AsyncClient(
-            base_url=self._service.url, timeout=self._service.timeout_s + 30
+            base_url=self._service.url, timeout=self._service.timeout_s + 30, headers=headers
         ) as http:
             response = await http.post("/cohort/remote", params=asked, json=body)
         answer = response.raise_for_status().json()

@@ -43,8 +43,9 @@ def environment(env: Mapping[str, str]) -> dict[str, str]:
 def define_operators(_extension: ModuleType) -> None:
     """Define the schemas of torchvision's operators if it has not registered its own."""
     import torch
+    from torch import library as untyped
 
-    library: Any = torch.library
+    library: Any = untyped
     for name in OPERATORS:
         if not hasattr(torch.ops.torchvision, name):
             fragment = library.Library("torchvision", "FRAGMENT")
