@@ -25,6 +25,11 @@ def timeouts(timeout_s: float) -> httpx.Timeout:
     return httpx.Timeout(timeout_s, connect=min(5.0, timeout_s))
 
 
+def trusts_proxies(base_url: str) -> bool:
+    """Whether the environment's proxies are for this server: never for one on this machine."""
+    return httpx.URL(base_url).host not in {"localhost", "127.0.0.1", "::1"}
+
+
 def limits(max_connections: int) -> httpx.Limits:
     """A pool that keeps every connection that it has opened for a while."""
     return httpx.Limits(max_connections=max_connections, max_keepalive_connections=max_connections)

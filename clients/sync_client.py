@@ -10,7 +10,17 @@ import httpx
 
 from clients.codec import decode_response, encode_request
 from clients.errors import NotReady, RewardError
-from clients.exchange import JSON, READY_POLL_S, body_of, chunks, headers, limits, named_errors, timeouts
+from clients.exchange import (
+    JSON,
+    READY_POLL_S,
+    body_of,
+    chunks,
+    headers,
+    limits,
+    named_errors,
+    timeouts,
+    trusts_proxies,
+)
 from clients.retry import Retry
 from clients.wire import Config, Detail, Endpoint, Group, ScoreResponse
 
@@ -37,6 +47,7 @@ class RewardClient:
             headers=headers(token, timeout_s),
             timeout=timeouts(timeout_s),
             limits=limits(max_connections),
+            trust_env=trusts_proxies(base_url),
         )
         self._retry_budget_s = retry_budget_s
 

@@ -164,3 +164,20 @@ def test_waiting_for_readiness_ends_with_readiness_deadline_or_death() -> None:
             client.wait_until_ready(0.3)
         with pytest.raises(NotReady, match="died"):
             client.wait_until_ready(3600, is_alive=lambda: False)
+
+
+def test_a_proxy_is_not_asked_for_a_server_on_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")  # nothing listens there
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with scripted([(200, {}, EMPTY_ANSWER)]) as (url, asked):
+        with RewardClient(url, retry_budget_s=0) as client:
+            assert client.score("outcome", GROUPS).fingerprint == "f"
+
+        async def ask() -> str:
+            async with AsyncRewardClient(url, retry_budget_s=0) as client:
+                return (await client.score("outcome", GROUPS)).fingerprint
+
+        assert asyncio.run(ask()) == "f"
+    assert len(asked) == 2
