@@ -232,15 +232,16 @@ class ProposerSolverTrainer(GRPOTrainer):  # type: ignore[misc]
         if not mask.any():
             return loss
         gap = (self._trained_logps - inputs["sampling_per_token_logps"]).abs()[mask]
-        if gap.mean().item() > self.settings.rollout.logprob_gap_alarm:
+        mean_gap = gap.mean().item()
+        if mean_gap > self.settings.rollout.logprob_gap_alarm:
             logger.warning(
                 "update %d: sampled and recomputed log-probabilities of the %s differ by %.3f nats a token on average: "
                 "is what is served what is trained?",
                 self.state.global_step,
                 self.role,
-                gap.mean().item(),
+                mean_gap,
             )
-        self._metric("logprob_gap/mean", gap.mean().item())
+        self._metric("logprob_gap/mean", mean_gap)
         self._metric("logprob_gap/max", gap.max().item())
         return loss
 
@@ -301,7 +302,6 @@ class ProposerSolverTrainer(GRPOTrainer):  # type: ignore[misc]
             group.proposed_by = proposal.policy
             group.question = parse_question(proposal.text)
             group.messages = solver_messages(group.question or proposal.text)
-        for group, [proposal] in zip(self._groups, proposals, strict=True):
             self._unasked_in_a_row = 0 if group.question is not None else self._unasked_in_a_row + 1
             if self._unasked_in_a_row > self.settings.rollout.unasked_in_a_row:
                 raise ProposerError(
@@ -335,10 +335,10 @@ class ProposerSolverTrainer(GRPOTrainer):  # type: ignore[misc]
 
     def _score_proposer(self) -> list[list[float | None]]:
         """Rewards each proposal by the answers of the current Solver to it; equal questions share one group."""
+        questions = [[parse_question(rollout.text) for rollout in group.rollouts] for group in self._groups]
         asked: dict[tuple[int, str], int] = {}
-        for i, group in enumerate(self._groups):
-            for rollout in group.rollouts:
-                question = parse_question(rollout.text)
+        for i, proposed in enumerate(questions):
+            for question in proposed:
                 if question is not None:
                     asked.setdefault((i, question), len(asked))
         requests = [
@@ -361,8 +361,7 @@ class ProposerSolverTrainer(GRPOTrainer):  # type: ignore[misc]
         for i, group in enumerate(self._groups):
             group_rewards: list[float | None] = []
             proposals = []
-            for j, rollout in enumerate(group.rollouts):
-                question = parse_question(rollout.text)
+            for j, (rollout, question) in enumerate(zip(group.rollouts, questions[i], strict=True)):
                 reward: float | None
                 entropy_nats: float | None
                 if question is None:
