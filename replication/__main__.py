@@ -49,7 +49,7 @@ def replicate(settings: ReplicationSettings, console: Console) -> int:
     from replication.servers import servers
 
     started_s = time.monotonic()
-    names = settings.rows or (QUICK_ROWS if settings.quick else tuple(n for n in ROWS if not ROWS[n].lacks))
+    names = settings.rows or (QUICK_ROWS if settings.quick else tuple(ROWS))
     seeds = QUICK_SEEDS if settings.quick else settings.seeds
     wanted = [(name, seed) for seed in range(seeds) for name in dict.fromkeys(("base", *names))]
     plan = _plan(settings, "", "")

@@ -1,44 +1,51 @@
 """An examination: what a policy answers to labelled questions, and how true its steps are, question by question."""
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import numpy as np
 
 from replication.grids import Asked
 from replication.reasoning import check
 from trainer.digit_grids.completion import parse_completion
-from trainer.evaluation import AnswerClient, majority_hit
+from trainer.evaluation import majority_hit
 from trainer.images import png_bytes
 from trainer.prompts import solver_messages
-from trainer.questions import Question, parse_answer
+from trainer.questions import parse_answer
 from trainer.rollout import RolloutRequest, SamplingContract
+from trainer.rollout_client import RolloutClient
 
 _CHUNK = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """One value a question, each in [0, 1].
+    """One value a question, each in [0, 1] but the entropy.
 
     Attributes:
         greedy: Whether the answer at temperature 0 is right.
+        greedy_sound: Whether it is right with all its steps true.
         sampled: Mean accuracy of the samples at temperature 1.
         majority: maj@N: whether the most frequent answer of the samples is right; a tie counts in part.
         passed: pass@N: whether some sample is right.
         true_steps: Share of a sample's steps that are true, mean over samples.
         gold_steps: Agreement of a sample's steps with the gold steps, mean over samples.
-        sound: Share of the samples that are right with all their steps true.
+        sound: Share of the samples that are right with all their steps true; the others that are right are lucky.
+        orders: Different orders of adding among the samples, over the samples.
+        entropy_nats: Entropy of the samples' answers; a sample without one has an answer of its own.
     """
 
     greedy: list[float]
+    greedy_sound: list[float]
     sampled: list[float]
     majority: list[float]
     passed: list[float]
     true_steps: list[float]
     gold_steps: list[float]
     sound: list[float]
+    orders: list[float]
+    entropy_nats: list[float]
 
     def as_dict(self) -> dict[str, list[float]]:
         """The values as JSON can hold them."""
@@ -49,54 +56,94 @@ FIGURES = tuple(Answered.__slots__)
 """The names of the figures of an examination."""
 
 
-def examine(
-    client: AnswerClient,
-    policy: str,
-    asked: Sequence[Asked],
-    *,
-    samples: int,
-    max_tokens: int,
-    forbidden_token_ids: tuple[int, ...],
-    seed: int,
-) -> Answered:
-    """Asks `policy` every question once greedily and `samples` times at temperature 1.
+@dataclass(frozen=True, slots=True)
+class Examiner:
+    """Asks policies of a server.
 
-    Raises:
-        RolloutServerError: The server refused, or stayed away past the budget.
+    Attributes:
+        client: The server.
+        max_tokens: New tokens of an answer at most.
+        forbidden_token_ids: Tokens that are never sampled.
     """
-    greedy = SamplingContract(max_tokens, temperature=0.0, forbidden_token_ids=forbidden_token_ids)
-    sampling = SamplingContract(max_tokens, forbidden_token_ids=forbidden_token_ids)
-    rows: list[list[float]] = []
-    for chunk, first in _chunks(asked):
-        pngs = [png_bytes(one.grid.image) for one in chunk]
-        requests = [
-            (solver_messages(one.question.text), png, seed + (first + i) * samples)
-            for i, (one, png) in enumerate(zip(chunk, pngs, strict=True))
+
+    client: RolloutClient
+    max_tokens: int
+    forbidden_token_ids: tuple[int, ...]
+
+    def examine(self, policy: str, asked: Sequence[Asked], *, samples: int, seed: int) -> Answered:
+        """Asks `policy` every question once greedily and `samples` times at temperature 1.
+
+        Raises:
+            RolloutServerError: The server refused, or stayed away past the budget.
+        """
+        greedy = self._greedy(policy, asked)
+        contract = SamplingContract(self.max_tokens, forbidden_token_ids=self.forbidden_token_ids)
+        sampled = self._texts(policy, asked, contract, samples, seed)
+        rows = [
+            _judge(one, *texts) for one, texts in zip(asked, zip(greedy, sampled, strict=True), strict=True)
         ]
-        ones = client.texts(policy, [RolloutRequest(m, png, 1, s) for m, png, s in requests], greedy)
-        many = client.texts(policy, [RolloutRequest(m, png, samples, s) for m, png, s in requests], sampling)
-        rows += [_judge(one, text, texts) for one, [text], texts in zip(chunk, ones, many, strict=True)]
-    return Answered(*(list(column) for column in zip(*rows, strict=True)))
+        return Answered(*(list(column) for column in zip(*rows, strict=True)))
 
+    def greedy_hits(self, policy: str, asked: Sequence[Asked]) -> list[float]:
+        """Whether the answer of `policy` to each question at temperature 0 is right: 1 or 0.
 
-def _chunks(asked: Sequence[Asked]) -> Iterator[tuple[Sequence[Asked], int]]:
-    for start in range(0, len(asked), _CHUNK):
-        yield asked[start : start + _CHUNK], start
+        Raises:
+            RolloutServerError: The server refused, or stayed away past the budget.
+        """
+        texts = self._greedy(policy, asked)
+        return [float(_is_right(one, parse_answer(text))) for one, text in zip(asked, texts, strict=True)]
+
+    def _greedy(self, policy: str, asked: Sequence[Asked]) -> list[str]:
+        contract = SamplingContract(
+            self.max_tokens, temperature=0.0, forbidden_token_ids=self.forbidden_token_ids
+        )
+        return [text for [text] in self._texts(policy, asked, contract, 1, 0)]
+
+    def _texts(
+        self, policy: str, asked: Sequence[Asked], contract: SamplingContract, count: int, seed: int
+    ) -> list[list[str]]:
+        """`count` completions for each question, a few questions at a time."""
+        texts: list[list[str]] = []
+        for start in range(0, len(asked), _CHUNK):
+            requests = [
+                RolloutRequest(
+                    solver_messages(one.question.text),
+                    png_bytes(one.grid.image),
+                    count,
+                    seed + number * count,
+                )
+                for number, one in enumerate(asked[start : start + _CHUNK], start)
+            ]
+            texts += self.client.texts(policy, requests, contract)
+        return texts
 
 
 def _judge(asked: Asked, greedy: str, sampled: Sequence[str]) -> list[float]:
     """The values of one question, in the order of `Answered`."""
-    question = Question(Path(), asked.question.text, str(asked.answer))
+    question = asked.labelled
     answers = [parse_answer(text) for text in sampled]
-    right = [answer is not None and question.is_right(answer) for answer in answers]
-    steps = [check(parse_completion(text), asked.operands) for text in sampled]
-    first = parse_answer(greedy)
+    right = [_is_right(asked, answer) for answer in answers]
+    completions = [parse_completion(text) for text in sampled]
+    steps = [check(completion, asked.operands) for completion in completions]
+    first = _is_right(asked, parse_answer(greedy))
     return [
-        float(first is not None and question.is_right(first)),
+        float(first),
+        float(first and check(parse_completion(greedy), asked.operands).all_true),
         float(np.mean(right)),
         majority_hit(question, [answer for answer in answers if answer is not None]),
         float(any(right)),
         float(np.mean([one.true_share for one in steps])),
         float(np.mean([one.gold_share for one in steps])),
         float(np.mean([hit and one.all_true for hit, one in zip(right, steps, strict=True)])),
+        len({completion.order for completion in completions if completion.order}) / len(sampled),
+        _entropy_nats([i if a is None else question.vote(a) for i, a in enumerate(answers)]),
     ]
+
+
+def _is_right(asked: Asked, answer: str | None) -> bool:
+    return answer is not None and asked.labelled.is_right(answer)
+
+
+def _entropy_nats(answers: Sequence[str | int]) -> float:
+    shares = np.array(list(Counter(answers).values())) / len(answers)
+    return float(-(shares * np.log(shares)).sum()) + 0.0

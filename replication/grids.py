@@ -13,6 +13,7 @@ from pathlib import Path
 from trainer.digit_grids.digits import load_digits_part
 from trainer.digit_grids.grid import Grid, random_grids
 from trainer.digit_grids.question import QUESTIONS, Question
+from trainer.questions import Question as LabelledQuestion
 
 HELD_OUT_ONE_IN = 10
 """One combination of operands in so many is held out."""
@@ -37,6 +38,11 @@ class Asked:
     def answer(self) -> int:
         """The true sum."""
         return sum(self.operands)
+
+    @property
+    def labelled(self) -> LabelledQuestion:
+        """The question with its true answer."""
+        return LabelledQuestion(Path(), self.question.text, str(self.answer))
 
 
 def is_held_out(operands: Sequence[int]) -> bool:

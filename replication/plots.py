@@ -11,10 +11,6 @@ from matplotlib.figure import Figure
 
 _WINDOW = 8
 _COLOURS = [mpl.colormaps["tab20"](number) for number in (*range(0, 20, 2), *range(1, 20, 2))]
-_CURVES = (
-    ("rollout_accuracy", "accuracy of rollouts in training"),
-    ("answer_entropy_nats", "answer entropy, nats"),
-)
 
 
 def draw(document: Mapping[str, Any], folder: Path) -> list[Path]:
@@ -56,21 +52,24 @@ def _separation(rows: Sequence[Mapping[str, Any]]) -> Figure:
 
 
 def _over_updates(rows: Sequence[Mapping[str, Any]]) -> Figure:
-    """Accuracy and entropy over updates; controls are dashed, and a cross marks where a run collapses."""
-    figure = Figure(figsize=(10, 4), layout="constrained")
-    for axes, (name, label) in zip(figure.subplots(1, len(_CURVES)), _CURVES, strict=True):
-        for number, row in enumerate(rows):
-            updates, values = _smooth(row["curves"]["update"], row["curves"][name])
-            style = "-" if row["kind"] == "method" else "--"
-            colour = _COLOURS[number % len(_COLOURS)]
-            [line] = axes.plot(updates, values, style, color=colour, label=row["row"], linewidth=1.2)
-            for onset in row["collapse_updates"]:
-                if onset is not None and len(updates):
-                    height = np.interp(onset, updates, values)
-                    axes.plot([onset], [height], "x", color=line.get_color())
+    """Accuracy on the same questions and entropy in training; controls are dashed, a cross marks a run's collapse."""
+    figure = Figure(figsize=(10, 1.5 + max(2.5, 0.2 * len(rows))), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for number, row in enumerate(rows):
+        style = "-" if row["kind"] == "method" else "--"
+        colour = _COLOURS[number % len(_COLOURS)]
+        greedy = [found["mean"] for found in row["learning"]["greedy"]]
+        left.plot(row["learning"]["update"], greedy, style, color=colour, label=row["row"], linewidth=1.2)
+        updates, entropies = _smooth(row["curves"]["update"], row["curves"]["answer_entropy_nats"])
+        right.plot(updates, entropies, style, color=colour, linewidth=1.2)
+        for onset in row["collapse_updates"]:
+            if onset is not None and len(updates):
+                right.plot([onset], [np.interp(onset, updates, entropies)], "x", color=colour)
+    left.set_ylabel("greedy accuracy on the same questions")
+    right.set_ylabel("answer entropy in training, nats")
+    for axes in (left, right):
         axes.set_xlabel("update")
-        axes.set_ylabel(label)
-    handles, labels = figure.axes[0].get_legend_handles_labels()
+    handles, labels = left.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right upper", frameon=False, fontsize="small")
     return figure
 

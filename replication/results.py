@@ -40,11 +40,7 @@ def results(runs: Runs, *, label: str, shared: Mapping[str, Any]) -> dict[str, A
         **shared,
         "gate": gate(done["base"]) if "base" in done else None,
         "rows": [_row(ROWS[name], done) for name in ROWS if name in done],
-        "not_run": [
-            {"row": name, "reason": f"lacks {row.lacks}" if row.lacks else "no run is complete"}
-            for name, row in ROWS.items()
-            if name not in done
-        ],
+        "not_run": [{"row": name, "reason": "no run is complete"} for name in ROWS if name not in done],
     }
 
 
@@ -111,6 +107,7 @@ def _row(row: Row, runs: Runs) -> dict[str, Any]:
         name: _signal(by_seed, name) for name in first["signal"] if name != "collapse_update"
     }
     document["collapse_updates"] = [by_seed[seed]["signal"].get("collapse_update") for seed in seeds]
+    document["learning"] = _learning(runs, row) if row.trained else {}
     document["curves"] = _curves([by_seed[seed]["curves"] for seed in seeds])
     return document
 
@@ -133,6 +130,20 @@ def _against(
             for exam in EXAMS
         },
     }
+
+
+def _learning(runs: Runs, row: Row) -> dict[str, list[Any]]:
+    """Greedy accuracy on the followed questions over updates: of the base model at 0, at each save, and at the end."""
+    learning: dict[str, list[Any]] = {"update": [], "greedy": []}
+    for name in ("base", row.name):
+        courses = [run["learning"] for run in runs.get(name, {}).values()]
+        if courses:
+            learning["update"] += courses[0]["update"]
+            learning["greedy"] += [
+                interval(hits).as_dict()
+                for hits in zip(*(course["greedy"] for course in courses), strict=True)
+            ]
+    return learning
 
 
 def _values(by_seed: Mapping[int, dict[str, Any]], exam: str, name: str) -> Any:

@@ -39,6 +39,8 @@ def read_signal(run_folder: Path) -> dict[str, float | None]:
                                 [-1, 1], mean over groups that have right and wrong rollouts; `..._late`: last quarter
     step_reward_correlation     the same for the step reward, among rollouts with the dominant answer that is true: does
                                 it tell those with true additions from lucky ones
+    reward_soundness_correlation    the same of the trained reward, among all right rollouts
+    lucky_share                 share of the right rollouts that have a wrong addition
     step_separation             how likely a true addition has a higher cosine to its group than a wrong one has, in
                                 [0, 1]; .5: no better than chance
     answer_entropy_nats, dominant_share, questions_distinct, steps      means over the last quarter of the updates
@@ -53,8 +55,16 @@ def read_signal(run_folder: Path) -> dict[str, float | None]:
         "reward_rank_correlation": _correlation([group["shadow"]["reward_auc"] for group in labelled]),
         "reward_rank_correlation_late": _correlation([group["shadow"]["reward_auc"] for group in late]),
         "step_reward_correlation": _correlation(
-            [_step_reward_auc(group) for group in labelled if group["shadow"]["pseudo_label_right"]]
+            [
+                _soundness_auc(group, [rollout["trajectory"] for rollout in group["rollouts"]])
+                for group in labelled
+                if group["shadow"]["pseudo_label_right"]
+            ]
         ),
+        "reward_soundness_correlation": _correlation(
+            [_soundness_auc(group, group["trained_on"]) for group in labelled]
+        ),
+        "lucky_share": _mean(float(not sound) for group in labelled for _, sound in _right(group)),
         "step_separation": _mean(filter(_known, map(_step_auc, groups))),
     }
     for name in ("answer_entropy_nats", "dominant_share", "questions_distinct", "steps"):
@@ -71,17 +81,19 @@ def _correlation(aucs: Sequence[float | None]) -> float | None:
     return None if auc is None else 2 * auc - 1
 
 
-def _step_reward_auc(group: dict[str, Any]) -> float | None:
-    right = [
-        (rollout["trajectory"], _all_additions_true(rollout))
-        for rollout, hit in zip(group["rollouts"], group["shadow"]["right"], strict=True)
+def _soundness_auc(group: dict[str, Any], rewards: Sequence[float | None]) -> float | None:
+    """How likely, of two right rollouts, the one without a wrong addition has the higher of these rewards."""
+    right = _right(group)
+    return reward_auc([rewards[place] for place, _ in right], [sound for _, sound in right])
+
+
+def _right(group: dict[str, Any]) -> list[tuple[int, bool]]:
+    """The places of a group's right rollouts, and whether each has no wrong addition."""
+    return [
+        (place, all(addition_is_true(step["text"]) is not False for step in rollout["steps"]))
+        for place, (rollout, hit) in enumerate(zip(group["rollouts"], group["shadow"]["right"], strict=True))
         if hit
     ]
-    return reward_auc([reward for reward, _ in right], [sound for _, sound in right])
-
-
-def _all_additions_true(rollout: dict[str, Any]) -> bool:
-    return all(addition_is_true(step["text"]) is not False for step in rollout["steps"])
 
 
 def _step_auc(group: dict[str, Any]) -> float | None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from services.reward_server.scoring_config import PAPER, PRESETS, ROBUST, ConfigOverrides, ScoringConfig
+from trainer.settings import ReferenceDefects
 
 VariantName = Literal[
     "format_only", "hard_majority", "constant_step_agreement", "true_answers", "images_shuffled"
@@ -24,7 +25,6 @@ class Row:
         variant: What the Solver is trained on instead of its scores; see `replication.reward_variants`.
         trainer: Settings of the trainer that differ from the plan's.
         trained: False for the base model, which is only examined.
-        lacks: What the row waits for; such a row is declared, and cannot be run yet.
     """
 
     name: str
@@ -35,7 +35,6 @@ class Row:
     variant: VariantName | None = None
     trainer: Mapping[str, Any] = field(default_factory=dict)
     trained: bool = True
-    lacks: str | None = None
 
     @property
     def scoring_config(self) -> ScoringConfig:
@@ -92,7 +91,13 @@ _CONTROLS = (
         variant="images_shuffled",
     ),
     Row("frozen-proposer", "control", "full, questions of the untrained Proposer", trainer={"proposer_every": 0}),
-    Row("reference-faithful", "control", "the released code's defects put back", lacks="a trial on this task"),
+    Row(
+        "reference-faithful",
+        "control",
+        "full, the released code's defects put back",
+        overrides={"equivalence": "text", "ties": "one"},
+        trainer={"reference_defects": dict.fromkeys(ReferenceDefects.model_fields, True)},
+    ),
 )  # fmt: skip
 
 ROWS: Mapping[str, Row] = {row.name: row for row in (*_METHODS, *_CONTROLS)}

@@ -4,17 +4,20 @@ import hashlib
 import json
 import os
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
 from clients import Group, RewardClient, Rollout
-from replication.examination import examine
-from replication.grids import examination
+from replication.examination import Examiner
+from replication.grids import Asked, examination
 from replication.results import commit
 from replication.reward_signal import read_curves, read_signal
 from replication.rows import ROWS, Row
-from replication.settings import TEST_SEED, Plan
+from replication.settings import FOLLOWED_QUESTIONS, TASK, TEST_SEED, Plan
 from trainer.errors import SettingsError
+from trainer.rollout_client import RolloutClient
 from trainer.settings import RunSettings, read_toml
 
 RESULT = "result.json"
@@ -27,7 +30,9 @@ def recipe(row: Row, seed: int, plan: Plan) -> str:
         "config": row.scoring_config.model_dump(),
         "trainer": read_toml(plan.config),
         "seed": seed,
+        "task": TASK,
         "images": plan.images,
+        "followed_questions": FOLLOWED_QUESTIONS,
         "questions": plan.questions,
         "samples": plan.samples,
         "model": hashlib.sha256((plan.model / "model.safetensors").read_bytes()).hexdigest(),
@@ -90,7 +95,6 @@ def run(name: str, seed: int, plan: Plan) -> None:
 
     from replication.training import train_row
     from trainer.policy import placeholder_token_ids
-    from trainer.rollout_client import RolloutClient
 
     row = ROWS[name]
     settings = run_settings(row, seed, plan)
@@ -101,27 +105,28 @@ def run(name: str, seed: int, plan: Plan) -> None:
         train_row(row, settings, folder / "log.txt")
     trained_s = time.monotonic()
     client = RolloutClient(plan.rollout_url, retry_budget_s=settings.rollout.retry_budget_s)
-    policy = f"{name}-{seed}-examined"
+    exams = {
+        "test": examination(plan.questions, TEST_SEED, held_out=False),
+        "held_out_combinations": examination(max(plan.questions // 2, 1), TEST_SEED, held_out=True),
+    }
+    examiner = Examiner(
+        client,
+        max_tokens=settings.rollout.solver_max_tokens,
+        forbidden_token_ids=placeholder_token_ids(AutoConfig.from_pretrained(plan.model)),
+    )
     try:
-        if row.trained:
-            client.load_adapter(policy, str((settings.run_folder / "final" / "solver").resolve()))
-        exams = {
-            exam: examine(
-                client,
-                policy if row.trained else client.models()[0],
-                examination(count, TEST_SEED, held_out=held_out),
-                samples=plan.samples,
-                max_tokens=settings.rollout.solver_max_tokens,
-                forbidden_token_ids=placeholder_token_ids(AutoConfig.from_pretrained(plan.model)),
-                seed=(seed + 1) * 1_000_000,
-            ).as_dict()
-            for exam, count, held_out in (
-                ("test", plan.questions, False),
-                ("held_out_combinations", max(plan.questions // 2, 1), True),
-            )
-        }
-        if row.trained:
-            client.unload_adapter(policy)
+        with _policy(client, row, seed, settings) as policy:
+            answered = {
+                exam: examiner.examine(
+                    policy, asked, samples=plan.samples, seed=(seed + 1) * 1_000_000
+                ).as_dict()
+                for exam, asked in exams.items()
+            }
+        examined_s = time.monotonic()
+        followed = exams["test"][:FOLLOWED_QUESTIONS]
+        learning = _learning(examiner, row, seed, settings, followed)
+        learning["update"].append(settings.updates if row.trained else 0)
+        learning["greedy"].append(answered["test"]["greedy"][: len(followed)])
     finally:
         client.close()
     result = {
@@ -132,15 +137,46 @@ def run(name: str, seed: int, plan: Plan) -> None:
         "commit": commit(),
         "seconds": {
             "training": round(trained_s - started_s, 1),
-            "examination": round(time.monotonic() - trained_s, 1),
+            "examination": round(examined_s - trained_s, 1),
+            "learning": round(time.monotonic() - examined_s, 1),
         },
-        "examinations": exams,
+        "examinations": answered,
+        "learning": learning,
         "signal": read_signal(settings.run_folder) if row.trained else {},
         "curves": read_curves(settings.run_folder) if row.trained else {},
     }
     partial = folder / f"{RESULT}.partial"
     partial.write_text(json.dumps(result) + "\n", encoding="utf-8")
     partial.replace(folder / RESULT)
+
+
+@contextmanager
+def _policy(
+    client: RolloutClient, row: Row, seed: int, settings: RunSettings, update: int | None = None
+) -> Iterator[str]:
+    """The name of the row's policy on the server, after so many updates (default: all), while the block lasts."""
+    if not row.trained:
+        yield client.models()[0]
+        return
+    name = f"{row.name}-{seed}-{'final' if update is None else update}"
+    part = "final" if update is None else f"checkpoints/checkpoint-{update}"
+    client.load_adapter(name, str((settings.run_folder / part / "solver").resolve()))
+    try:
+        yield name
+    finally:
+        client.unload_adapter(name)
+
+
+def _learning(
+    examiner: Examiner, row: Row, seed: int, settings: RunSettings, asked: Sequence[Asked]
+) -> dict[str, list[Any]]:
+    """Greedy hits at each save before the end: `update` (U), and `greedy` (U, questions)."""
+    saves = range(settings.save_every, settings.updates, settings.save_every) if row.trained else ()
+    greedy = []
+    for update in saves:
+        with _policy(examiner.client, row, seed, settings, update) as policy:
+            greedy.append(examiner.greedy_hits(policy, asked))
+    return {"update": list(saves), "greedy": greedy}
 
 
 def fingerprint(row: Row, plan: Plan) -> str:

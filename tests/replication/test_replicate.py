@@ -41,6 +41,10 @@ def complete(there: Plan, name: str, seed: int, greedy: float = 0.5) -> Path:
             for exam, count in questions.items()
         },
         "signal": {**SIGNAL, "collapse_update": 60.0 if seed else None} if row.trained else {},
+        "learning": {
+            "update": [9, 72] if row.trained else [0],
+            "greedy": [[0.0] * 8, [greedy] * 8] if row.trained else [[greedy] * 8],
+        },
         "curves": {"update": [1.0, 2.0], "rollout_accuracy": [0.5, None], "answer_entropy_nats": [0.9, 0.8]}
         if row.trained
         else {},
@@ -89,6 +93,9 @@ def test_results_of_complete_runs_are_written_without_starting_anything(tmp_path
     assert gain["low"] <= 0.25 <= gain["high"]
     assert document["gate"]["passed"]
     assert document["gate"]["majority_less_greedy"]["mean"] == 0.75
+    learning = rows["full"]["learning"]
+    assert learning["update"] == [0, 9, 72]
+    assert [found["mean"] for found in learning["greedy"]] == [0.25, 0.0, 0.75]
     assert rows["full"]["collapse_updates"] == [None, 60.0]
     assert rows["full"]["signal"]["step_separation"] is None
     assert {one["row"] for one in document["not_run"]} == ROWS.keys() - rows.keys()
@@ -96,7 +103,7 @@ def test_results_of_complete_runs_are_written_without_starting_anything(tmp_path
     assert len(document["commit"].rstrip("+")) == 40
     table = (out / "table.md").read_text()
     assert "| full | 2 | 0.750 [" in table
-    assert "lacks" in table
+    assert "- `robust`: no run is complete" in table
     assert {file.name for file in out.glob("*.svg")} == {"accuracy.svg", "updates.svg", "separation.svg"}
 
 

@@ -13,9 +13,10 @@ from replication.settings import ReplicationSettings
 from services.reward_server.fingerprint import fingerprint
 from services.reward_server.scoring_config import PAPER, ROBUST
 from tests.replication.plan import plan
-from trainer.settings import RunSettings
+from trainer.settings import RunSettings, read_toml
 
-TRAINED = [row for row in ROWS.values() if row.trained and not row.lacks]
+REFERENCE_FAITHFUL = Path(__file__).resolve().parents[2] / "configs" / "reference-faithful.toml"
+TRAINED = [row for row in ROWS.values() if row.trained]
 
 
 @pytest.mark.parametrize("row", TRAINED, ids=lambda row: row.name)
@@ -59,11 +60,17 @@ def test_rows_that_are_referred_to_are_there() -> None:
     assert {*QUICK_ROWS, *REFERENCES} <= ROWS.keys()
 
 
-def test_a_row_that_cannot_be_run_yet_is_refused_with_what_it_lacks() -> None:
-    lacking = [row for row in ROWS.values() if row.lacks]
-    for row in lacking:
-        with pytest.raises(ValidationError, match=f"it lacks {row.lacks}"):
-            ReplicationSettings(rows=(row.name,))
+def test_reference_faithful_puts_back_what_its_config_does(tmp_path: Path) -> None:
+    config = read_toml(REFERENCE_FAITHFUL)
+    settings = run_settings(ROWS["reference-faithful"], 0, plan(tmp_path))
+    assert settings.reference_defects.put_back == [*config["reference_defects"]]
+    assert (settings.reward.config, settings.reward.overrides) == (
+        config["reward"]["config"],
+        config["reward"]["overrides"],
+    )
+
+
+def test_a_row_that_is_not_there_is_refused_with_those_that_are() -> None:
     with pytest.raises(ValidationError, match="there is no row 'fulll'; there are base, "):
         ReplicationSettings(rows=("fulll",))
 

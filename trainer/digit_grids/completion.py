@@ -20,6 +20,13 @@ class Completion:
     additions: tuple[tuple[int, int, int], ...]
     answer: str | None
 
+    @property
+    def order(self) -> tuple[int, ...]:
+        """The operands in the order in which they are added; empty where nothing is added."""
+        return tuple(n for a, b, _ in self.additions[:1] for n in (a, b)) + tuple(
+            b for _, b, _ in self.additions[1:]
+        )
+
 
 def parse_completion(text: str) -> Completion:
     """Read a completion whose whole text must have the form that the warm start taught."""
