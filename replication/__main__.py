@@ -64,7 +64,7 @@ def replicate(settings: ReplicationSettings, console: Console) -> int:
             settings.model, logs, max_lora_rank=rank, parallel=settings.parallel, console=console
         ) as (reward_url, rollout_url, services):
             plan = _plan(settings, reward_url, rollout_url)
-            for name, seed, error in untrained_first(missing, plan, settings.parallel):
+            for name, seed, error in run_all(missing, plan, settings.parallel):
                 spent = f"{(time.monotonic() - started_s) / 60:.1f} min"
                 if error is None:
                     console.print(f"{spent}  {name}, seed {seed}: done", highlight=False)
@@ -93,20 +93,7 @@ def missing_runs(wanted: Sequence[tuple[str, int]], plan: Plan) -> list[tuple[st
     return [(name, seed) for name, seed in wanted if read_result(ROWS[name], seed, plan) is None]
 
 
-def untrained_first(
-    missing: Sequence[tuple[str, int]], plan: Plan, parallel: int
-) -> Iterator[tuple[str, int, BaseException | None]]:
-    """Examines the base model before any adapter is loaded, then runs the rest.
-
-    On a CPU, vLLM 0.32 gives a request without an adapter that shares a batch with one that has one the weights of its
-    last slot: https://github.com/vllm-project/vllm/pull/48421.
-    """
-    for trained in (False, True):
-        part = [(name, seed) for name, seed in missing if ROWS[name].trained == trained]
-        yield from _run_all(part, plan, parallel)
-
-
-def _run_all(
+def run_all(
     missing: Sequence[tuple[str, int]], plan: Plan, parallel: int
 ) -> Iterator[tuple[str, int, BaseException | None]]:
     """Runs each in a process of its own, `parallel` at a time; yields the name, seed and error of each as it ends."""

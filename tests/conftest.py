@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from compat.torchvision_cpu import install
+from compat.repairs import install
 from tests import random_policy
 from tests.rollout_server.running import RunningServer, free_port, left_running, running_server
 from trainer.service import Service

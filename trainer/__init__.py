@@ -3,7 +3,7 @@
 import os
 import warnings
 
-from compat.torchvision_cpu import install
+from compat.repairs import install
 
 install()
 # Nothing that a run depends on may call home.

@@ -1,1 +1,1 @@
-"""What `compat.torchvision_cpu.environment` puts on PYTHONPATH; Python itself runs its `sitecustomize`."""
+"""What `compat.repairs.environment` puts on PYTHONPATH; Python itself runs its `sitecustomize`."""

@@ -1,6 +1,7 @@
-"""Installs the work-around as Python starts, then runs the `sitecustomize` it hides."""
+"""Installs the repairs as Python starts, then runs the `sitecustomize` it hides."""
 
 import sys
+from importlib import import_module
 from importlib.machinery import PathFinder
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -8,11 +9,15 @@ from pathlib import Path
 _here = Path(__file__).resolve().parent
 
 # By path: `compat` itself need not be importable in the processes that inherit PYTHONPATH.
-_spec = spec_from_file_location("_ireasoner_torchvision_cpu", _here.parent / "torchvision_cpu.py")
+_package = _here.parent
+_spec = spec_from_file_location(
+    "_ireasoner_compat", _package / "__init__.py", submodule_search_locations=[str(_package)]
+)
 if _spec is not None and _spec.loader is not None:
     _module = module_from_spec(_spec)
+    sys.modules[_module.__name__] = _module
     _spec.loader.exec_module(_module)
-    _module.install()
+    import_module(f"{_module.__name__}.repairs").install()
 
 _hidden = PathFinder.find_spec("sitecustomize", [p for p in sys.path if Path(p).resolve() != _here])
 if _hidden is not None and _hidden.loader is not None:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from compat import torchvision_cpu
+from compat import repairs
 from services.reward_server.embedder import Runtime
 
 
@@ -49,7 +49,7 @@ class SentenceEmbedder:
 
 def load_model(model: str, device: str) -> Any:
     """A `SentenceTransformer` that is ready to compute."""
-    torchvision_cpu.install()  # transformers imports torchvision
+    repairs.install()  # transformers imports torchvision
     from sentence_transformers import SentenceTransformer
     from transformers.utils import logging as transformers_logging
 

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from compat.torchvision_cpu import environment as torchvision_environment
+from compat.repairs import environment as repaired
 from services.rollout_server.settings import WARM_UP_VARIABLE, RolloutServerSettings
 from services.rollout_server.warm_up import WarmUp
 
@@ -66,7 +66,7 @@ def environment(settings: RolloutServerSettings, inherited: Mapping[str, str]) -
     required = {"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True", WARM_UP_VARIABLE: settings.warm_up}
     if settings.cpu_threads is not None:
         required["OMP_NUM_THREADS"] = str(settings.cpu_threads)
-    return torchvision_environment({**defaults, **inherited, **required})
+    return repaired({**defaults, **inherited, **required})
 
 
 def _cores() -> int:

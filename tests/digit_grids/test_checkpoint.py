@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from compat import torchvision_cpu
+from compat import repairs
 from trainer.digit_grids.evaluation import Scores, proposals, score
 from trainer.digit_grids.folders import held_out
 from trainer.digit_grids.model import load
@@ -30,7 +30,7 @@ def test_it_is_at_most_10_mb() -> None:
 
 
 def test_it_loads_as_transformers_own_classes() -> None:
-    torchvision_cpu.install()
+    repairs.install()
     from transformers import (
         AutoModelForImageTextToText,
         AutoProcessor,

@@ -1,14 +1,12 @@
 """The command: what is complete is not run again, what is missing is, and results are written of what is there."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-import replication.__main__ as command
 from replication.__main__ import main, missing_runs
 from replication.examination import FIGURES
 from replication.rows import ROWS
@@ -112,18 +110,3 @@ def test_a_mistyped_row_ends_the_command_with_2(capsys: pytest.CaptureFixture[st
         main(["--rows", "fulll"])
     assert ended.value.code == 2
     assert "there is no row 'fulll'" in capsys.readouterr().out
-
-
-def test_the_base_model_is_examined_before_any_adapter_is_served(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In one batch with an adapter's requests, vLLM on a CPU would answer for the base model with an adapter."""
-    batches: list[list[tuple[str, int]]] = []
-
-    def run_all(part: list[tuple[str, int]], *_: object) -> Iterator[tuple[str, int, None]]:
-        batches.append(part)
-        yield from ((name, seed, None) for name, seed in part)
-
-    monkeypatch.setattr(command, "_run_all", run_all)
-    ended = list(command.untrained_first(QUICK, plan(Path()), parallel=2))
-    assert batches[0] == [("base", 0), ("base", 1)]
-    assert sorted(batches[1]) == sorted(run for run in QUICK if run[0] != "base")
-    assert len(ended) == len(QUICK)

@@ -2,6 +2,7 @@
 
 import base64
 import io
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -179,3 +180,23 @@ def test_each_version_of_an_adapter_is_what_transformers_computes(
     unload(rollout_server, before)
     with pytest.raises(httpx.HTTPStatusError, match="404"):
         complete(rollout_server, model=before.name)
+
+
+def test_the_base_model_is_itself_in_a_batch_with_adapters(
+    rollout_server: RunningServer, policy: Path, tmp_path: Path
+) -> None:
+    adapters = [build_adapter(policy, tmp_path / f"company-{seed:06d}", seed=seed) for seed in range(2)]
+    for adapter in adapters:
+        load(rollout_server, adapter)
+    models = [rollout_server.model, adapters[0].name, rollout_server.model, adapters[1].name] * 2
+    alone = {model: complete(rollout_server, model=model, temperature=0.0) for model in set(models)}
+    with ThreadPoolExecutor(len(models)) as pool:
+        together = list(
+            pool.map(lambda model: complete(rollout_server, model=model, temperature=0.0), models)
+        )
+    for model, body in zip(models, together, strict=True):
+        [expected], [answered] = alone[model]["choices"], body["choices"]
+        assert answered["token_ids"] == expected["token_ids"]
+        assert logprobs(answered) == pytest.approx(logprobs(expected), abs=TOLERANCE_NATS)
+    for adapter in adapters:
+        unload(rollout_server, adapter)

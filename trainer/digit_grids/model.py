@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from compat import torchvision_cpu
+from compat import repairs
 from trainer.digit_grids.tokenizer import EOS, PAD, build_tokenizer
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ _CHAT_TEMPLATE = Path(__file__).with_name("chat_template.j2")
 
 def build_processor() -> "Qwen2_5_VLProcessor":
     """transformers' own processor for Qwen2.5-VL, around our tokenizer."""
-    torchvision_cpu.install()
+    repairs.install()
     from transformers import Qwen2_5_VLProcessor, Qwen2VLImageProcessor, Qwen2VLVideoProcessor
 
     template = _CHAT_TEMPLATE.read_text()
@@ -86,7 +86,7 @@ def generation_config(processor: "Qwen2_5_VLProcessor") -> "GenerationConfig":
 
 def load(folder: Path) -> "tuple[Qwen2_5_VLForConditionalGeneration, Qwen2_5_VLProcessor]":
     """A checkpoint's model in float32 and evaluation mode, and its processor."""
-    torchvision_cpu.install()
+    repairs.install()
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
     model = AutoModelForImageTextToText.from_pretrained(folder, dtype="float32")

@@ -1,0 +1,86 @@
+"""The operators that take the place of vLLM's, beside vLLM's own."""
+
+import importlib.util
+from types import ModuleType
+
+import pytest
+import torch
+
+from compat import vllm_lora_cpu
+
+TOKENS, FEATURES, RANK, OUT, SLOTS = 7, 12, 4, 10, 3
+
+
+@pytest.fixture(scope="module")
+def theirs() -> ModuleType:
+    """vLLM's operators as they are released."""
+    package = importlib.util.find_spec("vllm")
+    assert package is not None
+    assert package.submodule_search_locations
+    path = f"{package.submodule_search_locations[0]}/lora/ops/torch_ops/lora_ops.py"
+    spec = importlib.util.spec_from_file_location("released_lora_ops", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def drawn(*shape: int) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(sum(shape)))
+
+
+@pytest.mark.parametrize("slots", [[0, 2, 1, 1, 0, 2, 2], [1] * TOKENS])
+@pytest.mark.parametrize("add_inputs", [True, False])
+@pytest.mark.parametrize("stacked", [(SLOTS,), (SLOTS, 1)])
+def test_tokens_with_an_adapter_get_what_vllm_computes(
+    theirs: ModuleType, slots: list[int], add_inputs: bool, stacked: tuple[int, ...]
+) -> None:
+    indices = torch.tensor(slots)
+    a, b = drawn(*stacked, RANK, FEATURES), drawn(*stacked, OUT, RANK)
+    low = [torch.full((TOKENS, RANK), 5.0) for _ in range(2)]
+    sliced = [drawn(TOKENS, OUT + 6) for _ in range(2)]
+    whole = [drawn(TOKENS, OUT + 6) for _ in range(2)]
+    for i, (shrink, expand_slice, expand) in enumerate(
+        [
+            (vllm_lora_cpu.shrink, vllm_lora_cpu.expand_slice, vllm_lora_cpu.expand),
+            (theirs.bgmv_shrink, theirs.bgmv_expand_slice, theirs.bgmv_expand),
+        ]
+    ):
+        shrink(drawn(TOKENS, FEATURES), a, low[i], indices, 0.5)
+        expand_slice(low[i], b, sliced[i], indices, 3, OUT, add_inputs)
+        expand(low[i], b, whole[i], indices, add_inputs)
+    for ours, released in (low, sliced, whole):
+        torch.testing.assert_close(ours, released)
+
+
+def test_a_token_without_an_adapter_is_left_as_it_is(theirs: ModuleType) -> None:
+    indices = torch.tensor([0, -1, 1, -1, -1, 1, 0])
+    bare = indices < 0
+    x, a, b = drawn(TOKENS, FEATURES), drawn(SLOTS, RANK, FEATURES), drawn(SLOTS, OUT, RANK)
+    low, before = torch.full((TOKENS, RANK), 5.0), drawn(TOKENS, OUT)
+    vllm_lora_cpu.shrink(x, a, low, indices)
+    assert (low[bare] == 0).all()
+    assert (low[~bare] != 0).all()
+    after = before.clone()
+    vllm_lora_cpu.expand_slice(x[:, :RANK], b, after, indices, 0, OUT)
+    assert torch.equal(after[bare], before[bare])
+    assert (after[~bare] != before[~bare]).any(dim=1).all()
+    released = before.clone()
+    theirs.bgmv_expand_slice(x[:, :RANK], b, released, indices, 0, OUT)
+    assert not torch.equal(released[bare], before[bare]), "vLLM is whole: the repair can go"
+
+
+def test_every_operator_of_vllm_goes_through_them(theirs: ModuleType) -> None:
+    vllm_lora_cpu.multiply_by_adapter(theirs)
+    assert (theirs.bgmv_shrink, theirs.bgmv_expand, theirs.bgmv_expand_slice) == (
+        vllm_lora_cpu.shrink,
+        vllm_lora_cpu.expand,
+        vllm_lora_cpu.expand_slice,
+    )
+    indices, lengths = torch.tensor([1, -1]), torch.tensor([3, 4])
+    x, b, before = drawn(TOKENS, RANK), drawn(SLOTS, OUT, RANK), drawn(TOKENS, OUT)
+    after = before.clone()
+    theirs.sgmv_expand_slice(x, b, after, lengths, lengths, indices, 2, 4, TOKENS, 0, OUT, True)
+    torch.testing.assert_close(after[:3], before[:3] + x[:3] @ b[1].T)
+    assert torch.equal(after[3:], before[3:])
