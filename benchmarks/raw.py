@@ -1,7 +1,6 @@
 """What a runtime can do at all: its forward pass alone, and embedding one text at a time."""
 
 import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -24,31 +23,6 @@ def minilm(runtime: Runtime) -> Embedder:
     return load_embedder(
         EmbedderSpec(embedder="minilm", token_mean_checkpoint=None, runtime=runtime, device="cpu", threads=1)
     )
-
-
-class Int8:
-    """The ONNX graph with dynamically quantised weights: measured here, not offered by the server.
-
-    Its activations are scaled by the batch that they are in, so that a text's embedding depends on who else
-    is asking.
-    """
-
-    def __init__(self) -> None:
-        from onnxruntime.quantization import QuantType, quantize_dynamic
-
-        from services.reward_server.onnx_embedder import export, session
-        from services.reward_server.sentence_embedder import load_model
-
-        with tempfile.TemporaryDirectory() as folder:
-            whole, small = Path(folder) / "whole.onnx", Path(folder) / "int8.onnx"
-            export(load_model(packaged_minilm(), "cpu"), whole)
-            quantize_dynamic(whole, small, weight_type=QuantType.QInt8, per_channel=True)
-            self._session = session(small, 1)
-
-    def embed(self, batch: Sequence[Sequence[int]]) -> Rows:
-        """Unit rows of token ids of one length."""
-        rows: Rows = self._session.run(None, {"ids": np.asarray(batch, np.int64)})[0]
-        return rows
 
 
 def table_of_tokens(folder: Path) -> Path:

@@ -30,7 +30,7 @@ RUN --mount=type=bind,source=docker/wheels,target=/wheels \
     && { pip --python /opt/venv/bin/python install --constraint constraints.txt "$TORCH" \
         || pip --python /opt/venv/bin/python install --constraint constraints.txt \
             --extra-index-url "$TORCH_INDEX_URL" "$TORCH"; } \
-    && pip --python /opt/venv/bin/python install --constraint constraints.txt '.[onnx,otel,redis,reward-server]'
+    && pip --python /opt/venv/bin/python install --constraint constraints.txt '.[otel,redis,reward-server]'
 COPY LICENSE README.md ./
 COPY clients clients
 COPY compat compat

@@ -289,7 +289,8 @@ class EmbeddingBatcher:
         while True:
             await self._passable.wait()
             self._passable.clear()
-            while self._tokenized:
+            # Whatever has arrived is tokenised first, which takes a fiftieth of its passes: these are fuller then.
+            while self._tokenized and not self._arrived:
                 await self._room.acquire()
                 batch = self._wanted(self._tokenized.take(self._max_batch_tokens)) if self._tokenized else []
                 if not batch:

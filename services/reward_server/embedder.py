@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-Runtime = Literal["auto", "torch-bf16", "torch-fp32", "onnx-fp32"]
+Runtime = Literal["auto", "openvino-bf16", "openvino-fp32", "torch-bf16", "torch-fp32"]
 
 
 class Embedder(Protocol):
@@ -58,6 +58,13 @@ class EmbedderSpec(BaseModel):
         """Whether it runs code that can crash or hang; a table of token embeddings cannot."""
         return self.embedder != "token-mean"
 
+    @property
+    def on_openvino(self) -> bool:
+        """Whether OpenVINO runs it: where it is asked for, and unasked the packaged model on a CPU."""
+        if self.runtime != "auto":
+            return self.runtime.startswith("openvino")
+        return self.embedder == "minilm" and _device(self.device) == "cpu"
+
 
 def load_embedder(spec: EmbedderSpec) -> Embedder:
     """Loads what `spec` names; may take many seconds, and raises what the loader raises."""
@@ -68,13 +75,23 @@ def load_embedder(spec: EmbedderSpec) -> Embedder:
         return TokenMean(spec.token_mean_checkpoint)
 
     model = packaged_minilm() if spec.embedder == "minilm" else spec.embedder
-    if spec.runtime == "onnx-fp32":
-        from services.reward_server.onnx_embedder import OnnxEmbedder
+    if spec.on_openvino:
+        from services.reward_server.openvino_embedder import OpenVinoEmbedder
 
-        return OnnxEmbedder(spec.embedder, model, spec.threads)
+        return OpenVinoEmbedder(spec.embedder, model, spec.threads, spec.runtime)
     from services.reward_server.sentence_embedder import SentenceEmbedder
 
     return SentenceEmbedder(spec.embedder, model, spec.device, spec.threads, spec.runtime)
+
+
+def _device(name: str) -> str:
+    """The kind of device that torch takes for `auto`, else `name`."""
+    if name != "auto":
+        return name
+    import torch
+
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    return "cpu" if accelerator is None else accelerator.type
 
 
 def packaged_minilm() -> str:

@@ -31,11 +31,8 @@ class SentenceEmbedder:
         if half:
             self._model.bfloat16()
         self.name = name
+        self.tokenize = Tokenizer(self._model)
         self.dimension = len(self.embed(self.tokenize(["warm"]))[0])
-
-    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids with the model's special tokens, cut to the model's length."""
-        return tokenize(self._model, texts)
 
     def embed(self, batch: Sequence[Sequence[int]]) -> NDArray[np.float32]:
         """Unit rows [len(batch), D] of token ids of one length."""
@@ -58,10 +55,17 @@ def load_model(model: str, device: str) -> Any:
     return loaded.eval()
 
 
-def tokenize(model: Any, texts: Sequence[str]) -> list[list[int]]:
-    """Token ids with the special tokens of a `SentenceTransformer`, cut to its length."""
-    encoded = model.tokenizer(list(texts), truncation=True, max_length=model.max_seq_length, padding=False)
-    return [list(ids) for ids in encoded["input_ids"]]
+class Tokenizer:
+    """Turns texts into the token ids that a `SentenceTransformer` takes; keeps nothing else of it."""
+
+    def __init__(self, model: Any) -> None:
+        self._tokenizer = model.tokenizer.backend_tokenizer
+        self._tokenizer.enable_truncation(model.max_seq_length)
+        self._tokenizer.no_padding()
+
+    def __call__(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids with the model's special tokens, cut to the model's length."""
+        return [encoded.ids for encoded in self._tokenizer.encode_batch_fast(list(texts))]
 
 
 def identity(model: Any, precision: str) -> str:

@@ -49,11 +49,14 @@ class RewardServerSettings(BaseSettings):
     )
     runtime: Runtime = Field(
         "auto",
-        description="What runs the embedder, in which precision: torch-bf16, torch-fp32, onnx-fp32 (needs the "
-        "extra `onnx`); auto is torch-bf16 where the device computes in bfloat16, else torch-fp32.",
+        description="What runs the embedder, in which precision: openvino-bf16 or openvino-fp32 (on a CPU), torch-bf16 "
+        "or torch-fp32; auto is OpenVINO for minilm on a CPU, else torch, in bfloat16 where the device computes "
+        "in it.",
     )
     device: str = Field("auto", description="Torch's name of the embedder's device; auto takes a GPU if any.")
-    threads: int | None = Field(None, ge=1, description="Threads of the embedder; left to torch by default.")
+    threads: int | None = Field(
+        None, ge=1, description="Threads of the embedder; left to the runtime by default."
+    )
     tokens_file: Path | None = Field(
         None,
         description="Hashes of the bearer tokens of experiments. Needed to listen on anything but loopback.",

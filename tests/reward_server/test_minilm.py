@@ -1,5 +1,7 @@
 """The default embedder through the real app: the same texts get the same rewards, whoever else is asking."""
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
@@ -46,7 +48,8 @@ def test_rewards_do_not_depend_on_who_else_asks(minilm_http: httpx.Client, prese
 
 
 @pytest.mark.parametrize(
-    ("runtime", "tolerance"), [("torch-fp32", 1e-5), ("onnx-fp32", 1e-5), ("torch-bf16", 5e-3)]
+    ("runtime", "tolerance"),
+    [("openvino-fp32", 1e-5), ("openvino-bf16", 5e-3), ("torch-fp32", 1e-5), ("torch-bf16", 5e-3)],
 )
 def test_vectors_are_those_of_the_library_and_depend_on_no_other(runtime: Runtime, tolerance: float) -> None:
     spec = EmbedderSpec(
@@ -64,3 +67,29 @@ def test_vectors_are_those_of_the_library_and_depend_on_no_other(runtime: Runtim
     assert together == pytest.approx(expected, abs=tolerance)
     for size in (1, 2, 3, 7):
         assert embedder.embed(tokens[:size]) == pytest.approx(together[:size], abs=1e-6)
+
+
+def test_the_packaged_model_runs_on_openvino_where_nothing_else_is_asked_for() -> None:
+    def on_openvino(embedder: str, runtime: Runtime, device: str) -> bool:
+        spec = EmbedderSpec(
+            embedder=embedder, token_mean_checkpoint=None, runtime=runtime, device=device, threads=1
+        )
+        return spec.on_openvino
+
+    assert on_openvino("minilm", "auto", "cpu")
+    assert on_openvino("any/other", "openvino-fp32", "cpu")
+    assert not on_openvino("any/other", "auto", "cpu")
+    assert not on_openvino("minilm", "auto", "cuda")
+    assert not on_openvino("minilm", "torch-bf16", "cpu")
+
+
+def test_openvino_reports_to_nobody() -> None:
+    imported = (
+        "import sys; from importlib.util import find_spec\n"
+        "assert find_spec('openvino_telemetry'), 'OpenVINO comes without it: the line that hides it can go'\n"
+        "import services.reward_server.openvino_embedder\n"
+        "print([name for name in sys.modules if 'telemetry_stub' in name or name.startswith('openvino_telemetry.')])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", imported], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "['openvino.tools.ovc.telemetry_stub']"
