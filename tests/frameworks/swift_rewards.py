@@ -28,10 +28,37 @@ def rewards(dialect: Dialect, with_ids: bool) -> list[float | None]:
         for prompt, texts in groups
         for text in texts
     ]
-    function = orms["agreement"](SimpleNamespace(num_generations=GROUP_SIZE))
+    return scored(samples, num_generations=GROUP_SIZE)
+
+
+def scored(samples: list[GRPOSample], **arguments: int) -> list[float | None]:
+    """The rewards that ms-swift computes of one rank's rows, by a trainer's arguments."""
+    function = orms["agreement"](SimpleNamespace(**arguments))
     state = SimpleNamespace(global_step=1, max_steps=2)
     table = compute_rewards_per_func(samples, [function], None, torch.device("cpu"), trainer_state=state)
     return [None if value.isnan() else float(value) for value in table[:, 0]]
+
+
+def refusals() -> list[str]:
+    """What is raised where the rows of a rank are no whole groups, in training and in evaluation."""
+    training = {"num_generations": 4, "per_device_train_batch_size": 2, "steps_per_generation": 3}
+    told = []
+    for keys, arguments in (
+        ("aaaabb", training),
+        ("aabbbb", training),
+        ("aabbcc", {**training, "num_generations_eval": 2}),
+        ("aaaaaa", {**training, "num_generations_eval": 3}),
+        ("aab", {**training, "num_generations_eval": 2}),
+        ("aa", {"num_generations": 4}),
+    ):
+        rows = [GRPOSample(messages=[{"role": "assistant", "content": key}], prompt_id=key) for key in keys]
+        try:
+            scored(rows, **arguments)
+        except ValueError as error:
+            told.append(str(error))
+        else:
+            told.append(f"{keys} was scored with {arguments}")
+    return told
 
 
 def both(dialect: Dialect) -> list[list[float | None]]:
@@ -43,4 +70,4 @@ if __name__ == "__main__":
     runpy.run_path(
         str(Path(__file__).resolve().parents[2] / "clients" / "swift_reward.py")
     )  # --external_plugins
-    Path(sys.argv[1]).write_text(json.dumps(in_each_dialect(both)))
+    Path(sys.argv[1]).write_text(json.dumps({**in_each_dialect(both), "refusals": refusals()}))
