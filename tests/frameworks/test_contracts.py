@@ -210,6 +210,21 @@ def test_each_adapter_is_one_short_file_with_a_page() -> None:
     assert {file.name: len(file.read_text().splitlines()) for file in adapters if _length(file) > 80} == {}
 
 
+def test_the_page_tells_what_adapters_stand_on() -> None:
+    page = (ROOT / "docs" / "frameworks" / "README.md").read_text()
+    shared = re.findall(r"^\| `(\w+)\.py` \| .* \| (.*) \|$", page, re.MULTILINE)
+    told = {name: set(re.findall(r"`(\w+\.py)`", adapters)) for name, adapters in shared}
+    used: dict[str, set[str]] = {}
+    files = sorted((ROOT / "clients").glob("*_reward.py"))
+    for file in files:
+        for name in re.findall(r"^from clients\.(\w+) import", file.read_text(), re.MULTILINE):
+            used.setdefault(name, set()).add(file.name)
+    assert used.pop("reward_service") == {file.name for file in files}
+    assert dict(shared)["reward_service"] == "all"
+    del told["reward_service"], used["wire"]  # types alone
+    assert told == used
+
+
 def _length(file: Path) -> int:
     return len(file.read_text().splitlines())
 
