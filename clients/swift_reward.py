@@ -16,6 +16,7 @@ _ARGUMENTS = (
     "num_generations_eval",
     "per_device_train_batch_size",
     "steps_per_generation",
+    "per_device_eval_batch_size",
 )
 
 
@@ -39,11 +40,14 @@ class AgreementReward(AsyncORM):  # type: ignore[misc]
 
     def _groups(self, keys: Sequence[Hashable]) -> list[range]:
         """The positions of each group; no call says whether it is of the training or of an evaluation."""
-        size, size_eval, batch_size, steps = (getattr(self.args, name, None) or 0 for name in _ARGUMENTS)
-        groups = siblings(keys, size, size_eval)
+        size, size_eval, batch, steps, batch_eval = (
+            getattr(self.args, name, None) or 0 for name in _ARGUMENTS
+        )
         if not size:
-            return groups
-        cut = len(keys) == batch_size * steps and len(keys) % size != 0
+            return siblings(keys)
+        kinds = [(size, batch * steps), (size_eval or size, batch_eval)]
+        groups = siblings(keys, size, size_eval)
+        cut = any(rows == len(keys) and rows % each for each, rows in kinds)
         if cut or any(len(group) not in (size, size_eval) for group in groups):
             raise ValueError(
                 f"groups are split: this rank has {len(keys)} rows, and num_generations is {size}; its rows, "

@@ -50,6 +50,7 @@ def refusals() -> list[str]:
         ("aaaaaa", {**training, "num_generations_eval": 3}),
         ("aab", {**training, "num_generations_eval": 2}),
         ("aa", {"num_generations": 4}),
+        ("aabbbb", {"num_generations": 2, "num_generations_eval": 4, "per_device_eval_batch_size": 6}),
     ):
         rows = [GRPOSample(messages=[{"role": "assistant", "content": key}], prompt_id=key) for key in keys]
         try:

@@ -65,7 +65,7 @@ def test_ms_swift(compass_url: str, tmp_path: Path, solver: Solver) -> None:
         with_ids, without = done[name]
         assert with_ids == without == single([reward for group in expected for reward in group])
         assert with_ids.count(None) == 2
-    assert len(done["refusals"]) == 6
+    assert len(done["refusals"]) == 7
     assert all(told.startswith("groups are split: this rank has ") for told in done["refusals"])
 
 
