@@ -4,6 +4,7 @@ python -m tests.frameworks.swift_rewards FILE
 """
 
 import json
+import os
 import runpy
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ from swift.rewards import orms
 from swift.rl_core.data import GRPOSample
 from swift.rl_core.grpo_algorithm import compute_rewards_per_func
 
-from tests.frameworks.rollouts import GROUP_SIZE, Dialect, in_each_dialect
+from tests.frameworks.rollouts import GROUP_SIZE, GROUPS, Dialect, in_each_dialect
 
 
 def rewards(dialect: Dialect, with_ids: bool) -> list[float | None]:
@@ -62,6 +63,17 @@ def refusals() -> list[str]:
     return told
 
 
+def evaluation() -> list[float | None]:
+    """The rewards of an evaluation whose groups are a third of those of the training, in as many rows."""
+    rows = [
+        GRPOSample(messages=[{"role": "assistant", "content": text}], prompt_id=f"prompt_{number // 2}")
+        for number, text in enumerate(next(iter(GROUPS.values())))
+    ]
+    training = {"num_generations": GROUP_SIZE, "per_device_train_batch_size": GROUP_SIZE}
+    sizes = {"num_generations_eval": 2, "per_device_eval_batch_size": GROUP_SIZE, "steps_per_generation": 1}
+    return scored(rows, **training, **sizes)
+
+
 def both(dialect: Dialect) -> list[list[float | None]]:
     """With prompt ids and without."""
     return [rewards(dialect, with_ids) for with_ids in (True, False)]
@@ -71,4 +83,7 @@ if __name__ == "__main__":
     runpy.run_path(
         str(Path(__file__).resolve().parents[2] / "clients" / "swift_reward.py")
     )  # --external_plugins
-    Path(sys.argv[1]).write_text(json.dumps({**in_each_dialect(both), "refusals": refusals()}))
+    done = {**in_each_dialect(both), "refusals": refusals()}
+    os.environ["IREASONER_REWARD_CONFIG"] = "paper"
+    done["evaluation"] = evaluation()
+    Path(sys.argv[1]).write_text(json.dumps(done))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.frameworks.conftest import Solver, framework_python, run_script
-from tests.frameworks.rollouts import DIALECTS, neutral
+from tests.frameworks.rollouts import DIALECTS, GROUPS, neutral
 
 pytestmark = [pytest.mark.frameworks, pytest.mark.timeout(1800)]
 
@@ -65,6 +65,9 @@ def test_ms_swift(compass_url: str, tmp_path: Path, solver: Solver) -> None:
         with_ids, without = done[name]
         assert with_ids == without == single([reward for group in expected for reward in group])
         assert with_ids.count(None) == 2
+    texts = next(iter(GROUPS.values()))
+    pairs = [solver(texts[first : first + 2], 0.5) for first in range(0, len(texts), 2)]
+    assert done["evaluation"] == single([reward for pair in pairs for reward in pair])
     assert len(done["refusals"]) == 7
     assert all(told.startswith("groups are split: this rank has ") for told in done["refusals"])
 

@@ -28,7 +28,7 @@ from tests.frameworks.rollouts import DIALECTS
 
 GROUP_SIZE = 4
 STEPS = 2
-REFUSAL_DEADLINE_S = 60
+REFUSAL_DEADLINE_S = 90
 ROLLOUTS = {
     name: list(dict.fromkeys(text for texts in dialect.groups.values() for text in texts))
     for name, dialect in DIALECTS.items()
