@@ -11,7 +11,7 @@ from areal import workflow_context
 from areal.utils import stats_tracker
 from areal.workflow.rlvr import RLVRWorkflow
 
-from clients.reward_service import Judged, RewardService
+from clients.reward_service import Judged, RewardService, means
 from clients.sibling_groups import SiblingGroups
 from clients.wire import Config
 
@@ -49,10 +49,11 @@ class AgreementWorkflow(RLVRWorkflow):  # type: ignore[misc]
     async def _compute_rewards(self, resp: Any, prompt_str: str, task_data: dict[str, Any]) -> float:
         text = self.tokenizer.decode(resp.output_tokens, skip_special_tokens=True)
         judged = await self._judge.get()(text)
+        reward = judged.neutral
         stats_tracker.get(workflow_context.stat_scope()).scalar(
-            **{f"agreement/{name}": value for name, value in judged.metrics.items()}
+            **{f"agreement/{name}": value for name, value in means([judged]).items()}
         )
-        return judged.neutral
+        return reward
 
     async def _score(self, texts: Sequence[str]) -> list[Judged]:
         return (await self._service.score_async([texts]))[0]

@@ -6,7 +6,7 @@ The server and its config are read from IREASONER_REWARD_URL and IREASONER_REWAR
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from clients.reward_service import RewardService
+from clients.reward_service import RewardService, means
 from clients.wire import Config
 
 Scored = tuple[list[float], dict[str, Any]]
@@ -24,10 +24,7 @@ def agreement(url: str | None = None, config: Config | None = None, scale: float
         responses: Sequence[Any], decoded_responses: Sequence[str], *_: Any, **__: Any
     ) -> Scored:
         judged = (await service.score_async([decoded_responses]))[0]
-        metrics = {
-            f"objective/agreement_{name}": sum(each.metrics[name] for each in judged) / len(judged)
-            for name in judged[0].metrics
-        }
+        metrics = {f"objective/agreement_{name}": value for name, value in means(judged).items()}
         return [scale * each.neutral for each in judged], metrics
 
     return reward_fn

@@ -1,8 +1,9 @@
 """What the adapters of RL frameworks share: where the server is, and groups of texts in, rewards out."""
 
 import json
+import math
 import os
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, Self
@@ -26,7 +27,8 @@ class NotJudged(RewardError):
 class Judged:
     """One rollout's reward in [0, 1], None if the server abstained, and numbers for the framework's charts.
 
-    `metrics` has the same keys for every rollout, and floats only. `neutral` is the reward, or where there is
+    `metrics` has the same keys for every rollout, and floats only: what could not be computed for a rollout is
+    the mean of its group's others, and NaN if for none of them. `neutral` is the reward, or where there is
     none the mean of the group's others, which gives the rollout no advantage and leaves theirs as it was.
     """
 
@@ -99,6 +101,16 @@ class RewardService:
         return {"token": self.token, "timeout_s": self.timeout_s, "retry_budget_s": self.timeout_s}
 
 
+def means(judged: Iterable[Judged]) -> dict[str, float]:
+    """The mean of each metric over the rollouts for which it is known; one that is for none is left out."""
+    known: dict[str, list[float]] = {}
+    for each in judged:
+        for name, value in each.metrics.items():
+            if not math.isnan(value):
+                known.setdefault(name, []).append(value)
+    return {name: sum(values) / len(values) for name, values in known.items()}
+
+
 def siblings(keys: Sequence[Hashable], *sizes: int | None) -> list[range]:
     """The positions of each group in a batch whose groups are contiguous: runs of equal keys.
 
@@ -141,20 +153,16 @@ def _judged(response: ScoreResponse) -> list[list[Judged]]:
 
 
 def _judged_group(group: ScoredGroup) -> list[Judged]:
-    def mean(values: list[float | None]) -> float | None:
-        known = [value for value in values if value is not None]
-        return sum(known) / len(known) if known else None
-
-    others = mean([rollout.reward for rollout in group.rollouts])
-    outcome = mean([rollout.outcome for rollout in group.rollouts]) or 0.0
-    trajectory = mean([rollout.trajectory for rollout in group.rollouts]) or 0.0
+    others = _mean([rollout.reward for rollout in group.rollouts])
+    outcome = _mean([rollout.outcome for rollout in group.rollouts])
+    trajectory = _mean([rollout.trajectory for rollout in group.rollouts])
     return [
         Judged(
             rollout.reward,
             rollout.answer,
             {
-                "outcome": outcome if rollout.outcome is None else rollout.outcome,
-                "trajectory": trajectory if rollout.trajectory is None else rollout.trajectory,
+                "outcome": _known(rollout.outcome, outcome),
+                "trajectory": _known(rollout.trajectory, trajectory),
                 "dominant_share": group.dominant_share,
                 "tie": float(group.tie),
                 "valid": float(rollout.status == "ok"),
@@ -164,3 +172,12 @@ def _judged_group(group: ScoredGroup) -> list[Judged]:
         )
         for rollout in group.rollouts
     ]
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _known(*values: float | None) -> float:
+    return next((value for value in values if value is not None), math.nan)

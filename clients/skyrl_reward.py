@@ -4,11 +4,12 @@ Return an AgreementGenerator from `get_generator` of your `BasePPOExp`. The envi
 replaced; use one that only ends the episode.
 """
 
+from itertools import chain
 from typing import Any
 
 from skyrl.train.generators.skyrl_gym_generator import SkyRLGymGenerator
 
-from clients.reward_service import RewardService, gathered
+from clients.reward_service import RewardService, gathered, means
 from clients.wire import Config
 
 
@@ -38,7 +39,6 @@ class AgreementGenerator(SkyRLGymGenerator):  # type: ignore[misc]
         texts = [self.tokenizer.decode(tokens, skip_special_tokens=True) for tokens in output["response_ids"]]
         groups = gathered([identity.instance_id for identity in identities])
         scored = await self._service.score_async([[texts[index] for index in group] for group in groups])
-        metrics: dict[str, list[float]] = {}
         for group, judged in zip(groups, scored, strict=True):
             for index, each in zip(group, judged, strict=True):
                 shape = output["rewards"][index]
@@ -46,8 +46,6 @@ class AgreementGenerator(SkyRLGymGenerator):  # type: ignore[misc]
                 output["rewards"][index] = (
                     [0.0] * (len(shape) - 1) + [each.neutral] if per_token else each.neutral
                 )
-                for name, value in each.metrics.items():
-                    metrics.setdefault(f"agreement/{name}", []).append(value)
-        means = {name: sum(values) / len(values) for name, values in metrics.items()}
-        output["rollout_metrics"] = {**(output.get("rollout_metrics") or {}), **means}
+        charted = {f"agreement/{name}": value for name, value in means(chain.from_iterable(scored)).items()}
+        output["rollout_metrics"] = {**(output.get("rollout_metrics") or {}), **charted}
         return output

@@ -11,25 +11,50 @@ from swift.rewards import AsyncORM, orms
 
 from clients.reward_service import RewardService, progress_of, siblings
 
+_ARGUMENTS = (
+    "num_generations",
+    "num_generations_eval",
+    "per_device_train_batch_size",
+    "steps_per_generation",
+    "per_device_eval_batch_size",
+)
+
 
 class AgreementReward(AsyncORM):  # type: ignore[misc]
     """One reward a completion, None where the server abstains. Raises a RewardError.
 
     Groups are rows of equal `prompt_id`, or where the trainer sets none (Megatron, Ray) of equal prompts.
-    They must be whole on each rank: per_device_train_batch_size * steps_per_generation must be a multiple of
-    num_generations.
+    They must be whole on each rank, or every rank raises ValueError: per_device_train_batch_size *
+    steps_per_generation must be a multiple of num_generations.
     """
 
     async def __call__(self, completions: Sequence[str], **kwargs: Any) -> list[float | None]:
         """The rewards of one batch, in order. Each call has an event loop, and so connections, of its own."""
-        sizes = [getattr(self.args, name, None) for name in ("num_generations", "num_generations_eval")]
-        groups = siblings(_keys(len(completions), kwargs), *sizes)
+        groups = self._groups(_keys(len(completions), kwargs))
         progress = progress_of(kwargs.get("trainer_state"))
         service = RewardService.configured()
         scored = await service.score_async(
             [[completions[index] for index in group] for group in groups], progress
         )
         return [each.reward for group in scored for each in group]
+
+    def _groups(self, keys: Sequence[Hashable]) -> list[range]:
+        """The positions of each group; no call says whether it is of the training or of an evaluation."""
+        size, size_eval, batch, steps, batch_eval = (
+            getattr(self.args, name, None) or 0 for name in _ARGUMENTS
+        )
+        if not size:
+            return siblings(keys)
+        kinds = [(size, batch * steps), (size_eval or size, batch_eval)]
+        groups = siblings(keys, size, size_eval)
+        cut = any(rows == len(keys) and rows % each for each, rows in kinds)
+        if cut or any(len(group) not in (size, size_eval) for group in groups):
+            raise ValueError(
+                f"groups are split: this rank has {len(keys)} rows, and num_generations is {size}; its rows, "
+                "per_device_train_batch_size * steps_per_generation (in evaluation per_device_eval_batch_size), "
+                "must be a multiple of it (of num_generations_eval)"
+            )
+        return groups
 
 
 def _keys(count: int, kwargs: dict[str, Any]) -> list[Hashable]:

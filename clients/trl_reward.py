@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from clients.ranks import over_ranks
-from clients.reward_service import Judged, RewardService, progress_of, siblings
+from clients.reward_service import Judged, RewardService, means, progress_of, siblings
 from clients.wire import Config
 
 
@@ -50,9 +50,9 @@ class GroupReward:
         )
         if mine is None:
             return [None] * len(completions)
-        if log_metric is not None and mine:
-            for name in mine[0].metrics:
-                log_metric(f"agreement/{name}", sum(each.metrics[name] for each in mine) / len(mine))
+        if log_metric is not None:
+            for name, value in means(mine).items():
+                log_metric(f"agreement/{name}", value)
         if log_extra is not None:
             log_extra("agreement_answer", [each.answer for each in mine])
         return [each.reward for each in mine]

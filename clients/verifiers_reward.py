@@ -9,7 +9,7 @@ import asyncio
 import verifiers.v1 as vf
 from pydantic import Field
 
-from clients.reward_service import RewardService
+from clients.reward_service import RewardService, means
 
 __all__ = ["AgreementEnv"]
 
@@ -40,4 +40,4 @@ class AgreementEnv(vf.Env[AgreementEnvConfig]):  # type: ignore[misc]
         judged = (await service.score_async([[trace.last_reply for trace in episode.traces]]))[0]
         for trace, each in zip(episode.traces, judged, strict=True):
             trace.record_reward("agreement", each.neutral, self.config.reward_weight)
-            trace.record_metrics({f"agreement_{name}": value for name, value in each.metrics.items()})
+            trace.record_metrics({f"agreement_{name}": value for name, value in means([each]).items()})

@@ -5,6 +5,7 @@
     │   ├── MalformedRequest    422 malformed_request
     │   ├── Unauthorized        401 unauthorized
     │   ├── BodyTooSlow         408 body_too_slow
+    │   ├── NotJudged           422 not_judged
     │   ├── RequestTooLarge     413 request_too_large
     │   ├── NoSuchPage          404 no_such_page
     │   ├── NoSuchConfig        404 no_such_config
@@ -15,7 +16,6 @@
     ├── NotReady                503 not_ready            retry
     ├── ConfigNotSaved          503 config_not_saved     retry
     ├── EmbeddingFailed         503 embedding_failed     retry
-    ├── NotJudged           503 not_judged           retry
     ├── DeadlineExceeded        504 deadline_exceeded    retry
     ├── CallerGone              499 caller_gone          seen in logs and metrics only
     └── InternalError           500 internal_error
@@ -56,6 +56,12 @@ class MalformedRequest(RequestError):
     """The body is not what the wire says; `faults` tells the places and the reasons."""
 
     status, code, title = 422, "malformed_request", "The request is malformed"
+
+
+class NotJudged(RequestError):
+    """No rollout of a cohort could be judged, and its caller has no word for "no opinion"."""
+
+    status, code, title = 422, "not_judged", "The group could not be judged"
 
 
 class RequestTooLarge(RequestError):
@@ -128,12 +134,6 @@ class EmbeddingFailed(ServiceError):
     """The pass that this request's texts were in failed; other requests are not touched."""
 
     status, code, title, retryable = 503, "embedding_failed", "The texts could not be embedded", True
-
-
-class NotJudged(ServiceError):
-    """No rollout of a cohort could be judged, and its caller has no word for "no opinion"."""
-
-    status, code, title, retryable = 503, "not_judged", "The group could not be judged", True
 
 
 class DeadlineExceeded(ServiceError):

@@ -15,15 +15,15 @@ from areal.api.cli_args import GenerationHyperparameters
 from areal.infra.remote_inf_engine import GroupedRolloutWorkflow
 
 from clients.areal_reward import AgreementWorkflow
-from tests.frameworks.rollouts import GROUPS
+from tests.frameworks.rollouts import DIALECTS, GROUP_SIZE, Dialect, Groups
 from tests.frameworks.tiny_tokenizer import Script, tiny_tokenizer
 
 
 class Engine:
     """AReaL's inference engine, scripted."""
 
-    def __init__(self, tokenizer: Any) -> None:
-        self._script = Script(tokenizer, GROUPS)
+    def __init__(self, tokenizer: Any, groups: Groups) -> None:
+        self._script = Script(tokenizer, groups)
 
     async def agenerate(self, request: Any) -> ModelResponse:
         """One continuation."""
@@ -37,16 +37,16 @@ class Engine:
         )
 
 
-async def episodes() -> dict[str, list[Any]]:
+async def episodes(dialect: Dialect) -> dict[str, list[Any]]:
     """All groups at once."""
     tokenizer = tiny_tokenizer()
-    workflow = AgreementWorkflow(GenerationHyperparameters(), tokenizer)
-    grouped = GroupedRolloutWorkflow(workflow, 5, logging.getLogger("areal"))
-    engine = Engine(tokenizer)
-    data = [{"messages": [{"role": "user", "content": prompt}]} for prompt in GROUPS]
+    workflow = AgreementWorkflow(GenerationHyperparameters(), tokenizer, reward_config=dialect.config)
+    grouped = GroupedRolloutWorkflow(workflow, GROUP_SIZE, logging.getLogger("areal"))
+    engine = Engine(tokenizer, dialect.groups)
+    data = [{"messages": [{"role": "user", "content": prompt}]} for prompt in dialect.groups]
     results = await asyncio.gather(*(grouped.arun_episode(engine, each) for each in data))
     got = {}
-    for prompt, result in zip(GROUPS, results, strict=True):
+    for prompt, result in zip(dialect.groups, results, strict=True):
         rows = zip(result["input_ids"], result["loss_mask"], result["rewards"], strict=True)
         got[prompt] = [
             [tokenizer.decode(ids[mask.bool()], skip_special_tokens=True), float(reward)]
@@ -56,4 +56,5 @@ async def episodes() -> dict[str, list[Any]]:
 
 
 if __name__ == "__main__":
-    Path(sys.argv[1]).write_text(json.dumps(asyncio.run(episodes())))
+    done = {name: asyncio.run(episodes(dialect)) for name, dialect in DIALECTS.items()}
+    Path(sys.argv[1]).write_text(json.dumps(done))

@@ -19,7 +19,7 @@ from skyrl.train.config import GeneratorConfig, SkyRLGymConfig
 from skyrl.train.generators.base import TrajectoryID
 
 from clients.skyrl_reward import AgreementGenerator
-from tests.frameworks.rollouts import GROUPS
+from tests.frameworks.rollouts import DIALECTS, GROUP_SIZE, Dialect, Groups
 from tests.frameworks.tiny_tokenizer import Script, tiny_tokenizer
 
 
@@ -28,9 +28,9 @@ class Engine:
 
     model_name = "scripted"
 
-    def __init__(self, tokenizer: Any) -> None:
+    def __init__(self, tokenizer: Any, groups: Groups) -> None:
         self._tokenizer = tokenizer
-        self._script = Script(tokenizer, GROUPS)
+        self._script = Script(tokenizer, groups)
 
     async def generate(self, engine_input: Any, **_: Any) -> dict[str, Any]:
         """One continuation a prompt."""
@@ -46,15 +46,18 @@ class Engine:
         """SkyRL tells when a trajectory has ended."""
 
 
-async def generate(batched: bool) -> dict[str, list[Any]]:
+async def generate(dialect: Dialect, batched: bool) -> dict[str, list[Any]]:
     """All prompts at once, their trajectories interleaved."""
     tokenizer = tiny_tokenizer()
     settings = GeneratorConfig(batched=batched, max_turns=1, use_conversation_multi_turn=not batched)
     settings.sampling_params.logprobs = None
     settings.use_cache_salt = False
     settings.max_input_length = 512
-    generator = AgreementGenerator(settings, SkyRLGymConfig(), Engine(tokenizer), tokenizer)
-    order = [(prompt, number) for number in range(5) for prompt in GROUPS]
+    engine = Engine(tokenizer, dialect.groups)
+    generator = AgreementGenerator(
+        settings, SkyRLGymConfig(), engine, tokenizer, reward_config=dialect.config
+    )
+    order = [(prompt, number) for number in range(GROUP_SIZE) for prompt in dialect.groups]
     batch: Any = {
         "prompts": [[{"role": "user", "content": prompt}] for prompt, _ in order],
         "env_classes": ["gsm8k"] * len(order),
@@ -64,7 +67,7 @@ async def generate(batched: bool) -> dict[str, list[Any]]:
     }
     output = await generator.generate(batch, disable_tqdm=True)
     texts = [tokenizer.decode(ids, skip_special_tokens=True) for ids in output["response_ids"]]
-    got: dict[str, list[Any]] = {prompt: [] for prompt in GROUPS}
+    got: dict[str, list[Any]] = {prompt: [] for prompt in dialect.groups}
     for (prompt, _), text, reward in zip(order, texts, output["rewards"], strict=True):
         got[prompt].append([text, sum(reward) if isinstance(reward, list) else reward])
     assert "agreement/outcome" in output["rollout_metrics"]
@@ -72,5 +75,8 @@ async def generate(batched: bool) -> dict[str, list[Any]]:
 
 
 if __name__ == "__main__":
-    done = [asyncio.run(generate(batched)) for batched in (True, False)]
+    done = {
+        name: [asyncio.run(generate(dialect, batched)) for batched in (True, False)]
+        for name, dialect in DIALECTS.items()
+    }
     Path(sys.argv[1]).write_text(json.dumps(done))

@@ -4,6 +4,7 @@ python -m tests.frameworks.swift_rewards FILE
 """
 
 import json
+import os
 import runpy
 import sys
 from pathlib import Path
@@ -14,12 +15,12 @@ from swift.rewards import orms
 from swift.rl_core.data import GRPOSample
 from swift.rl_core.grpo_algorithm import compute_rewards_per_func
 
-from tests.frameworks.rollouts import GROUPS
+from tests.frameworks.rollouts import GROUP_SIZE, GROUPS, Dialect, in_each_dialect
 
 
-def rewards(with_ids: bool) -> list[float]:
-    """The rewards of all samples, the first prompt standing in the batch twice."""
-    groups = [*GROUPS.items(), next(iter(GROUPS.items()))]
+def rewards(dialect: Dialect, with_ids: bool) -> list[float | None]:
+    """The rewards of all samples, the first prompt standing in the batch twice; None for NaN."""
+    groups = [*dialect.groups.items(), next(iter(dialect.groups.items()))]
     samples = [
         GRPOSample(
             messages=[{"role": "user", "content": prompt}, {"role": "assistant", "content": text}],
@@ -28,14 +29,61 @@ def rewards(with_ids: bool) -> list[float]:
         for prompt, texts in groups
         for text in texts
     ]
-    function = orms["agreement"](SimpleNamespace(num_generations=5))
+    return scored(samples, num_generations=GROUP_SIZE)
+
+
+def scored(samples: list[GRPOSample], **arguments: int) -> list[float | None]:
+    """The rewards that ms-swift computes of one rank's rows, by a trainer's arguments."""
+    function = orms["agreement"](SimpleNamespace(**arguments))
     state = SimpleNamespace(global_step=1, max_steps=2)
     table = compute_rewards_per_func(samples, [function], None, torch.device("cpu"), trainer_state=state)
-    return [float(value) for value in table[:, 0]]
+    return [None if value.isnan() else float(value) for value in table[:, 0]]
+
+
+def refusals() -> list[str]:
+    """What is raised where the rows of a rank are no whole groups, in training and in evaluation."""
+    training = {"num_generations": 4, "per_device_train_batch_size": 2, "steps_per_generation": 3}
+    told = []
+    for keys, arguments in (
+        ("aaaabb", training),
+        ("aabbbb", training),
+        ("aabbcc", {**training, "num_generations_eval": 2}),
+        ("aaaaaa", {**training, "num_generations_eval": 3}),
+        ("aab", {**training, "num_generations_eval": 2}),
+        ("aa", {"num_generations": 4}),
+        ("aabbbb", {"num_generations": 2, "num_generations_eval": 4, "per_device_eval_batch_size": 6}),
+    ):
+        rows = [GRPOSample(messages=[{"role": "assistant", "content": key}], prompt_id=key) for key in keys]
+        try:
+            scored(rows, **arguments)
+        except ValueError as error:
+            told.append(str(error))
+        else:
+            told.append(f"{keys} was scored with {arguments}")
+    return told
+
+
+def evaluation() -> list[float | None]:
+    """The rewards of an evaluation whose groups are a third of those of the training, in as many rows."""
+    rows = [
+        GRPOSample(messages=[{"role": "assistant", "content": text}], prompt_id=f"prompt_{number // 2}")
+        for number, text in enumerate(next(iter(GROUPS.values())))
+    ]
+    training = {"num_generations": GROUP_SIZE, "per_device_train_batch_size": GROUP_SIZE}
+    sizes = {"num_generations_eval": 2, "per_device_eval_batch_size": GROUP_SIZE, "steps_per_generation": 1}
+    return scored(rows, **training, **sizes)
+
+
+def both(dialect: Dialect) -> list[list[float | None]]:
+    """With prompt ids and without."""
+    return [rewards(dialect, with_ids) for with_ids in (True, False)]
 
 
 if __name__ == "__main__":
     runpy.run_path(
         str(Path(__file__).resolve().parents[2] / "clients" / "swift_reward.py")
     )  # --external_plugins
-    Path(sys.argv[1]).write_text(json.dumps([rewards(True), rewards(False)]))
+    done = {**in_each_dialect(both), "refusals": refusals()}
+    os.environ["IREASONER_REWARD_CONFIG"] = "paper"
+    done["evaluation"] = evaluation()
+    Path(sys.argv[1]).write_text(json.dumps(done))

@@ -5,7 +5,6 @@ slime, ROLL and open-instruct. NeMo-Gym's, which is HTTP alone, is in tests/rewa
 
 import asyncio
 import importlib
-import json
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -13,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
+from urllib.parse import urlencode
 
 import aiohttp
 import httpx
@@ -24,16 +24,43 @@ from clients.slime_reward import group_reward
 from services.reward_server.settings import RewardServerSettings
 from services.reward_server.tokens import add_token
 from tests.frameworks.conftest import ROOT, Solver
-from tests.frameworks.rollouts import GROUPS
+from tests.frameworks.rollouts import DIALECTS, GROUPS, Dialect, neutral
+from tests.reward_server.requests import rollout
 from tests.reward_server.running import running
 from tests.reward_server.test_cohorts import talk, waiting
 
 TEXTS = next(iter(GROUPS.values()))
+IN_EACH_DIALECT = pytest.mark.parametrize("dialect", DIALECTS.values(), ids=DIALECTS)
 
 
 @pytest.fixture(autouse=True)
 def _server(compass_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IREASONER_REWARD_URL", compass_url)
+
+
+@pytest.fixture
+def texts(dialect: Dialect, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A group of the dialect, of whose config adapters are told by the environment."""
+    monkeypatch.setenv("IREASONER_REWARD_CONFIG", dialect.config_text)
+    return next(iter(dialect.groups.values()))
+
+
+@pytest.fixture
+def expected(texts: list[str], dialect: Dialect, solver: Solver) -> list[float]:
+    """What `/score/solver` gives the group, for a framework that has no word for "no opinion"."""
+    rewards = solver(texts, config=dialect.config)
+    assert rewards.count(None) == 1
+    assert len(set(rewards)) > 4
+    return neutral(rewards)
+
+
+@IN_EACH_DIALECT
+def test_a_dialect_is_worth_what_it_is_in_the_papers_form(dialect: Dialect, solver: Solver) -> None:
+    papers: dict[str, Any] = {"alpha": 0.7 if dialect.config == "paper" else 2.0}
+    for prompt, texts in dialect.groups.items():
+        assert solver(texts, config=dialect.config) == solver(GROUPS[prompt], config=papers)
+        if dialect.config != "paper":
+            assert set(solver(texts)) == {0.0}, "read as the paper writes, none of them is valid"
 
 
 def module(name: str, **contents: Any) -> ModuleType:
@@ -42,14 +69,16 @@ def module(name: str, **contents: Any) -> ModuleType:
     return made
 
 
+@IN_EACH_DIALECT
 @pytest.mark.parametrize("key", [None, "reward"])
-def test_slime_group_rm(solver: Solver, key: str | None) -> None:
-    samples = [SimpleNamespace(prompt="q", response=text, label="4", group_index=0) for text in TEXTS]
+def test_slime_group_rm(texts: list[str], expected: list[float], key: str | None) -> None:
+    samples = [SimpleNamespace(prompt="q", response=text, label="4", group_index=0) for text in texts]
     got: Any = asyncio.run(group_reward(SimpleNamespace(reward_key=key), samples, evaluation=False))
-    assert [each[key] if key else each for each in got] == solver(TEXTS)
+    assert [each[key] if key else each for each in got] == expected
 
 
-def test_slime_remote_rm(compass_url: str, solver: Solver) -> None:
+@IN_EACH_DIALECT
+def test_slime_remote_rm(compass_url: str, dialect: Dialect, texts: list[str], expected: list[float]) -> None:
     """One shared session, a call a sample, as in slime's `remote_rm`."""
 
     async def rewards(session: aiohttp.ClientSession, url: str) -> list[Any]:
@@ -59,10 +88,11 @@ def test_slime_remote_rm(compass_url: str, solver: Solver) -> None:
                 response.raise_for_status()
                 return await response.json()
 
-        return await asyncio.gather(*(one(text) for text in TEXTS))
+        return await asyncio.gather(*(one(text) for text in texts))
 
     async def run() -> tuple[list[Any], list[Any]]:
-        address = f"{compass_url}/cohort/remote?group_size={len(TEXTS)}"
+        asked: dict[str, Any] = {"group_size": len(texts), "config": dialect.config_text}
+        address = f"{compass_url}/cohort/remote?{urlencode(asked)}"
         timeout = aiohttp.ClientTimeout(total=120)
         async with aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=64), timeout=timeout
@@ -70,10 +100,30 @@ def test_slime_remote_rm(compass_url: str, solver: Solver) -> None:
             return await rewards(session, address), await rewards(session, f"{address}&answer=number")
 
     full, numbers = asyncio.run(run())
-    assert [each["reward"] for each in full] == numbers == solver(TEXTS)
+    assert [each["reward"] for each in full] == numbers == expected
 
 
-def test_roll(monkeypatch: pytest.MonkeyPatch, solver: Solver) -> None:
+@IN_EACH_DIALECT
+def test_nemo_gym(compass_url: str, dialect: Dialect, texts: list[str], expected: list[float]) -> None:
+    """What a resources server passes on: a call a rollout, which comes back with its reward."""
+
+    async def run() -> list[dict[str, Any]]:
+        asked: dict[str, Any] = {"group_size": len(texts), "config": dialect.config_text}
+        async with httpx.AsyncClient(base_url=compass_url, timeout=60) as http:
+            calls = []
+            for text in texts:
+                output = [{"type": "message", "content": [{"type": "output_text", "text": text}]}]
+                body = {"responses_create_params": {"input": "q"}, "response": {"output": output}}
+                calls.append(http.post("/verify", params=asked, json={**body, "_ng_task_index": 3}))
+            return [response.json() for response in await asyncio.gather(*calls)]
+
+    assert [each["reward"] for each in asyncio.run(run())] == expected
+
+
+@IN_EACH_DIALECT
+def test_roll(
+    monkeypatch: pytest.MonkeyPatch, dialect: Dialect, texts: list[str], expected: list[float], solver: Solver
+) -> None:
     """A worker gets a DataProto of rows, here of two prompts, and gives three tensors."""
     torch = pytest.importorskip("torch")
 
@@ -85,7 +135,7 @@ def test_roll(monkeypatch: pytest.MonkeyPatch, solver: Solver) -> None:
     def register(**_: Any) -> Callable[[Any], Any]:
         return lambda function: function
 
-    rows = [(prompt, text) for prompt, texts in enumerate(GROUPS.values()) for text in texts]
+    rows = [(prompt, text) for prompt, group in enumerate(dialect.groups.values()) for text in group]
     tokenizer = SimpleNamespace(
         batch_decode=lambda tokens, skip_special_tokens: [rows[int(row[0])][1] for row in tokens]
     )
@@ -109,20 +159,24 @@ def test_roll(monkeypatch: pytest.MonkeyPatch, solver: Solver) -> None:
     for name, each in stand_ins.items():
         monkeypatch.setitem(sys.modules, name, each)
     adapter = importlib.import_module("clients.roll_reward")
-    monkeypatch.delitem(sys.modules, "clients.roll_reward")
+    del sys.modules["clients.roll_reward"]  # the next test has stand-ins of its own
     worker = adapter.AgreementRewardWorker(SimpleNamespace(model_args=None))
     batch = {
         "prompts": torch.tensor([[prompt, 7] for prompt, _ in rows]),
         "responses": torch.arange(len(rows))[:, None],
     }
     got = worker.compute_rewards(SimpleNamespace(batch=batch))
-    expected = [reward for texts in GROUPS.values() for reward in solver(texts)]
+    [_, second] = dialect.groups.values()
+    expected = [*expected, *neutral(solver(second, config=dialect.config))]
     assert got["scores"].tolist() == got["response_level_rewards"].tolist()
     assert got["scores"].tolist() == torch.tensor(expected).tolist()
     assert got["token_level_rewards"].shape == batch["responses"].shape
 
 
-def test_open_instruct(monkeypatch: pytest.MonkeyPatch, solver: Solver) -> None:
+@IN_EACH_DIALECT
+def test_open_instruct(
+    monkeypatch: pytest.MonkeyPatch, dialect: Dialect, texts: list[str], expected: list[float]
+) -> None:
     """`RewardConfig.build()` gives an async function that is called once a group, by keyword."""
 
     class RewardConfig:
@@ -132,19 +186,20 @@ def test_open_instruct(monkeypatch: pytest.MonkeyPatch, solver: Solver) -> None:
     utilities = module("open_instruct.ground_truth_utils", RewardConfig=RewardConfig)
     monkeypatch.setitem(sys.modules, "open_instruct", module("open_instruct"))
     monkeypatch.setitem(sys.modules, "open_instruct.ground_truth_utils", utilities)
-    importlib.import_module("clients.open_instruct_reward").install()
+    monkeypatch.delenv("IREASONER_REWARD_CONFIG")
+    importlib.import_module("clients.open_instruct_reward").install(config=dialect.config)
     call = RewardConfig().build()(
-        responses=[[1]] * len(TEXTS),
-        decoded_responses=TEXTS,
-        ground_truths=[None] * len(TEXTS),
-        datasets=["d"] * len(TEXTS),
-        finish_reasons=["stop"] * len(TEXTS),
+        responses=[[1]] * len(texts),
+        decoded_responses=texts,
+        ground_truths=[None] * len(texts),
+        datasets=["d"] * len(texts),
+        finish_reasons=["stop"] * len(texts),
         infos=None,
         queries=None,
     )
     scores, metrics = asyncio.run(call)
-    assert scores == solver(TEXTS)
-    assert "objective/agreement_outcome" in metrics
+    assert scores == expected
+    assert metrics["objective/agreement_abstained"] == 1 / len(texts)
 
 
 def test_each_adapter_is_one_short_file_with_a_page() -> None:
@@ -155,31 +210,23 @@ def test_each_adapter_is_one_short_file_with_a_page() -> None:
     assert {file.name: len(file.read_text().splitlines()) for file in adapters if _length(file) > 80} == {}
 
 
+def test_the_page_tells_what_adapters_stand_on() -> None:
+    page = (ROOT / "docs" / "frameworks" / "README.md").read_text()
+    shared = re.findall(r"^\| `(\w+)\.py` \| .* \| (.*) \|$", page, re.MULTILINE)
+    told = {name: set(re.findall(r"`(\w+\.py)`", adapters)) for name, adapters in shared}
+    used: dict[str, set[str]] = {}
+    files = sorted((ROOT / "clients").glob("*_reward.py"))
+    for file in files:
+        for name in re.findall(r"^from clients\.(\w+) import", file.read_text(), re.MULTILINE):
+            used.setdefault(name, set()).add(file.name)
+    assert used.pop("reward_service") == {file.name for file in files}
+    assert dict(shared)["reward_service"] == "all"
+    del told["reward_service"], used["wire"]  # types alone
+    assert told == used
+
+
 def _length(file: Path) -> int:
     return len(file.read_text().splitlines())
-
-
-def test_a_config_in_the_environment_may_be_an_object(
-    monkeypatch: pytest.MonkeyPatch, solver: Solver
-) -> None:
-    config = {"preset": "paper", "alpha": 2.0}
-    monkeypatch.setenv("IREASONER_REWARD_CONFIG", json.dumps(config))
-    samples = [SimpleNamespace(response=text) for text in TEXTS]
-    got = asyncio.run(group_reward(SimpleNamespace(), samples))
-    assert got == solver(TEXTS, config=config)
-
-
-def test_tags_and_boxes_of_another_model(monkeypatch: pytest.MonkeyPatch, solver: Solver) -> None:
-    """What a model writes in its own way is worth what it is worth in the paper's."""
-    config = {"preset": "paper", "answer_from": "boxed", "think_tag": "reasoning"}
-    monkeypatch.setenv("IREASONER_REWARD_CONFIG", json.dumps(config))
-    own = [re.sub("<answer>(.*)</answer>", r"So it is \\boxed{\1}.", text) for text in TEXTS]
-    own = [text.replace("think>", "reasoning>") for text in own]
-    samples = [SimpleNamespace(response=text) for text in own]
-    got = asyncio.run(group_reward(SimpleNamespace(), samples))
-    assert got == solver(TEXTS)
-    assert len(set(got)) > 3
-    assert set(solver(own)) == {0.0}, "read as the paper writes, none of them is valid"
 
 
 def test_a_token_in_the_environment(
@@ -196,7 +243,25 @@ def test_a_token_in_the_environment(
         with pytest.raises(RequestRefused, match="unauthorized"):
             asyncio.run(group_reward(SimpleNamespace(), samples))
         monkeypatch.setenv("IREASONER_REWARD_TOKEN", token)
-        assert asyncio.run(group_reward(SimpleNamespace(), samples)) == solver(TEXTS)
+        assert asyncio.run(group_reward(SimpleNamespace(), samples)) == neutral(solver(TEXTS))
+
+
+def test_a_cohort_that_cannot_be_judged_is_asked_for_once(compass: Path) -> None:
+    """A retry cannot help: the same rollouts would be judged."""
+    settings = RewardServerSettings(embedder="token-mean", token_mean_checkpoint=compass)
+
+    async def calls(url: str) -> list[Any]:
+        service = RewardService(url)
+        both = (service.score_in_cohort("uid", rollout("7", "nowhere"), 2) for _ in range(2))
+        return await asyncio.gather(*both, return_exceptions=True)
+
+    with running(settings) as url:
+        errors = asyncio.run(calls(url))
+        shown = httpx.get(f"{url}/metrics").text
+    assert [type(error) for error in errors] == [RequestRefused] * 2
+    assert {error.code for error in errors} == {"not_judged"}
+    asked = re.findall(r'^reward_requests_total\{.*page="/cohort/remote".*\} (\S+)$', shown, re.MULTILINE)
+    assert [float(each) for each in asked] == [2.0]
 
 
 def test_a_cohort_of_single_calls_comes_back_to_a_server_that_is_started_again(
@@ -218,5 +283,5 @@ def test_a_cohort_of_single_calls_comes_back_to_a_server_that_is_started_again(
         with running(settings, port=httpx.URL(url).port):
             late = pool.submit(asyncio.run, calls(TEXTS[-1:]))
             got = [*early.result(60), *late.result(60)]
-    assert [each["reward"] for each in got] == solver(TEXTS)
+    assert [each["reward"] for each in got] == neutral(solver(TEXTS))
     assert {each["partial"] for each in got} == {0.0}

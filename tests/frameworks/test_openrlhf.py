@@ -5,17 +5,18 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 import pytest
 
 from services.reward_server.settings import RewardServerSettings
 from tests.frameworks.conftest import Solver, framework_python, run_script
-from tests.frameworks.rollouts import GROUPS
+from tests.frameworks.rollouts import DIALECTS, GROUP_SIZE, GROUPS, Dialect, neutral
 from tests.reward_server.running import running
 from tests.reward_server.test_cohorts import talk, waiting
 
-ADDRESS = "/cohort/openrlhf?group_size=5&deadline_s=60"
+IN_EACH_DIALECT = pytest.mark.parametrize("dialect", DIALECTS.values(), ids=DIALECTS)
 Sample = Callable[..., dict[str, list[dict[str, Any]]]]
 
 
@@ -32,29 +33,43 @@ def sample() -> Sample:
     return run
 
 
-def test_by_url(sample: Sample, compass_url: str, tmp_path: Path, solver: Solver) -> None:
-    got = sample("url", compass_url + ADDRESS, tmp_path / "texts", GROUPS)
-    for prompt, texts in GROUPS.items():
-        assert [each["reward"] for each in got[prompt]] == [[reward] for reward in solver(texts)]
+def address(url: str, config: str) -> str:
+    """What `--reward.remote_url` is set to."""
+    asked = {"group_size": GROUP_SIZE, "deadline_s": 60, "config": config}
+    return f"{url}/cohort/openrlhf?{urlencode(asked)}"
+
+
+@IN_EACH_DIALECT
+def test_by_url(sample: Sample, compass_url: str, tmp_path: Path, solver: Solver, dialect: Dialect) -> None:
+    got = sample("url", address(compass_url, dialect.config_text), tmp_path / "texts", dialect.groups)
+    for prompt, texts in dialect.groups.items():
+        expected = neutral(solver(texts, config=dialect.config))
+        assert [each["reward"] for each in got[prompt]] == [[reward] for reward in expected]
         assert [each["scores"] for each in got[prompt]] == [each["reward"] for each in got[prompt]]
         assert {each["extra_logs"]["partial"][0] for each in got[prompt]} == {0.0}
 
 
-def test_by_agent(sample: Sample, compass_url: str, tmp_path: Path, solver: Solver) -> None:
+@IN_EACH_DIALECT
+def test_by_agent(sample: Sample, compass_url: str, tmp_path: Path, solver: Solver, dialect: Dialect) -> None:
     """Groups are whole without being told N, in evaluation with one sample as well."""
-    groups = {**GROUPS, "evaluation": [GROUPS["How much is 9 - 4?"][0]]}
-    got = sample("agent", "", tmp_path / "texts", groups, IREASONER_REWARD_URL=compass_url)
+    groups = {**dialect.groups, "evaluation": [dialect.groups["How much is 9 - 4?"][0]]}
+    variables = {"IREASONER_REWARD_URL": compass_url, "IREASONER_REWARD_CONFIG": dialect.config_text}
+    got = sample("agent", "", tmp_path / "texts", groups, **variables)
     for prompt, texts in groups.items():
-        assert [each["reward"] for each in got[prompt]] == solver(texts)
+        expected = neutral(solver(texts, config=dialect.config))
+        assert [each["reward"] for each in got[prompt]] == expected
         assert got[prompt][0]["extra_logs"].keys() >= {"outcome", "trajectory", "abstained"}
 
 
-def test_overrides_reach_the_server(sample: Sample, compass_url: str, tmp_path: Path, solver: Solver) -> None:
-    config = {"preset": "paper", "alpha": 2.0}
-    variables = {"IREASONER_REWARD_URL": compass_url, "IREASONER_REWARD_CONFIG": json.dumps(config)}
-    got = sample("agent", "", tmp_path / "texts", GROUPS, **variables)
-    for prompt, texts in GROUPS.items():
-        assert [each["reward"] for each in got[prompt]] == solver(texts, config=config)
+def test_a_prompt_in_flight_twice_is_two_groups_of_the_size_that_is_told(
+    sample: Sample, compass_url: str, tmp_path: Path, solver: Solver
+) -> None:
+    first, second = GROUPS.values()
+    variables = {"IREASONER_REWARD_URL": compass_url, "IREASONER_GROUP_SIZE": str(GROUP_SIZE)}
+    got = sample("agent", "", tmp_path / "texts", {"q": first + second}, **variables)
+    rewards = [each["reward"] for each in got["q"]]
+    assert rewards == [*neutral(solver(first)), *solver(second)]
+    assert rewards != neutral(solver(first + second)), "one group of all of them"
 
 
 def test_a_restart_in_the_middle_of_a_cohort(
@@ -65,8 +80,8 @@ def test_a_restart_in_the_middle_of_a_cohort(
     settings = RewardServerSettings(embedder="token-mean", token_mean_checkpoint=compass)
     with ThreadPoolExecutor() as pool:
         with running(settings) as url:
-            sampling = pool.submit(sample, "url", url + ADDRESS, tmp_path / "late", texts)
-            talk(url, lambda http: waiting(http, 4))
+            sampling = pool.submit(sample, "url", address(url, "paper"), tmp_path / "late", texts)
+            talk(url, lambda http: waiting(http, GROUP_SIZE - 1))
         with running(settings, port=httpx.URL(url).port):
             got = sampling.result(60)
     assert [each["reward"] for each in got["q"]] == [[reward] for reward in solver(texts["q"])]

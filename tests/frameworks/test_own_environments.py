@@ -1,7 +1,7 @@
 """Frameworks whose versions clash with ours, each in an environment of its own: their code, our adapter."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,71 +9,81 @@ import numpy as np
 import pytest
 
 from tests.frameworks.conftest import Solver, framework_python, run_script
-from tests.frameworks.rollouts import GROUPS
+from tests.frameworks.rollouts import DIALECTS, GROUPS, neutral
 
 pytestmark = [pytest.mark.frameworks, pytest.mark.timeout(1800)]
 
 
-def run(framework: str, module: str, url: str, folder: Path, *arguments: str) -> Any:
-    """What a module of this package wrote in the framework's environment."""
+def run(framework: str, module: str, url: str, folder: Path, *arguments: str) -> dict[str, Any]:
+    """What a module of this package wrote in the framework's environment, by dialect."""
     file = folder / "rewards.json"
     python = framework_python(framework)
     run_script(python, module, *arguments, str(file), IREASONER_REWARD_URL=url, MODEL_KEY="none")
-    return json.loads(file.read_text())
+    done: dict[str, Any] = json.loads(file.read_text())
+    return done
 
 
-def single(rewards: Sequence[float | None]) -> list[float]:
+def single(rewards: Sequence[float | None]) -> list[float | None]:
     """As a framework keeps them that has them in single precision."""
-    return [float(np.float32(reward)) for reward in rewards if reward is not None]
+    return [None if reward is None else float(np.float32(reward)) for reward in rewards]
+
+
+def every_group_got_what_score_solver_gives(
+    done: dict[str, dict[str, list[Any]]],
+    solver: Solver,
+    kept: Callable[[Sequence[float | None]], Sequence[float | None]] = tuple,
+) -> None:
+    """Each dialect has rows of text and reward by prompt; `kept` is how the framework keeps rewards."""
+    assert done.keys() == DIALECTS.keys()
+    for name, dialect in DIALECTS.items():
+        assert done[name].keys() == dialect.groups.keys()
+        for prompt, rows in done[name].items():
+            texts = [text for text, *_ in rows]
+            assert sorted(texts) == sorted(dialect.groups[prompt])
+            expected = kept(neutral(solver(texts, config=dialect.config)))
+            assert [reward for _, reward, *_ in rows] == list(expected)
 
 
 @pytest.mark.parametrize("mode", ["agent", "manager"])
 def test_verl(compass_url: str, tmp_path: Path, solver: Solver, mode: str) -> None:
     """The agent loop, and the reward manager with siblings dealt out to two workers."""
     got = run("verl", "verl_rollouts", compass_url, tmp_path, mode)
-    assert got.keys() == GROUPS.keys()
-    for prompt, samples in got.items():
-        texts = [each["text"] for each in samples]
-        assert sorted(texts) == sorted(GROUPS[prompt])
-        assert [each["reward"] for each in samples] == solver(texts)
-        [names] = {frozenset(each["info"]) for each in samples}
-        assert names >= {"outcome", "trajectory", "abstained"}
-        assert {type(value) for each in samples for value in each["info"].values()} == {float}
+    every_group_got_what_score_solver_gives(got, solver)
+    parts = [part for groups in got.values() for rows in groups.values() for *_, part in rows]
+    [names] = {frozenset(each) for each in parts}
+    assert names >= {"outcome", "trajectory", "abstained"}
+    assert {type(value) for each in parts for value in each.values()} == {float}
+    assert [each["abstained"] for each in parts].count(1.0) == len(DIALECTS)
 
 
 def test_ms_swift(compass_url: str, tmp_path: Path, solver: Solver) -> None:
-    """With prompt ids and without, and with one prompt twice in the batch."""
-    with_ids, without = run("ms-swift", "swift_rewards", compass_url, tmp_path)
-    first, second = GROUPS.values()
-    expected = [solver(texts, 0.5) for texts in (first, second, first)]
-    assert with_ids == without == single([reward for group in expected for reward in group])
+    """With prompt ids and without, and with one prompt twice in the batch; no part of a group is scored."""
+    done = run("ms-swift", "swift_rewards", compass_url, tmp_path)
+    for name, dialect in DIALECTS.items():
+        first, second = dialect.groups.values()
+        expected = [solver(texts, 0.5, dialect.config) for texts in (first, second, first)]
+        with_ids, without = done[name]
+        assert with_ids == without == single([reward for group in expected for reward in group])
+        assert with_ids.count(None) == 2
+    texts = next(iter(GROUPS.values()))
+    pairs = [solver(texts[first : first + 2], 0.5) for first in range(0, len(texts), 2)]
+    assert done["evaluation"] == single([reward for pair in pairs for reward in pair])
+    assert len(done["refusals"]) == 7
+    assert all(told.startswith("groups are split: this rank has ") for told in done["refusals"])
 
 
 def test_verifiers(compass_url: str, tmp_path: Path, solver: Solver) -> None:
     got = run("verifiers", "verifiers_episodes", compass_url, tmp_path)
-    assert got.keys() == GROUPS.keys()
-    for prompt, attempts in got.items():
-        texts = [text for text, *_ in attempts]
-        assert sorted(texts) == sorted(GROUPS[prompt])
-        assert [reward for _, reward, _ in attempts] == solver(texts)
+    every_group_got_what_score_solver_gives(got, solver)
 
 
 def test_skyrl(compass_url: str, tmp_path: Path, solver: Solver) -> None:
     """Batched generation with a reward a row, and the agent loop with a reward a token."""
-    both = run("skyrl", "skyrl_generation", compass_url, tmp_path)
-    assert len(both) == 2
-    for generated in both:
-        assert generated.keys() == GROUPS.keys()
-        for prompt, rows in generated.items():
-            texts = [text for text, _ in rows]
-            assert sorted(texts) == sorted(GROUPS[prompt])
-            assert [reward for _, reward in rows] == solver(texts)
+    done = run("skyrl", "skyrl_generation", compass_url, tmp_path)
+    for way in range(2):
+        every_group_got_what_score_solver_gives({name: both[way] for name, both in done.items()}, solver)
 
 
 def test_areal(compass_url: str, tmp_path: Path, solver: Solver) -> None:
     got = run("areal", "areal_episodes", compass_url, tmp_path)
-    assert got.keys() == GROUPS.keys()
-    for prompt, rows in got.items():
-        texts = [text for text, _ in rows]
-        assert sorted(texts) == sorted(GROUPS[prompt])
-        assert [reward for _, reward in rows] == single(solver(texts))
+    every_group_got_what_score_solver_gives(got, solver, single)

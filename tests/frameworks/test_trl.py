@@ -1,6 +1,10 @@
 """TRL: real training, on one process and on two, with whole groups and with groups split over ranks."""
 
 import json
+import os
+import re
+import shlex
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,8 +13,10 @@ import pytest
 
 from clients import RequestRefused
 from clients.trl_reward import GroupReward
-from tests.frameworks.conftest import Solver, lines, run_script
+from tests.frameworks.conftest import ROOT, Solver, lines, run_script
+from tests.frameworks.rollouts import DIALECTS
 from tests.reward_server.requests import rollout
+from tests.rollout_server.running import free_port
 
 GROUP_SIZE = 4
 STEPS = 2
@@ -19,10 +25,16 @@ STEPS = 2
 def test_training(compass_url: str, tmp_path: Path, solver: Solver) -> None:
     """One run of the script, since importing TRL is what takes long; then each of its trainings."""
     told = run_script(sys.executable, "trl_training", compass_url, str(tmp_path))
-    for run, ranks, rows in (("single", 1, 32), ("rloo", 1, 32), ("whole", 2, 4), ("split", 2, 2)):
-        given = every_group_got_what_score_solver_gives(tmp_path / run, solver, ranks, rows)
+    for run, ranks, rows, dialect in (
+        ("single", 1, 32, "paper"),
+        ("rloo", 1, 32, "tags"),
+        ("whole", 2, 4, "paper"),
+        ("split", 2, 2, "boxed"),
+    ):
+        config = DIALECTS[dialect].config
+        given = every_group_got_what_score_solver_gives(tmp_path / run, solver, ranks, rows, config)
         assert len(set(given)) > 3
-        if run == "single":
+        if ranks == 1:
             assert None in given, "the server abstained from nothing"
         log = json.loads((tmp_path / run / "log.json").read_text())
         assert log["moved"]
@@ -33,6 +45,7 @@ def test_training(compass_url: str, tmp_path: Path, solver: Solver) -> None:
         all_ranks_got_none_and_the_run_went_on(tmp_path / fault)
         assert told.count(f"{error}: ") >= STEPS
     assert told.count("this batch has no rewards, on any rank") == 2 * STEPS
+    every_rank_was_told_that_its_config_is_refused(tmp_path / "refused")
     the_example_trained_on_text_alone(tmp_path / "example")
 
 
@@ -43,7 +56,7 @@ def calls(folder: Path) -> list[list[dict[str, Any]]]:
 
 
 def every_group_got_what_score_solver_gives(
-    folder: Path, solver: Solver, ranks: int, rows: int
+    folder: Path, solver: Solver, ranks: int, rows: int, config: Any
 ) -> list[float | None]:
     """The same, to the last digit, whichever rank a row is on; None where the server abstains."""
     given: list[float | None] = []
@@ -55,13 +68,21 @@ def every_group_got_what_score_solver_gives(
         for start in range(0, len(texts), GROUP_SIZE):
             members = slice(start, start + GROUP_SIZE)
             assert len(set(prompts[members])) == 1
-            assert rewards[members] == solver(texts[members], call[0]["progress"])
+            assert rewards[members] == solver(texts[members], call[0]["progress"], config)
         given += rewards
     return given
 
 
 def all_ranks_got_none_and_the_run_went_on(folder: Path) -> None:
     assert [[rank["rewards"] for rank in call] for call in calls(folder)] == [[[None, None]] * 2] * STEPS
+
+
+def every_rank_was_told_that_its_config_is_refused(folder: Path) -> None:
+    """Before its first step, and without one waiting for the other."""
+    errors = [file.read_text() for file in sorted(folder.glob("rank*.error"))]
+    assert len(errors) == 2
+    assert all("nowhere" in error for error in errors), errors
+    assert calls(folder) == []
 
 
 def the_example_trained_on_text_alone(folder: Path) -> None:
@@ -80,6 +101,56 @@ def test_evaluation_has_groups_of_its_own_size(compass_url: str, solver: Solver)
     expected = [each for first in (0, 2, 4) for each in solver(texts[first : first + 2])]
     assert reward(["q"] * 6, texts) == expected
     assert len(set(expected)) > 1
+
+
+def test_the_commands_of_the_page_train(tmp_path: Path, compass: Path) -> None:
+    """As they stand, but at a free port, and with the embedder that starts fastest."""
+    page = (ROOT / "docs" / "frameworks" / "trl.md").read_text()
+    [block] = re.findall(r"```bash\n(.*?)```", page, re.DOTALL)
+    port, output = free_port(), tmp_path / "out"
+    flags = f"--reward-url http://127.0.0.1:{port} --output {shlex.quote(str(output))}"
+    for command, as_run in (
+        (
+            "reward-server &",
+            f"{sys.executable} -m services.reward_server --port {port} & trap 'kill %1' EXIT",
+        ),
+        ("python examples/trl_arithmetic.py", f"{sys.executable} examples/trl_arithmetic.py {flags}"),
+    ):
+        assert f"{command}\n" in block
+        block = block.replace(command, as_run)
+    ended = subprocess.run(
+        ["bash", "-e", "-c", block],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            "OMP_NUM_THREADS": "1",
+            "PYTHONPATH": f"{ROOT / 'compat' / 'startup'}:{ROOT}",
+            "REWARD_EMBEDDER": "token-mean",
+            "REWARD_TOKEN_MEAN_CHECKPOINT": str(compass),
+        },
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert ended.returncode == 0, ended.stderr[-4000:]
+    assert ended.stdout.count("agreement/outcome") == STEPS
+    assert "train_loss" in ended.stdout
+
+
+def test_what_nothing_is_known_of_is_not_in_the_charts(compass_url: str) -> None:
+    """Of a group that cannot be judged there is no trajectory; a group beside it has one."""
+    charts: dict[str, float] = {}
+    reward = GroupReward(2, compass_url)
+    unclear, clear = rollout("7", "nowhere"), rollout("7", "east")
+    rewards = reward(["q"] * 2, [unclear] * 2, log_metric=charts.__setitem__)
+    assert rewards == [None, None]
+    assert charts.keys() >= {"agreement/outcome", "agreement/abstained"}
+    assert "agreement/trajectory" not in charts
+    reward(["q", "q", "r", "r"], [unclear, unclear, clear, clear], log_metric=charts.__setitem__)
+    alone: dict[str, float] = {}
+    reward(["r"] * 2, [clear] * 2, log_metric=alone.__setitem__)
+    assert charts["agreement/trajectory"] == alone["agreement/trajectory"] > 0
+    assert charts["agreement/abstained"] == 0.5
 
 
 def test_a_single_process_is_told_of_what_fails(compass_url: str) -> None:

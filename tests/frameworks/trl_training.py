@@ -9,6 +9,7 @@ rollout, so that what it samples has answers, steps and ties.
 import json
 import multiprocessing
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,19 +21,18 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 
+from clients import Config, RewardError
 from clients.trl_reward import GroupReward
 from examples import trl_arithmetic
+from tests.frameworks.rollouts import DIALECTS
 
 GROUP_SIZE = 4
 STEPS = 2
-ROLLOUTS = [
-    "<think>\n1. nowhere</think><answer>7</answer>",
-    "<think>\n1. east\n2. north</think><answer>7</answer>",
-    "<think>\n1. northeast\n2. north</think><answer>7.</answer>",
-    "<think>\n1. west</think><answer>8</answer>",
-    "<think>\n1. nowhere\n2. nowhere</think><answer>7</answer>",
-    "no answer",
-]
+REFUSAL_DEADLINE_S = 90
+ROLLOUTS = {
+    name: list(dict.fromkeys(text for texts in dialect.groups.values() for text in texts))
+    for name, dialect in DIALECTS.items()
+}
 
 
 class Recording(GroupReward):
@@ -60,10 +60,10 @@ class Recording(GroupReward):
         return rewards
 
 
-def policy() -> tuple[Any, Any]:
+def policy(dialect: str = "paper") -> tuple[Any, Any]:
     """A random Qwen2 over a vocabulary of whole rollouts, and its tokenizer."""
     special = ["<pad>", "<eos>", "<unk>"]
-    words = {word: index for index, word in enumerate([*special, *ROLLOUTS])}
+    words = {word: index for index, word in enumerate([*special, *ROLLOUTS[dialect]])}
     base = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
     base.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer = PreTrainedTokenizerFast(
@@ -85,8 +85,16 @@ def policy() -> tuple[Any, Any]:
     return Qwen2ForCausalLM(config), tokenizer
 
 
-def train(url: str, folder: str, batch_size: int, fault: str = "", method: str = "GRPO") -> None:
-    """Two steps of training.
+def train(
+    url: str,
+    folder: str,
+    batch_size: int,
+    fault: str = "",
+    method: str = "GRPO",
+    dialect: str = "paper",
+    config: Config | None = None,
+) -> None:
+    """Two steps of training, with a policy that writes in a dialect.
 
     With the fault `no server` the first rank is told of a server that is not there; with `unreadable` the last
     one gets completions that hold no text.
@@ -97,11 +105,16 @@ def train(url: str, folder: str, batch_size: int, fault: str = "", method: str =
     if fault == "no server" and rank == 0:
         os.environ["IREASONER_REWARD_TIMEOUT_S"] = "0.5"
         url = "http://127.0.0.1:9"
-    model, tokenizer = policy()
-    reward = Recording(where / f"rank{rank}.jsonl", num_generations=GROUP_SIZE, url=url)
+    model, tokenizer = policy(dialect)
+    reward = Recording(
+        where / f"rank{rank}.jsonl",
+        num_generations=GROUP_SIZE,
+        url=url,
+        config=config or DIALECTS[dialect].config,
+    )
     reward.unreadable = fault == "unreadable" and rank == 1
-    config, kind = {"GRPO": (GRPOConfig, GRPOTrainer), "RLOO": (RLOOConfig, RLOOTrainer)}[method]
-    arguments = config(
+    settings, kind = {"GRPO": (GRPOConfig, GRPOTrainer), "RLOO": (RLOOConfig, RLOOTrainer)}[method]
+    arguments = settings(
         output_dir=str(where / "out"),
         max_steps=STEPS,
         num_generations=GROUP_SIZE,
@@ -133,6 +146,18 @@ def train(url: str, folder: str, batch_size: int, fault: str = "", method: str =
         (where / "log.json").write_text(json.dumps({"history": trainer.state.log_history, "moved": moved}))
 
 
+def refused(url: str, folder: str) -> None:
+    """Training by a config that the server does not know; writes the error that ends this rank.
+
+    A rank that is still there when the deadline has passed is killed, which ends the script.
+    """
+    signal.alarm(REFUSAL_DEADLINE_S)
+    try:
+        train(url, folder, 2, config="nowhere")
+    except RewardError as error:
+        Path(folder, f"rank{PartialState().process_index}.error").write_text(str(error))
+
+
 def example(url: str, folder: str) -> None:
     """The example of the repository, as a user runs it, but with a tiny model whose every token is a whole rollout."""
     trl_arithmetic.tiny_model = policy
@@ -155,10 +180,11 @@ def main(url: str, folder: str) -> None:
     """All runs, one after the other."""
     torch.set_num_threads(1)
     alone(train, url, f"{folder}/single", 32)
-    alone(train, url, f"{folder}/rloo", 32, "", "RLOO")
+    alone(train, url, f"{folder}/rloo", 32, "", "RLOO", "tags")
     alone(example, url, f"{folder}/example")
     debug_launcher(train, (url, f"{folder}/whole", 4), num_processes=2)
-    debug_launcher(train, (url, f"{folder}/split", 2), num_processes=2)
+    debug_launcher(train, (url, f"{folder}/split", 2, "", "GRPO", "boxed"), num_processes=2)
+    debug_launcher(refused, (url, f"{folder}/refused"), num_processes=2)
     for fault in ("no server", "unreadable"):
         debug_launcher(train, (url, f"{folder}/{fault}", 2, fault), num_processes=2)
 

@@ -15,7 +15,7 @@ import verifiers.v1 as vf
 from verifiers.v1.clients import EvalClientConfig
 
 from clients.verifiers_reward import AgreementEnv, AgreementEnvConfig
-from tests.frameworks.rollouts import GROUPS
+from tests.frameworks.rollouts import DIALECTS, GROUP_SIZE, Dialect
 
 TASKSET = "scripted_chat"
 
@@ -23,7 +23,7 @@ TASKSET = "scripted_chat"
 class Model(BaseHTTPRequestHandler):
     """An OpenAI-compatible model that gives the texts of each prompt in turn."""
 
-    texts: ClassVar = {prompt: list(texts) for prompt, texts in GROUPS.items()}
+    texts: ClassVar[dict[str, list[str]]] = {}
 
     def do_POST(self) -> None:
         """One chat completion."""
@@ -50,10 +50,17 @@ class Model(BaseHTTPRequestHandler):
         """Says nothing."""
 
 
-async def episodes(url: str) -> dict[str, list[Any]]:
+async def episodes(url: str, dialect: Dialect) -> dict[str, list[Any]]:
     """One episode a task."""
+    Model.texts = {prompt: list(texts) for prompt, texts in dialect.groups.items()}
     agent = {"harness": {"id": TASKSET}, "runtime": {"type": "subprocess"}}
-    config = AgreementEnvConfig(taskset={"id": TASKSET}, n=5, max_concurrent_agents=5, agent=agent)
+    config = AgreementEnvConfig(
+        taskset={"id": TASKSET},
+        n=GROUP_SIZE,
+        max_concurrent_agents=GROUP_SIZE,
+        agent=agent,
+        reward_config=dialect.config,
+    )
     environment = AgreementEnv(config)
     context = vf.ModelContext(model="m", client=EvalClientConfig(base_url=url, api_key_var="MODEL_KEY"))
     got = {}
@@ -72,5 +79,6 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parent))  # verifiers' plugins are modules of one name
     server = ThreadingHTTPServer(("127.0.0.1", 0), Model)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    done = asyncio.run(episodes(f"http://127.0.0.1:{server.server_port}/v1"))
+    address = f"http://127.0.0.1:{server.server_port}/v1"
+    done = {name: asyncio.run(episodes(address, dialect)) for name, dialect in DIALECTS.items()}
     Path(sys.argv[1]).write_text(json.dumps(done))

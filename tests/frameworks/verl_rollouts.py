@@ -23,16 +23,15 @@ from verl.experimental.reward_loop import RewardLoopWorker
 from verl.utils.dataset.rl_dataset import RLHFDataset
 from verl.workers.rollout.replica import TokenOutput
 
-from tests.frameworks.rollouts import GROUPS
+from tests.frameworks.rollouts import GROUP_SIZE, Dialect, in_each_dialect
 from tests.frameworks.tiny_tokenizer import Script, tiny_tokenizer
 
 ROOT = Path(__file__).resolve().parents[2]
-SIZE = 5
 
 
 def config(folder: str) -> Any:
     """The part of verl's config that the two look at."""
-    rollout = {"n": SIZE, "val_kwargs": {"n": 1}, "prompt_length": 512, "response_length": 512}
+    rollout = {"n": GROUP_SIZE, "val_kwargs": {"n": 1}, "prompt_length": 512, "response_length": 512}
     manager = {
         "source": "importlib",
         "name": "CohortRewardManager",
@@ -62,14 +61,14 @@ class Server:
         return TokenOutput(token_ids=await self._script.sample(prompt_ids))
 
 
-async def by_agent(folder: str) -> dict[str, list[dict[str, Any]]]:
+async def by_agent(folder: str, dialect: Dialect) -> dict[str, list[list[Any]]]:
     """An agent loop a sample, as verl's worker makes them, all on one event loop."""
     from clients.verl_reward import AgreementAgentLoop
 
     tokenizer = tiny_tokenizer(Path(folder))
-    server = Server(Script(tokenizer, GROUPS))
+    server = Server(Script(tokenizer, dialect.groups))
 
-    async def one(prompt: str) -> dict[str, Any]:
+    async def one(prompt: str) -> list[Any]:
         loop = AgreementAgentLoop(
             DictConfigWrap(config(folder)),
             server,
@@ -81,9 +80,9 @@ async def by_agent(folder: str) -> dict[str, list[dict[str, Any]]]:
         messages = [{"role": "user", "content": prompt}]
         output = await loop.run({}, raw_prompt=messages, uid=f"uid {prompt}")
         text = tokenizer.decode(output.response_ids, skip_special_tokens=True)
-        return {"text": text, "reward": output.reward_score, "info": output.extra_fields["reward_extra_info"]}
+        return [text, output.reward_score, output.extra_fields["reward_extra_info"]]
 
-    samples = {prompt: [one(prompt) for _ in texts] for prompt, texts in GROUPS.items()}
+    samples = {prompt: [one(prompt) for _ in texts] for prompt, texts in dialect.groups.items()}
     done = await asyncio.gather(*(asyncio.gather(*each) for each in samples.values()))
     return dict(zip(samples, map(list, done), strict=True))
 
@@ -100,21 +99,21 @@ def row(tokenizer: Any, prompt: str, text: str) -> DataProto:
     return DataProto(batch=batch, non_tensor_batch={"uid": np.array([f"uid {prompt}"], dtype=object)})
 
 
-async def by_manager(folder: str) -> dict[str, list[dict[str, Any]]]:
+async def by_manager(folder: str, dialect: Dialect) -> dict[str, list[list[Any]]]:
     """Two reward workers, between which the samples of a prompt are dealt out."""
     tokenizer = tiny_tokenizer(Path(folder))
     workers = [RewardLoopWorker(config(folder)) for _ in range(2)]
     calls = [
         workers[index % 2].compute_score(row(tokenizer, prompt, text))
-        for prompt, texts in GROUPS.items()
+        for prompt, texts in dialect.groups.items()
         for index, text in enumerate(texts)
     ]
     results = await asyncio.gather(*calls)
-    got: dict[str, list[dict[str, Any]]] = {}
-    for number, (prompt, texts) in enumerate(GROUPS.items()):
-        done = results[number * SIZE : (number + 1) * SIZE]
+    got: dict[str, list[list[Any]]] = {}
+    for number, (prompt, texts) in enumerate(dialect.groups.items()):
+        done = results[number * GROUP_SIZE : (number + 1) * GROUP_SIZE]
         got[prompt] = [
-            {"text": text, "reward": each["reward_score"], "info": each["reward_extra_info"]}
+            [text, each["reward_score"], each["reward_extra_info"]]
             for text, each in zip(texts, done, strict=True)
         ]
     return got
@@ -123,4 +122,5 @@ async def by_manager(folder: str) -> dict[str, list[dict[str, Any]]]:
 if __name__ == "__main__":
     run = {"agent": by_agent, "manager": by_manager}[sys.argv[1]]
     with tempfile.TemporaryDirectory() as temporary:
-        Path(sys.argv[2]).write_text(json.dumps(asyncio.run(run(temporary))))
+        done = in_each_dialect(lambda dialect: asyncio.run(run(temporary, dialect)))
+    Path(sys.argv[2]).write_text(json.dumps(done))

@@ -23,6 +23,8 @@ TEXTS = [
     rollout("8", "west"),
     rollout(None, "south"),
 ]
+UNCLEAR = rollout("7", "nowhere")
+"""The server abstains from it: its step has no embedding."""
 SHORT_S = 3.0
 Http = httpx.AsyncClient
 Post = Callable[..., Awaitable[httpx.Response]]
@@ -135,21 +137,69 @@ def test_each_protocol_gives_what_score_solver_gives(url: str, parameters: Json,
     talk(url, conversation)
 
 
-def test_every_answer_has_the_same_keys_and_only_floats(url: str) -> None:
-    async def conversation(http: Http) -> None:
-        full = await answers(*(remote(http, text) for text in TEXTS))
-        alone = await answers(remote(http, "no tags at all", "alone", size=1))
-        short = await answers(remote(http, TEXTS[0], "short", deadline_s=SHORT_S))
-        everything = [*full, *alone, *short]
-        assert len({tuple(each) for each in everything}) == 1
-        assert {type(value) for each in everything for value in each.values()} == {float}
-        assert [each["partial"] for each in everything] == [0.0] * 6 + [1.0]
-        assert short[0]["group_size"] == 1.0
+def post_remote(http: Http, prompt: str, text: str, parameters: Json) -> Awaitable[httpx.Response]:
+    return http.post("/cohort/remote", params=parameters, json={"prompt": prompt, "response": text})
 
-        body = {"query": ["q" + TEXTS[0]], "prompts": ["q"], "labels": ["1"]}
-        logs = (await answers(http.post("/cohort/openrlhf?group_size=1", json=body)))[0]["extra_logs"]
-        assert logs.keys() | {"reward"} == full[0].keys()
-        assert {type(value[0]) for value in logs.values()} == {float}
+
+def post_openrlhf(http: Http, prompt: str, text: str, parameters: Json) -> Awaitable[httpx.Response]:
+    body = {"query": [prompt + text], "prompts": [prompt], "labels": ["1"]}
+    return http.post("/cohort/openrlhf", params=parameters, json=body)
+
+
+def post_verify(http: Http, prompt: str, text: str, parameters: Json) -> Awaitable[httpx.Response]:
+    output = [{"type": "message", "content": [{"type": "output_text", "text": text}]}]
+    body = {"responses_create_params": {"input": prompt}, "response": {"output": output}}
+    return http.post("/verify", params=parameters, json=body)
+
+
+PARTS = {"outcome", "trajectory", "dominant_share", "tie", "valid", "abstained", "partial", "group_size"}
+PROTOCOLS: list[tuple[Any, set[str], Callable[[Json], Json]]] = [
+    (post_remote, {"reward"} | PARTS, lambda answer: answer),
+    (post_openrlhf, PARTS, lambda answer: {name: one for name, [one] in answer["extra_logs"].items()}),
+    (
+        post_verify,
+        {"reward"} | {f"reward_{name}" for name in PARTS},
+        lambda answer: {name: value for name, value in answer.items() if not name.startswith("response")},
+    ),
+]
+
+
+@pytest.mark.parametrize(("post", "names", "numbers"), PROTOCOLS)
+def test_every_answer_has_the_same_keys_and_only_floats(
+    url: str, post: Any, names: set[str], numbers: Callable[[Json], Json]
+) -> None:
+    """Whole cohorts and partial ones, groups of one, rollouts without an answer and those not to be judged."""
+
+    async def conversation(http: Http) -> None:
+        groups = {
+            "whole": (5, TEXTS),
+            "abstained": (5, [UNCLEAR, *TEXTS[:3], "no tags at all"]),
+            "alone": (1, ["no tags at all"]),
+            "partial": (5, TEXTS[:2]),
+            "partial, abstained": (5, [UNCLEAR, TEXTS[0]]),
+        }
+        calls = [
+            (name, post(http, name, text, {"group_size": size, "deadline_s": SHORT_S}))
+            for name, (size, texts) in groups.items()
+            for text in texts
+        ]
+        got = [numbers(each) for each in await answers(*(call for _, call in calls))]
+        assert {frozenset(each) for each in got} == {frozenset(names)}
+        assert {type(value) for each in got for value in each.values()} == {float}
+        flags: dict[str, list[tuple[float, float]]] = {name: [] for name in groups}
+        for (name, _), each in zip(calls, got, strict=True):
+            partial, abstained = (
+                next(value for key, value in each.items() if key.endswith(flag))
+                for flag in ("partial", "abstained")
+            )
+            flags[name].append((partial, abstained))
+        assert flags == {
+            "whole": [(0.0, 0.0)] * 5,
+            "abstained": [(0.0, 1.0)] + [(0.0, 0.0)] * 4,
+            "alone": [(0.0, 0.0)],
+            "partial": [(1.0, 0.0)] * 2,
+            "partial, abstained": [(1.0, 1.0), (1.0, 0.0)],
+        }
 
     talk(url, conversation)
 
@@ -273,16 +323,16 @@ def test_nemo_gyms_tasks_are_told_apart(url: str, ids: Json, others: Json) -> No
 
 def test_what_cannot_be_judged_is_neutral_or_an_error_and_never_zero(url: str) -> None:
     async def conversation(http: Http) -> None:
-        unclear = rollout("7", "nowhere")
-        texts = [unclear, rollout("7", "east"), rollout("8", "west")]
+        texts = [UNCLEAR, rollout("7", "east"), rollout("8", "west")]
         expected = await solver(http, texts)
         assert expected[0] is None
         scored = await answers(*(remote(http, text, size=3) for text in texts))
         assert [each["reward"] for each in scored[1:]] == expected[1:]
         assert scored[0]["reward"] == sum(expected[1:]) / 2
         assert [each["abstained"] for each in scored] == [1.0, 0.0, 0.0]
-        for response in await asyncio.gather(*(remote(http, unclear, size=2) for _ in range(2))):
-            assert (response.status_code, response.json()["code"]) == (503, "not_judged")
+        for response in await asyncio.gather(*(remote(http, UNCLEAR, size=2) for _ in range(2))):
+            assert (response.status_code, response.json()["code"]) == (422, "not_judged")
+            assert not response.json()["retryable"]
 
     talk(url, conversation)
 
@@ -342,6 +392,47 @@ def test_a_retry_of_an_answer_that_was_never_read(url: str) -> None:
         again = (await answers(remote(http, TEXTS[4], deadline_s=SHORT_S)))[0]
         assert (again["reward"], again["group_size"], again["partial"]) == (expected[4], 5.0, 0.0)
         assert await metric(http, "reward_cohort_returns_total") == 1
+
+    talk(url, conversation)
+
+
+def test_a_call_after_its_answer_was_sent(url: str) -> None:
+    """It is new, and gets its old answer only if all who wait when time is up were answered before."""
+
+    async def conversation(http: Http) -> None:
+        expected = await solver(http, TEXTS)
+
+        def post(text: str, **fields: Any) -> "asyncio.Task[httpx.Response]":
+            return asyncio.create_task(remote(http, text, deadline_s=SHORT_S, **fields))
+
+        async def sent_before() -> None:
+            scored = await answers(*(post(text) for text in TEXTS))
+            assert [each["reward"] for each in scored] == expected
+
+        await sent_before()
+        lost = await answers(post(TEXTS[0]), post(TEXTS[3]))
+        assert [each["reward"] for each in lost] == [expected[0], expected[3]]
+        assert [(each["group_size"], each["partial"]) for each in lost] == [(5.0, 0.0)] * 2
+
+        await sent_before()
+        new = [TEXTS[0], *[rollout("9", "south")] * 4]
+        scored = await answers(*(post(text) for text in new))
+        assert [each["reward"] for each in scored] == await solver(http, new)
+
+        await sent_before()
+        few = [
+            TEXTS[0],
+            rollout("3", "west"),
+        ]  # whether it is a retry cannot be told: it is taken for a new one
+        scored = await answers(*(post(text) for text in few))
+        assert [each["reward"] for each in scored] == await solver(http, few)
+        assert [each["partial"] for each in scored] == [1.0] * 2
+
+        first = await answers(*(post(text, group_id="first") for text in TEXTS))
+        again = post(TEXTS[0], group_id="first")
+        others = [post(rollout("9", "south"), group_id="second") for _ in range(2)]
+        assert (await answers(again))[0] == first[0]
+        assert [each["group_size"] for each in await answers(*others)] == [2.0] * 2
 
     talk(url, conversation)
 
