@@ -1,8 +1,11 @@
 """`make bench-trainer`: what one question costs our loop, beside the order of work of the released code.
 
-Both train the tiny model on this machine, in turns within one run: a whole cycle of ours (Solver updates, then one of
-the Proposer), then a few questions of the other. A ratio is the median over the turns. Ours has the real vLLM and the
-real reward server; the other has the machine to itself meanwhile, with as many threads as are fastest for it.
+Both train the tiny model on this machine within one run: the other before ours and after it, whole cycles of both
+(Solver updates, then one of the Proposer). Ours has the real vLLM and the real reward server; the other has the machine
+to itself meanwhile, with as many threads as are fastest for it.
+
+Ours runs as the paper's recipe does, one question an update; with many questions an update, which is what batches are
+for; and with `overlap`, which samples the next update while one is trained.
 
 Where an update of ours rewards a proposal, it has the Solver answer N proposals N times each; the other rewards the one
 proposal by the answers that it has anyway, as the released code does. The difference is not in our favour.
@@ -35,56 +38,37 @@ ROOT = Path(__file__).resolve().parents[1]
 MODEL = ROOT / "models" / "digit-grids"
 LATEST = Path(__file__).with_name("trainer.json")
 GROUP_SIZE = 5
+PROGRESS = 0.5
 PROPOSER_EVERY = 5
 IMAGES = 256
 PORTS = {"reward": 18110, "rollout": 18120}
 PHASES = ("propose", "roll_out", "score", "train", "publish")
-RUNS = ((32, 10.0), (1, None))
-"""Questions an update, and the goal: batches are what the loop is for, and the paper's recipe has one question."""
+RUNS = ((32, True, 10.0), (32, False, None), (1, False, None))
+"""Questions an update, whether the next is collected meanwhile, and the goal."""
 
 
-class Turns(TrainerCallback):  # type: ignore[misc]
-    """After each cycle of ours, the other's turn.
+class Cycles(TrainerCallback):  # type: ignore[misc]
+    """Times each cycle: as many Solver updates as go with one of the Proposer, and that one.
 
     Attributes:
-        ours_s: Seconds a question, one entry a turn; the first cycle warms up and is left out.
-        other_s: The same of the other.
+        seconds: Of each cycle.
     """
 
-    def __init__(
-        self, settings: RunSettings, other: OneAtATime, images: Iterator[Path], threads: int
-    ) -> None:
-        self._settings = settings
-        self._other = other
-        self._images = images
-        self._threads = threads
+    def __init__(self) -> None:
         self._started_s = 0.0
-        self.ours_s: list[float] = []
-        self.other_s: list[float] = []
+        self.seconds: list[float] = []
 
     def on_train_begin(self, *_: object, **__: object) -> None:
         self._started_s = time.perf_counter()
 
     def on_step_end(self, _: Any, state: Any, *__: object, **___: object) -> None:
-        if state.global_step % (PROPOSER_EVERY + 1):
-            return
-        questions = PROPOSER_EVERY * self._settings.groups_per_update
-        ours_s = (time.perf_counter() - self._started_s) / questions
-        if state.global_step > PROPOSER_EVERY + 1:
-            self.ours_s.append(ours_s)
-            self.other_s.append(self._others_turn(self._settings.progress_at(state.global_step - 1)))
-        self._started_s = time.perf_counter()
-
-    def _others_turn(self, progress: float) -> float:
-        started_s = time.perf_counter()
-        with threads(self._threads):
-            for number in range(PROPOSER_EVERY):
-                last = number == PROPOSER_EVERY - 1
-                self._other.train_on(next(self._images), progress, proposer=last)
-        return (time.perf_counter() - started_s) / PROPOSER_EVERY
+        if state.global_step % (PROPOSER_EVERY + 1) == 0:
+            now_s = time.perf_counter()
+            self.seconds.append(now_s - self._started_s)
+            self._started_s = now_s
 
 
-def run(turns: int, folder: Path) -> Iterator[Row]:
+def run(cycles: int, folder: Path) -> Iterator[Row]:
     """Every row, as soon as it is known; where the time goes is printed to standard error."""
     images = folder / "images"
     write_unlabelled(images, IMAGES, seed=0)
@@ -92,22 +76,28 @@ def run(turns: int, folder: Path) -> Iterator[Row]:
     other = OneAtATime(_settings(folder / "other", images, 1, 1))
     fastest = min((_other_s(other, next(paths), count), count) for count in (1, 2))[1]
     with _servers(folder):
-        for questions, goal in RUNS:
+        for questions, overlap, goal in RUNS:
+            settings = _settings(
+                folder / f"run-{questions}-{overlap}", images, questions, cycles + 2, overlap=overlap
+            )
             other.seconds.clear()
             other.solver_tokens.clear()
-            settings = _settings(folder / f"run-{questions}", images, questions, turns + 1)
-            pairs = Turns(settings, other, paths, fastest)
-            train(settings, Console(quiet=True), callbacks=[pairs])
+            before_s = _others_turn(other, paths, cycles, fastest)
+            timed = Cycles()
+            train(settings, Console(quiet=True), callbacks=[timed])
+            after_s = _others_turn(other, paths, cycles, fastest)
+            # The first cycle warms up; the last collects nothing ahead.
+            ours_s = statistics.median(timed.seconds[1:-1]) / (PROPOSER_EVERY * questions)
+            other_s = (before_s + after_s) / 2
             ours = Measured(settings)
-            ratio = statistics.median(b / a for a, b in zip(pairs.ours_s, pairs.other_s, strict=True))
             what = f"N = {GROUP_SIZE}, {questions} question{'s' * (questions > 1)} an update"
-            seconds = [statistics.median(times) for times in (pairs.ours_s, pairs.other_s)]
+            what += ", the next collected meanwhile" * overlap
             yield Row(
                 f"questions a second, Solver and Proposer trained: {what}",
                 "1/s",
-                1 / seconds[0],
-                1 / seconds[1],
-                ratio,
+                1 / ours_s,
+                1 / other_s,
+                other_s / ours_s,
                 goal,
                 at_most=False,
                 gflops=calibration_gflops(),
@@ -115,7 +105,7 @@ def run(turns: int, folder: Path) -> Iterator[Row]:
             yield row(
                 f"tokens of a rollout: {what}", "tokens", ours.tokens, statistics.mean(other.solver_tokens)
             )
-            trained = PROPOSER_EVERY * turns
+            trained = 2 * PROPOSER_EVERY * cycles
             for phase in PHASES:
                 spent_s = other.seconds[phase] / trained
                 yield row(f"{phase}, seconds a question: {what}", "s", ours.seconds[phase], spent_s or None)
@@ -124,28 +114,29 @@ def run(turns: int, folder: Path) -> Iterator[Row]:
 
 
 class Measured:
-    """What the logs of a run of ours tell, its first cycle left out.
+    """What the logs of a run of ours tell, its first and last cycle left out.
 
     Attributes:
-        seconds: Of each phase, a question.
+        seconds: Of each phase, a question; where the next update is collected meanwhile, phases go on at once.
         idle: Share of the time in which the rollout server had nothing to sample.
         tokens: Of a rollout of the Solver, on average.
         trained: Share of the Solver's rollouts that had something to teach.
     """
 
     def __init__(self, settings: RunSettings) -> None:
-        lines = list(read_lines(settings.run_folder / "metrics.jsonl"))[PROPOSER_EVERY + 1 :]
+        cycle = PROPOSER_EVERY + 1
+        lines = list(read_lines(settings.run_folder / "metrics.jsonl"))[cycle:-cycle]
         solver = [line for line in lines if line["role"] == "solver"]
         questions = len(solver) * settings.groups_per_update
-        logged = ("seconds/propose", "seconds/roll_out", "seconds/score", "seconds/publish", "step_time")
+        collecting = ("propose", "roll_out", "score")
+        logged = (*(f"seconds/{name}" for name in (*collecting, "publish", "wait")), "step_time")
         total_s = {
             name: sum(line.get(f"{line['role']}/{name}", 0.0) for line in lines) / questions
             for name in logged
         }
         self.seconds = {phase: total_s.get(f"seconds/{phase}", 0.0) for phase in PHASES}
-        self.seconds["train"] = total_s["step_time"] - sum(
-            self.seconds[phase] for phase in ("propose", "roll_out", "score")
-        )
+        waited = ("wait",) if settings.overlap else collecting
+        self.seconds["train"] = total_s["step_time"] - sum(total_s[f"seconds/{name}"] for name in waited)
         self.idle = statistics.mean(line[f"{line['role']}/rollout_idle_share"] for line in lines)
         self.tokens = statistics.mean(line["solver/completions/mean_length"] for line in solver)
         self.trained = statistics.mean(
@@ -153,7 +144,9 @@ class Measured:
         )
 
 
-def _settings(folder: Path, images: Path, questions: int, cycles: int) -> RunSettings:
+def _settings(
+    folder: Path, images: Path, questions: int, cycles: int, *, overlap: bool = False
+) -> RunSettings:
     """The paper's learning rate: the policy, and so the length of what it writes, stays what it is."""
     return RunSettings(
         model=str(MODEL),
@@ -164,6 +157,7 @@ def _settings(folder: Path, images: Path, questions: int, cycles: int) -> RunSet
         group_size=GROUP_SIZE,
         groups_per_update=questions,
         save_every=10_000,
+        overlap=overlap,
         cpu_threads=1,
         lora={"r": 8, "alpha": 16, "dropout": 0.0},
         kl={"mode": "fixed", "beta": 0.02},
@@ -202,6 +196,15 @@ def _service(name: str, flags: list[str], folder: Path) -> Service:
     )
 
 
+def _others_turn(other: OneAtATime, images: Iterator[Path], cycles: int, count: int) -> float:
+    """Seconds a question."""
+    started_s = time.perf_counter()
+    with threads(count):
+        for number in range(cycles * PROPOSER_EVERY):
+            other.train_on(next(images), PROGRESS, proposer=number % PROPOSER_EVERY == 0)
+    return (time.perf_counter() - started_s) / (cycles * PROPOSER_EVERY)
+
+
 def _other_s(other: OneAtATime, image: Path, count: int) -> float:
     with threads(count):
         other.train_on(image, 0.0, proposer=True)
@@ -224,14 +227,14 @@ def threads(count: int) -> Iterator[None]:
 def main() -> int:
     """Runs the benchmark; returns 0 whether the goal is reached or not: the table tells."""
     parser = argparse.ArgumentParser(prog="make bench-trainer", description=__doc__)
-    parser.add_argument("--turns", type=int, default=4, help="cycles that are compared [%(default)s]")
+    parser.add_argument("--cycles", type=int, default=4, help="cycles that are compared [%(default)s]")
     parser.add_argument(
         "--output", type=Path, default=LATEST, help="where the rows are written [%(default)s]"
     )
     options = parser.parse_args()
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        for each in run(options.turns, Path(folder)):
+        for each in run(options.cycles, Path(folder)):
             rows.append(each)
             print(f"{each.name}: {each.ours:.4g} {each.unit}", file=sys.stderr, flush=True)
     print(table(rows))

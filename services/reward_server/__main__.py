@@ -23,6 +23,8 @@ from services.reward_server.tokens import UnusableTokens, add_token
 KEEP_ALIVE_S = 75
 """Longer than clients keep idle connections, so that none is closed as a request is on its way."""
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+BACKLOG = 2048
+"""Connections that may wait to be taken, as many as uvicorn lets wait."""
 REQUEST_OBJECTS = 50_000
 """About as many as the largest usual request makes: the collector looks for cycles once in so many, not 700."""
 
@@ -85,12 +87,24 @@ class Server(uvicorn.Server):
             for number, handler in handlers.items():
                 signal.signal(number, handler)
 
-    def _log_started_message(self, listeners: Sequence[object]) -> None:
-        for server in self.servers:
-            for listener in server.sockets:
-                host, port = listener.getsockname()[:2]
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Starts to take connections, and prints where."""
+        await super().startup(sockets)
+        if self.started:
+            for listening in sockets or ():
+                host, port = listening.getsockname()[:2]
                 shown = f"[{host}]" if ":" in host else host
                 print(f"reward-server: listening on http://{shown}:{port}", flush=True)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that takes connections; port 0 is one that is free.
+
+    Raises:
+        OSError: The port is taken, or the host is none of this machine's.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=BACKLOG)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -118,9 +132,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UnusableTokens as error:
         print(f"reward-server: {error}", file=sys.stderr)
         return 2
+    try:
+        listening = listen(settings.host, settings.port)
+    except OSError as error:
+        reason = f"cannot listen on port {settings.port} of {settings.host}: {error.strerror}"
+        print(f"reward-server: {reason}; --host and --port choose others", file=sys.stderr)
+        return 1
     gc.freeze()  # what is loaded by now stays, and need not be looked through again
     gc.set_threshold(REQUEST_OBJECTS)
-    server.run()
+    server.run(sockets=[listening])
     if server.failure is not None:
         print(f"reward-server: {settings.embedder}: {server.failure}", file=sys.stderr)
     return 0 if server.started and server.failure is None else 1
