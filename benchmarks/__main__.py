@@ -19,6 +19,7 @@ from tokenizers import Tokenizer
 from benchmarks import served
 from benchmarks.clock import best_s
 from benchmarks.flips import flip_rate, majority_rewards
+from benchmarks.measured import LATEST
 from benchmarks.raw import OneAtATime, Tokens, forward, forward_per_s, minilm, table_of_tokens
 from benchmarks.rows import Row, read, row, table, write
 from benchmarks.workload import GROUPS, groups
@@ -26,7 +27,6 @@ from services.reward_server.embedder import Embedder, Runtime
 from services.reward_server.token_mean import TokenMean
 from services.reward_server.worker_process import ALLOCATOR
 
-LATEST = Path(__file__).with_name("latest.json")
 PRECISIONS: tuple[Runtime, ...] = ("torch-fp32", "openvino-fp32", "torch-bf16", "openvino-bf16")
 EXACT, FASTEST = PRECISIONS[1], PRECISIONS[3]
 PARTS = ("runtimes", "token-mean", "cached", "memory")
