@@ -63,7 +63,9 @@ def test_all_that_a_service_names_is_there(profile: str) -> None:
         assert set(service.get("secrets", ())) <= set(document["secrets"])
         named = {volume.split(":")[0] for volume in service["volumes"] if isinstance(volume, str)}
         assert named <= set(document["volumes"])
-        assert (ROOT / service["build"]["dockerfile"]).is_file()
+    built = {one["image"]: one["build"]["dockerfile"] for one in active.values() if "build" in one}
+    assert {service["image"] for service in active.values()} == set(built)
+    assert all((ROOT / dockerfile).is_file() for dockerfile in built.values())
 
 
 @pytest.mark.parametrize("profile", PROFILES)
