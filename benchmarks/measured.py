@@ -7,7 +7,7 @@ from benchmarks.rows import Row, read
 from benchmarks.workload import GROUPS, groups
 
 LATEST = Path(__file__).with_name("latest.json")
-SERVED = f"torch-bf16: served, {GROUPS} groups a request, against forward pass"
+SERVED = f"openvino-bf16: served, {GROUPS} groups a request, against forward pass"
 """The row of the default runtime, from request to answer, on one core and with nothing cached."""
 
 
