@@ -28,6 +28,7 @@ demo: $(INSTALLED)  ## the whole loop on this machine's CPU; writes runs/demo/re
 
 bench: $(INSTALLED)  ## the reward server's speed and memory beside what it is compared with; a quarter of an hour
 	@$(PY) -m benchmarks
+	@$(PY) -m scripts.scaling_docs
 
 bench-trainer: $(INSTALLED)  ## what a question costs the trainer beside the released code's order of work; five minutes
 	@$(PY) -m benchmarks.trainer

@@ -19,6 +19,7 @@ from tokenizers import Tokenizer
 from benchmarks import served
 from benchmarks.clock import best_s
 from benchmarks.flips import flip_rate, majority_rewards
+from benchmarks.measured import LATEST
 from benchmarks.raw import OneAtATime, Tokens, forward, forward_per_s, minilm, table_of_tokens
 from benchmarks.rows import Row, read, row, table, write
 from benchmarks.workload import GROUPS, groups
@@ -26,7 +27,6 @@ from services.reward_server.embedder import Embedder, Runtime
 from services.reward_server.token_mean import TokenMean
 from services.reward_server.worker_process import ALLOCATOR
 
-LATEST = Path(__file__).with_name("latest.json")
 PRECISIONS: tuple[Runtime, ...] = ("torch-fp32", "openvino-fp32", "torch-bf16", "openvino-bf16")
 EXACT, FASTEST = PRECISIONS[1], PRECISIONS[3]
 PARTS = ("runtimes", "token-mean", "cached", "memory")
@@ -119,14 +119,14 @@ class Bench:
             served.load(running.url, [self._fresh_body(self._count) for _ in range(self._tries)], 1)
             for _ in range(self._tries):
                 before = forward_alone()
-                served_many = _embedded_per_s(running, [self._fresh_body(self._count) for _ in range(3)], 2)
+                served_many = _embedded_per_s(running, [self._fresh_body(self._count) for _ in range(6)], 3)
                 between = forward_alone()
                 served_one = _embedded_per_s(running, [self._fresh_body(1) for _ in range(self._count)], 8)
                 many.add(served_many, (before + between) / 2)
                 with served.on_core(served.SERVER_CORE):
                     single.add(served_many, one_at_a_time())
                 one.add(served_one, (between + forward_alone()) / 2)
-            name = f"{runtime}: served, {self._count} groups a request, 2 in flight, against"
+            name = f"{runtime}: served, {self._count} groups a request, 3 in flight, against"
             yield row(f"{name} forward pass", "steps/s", *many.median, 0.95)
             yield row(f"{name} one at a time", "steps/s", *single.median, goal)
             yield row(

@@ -1,13 +1,15 @@
 """What a run of a given size needs of a scorer, on paper: `python -m benchmarks.capacity` prints the table.
 
-Everything that is assumed is a field of `Assumptions`, with its reason; what the scorer does is an argument,
-since it is measured (`make bench`). Rollouts are decoding at the memory's bandwidth, the forward passes and the
+Everything that is assumed is a field of `Assumptions`, with its reason; what the scorer does was measured by
+`make bench`. Rollouts are decoding at the memory's bandwidth, the forward passes and the
 update are arithmetic; both reach a stated share of the hardware's peak, and they take turns on the same GPUs.
 """
 
 import argparse
 import math
 from dataclasses import dataclass
+
+from benchmarks.measured import groups_per_s, steps_a_group
 
 GIGA = 1e9
 
@@ -81,10 +83,14 @@ def table(replica_groups_per_s: float, busy: float, assumed: Assumptions) -> str
 def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.capacity", description=__doc__)
-    parser.add_argument("--replica-groups-per-s", type=float, default=11.0, help="measured, on one core")
+    parser.add_argument(
+        "--replica-groups-per-s", type=float, help="that one core scores; by default what was measured"
+    )
     parser.add_argument("--busy", type=float, default=0.6, help="share of their time that cores should work")
     options = parser.parse_args()
-    print(table(options.replica_groups_per_s, options.busy, Assumptions()))
+    speed = options.replica_groups_per_s or groups_per_s()
+    print(table(speed, options.busy, Assumptions()))
+    print(f"\n_One core: {speed:.1f} groups a second, of {steps_a_group():.0f} steps each._")
 
 
 if __name__ == "__main__":

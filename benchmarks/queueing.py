@@ -13,6 +13,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.measured import groups_per_s
+
 Balancer = Literal["random", "two-choices"]
 
 
@@ -66,13 +68,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.queueing", description=__doc__)
     parser.add_argument("--groups-per-s", type=float, required=True, help="groups that all runs post")
     parser.add_argument("--groups-per-request", type=int, default=16, help="groups of one update")
-    parser.add_argument("--replica-groups-per-s", type=float, default=11.0, help="what one replica scores")
+    parser.add_argument(
+        "--replica-groups-per-s", type=float, help="that one replica scores; by default what was measured"
+    )
     parser.add_argument("--balancer", choices=["random", "two-choices"], default="two-choices")
     parser.add_argument("--most", type=int, default=0, help="most replicas (default: twice the fewest)")
     parser.add_argument("--requests", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    load = Load(options.groups_per_s, options.groups_per_request, 1 / options.replica_groups_per_s)
+    speed = options.replica_groups_per_s or groups_per_s()
+    load = Load(options.groups_per_s, options.groups_per_request, 1 / speed)
     most = options.most or 2 * (int(load.groups_per_s * load.service_s) + 1)
     print(table(load, options.balancer, most, options.requests, options.seed))
 

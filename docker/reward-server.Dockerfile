@@ -8,7 +8,7 @@ COPY ${CERTIFICATES}/ /usr/local/share/ca-certificates/
 RUN update-ca-certificates \
     && groupadd --gid 10001 ireasoner \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /cache ireasoner \
-    && install -d -o 10001 -g 10001 /cache /configs /run/trainer /tokens
+    && install -d -o 10001 -g 10001 /cache /configs
 ENV PATH=/opt/venv/bin:$PATH \
     PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_NO_CACHE_DIR=1 \
@@ -53,4 +53,4 @@ USER 10001:10001
 WORKDIR /cache
 EXPOSE 8010
 ENTRYPOINT ["reward-server"]
-CMD ["--host", "0.0.0.0", "--tokens-file", "/tokens/hashes", "--configs-folder", "/configs"]
+CMD ["--host", "0.0.0.0", "--tokens-file", "/run/secrets/reward_hashes", "--configs-folder", "/configs"]

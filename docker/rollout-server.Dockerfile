@@ -53,12 +53,12 @@ RUN apt-get update \
     && apt-get install --yes --no-install-recommends libnuma1 \
     && rm -rf /var/lib/apt/lists/*
 
-# Triton, on which vLLM's adapters run on a GPU, compiles its launchers when they are first called: this variant
-# alone cannot do without a C compiler.
+# On a GPU, Triton and torch.compile build launchers when they are first called, against Python's headers: this
+# variant alone cannot do without a compiler.
 FROM runtime AS runtime-gpu
 # hadolint ignore=DL3008
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends gcc libc6-dev \
+    && apt-get install --yes --no-install-recommends g++ \
     && rm -rf /var/lib/apt/lists/*
 
 # hadolint ignore=DL3006

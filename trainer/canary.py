@@ -55,7 +55,7 @@ class Canary:
     def check(self, policy: Any, role: Role, name: str) -> float:
         """Returns by how many nats a token the served and the trainer's log-probabilities differ, on average.
 
-        Every replica is asked; the one that differs most counts.
+        Every engine of every replica is asked; the one that differs most counts.
 
         Args:
             policy: The trainer's policy, with the adapter of `role` as it was published.
@@ -66,19 +66,24 @@ class Canary:
             CanaryError: Another policy is served under that name.
             RolloutServerError: The server refused, or stayed away past the budget.
         """
-        return max(self._check(member, policy, role, name) for member in self._client.members)
+        return max(
+            self._check(member, engine, policy, role, name)
+            for member in self._client.members
+            for engine in range(member.engines())
+        )
 
-    def _check(self, client: RolloutClient, policy: Any, role: Role, name: str) -> float:
-        [[served]] = client.sample(name, [self._request], self._contract)
+    def _check(self, client: RolloutClient, engine: int, policy: Any, role: Role, name: str) -> float:
+        [[served]] = client.sample(name, [self._request], self._contract, engine)
         own, first_choice = self._read(policy, role, served)
         sampled = torch.tensor(served.logprobs)
         gap_nats = (own - sampled).abs().mean().item()
         short_nats = (first_choice - own).max().item()
         if not max(gap_nats, short_nats) <= self._tolerance_nats:
             raise CanaryError(
-                f"{name} is not served by {client.base_url} as it was trained: of the canary's {len(own)} tokens, "
-                f"log-probabilities differ by {gap_nats:.4f} nats on average, and a token is {short_nats:.4f} nats "
-                f"below the trainer's first choice (rollout.canary_tolerance is {self._tolerance_nats})"
+                f"{name} is not served by {client.base_url} (engine {engine}) as it was trained: of the canary's "
+                f"{len(own)} tokens, log-probabilities differ by {gap_nats:.4f} nats on average, and a token is "
+                f"{short_nats:.4f} nats below the trainer's first choice (rollout.canary_tolerance is "
+                f"{self._tolerance_nats})"
             )
         return gap_nats
 

@@ -2,8 +2,9 @@
 
 import base64
 import random
+import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
@@ -14,6 +15,7 @@ from trainer.rollout import Rollout, RolloutRequest, SamplingContract
 
 CHAT = "/v1/chat/completions"
 _RETRIED_STATUS = frozenset({429, 502, 503, 504})
+_ENGINE = re.compile(r'^vllm:num_requests_running\{engine="(\d+)"', re.MULTILINE)
 
 
 class RolloutClient:
@@ -101,16 +103,42 @@ class RolloutClient:
             if name in self.models():
                 raise
 
+    def engines(self) -> int:
+        """How many engines of vLLM answer behind the server: its `--data-parallel-size`.
+
+        Raises:
+            RolloutServerError: The server's metrics name none, or it refused, or stayed away past the budget.
+        """
+        engines = set(_ENGINE.findall(self.request("GET", "/metrics").text))
+        if not engines:
+            raise RolloutServerError(
+                f"{self.base_url}/metrics names no engine of vLLM (is it started with --disable-log-stats?)"
+            )
+        return len(engines)
+
     def sample(
-        self, policy: str, requests: Sequence[RolloutRequest], contract: SamplingContract
+        self,
+        policy: str,
+        requests: Sequence[RolloutRequest],
+        contract: SamplingContract,
+        engine: int | None = None,
     ) -> list[list[Rollout]]:
         """Samples every request from `policy`; one list a request, in order, of `count` rollouts each.
+
+        Args:
+            policy: The name that it is served under.
+            requests: What to sample.
+            contract: How.
+            engine: Which of the server's `engines()` is to answer, from 0; whichever has least to do if None.
 
         Raises:
             PolicyMissingError: The server does not serve `policy`.
             RolloutServerError: A request was refused, or the server stayed away past the budget.
         """
-        futures = [self.pool.submit(self._sample_one, policy, request, contract) for request in requests]
+        headers = None if engine is None else {"X-data-parallel-rank": str(engine)}
+        futures = [
+            self.pool.submit(self._sample_one, policy, request, contract, headers) for request in requests
+        ]
         try:
             return [future.result() for future in futures]
         finally:
@@ -125,7 +153,13 @@ class RolloutClient:
             [rollout.text for rollout in rollouts] for rollouts in self.sample(policy, requests, contract)
         ]
 
-    def _sample_one(self, policy: str, request: RolloutRequest, contract: SamplingContract) -> list[Rollout]:
+    def _sample_one(
+        self,
+        policy: str,
+        request: RolloutRequest,
+        contract: SamplingContract,
+        headers: Mapping[str, str] | None,
+    ) -> list[Rollout]:
         body = {
             "model": policy,
             "messages": with_image(request),
@@ -136,7 +170,7 @@ class RolloutClient:
             **contract.request_fields(),
         }
         with self.sampling.working():
-            answer = self.request("POST", CHAT, body).json()
+            answer = self.request("POST", CHAT, body, headers).json()
         if answer["model"] != policy:
             raise RolloutServerError(f"{self.base_url} answered as {answer['model']!r}, asked for {policy!r}")
         choices = sorted(answer["choices"], key=lambda choice: int(choice["index"]))
@@ -166,7 +200,9 @@ class RolloutClient:
             )
         return rollouts
 
-    def request(self, method: str, path: str, body: object = None) -> httpx.Response:
+    def request(
+        self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None
+    ) -> httpx.Response:
         """Sends one request, again while the server is away or overloaded and the budget lasts.
 
         Raises:
@@ -177,7 +213,7 @@ class RolloutClient:
         pause_s = 0.25
         while True:
             try:
-                response = self._http.request(method, path, json=body)
+                response = self._http.request(method, path, json=body, headers=headers)
             except httpx.TransportError as error:
                 reason = f"{type(error).__name__}: {error}"
             else:

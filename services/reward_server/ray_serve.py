@@ -3,7 +3,7 @@
 Two deployments. A `RewardReplica` runs the whole app: its own batcher, embedder, cache and cohorts. A `Front`
 takes HTTP and hands each request, whole, to a replica: calls of one cohort to one replica by key, all others to
 any. If the replica dies the request goes to another one: scoring changes nothing, so it can be repeated, and
-callers of a cohort that is lost meet again where their key leads now.
+callers of a cohort that is lost meet again where their key leads now. `/metrics` is asked of every replica.
 """
 
 import asyncio
@@ -27,6 +27,8 @@ from starlette.responses import Response
 from services.reward_server import problems
 from services.reward_server.app import create_app
 from services.reward_server.errors import NotReady
+from services.reward_server.metrics import CONTENT_TYPE
+from services.reward_server.replica_metrics import merged
 from services.reward_server.settings import RewardServerSettings
 
 READY_DEADLINE_S = 600.0
@@ -35,6 +37,8 @@ RETRY_BUDGET_S = 60.0
 """How long a request whose replicas die goes on from one to the next."""
 MAX_WAITING = 16_384
 """Requests that a replica holds at once: callers of cohorts mostly wait. The app bounds its queue itself."""
+METRICS_DEADLINE_S = 5.0
+"""How long `/metrics` waits for the replicas; one that is late is left out."""
 _POLL_S = 0.1
 _HOP_BY_HOP = frozenset({"connection", "content-length", "host", "keep-alive", "te", "transfer-encoding"})
 _SHARED_BY_SIBLINGS = (
@@ -48,6 +52,7 @@ _SHARED_BY_SIBLINGS = (
 """What the calls of one cohort have in common, the most telling first."""
 
 Headers = list[tuple[str, str]]
+Answer = tuple[int, Headers, bytes]
 
 
 @dataclass(frozen=True)
@@ -94,10 +99,18 @@ class RewardReplica:
                 raise RuntimeError(f"the replica is not ready: {self._failure or 'out of time'}")
             await asyncio.sleep(_POLL_S)
 
-    async def answer(self, sent: Exchange) -> tuple[int, Headers, bytes]:
+    async def answer(self, sent: Exchange) -> Answer:
         """The app's answer to one request."""
         response = await self._http.request(sent.method, sent.target, headers=sent.headers, content=sent.body)
         return response.status_code, response.headers.multi_items(), response.content
+
+    async def named_answer(self, sent: Exchange) -> tuple[str, Answer] | None:
+        """The answer, and which replica gave it; None past `METRICS_DEADLINE_S`."""
+        try:
+            async with asyncio.timeout(METRICS_DEADLINE_S):
+                return serve.get_replica_context().replica_tag, await self.answer(sent)
+        except TimeoutError:
+            return None
 
     async def check_health(self) -> None:
         """Asked by Ray now and then; raises if the app cannot score, and is replaced if that lasts."""
@@ -127,6 +140,8 @@ class Front:
         headers = [(name, value) for name, value in request.headers.items() if name not in _HOP_BY_HOP]
         target = f"{request.url.path}?{query}" if query else request.url.path
         sent = Exchange(request.method, target, headers, body)
+        if request.url.path == "/metrics":
+            return await self._metrics(sent)
         replicas = self._replicas.options(session_id=cohort_key(request.url.path, query, body))
         deadline_s = time.monotonic() + RETRY_BUDGET_S
         while True:
@@ -138,8 +153,23 @@ class Front:
                     return problems.answer(lost, request.headers.get("x-request-id", "-"))
                 await asyncio.sleep(_POLL_S)
             else:
-                kept = {name: value for name, value in answered if name not in _HOP_BY_HOP}
-                return Response(content, status, kept)
+                return _response(status, answered, content)
+
+    async def _metrics(self, sent: Exchange) -> Response:
+        """The page of every replica that lives to answer, as one; or what the first says that refuses."""
+        called = self._replicas.broadcast("named_answer", sent)
+        told = await called.results_async(return_exceptions=True)
+        answers: dict[str, Answer] = dict(each for each in told if isinstance(each, tuple))
+        for status, answered, content in answers.values():
+            if status != httpx.codes.OK:
+                return _response(status, answered, content)
+        pages = {replica: content.decode() for replica, (_, _, content) in answers.items()}
+        return Response(merged(pages), media_type=CONTENT_TYPE)
+
+
+def _response(status: int, headers: Headers, content: bytes) -> Response:
+    """A replica's answer as HTTP sends it on."""
+    return Response(content, status, {name: value for name, value in headers if name not in _HOP_BY_HOP})
 
 
 def app(options: dict[str, Any]) -> Application:

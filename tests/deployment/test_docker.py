@@ -1,15 +1,19 @@
 """The Dockerfiles and the compose file, as far as that can be told without an engine (`docker/selftest` has one)."""
 
 import json
+import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic_settings import CliApp
 
+from services.reward_server.settings import RewardServerSettings
 from services.reward_server.settings import read_settings as read_reward_settings
+from services.reward_server.tokens import Tokens
 from services.rollout_server.settings import read_settings as read_rollout_settings
 from tests.deployment.compose_file import FOLDER, ROOT, compose_file, services
 from trainer.settings import RunSettings, read_toml
@@ -28,6 +32,12 @@ def is_valid(document: dict[str, Any], folder: Path) -> bool:
     file.write_text(json.dumps(document))
     command = [str(BIN / "check-jsonschema"), "--builtin-schema", "vendor.compose-spec", str(file)]
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def reward_server_settings() -> RewardServerSettings:
+    """What the reward server's image runs with."""
+    words: list[str] = json.loads((FOLDER / "reward-server.Dockerfile").read_text().rpartition("CMD ")[2])
+    return read_reward_settings(words)
 
 
 @pytest.mark.parametrize("file", sorted(FOLDER.glob("*.Dockerfile")), ids=lambda file: file.stem)
@@ -53,7 +63,9 @@ def test_all_that_a_service_names_is_there(profile: str) -> None:
         assert set(service.get("secrets", ())) <= set(document["secrets"])
         named = {volume.split(":")[0] for volume in service["volumes"] if isinstance(volume, str)}
         assert named <= set(document["volumes"])
-        assert (ROOT / service["build"]["dockerfile"]).is_file()
+    built = {one["image"]: one["build"]["dockerfile"] for one in active.values() if "build" in one}
+    assert {service["image"] for service in active.values()} == set(built)
+    assert all((ROOT / dockerfile).is_file() for dockerfile in built.values())
 
 
 @pytest.mark.parametrize("profile", PROFILES)
@@ -90,12 +102,42 @@ def test_nothing_is_published_beyond_loopback_unless_asked(profile: str) -> None
 
 def test_gpus_are_assigned_by_variable() -> None:
     active = services("gpu", {"ROLLOUT_GPUS": "2,3", "TRAINER_GPU": "5"})
-
-    def gpus(name: str) -> list[str]:
+    for name, gpus in (("rollout-server", "2,3"), ("trainer", "5")):
         [device] = active[name]["deploy"]["resources"]["reservations"]["devices"]
-        return list(device["device_ids"])
+        assert device == {"driver": "nvidia", "count": "all", "capabilities": ["gpu"]}
+        assert active[name]["environment"]["CUDA_VISIBLE_DEVICES"] == gpus
+        assert active[name]["environment"]["HF_TOKEN_PATH"] == "/run/secrets/hub_token"
 
-    assert (gpus("rollout-server"), gpus("trainer")) == (["2,3"], ["5"])
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_the_token_that_is_made_opens_the_server_to_the_trainer(profile: str, tmp_path: Path) -> None:
+    """`new-token` writes the files of the secrets, which are mounted where the processes look for them."""
+    folder = tmp_path / "secrets"
+    make = partial(
+        subprocess.run,
+        env={**os.environ, "SECRETS": str(folder)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    for name in ("trainer", "run-8"):
+        assert make([FOLDER / "new-token", name]).returncode == 0
+    assert "cannot overwrite" in make([FOLDER / "new-token", "trainer"]).stderr
+    assert make([FOLDER / "new-token", "../trainer"]).returncode == 2
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+    document, active = compose_file({"SECRETS": str(folder)}), services(profile)
+    files = {f"/run/secrets/{name}": Path(one["file"]) for name, one in document["secrets"].items()}
+    reward, _, trainer = PROCESSES[profile]
+    [shown] = [flag.partition("=")[2] for flag in active[trainer]["command"] if "token-file" in flag]
+    asked = str(reward_server_settings().tokens_file)
+    assert shown.removeprefix("/run/secrets/") in active[trainer]["secrets"]
+    assert asked.removeprefix("/run/secrets/") in active[reward]["secrets"]
+    for file in (files[shown], files[asked]):
+        assert file.stat().st_mode & 0o777 == 0o644  # the containers' user is another than the owner
+    tokens = Tokens(files[asked])
+    assert tokens.experiment(files[shown].read_text().strip()) == "trainer"
+    assert tokens.experiment((folder / "run-8.token").read_text().strip()) == "run-8"
 
 
 @pytest.mark.parametrize("profile", PROFILES)
@@ -112,12 +154,10 @@ def test_every_flag_of_a_command_is_one(profile: str, tmp_path: Path) -> None:
     assert server.model == run.model
     assert server.max_lora_rank >= run.lora.r
 
-    dockerfile = (FOLDER / "reward-server.Dockerfile").read_text()
-    words: list[str] = json.loads(dockerfile.rpartition("CMD ")[2])
-    assert read_reward_settings(words).host == "0.0.0.0"
+    assert reward_server_settings().host == "0.0.0.0"
 
 
-@pytest.mark.parametrize("script", ["base-image", "ready", "selftest", "train"])
+@pytest.mark.parametrize("script", ["base-image", "new-token", "ready", "selftest", "train"])
 def test_the_scripts_are_shell(script: str) -> None:
     subprocess.run(["bash", "-n", FOLDER / script], check=True)
     assert (FOLDER / script).stat().st_mode & 0o111

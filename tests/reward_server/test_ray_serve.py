@@ -1,8 +1,9 @@
 """The app on a local Ray with two replicas: one that dies under load, and cohorts that outlive it."""
 
 import json
+import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,29 @@ def test_cohorts_meet_whole_even_where_their_replica_dies(served: str) -> None:
     assert {(answer["partial"], answer["group_size"]) for answer in answers} == {(0.0, float(COHORT))}
 
 
+def test_metrics_tell_of_every_replica(served: str) -> None:
+    def scored() -> dict[str, float]:
+        page = httpx.get(f"{served}/metrics").text
+        assert page.count("# TYPE reward_groups_total counter") == 1
+        counts: dict[str, float] = dict.fromkeys(re.findall(r'replica="(\w+)"', page), 0.0)
+        for line in page.splitlines():
+            if line.startswith("reward_groups_total{"):
+                counts[re.findall(r'replica="(\w+)"', line)[0]] += float(line.split()[-1])
+        return counts
+
+    _await_replicas()
+    requests = 40
+    with RewardClient(served, retry_budget_s=10) as client, ThreadPoolExecutor(4) as pool:
+        client.wait_until_ready(60)
+        before = _until(scored, REPLICAS)
+        list(pool.map(lambda _: client.score("trajectory", GROUPS), range(requests)))
+        after = scored()
+    assert set(after) == set(before)
+    each = [after[replica] - before[replica] for replica in before]
+    assert sum(each) == requests * len(GROUPS)
+    assert all(each)
+
+
 def test_calls_of_a_cohort_have_one_key_and_others_have_none() -> None:
     def key(path: str, query: str = "group_size=4", **body: Any) -> str:
         return cohort_key(path, query, json.dumps(body).encode())
@@ -140,6 +164,15 @@ def _wait_for(flying: list[Future[Any]], done: int) -> None:
     while sum(future.done() for future in flying) < done:
         assert time.monotonic() < deadline_s
         time.sleep(0.01)
+
+
+def _until(counts: Callable[[], dict[str, float]], replicas: int) -> dict[str, float]:
+    """The counts once that many replicas are told of."""
+    deadline_s = time.monotonic() + 60
+    while len(found := counts()) != replicas:
+        assert time.monotonic() < deadline_s
+        time.sleep(0.2)
+    return found
 
 
 def _await_replicas() -> None:

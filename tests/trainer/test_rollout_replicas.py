@@ -55,7 +55,7 @@ def test_one_replica_that_serves_older_weights_is_found(
     fresh, stale = clients
     older: Any = StaleServer(stale)
     publisher = published_with_canary(policy, image, RolloutReplicas([fresh, older]), tmp_path)
-    with pytest.raises(CanaryError, match=rf"not served by {stale.base_url} as it was trained"):
+    with pytest.raises(CanaryError, match=rf"not served by {stale.base_url} \(engine 0\) as"):
         publisher.publish(policy, "solver", 2)
     for client in clients:
         for name in client.models()[1:]:
@@ -82,9 +82,9 @@ def test_requests_are_dealt_out_and_come_back_in_order(clients: list[RolloutClie
     asked: list[list[RolloutRequest]] = []
 
     class Noting(RolloutClient):
-        def sample(self, policy: str, requests: Any, contract: SamplingContract) -> Any:
+        def sample(self, policy: str, requests: Any, contract: Any, engine: int | None = None) -> Any:
             asked.append(list(requests))
-            return super().sample(policy, requests, contract)
+            return super().sample(policy, requests, contract, engine)
 
     contract = SamplingContract(12, temperature=0.0)
     [base] = clients[0].models()
