@@ -70,8 +70,8 @@ def _heading(document: Mapping[str, Any]) -> str:
         + ", ".join(f"{name} {version}" for name, version in versions.items())
         + ".",
         "",
-        f"{document['questions']} questions, {document['samples']} samples each; 95% bootstrap intervals over seeds "
-        "and questions.",
+        f"Task `{document['task']}`: {document['questions']} questions, {document['samples']} samples each; "
+        "95% bootstrap intervals over seeds and questions.",
     ]
     if document["gate"] is not None:
         gate = document["gate"]
