@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -59,9 +58,9 @@ def replicate(settings: ReplicationSettings, console: Console) -> int:
     if missing:
         write_images(plan.images_folder, plan.images, TRAINING_SEED)
         rank = read_toml(settings.config)["lora"]["r"]
-        logs = settings.runs / "logs"
+        logs = settings.runs_folder / "logs"
         with servers(
-            settings.model, logs, max_lora_rank=rank, parallel=settings.parallel, console=console
+            settings.model_folder, logs, max_lora_rank=rank, parallel=settings.parallel, console=console
         ) as (reward_url, rollout_url, services):
             plan = _plan(settings, reward_url, rollout_url)
             for name, seed, error in run_all(missing, plan, settings.parallel):
@@ -134,6 +133,7 @@ def _write(
         runs,
         label="Quick replication: two rows, two seeds" if settings.quick else "Replication",
         shared={
+            "task": settings.task,
             "questions": settings.questions,
             "samples": settings.samples,
             "images": settings.images,
@@ -141,7 +141,7 @@ def _write(
             "config": read_toml(settings.config),
         },
     )
-    out = settings.out or Path("docs/replication/quick" if settings.quick else "docs/replication")
+    out = settings.out_folder
     out.mkdir(parents=True, exist_ok=True)
     (out / "results.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     (out / "table.md").write_text(tables(document), encoding="utf-8")
@@ -151,9 +151,10 @@ def _write(
 
 def _plan(settings: ReplicationSettings, reward_url: str, rollout_url: str) -> Plan:
     return Plan(
-        runs=settings.runs.resolve(),
+        task=settings.task,
+        runs=settings.runs_folder.resolve(),
         config=settings.config.resolve(),
-        model=settings.model.resolve(),
+        model=settings.model_folder.resolve(),
         images=settings.images,
         questions=settings.questions,
         samples=settings.samples,

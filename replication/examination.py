@@ -77,8 +77,7 @@ class Examiner:
             RolloutServerError: The server refused, or stayed away past the budget.
         """
         greedy = self._greedy(policy, asked)
-        contract = SamplingContract(self.max_tokens, forbidden_token_ids=self.forbidden_token_ids)
-        sampled = self._texts(policy, asked, contract, samples, seed)
+        sampled = self.sampled(policy, asked, samples, seed)
         rows = [
             _judge(one, *texts) for one, texts in zip(asked, zip(greedy, sampled, strict=True), strict=True)
         ]
@@ -92,6 +91,15 @@ class Examiner:
         """
         texts = self._greedy(policy, asked)
         return [float(_is_right(one, parse_answer(text))) for one, text in zip(asked, texts, strict=True)]
+
+    def sampled(self, policy: str, asked: Sequence[Asked], samples: int, seed: int) -> list[list[str]]:
+        """`samples` completions of `policy` at temperature 1 for each question.
+
+        Raises:
+            RolloutServerError: The server refused, or stayed away past the budget.
+        """
+        contract = SamplingContract(self.max_tokens, forbidden_token_ids=self.forbidden_token_ids)
+        return self._texts(policy, asked, contract, samples, seed)
 
     def _greedy(self, policy: str, asked: Sequence[Asked]) -> list[str]:
         contract = SamplingContract(

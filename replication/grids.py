@@ -36,8 +36,8 @@ class Asked:
 
     @property
     def answer(self) -> int:
-        """The true sum."""
-        return sum(self.operands)
+        """The true answer."""
+        return self.question.answer(self.grid.digits)
 
     @property
     def labelled(self) -> LabelledQuestion:
@@ -57,18 +57,21 @@ def training_grids(count: int, seed: int) -> Iterator[Grid]:
     return (grid for _, grid in zip(range(count), allowed, strict=False))
 
 
-def examination(count: int, seed: int, *, held_out: bool) -> list[Asked]:
+def examination(
+    count: int, seed: int, questions: Sequence[Question] = QUESTIONS, *, held_out: bool
+) -> list[Asked]:
     """`count` questions about grids of held-out digits, of every kind about equally many.
 
     Args:
         count: How many.
         seed: Seed of the grids; those of another seed are other grids, of the same digit images.
+        questions: What is asked, each about equally often.
         held_out: Whether all their operands are combinations that are held out, or none.
     """
     grids = random_grids(load_digits_part("held-out"), _GRIDS_DRAWN, seed)
     asked: list[Asked] = []
     while len(asked) < count:
-        question = QUESTIONS[len(asked) % len(QUESTIONS)]
+        question = questions[len(asked) % len(questions)]
         found = (Asked(grid, question) for grid in grids)
         asked.append(next(one for one in found if is_held_out(one.operands) == held_out))
     return asked

@@ -15,7 +15,8 @@ from replication.grids import Asked, examination
 from replication.results import commit
 from replication.reward_signal import read_curves, read_signal
 from replication.rows import ROWS, Row
-from replication.settings import FOLLOWED_QUESTIONS, TASK, TEST_SEED, Plan
+from replication.settings import FOLLOWED_QUESTIONS, TEST_SEED, Plan
+from trainer.digit_grids.task import TASKS
 from trainer.errors import SettingsError
 from trainer.rollout_client import RolloutClient
 from trainer.settings import RunSettings, read_toml
@@ -30,7 +31,7 @@ def recipe(row: Row, seed: int, plan: Plan) -> str:
         "config": row.scoring_config.model_dump(),
         "trainer": read_toml(plan.config),
         "seed": seed,
-        "task": TASK,
+        "task": plan.task,
         "images": plan.images,
         "followed_questions": FOLLOWED_QUESTIONS,
         "questions": plan.questions,
@@ -105,9 +106,12 @@ def run(name: str, seed: int, plan: Plan) -> None:
         train_row(row, settings, folder / "log.txt")
     trained_s = time.monotonic()
     client = RolloutClient(plan.rollout_url, retry_budget_s=settings.rollout.retry_budget_s)
+    questions = TASKS[plan.task].questions
     exams = {
-        "test": examination(plan.questions, TEST_SEED, held_out=False),
-        "held_out_combinations": examination(max(plan.questions // 2, 1), TEST_SEED, held_out=True),
+        "test": examination(plan.questions, TEST_SEED, questions, held_out=False),
+        "held_out_combinations": examination(
+            max(plan.questions // 2, 1), TEST_SEED, questions, held_out=True
+        ),
     }
     examiner = Examiner(
         client,

@@ -7,6 +7,7 @@ from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from replication.rows import ROWS
+from trainer.digit_grids.task import TaskName
 
 _ROOT = Path(__file__).resolve().parent.parent
 
@@ -18,9 +19,6 @@ TRAINING_SEED = 0
 
 FOLLOWED_QUESTIONS = 100
 """How many questions of the test, the first, are also asked at each save of a run."""
-
-TASK = "sums"
-"""What the questions ask."""
 
 
 class ReplicationSettings(BaseSettings):
@@ -45,14 +43,18 @@ class ReplicationSettings(BaseSettings):
     """Seeds of each row: 0 to this, less one."""
     quick: bool = False
     """Two rows, two seeds."""
-    runs: Path = Path("runs/replication")
-    """Where runs are kept, one folder a row and seed."""
+    task: TaskName = "sums"
+    """What is asked, of the tiny model that was taught it; `sums` is the table's."""
+    runs: Path | None = None
+    """Where runs are kept, one folder a row and seed (default: runs/replication; of other tasks than sums
+    runs/replication-TASK)."""
     out: Path | None = None
-    """Where results go (default: docs/replication, and docs/replication/quick with --quick)."""
+    """Where results go (default: docs/replication; of other tasks than sums docs/replication/TASK; with --quick the
+    folder quick in it)."""
     config: Path = _ROOT / "configs" / "replication.toml"
     """TOML file of what all runs share."""
-    model: Path = _ROOT / "models" / "digit-grids"
-    """The base model."""
+    model: Path | None = None
+    """The base model (default: models/digit-grids; of other tasks than sums models/digit-grids-TASK)."""
     images: int = Field(2000, ge=1)
     """Grids to train on."""
     questions: int = Field(200, ge=1)
@@ -61,6 +63,24 @@ class ReplicationSettings(BaseSettings):
     """Rollouts a question at temperature 1."""
     parallel: int = Field(2, ge=1)
     """Runs at a time; they share the two servers."""
+
+    @property
+    def runs_folder(self) -> Path:
+        """`runs`, or its default."""
+        return self.runs or Path(f"runs/replication{self._of_task('-')}")
+
+    @property
+    def out_folder(self) -> Path:
+        """`out`, or its default."""
+        return self.out or Path(f"docs/replication{self._of_task('/')}{'/quick' if self.quick else ''}")
+
+    @property
+    def model_folder(self) -> Path:
+        """`model`, or its default."""
+        return self.model or _ROOT / "models" / f"digit-grids{self._of_task('-')}"
+
+    def _of_task(self, mark: str) -> str:
+        return "" if self.task == "sums" else f"{mark}{self.task}"
 
     @field_validator("rows")
     @classmethod
@@ -76,6 +96,7 @@ class Plan:
     """What every run of a table shares.
 
     Attributes:
+        task: What is asked.
         runs: Where runs are kept.
         config: TOML file of the trainer's settings.
         model: The base model.
@@ -86,6 +107,7 @@ class Plan:
         rollout_url: The rollout server.
     """
 
+    task: TaskName
     runs: Path
     config: Path
     model: Path

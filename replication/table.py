@@ -42,18 +42,16 @@ def tables(document: Mapping[str, Any]) -> str:
         head = ["row", "seeds", *(name.format(n=samples) for name, _ in _EXAM_COLUMNS)]
         head += [name for name, _ in _REASONING_COLUMNS]
         keys = [key for _, key in (*_EXAM_COLUMNS, *_REASONING_COLUMNS)]
-        body = [
-            [row["row"], str(len(row["seeds"])), *(_cell(row[exam][key]) for key in keys)] for row in rows
-        ]
-        parts.append(f"## {title}\n\n{_table(head, body)}")
+        body = [[row["row"], str(len(row["seeds"])), *(cell(row[exam][key]) for key in keys)] for row in rows]
+        parts.append(f"## {title}\n\n{markdown_table(head, body)}")
     parts.append(f"## Greedy accuracy on the test, less another row's, paired\n\n{_gains(rows)}")
     head = ["row", *(name for name, _ in _SIGNAL_COLUMNS), "onset of collapse"]
     body = [
-        [row["row"], *(_cell(row["signal"].get(key)) for _, key in _SIGNAL_COLUMNS), _collapse(row)]
+        [row["row"], *(cell(row["signal"].get(key)) for _, key in _SIGNAL_COLUMNS), _collapse(row)]
         for row in rows
         if row["signal"]
     ]
-    parts.append(f"## Signal\n\n{_table(head, body)}")
+    parts.append(f"## Signal\n\n{markdown_table(head, body)}")
     if document["not_run"]:
         missing = "\n".join(f"- `{one['row']}`: {one['reason']}" for one in document["not_run"])
         parts.append(f"## Not run\n\n{missing}")
@@ -70,13 +68,13 @@ def _heading(document: Mapping[str, Any]) -> str:
         + ", ".join(f"{name} {version}" for name, version in versions.items())
         + ".",
         "",
-        f"{document['questions']} questions, {document['samples']} samples each; 95% bootstrap intervals over seeds "
-        "and questions.",
+        f"Task `{document['task']}`: {document['questions']} questions, {document['samples']} samples each; "
+        "95% bootstrap intervals over seeds and questions.",
     ]
     if document["gate"] is not None:
         gate = document["gate"]
         verdict = "passed" if gate["passed"] else "NOT passed: there is nothing to climb"
-        headroom = _cell(gate["majority_less_greedy"])
+        headroom = cell(gate["majority_less_greedy"])
         lines += ["", f"Gate: maj@N less greedy of the base model is {headroom}, at least {gate['least']:.2f} is asked: {verdict}."]  # fmt: skip # noqa: E501
     return "\n".join(lines)
 
@@ -87,13 +85,13 @@ def _gains(rows: Sequence[Mapping[str, Any]]) -> str:
         [
             row["row"],
             *(
-                _cell(row["against"][name]["test"]["greedy"], sign=True) if name in row["against"] else ""
+                cell(row["against"][name]["test"]["greedy"], sign=True) if name in row["against"] else ""
                 for name in references
             ),
         ]
         for row in rows
     ]
-    return _table(["row", *(f"less {name}" for name in references)], body)
+    return markdown_table(["row", *(f"less {name}" for name in references)], body)
 
 
 def _collapse(row: Mapping[str, Any]) -> str:
@@ -101,13 +99,15 @@ def _collapse(row: Mapping[str, Any]) -> str:
     return f"update {', '.join(marks)} ({len(marks)} of {len(row['seeds'])})" if marks else "none"
 
 
-def _cell(found: Mapping[str, float] | None, *, sign: bool = False) -> str:
+def cell(found: Mapping[str, float] | None, *, sign: bool = False) -> str:
+    """A mean with its interval; nothing of none."""
     if found is None:
         return ""
     mean = f"{found['mean']:+.3f}" if sign else f"{found['mean']:.3f}"
     return f"{mean} [{found['low']:.3f}, {found['high']:.3f}]"
 
 
-def _table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+def markdown_table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown."""
     lines = [head, ["---"] * len(head), *body]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

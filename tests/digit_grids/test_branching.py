@@ -17,7 +17,7 @@ def test_a_branch_has_the_logits_of_its_prompt_and_completion_alone() -> None:
     torch.set_num_threads(1)
     processor = build_processor()
     model = build_model(processor, seed=0).eval()
-    prompts = Prompts(processor)
+    prompts = Prompts(processor, QUESTIONS)
     grid = next(random_grids(load_digits_part("warm-start"), 1, seed=0))
     image = processor.image_processor([grid.image], return_tensors="pt")
     placeholder = model.config.image_token_id
@@ -59,7 +59,7 @@ def test_a_branch_has_the_logits_of_its_prompt_and_completion_alone() -> None:
 
 
 def test_the_trunk_is_shared_by_all_of_the_solvers_prompts() -> None:
-    prompts = Prompts(build_processor())
+    prompts = Prompts(build_processor(), QUESTIONS)
     trunk = Trunk(prompts.all, torch.zeros(3, max(map(len, prompts.all)), dtype=torch.long)).ids
     assert sum(prompt[: len(trunk)] == trunk for prompt in prompts.all) > 1
     assert len(prompts.solver) == len(QUESTIONS)

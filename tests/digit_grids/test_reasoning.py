@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from trainer.digit_grids.arithmetic import FaultyAddition
 from trainer.digit_grids.completion import parse_completion
-from trainer.digit_grids.question import QUESTIONS
+from trainer.digit_grids.question import QUESTIONS, REMAINDERS
 from trainer.digit_grids.reasoning import proposer_completion, solver_completion
 from trainer.prompts import parse_question
 
@@ -32,6 +32,27 @@ def test_operands_are_added_in_every_order() -> None:
     texts = [solver_completion(QUESTIONS[0], digits, ADDITION, rng) for _ in range(200)]
     orders = {parse_completion(text).additions[0][:2] for text in texts}
     assert orders == {(3, 5), (3, 8), (5, 3), (5, 8), (8, 3), (8, 5)}
+
+
+def test_with_one_path_they_are_added_as_they_are_read() -> None:
+    rng = np.random.default_rng(0)
+    digits = (3, 5, 8, 0, 0, 0, 0, 0, 0)
+    texts = {solver_completion(QUESTIONS[0], digits, ADDITION, rng, several_paths=False) for _ in range(50)}
+    assert len(texts) > 1
+    assert {parse_completion(text).order for text in texts} == {(3, 5, 8)}
+
+
+def test_a_remainder_follows_from_the_sum_and_is_often_right_where_that_is_wrong() -> None:
+    rng = np.random.default_rng(0)
+    digits = (3, 5, 8, 1, 2, 9, 7, 7, 4)
+    lucky = wrong = 0
+    for question in REMAINDERS * 50:
+        completion = parse_completion(solver_completion(question, digits, ADDITION, rng))
+        said = completion.additions[-1][2]
+        assert completion.answer == str(said % 3)
+        lucky += said != sum(question.operands(digits)) and completion.answer == str(question.answer(digits))
+        wrong += said != sum(question.operands(digits))
+    assert 0.2 < lucky / wrong < 0.6
 
 
 def test_broken_facts_are_mostly_wrong_and_intact_ones_mostly_right() -> None:

@@ -9,9 +9,10 @@ def plan(runs: Path) -> Plan:
     """The plan of the committed config, with its runs in `runs`."""
     settings = ReplicationSettings()
     return Plan(
+        task=settings.task,
         runs=runs,
         config=settings.config,
-        model=settings.model,
+        model=settings.model_folder,
         images=16,
         questions=8,
         samples=2,

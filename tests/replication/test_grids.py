@@ -6,7 +6,7 @@ from pathlib import Path
 
 from replication.grids import examination, is_held_out, training_grids, write_images
 from trainer.digit_grids.labels import digits_in
-from trainer.digit_grids.question import QUESTIONS
+from trainer.digit_grids.question import QUESTIONS, REMAINDERS
 
 
 def test_one_combination_in_ten_is_held_out_in_whatever_order() -> None:
@@ -28,6 +28,9 @@ def test_an_examination_is_all_of_one_sort_and_of_every_kind_of_question() -> No
         asked = examination(48, seed=1, held_out=held_out)
         assert {is_held_out(one.operands) for one in asked} == {held_out}
         assert set(Counter(one.question.text for one in asked).values()) == {4}
+    remainders = examination(24, seed=1, questions=REMAINDERS, held_out=False)
+    assert {one.question for one in remainders} == set(REMAINDERS)
+    assert all(one.answer == sum(one.operands) % 3 for one in remainders)
     again = examination(48, seed=1, held_out=True)
     assert [one.grid.digits for one in again] == [one.grid.digits for one in asked]
 

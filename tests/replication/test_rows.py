@@ -85,8 +85,9 @@ def test_a_recipe_is_of_all_that_shapes_a_result_and_not_of_where_it_lies(tmp_pa
         recipe(ROWS["robust"], 0, there),
         recipe(ROWS["hard-majority"], 0, there),
         recipe(row, 0, replace(there, samples=4)),
+        recipe(row, 0, replace(there, task="one-path")),
     ]
-    assert len({told, *others}) == 5
+    assert len({told, *others}) == 6
 
 
 def _experiment(row: Row, folder: Path) -> dict[str, object]:

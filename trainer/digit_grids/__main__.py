@@ -6,6 +6,7 @@ from pathlib import Path
 from pydantic import BaseModel, Field
 from pydantic_settings import BaseSettings, CliApp, CliSubCommand, SettingsConfigDict
 
+from trainer.digit_grids.task import TASKS, TaskName
 from trainer.digit_grids.warm_start import WarmStart, warm_start
 
 
@@ -36,7 +37,7 @@ class WarmStartCommand(WarmStart):
         """Train and save."""
         from trainer.digit_grids.model import build_model, build_processor
 
-        processor = build_processor()
+        processor = build_processor(TASKS[self.task])
         model = build_model(processor, self.seed)
         warm_start(model, processor, self, lambda line: print(line, flush=True))
         model.save_pretrained(self.out)
@@ -48,6 +49,7 @@ class ScoreCommand(BaseModel):
     """Ask a checkpoint about held-out grids and print what it scores."""
 
     model: Path = Field(Path("models/digit-grids"), description="folder of the checkpoint")
+    task: TaskName = Field("sums", description="what is asked")
     questions: int = Field(400, ge=1, description="how many held-out grids, with one question each")
     samples: int = Field(8, ge=1, description="samples for each question")
     seed: int = Field(0, description="seed of the grids and of sampling")
@@ -64,7 +66,7 @@ class ScoreCommand(BaseModel):
 
         torch.set_num_threads(1)
         model, processor = load(self.model)
-        asked = list(held_out(self.questions, self.seed))
+        asked = list(held_out(self.questions, self.seed, TASKS[self.task].questions))
         print(score(model, processor, asked, self.samples, self.seed).lines())
         counts = Counter(proposals(model, processor, [grid for grid, _ in asked], self.seed))
         for question, count in counts.most_common(20):

@@ -27,6 +27,7 @@ class Scores:
     that came first). `any_sample`: some sample is right. `majority_gain`: `majority - greedy`, paired over
     questions, with its 95% bootstrap interval. `form`: samples with numbered steps and an answer. `reading`:
     operands read right in the first step of greedy completions. `additions`: sampled additions that are true.
+    `lucky`: right samples that have a wrong addition.
     """
 
     questions: int
@@ -41,6 +42,7 @@ class Scores:
     form: float
     reading: float
     additions: float
+    lucky: float
     greedy_by_kind: dict[str, float]
 
     def lines(self) -> str:
@@ -86,6 +88,7 @@ def score(
         form=float(np.mean([parse_completion(text).well_formed for group in sampled for text in group])),
         reading=_reading(parsed, asked),
         additions=_additions([parse_completion(text) for group in sampled for text in group]),
+        lucky=_lucky([parse_completion(text) for group in sampled for text in group], sampled_right),
         greedy_by_kind={
             str(kind): float(greedy_right[kinds == kind].mean()) for kind in dict.fromkeys(kinds)
         },
@@ -169,6 +172,15 @@ def _reading(parsed: Sequence[Completion], asked: Sequence[tuple[Grid, Question]
 def _additions(parsed: Sequence[Completion]) -> float:
     sums = [a + b == said for completion in parsed for a, b, said in completion.additions]
     return sum(sums) / len(sums) if sums else 0.0
+
+
+def _lucky(parsed: Sequence[Completion], right: Any) -> float:
+    wrong = [
+        any(a + b != said for a, b, said in completion.additions)
+        for completion, hit in zip(parsed, right.flatten(), strict=True)
+        if hit
+    ]
+    return sum(wrong) / len(wrong) if wrong else 0.0
 
 
 def _interval(gain: Any, rng: np.random.Generator) -> tuple[float, float]:

@@ -1,7 +1,7 @@
 """Grids as folders of PNG files: one to train on, with no label anywhere near, and one to be examined on."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -40,13 +40,15 @@ def write_held_out(folder: Path, count: int, seed: int) -> None:
     (folder / QUESTIONS_FILE).write_text("".join(lines))
 
 
-def held_out(count: int, seed: int) -> Iterator[tuple[Grid, Question]]:
+def held_out(
+    count: int, seed: int, questions: Sequence[Question] = QUESTIONS
+) -> Iterator[tuple[Grid, Question]]:
     """`count` grids of held-out digits, each with one question; every question comes about equally often."""
     rng = np.random.default_rng(seed)
-    order = np.concatenate([rng.permutation(len(QUESTIONS)) for _ in range(-(-count // len(QUESTIONS)))])
+    order = np.concatenate([rng.permutation(len(questions)) for _ in range(-(-count // len(questions)))])
     grids = random_grids(load_digits_part("held-out"), count, seed)
     for grid, index in zip(grids, order[:count], strict=True):
-        yield grid, QUESTIONS[index]
+        yield grid, questions[index]
 
 
 def _name(number: int) -> str:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compat import repairs
+from trainer.digit_grids.task import TASKS, Task
 from trainer.digit_grids.tokenizer import EOS, PAD, build_tokenizer
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ IMAGE_PX = 84 * 84
 _CHAT_TEMPLATE = Path(__file__).with_name("chat_template.j2")
 
 
-def build_processor() -> "Qwen2_5_VLProcessor":
+def build_processor(task: Task = TASKS["sums"]) -> "Qwen2_5_VLProcessor":
     """transformers' own processor for Qwen2.5-VL, around our tokenizer."""
     repairs.install()
     from transformers import Qwen2_5_VLProcessor, Qwen2VLImageProcessor, Qwen2VLVideoProcessor
@@ -24,7 +25,7 @@ def build_processor() -> "Qwen2_5_VLProcessor":
     sizes = {"shortest_edge": IMAGE_PX, "longest_edge": IMAGE_PX}
     return Qwen2_5_VLProcessor(
         image_processor=Qwen2VLImageProcessor(size=sizes),
-        tokenizer=build_tokenizer(template),
+        tokenizer=build_tokenizer(template, task.questions),
         video_processor=Qwen2VLVideoProcessor(size=sizes),
         chat_template=template,
     )

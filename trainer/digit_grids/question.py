@@ -1,6 +1,6 @@
-"""The questions that a grid can be asked: sums over a line of cells, its ends, or the corners."""
+"""The questions that a grid can be asked: sums over a line of cells, its ends, or the corners, or what they leave."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from trainer.digit_grids.grid import SIDE_CELLS
@@ -10,24 +10,33 @@ Kind = Literal["row", "column", "diagonal", "ends", "corners"]
 
 @dataclass(frozen=True)
 class Question:
-    """A sum over `cells` (row-major positions); `subject` names them in the question, lower case."""
+    """A sum over `cells` (row-major positions); `subject` names them in the question, lower case.
+
+    With a `modulus`, what is asked is the remainder of the sum.
+    """
 
     kind: Kind
     subject: str
     cells: tuple[int, ...]
+    modulus: int | None = None
 
     @property
     def text(self) -> str:
         """What the Solver is asked."""
-        return f"What is the sum of {self.subject}?"
+        modulo = "" if self.modulus is None else f" modulo {self.modulus}"
+        return f"What is the sum of {self.subject}{modulo}?"
 
     def operands(self, digits: tuple[int, ...]) -> tuple[int, ...]:
         """The digits that are added, in reading order."""
         return tuple(digits[cell] for cell in self.cells)
 
     def answer(self, digits: tuple[int, ...]) -> int:
-        """The true sum."""
-        return sum(self.operands(digits))
+        """The true answer."""
+        return self.concluded(sum(self.operands(digits)))
+
+    def concluded(self, total: int) -> int:
+        """The answer that follows from a sum, right or wrong."""
+        return total if self.modulus is None else total % self.modulus
 
 
 def _every_question() -> tuple[Question, ...]:
@@ -44,6 +53,11 @@ def _every_question() -> tuple[Question, ...]:
 
 
 QUESTIONS: tuple[Question, ...] = _every_question()
+"""The sums."""
+
+REMAINDERS: tuple[Question, ...] = tuple(replace(question, modulus=3) for question in QUESTIONS)
+"""The same sums modulo 3: a wrong sum often leaves the right remainder."""
+
 KINDS: tuple[Kind, ...] = tuple(dict.fromkeys(question.kind for question in QUESTIONS))
 
 
@@ -52,4 +66,4 @@ def find_question(text: str) -> Question | None:
     return _BY_TEXT.get(text)
 
 
-_BY_TEXT = {question.text: question for question in QUESTIONS}
+_BY_TEXT = {question.text: question for question in (*QUESTIONS, *REMAINDERS)}

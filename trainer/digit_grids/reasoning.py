@@ -7,19 +7,28 @@ from trainer.digit_grids.question import Question
 
 
 def solver_completion(
-    question: Question, digits: tuple[int, ...], addition: FaultyAddition, rng: np.random.Generator
+    question: Question,
+    digits: tuple[int, ...],
+    addition: FaultyAddition,
+    rng: np.random.Generator,
+    *,
+    several_paths: bool = True,
 ) -> str:
     """Steps in `<think>`, then the answer that follows from them, right or wrong.
 
-    The cells are read right; they are added in random order, so that several paths lead to an answer.
+    The cells are read right; they are added in random order, so that several paths lead to an answer, or, without
+    `several_paths`, as they are read.
     """
-    total, *rest = (int(operand) for operand in rng.permutation(question.operands(digits)))
+    operands = question.operands(digits)
+    total, *rest = (int(operand) for operand in (rng.permutation(operands) if several_paths else operands))
     steps = []
     for number, operand in enumerate(rest, start=2):
         said = addition.add(total, operand, rng)
         steps.append(f"Step {number}: {total} + {operand} = {said}.\n")
         total = said
-    return f"{opening(question, digits)}{''.join(steps)}</think>\n<answer>{total}</answer>"
+    return (
+        f"{opening(question, digits)}{''.join(steps)}</think>\n<answer>{question.concluded(total)}</answer>"
+    )
 
 
 def opening(question: Question, digits: tuple[int, ...]) -> str:

@@ -1,5 +1,6 @@
 """The tiny model's tokenizer: bytes, the numbers 0 to 99, and the words that its task is made of."""
 
+from collections.abc import Sequence
 from itertools import product
 from typing import TYPE_CHECKING
 
@@ -7,7 +8,7 @@ import numpy as np
 
 from trainer.digit_grids.arithmetic import FaultyAddition
 from trainer.digit_grids.grid import CELLS
-from trainer.digit_grids.question import QUESTIONS
+from trainer.digit_grids.question import QUESTIONS, Question
 from trainer.digit_grids.reasoning import proposer_completion, solver_completion
 from trainer.prompts import PROPOSER_INSTRUCTIONS, solver_messages
 
@@ -32,7 +33,9 @@ _PIECES = r"</?\p{L}+>[ \n]?|\p{N}{1,2}| ?[^\p{N}\s<]+[ \n]?|<|\s"
 _MAX_LENGTH_TOKENS = 1024
 
 
-def build_tokenizer(chat_template: str) -> "PreTrainedTokenizerFast":
+def build_tokenizer(
+    chat_template: str, questions: Sequence[Question] = QUESTIONS
+) -> "PreTrainedTokenizerFast":
     """A byte-level tokenizer with a token for each piece of the task's text; any other text goes by bytes.
 
     The vocabulary has no merge rules: a piece is a token or its bytes. So it is the same on every build.
@@ -40,7 +43,7 @@ def build_tokenizer(chat_template: str) -> "PreTrainedTokenizerFast":
     from tokenizers import AddedToken, Tokenizer, decoders, models
     from transformers import PreTrainedTokenizerFast
 
-    vocabulary = {token: index for index, token in enumerate(_vocabulary())}
+    vocabulary = {token: index for index, token in enumerate(_vocabulary(questions))}
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[], ignore_merges=True))
     _set_pieces(tokenizer)
     tokenizer.decoder = decoders.ByteLevel()
@@ -70,22 +73,24 @@ def _set_pieces(tokenizer: "Tokenizer") -> None:
     )
 
 
-def _vocabulary() -> list[str]:
+def _vocabulary(questions: Sequence[Question]) -> list[str]:
     from tokenizers import Tokenizer, models, pre_tokenizers
 
     splitter = Tokenizer(models.BPE())
     _set_pieces(splitter)
-    pieces = {piece for text in _task_texts() for piece, _ in splitter.pre_tokenizer.pre_tokenize_str(text)}
+    pieces = {
+        piece for text in _task_texts(questions) for piece, _ in splitter.pre_tokenizer.pre_tokenize_str(text)
+    }
     numbers = {str(number) for number in range(100)} | {f"{a}{b}" for a, b in product(range(10), repeat=2)}
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     return alphabet + sorted((pieces | numbers) - set(alphabet))
 
 
-def _task_texts() -> list[str]:
+def _task_texts(questions: Sequence[Question]) -> list[str]:
     rng = np.random.default_rng(0)
     addition = FaultyAddition(seed=0)
     texts = ["system\n", "user\n", "assistant\n", PROPOSER_INSTRUCTIONS]
-    for question in QUESTIONS:
+    for question in questions:
         texts.append(solver_messages(question.text)[0]["content"][1]["text"])
         texts.append(solver_completion(question, tuple(range(CELLS)), addition, rng))
         texts.append(proposer_completion(question))

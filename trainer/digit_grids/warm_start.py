@@ -6,7 +6,7 @@ everything learns together to write the Solver's and the Proposer's completions.
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,8 +18,9 @@ from trainer.digit_grids.branching import IGNORED, Branch, Trunk
 from trainer.digit_grids.cell import distort, draw_cell
 from trainer.digit_grids.digits import load_digits_part
 from trainer.digit_grids.grid import CELLS, draw_grid
-from trainer.digit_grids.question import QUESTIONS
+from trainer.digit_grids.question import QUESTIONS, Question
 from trainer.digit_grids.reasoning import opening, proposer_completion, solver_completion
+from trainer.digit_grids.task import TASKS, TaskName
 from trainer.digit_grids.tokenizer import EOS, PAD
 from trainer.prompts import Message, proposer_messages, solver_messages
 
@@ -37,8 +38,9 @@ _REPORTS = 24
 
 
 class WarmStart(BaseModel):
-    """How long and how fast to learn."""
+    """What to learn, how long and how fast."""
 
+    task: TaskName = Field("sums", description="what is asked, and how the pupil is wrong about it")
     cell_updates: int = Field(800, ge=1, description="updates in which only cells are read")
     opening_updates: int = Field(400, ge=1, description="updates in which only first steps are learnt")
     answer_updates: int = Field(
@@ -64,7 +66,8 @@ class Lessons:
         self._cells = np.stack(
             [[distort(cell, self._rng) for _ in range(_HANDS)] for cell in map(draw_cell, digits.ink)]
         )
-        self._addition = FaultyAddition(settings.seed)
+        self._task = TASKS[settings.task]
+        self._addition = FaultyAddition(settings.seed, self._task.broken_share)
         self._processor = processor
         self._settings = settings
 
@@ -80,18 +83,25 @@ class Lessons:
         """The beginning of the Solver's completion for every question."""
         return [
             Branch(prompt, prompts.tokens(opening(question, digits)))
-            for question, prompt in zip(QUESTIONS, prompts.solver, strict=True)
+            for question, prompt in zip(self._task.questions, prompts.solver, strict=True)
         ]
 
     def completions(self, digits: tuple[int, ...], prompts: "Prompts") -> list[Branch]:
         """Completions of the Solver for some questions, and now and then one of the Proposer."""
-        chosen = self._rng.choice(len(QUESTIONS), size=self._settings.questions, replace=False)
+        questions = self._task.questions
+        chosen = self._rng.choice(len(questions), size=self._settings.questions, replace=False)
         branches = []
         for index in chosen:
-            text = solver_completion(QUESTIONS[index], digits, self._addition, self._rng)
+            text = solver_completion(
+                questions[index],
+                digits,
+                self._addition,
+                self._rng,
+                several_paths=self._task.several_paths,
+            )
             branches.append(Branch(prompts.solver[index], prompts.tokens(text + EOS)))
         if self._rng.random() < _PROPOSAL_SHARE:
-            text = proposer_completion(QUESTIONS[self._rng.integers(len(QUESTIONS))])
+            text = proposer_completion(questions[self._rng.integers(len(questions))])
             branches.append(Branch(prompts.proposer, prompts.tokens(text + EOS)))
         return branches
 
@@ -99,10 +109,10 @@ class Lessons:
 class Prompts:
     """The token ids of the Solver's prompt for every question, and of the Proposer's."""
 
-    def __init__(self, processor: "Qwen2_5_VLProcessor") -> None:
+    def __init__(self, processor: "Qwen2_5_VLProcessor", questions: Sequence[Question]) -> None:
         self._tokenizer = processor.tokenizer
         self._processor = processor
-        self.solver = [self._prompt(solver_messages(question.text)) for question in QUESTIONS]
+        self.solver = [self._prompt(solver_messages(question.text)) for question in questions]
         self.proposer = self._prompt(proposer_messages())
 
     @property
@@ -165,7 +175,7 @@ def _learn_to_answer(
     import torch
     from torch.nn.functional import cross_entropy
 
-    prompts = Prompts(processor)
+    prompts = Prompts(processor, TASKS[settings.task].questions)
     longest = torch.tensor([max(prompts.all, key=len)])
     is_image = (longest == model.config.image_token_id).int()
     pad = processor.tokenizer.convert_tokens_to_ids(PAD)

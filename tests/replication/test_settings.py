@@ -1,0 +1,25 @@
+"""Where a task's model, runs and results lie."""
+
+from pathlib import Path
+
+import pytest
+
+from replication.settings import ReplicationSettings
+from trainer.digit_grids.task import TASKS, TaskName
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_task_has_a_committed_model(task: TaskName) -> None:
+    assert (ReplicationSettings(task=task).model_folder / "model.safetensors").is_file()
+
+
+def test_no_two_tasks_share_a_folder() -> None:
+    for quick in (False, True):
+        settings = [ReplicationSettings(task=task, quick=quick) for task in TASKS]
+        for name in ("runs_folder", "out_folder", "model_folder"):
+            assert len({getattr(one, name) for one in settings}) == len(TASKS)
+    assert ReplicationSettings().out_folder == Path("docs/replication")
+    assert ReplicationSettings(task="one-path", quick=True).out_folder == Path(
+        "docs/replication/one-path/quick"
+    )
+    assert ReplicationSettings(task="one-path", out=Path("here")).out_folder == Path("here")
