@@ -26,7 +26,7 @@ test-frameworks: $(INSTALLED)  ## adapters against all frameworks that PyPI has,
 demo: $(INSTALLED)  ## the whole loop on this machine's CPU; writes runs/demo/report.html
 	@$(PY) -m trainer demo
 
-bench: $(INSTALLED)  ## the reward server's speed and memory beside what it is compared with; a quarter of an hour
+bench: $(INSTALLED)  ## the reward server's speed and memory beside what it is compared with; half an hour
 	@$(PY) -m benchmarks
 	@$(PY) -m scripts.scaling_docs
 

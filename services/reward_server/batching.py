@@ -31,7 +31,7 @@ Row = NDArray[np.float32]
 TOKENIZED_TOGETHER = 512
 """Most texts that are tokenised in one go, some 20 ms: passes wait behind it."""
 PASSES_AT_BACKEND = 2
-MIXED_BATCHES = 16
+MIXED_BATCHES = 4
 """How many batches' tokens one pass holds of an embedder that mixes lengths: it looks them up in a table."""
 LONGEST_RETRY_AFTER_S = 60
 ENTRY_BYTES = 300
