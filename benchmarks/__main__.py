@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer
 
-from benchmarks import served
+from benchmarks import measured, served
 from benchmarks.clock import best_s
 from benchmarks.flips import flip_rate, majority_rewards
 from benchmarks.measured import LATEST
@@ -119,14 +119,15 @@ class Bench:
             served.load(running.url, [self._fresh_body(self._count) for _ in range(self._tries)], 1)
             for _ in range(self._tries):
                 before = forward_alone()
-                served_many = _embedded_per_s(running, [self._fresh_body(self._count) for _ in range(6)], 3)
+                bodies = [self._fresh_body(self._count) for _ in range(2 * measured.REQUESTS_IN_FLIGHT)]
+                served_many = _embedded_per_s(running, bodies, measured.REQUESTS_IN_FLIGHT)
                 between = forward_alone()
                 served_one = _embedded_per_s(running, [self._fresh_body(1) for _ in range(self._count)], 8)
                 many.add(served_many, (before + between) / 2)
                 with served.on_core(served.SERVER_CORE):
                     single.add(served_many, one_at_a_time())
                 one.add(served_one, (between + forward_alone()) / 2)
-            name = f"{runtime}: served, {self._count} groups a request, 3 in flight, against"
+            name = measured.served(runtime, self._count)
             yield row(f"{name} forward pass", "steps/s", *many.median, 0.95)
             yield row(f"{name} one at a time", "steps/s", *single.median, goal)
             yield row(
@@ -282,8 +283,8 @@ def main() -> int:
         rows.append(each)
         print(f"{each.name}: {each.ours:.4g} {each.unit}", file=sys.stderr, flush=True)
     if options.only and options.output.exists():
-        measured = {each.name for each in rows}
-        rows = [each for each in read(options.output) if each.name not in measured] + rows
+        anew = {each.name for each in rows}
+        rows = [each for each in read(options.output) if each.name not in anew] + rows
     print(table(rows))
     write(rows, options.output)
     return 0

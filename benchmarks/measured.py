@@ -7,8 +7,16 @@ from benchmarks.rows import Row, read
 from benchmarks.workload import GROUPS, groups
 
 LATEST = Path(__file__).with_name("latest.json")
-SERVED = f"openvino-bf16: served, {GROUPS} groups a request, against forward pass"
-"""The row of the default runtime, from request to answer, on one core and with nothing cached."""
+REQUESTS_IN_FLIGHT = 3
+
+
+def served(runtime: str, count: int = GROUPS) -> str:
+    """How the rows of a runtime begin that tell of requests of `count` groups, on one core and with nothing cached."""
+    return f"{runtime}: served, {count} groups a request, {REQUESTS_IN_FLIGHT} in flight, against"
+
+
+SERVED = served("openvino-bf16") + " forward pass"
+"""The row of the default runtime."""
 
 
 class NotMeasured(Exception):

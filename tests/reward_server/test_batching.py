@@ -207,7 +207,7 @@ def test_an_embedder_that_mixes_lengths_is_asked_once() -> None:
     letters.mixes_lengths = True
 
     async def scenario() -> None:
-        async with batching(letters, max_batch_tokens=1) as batcher:
+        async with batching(letters, max_batch_tokens=4) as batcher:
             rows = await batcher.embed(["abc", "a", "", "abcd" * 3, "ab"])
             assert rows[:, 0].tolist() == [3, 1, 0, 12, 2]
 
