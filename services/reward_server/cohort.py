@@ -116,7 +116,7 @@ class Cohorts(Generic[K, Answer]):
         self._queues: dict[K, list[_Member[Answer]]] = {}
         self._gone: CohortMemory[_Member[Answer]] = CohortMemory(RETRY_WINDOW_S, limits)
         self._sent: CohortMemory[_Member[Answer]] = CohortMemory(RETRY_WINDOW_S, limits)
-        self._cohorts: set[_Cohort[Answer]] = set()
+        self._cohorts: dict[_Cohort[Answer], K] = {}
         self._places = count()
         self._characters = 0
         self._callers = 0
@@ -166,9 +166,8 @@ class Cohorts(Generic[K, Answer]):
             for member in members:
                 member.answer.set_exception(NotReady("the server is shutting down", retry_after_s=1))
         self._queues.clear()
-        for cohort in list(self._cohorts):
-            if cohort.scoring is not None:
-                cohort.scoring.cancel()
+        for cohort, key in list(self._cohorts.items()):
+            self._cancel(key, cohort)
 
     def _admit(self, size: int) -> None:
         if self._closed:
@@ -205,12 +204,17 @@ class Cohorts(Generic[K, Answer]):
                 self._take_old_place(key, each)
 
     def _end_waiting(self, key: K, member: _Member[Answer]) -> None:
-        """Decides what `member`, whose time is up, is answered with."""
+        """Decides what `member`, whose time is up, is answered with.
+
+        Fewer than N count, or they were a cohort already: where some do, `member` is one of those that make N.
+        """
         queue = self._queues.get(key, [])
         if member not in queue:
             return
-        if len(queue) >= key.group_size:
-            self._form(key, queue[: key.group_size])
+        if len(queue) >= key.group_size and any(each.counts for each in queue):
+            by_claim = sorted(queue, key=lambda each: (not each.counts, each is not member))
+            chosen = by_claim[: key.group_size]
+            self._form(key, [each for each in queue if each in chosen])
         elif not member.counts or all(each.may_be_retry for each in queue):
             self._take_old_place(key, member)
         else:
@@ -245,7 +249,7 @@ class Cohorts(Generic[K, Answer]):
         for member in members:
             self._dequeue(key, member)
             member.cohort, member.earlier = cohort, None
-        self._cohorts.add(cohort)
+        self._cohorts[cohort] = key
         cohort.scoring = asyncio.create_task(self._score_cohort(key, cohort), name="cohort")
 
     async def _score_cohort(self, key: K, cohort: _Cohort[Answer]) -> None:
@@ -255,15 +259,19 @@ class Cohorts(Generic[K, Answer]):
             answers = await self._score(key, [member.text for member in members], until_s)
             for member, answer in zip(members, answers, strict=True):
                 member.answer.set_result(answer)
-        except asyncio.CancelledError:
-            self._fail(key, cohort, NotReady("the server is shutting down", retry_after_s=1))
         except ServiceError as error:
             self._fail(key, cohort, error)
         except Exception as error:
             self._fail(key, cohort, error)
             raise
         finally:
-            self._cohorts.discard(cohort)
+            self._cohorts.pop(cohort, None)
+
+    def _cancel(self, key: K, cohort: _Cohort[Answer]) -> None:
+        """Ends the scoring of a cohort, which may not have begun; nothing happens where it has ended."""
+        if cohort.scoring is not None and cohort.scoring.cancel():
+            self._cohorts.pop(cohort, None)
+            self._fail(key, cohort, NotReady("the server is shutting down", retry_after_s=1))
 
     def _fail(self, key: K, cohort: _Cohort[Answer], error: Exception) -> None:
         """Has every caller of a cohort raise; its retries are new members."""
@@ -287,8 +295,7 @@ class Cohorts(Generic[K, Answer]):
         else:
             for each in member.cohort.members:
                 self._gone.discard(each)
-            if member.cohort.scoring is not None:
-                member.cohort.scoring.cancel()
+            self._cancel(key, member.cohort)
 
 
 async def _wait(member: _Member[Answer], deadline_s: float) -> Answer:

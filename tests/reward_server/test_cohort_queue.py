@@ -136,6 +136,37 @@ def test_a_retry_is_no_member_of_the_next_cohort(when: str) -> None:
     talk(conversation)
 
 
+async def two_cohorts_that_a_caller_left(server: Server) -> None:
+    """Of a and b, and of c and d: all have been answered, and what b and d were told is lost."""
+    for stays, leaves in ("ab", "cd"):
+        waits = await begin(server.call(stays))
+        with pytest.raises(Lost):
+            await server.call(leaves, lose=True)
+        await waits
+
+
+def test_retries_of_two_cohorts_are_no_third() -> None:
+    async def conversation(server: Server) -> None:
+        await two_cohorts_that_a_caller_left(server)
+        calls = [await begin(server.call(text, deadline_s=SHORT_S)) for text in "bd"]
+        assert await cohorts_of(*calls) == ["ab", "cd"]
+        assert server.scored == [("a", "b"), ("c", "d")]
+
+    talk(conversation)
+
+
+def test_one_that_is_new_is_not_left_out_for_retries_that_came_before() -> None:
+    async def conversation(server: Server) -> None:
+        await two_cohorts_that_a_caller_left(server)
+        calls = [await begin(server.call(text)) for text in "bd"]
+        new = await begin(server.call("e", deadline_s=SHORT_S))
+        assert await cohorts_of(new) == ["be"]
+        assert await cohorts_of(calls[0]) == ["be"]
+        await go(calls[1])
+
+    talk(conversation)
+
+
 @LEFT
 def test_an_equal_text_of_the_next_cohort_is_no_retry(when: str) -> None:
     """The one that left never comes back."""
@@ -242,6 +273,19 @@ def test_a_cohort_that_all_have_left_is_dropped() -> None:
     talk(conversation)
 
 
+def test_a_cohort_that_all_have_left_before_it_is_scored_is_not_kept() -> None:
+    async def conversation(server: Server) -> None:
+        with pytest.raises(Lost), server.visit(Key(), "a", 60), server.visit(Key(), "b", 60):
+            raise Lost
+        assert not server._cohorts
+        assert (server.counts.full, server.counts.failed) == (1, 1)
+        again = [await begin(server.call(text)) for text in "ba"]
+        assert await cohorts_of(*again) == ["ba", "ba"]
+        assert server.scored == [("b", "a")]
+
+    talk(conversation)
+
+
 def test_a_failure_is_every_callers_and_the_retries_are_a_cohort_again() -> None:
     async def conversation(server: Server) -> None:
         server.failures.append(EmbeddingFailed("no"))
@@ -321,6 +365,17 @@ def test_after_close_nobody_is_taken_and_nobody_waits() -> None:
                 await call
         with pytest.raises(NotReady):
             await server.call("d")
+
+    talk(conversation)
+
+
+def test_close_tells_those_whose_scoring_has_not_begun() -> None:
+    async def conversation(server: Server) -> None:
+        with server.visit(Key(), "a", 60) as first, server.visit(Key(), "b", 60) as second:
+            server.close()
+            for wait in (first, second):
+                with pytest.raises(NotReady):
+                    await wait()
 
     talk(conversation)
 
