@@ -21,7 +21,10 @@ _ARGUMENTS = (
 
 
 class AgreementReward(AsyncORM):  # type: ignore[misc]
-    """One reward a completion, None where the server abstains. Raises a RewardError.
+    """One reward a completion. Raises a RewardError.
+
+    ms-swift adds None up as 0.0, which would be a judgement. So a rollout from which the server abstains gets
+    the mean of its group's others, and None only where nothing in the group could be judged.
 
     Groups are rows of equal `prompt_id`, or where the trainer sets none (Megatron, Ray) of equal prompts.
     They must be whole on each rank, or every rank raises ValueError: per_device_train_batch_size *
@@ -36,7 +39,8 @@ class AgreementReward(AsyncORM):  # type: ignore[misc]
         scored = await service.score_async(
             [[completions[index] for index in group] for group in groups], progress
         )
-        return [each.reward for group in scored for each in group]
+        judged = [each for group in scored for each in group]
+        return [each.others if each.reward is None else each.reward for each in judged]
 
     def _groups(self, keys: Sequence[Hashable]) -> list[range]:
         """The positions of each group; no call says whether it is of the training or of an evaluation."""

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import torch
 from swift.rewards import orms
+from swift.rl_core.advantage import compute_advantages
 from swift.rl_core.data import GRPOSample
 from swift.rl_core.grpo_algorithm import compute_rewards_per_func
 
@@ -38,6 +39,21 @@ def scored(samples: list[GRPOSample], **arguments: int) -> list[float | None]:
     state = SimpleNamespace(global_step=1, max_steps=2)
     table = compute_rewards_per_func(samples, [function], None, torch.device("cpu"), trainer_state=state)
     return [None if value.isnan() else float(value) for value in table[:, 0]]
+
+
+def unjudged() -> list[list[float | None]]:
+    """Rewards and advantages of a group that cannot be judged, and of one of which a rollout cannot."""
+    texts = next(iter(GROUPS.values()))
+    one = next(text for text in texts if "nowhere" in text)
+    samples = [
+        GRPOSample(messages=[{"role": "assistant", "content": text}], prompt_id=prompt)
+        for prompt, group in (("none", [one] * len(texts)), ("all but one", texts))
+        for text in group
+    ]
+    rewards = scored(samples, num_generations=len(texts))
+    table = torch.tensor([[float("nan") if each is None else each] for each in rewards])
+    advantages, _ = compute_advantages(table, torch.ones(1), len(texts))
+    return [rewards, advantages.tolist()]
 
 
 def refusals() -> list[str]:
@@ -86,4 +102,5 @@ if __name__ == "__main__":
     done = {**in_each_dialect(both), "refusals": refusals()}
     os.environ["IREASONER_REWARD_CONFIG"] = "paper"
     done["evaluation"] = evaluation()
+    done["unjudged"] = unjudged()
     Path(sys.argv[1]).write_text(json.dumps(done))

@@ -173,6 +173,27 @@ def test_roll(
     assert got["token_level_rewards"].shape == batch["responses"].shape
 
 
+def test_ms_swift_is_given_no_none_that_it_would_add_up_as_zero(
+    monkeypatch: pytest.MonkeyPatch, solver: Solver
+) -> None:
+    """None is only for a group of which nothing could be judged."""
+
+    class AsyncORM:
+        def __init__(self, args: Any) -> None:
+            self.args = args
+
+    orms: dict[str, Any] = {}
+    monkeypatch.setitem(sys.modules, "swift", module("swift"))
+    monkeypatch.setitem(sys.modules, "swift.rewards", module("rewards", AsyncORM=AsyncORM, orms=orms))
+    importlib.import_module("clients.swift_reward")
+    del sys.modules["clients.swift_reward"]
+    size = len(TEXTS)
+    call = orms["agreement"](SimpleNamespace(num_generations=size))(
+        [*TEXTS, *[rollout("7", "nowhere")] * size], prompt_id=["a"] * size + ["b"] * size
+    )
+    assert asyncio.run(call) == [*neutral(solver(TEXTS)), *[None] * size]
+
+
 @IN_EACH_DIALECT
 def test_open_instruct(
     monkeypatch: pytest.MonkeyPatch, dialect: Dialect, texts: list[str], expected: list[float]

@@ -61,13 +61,19 @@ def test_ms_swift(compass_url: str, tmp_path: Path, solver: Solver) -> None:
     done = run("ms-swift", "swift_rewards", compass_url, tmp_path)
     for name, dialect in DIALECTS.items():
         first, second = dialect.groups.values()
-        expected = [solver(texts, 0.5, dialect.config) for texts in (first, second, first)]
+        expected = [neutral(solver(texts, 0.5, dialect.config)) for texts in (first, second, first)]
         with_ids, without = done[name]
         assert with_ids == without == single([reward for group in expected for reward in group])
-        assert with_ids.count(None) == 2
+        assert None not in with_ids
     texts = next(iter(GROUPS.values()))
     pairs = [solver(texts[first : first + 2], 0.5) for first in range(0, len(texts), 2)]
     assert done["evaluation"] == single([reward for pair in pairs for reward in pair])
+    rewards, advantages = done["unjudged"]
+    assert rewards == [None] * len(texts) + single(neutral(solver(texts, 0.5)))
+    assert advantages[: len(texts)] == [0.0] * len(texts)
+    abstained = len(texts) + solver(texts).index(None)
+    assert advantages[abstained] == pytest.approx(0, abs=1e-6)
+    assert max(advantages) > 0.1
     assert len(done["refusals"]) == 7
     assert all(told.startswith("groups are split: this rank has ") for told in done["refusals"])
 
