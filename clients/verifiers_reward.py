@@ -35,9 +35,15 @@ class AgreementEnv(vf.Env[AgreementEnvConfig]):  # type: ignore[misc]
                 attempts.create_task(agents.agent.run(task))
 
     async def finalize(self, task: vf.Task, episode: vf.Episode) -> None:
-        """Records the reward `agreement` and its parts; a RewardError fails the episode, which is retried."""
+        """Records the reward `agreement` and its parts; a RewardError fails the episode, which is retried.
+
+        Attempts that failed are no rollouts: they are not scored, and nothing is recorded of them.
+        """
+        traces = [trace for trace in episode.traces if trace.ok]
+        if not traces:
+            return
         service = RewardService.configured(self.config.reward_url, self.config.reward_config)
-        judged = (await service.score_async([[trace.last_reply for trace in episode.traces]]))[0]
-        for trace, each in zip(episode.traces, judged, strict=True):
+        judged = (await service.score_async([[trace.last_reply for trace in traces]]))[0]
+        for trace, each in zip(traces, judged, strict=True):
             trace.record_reward("agreement", each.neutral, self.config.reward_weight)
             trace.record_metrics({f"agreement_{name}": value for name, value in means([each]).items()})

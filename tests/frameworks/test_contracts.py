@@ -17,6 +17,7 @@ from urllib.parse import urlencode
 import aiohttp
 import httpx
 import pytest
+from pydantic import BaseModel
 
 from clients import RequestRefused
 from clients.reward_service import RewardService
@@ -192,6 +193,45 @@ def test_ms_swift_is_given_no_none_that_it_would_add_up_as_zero(
         [*TEXTS, *[rollout("7", "nowhere")] * size], prompt_id=["a"] * size + ["b"] * size
     )
     assert asyncio.run(call) == [*neutral(solver(TEXTS)), *[None] * size]
+
+
+class Trace:
+    """An attempt as verifiers keeps it."""
+
+    def __init__(self, last_reply: str, ok: bool = True) -> None:
+        self.last_reply = last_reply
+        self.ok = ok
+        self.rewards: list[float] = []
+        self.metrics: dict[str, float] = {}
+
+    def record_reward(self, name: str, score: float, weight: float) -> None:
+        self.rewards.append(score)
+
+    def record_metrics(self, metrics: dict[str, float]) -> None:
+        self.metrics.update(metrics)
+
+
+def test_verifiers_scores_no_attempt_that_failed(monkeypatch: pytest.MonkeyPatch, solver: Solver) -> None:
+    class Env:
+        def __class_getitem__(cls, config: Any) -> Any:
+            return cls
+
+    class Config(BaseModel):
+        pass
+
+    names = dict.fromkeys(("Task", "Agents", "Episode"))
+    stand_in = module("verifiers.v1", Env=Env, EnvConfig=Config, AgentConfig=Config, **names)
+    monkeypatch.setitem(sys.modules, "verifiers", module("verifiers", v1=stand_in))
+    monkeypatch.setitem(sys.modules, "verifiers.v1", stand_in)
+    environment = importlib.import_module("clients.verifiers_reward").AgreementEnv()
+    del sys.modules["clients.verifiers_reward"]
+    environment.config = SimpleNamespace(reward_url=None, reward_config=None, reward_weight=1.0)
+    traces = [Trace(text) for text in TEXTS]
+    failed = Trace("", ok=False)
+    for episode in ([failed, *traces], [failed]):
+        asyncio.run(environment.finalize(None, SimpleNamespace(traces=episode)))
+    assert [trace.rewards for trace in traces] == [[reward] for reward in neutral(solver(TEXTS))]
+    assert (failed.rewards, failed.metrics) == ([], {})
 
 
 @IN_EACH_DIALECT
