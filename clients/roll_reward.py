@@ -1,7 +1,7 @@
 """ROLL: `rewards.<domain>.worker_cls: clients.roll_reward.AgreementRewardWorker`.
 
 The server and its config are read from IREASONER_REWARD_URL and IREASONER_REWARD_CONFIG. In its default mode
-ROLL hands a worker exactly the rows of one prompt.
+ROLL hands a worker exactly the rows of one prompt; the modes that split them are refused.
 """
 
 from typing import Any
@@ -27,7 +27,12 @@ class AgreementRewardWorker(Worker):  # type: ignore[misc]
 
     @register(dispatch_mode=Dispatch.ONE_TO_ALL)  # type: ignore[untyped-decorator]
     def initialize(self, pipeline_config: Any) -> None:
-        """ROLL calls it once; there is nothing to load."""
+        """ROLL calls it once. Raises ValueError for modes in which a worker gets parts of groups."""
+        if pipeline_config.is_num_return_sequences_expand or pipeline_config.generate_opt_level == 0:
+            raise ValueError(
+                "a worker would get parts of groups: set is_num_return_sequences_expand to false (asynchronous "
+                "pipelines set it) and generate_opt_level to 1"
+            )
 
     @register(dispatch_mode=Dispatch.DP_MP_COMPUTE, clear_cache=False)  # type: ignore[untyped-decorator]
     def compute_rewards(self, data: Any) -> Any:

@@ -167,6 +167,11 @@ def test_roll(
         "responses": torch.arange(len(rows))[:, None],
     }
     got = worker.compute_rewards(SimpleNamespace(batch=batch))
+    for expand, level in ((True, 1), (False, 0)):
+        modes = SimpleNamespace(is_num_return_sequences_expand=expand, generate_opt_level=level)
+        with pytest.raises(ValueError, match="parts of groups"):
+            worker.initialize(modes)
+    worker.initialize(SimpleNamespace(is_num_return_sequences_expand=False, generate_opt_level=1))
     [_, second] = dialect.groups.values()
     expected = [*expected, *neutral(solver(second, config=dialect.config))]
     assert got["scores"].tolist() == got["response_level_rewards"].tolist()
