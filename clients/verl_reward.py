@@ -6,6 +6,7 @@ IREASONER_REWARD_URL and IREASONER_REWARD_CONFIG.
 """
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 from verl.experimental.agent_loop.agent_loop import AgentLoopOutput
@@ -18,18 +19,32 @@ from clients.sibling_groups import SiblingGroups
 GROUP_WAIT_S = 3600.0
 
 
-async def _score(texts: Sequence[str]) -> list[Judged]:
-    return (await RewardService.configured().score_async([texts]))[0]
+@cache
+def _groups(n: int, n_val: int) -> SiblingGroups:
+    """The groups of this process: verl makes an agent loop a sample, all on one event loop."""
+
+    async def score(texts: Sequence[str]) -> list[Judged]:
+        if len(texts) not in (n, n_val):
+            raise ValueError(
+                f"groups are split: this worker has {len(texts)} samples of a uid, where rollout.n is {n} and "
+                f"val_kwargs.n is {n_val}; prompts a batch must be a multiple of rollout.agent.num_workers"
+            )
+        return (await RewardService.configured().score_async([texts]))[0]
+
+    return SiblingGroups(score, GROUP_WAIT_S)
 
 
 class AgreementAgentLoop(SingleTurnAgentLoop):  # type: ignore[misc]
-    """Samples as verl does, and has the samples of each `uid` scored together. Raises a RewardError."""
+    """Samples as verl does, and has the samples of each `uid` scored together. Raises a RewardError.
 
-    _groups = SiblingGroups(_score, GROUP_WAIT_S)  # verl makes an agent loop a sample, on one event loop
+    A group whose size is neither `rollout.n` nor `rollout.val_kwargs.n` is a ValueError: verl hands its workers
+    equally many rows, which may split a group.
+    """
 
     async def run(self, sampling_params: dict[str, Any], **kwargs: Any) -> AgentLoopOutput:
         """One sample, with its reward and the reward's parts."""
-        with self._groups.sampling(kwargs["uid"]) as judge:
+        rollout = self.config.actor_rollout_ref.rollout
+        with _groups(rollout.n, rollout.val_kwargs.n).sampling(kwargs["uid"]) as judge:
             output = await super().run(sampling_params, **kwargs)
             judged = await judge(self.tokenizer.decode(output.response_ids, skip_special_tokens=True))
         output.reward_score = judged.neutral

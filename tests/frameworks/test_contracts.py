@@ -239,6 +239,48 @@ def test_verifiers_scores_no_attempt_that_failed(monkeypatch: pytest.MonkeyPatch
     assert (failed.rewards, failed.metrics) == ([], {})
 
 
+def test_verl_refuses_groups_that_are_split_over_workers(
+    monkeypatch: pytest.MonkeyPatch, solver: Solver
+) -> None:
+    """An agent loop a sample, as verl makes them, of which this worker has too few."""
+
+    class Loop:
+        config = SimpleNamespace(
+            actor_rollout_ref=SimpleNamespace(
+                rollout=SimpleNamespace(n=len(TEXTS), val_kwargs=SimpleNamespace(n=2))
+            )
+        )
+        tokenizer = SimpleNamespace(decode=lambda tokens, skip_special_tokens: TEXTS[tokens[0]])
+
+        async def run(self, sampling_params: Any, sample: int, **_: Any) -> Any:
+            await asyncio.sleep(0)
+            return SimpleNamespace(response_ids=[sample], extra_fields={})
+
+    agent_loop, manager = "verl.experimental.agent_loop", "verl.experimental.reward_loop.reward_manager"
+    for name, contents in {
+        "verl": {},
+        "verl.experimental": {},
+        agent_loop: {},
+        f"{agent_loop}.agent_loop": {"AgentLoopOutput": Any},
+        f"{agent_loop}.single_turn_agent_loop": {"SingleTurnAgentLoop": Loop},
+        "verl.experimental.reward_loop": {},
+        manager: {},
+        f"{manager}.base": {"RewardManagerBase": object},
+    }.items():
+        monkeypatch.setitem(sys.modules, name, module(name, **contents))
+    adapter = importlib.import_module("clients.verl_reward")
+    del sys.modules["clients.verl_reward"]
+
+    async def rewards(count: int) -> list[float]:
+        samples = [adapter.AgreementAgentLoop().run({}, uid="u", sample=each) for each in range(count)]
+        return [output.reward_score for output in await asyncio.gather(*samples)]
+
+    for size in (len(TEXTS), 2):
+        assert asyncio.run(rewards(size)) == neutral(solver(TEXTS[:size]))
+    with pytest.raises(ValueError, match="groups are split: this worker has 4 samples of a uid"):
+        asyncio.run(rewards(4))
+
+
 @IN_EACH_DIALECT
 def test_open_instruct(
     monkeypatch: pytest.MonkeyPatch, dialect: Dialect, texts: list[str], expected: list[float]
