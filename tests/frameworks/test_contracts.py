@@ -5,7 +5,11 @@ slime, ROLL and open-instruct. NeMo-Gym's, which is HTTP alone, is in tests/rewa
 
 import asyncio
 import importlib
+import json
+import os
+import pickle
 import re
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -281,32 +285,69 @@ def test_verl_refuses_groups_that_are_split_over_workers(
         asyncio.run(rewards(4))
 
 
+OPEN_INSTRUCT = """
+import dataclasses
+
+
+@dataclasses.dataclass
+class RewardConfig:
+    verification_reward: float = 10.0
+
+    def build(self):
+        raise NotImplementedError
+"""
+ACTOR = """
+import asyncio, json, pickle, sys
+
+texts = json.loads(sys.argv[1])
+reward_fn = pickle.load(sys.stdin.buffer).build()
+call = reward_fn(
+    responses=[[1]] * len(texts),
+    decoded_responses=texts,
+    ground_truths=[None] * len(texts),
+    datasets=["d"] * len(texts),
+    finish_reasons=["stop"] * len(texts),
+    infos=None,
+    queries=None,
+)
+print(json.dumps(asyncio.run(call)))
+"""
+
+
 @IN_EACH_DIALECT
 def test_open_instruct(
-    monkeypatch: pytest.MonkeyPatch, dialect: Dialect, texts: list[str], expected: list[float]
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, dialect: Dialect, texts: list[str], expected: list[float]
 ) -> None:
-    """`RewardConfig.build()` gives an async function that is called once a group, by keyword."""
-
-    class RewardConfig:
-        def build(self) -> Any:
-            raise NotImplementedError
-
-    utilities = module("open_instruct.ground_truth_utils", RewardConfig=RewardConfig)
-    monkeypatch.setitem(sys.modules, "open_instruct", module("open_instruct"))
-    monkeypatch.setitem(sys.modules, "open_instruct.ground_truth_utils", utilities)
+    """The config is made in the trainer and pickled into an actor, which builds it and calls it once a group."""
+    package = tmp_path / "open_instruct"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "ground_truth_utils.py").write_text(OPEN_INSTRUCT)
+    (package / "grpo_fast.py").write_text("from open_instruct.ground_truth_utils import RewardConfig\n")
+    monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delenv("IREASONER_REWARD_CONFIG")
-    importlib.import_module("clients.open_instruct_reward").install(config=dialect.config)
-    call = RewardConfig().build()(
-        responses=[[1]] * len(texts),
-        decoded_responses=texts,
-        ground_truths=[None] * len(texts),
-        datasets=["d"] * len(texts),
-        finish_reasons=["stop"] * len(texts),
-        infos=None,
-        queries=None,
+    trainer = importlib.import_module("open_instruct.grpo_fast")
+    adapter = importlib.import_module("clients.open_instruct_reward")
+    try:
+        adapter.install(trainer, config=dialect.config, scale=2.0)
+        sent = pickle.dumps(trainer.RewardConfig(verification_reward=1.0))
+        with pytest.raises(ValueError, match="does not make"):
+            adapter.install(trainer)
+    finally:
+        for name in [each for each in sys.modules if each.startswith("open_instruct")]:
+            del sys.modules[name]
+        del sys.modules["clients.open_instruct_reward"]
+    ended = subprocess.run(
+        [sys.executable, "-c", ACTOR, json.dumps(texts)],
+        input=sent,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])},
+        cwd=tmp_path,
+        capture_output=True,
+        timeout=60,
     )
-    scores, metrics = asyncio.run(call)
-    assert scores == expected
+    assert ended.returncode == 0, ended.stderr.decode()
+    scores, metrics = json.loads(ended.stdout)
+    assert scores == [2 * reward for reward in expected]
     assert metrics["objective/agreement_abstained"] == 1 / len(texts)
 
 
