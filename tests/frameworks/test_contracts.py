@@ -261,7 +261,7 @@ def test_verl_refuses_groups_that_are_split_over_workers(
             return SimpleNamespace(response_ids=[sample], extra_fields={})
 
     agent_loop, manager = "verl.experimental.agent_loop", "verl.experimental.reward_loop.reward_manager"
-    for name, contents in {
+    stand_ins: dict[str, dict[str, Any]] = {
         "verl": {},
         "verl.experimental": {},
         agent_loop: {},
@@ -270,7 +270,8 @@ def test_verl_refuses_groups_that_are_split_over_workers(
         "verl.experimental.reward_loop": {},
         manager: {},
         f"{manager}.base": {"RewardManagerBase": object},
-    }.items():
+    }
+    for name, contents in stand_ins.items():
         monkeypatch.setitem(sys.modules, name, module(name, **contents))
     adapter = importlib.import_module("clients.verl_reward")
     del sys.modules["clients.verl_reward"]

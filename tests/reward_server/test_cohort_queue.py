@@ -138,7 +138,7 @@ def test_a_retry_is_no_member_of_the_next_cohort(when: str) -> None:
 
 async def two_cohorts_that_a_caller_left(server: Server) -> None:
     """Of a and b, and of c and d: all have been answered, and what b and d were told is lost."""
-    for stays, leaves in ("ab", "cd"):
+    for stays, leaves in (("a", "b"), ("c", "d")):
         waits = await begin(server.call(stays))
         with pytest.raises(Lost):
             await server.call(leaves, lose=True)
