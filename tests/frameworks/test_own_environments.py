@@ -66,7 +66,7 @@ def test_ms_swift(compass_url: str, tmp_path: Path, solver: Solver) -> None:
         assert with_ids == without == single([reward for group in expected for reward in group])
         assert None not in with_ids
     texts = next(iter(GROUPS.values()))
-    pairs = [solver(texts[first : first + 2], 0.5) for first in range(0, len(texts), 2)]
+    pairs = [neutral(solver(texts[first : first + 2], 0.5)) for first in range(0, len(texts), 2)]
     assert done["evaluation"] == single([reward for pair in pairs for reward in pair])
     rewards, advantages = done["unjudged"]
     assert rewards == [None] * len(texts) + single(neutral(solver(texts, 0.5)))
