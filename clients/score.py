@@ -53,6 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except RewardError as error:
         print(f"reward-score: {error}", file=sys.stderr)
         return 1
+    except ValueError as error:  # of an option: what is no JSON, like NaN
+        print(f"reward-score: {error}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         return 130
     return 0

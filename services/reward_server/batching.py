@@ -313,11 +313,16 @@ class EmbeddingBatcher:
         wanted = []
         for item in items:
             if item.abandoned:
-                self._queued.pop(item.text, None)
+                self._leave(item)
                 self._metrics.dropped()
             else:
                 wanted.append(item)
         return wanted
+
+    def _leave(self, item: _Item) -> None:
+        """Takes it off the queue, if it is there: a probe's text may be queued by a call as well."""
+        if self._queued.get(item.text) is item:
+            del self._queued[item.text]
 
     async def _tokenize(self, items: list[_Item]) -> None:
         """Gives every item its tokens; if that fails it is tried one by one, to find the culprits."""
@@ -345,8 +350,10 @@ class EmbeddingBatcher:
         self._passed(batch, started_s)
         for item, row in zip(batch, rows, strict=True):
             own = row.copy()  # a view would keep the whole batch in the cache
-            self._queued.pop(item.text, None)
-            if item.text not in self._cache:
+            self._leave(item)
+            if (
+                item.text not in self._cache and own.any()
+            ):  # a row that could not be computed may be next time
                 self._cache.put(item.text, own)
             for call in item.calls:
                 call.receive(item.text, own)
@@ -378,7 +385,7 @@ class EmbeddingBatcher:
         self.last_pass = Pass(len(items), time.monotonic(), reason)
         self._metrics.failed()
         for item in items:
-            self._queued.pop(item.text, None)
+            self._leave(item)
             for call in item.calls:
                 call.fail(
                     EmbeddingFailed(f"the pass over this request's steps failed: {reason}", retry_after_s=1)

@@ -46,6 +46,7 @@ class _Worker:
         self._process = process
         self._asked: deque[asyncio.Future[tuple[frames.Header, bytes]]] = deque()
         self._reading = asyncio.create_task(self._read(), name="worker answers")
+        self._killed = False
         self.pid = process.pid
 
     @classmethod
@@ -80,8 +81,14 @@ class _Worker:
             raise WorkerRefused(answer["error"])
         return answer, numbers
 
+    @property
+    def is_ending(self) -> bool:
+        """Whether it answers nothing any more."""
+        return self._killed or self._reading.done()
+
     def kill(self) -> None:
         """Ends it at once."""
+        self._killed = True
         if self._process.returncode is None:
             self._process.kill()
 
@@ -190,6 +197,8 @@ class WorkerBackend:
         return np.frombuffer(payload, "<f4").reshape(header["count"], -1).copy()
 
     async def _ask(self, header: frames.Header, payload: bytes) -> tuple[frames.Header, bytes]:
+        if self._worker is not None and self._worker.is_ending:
+            self._is_up.clear()  # supervision, which sets it again, may not have seen it yet
         await self._is_up.wait()
         assert self._worker is not None
         return await self._worker.ask(header, payload, self._pass_deadline_s)

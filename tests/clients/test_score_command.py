@@ -78,6 +78,8 @@ def test_refusals_and_absence_are_told(
     assert "config: there is no preset 'nope'" in capsys.readouterr().err
     assert main([file, "--url", "http://127.0.0.1:9", "--retry-budget-s", "0"]) == 1
     assert "127.0.0.1:9" in capsys.readouterr().err
+    assert main([file, "--url", compass_url, "--progress", "nan"]) == 2
+    assert "JSON" in capsys.readouterr().err
     assert main([str(tmp_path / "absent.jsonl")]) == 2
     assert "absent.jsonl" in capsys.readouterr().err
 

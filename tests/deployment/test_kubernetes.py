@@ -6,7 +6,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from services.reward_server.settings import RewardServerSettings, read_settings
+from services.reward_server.settings import RewardServerSettings, UnknownVariable, read_settings
 from tests.deployment.compose_file import ROOT, compose_file
 
 VERSIONS = ("1.27", "1.34")
@@ -66,6 +66,14 @@ def test_options_are_the_servers_own_and_the_image_is_ours(monkeypatch: pytest.M
         f"REWARD_{field}".upper() for field in RewardServerSettings.model_fields
     }
     assert container()["image"] == compose_file()["services"]["reward-server"]["image"]
+
+
+def test_kubernetes_adds_no_variables_that_look_like_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    service = DOCUMENTS["Service"]["metadata"]["name"].upper().replace("-", "_")
+    monkeypatch.setenv(f"{service}_SERVICE_HOST", "10.0.0.1")
+    with pytest.raises(UnknownVariable):
+        read_settings([])
+    assert pod()["enableServiceLinks"] is False
 
 
 def test_the_pod_is_confined() -> None:

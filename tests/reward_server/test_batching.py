@@ -132,6 +132,34 @@ def test_what_has_no_tokens_or_no_finite_row_is_a_zero_row() -> None:
     asyncio.run(scenario())
 
 
+def test_a_row_that_is_not_finite_is_computed_again_next_time() -> None:
+    async def scenario() -> None:
+        letters = Letters()
+        async with batching(letters) as batcher:
+            for _ in range(2):
+                await batcher.embed(["?", "a"])
+        assert letters.tokenized == ["?", "a", "?"]
+
+    asyncio.run(scenario())
+
+
+def test_a_probe_leaves_an_equal_text_in_the_queue() -> None:
+    async def scenario() -> None:
+        letters = Letters()
+        async with batching(letters) as batcher:
+            letters.gate.clear()
+            waiting = [asyncio.create_task(batcher.embed([text])) for text in ("a", "bb", "ccc", "probe")]
+            await asyncio.sleep(0.05)
+            probing = asyncio.create_task(batcher.probe())
+            await asyncio.sleep(0.05)
+            letters.gate.set()
+            async with asyncio.timeout(10):
+                assert [lengths(rows) for rows in await asyncio.gather(*waiting)] == [[1], [2], [3], [5]]
+                await probing
+
+    asyncio.run(scenario())
+
+
 def test_the_queue_is_bounded_in_texts_and_takes_all_or_nothing() -> None:
     async def scenario() -> None:
         embedder = Letters()

@@ -179,7 +179,7 @@ def test_a_worker_that_hangs_is_killed(running: RunningServer) -> None:
     hung = running.worker
     hung.suspend()
     ended = asyncio.run(post_all(running.url, groups(300, 3), 0, 3))
-    assert ended == {"embedding_failed": 3} or ended == {"scored": 3}, "tokenising is asked again"
+    assert ended == {"scored": 3}, "tokenising is asked again"
     with RewardClient(running.url) as client:
         client.wait_until_ready(READY_S)
     assert running.worker.pid != hung.pid
