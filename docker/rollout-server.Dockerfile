@@ -43,8 +43,9 @@ RUN rm -rf build ./*.egg-info \
     && pip --python /opt/venv/bin/python install --no-deps --force-reinstall .
 
 FROM base AS runtime
-ARG DEBIAN_MIRROR=http://deb.debian.org
-RUN find /etc/apt -name '*sources*' -type f -exec sed -i "s|http://deb.debian.org|$DEBIAN_MIRROR|" {} +
+ARG DEBIAN_MIRROR
+RUN [ -z "$DEBIAN_MIRROR" ] \
+    || find /etc/apt -name '*sources*' -type f -exec sed -Ei "s|https?://[a-z.]*debian\.org|$DEBIAN_MIRROR|" {} +
 
 # vLLM's CPU build is linked against it.
 FROM runtime AS runtime-cpu
