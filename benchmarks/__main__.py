@@ -115,7 +115,7 @@ class Bench:
                 with served.on_core(served.SERVER_CORE):
                     return forward_per_s(embedder.embed, tokens, 1)
 
-            # A runtime prepares each shape of a batch when it first meets it; `forward_per_s` repeats its shapes.
+            # Warms the server up, as the forward pass over these very texts has been.
             served.load(running.url, [self._fresh_body(self._count) for _ in range(self._tries)], 1)
             for _ in range(self._tries):
                 before = forward_alone()

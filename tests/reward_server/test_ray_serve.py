@@ -15,9 +15,10 @@ import ray
 import yaml
 from ray import serve
 
-from clients import Group, RewardClient, Rollout
+from clients import RewardClient
 from services.reward_server.ray_serve import app, cohort_key
 from services.reward_server.settings import RewardServerSettings
+from tests.reward_server.load import GROUPS
 from tests.rollout_server.running import free_port
 
 pytestmark = [pytest.mark.xdist_group("ray"), pytest.mark.timeout(300)]
@@ -25,17 +26,6 @@ pytestmark = [pytest.mark.xdist_group("ray"), pytest.mark.timeout(300)]
 ROOT = Path(__file__).resolve().parents[2]
 REPLICAS = 2
 COHORT = 4
-GROUPS = [
-    Group(
-        id=f"g{number}",
-        rollouts=[
-            Rollout(id="0", answer="7", steps=["north", "east"]),
-            Rollout(id="1", answer="7", steps=["north north", "east"]),
-            Rollout(id="2", answer=str(number), steps=["east"]),
-        ],
-    )
-    for number in range(60)
-]
 
 
 def replicas() -> list[psutil.Process]:
