@@ -2,6 +2,8 @@
 
 import json
 import multiprocessing
+import os
+import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -16,6 +18,7 @@ from replication.grids import write_images
 from replication.rows import QUICK_ROWS, ROWS
 from replication.settings import TRAINING_SEED, Plan, ReplicationSettings
 from trainer.errors import ServiceError, TrainerError
+from trainer.service import die_with
 from trainer.settings import describe, read_toml
 
 QUICK_SEEDS = 2
@@ -24,6 +27,7 @@ QUICK_SEEDS = 2
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs what is missing and writes the results; exits with 1 if a run failed."""
     console = Console()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # stop runs and services then, too
     try:
         settings = CliApp.run(ReplicationSettings, list(sys.argv[1:] if arguments is None else arguments))
         failed = replicate(settings, console)
@@ -95,12 +99,17 @@ def missing_runs(wanted: Sequence[tuple[str, int]], plan: Plan) -> list[tuple[st
 def run_all(
     missing: Sequence[tuple[str, int]], plan: Plan, parallel: int
 ) -> Iterator[tuple[str, int, BaseException | None]]:
-    """Runs each in a process of its own, `parallel` at a time; yields the name, seed and error of each as it ends."""
+    """Runs each in a process of its own, `parallel` at a time; yields the name, seed and error of each as it ends.
+
+    A run that is under way when this is interrupted, or closed, is stopped; it goes on from its newest checkpoint.
+    """
     from replication.run import run
 
     waiting = iter(missing)
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(parallel, mp_context=context, max_tasks_per_child=1) as pool:
+    with ProcessPoolExecutor(
+        parallel, mp_context=context, max_tasks_per_child=1, initializer=die_with, initargs=(os.getpid(),)
+    ) as pool:
         running: dict[Future[None], tuple[str, int]] = {}
         try:
             while True:
@@ -113,6 +122,8 @@ def run_all(
                     name, seed = running.pop(future)
                     yield name, seed, future.exception()
         finally:
+            for worker in multiprocessing.active_children():
+                worker.terminate()
             pool.shutdown(cancel_futures=True)
 
 

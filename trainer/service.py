@@ -62,7 +62,7 @@ class Service:
                 stderr=subprocess.STDOUT,
                 env=self._environment,
                 start_new_session=True,
-                preexec_fn=lambda: _die_with(parent),
+                preexec_fn=lambda: die_with(parent),
             )
         return self
 
@@ -142,8 +142,12 @@ def free_ports(how_many: int) -> list[int]:
             one.close()
 
 
-def _die_with(parent: int) -> None:
-    """In the child: be told to stop when the parent dies, also if it died just now."""
+def die_with(parent: int) -> None:
+    """In a child process: be told to stop (SIGTERM) when the parent dies, also if it died just now.
+
+    Args:
+        parent: Its process id.
+    """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() != parent:

@@ -1,13 +1,16 @@
 """The command: what is complete is not run again, what is missing is, and results are written of what is there."""
 
 import json
+import multiprocessing
+import signal
+import threading
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from replication.__main__ import main, missing_runs
+from replication.__main__ import main, missing_runs, run_all
 from replication.examination import FIGURES
 from replication.rows import ROWS
 from replication.run import RESULT, read_result, recipe
@@ -103,6 +106,22 @@ def test_results_of_complete_runs_are_written_without_starting_anything(tmp_path
     assert "| full | 2 | 0.750 [" in table
     assert "- `robust`: no run is complete" in table
     assert {file.name for file in out.glob("*.svg")} == {"accuracy.svg", "updates.svg", "separation.svg"}
+
+
+def test_an_interruption_stops_the_runs_under_way(tmp_path: Path) -> None:
+    stopped = []
+    main_thread = threading.get_ident()
+
+    def interrupt() -> None:
+        stopped.extend(multiprocessing.active_children())
+        signal.pthread_kill(main_thread, signal.SIGINT)
+
+    timer = threading.Timer(3, interrupt)
+    timer.start()
+
+    with pytest.raises(KeyboardInterrupt):
+        list(run_all([("full", 0)], plan(tmp_path), 1))
+    assert [worker.exitcode for worker in stopped] == [-signal.SIGTERM]
 
 
 def test_a_mistyped_row_ends_the_command_with_2(capsys: pytest.CaptureFixture[str]) -> None:
