@@ -7,8 +7,9 @@ to itself meanwhile, with as many threads as are fastest for it.
 Ours runs as the paper's recipe does, one question an update; with many questions an update, which is what batches are
 for; and with `overlap`, which samples the next update while one is trained.
 
-Where an update of ours rewards a proposal, it has the Solver answer N proposals N times each; the other rewards the one
-proposal by the answers that it has anyway, as the released code does. The difference is not in our favour.
+Both train the Proposer on as many proposals, one for every five questions, as far as whole groups allow: ours on N
+about each of a few images. It has the Solver answer each of them N times; the other rewards its proposals by the
+answers that it has anyway, as the released code does. The difference is not in our favour.
 """
 
 import argparse
@@ -156,6 +157,7 @@ def _settings(
         proposer_every=PROPOSER_EVERY,
         group_size=GROUP_SIZE,
         groups_per_update=questions,
+        proposer_groups_per_update=max(1, questions // GROUP_SIZE),
         save_every=10_000,
         overlap=overlap,
         cpu_threads=1,

@@ -113,7 +113,7 @@ class Collector:
             ScoringError: Too many groups in a row could not be judged, or the server scores otherwise than before.
             RewardError: The reward server refused, or stayed away past the budget.
         """
-        paths = self._images.at(update)
+        paths = self._images.at(update)[: self._settings.groups_at(update)]
         groups = [Group(path, read_image(path)) for path in paths]
         collected = Collected(update, self._settings.role_at(update), groups)
         if collected.role == "solver":

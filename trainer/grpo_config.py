@@ -30,6 +30,11 @@ def grpo_config(settings: RunSettings) -> GRPOConfig:
             f"the {settings.rollouts_per_update} rollouts of an update (group_size x groups_per_update) cannot be "
             f"dealt out to {processes} processes in passes of {per_pass or 1} (micro_batch_size)"
         )
+    if settings.groups_at(settings.proposer_every) * settings.group_size % processes:
+        raise SettingsError(
+            "the rollouts of an update of the Proposer (group_size x proposer_groups_per_update) cannot be dealt out "
+            f"to {processes} processes"
+        )
     unknown = sorted(settings.grpo.keys() - {field.name for field in fields(GRPOConfig)})
     if unknown:
         raise SettingsError(f"grpo.{unknown[0]}: TRL's GRPOConfig has no such field")

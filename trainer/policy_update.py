@@ -4,6 +4,7 @@ It departs from TRL's GRPO in these places:
     _prepare_inputs   leaves out groups that have nothing to teach, before a forward pass is spent on them
     _compute_loss     weighs passes by their rows, applies TRL's importance correction to rollouts of our server, and
                       measures how far sampled and recomputed log-probabilities are apart
+    _get_per_token_logps_and_entropies   computes the prompt of a group once
 """
 
 import logging
@@ -20,6 +21,7 @@ from trainer.passes import Batch, split_into_passes
 from trainer.ranks import Ranks
 from trainer.reference_defects import PutBack
 from trainer.settings import Role, RunSettings
+from trainer.shared_prompt import after_shared_prompts
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +50,7 @@ class PolicyUpdate(GRPOTrainer):  # type: ignore[misc]
         self._defects = defects
         self._groups: list[Group] = []
         self._passes: list[Batch] = []
+        self._row_groups = torch.empty(0)
         self._trained_logps: torch.Tensor | None = None
         super().__init__(**trl)
 
@@ -57,7 +60,10 @@ class PolicyUpdate(GRPOTrainer):  # type: ignore[misc]
         if at == 0:
             batch = self._generate_and_score_completions(generation_batch)
             self._passes = self._split(batch)
-        return self._compared(self._passes[at]) if at < len(self._passes) else {}
+        if at >= len(self._passes):
+            return {}
+        self._row_groups = self._passes[at]["groups"]
+        return self._compared(self._passes[at])
 
     def _split(self, batch: Batch) -> list[Batch]:
         """The passes over this process's rows with something to teach: a reward, in a group whose rewards differ."""
@@ -66,6 +72,8 @@ class PolicyUpdate(GRPOTrainer):  # type: ignore[misc]
             for group in self._groups
             for reward in group.rewards
         ]
+        members = [number for number, group in enumerate(self._groups) for _ in group.rewards]
+        batch["groups"] = torch.tensor(self.ranks.own(members), device=self.accelerator.device)
         self._metric("rollouts_trained", sum(teaches))
         self._metric("reference_defects", len(self.settings.reference_defects.put_back))
         return split_into_passes(batch, teaches, self.args.per_device_train_batch_size, self.accelerator)
@@ -104,10 +112,39 @@ class PolicyUpdate(GRPOTrainer):  # type: ignore[misc]
         )[0]
         return logps
 
-    def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
-        result = super()._get_per_token_logps_and_entropies(*args, **kwargs)
-        self._trained_logps = result[0].detach()
-        return result
+    def _get_per_token_logps_and_entropies(
+        self,
+        model: Any,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        logits_to_keep: int,
+        *args: Any,
+        **kwargs: Any,
+    ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+        inputs = {"input_ids": input_ids, "attention_mask": attention_mask, **kwargs}
+        if not self._shares_prompts or inputs.get("image_grid_thw") is None:
+            logps, entropies, aux_loss = super()._get_per_token_logps_and_entropies(
+                model, input_ids, attention_mask, logits_to_keep, *args, **kwargs
+            )
+        else:
+            with self.accelerator.autocast():
+                following = after_shared_prompts(
+                    self.accelerator.unwrap_model(model).get_base_model().model,
+                    inputs,
+                    self._row_groups,
+                    logits_to_keep,
+                )
+                labels = input_ids.masked_fill(attention_mask == 0, -100)[:, -logits_to_keep - 1 :]
+                outputs = model(**following, labels=labels, fused_lm_head=True)
+            logps, aux_loss = outputs.log_probs[:, -logits_to_keep:], None
+            entropies = outputs.entropy[:, -logits_to_keep:] if kwargs.get("compute_entropy") else None
+        self._trained_logps = logps.detach()
+        return logps, entropies, aux_loss
+
+    @property
+    def _shares_prompts(self) -> bool:
+        """Whether each group's prompt is computed once; recomputing activations needs passes without a cache."""
+        return not self.args.gradient_checkpointing and self.ranks.count == 1
 
     def _compute_loss(self, model: Any, inputs: Batch) -> torch.Tensor:
         if not inputs:

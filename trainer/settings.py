@@ -203,6 +203,9 @@ class RunSettings(BaseSettings):
     """N: rollouts in a group."""
     groups_per_update: int = Field(1, ge=1)
     """Questions (Solver) or images (Proposer) an update."""
+    proposer_groups_per_update: int | None = Field(None, ge=1)
+    """Images an update of the Proposer, where they are to be fewer (default: groups_per_update): each costs group_size
+    questions, and each of these group_size rollouts."""
     micro_batch_size: int | None = Field(None, ge=1)
     """Rollouts in one forward and backward pass; must divide the rollouts of an update (default: all of them)."""
     overlap: bool = False
@@ -254,6 +257,11 @@ class RunSettings(BaseSettings):
                 f"micro_batch_size {self.rollouts_per_pass} does not divide the {self.rollouts_per_update} "
                 "rollouts of an update (group_size x groups_per_update)"
             )
+        if self.groups_at(self.proposer_every) > self.groups_per_update:
+            raise ValueError(
+                f"proposer_groups_per_update {self.proposer_groups_per_update} is above groups_per_update "
+                f"{self.groups_per_update}"
+            )
         taken = sorted(_GRPO_OWNED & self.grpo.keys())
         if taken:
             raise ValueError(
@@ -303,6 +311,12 @@ class RunSettings(BaseSettings):
         """The role that update number `update` (from 0) trains."""
         cycle = self.proposer_every + 1
         return "proposer" if self.proposer_every and update % cycle == self.proposer_every else "solver"
+
+    def groups_at(self, update: int) -> int:
+        """How many groups update number `update` (from 0) trains on."""
+        if self.role_at(update) == "proposer" and self.proposer_groups_per_update is not None:
+            return self.proposer_groups_per_update
+        return self.groups_per_update
 
     def progress_at(self, update: int) -> float:
         """t in [0, 1]: the share of the run that is done when update number `update` (from 0) begins."""
