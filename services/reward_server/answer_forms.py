@@ -59,11 +59,22 @@ _ASSIGNMENT = re.compile(r"[A-Za-z](?:_\{?\w{1,8}\}?)?\s*=\s*(?=[^=\s])")
 _CHOICE = re.compile(
     r"""(?:(?:option|choice|answer)\s+[(\[]?([A-Za-z])[)\]]?[.:]?    # option B
       | [(\[]?([A-Za-z])[)\].:]?                                     # (b)  B.  b
-      | [(\[]([A-Za-z])[)\]][.:]?\s+\S.*                             # (b) Paris
-      | ([A-H])[).:]\s+\S.*)                                         # B) Paris
-    """,
-    re.I | re.X | re.S,
+    )""",
+    re.I | re.X,
 )
+_MARKED_CHOICE = re.compile(
+    r"""(?: [(\[]([A-Ha-h])[)\]][.:]? | ([A-Ha-h])\) | ([A-H])[.:] )  # (b)  b)  B.
+    \s+ (?P<option>
+        [^\W_] | ["'“‘$€£°√π] | [-+.(\[{]\s?[-+.]?\d               # Paris  "yes"  -3  (3, 4)
+      | \\(?:frac|sqrt|pi)(?![A-Za-z])
+    )
+    (?! .* [\s,;] [(\[]?[A-Za-z][)\].:] (?:\s|$) ) .*               # but not A: 3, B: 4
+    """,
+    re.X | re.S,
+)
+"""A letter before the option that it stands for. No choice are `(x) + 3`, which is a formula, and `E. coli`."""
+_OPTION_IN_LOWER_CASE = re.compile(r"(?:the|an?|all|none|both|neither)\b")
+"""How an option may go on after `B.`: another word in lower case makes that an abbreviation."""
 _DECIMAL = r"(?:\d+\.?\d*|\.\d+)"
 _NUMBER = re.compile(
     rf"""(?P<sign>[+-]?)\s*(?:
@@ -118,8 +129,7 @@ def _form(answer: str, config: ScoringConfig, depth: int) -> Form:
     if text.count("=") == 1 and (assignment := _ASSIGNMENT.match(text)):
         rules.append("assignment")
         text = text[assignment.end() :].strip()
-    if choice := _CHOICE.fullmatch(text):
-        letter = next(filter(None, choice.groups()))
+    if letter := _chosen_letter(text, within_list=depth > 0):
         if text != letter:
             rules.append("choice")
         return Form(_key("text", letter.lower()), tuple(rules), letter.lower())
@@ -129,6 +139,23 @@ def _form(answer: str, config: ScoringConfig, depth: int) -> Form:
         or _unwrapped(text, config, rules, depth)
         or _text_form(answer, text, rules)
     )
+
+
+def _chosen_letter(text: str, *, within_list: bool) -> str | None:
+    """The letter of a multiple-choice answer, as it was written; None if `text` is none.
+
+    Within a list a letter before something else is that item's label.
+    """
+    if choice := _CHOICE.fullmatch(text):
+        return choice[1] or choice[2]
+    if within_list or (choice := _MARKED_CHOICE.fullmatch(text)) is None:
+        return None
+    is_abbreviation = (
+        text[1] == "."
+        and choice["option"].islower()
+        and not _OPTION_IN_LOWER_CASE.match(text, choice.start("option"))
+    )
+    return None if is_abbreviation else choice[1] or choice[2] or choice[3]
 
 
 def _noting(rule: str, change: Callable[[str], str], text: str, rules: list[str]) -> str:

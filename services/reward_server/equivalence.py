@@ -6,11 +6,15 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from services.reward_server.answer_forms import Form, form_of
-from services.reward_server.expressions import Budget, ExpressionComparer
+from services.reward_server.expressions import ExpressionComparer
 from services.reward_server.scoring_config import ScoringConfig
 
+EQUIVALENCE_VERSION = "2"
+"""Part of the fingerprint: raised with every change that can join or part any two answers, or rename them."""
 MAX_FORMULAS = 32
 """Distinct formulas of one group that are compared with each other; they are compared in pairs."""
+MAX_GIVEN_UP = 3
+"""Pairs of one group that may be given up before no more are compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,18 +40,20 @@ class Clusters:
 
 
 async def cluster(
-    answers: Sequence[str | None], config: ScoringConfig, comparer: ExpressionComparer, budget: Budget
+    answers: Sequence[str | None], config: ScoringConfig, comparer: ExpressionComparer
 ) -> Clusters:
     """Clusters answers as they were written, white space folded; None is a rollout that has none.
 
     Two answers are the same if their canonical forms are, or if their formulas are equal; and so is whatever
     a chain of such pairs connects. That is an equivalence relation and knows no order. A cluster is named
     after its most frequent answer, normalised; of several the shortest, then the first in the alphabet.
+
+    Raises FormulasUnavailable.
     """
     counts = Counter(answer for answer in answers if answer is not None)
     forms = {answer: form_of(answer, config) for answer in sorted(counts)}
     joined = _Partition(form.key for form in forms.values())
-    calculated, not_compared = await _join_formulas(forms, joined, comparer, budget)
+    calculated, not_compared = await _join_formulas(forms, joined, comparer)
 
     clusters: dict[str, list[str]] = {}
     for answer, form in forms.items():
@@ -67,7 +73,7 @@ async def cluster(
 
 
 async def _join_formulas(
-    forms: dict[str, Form], joined: "_Partition", comparer: ExpressionComparer, budget: Budget
+    forms: dict[str, Form], joined: "_Partition", comparer: ExpressionComparer
 ) -> tuple[dict[str, tuple[str, ...]], list[str]]:
     """Joins the forms whose formulas are equal; gives the rule for each such key, and what is not known."""
     formulas = {form.key: form for form in forms.values() if form.expression is not None}
@@ -79,13 +85,18 @@ async def _join_formulas(
     if len(keys) > MAX_FORMULAS:
         not_compared.append(f"{len(keys)} formulas; at most {MAX_FORMULAS} are compared with each other")
         return calculated, not_compared
+    given_up = 0
     for one, other in combinations(keys, 2):
         first, second = formulas[one], formulas[other]
         if (first.settled and second.settled) or joined.root(one) == joined.root(other):
             continue
         assert first.expression is not None
         assert second.expression is not None
-        compared = await comparer.compare(first.expression, second.expression, budget)
+        if given_up == MAX_GIVEN_UP:
+            not_compared.append(f"whatever comes after these {given_up}, which took all of the group's time")
+            break
+        compared = await comparer.compare(first.expression, second.expression)
+        given_up += compared.gave_up
         if compared.equal:
             joined.join(one, other)
             for key, equal_to in ((one, second.expression), (other, first.expression)):

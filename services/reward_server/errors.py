@@ -16,6 +16,7 @@
     ├── NotReady                503 not_ready            retry
     ├── ConfigNotSaved          503 config_not_saved     retry
     ├── EmbeddingFailed         503 embedding_failed     retry
+    ├── FormulasUnavailable     503 formulas_unavailable retry
     ├── DeadlineExceeded        504 deadline_exceeded    retry
     ├── CallerGone              499 caller_gone          seen in logs and metrics only
     └── InternalError           500 internal_error
@@ -134,6 +135,12 @@ class EmbeddingFailed(ServiceError):
     """The pass that this request's texts were in failed; other requests are not touched."""
 
     status, code, title, retryable = 503, "embedding_failed", "The texts could not be embedded", True
+
+
+class FormulasUnavailable(ServiceError):
+    """The process that compares formulas does not start, or gets no processor time."""
+
+    status, code, title, retryable = 503, "formulas_unavailable", "Formulas cannot be compared", True
 
 
 class DeadlineExceeded(ServiceError):

@@ -1,4 +1,4 @@
-"""The process that calculates whether two formulas are equal; it is killed when it takes too long.
+"""The process that calculates whether two formulas are equal; the kernel ends it when that takes too long.
 
 Reads one JSON list of two LaTeX formulas a line, and writes one JSON object a line: `{"equal": true}`, or
 `{"error": "..."}` if one cannot be read. math-verify (on SymPy) does the work, and hangs on some formulas.
@@ -8,9 +8,12 @@ import json
 import logging
 import os
 import resource
+import signal
 import sys
 
 MAX_MEMORY_BYTES = 2 * 2**30
+PAIR_CPU_S = 1.0
+"""Processor time that a pair may take."""
 
 
 def main() -> None:
@@ -29,18 +32,25 @@ def main() -> None:
         )
         return found
 
-    print(json.dumps({"ready": True}), file=answers)
-    for line in sys.stdin:
-        one, other = json.loads(line)
+    def compare(one: str, other: str) -> dict[str, object]:
         try:
             parsed = [read(one), read(other)]
-            if all(parsed):
-                equal = verify(*parsed, timeout_seconds=None) or verify(*parsed[::-1], timeout_seconds=None)
-                answer: dict[str, object] = {"equal": bool(equal)}
-            else:
-                answer = {"error": "not read as a formula"}
+            if not all(parsed):
+                return {"error": "not read as a formula"}
+            equal = verify(*parsed, timeout_seconds=None) or verify(*parsed[::-1], timeout_seconds=None)
+            return {"equal": bool(equal)}
+        except MemoryError:  # what was calculated before may have taken it: a new process tries again
+            raise
         except Exception as error:  # noqa: BLE001 - whatever the library raises is the answer to this pair
-            answer = {"error": type(error).__name__}
+            return {"error": type(error).__name__}
+
+    compare("x+1", "1+x")  # what SymPy loads at its first use is not to be any pair's time
+    print(json.dumps({"ready": True}), file=answers)
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)
+    for line in sys.stdin:
+        signal.setitimer(signal.ITIMER_PROF, PAIR_CPU_S)
+        answer = compare(*json.loads(line))
+        signal.setitimer(signal.ITIMER_PROF, 0)
         print(json.dumps(answer), file=answers)
 
 

@@ -3,42 +3,47 @@
 import asyncio
 import json
 import logging
+import os
+import signal
 import sys
-import time
 from collections import OrderedDict
 from dataclasses import dataclass
 
+from services.reward_server.errors import FormulasUnavailable
+from services.reward_server.expression_worker import PAIR_CPU_S
+
 log = logging.getLogger(__name__)
 
-PAIR_DEADLINE_S = 2.0
+STARVED_S = 20.0
+"""Wall clock within which a process that gets any processor time at all has used up a pair's."""
 START_DEADLINE_S = 30.0
-BUDGET_S = 10.0
-"""What the pairs of one request may take together; what is left over then is not compared."""
+STOP_DEADLINE_S = 5.0
+DEATHS = 2
+"""How often a pair may end its process before that is taken for its answer: once may be another's doing."""
 MAX_REMEMBERED = 16_384
 
 _WORKER = (sys.executable, "-m", "services.reward_server.expression_worker")
+_SAME_ORDER = {"PYTHONHASHSEED": "0"}
+"""SymPy's ways, and its time, depend on the order of sets."""
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What is known of two formulas; `reason` tells why it is not known whether they are equal."""
+    """What is known of two formulas; `reason` tells why it is not known whether they are equal.
+
+    `gave_up` tells that nothing more could be calculated: it costs PAIR_CPU_S, and a process, to find that out.
+    """
 
     equal: bool
     reason: str | None = None
-
-
-class Budget:
-    """The time that the comparisons of one request may still take, on a monotonic clock."""
-
-    def __init__(self, seconds: float = BUDGET_S) -> None:
-        self.left_s = seconds
+    gave_up: bool = False
 
 
 class ExpressionComparer:
     """Compares formulas, one pair after the other; its process starts with the first.
 
-    A pair that takes longer than PAIR_DEADLINE_S, or ends the process, is not known to be equal, now and
-    whenever it is asked for again; its process is killed and the next pair gets a new one.
+    A comparison depends on the two formulas alone. The time that a pair may take is its processor time, which
+    the kernel holds it to, so that a busy machine decides nothing; and what became of a pair is remembered.
     """
 
     def __init__(self) -> None:
@@ -46,8 +51,12 @@ class ExpressionComparer:
         self._turn = asyncio.Lock()
         self._known: OrderedDict[tuple[str, str], Comparison] = OrderedDict()
 
-    async def compare(self, one: str, other: str, budget: Budget) -> Comparison:
-        """Compares two formulas in LaTeX, in either order; takes its time off `budget`."""
+    async def compare(self, one: str, other: str) -> Comparison:
+        """Compares two formulas in LaTeX, in either order.
+
+        Raises:
+            FormulasUnavailable: The process does not start, or gets no processor time; nothing is known then.
+        """
         pair = (min(one, other), max(one, other))
         if pair[0] == pair[1]:
             return Comparison(True)
@@ -55,18 +64,7 @@ class ExpressionComparer:
             if (known := self._known.get(pair)) is not None:
                 self._known.move_to_end(pair)
                 return known
-            if budget.left_s <= 0:
-                return Comparison(False, "the request's time for formulas was used up")
-            try:
-                process = await self._running()
-            except (OSError, TimeoutError, asyncio.IncompleteReadError) as error:
-                log.exception("the process for formulas did not start")
-                await self._kill()
-                return Comparison(False, f"the process for formulas did not start: {type(error).__name__}")
-            started_s = time.monotonic()
-            compared = await self._ask(process, pair)
-            budget.left_s -= time.monotonic() - started_s
-            self._known[pair] = compared
+            self._known[pair] = compared = await self._calculate(pair)
             while len(self._known) > MAX_REMEMBERED:
                 self._known.popitem(last=False)
             return compared
@@ -75,39 +73,71 @@ class ExpressionComparer:
         """Ends the process, if there is one."""
         await self._kill()
 
+    async def _calculate(self, pair: tuple[str, str]) -> Comparison:
+        for _ in range(DEATHS):
+            process = await self._running()
+            try:
+                return await self._ask(process, pair)
+            except (OSError, asyncio.IncompleteReadError):
+                status = await self._ended()
+                if status == -signal.SIGPROF:
+                    return Comparison(False, f"not decided within {PAIR_CPU_S:g} s", gave_up=True)
+                log.warning("calculating %s ended the process with %s", pair, status)
+        return Comparison(False, "calculating ended the process", gave_up=True)
+
     async def _running(self) -> asyncio.subprocess.Process:
-        if self._process is None or self._process.returncode is not None:
-            self._process = await asyncio.create_subprocess_exec(
+        if self._process is not None and self._process.returncode is None:
+            return self._process
+        try:
+            self._process = process = await asyncio.create_subprocess_exec(
                 *_WORKER,
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.DEVNULL,
+                env={**os.environ, **_SAME_ORDER},
             )
-            assert self._process.stdout is not None
+            assert process.stdout is not None
             async with asyncio.timeout(START_DEADLINE_S):
-                await self._process.stdout.readuntil()
-        return self._process
+                await process.stdout.readuntil()
+        except (OSError, TimeoutError, asyncio.IncompleteReadError) as error:
+            await self._kill()
+            reason = f"the process for formulas did not start: {type(error).__name__}"
+            raise FormulasUnavailable(reason, retry_after_s=1) from error
+        return process
 
     async def _ask(self, process: asyncio.subprocess.Process, pair: tuple[str, str]) -> Comparison:
         assert process.stdin is not None
         assert process.stdout is not None
-        answered = False
         try:
-            async with asyncio.timeout(PAIR_DEADLINE_S):
+            async with asyncio.timeout(STARVED_S):
                 process.stdin.write(json.dumps(pair).encode() + b"\n")
                 await process.stdin.drain()
                 answer = json.loads(await process.stdout.readuntil())
-                answered = True
-        except TimeoutError:
-            return Comparison(False, f"not decided within {PAIR_DEADLINE_S:g} s")
-        except (OSError, asyncio.IncompleteReadError):
-            return Comparison(False, "calculating ended the process")
-        finally:
-            if (
-                not answered
-            ):  # also if the request was cancelled: what it would still write is nobody's answer
-                await self._kill()
+        except TimeoutError as error:
+            await self._kill()
+            reason = (
+                f"the process for formulas got less than {PAIR_CPU_S:g} s of a processor in {STARVED_S:g} s"
+            )
+            raise FormulasUnavailable(reason, retry_after_s=1) from error
+        except asyncio.CancelledError:
+            await self._kill()  # what it would still write is nobody's answer
+            raise
         return Comparison(bool(answer.get("equal")), answer.get("error"))
+
+    async def _ended(self) -> int | None:
+        """The exit status of the process, which has closed its output; None if it had to be killed.
+
+        Nothing is sent to a process that is ending: asyncio might then not learn how it ended.
+        """
+        assert self._process is not None
+        try:
+            async with asyncio.timeout(STOP_DEADLINE_S):
+                status = await self._process.wait()
+        except TimeoutError:
+            await self._kill()
+            return None
+        self._process = None
+        return status
 
     async def _kill(self) -> None:
         process, self._process = self._process, None

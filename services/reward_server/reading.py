@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from services.reward_server import agreement, wire
 from services.reward_server.equivalence import Member, cluster
-from services.reward_server.expressions import Budget, ExpressionComparer
+from services.reward_server.expressions import ExpressionComparer
 from services.reward_server.parsing import ParsedRollout, parse_text, parsed_before
 from services.reward_server.scoring_config import ScoringConfig
 from services.reward_server.trajectories import Camp, distinct
@@ -39,15 +39,13 @@ class ReadGroup:
         return [0.0 if rollout.answer is None else shares[rollout.answer] for rollout in self.rollouts]
 
 
-async def read_group(
-    group: wire.Group, config: ScoringConfig, comparer: ExpressionComparer, budget: Budget
-) -> ReadGroup:
-    """Reads and counts one group; `comparer` is asked about formulas, within `budget`."""
+async def read_group(group: wire.Group, config: ScoringConfig, comparer: ExpressionComparer) -> ReadGroup:
+    """Reads and counts one group; `comparer` is asked about formulas. Raises FormulasUnavailable."""
     rollouts = [_read(rollout, config) for rollout in group.rollouts]
     members: Mapping[str, tuple[Member, ...]] | None = None
     not_compared: tuple[str, ...] = ()
     if config.equivalence == "value":
-        clusters = await cluster([each.written for each in rollouts], config, comparer, budget)
+        clusters = await cluster([each.written for each in rollouts], config, comparer)
         rollouts = [each._replace(answer=name) for each, name in zip(rollouts, clusters.names, strict=True)]
         members, not_compared = clusters.members, clusters.not_compared
     vote = count_votes([rollout.answer for rollout in rollouts])

@@ -19,6 +19,7 @@ from services.reward_server.errors import (
     ConfigNotSaved,
     DeadlineExceeded,
     EmbeddingFailed,
+    FormulasUnavailable,
     InternalError,
     MalformedRequest,
     NoSuchConfig,
@@ -58,6 +59,7 @@ SCORING_PROBLEMS = _problems(
     NotReady,
     ConfigNotSaved,
     EmbeddingFailed,
+    FormulasUnavailable,
     DeadlineExceeded,
 )
 

@@ -14,7 +14,7 @@ from services.reward_server import agreement, wire
 from services.reward_server.agreement import Doubles
 from services.reward_server.batching import EmbeddingBatcher
 from services.reward_server.configs import ConfigRegistry
-from services.reward_server.expressions import Budget, ExpressionComparer
+from services.reward_server.expressions import ExpressionComparer
 from services.reward_server.fingerprint import fingerprint
 from services.reward_server.parsing import Flaw
 from services.reward_server.reading import ReadGroup, read_group
@@ -61,11 +61,11 @@ class Scorer:
 
         `progress`, in [0, 1], matters to the endpoint `solver` only.
 
-        Raises MalformedRequest for an unknown preset, ConfigNotSaved, and what `EmbeddingBatcher.embed` raises.
+        Raises MalformedRequest for an unknown preset, ConfigNotSaved, FormulasUnavailable, and what
+        `EmbeddingBatcher.embed` raises.
         """
         config = self._configs.use(request.config)
-        budget = Budget()
-        groups = [await read_group(group, config, self._comparer, budget) for group in request.groups]
+        groups = [await read_group(group, config, self._comparer) for group in request.groups]
         if endpoint == "proposer":
             scored = [_score_group(group, config, request.detail) for group in groups]
         else:

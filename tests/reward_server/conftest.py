@@ -28,7 +28,7 @@ def compass_url(compass: Path) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def compass_http(compass_url: str) -> Iterator[httpx.Client]:
     """Plain HTTP to `compass_url`."""
-    with httpx.Client(base_url=compass_url) as http:
+    with httpx.Client(base_url=compass_url, timeout=60) as http:
         yield http
 
 
