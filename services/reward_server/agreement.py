@@ -14,6 +14,9 @@ from services.reward_server.alignment import Places, Present, StepOrder
 from services.reward_server.centring import directed
 from services.reward_server.scoring_config import ScoringConfig
 
+FORMULAS_VERSION = "1"
+"""Part of the fingerprint: raised with every change of a formula, here or in what gives it its arguments."""
+
 Doubles = NDArray[np.float64]
 _TINY = 1e-12
 _LARGEST_EXPONENT = 700.0  # exp(-700) is not 0 yet, so that the mean of late steps alone has a weight

@@ -179,7 +179,9 @@ class ScoreResponse(_Written):
     """Every group's scores, in the order sent."""
 
     request_id: str
-    fingerprint: str = Field(description="Equal fingerprints: scored by the same config, parser, embedder.")
+    fingerprint: str = Field(
+        description="Equal fingerprints: scored by the same config, parser, formulas and embedder."
+    )
     unit: Literal["group", "request"] = Field(
         description="What a group's scores depend on: that group alone, or the whole request."
     )

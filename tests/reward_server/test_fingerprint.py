@@ -1,0 +1,129 @@
+"""What scores mean is part of the fingerprint: a change of meaning needs another version, and gives another one.
+
+`meanings.json` holds, for each part that has a version, that version and a digest of what the part makes of
+many inputs. If a test here fails, raise the part's version and write down what the failure shows.
+"""
+
+import hashlib
+import json
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from services.reward_server import fingerprint
+from services.reward_server.agreement import FORMULAS_VERSION
+from services.reward_server.answer_forms import form_of
+from services.reward_server.equivalence import EQUIVALENCE_VERSION
+from services.reward_server.parsing import PARSER_VERSION, parse_text, parsed_before
+from services.reward_server.scoring_config import PAPER, ROBUST
+from tests.reward_server import test_equivalence
+from tests.reward_server.requests import group, rollout, score
+from tests.reward_server.test_minilm import TEXTS
+
+MEANINGS = json.loads(Path(__file__).with_name("meanings.json").read_text())
+WRITTEN = [
+    *TEXTS,
+    "",
+    "<answer>7",
+    "<answer></answer>",
+    "No tags. The sum is 3.5 cm. Answer: 7",
+    "<think>1) read 2) add</think><answer>1,234.</answer>",
+    "<think>**Step 1:** read\n- Step 2: add\n3.5 cm wide</think> so \\boxed{\\frac{1}{2}}",
+    "<think><step>a</step><step n='2'>b <answer>1</answer></step></think><answer>-5</answer>",
+]
+SWITCHES: list[dict[str, Any]] = [
+    {"preset": "paper"},
+    {"preset": "robust"},
+    {"preset": "robust", "template_guard": True},
+    {"step_means": "leave_one_out"},
+    {"centring": "group"},
+    {"centring": "request"},
+    {"cosine_floor": 0.25},
+    {"alignment": "monotonic"},
+    {"alignment": "monotonic", "coverage": "union"},
+    {"min_steps": 3},
+    {"ties": "shared"},
+    {"entropy_scale": "ln_n"},
+    {"distinct_exponent": 1.0},
+]
+GROUPS = [
+    group(
+        [
+            rollout("7", "east east north", "north north east"),
+            rollout("7", "east north", "north north north east", "east"),
+            rollout("7", "east south", "northeast east"),
+            rollout("8", "east"),
+            rollout(None, "east"),
+        ],
+        "five",
+    ),
+    group([rollout(answer, "east", f"north {'east ' * n}") for n, answer in enumerate("7878")], "tied"),
+    group([rollout("7", "south east", "north"), rollout("7", "east north", "west", "north")], "two"),
+]
+"""No two steps of an answer stand equally near to a third, so that no last bit decides."""
+
+
+def digest(meaning: object) -> str:
+    return hashlib.sha256(json.dumps(meaning).encode()).hexdigest()[:16]
+
+
+def rounded(value: Any) -> Any:
+    """Less the last bits, in which machines differ."""
+    if isinstance(value, dict):
+        return {name: rounded(each) for name, each in sorted(value.items())}
+    if isinstance(value, list):
+        return [rounded(each) for each in value]
+    return f"{round(value, 8) + 0.0:.8f}" if isinstance(value, float) else value
+
+
+def parser(http: httpx.Client) -> object:
+    configs = [PAPER.model_copy(update={"answer_from": place}) for place in ("tag", "boxed", "any")]
+    read = [parse_text(text, config) for text in WRITTEN for config in configs]
+    return [*read, parsed_before(" 7. ", ["Step  one", "", "<step>two</step>"])]
+
+
+def equivalence(http: httpx.Client) -> object:
+    configs = [ROBUST, test_equivalence.FRACTION, test_equivalence.IGNORED]
+    forms = [form_of(answer, config) for answer in test_equivalence.ANSWERS for config in configs]
+    return [[form.key, form.rules, form.name, form.expression, form.settled] for form in forms]
+
+
+def formulas(http: httpx.Client) -> object:
+    asked = [("solver", switch) for switch in SWITCHES] + [("proposer", {"entropy_scale": "ln_n"})]
+    return [rounded(score(http, endpoint, *GROUPS, config=switch)["groups"]) for endpoint, switch in asked]
+
+
+PARTS = {
+    "parser": (PARSER_VERSION, parser),
+    "equivalence": (EQUIVALENCE_VERSION, equivalence),
+    "formulas": (FORMULAS_VERSION, formulas),
+}
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_change_of_meaning_needs_another_version(compass_http: httpx.Client, part: str) -> None:
+    version, meaning = PARTS[part]
+    assert {"version": version, "digest": digest(meaning(compass_http))} == MEANINGS[part]
+
+
+def test_another_version_gives_another_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
+    def both() -> tuple[str, str]:
+        fingerprint.fingerprint.cache_clear()
+        return fingerprint.fingerprint(PAPER, "weights"), fingerprint.fingerprint(ROBUST, "weights")
+
+    seen = [both()]
+    for name in ("PARSER_VERSION", "FORMULAS_VERSION"):
+        monkeypatch.setattr(fingerprint, name, "another")
+        seen.append(both())
+    assert len(set(chain.from_iterable(seen))) == 6
+    monkeypatch.setattr(fingerprint, "EQUIVALENCE_VERSION", "another")
+    seen.append(both())
+    monkeypatch.setattr(fingerprint, "version", lambda name: "0" if name == "sympy" else "1")
+    seen.append(both())
+    assert len({robust for _, robust in seen}) == 5
+    assert len({paper for paper, _ in seen}) == 3, "texts are compared without any of that"
+    monkeypatch.undo()
+    assert both() == seen[0]
