@@ -14,6 +14,7 @@ from clients.errors import NotReady, RewardError
 from clients.exchange import (
     JSON,
     READY_POLL_S,
+    address,
     body_of,
     chunks,
     headers,
@@ -40,12 +41,13 @@ class AsyncRewardClient:
         max_connections: int = 64,
         traceparent: str | None = None,
     ) -> None:
+        server = address(base_url)
         self._http = httpx.AsyncClient(
-            base_url=base_url,
+            base_url=server,
             headers=headers(token, traceparent, timeout_s),
             timeout=timeouts(timeout_s),
             limits=limits(max_connections),
-            trust_env=trusts_proxies(base_url),
+            trust_env=trusts_proxies(server),
         )
         self._retry_budget_s = retry_budget_s
 

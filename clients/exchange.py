@@ -29,9 +29,20 @@ def timeouts(timeout_s: float) -> httpx.Timeout:
     return httpx.Timeout(timeout_s, connect=min(5.0, timeout_s))
 
 
-def trusts_proxies(base_url: str) -> bool:
+def address(url: str) -> httpx.URL:
+    """The address of a server; raises ValueError if `url` is none, as one without its scheme is."""
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL:
+        parsed = httpx.URL()
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise ValueError(f"{url!r} is no server's address: it must be like http://127.0.0.1:8010")
+    return parsed
+
+
+def trusts_proxies(base_url: httpx.URL) -> bool:
     """Whether the environment's proxies are for this server: never for one on this machine."""
-    return httpx.URL(base_url).host not in {"localhost", "127.0.0.1", "::1"}
+    return base_url.host not in {"localhost", "127.0.0.1", "::1"}
 
 
 def limits(max_connections: int) -> httpx.Limits:

@@ -42,10 +42,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with ExitStack() as stack:
             lines = _open(stack, options.file, sys.stdin, "r")
-            output = _open(stack, options.output, sys.stdout, "w")
             client = stack.enter_context(
                 RewardClient(options.url, token=_token(options), retry_budget_s=options.retry_budget_s)
             )
+            output = _open(stack, options.output, sys.stdout, "w")
             _score(client, lines, output, options)
     except (UnreadableGroup, OSError, UnicodeDecodeError) as error:
         print(f"reward-score: {error}", file=sys.stderr)
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except RewardError as error:
         print(f"reward-score: {error}", file=sys.stderr)
         return 1
-    except ValueError as error:  # of an option: what is no JSON, like NaN
+    except ValueError as error:  # of an option: an address that is none, or NaN, which is no JSON
         print(f"reward-score: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -83,7 +83,10 @@ def _parser() -> argparse.ArgumentParser:
         help="which reward to compute [%(default)s]",
     )
     parser.add_argument(
-        "--config", type=_config, default="paper", help="a preset's name, or a JSON object [%(default)s]"
+        "--config",
+        type=_config,
+        default="paper",
+        help="the name of a preset or of a registered config, or a JSON object of overrides [%(default)s]",
     )
     parser.add_argument(
         "--progress", type=float, help="progress of the training in [0, 1], for solver only [1]"

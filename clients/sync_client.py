@@ -15,6 +15,7 @@ from clients.errors import NotReady, RewardError
 from clients.exchange import (
     JSON,
     READY_POLL_S,
+    address,
     body_of,
     chunks,
     headers,
@@ -35,6 +36,8 @@ class RewardClient:
     `retry_budget_s` bounds all tries of one call together (0: one try only). `token` is the experiment's,
     where the server asks for one. Requests are part of OpenTelemetry's current span where that is loaded, else
     of the W3C `traceparent` if there is one.
+
+    Raises ValueError if `base_url` is no address like `http://127.0.0.1:8010`.
     """
 
     def __init__(
@@ -47,12 +50,13 @@ class RewardClient:
         max_connections: int = 16,
         traceparent: str | None = None,
     ) -> None:
+        server = address(base_url)
         self._http = httpx.Client(
-            base_url=base_url,
+            base_url=server,
             headers=headers(token, traceparent, timeout_s),
             timeout=timeouts(timeout_s),
             limits=limits(max_connections),
-            trust_env=trusts_proxies(base_url),
+            trust_env=trusts_proxies(server),
         )
         self._retry_budget_s = retry_budget_s
 

@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 OPEN_PAGES = frozenset({"/livez", "/readyz", "/docs", "/openapi.json"})
 """What needs no token: nothing on them is anybody's."""
+METRICS_PAGE = "/metrics"
 TOKEN_IN_URL = ("/cohort/", "/verify")
 """Under these, `?token=` is as good as the header, for callers that cannot send one."""
 NO_EXPERIMENT = "-"
@@ -54,6 +55,7 @@ class Admission:
         self._metrics = metrics
         self._tokens = tokens
         self._tracer = Tracer(settings.open_telemetry)
+        self._open_pages = OPEN_PAGES | ({METRICS_PAGE} if settings.open_metrics else set())
         self._held_bytes = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -76,7 +78,7 @@ class Admission:
 
     def experiment(self, scope: Scope, headers: Headers) -> str:
         """Who asks; raises Unauthorized if that has to be known and is not."""
-        if self._tokens is None or scope["path"] in OPEN_PAGES:
+        if self._tokens is None or scope["path"] in self._open_pages:
             return NO_EXPERIMENT
         kind, _, token = headers.get("authorization", "").partition(" ")
         if kind.lower() != "bearer":

@@ -61,6 +61,9 @@ class RewardServerSettings(BaseSettings):
         None,
         description="Hashes of the bearer tokens of experiments. Needed to listen on anything but loopback.",
     )
+    open_metrics: CliImplicitFlag[bool] = Field(
+        False, description="Show /metrics without a token, for a Prometheus that has none."
+    )
     max_body_bytes: int = Field(32 * 2**20, ge=1024, description="Largest body of a request.")
     max_held_bytes: int = Field(
         256 * 2**20, ge=1024, description="Bodies of all requests together; beyond it requests get 429."

@@ -2,14 +2,18 @@
 
 A line of the file is an experiment's name and the SHA-256 of a token, in hexadecimal. Tokens are made here,
 of 256 random bits, so a plain hash of one can be neither guessed nor searched. The file is read again when
-it has changed: tokens are given out and taken back while the server runs.
+it has changed: tokens are given out and taken back while the server runs. What cannot be read then changes
+nothing: it may be half written.
 """
 
 import hashlib
 import hmac
+import logging
 import re
 import secrets
 from pathlib import Path
+
+log = logging.getLogger(__name__)
 
 _NAME = re.compile(r"[\w.-]{1,64}", re.ASCII)
 _HASH = re.compile(r"[0-9a-f]{64}")
@@ -20,13 +24,15 @@ class UnusableTokens(Exception):
 
 
 class Tokens:
-    """The tokens of a file; raises UnusableTokens if it cannot be read."""
+    """The tokens of a file; raises UnusableTokens if it cannot be read.
+
+    If it cannot be read later on, the tokens that were read last stay the ones, and the log says so.
+    """
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        self._stamp = (-1, -1)
-        self._known: tuple[tuple[bytes, str], ...] = ()
-        self._refresh()
+        self._stamp = _stamp(file)
+        self._known = _read(file)
 
     def experiment(self, token: str) -> str | None:
         """Whose token it is; None if nobody's. Takes as long for a wrong token as for a right one."""
@@ -39,26 +45,41 @@ class Tokens:
         return found
 
     def _refresh(self) -> None:
+        stamp = _stamp(self._file)
+        if stamp == self._stamp:
+            return
+        self._stamp = stamp
         try:
-            status = self._file.stat()
-            stamp = (status.st_mtime_ns, status.st_size)
-            if stamp != self._stamp:
-                self._known = tuple(_read(self._file))
-                self._stamp = stamp
-        except OSError as error:
-            raise UnusableTokens(f"{self._file}: {error.strerror}") from error
+            self._known = _read(self._file)
+        except UnusableTokens as error:
+            log.error("%s; the %d tokens that were read before stay", error, len(self._known))  # noqa: TRY400
 
 
-def _read(file: Path) -> list[tuple[bytes, str]]:
+def _stamp(file: Path) -> tuple[int, int] | None:
+    """What changes with the file; None if there is none."""
+    try:
+        status = file.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size
+
+
+def _read(file: Path) -> tuple[tuple[bytes, str], ...]:
+    try:
+        lines = file.read_text().splitlines()
+    except OSError as error:
+        raise UnusableTokens(f"{file}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UnusableTokens(f"{file}: not text") from error
     known = []
-    for number, line in enumerate(file.read_text().splitlines(), start=1):
+    for number, line in enumerate(lines, start=1):
         if not line.strip() or line.startswith("#"):
             continue
         name, _, digest = line.strip().partition(" ")
         if not _NAME.fullmatch(name) or not _HASH.fullmatch(digest.strip()):
             raise UnusableTokens(f"{file}:{number}: not an experiment's name and the SHA-256 of a token")
         known.append((bytes.fromhex(digest.strip()), name))
-    return known
+    return tuple(known)
 
 
 def add_token(file: Path, experiment: str) -> str:

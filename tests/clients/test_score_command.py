@@ -84,6 +84,20 @@ def test_refusals_and_absence_are_told(
     assert "absent.jsonl" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "url", ["127.0.0.1:8010", "localhost:8010", "reward.example", "ftp://a", "http://", ""]
+)
+def test_an_address_that_is_none_is_told_at_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], url: str
+) -> None:
+    file = write(tmp_path / "groups.jsonl", group(["a"]))
+    output = tmp_path / "scores.jsonl"
+    output.write_text("yesterday's\n")
+    assert main([file, "--url", url, "--output", str(output), "--retry-budget-s", "3600"]) == 2
+    assert f"{url!r} is no server's address: it must be like http://" in capsys.readouterr().err
+    assert output.read_text() == "yesterday's\n"
+
+
 def test_help_helps() -> None:
     shown = subprocess.run(
         [sys.executable, "-m", "clients.score", "--help"],

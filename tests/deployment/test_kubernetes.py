@@ -57,6 +57,17 @@ def test_probes_ask_what_the_server_answers(pages: set[str]) -> None:
     assert set(probes) <= pages
 
 
+def test_prometheus_is_led_to_a_page_that_is_open_to_it(
+    pages: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in variables().items():
+        monkeypatch.setenv(name, value)
+    annotations = DOCUMENTS["Deployment"]["spec"]["template"]["metadata"]["annotations"]
+    assert annotations["prometheus.io/path"] in pages
+    assert annotations["prometheus.io/port"] == str(container()["ports"][0]["containerPort"])
+    assert read_settings(container()["args"]).open_metrics
+
+
 def test_options_are_the_servers_own_and_the_image_is_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in variables().items():
         monkeypatch.setenv(name, value)

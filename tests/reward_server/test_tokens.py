@@ -74,6 +74,42 @@ def test_tokens_come_and_go_while_the_server_runs(tmp_path: Path) -> None:
     assert (tokens.experiment(first), tokens.experiment(second)) == (None, "second")
 
 
+@pytest.mark.parametrize("damage", [b"second 12", b"\xff\xfe\x00", None])
+def test_a_file_that_is_damaged_while_the_server_runs_takes_no_token_away(
+    tmp_path: Path, compass: Path, caplog: pytest.LogCaptureFixture, damage: bytes | None
+) -> None:
+    file = tmp_path / "tokens"
+    headers = {"authorization": f"Bearer {add_token(file, 'first')}"}
+    whole = file.read_bytes()
+    settings = RewardServerSettings(embedder="token-mean", token_mean_checkpoint=compass, tokens_file=file)
+
+    def status(headers: dict[str, str]) -> int:
+        return httpx.post(f"{url}/score/outcome", json=BODY, headers=headers).status_code
+
+    with running(settings) as url:
+        if damage is None:
+            file.unlink()
+        else:
+            file.write_bytes(whole + damage)
+        assert [status(headers), status(headers), status({"authorization": "Bearer no"})] == [200, 200, 401]
+        told = [each for each in caplog.messages if "the 1 tokens that were read before stay" in each]
+        assert len(told) == 1, "once, not with every request"
+        file.write_bytes(whole.replace(b"first", b"other"))
+        second = {"authorization": f"Bearer {add_token(file, 'second')}"}
+        assert [status(headers), status(second)] == [200, 200]
+        file.write_text("# nobody\n")
+        assert status(headers) == 401
+
+
+def test_metrics_can_be_shown_without_a_token(token_file: Path, token: str, compass: Path) -> None:
+    settings = RewardServerSettings(
+        embedder="token-mean", token_mean_checkpoint=compass, tokens_file=token_file, open_metrics=True
+    )
+    with running(settings) as url:
+        assert httpx.get(f"{url}/metrics").status_code == 200
+        assert httpx.get(f"{url}/configs").status_code == 401
+
+
 def test_the_file_holds_no_token_and_only_its_owner_reads_it(token_file: Path, token: str) -> None:
     assert token not in token_file.read_text()
     assert token_file.stat().st_mode & 0o077 == 0
