@@ -52,6 +52,7 @@ def create_app(
     limits = CohortLimits(settings.max_cohort_callers, settings.max_cohort_mib * 2**20)
     app.state.cohorts = Cohorts(cohort_routes.CohortScoring(app.state.engine, metrics), limits)
     metrics.watch_cohorts(app.state.cohorts)
+    app.include_router(routes.scoring_router)
     app.include_router(routes.router)
     app.include_router(cohort_routes.router)
     problems.install(app)

@@ -14,7 +14,7 @@ import logging
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -46,6 +46,20 @@ class Pass:
     texts: int
     ended_at_s: float
     error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The embeddings that one call asked for, each text's once."""
+
+    of_text: Mapping[str, Row]
+    dimension: int
+
+    def stacked(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """The rows [len(texts), D] of `texts`, in their order."""
+        if not texts:
+            return np.zeros((0, self.dimension), np.float32)
+        return np.concatenate([self.of_text[text] for text in texts]).reshape(len(texts), -1)
 
 
 @dataclass(eq=False, slots=True)
@@ -207,8 +221,8 @@ class EmbeddingBatcher:
         """Distinct texts that wait or are being embedded."""
         return len(self._queued)
 
-    async def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Unit rows [len(texts), D] in the order of `texts`; a row is zero if the text has no direction.
+    async def embed(self, texts: Iterable[str]) -> Rows:
+        """The unit row [D] of each distinct text; one is zero if its text has no direction.
 
         Raises RequestTooLarge, Overloaded (nothing was queued), EmbeddingFailed or NotReady. A cancelled
         call's texts are dropped from the queue unless others wait for them.
@@ -216,9 +230,7 @@ class EmbeddingBatcher:
         call = self._admit(dict.fromkeys(texts))
         if call.missing:
             await call.done
-        if not texts:
-            return np.zeros((0, self._backend.dimension), np.float32)
-        return np.concatenate([call.rows[text] for text in texts]).reshape(len(texts), -1)
+        return Rows(call.rows, self._backend.dimension)
 
     async def probe(self) -> None:
         """Runs one forward pass past the cache, so that `last_pass` tells of the embedder as it is now."""

@@ -20,6 +20,8 @@ def _counts(
 ) -> Iterator[tuple[str, int, str, int]]:
     """Place, count, name and limit of whatever has one."""
     yield "groups", len(request.groups), "groups", settings.max_groups
+    rollouts = sum(len(group.rollouts) for group in request.groups)
+    yield "groups", rollouts, "rollouts", settings.max_request_rollouts
     most_characters = settings.max_text_characters
     for g, group in enumerate(request.groups):
         if len(group.rollouts) > settings.max_rollouts:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from services.reward_server import agreement, wire
 from services.reward_server.equivalence import Member, cluster
 from services.reward_server.expressions import ExpressionComparer
+from services.reward_server.pace import Pace
 from services.reward_server.parsing import ParsedRollout, parse_text, parsed_before
 from services.reward_server.scoring_config import ScoringConfig
 from services.reward_server.trajectories import Camp, distinct
@@ -29,6 +30,11 @@ class ReadGroup:
     members: Mapping[str, tuple[Member, ...]] | None
     not_compared: tuple[str, ...]
 
+    @property
+    def judged_steps(self) -> list[str]:
+        """The steps of all camps, camp by camp and rollout by rollout."""
+        return [step for camp in self.camps for steps in camp.steps for step in steps]
+
     def effective_share(self, answer: str | None) -> float:
         """p(a) times the answer's consensus weight; 0 for None."""
         return self.vote.share(answer) * (1.0 if answer is None else self.consensus.get(answer, 1.0))
@@ -39,9 +45,15 @@ class ReadGroup:
         return [0.0 if rollout.answer is None else shares[rollout.answer] for rollout in self.rollouts]
 
 
-async def read_group(group: wire.Group, config: ScoringConfig, comparer: ExpressionComparer) -> ReadGroup:
+async def read_group(
+    group: wire.Group, config: ScoringConfig, comparer: ExpressionComparer, pace: Pace
+) -> ReadGroup:
     """Reads and counts one group; `comparer` is asked about formulas. Raises FormulasUnavailable."""
-    rollouts = [_read(rollout, config) for rollout in group.rollouts]
+    rollouts = []
+    for rollout in group.rollouts:
+        if pace.is_due:
+            await pace.rest()
+        rollouts.append(_read(rollout, config))
     members: Mapping[str, tuple[Member, ...]] | None = None
     not_compared: tuple[str, ...] = ()
     if config.equivalence == "value":

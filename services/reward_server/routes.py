@@ -30,12 +30,14 @@ from services.reward_server.errors import (
     TooManyConfigs,
     Unauthorized,
 )
+from services.reward_server.json_body import ScoringRoute
 from services.reward_server.limits import check_size
 from services.reward_server.metrics import CONTENT_TYPE, Metrics
 from services.reward_server.scorer import Endpoint, written
 from services.reward_server.settings import RewardServerSettings
 
 router = APIRouter()
+scoring_router = APIRouter(route_class=ScoringRoute)
 
 
 def _problems(*errors: type[ServiceError]) -> dict[int | str, dict[str, object]]:
@@ -123,25 +125,25 @@ def config_label(config: wire.Config) -> str:
 Scoring = Annotated[_Scoring, Depends()]
 
 
-@router.post("/score/outcome", response_model=wire.ScoreResponse, responses=SCORING_PROBLEMS)
+@scoring_router.post("/score/outcome", response_model=wire.ScoreResponse, responses=SCORING_PROBLEMS)
 async def score_outcome(body: wire.ScoreRequest, scoring: Scoring) -> Response:
     """Reward of each answer: its share of the group, less a penalty for length."""
     return await scoring.answer("outcome", body)
 
 
-@router.post("/score/trajectory", response_model=wire.ScoreResponse, responses=SCORING_PROBLEMS)
+@scoring_router.post("/score/trajectory", response_model=wire.ScoreResponse, responses=SCORING_PROBLEMS)
 async def score_trajectory(body: wire.ScoreRequest, scoring: Scoring) -> Response:
     """Reward of each rollout's steps: their agreement with those of the rollouts that answer alike."""
     return await scoring.answer("trajectory", body)
 
 
-@router.post("/score/solver", response_model=wire.ScoreResponse, responses=SCORING_PROBLEMS)
+@scoring_router.post("/score/solver", response_model=wire.ScoreResponse, responses=SCORING_PROBLEMS)
 async def score_solver(body: wire.SolverRequest, scoring: Scoring) -> Response:
     """The Solver's reward: outcome and trajectory, mixed by the progress of the training."""
     return await scoring.answer("solver", body, body.progress)
 
 
-@router.post("/score/proposer", response_model=wire.ScoreResponse, responses=SCORING_PROBLEMS)
+@scoring_router.post("/score/proposer", response_model=wire.ScoreResponse, responses=SCORING_PROBLEMS)
 async def score_proposer(body: wire.ScoreRequest, scoring: Scoring) -> Response:
     """The Proposer's reward for each group's question: highest where the answers are about half sure."""
     return await scoring.answer("proposer", body)

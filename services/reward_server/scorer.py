@@ -4,7 +4,7 @@ import asyncio
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, chain, islice, pairwise, starmap
+from itertools import accumulate, chain, pairwise, starmap
 from typing import Any, Literal
 
 import numpy as np
@@ -16,6 +16,7 @@ from services.reward_server.batching import EmbeddingBatcher
 from services.reward_server.configs import ConfigRegistry
 from services.reward_server.expressions import ExpressionComparer
 from services.reward_server.fingerprint import fingerprint
+from services.reward_server.pace import Pace
 from services.reward_server.parsing import Flaw
 from services.reward_server.reading import ReadGroup, read_group
 from services.reward_server.scoring_config import ScoringConfig
@@ -65,22 +66,21 @@ class Scorer:
         `EmbeddingBatcher.embed` raises.
         """
         config = self._configs.use(request.config)
-        groups = [await read_group(group, config, self._comparer) for group in request.groups]
-        if endpoint == "proposer":
-            scored = [_score_group(group, config, request.detail) for group in groups]
-        else:
-            judged: Sequence[Sequence[JudgedCamp]] = [()] * len(groups)
-            if endpoint != "outcome":
-                judged = await self._judge_steps(groups, config)
-            scored = [
-                _score_group(
-                    group,
-                    config,
-                    request.detail,
-                    _components(endpoint, group, outcome, camps, config, progress),
-                )
-                for group, outcome, camps in zip(groups, _outcomes(groups, config), judged, strict=True)
-            ]
+        pace = Pace()
+        groups = [await read_group(group, config, self._comparer, pace) for group in request.groups]
+        judged: Sequence[Sequence[JudgedCamp]] = [()] * len(groups)
+        if endpoint in ("trajectory", "solver"):
+            judged = await self._judge_steps(groups, config, pace)
+        scored = []
+        for group, outcome, camps in zip(groups, _outcomes(groups, config), judged, strict=True):
+            if pace.is_due:
+                await pace.rest()
+            components = (
+                None
+                if endpoint == "proposer"
+                else _components(endpoint, group, outcome, camps, config, progress)
+            )
+            scored.append(_score_group(group, config, request.detail, components))
         return {
             "request_id": request_id,
             "fingerprint": fingerprint(config, self._batcher.backend.identity),
@@ -89,34 +89,51 @@ class Scorer:
         }
 
     async def _judge_steps(
-        self, groups: Sequence[ReadGroup], config: ScoringConfig
+        self, groups: Sequence[ReadGroup], config: ScoringConfig, pace: Pace
     ) -> list[list[JudgedCamp]]:
         """The steps of every group's camps, embedded in one go and judged."""
-        texts = [step for group in groups for camp in group.camps for steps in camp.steps for step in steps]
-        rows = await self._batcher.embed(texts)
-        lengths = (sum(map(len, camp.steps)) for group in groups for camp in group.camps)
-        every_span = starmap(slice, pairwise(accumulate(lengths, initial=0)))
-        spans = [list(islice(every_span, len(group.camps))) for group in groups]
-        if config.unit == "group" and config.alignment == "index":
-            return [
-                _judge_group(group, camps, rows, config) for group, camps in zip(groups, spans, strict=True)
-            ]
-        wholes = [slice(camps[0].start, camps[-1].stop) if camps else slice(0, 0) for camps in spans]
-        shared = background_of(rows) if config.centring == "request" else None
+        texts = [group.judged_steps for group in groups]
+        known = await self._batcher.embed(chain.from_iterable(texts))
+        if config.unit == "request":
+            return await _judge_together(
+                groups, known.stacked(list(chain.from_iterable(texts))), config, pace
+            )
         judged = []
-        for number, (group, camps) in enumerate(zip(groups, spans, strict=True)):
-            factors = None
-            if config.template_guard:
-                own = [
-                    slice(camp_span.start + span.start, camp_span.start + span.stop)
-                    for camp, camp_span in zip(group.camps, camps, strict=True)
-                    for span in camp.spans
-                ]
-                factors = await asyncio.to_thread(specificity, rows, own, number, wholes, config)
-            else:
-                await asyncio.sleep(0)  # others' requests go on meanwhile
-            judged.append(_judge_group(group, camps, rows, config, shared, factors))
+        for group, steps in zip(groups, texts, strict=True):
+            if pace.is_due:
+                await pace.rest()
+            judged.append(_judge_group(group, _camp_spans(group, 0), known.stacked(steps), config))
         return judged
+
+
+async def _judge_together(
+    groups: Sequence[ReadGroup], rows: Floats, config: ScoringConfig, pace: Pace
+) -> list[list[JudgedCamp]]:
+    """Judges groups that are compared with each other; `rows` are those of all their steps."""
+    starts = accumulate((len(group.judged_steps) for group in groups), initial=0)
+    spans = [_camp_spans(group, start) for group, start in zip(groups, starts, strict=False)]
+    wholes = [slice(camps[0].start, camps[-1].stop) if camps else slice(0, 0) for camps in spans]
+    shared = background_of(rows) if config.centring == "request" else None
+    judged = []
+    for number, (group, camps) in enumerate(zip(groups, spans, strict=True)):
+        factors = None
+        if config.template_guard:
+            own = [
+                slice(camp_span.start + span.start, camp_span.start + span.stop)
+                for camp, camp_span in zip(group.camps, camps, strict=True)
+                for span in camp.spans
+            ]
+            factors = await asyncio.to_thread(specificity, rows, own, number, wholes, config)
+        elif pace.is_due:
+            await pace.rest()
+        judged.append(_judge_group(group, camps, rows, config, shared, factors))
+    return judged
+
+
+def _camp_spans(group: ReadGroup, start: int) -> list[slice]:
+    """Where the steps of each camp stand in a row that has those of the group from `start`."""
+    ends = accumulate((sum(map(len, camp.steps)) for camp in group.camps), initial=start)
+    return list(starmap(slice, pairwise(ends)))
 
 
 def _judge_group(

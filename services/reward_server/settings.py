@@ -70,6 +70,9 @@ class RewardServerSettings(BaseSettings):
     )
     max_groups: int = Field(1_024, ge=1, description="Groups in a request.")
     max_rollouts: int = Field(1_024, ge=1, description="Rollouts in a group.")
+    max_request_rollouts: int = Field(
+        16_384, ge=1, description="Rollouts in a request, those of all its groups together."
+    )
     max_steps: int = Field(256, ge=1, description="Steps of a rollout that was parsed before it was sent.")
     max_text_characters: int = Field(200_000, ge=1, description="Characters of a rollout.")
     max_queue_texts: int = Field(

@@ -36,6 +36,10 @@ class _Numbered:
     style: str
     text: str
 
+    def go_on(self, lines: list[str]) -> None:
+        """Adds the lines that follow."""
+        self.text = "\n".join((self.text, *lines))
+
 
 def read_steps(thinking: str, tags: Tags) -> tuple[str, ...]:
     """The steps in `thinking`, without their numbers, white space folded; none is empty.
@@ -77,25 +81,29 @@ def _elements(thinking: str, tags: Tags) -> list[str]:
 
 def _numbered_lines(thinking: str) -> list[_Numbered]:
     steps: list[_Numbered] = []
-    parts: list[list[str]] = []
+    following: list[str] = []
     for line in thinking.splitlines():
-        match = _LINE_NUMBER.match(line)
-        if match and _is_in_turn(match, steps):
+        if match := _LINE_NUMBER.match(line):
             step, plain, mark = match.groups()
-            style = "step" if step else ")" if mark == ")" else "."
-            steps.append(_Numbered(int(step or plain), style, ""))
-            parts.append([line[match.end() :]])
-        elif parts:
-            parts[-1].append(line)
-    for each, lines in zip(steps, parts, strict=True):
-        each.text = "\n".join(lines)
+            number = int(step or plain)
+            if step or _is_in_turn(number, steps):
+                if following:
+                    steps[-1].go_on(following)
+                    following = []
+                style = "step" if step else ")" if mark == ")" else "."
+                steps.append(_Numbered(number, style, line[match.end() :]))
+                continue
+        if steps:
+            following.append(line)
+    if following:
+        steps[-1].go_on(following)
     return steps
 
 
-def _is_in_turn(match: re.Match[str], steps: list[_Numbered]) -> bool:
-    if match["step"] or not steps:
+def _is_in_turn(number: int, steps: list[_Numbered]) -> bool:
+    if not steps:
         return True
-    number, last = int(match["plain"]), steps[-1].number
+    last = steps[-1].number
     return number <= 1 or last <= number <= last + 1
 
 

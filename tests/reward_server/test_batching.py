@@ -64,6 +64,10 @@ async def batching(
         await backend.stop()
 
 
+async def embedded(batcher: EmbeddingBatcher, texts: Sequence[str]) -> NDArray[np.float32]:
+    return (await batcher.embed(texts)).stacked(texts)
+
+
 def lengths(rows: NDArray[np.float32]) -> list[int]:
     return [int(row[0]) for row in rows]
 
@@ -73,9 +77,9 @@ def test_order_duplicates_and_equal_lengths() -> None:
         embedder = Letters()
         async with batching(embedder) as batcher:
             texts = ["ccc", "a", "bb", "a", "dd", "ccc"]
-            assert lengths(await batcher.embed(texts)) == [3, 1, 2, 1, 2, 3]
+            assert lengths(await embedded(batcher, texts)) == [3, 1, 2, 1, 2, 3]
             assert embedder.batches == [[3], [1], [2, 2]]
-            assert (await batcher.embed([])).shape == (0, 2)
+            assert (await embedded(batcher, [])).shape == (0, 2)
 
     asyncio.run(scenario())
 
@@ -85,11 +89,11 @@ def test_a_text_is_embedded_once_for_all_callers_and_then_remembered() -> None:
         embedder = Letters()
         async with batching(embedder) as batcher:
             embedder.gate.clear()
-            calls = [asyncio.create_task(batcher.embed(["a", name])) for name in ("bb", "ccc", "a")]
+            calls = [asyncio.create_task(embedded(batcher, ["a", name])) for name in ("bb", "ccc", "a")]
             await asyncio.sleep(0.05)
             embedder.gate.set()
             assert [lengths(rows) for rows in await asyncio.gather(*calls)] == [[1, 2], [1, 3], [1, 1]]
-            await batcher.embed(["ccc", "bb", "a"])
+            await embedded(batcher, ["ccc", "bb", "a"])
             assert sorted(embedder.tokenized) == ["a", "bb", "ccc"]
 
     asyncio.run(scenario())
@@ -100,11 +104,11 @@ def test_a_failing_batch_fails_its_own_callers_and_the_loop_lives_on() -> None:
         embedder = Letters()
         async with batching(embedder) as batcher:
             texts = [["a"], ["!xyz", "a"], ["untokenizable"], ["bb", "ccc"]]
-            ended = await asyncio.gather(*map(batcher.embed, texts), return_exceptions=True)
+            ended = await asyncio.gather(*(embedded(batcher, each) for each in texts), return_exceptions=True)
             assert [isinstance(each, EmbeddingFailed) for each in ended] == [False, True, True, False]
             assert "out of memory" in str(ended[1])
             assert "no tokens" in str(ended[2])
-            assert lengths(await batcher.embed(["dddd"])) == [4]
+            assert lengths(await embedded(batcher, ["dddd"])) == [4]
             assert batcher.last_pass is not None
             assert batcher.last_pass.error is None
 
@@ -115,7 +119,7 @@ def test_the_last_pass_tells_of_a_failure_and_a_probe_of_its_end() -> None:
     async def scenario() -> None:
         async with batching(Letters()) as batcher:
             with pytest.raises(EmbeddingFailed):
-                await batcher.embed(["!"])
+                await embedded(batcher, ["!"])
             assert batcher.last_pass is not None
             assert "MemoryError" in str(batcher.last_pass.error)
             await batcher.probe()
@@ -127,7 +131,7 @@ def test_the_last_pass_tells_of_a_failure_and_a_probe_of_its_end() -> None:
 def test_what_has_no_tokens_or_no_finite_row_is_a_zero_row() -> None:
     async def scenario() -> None:
         async with batching(Letters()) as batcher:
-            assert lengths(await batcher.embed(["", "a", "?", "b"])) == [0, 1, 0, 1]
+            assert lengths(await embedded(batcher, ["", "a", "?", "b"])) == [0, 1, 0, 1]
 
     asyncio.run(scenario())
 
@@ -137,7 +141,7 @@ def test_a_row_that_is_not_finite_is_computed_again_next_time() -> None:
         letters = Letters()
         async with batching(letters) as batcher:
             for _ in range(2):
-                await batcher.embed(["?", "a"])
+                await embedded(batcher, ["?", "a"])
         assert letters.tokenized == ["?", "a", "?"]
 
     asyncio.run(scenario())
@@ -148,7 +152,7 @@ def test_a_probe_leaves_an_equal_text_in_the_queue() -> None:
         letters = Letters()
         async with batching(letters) as batcher:
             letters.gate.clear()
-            waiting = [asyncio.create_task(batcher.embed([text])) for text in ("a", "bb", "ccc", "probe")]
+            waiting = [asyncio.create_task(embedded(batcher, [text])) for text in ("a", "bb", "ccc", "probe")]
             await asyncio.sleep(0.05)
             probing = asyncio.create_task(batcher.probe())
             await asyncio.sleep(0.05)
@@ -165,18 +169,18 @@ def test_the_queue_is_bounded_in_texts_and_takes_all_or_nothing() -> None:
         embedder = Letters()
         async with batching(embedder, max_queue_texts=4) as batcher:
             with pytest.raises(RequestTooLarge):
-                await batcher.embed(["a", "b", "c", "d", "e"])
+                await embedded(batcher, ["a", "b", "c", "d", "e"])
             embedder.gate.clear()
-            first = asyncio.create_task(batcher.embed(["a", "b", "c"]))
+            first = asyncio.create_task(embedded(batcher, ["a", "b", "c"]))
             await asyncio.sleep(0.05)
             with pytest.raises(Overloaded) as refused:
-                await batcher.embed(["d", "e"])
+                await embedded(batcher, ["d", "e"])
             assert refused.value.retry_after_s == 1
-            second = asyncio.create_task(batcher.embed(["d", "a", "a"]))
+            second = asyncio.create_task(embedded(batcher, ["d", "a", "a"]))
             await asyncio.sleep(0.05)
             embedder.gate.set()
             assert [lengths(rows) for rows in await asyncio.gather(first, second)] == [[1, 1, 1], [1, 1, 1]]
-            assert lengths(await batcher.embed(["w", "x", "y", "z"])) == [1, 1, 1, 1]
+            assert lengths(await embedded(batcher, ["w", "x", "y", "z"])) == [1, 1, 1, 1]
             assert "e" not in embedder.tokenized
 
     asyncio.run(scenario())
@@ -187,10 +191,10 @@ def test_texts_of_a_caller_that_left_are_dropped_unless_others_wait() -> None:
         embedder = Letters()
         async with batching(embedder) as batcher:
             embedder.gate.clear()
-            busy = asyncio.create_task(batcher.embed(["a"]))
+            busy = asyncio.create_task(embedded(batcher, ["a"]))
             await asyncio.sleep(0.05)
-            leaving = asyncio.create_task(batcher.embed(["gone", "shared"]))
-            staying = asyncio.create_task(batcher.embed(["shared"]))
+            leaving = asyncio.create_task(embedded(batcher, ["gone", "shared"]))
+            staying = asyncio.create_task(embedded(batcher, ["shared"]))
             await asyncio.sleep(0.05)
             leaving.cancel()
             await asyncio.sleep(0.05)
@@ -198,7 +202,7 @@ def test_texts_of_a_caller_that_left_are_dropped_unless_others_wait() -> None:
             assert lengths(await staying) == [6]
             await busy
             assert embedder.batches == [[1], [6]]
-            assert lengths(await batcher.embed(["gone"])) == [4]
+            assert lengths(await embedded(batcher, ["gone"])) == [4]
 
     asyncio.run(scenario())
 
@@ -208,14 +212,14 @@ def test_stopping_ends_every_wait() -> None:
         embedder = Letters()
         async with batching(embedder) as batcher:
             embedder.gate.clear()
-            waiting = [asyncio.create_task(batcher.embed([text])) for text in ("a", "bb")]
+            waiting = [asyncio.create_task(embedded(batcher, [text])) for text in ("a", "bb")]
             await asyncio.sleep(0.05)
             await batcher.stop()
             embedder.gate.set()
             ended = await asyncio.gather(*waiting, return_exceptions=True)
             assert [type(each) for each in ended] == [NotReady, NotReady]
             with pytest.raises(NotReady):
-                await batcher.embed(["a"])
+                await embedded(batcher, ["a"])
 
     asyncio.run(scenario())
 
@@ -236,7 +240,7 @@ def test_an_embedder_that_mixes_lengths_is_asked_once() -> None:
 
     async def scenario() -> None:
         async with batching(letters, max_batch_tokens=4) as batcher:
-            rows = await batcher.embed(["abc", "a", "", "abcd" * 3, "ab"])
+            rows = await embedded(batcher, ["abc", "a", "", "abcd" * 3, "ab"])
             assert rows[:, 0].tolist() == [3, 1, 0, 12, 2]
 
     asyncio.run(scenario())

@@ -1,15 +1,20 @@
 """What is too large, too late or too much is refused with its own status, and says whether to try again."""
 
+import json
 import socket
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from services.reward_server.json_body import has_more_containers
 from services.reward_server.settings import RewardServerSettings
 from tests.reward_server.requests import group, rollout
 from tests.reward_server.running import running
@@ -23,6 +28,7 @@ def small(compass: Path) -> Iterator[str]:
         token_mean_checkpoint=compass,
         max_groups=2,
         max_rollouts=3,
+        max_request_rollouts=5,
         max_steps=4,
         max_text_characters=50,
         max_queue_texts=6,
@@ -43,6 +49,7 @@ def parsed(*steps: str, answer: str = "7", name: str = "g") -> dict[str, Any]:
     [
         ([group(["a"], name) for name in "abc"], "groups"),
         ([group(["a"]), group(["a"] * 4, "h")], "groups[1].rollouts"),
+        ([group(["a"] * 3), group(["a"] * 3, "h")], "groups"),
         ([parsed(*"abcde")], "groups[0].rollouts[0].steps"),
         ([parsed("a" * 30, "b" * 30)], "groups[0].rollouts[0].steps"),
         ([parsed(answer="a" * 51)], "groups[0].rollouts[0].answer"),
@@ -54,6 +61,63 @@ def test_each_limit_is_told_with_its_place(small: str, groups: list[Any], place:
     problem = refused.json()
     assert (refused.status_code, problem["code"], problem["retryable"]) == (413, "request_too_large", False)
     assert [fault["place"] for fault in problem["errors"]] == [place]
+
+
+def containers(part: object) -> int:
+    """Objects and lists in a value."""
+    if not isinstance(part, dict | list):
+        return 0
+    return 1 + sum(containers(each) for each in (part.values() if isinstance(part, dict) else part))
+
+
+TEXTS = st.text('{}[]",:\\ a\u00e9\n', max_size=6)
+VALUES = st.recursive(
+    TEXTS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS, inner, max_size=4), max_leaves=8
+)
+
+
+@given(value=VALUES, escaped=st.booleans())
+def test_objects_and_lists_are_counted_and_brackets_in_texts_are_not(value: object, escaped: bool) -> None:
+    body = json.dumps(value, ensure_ascii=escaped).encode()
+    count = containers(value)
+    assert not has_more_containers(body, count)
+    assert not count or has_more_containers(body, count - 1)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [b'{"id":"0","text":"a"},' * 200, b"[]," * 200, b'{"a":' * 200],
+)
+def test_more_parts_than_a_request_can_have_are_refused_before_they_are_built(
+    small: str, parts: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def built(body: bytes) -> None:
+        raise AssertionError("the body was read")
+
+    monkeypatch.setattr("services.reward_server.json_body.orjson.loads", built)
+    headers = {"content-type": "application/json"}
+    refused = httpx.post(f"{small}/score/outcome", content=b'{"groups":[' + parts, headers=headers)
+    problem = refused.json()
+    assert (refused.status_code, problem["code"]) == (413, "request_too_large")
+    assert problem["detail"] == "body: more than 17 objects and lists"
+
+
+def test_brackets_in_texts_are_no_parts_of_a_request(small: str) -> None:
+    scored = httpx.post(f"{small}/score/outcome", json={"groups": [group(['\\"{[' * 12] * 3)]})
+    assert scored.status_code == 200
+
+
+def test_others_are_answered_while_a_large_request_is_worked_on(compass_url: str) -> None:
+    texts = [rollout(str(number % 3), "east", "north") for number in range(16)]
+    large = {"groups": [group(texts, str(number)) for number in range(1024)]}
+    with ThreadPoolExecutor(1) as pool, httpx.Client(base_url=compass_url) as http:
+        scored = pool.submit(httpx.post, f"{compass_url}/score/solver", json=large, timeout=120)
+        answered = 0
+        while not scored.done():
+            assert http.get("/livez", timeout=60).status_code == 200
+            answered += 1
+    assert scored.result().status_code == 200
+    assert answered > 20, "each of its stages let others in"
 
 
 def test_single_and_batched_requests_share_one_queue(small: str) -> None:

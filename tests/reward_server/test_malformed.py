@@ -69,6 +69,7 @@ def test_progress_belongs_to_the_solver(compass_http: httpx.Client, endpoint: st
     assert response.json()["errors"][0]["place"] == "progress"
 
 
+JSON_BODY = {"content-type": "application/json"}
 HALF_A_PAIR = b'{"groups": [{"id": "g", "rollouts": [{"id": "0", "text": "a\\ud800b"}]}]}'
 NOT_A_NUMBER = b'{"groups": [{"id": "g", "rollouts": [{"id": "0", "text": "a"}]}], "progress": NaN}'
 
@@ -81,19 +82,30 @@ NOT_A_NUMBER = b'{"groups": [{"id": "g", "rollouts": [{"id": "0", "text": "a"}]}
         (b"\xff\xfe", "character 0", "not JSON"),
         (HALF_A_PAIR, "groups[0].rollouts[0].text", "surrogate"),
         (NOT_A_NUMBER, "progress", "finite"),
-        (b"[" * 100_000, "body", "parsing"),
+        (NOT_A_NUMBER.replace(b"NaN", b"-Infinity"), "progress", "finite"),
+        (NOT_A_NUMBER.replace(b"NaN", b"1e400"), "progress", "finite"),
+        (NOT_A_NUMBER.replace(b"NaN", b"1" * 30), "progress", "less than or equal to 1"),
+        (NOT_A_NUMBER.replace(b"NaN", b"1" * 5000), "body", "parsing"),
+        (NOT_A_NUMBER.replace(b"NaN", b'1, "progress": 2'), "progress", "less than or equal to 1"),
+        (NOT_A_NUMBER.replace(b'"a"', b'"\xff"'), "body", "parsing"),
+        (b"[" * 1_500, "body", "parsing"),
+        (b" " * 2**20 + NOT_A_NUMBER, "character 1048", "not JSON"),
     ],
 )
 def test_what_is_no_proper_json_is_refused(
     compass_http: httpx.Client, content: bytes, place: str, reason: str
 ) -> None:
-    headers = {"content-type": "application/json"}
-    response = compass_http.post("/score/solver", content=content, headers=headers)
+    response = compass_http.post("/score/solver", content=content, headers=JSON_BODY)
     problem = response.json()
     assert response.status_code == 422, problem
     told = problem["errors"][0] if problem["errors"] else {"place": "body", "reason": problem["detail"]}
     assert told["place"].startswith(place)
     assert reason in told["reason"]
+
+
+def test_what_stands_last_of_two_is_read(compass_http: httpx.Client) -> None:
+    content = NOT_A_NUMBER.replace(b"NaN", b'2, "progress": 1')
+    assert compass_http.post("/score/solver", content=content, headers=JSON_BODY).status_code == 200
 
 
 def test_another_content_type_is_refused_with_a_hint(compass_http: httpx.Client) -> None:

@@ -1,0 +1,77 @@
+"""The JSON body of a scoring request: measured before anything is built of it, then read in one go."""
+
+import asyncio
+import json
+import re
+from collections.abc import Callable, Coroutine
+from typing import Any, cast
+
+import orjson
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
+from starlette.requests import ClientDisconnect
+
+from services.reward_server.errors import CallerGone, RequestTooLarge
+from services.reward_server.settings import RewardServerSettings
+from services.reward_server.wire import Fault
+
+EXPLAINED_BYTES = 2**20
+"""Of a body up to this size it is told in detail what is wrong with its JSON, which takes a slower reader."""
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\Z)', re.DOTALL)
+
+
+class ScoringRoute(APIRoute):
+    """A page that takes groups; raises RequestTooLarge for a body of more parts than groups within limits have."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """FastAPI's handler, for a request whose body is read here."""
+        handle = super().get_route_handler()
+
+        async def measured(request: Request) -> Response:
+            body = _Body(request.scope, request.receive)
+            await body.measure()
+            return await handle(body)
+
+        return measured
+
+
+class _Body(Request):
+    """A request whose body is JSON of bounded complexity."""
+
+    async def measure(self) -> None:
+        try:
+            body = await self.body()
+        except ClientDisconnect:
+            raise CallerGone("the connection was closed") from None
+        most = most_containers(cast(RewardServerSettings, self.app.state.settings))
+        if body.count(b"{") + body.count(b"[") <= most:  # counts those in texts too
+            return
+        if await asyncio.to_thread(has_more_containers, body, most):
+            reason = f"more than {most} objects and lists"
+            raise RequestTooLarge(f"body: {reason}", faults=(Fault(place="body", reason=reason),))
+
+    async def json(self) -> Any:
+        """The body, read; raises json.JSONDecodeError."""
+        body = await self.body()
+        try:
+            return orjson.loads(body)
+        except orjson.JSONDecodeError:
+            if len(body) > EXPLAINED_BYTES:
+                raise
+            return json.loads(body)  # reads NaN and half surrogate pairs too, whose places are then told
+
+
+def most_containers(settings: RewardServerSettings) -> int:
+    """Objects and lists in the largest request: one a rollout, one for its steps, two a group, three besides."""
+    return 2 * settings.max_request_rollouts + 2 * settings.max_groups + 3
+
+
+def has_more_containers(body: bytes, most: int) -> bool:
+    """Whether a JSON text has more than `most` objects and lists; stops counting there."""
+    count = start = 0
+    for string in _STRING.finditer(body):
+        count += body.count(b"{", start, string.start()) + body.count(b"[", start, string.start())
+        if count > most:
+            return True
+        start = string.end()
+    return count + body.count(b"{", start) + body.count(b"[", start) > most
