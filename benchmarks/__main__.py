@@ -10,6 +10,7 @@ import asyncio
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -204,31 +205,20 @@ class Bench:
 
     def _memory(self) -> Iterator[Row]:
         with served.server("--device", "cpu") as running:
-            peak = idle = running.rss_mib()
-
-            def watch() -> None:
-                nonlocal peak
-                peak = max(peak, running.rss_mib())
-
-            bodies = (self._fresh_body(1) for _ in range(3 * MEMORY_IN_FLIGHT))
-            asyncio.run(served.post_all(running.url, list(bodies), MEMORY_IN_FLIGHT, watch))
-            yield row(f"peak memory, {MEMORY_IN_FLIGHT} in flight, against idle", "MiB", peak, idle)
+            idle = running.rss_mib()
+            with served.Peak(running) as peak:
+                self._post_fresh(running, 3 * MEMORY_IN_FLIGHT)
+            yield row(f"peak memory, {MEMORY_IN_FLIGHT} in flight, against idle", "MiB", peak.mib, idle)
             if self._soak_minutes:
-                self._soak(running, watch)
-                yield row(
-                    f"memory after {self._soak_minutes:g} minutes against peak",
-                    "MiB",
-                    running.rss_mib(),
-                    peak,
-                )
+                end_s = time.monotonic() + 60 * self._soak_minutes
+                while time.monotonic() < end_s:
+                    self._post_fresh(running, MEMORY_IN_FLIGHT)
+                name = f"memory after {self._soak_minutes:g} minutes against peak"
+                yield row(name, "MiB", running.rss_mib(), peak.mib)
 
-    def _soak(self, running: served.Server, watch: Callable[[], None]) -> None:
-        import time
-
-        end_s = time.monotonic() + 60 * self._soak_minutes
-        while time.monotonic() < end_s:
-            bodies = [self._fresh_body(1) for _ in range(MEMORY_IN_FLIGHT)]
-            asyncio.run(served.post_all(running.url, bodies, MEMORY_IN_FLIGHT, watch))
+    def _post_fresh(self, running: served.Server, count: int) -> None:
+        bodies = [self._fresh_body(1) for _ in range(count)]
+        asyncio.run(served.post_all(running.url, bodies, MEMORY_IN_FLIGHT))
 
 
 def _embedded_per_s(running: served.Server, bodies: list[bytes], in_flight: int) -> float:

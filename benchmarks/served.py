@@ -6,9 +6,11 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Self
 
 import httpx
 import psutil
@@ -53,6 +55,28 @@ class Server:
         return int(float(found[1]))
 
 
+class Peak:
+    """The most memory that a server has had while this was entered, looked at 50 times a second."""
+
+    def __init__(self, running: Server) -> None:
+        self._running = running
+        self._ended = threading.Event()
+        self._looking = threading.Thread(target=self._look, name="memory")
+        self.mib = running.rss_mib()
+
+    def __enter__(self) -> Self:
+        self._looking.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._looking.join()
+
+    def _look(self) -> None:
+        while not self._ended.wait(0.02):
+            self.mib = max(self.mib, self._running.rss_mib())
+
+
 @contextmanager
 def server(*flags: str) -> Iterator[Server]:
     """Runs a server, and its worker, on one core."""
@@ -87,9 +111,7 @@ def body(groups: Sequence[Sequence[Sample]], detail: str = "full") -> bytes:
     return json.dumps({"groups": sent, "config": "paper", "detail": detail}).encode()
 
 
-async def post_all(
-    url: str, bodies: Sequence[bytes], in_flight: int, watch: Callable[[], None] = lambda: None
-) -> tuple[float, list[float]]:
+async def post_all(url: str, bodies: Sequence[bytes], in_flight: int) -> tuple[float, list[float]]:
     """Posts the bodies, `in_flight` at a time; gives the seconds for all and those of each."""
     rest = iter(bodies)
     latencies_s: list[float] = []
@@ -101,7 +123,6 @@ async def post_all(
             response = await http.post(f"{url}/score/solver", content=each, headers=JSON)
             latencies_s.append(time.perf_counter() - started_s)
             assert response.status_code == 200, response.text
-            watch()
 
     async with httpx.AsyncClient(timeout=300, limits=limits) as http:
         started_s = time.perf_counter()
