@@ -3,11 +3,17 @@
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 
+from services.reward_server import openvino_embedder
 from services.reward_server.embedder import EmbedderSpec, Runtime, load_embedder, packaged_minilm
+from services.reward_server.openvino_embedder import OpenVinoEmbedder, PrecisionNotComputed
+from services.reward_server.sentence_embedder import identity, load_model
+from services.reward_server.settings import RewardServerSettings
 from tests.reward_server.requests import Json, group, rewards, rollout, score, score_group
 
 TOLERANCE = 1e-5
@@ -67,6 +73,40 @@ def test_vectors_are_those_of_the_library_and_depend_on_no_other(runtime: Runtim
     assert together == pytest.approx(expected, abs=tolerance)
     for size in (1, 2, 3, 7):
         assert embedder.embed(tokens[:size]) == pytest.approx(together[:size], abs=1e-6)
+
+
+@pytest.mark.parametrize("runtime", ["openvino-fp32", "openvino-bf16"])
+def test_vectors_depend_on_no_other_of_a_full_batch(runtime: Runtime) -> None:
+    """Batches as large as the batcher's largest, of short, usual and long steps."""
+    spec = EmbedderSpec(
+        embedder="minilm", token_mean_checkpoint=None, runtime=runtime, device="cpu", threads=1
+    )
+    embedder = load_embedder(spec)
+    most_tokens = RewardServerSettings().max_batch_tokens
+    random_state = np.random.default_rng(7)
+    for length in (8, 30, 200):
+        tokens = random_state.integers(1_000, 20_000, (most_tokens // length, length)).tolist()
+        whole = embedder.embed(tokens)
+        for size in (1, len(tokens) // 2):
+            assert embedder.embed(tokens[-size:]) == pytest.approx(whole[-size:], abs=1e-6)
+
+
+def test_openvino_runs_in_the_precision_that_is_told_or_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a processor without bfloat16 OpenVINO silently takes another precision: here it is made to."""
+    import openvino  # after the embedder, which keeps its telemetry out
+
+    class WithoutBf16(openvino.Core):  # type: ignore[misc]
+        def compile_model(self, model: Any, device: str, config: dict[str, Any]) -> Any:
+            return super().compile_model(model, device, config | {"INFERENCE_PRECISION_HINT": "f32"})
+
+    loaded = load_model(packaged_minilm(), "cpu")
+    converted = openvino_embedder._converted(loaded)
+    monkeypatch.setattr(openvino_embedder, "_converted", lambda model: converted)
+    monkeypatch.setattr(openvino, "Core", WithoutBf16)
+    with pytest.raises(PrecisionNotComputed, match="computes in f32, not in bf16"):
+        OpenVinoEmbedder("minilm", packaged_minilm(), 1, "openvino-bf16")
+    auto = OpenVinoEmbedder("minilm", packaged_minilm(), 1, "auto")
+    assert auto.identity == identity(loaded, "openvino-fp32")
 
 
 def test_the_packaged_model_runs_on_openvino_where_nothing_else_is_asked_for() -> None:
