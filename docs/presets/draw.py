@@ -148,7 +148,68 @@ def entropy(client: RewardClient) -> plt.Figure:
     return figure
 
 
-PICTURES = {"ladder": ladder, "places": places, "templates": templates, "entropy": entropy}
+def ties(client: RewardClient) -> plt.Figure:
+    """What the rollouts of two tied answers and of a third one get for their steps."""
+    group = read("ties.jsonl")[0]
+    figure, axes = plt.subplots(1, 2, figsize=(8, 2.5), sharey=True)
+    for axis, rule in zip(axes, ("one", "shared"), strict=True):
+        scored = client.score("trajectory", [group], config={"ties": rule}).groups[0]
+        _bars(axis, scored, f"ties: {rule}")
+    axes[0].set_ylabel("step reward")
+    return figure
+
+
+def equivalence(client: RewardClient) -> plt.Figure:
+    """How the answers of one group fall into clusters, by text and by value."""
+    group = read("equivalence.jsonl")[0]
+    figure, axes = plt.subplots(1, 2, figsize=(8, 2.5), sharey=True)
+    for axis, rule in zip(axes, ("text", "value"), strict=True):
+        scored = client.score("outcome", [group], config={"equivalence": rule}).groups[0]
+        _bars(axis, scored, f"equivalence: {rule}", [rollout.answer or "" for rollout in group.rollouts])
+    axes[0].set_ylabel("outcome reward")
+    return figure
+
+
+def copies(client: RewardClient) -> plt.Figure:
+    """The outcome reward of an answer in five copies, and of one in four ways, as distinctness counts more."""
+    group = read("copies.jsonl")[0]
+    exponents = [0.0, 0.25, 0.5, 0.75, 1.0]
+    figure, axis = plt.subplots(figsize=(5.5, 2.7))
+    scored = [
+        client.score("outcome", [group], config={"distinct_exponent": exponent}).groups[0]
+        for exponent in exponents
+    ]
+    for cluster, colour in zip(scored[0].clusters, COLOURS, strict=False):
+        line = [
+            next(rollout.reward for rollout in each.rollouts if rollout.answer == cluster.answer)
+            for each in scored
+        ]
+        ways = len({tuple(each.steps or ()) for each in group.rollouts if each.answer == cluster.answer})
+        told = f"“{cluster.answer}”: {cluster.count} rollouts, {ways} distinct"
+        axis.plot(exponents, line, "o-", ms=3.5, lw=1.4, color=colour, label=told)
+    axis.set_xticks(exponents)
+    axis.set_xlabel("distinct_exponent")
+    axis.set_ylabel("outcome reward")
+    axis.set_ylim(0, 1)
+    axis.grid(lw=0.3)
+    axis.legend(fontsize=8, frameon=False)
+    return figure
+
+
+def _bars(
+    axis: plt.Axes, scored: ScoredGroup, title: str, written: list[str] | None = None
+) -> None:
+    """A bar for each rollout's reward, under its answer, in the colour of its cluster."""
+    colours = {cluster.answer: COLOURS[place % 4] for place, cluster in enumerate(scored.clusters)}
+    for place, rollout in enumerate(scored.rollouts):
+        axis.bar(place, (rollout.reward or 0) + 0.004, 0.7, color=colours[rollout.answer or ""])
+    shown = written or [rollout.answer or "" for rollout in scored.rollouts]
+    axis.set_xticks(range(len(shown)), [each.replace("$", r"\$") for each in shown], fontsize=8)
+    axis.set_title(title, fontsize=9)
+    axis.set_ylim(0, 1)
+
+
+PICTURES = {"ladder": ladder, "places": places, "templates": templates, "entropy": entropy, "ties": ties, "equivalence": equivalence, "copies": copies}
 
 
 def main() -> None:
