@@ -19,6 +19,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from itertools import groupby
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
@@ -44,13 +45,14 @@ from trainer.kl import KlCoefficient
 from trainer.passes import Batch
 from trainer.policy import lora_config, name_roles, placeholder_token_ids, stop_token_ids
 from trainer.policy_update import PolicyUpdate
+from trainer.question_diversity import RecentQuestions
 from trainer.ranks import Ranks
 from trainer.reference_defects import PutBack
 from trainer.rewards import GroupScorer, RewardVariant
 from trainer.rollout import SamplingContract
 from trainer.rollout_client import RolloutClient
 from trainer.rollout_replicas import RolloutReplicas
-from trainer.run_folder import RunFolder
+from trainer.run_folder import RunFolder, read_lines
 from trainer.settings import ROLES, Role, RunSettings
 from trainer.shadow import ShadowLabels
 from trainer.time_shares import time_shares
@@ -121,6 +123,7 @@ class ProposerSolverTrainer(PolicyUpdate):
             for role in ROLES
         }
         self._idle = IdleShare(rollouts.sampling)
+        self._questions = RecentQuestions(settings.collapse.window)
         vision_tower = settings.reference_defects.adapters_on_vision_tower
         config = lora_config(backbone, settings.lora, vision_tower=vision_tower)
         super().__init__(
@@ -191,7 +194,7 @@ class ProposerSolverTrainer(PolicyUpdate):
         """Trains to the end: from the newest complete checkpoint if the settings say `resume`, else from the start."""
         newest = self.checkpoints.newest() if self.settings.resume else None
         if newest is None:
-            self.run.cut_logs({})
+            self.ranks.from_first(lambda: self.run.cut_logs({}))
             self.train()
             return
         state = read_state(newest)
@@ -205,8 +208,15 @@ class ProposerSolverTrainer(PolicyUpdate):
             coefficient.beta = state.kl_betas[role]
         self._defects.baselines = dict(state.moving_baselines)
         self._scorer.fingerprint = state.fingerprint
-        self.run.cut_logs(state.log_bytes)
+        self.ranks.from_first(lambda: self.run.cut_logs(state.log_bytes))
+        self._remember_questions()
         self.train(resume_from_checkpoint=str(newest))
+
+    def _remember_questions(self) -> None:
+        """Takes in what a run that goes on has asked so far."""
+        solver = (group for group in read_lines(self.run.groups) if group["role"] == "solver")
+        for _, groups in groupby(solver, key=lambda group: int(group["update"])):
+            self._questions.add([group["question"] for group in groups])
 
     # What TRL calls, in the order of an update.
 
@@ -306,6 +316,9 @@ class ProposerSolverTrainer(PolicyUpdate):
         self._bound_staleness(update)
         for group in self._groups:
             self.run.append_group(self._line(collected, group))
+        if self.role == "solver":
+            for name, figure in self._questions.add([group.question for group in self._groups]).items():
+                self._metric(name, figure)
         flat = [group for group in self._groups if group.has_reward and not group.has_spread]
         self._metric("no_spread_rate", len(flat) / len(self._groups))
         unjudged = [group for group in self._groups if not group.has_reward]

@@ -66,6 +66,11 @@ class RunFolder:
         """Folder of the trained adapters."""
         return self.path / "final"
 
+    @property
+    def groups(self) -> Path:
+        """The log of groups."""
+        return self.path / "groups.jsonl"
+
     def append_metrics(self, metrics: Mapping[str, Any]) -> None:
         """Adds the metrics of one update."""
         self._append("metrics.jsonl", metrics)
