@@ -41,7 +41,9 @@ class CollapseWatch:
         self._recent: dict[str, deque[float]] = {
             name: deque(maxlen=settings.window) for name in (ENTROPY, DOMINANT, LENGTH)
         }
-        self._recent[DISTINCT] = deque(maxlen=1)  # each is over a window already, and the first comes with a full one
+        self._recent[DISTINCT] = deque(
+            maxlen=1
+        )  # each is over a window already, and the first comes with a full one
         self._first: dict[str, float] = {}
 
     def observe(self, figures: Mapping[str, float]) -> dict[str, str]:
@@ -111,9 +113,7 @@ class CollapseGuard(TrainerCallback):  # type: ignore[misc]
         newest = self._checkpoints.newest()
         if newest is not None:
             shutil.copytree(newest, newest.parent / "before-collapse", dirs_exist_ok=True)
-        mark = CollapseMark(
-            update=state.global_step, signs=signs, checkpoint=newest.name if newest else None
-        )
+        mark = CollapseMark(update=state.global_step, signs=signs, checkpoint=newest.name if newest else None)
         (self._run_folder / MARK).write_text(mark.model_dump_json(indent=2) + "\n", encoding="utf-8")
         reasons = "; ".join(f"{name} {reason}" for name, reason in signs.items())
         kept = f"{newest.name} is kept as before-collapse" if newest else "there is no checkpoint before it"
