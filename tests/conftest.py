@@ -47,17 +47,16 @@ def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., str]]:
     """Starts the real vLLM on the tiny model with these flags; the one before it ends, since each takes gigabytes."""
-    serving: list[tuple[str, ...]] = []
-    urls: list[str] = []
+    serving: dict[tuple[str, ...], str] = {}
     with ExitStack() as stack:
 
         def start(*flags: str) -> str:
-            if serving[-1:] != [flags]:
+            if flags not in serving:
+                serving.clear()
                 stack.close()
                 log = tmp_path_factory.mktemp("tiny_rollout_server") / "log.txt"
-                urls.append(stack.enter_context(running_server(MODEL, log, *flags)).url)
-                serving.append(flags)
-            return urls[-1]
+                serving[flags] = stack.enter_context(running_server(MODEL, log, *flags)).url
+            return serving[flags]
 
         yield start
 
