@@ -92,6 +92,7 @@ def test_what_stops_the_first_process_stops_all(folder: Path) -> None:
     assert all((saved / f"rng_state_{rank}.pth").exists() for rank in (0, 1)), "both took part in saving it"
 
 
+@pytest.mark.timeout(600)
 def test_processes_that_are_killed_go_on_and_end_bit_equal(folder: Path, tmp_path: Path) -> None:
     """First one of them is killed, then both; the second checkpoint is written by processes that had gone on."""
     shutil.copytree(folder / "two" / "long" / "images", tmp_path / "long" / "images")
