@@ -1,13 +1,14 @@
 """Fixtures that several packages of tests share; each is made once a session."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from compat.repairs import install
 from tests import random_policy
-from tests.rollout_server.running import RunningServer, free_port, left_running, running_server
+from tests.rollout_server.running import free_port, running_server
 from trainer.service import Service
 
 install()
@@ -15,12 +16,26 @@ install()
 MODEL = Path(__file__).resolve().parents[1] / "models" / "digit-grids"
 """The committed tiny model."""
 
+_SHARED = ("rollout_url", "pinned_url")
+"""Fixtures whose server several modules of tests share, in the order of their turns."""
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where tests run in parallel, those with the real vLLM share one worker, and so its servers."""
+    """Tests with the real vLLM come first, those that share a server after each other.
+
+    Where tests run in parallel, one worker has them all, and so one server at a time.
+    """
     for item in items:
         if item.get_closest_marker("vllm"):
             item.add_marker(pytest.mark.xdist_group("vllm"))
+    items.sort(key=_turn)
+
+
+def _turn(item: pytest.Item) -> int:
+    if not item.get_closest_marker("vllm"):
+        return len(_SHARED) + 1
+    shared = [turn for turn, name in enumerate(_SHARED, 1) if name in getattr(item, "fixturenames", ())]
+    return max(shared, default=0)
 
 
 @pytest.fixture(scope="session")
@@ -30,28 +45,32 @@ def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def rollout_server(policy: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    """The real vLLM serving `policy`; when the session ends it must end at once, with 0 and completely."""
-    with running_server(policy, tmp_path_factory.mktemp("rollout_server") / "log.txt") as server:
-        yield server
-        pids = [process.pid for process in server.processes()]
-        assert server.stop() == 0, server.log.read_text()
-        assert not left_running(pids)
+def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., str]]:
+    """Starts the real vLLM on the tiny model with these flags; the one before it ends, since each takes gigabytes."""
+    serving: dict[tuple[str, ...], str] = {}
+    with ExitStack() as stack:
+
+        def start(*flags: str) -> str:
+            if flags not in serving:
+                serving.clear()
+                stack.close()
+                log = tmp_path_factory.mktemp("tiny_rollout_server") / "log.txt"
+                serving[flags] = stack.enter_context(running_server(MODEL, log, *flags)).url
+            return serving[flags]
+
+        yield start
 
 
-@pytest.fixture(scope="session")
-def rollout_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+@pytest.fixture(scope="module")
+def rollout_url(serve: Callable[..., str]) -> str:
     """The real vLLM serving the tiny model."""
-    with running_server(MODEL, tmp_path_factory.mktemp("tiny_rollout_server") / "log.txt") as server:
-        yield server.url
+    return serve()
 
 
-@pytest.fixture(scope="session")
-def pinned_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+@pytest.fixture(scope="module")
+def pinned_url(serve: Callable[..., str]) -> str:
     """The real vLLM serving the tiny model so that equal seeds give equal bits: one sequence at a time, no cache."""
-    log = tmp_path_factory.mktemp("pinned") / "log.txt"
-    with running_server(MODEL, log, "--max-num-seqs", "1", "--no-enable-prefix-caching") as server:
-        yield server.url
+    return serve("--max-num-seqs", "1", "--no-enable-prefix-caching")
 
 
 @pytest.fixture(scope="session")

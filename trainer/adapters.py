@@ -11,7 +11,7 @@ from collections import Counter
 from pathlib import Path
 
 from peft import PeftModel
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
 from trainer.canary import Canary
 from trainer.errors import AdapterError
@@ -132,12 +132,15 @@ def write_adapter(policy: PeftModel, role: Role, path: Path, *, vision_tower: bo
         vision_tower: Allow weights on the vision tower, as the reference defect of that name has them.
 
     Raises:
-        AdapterError: It has weights outside the language model, which vLLM would ignore, or its rank or target
-            modules are not those that its config says.
+        AdapterError: It has weights outside the language model, which vLLM would ignore, its rank or target modules
+            are not those that its config says, or it could not be written (a full disk, say).
     """
     partial = path.with_name(f".{path.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    policy.save_pretrained(str(partial), selected_adapters=[role])
+    try:
+        policy.save_pretrained(str(partial), selected_adapters=[role])
+    except (OSError, SafetensorError) as error:
+        raise AdapterError(f"the {role}'s adapter could not be written to {partial}: {error}") from error
     written = partial / role  # peft gives each named adapter a folder of its own
     config = json.loads((written / "adapter_config.json").read_text(encoding="utf-8"))
     with safe_open(written / "adapter_model.safetensors", framework="numpy") as weights:

@@ -1,11 +1,11 @@
 """The onset of collapse: where an intrinsic reward goes on rising and the policy no longer learns from it.
 
 Every reward of agreement sharpens what the model believes already, and rises then falls if it is pushed for too long
-(arXiv 2603.08660). Four signs are watched, each as a running mean over the Solver's last updates, against the mean of
-its first ones: the answers' entropy, the share of the dominant answer, the share of distinct questions, and length.
+(arXiv 2603.08660). Four signs are watched, each over the Solver's last updates, against what it was over its first
+ones: the means of the answers' entropy, of the share of the dominant answer and of length, and the share of distinct
+questions among all of those updates, since one update may ask only one.
 """
 
-import json
 import logging
 import shutil
 from collections import deque
@@ -16,6 +16,8 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from trainer.checkpoint import Checkpoints
+from trainer.collapse_mark import MARK, CollapseMark, read_mark
+from trainer.question_diversity import DISTINCT_RECENT
 from trainer.run_folder import read_lines
 from trainer.settings import CollapseSettings
 
@@ -23,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 ENTROPY = "answer_entropy_nats"
 DOMINANT = "dominant_share"
-DISTINCT = "questions_distinct"
+DISTINCT = DISTINCT_RECENT
 LENGTH = "completions/mean_length"
 
 
@@ -37,8 +39,11 @@ class CollapseWatch:
     def __init__(self, settings: CollapseSettings) -> None:
         self._settings = settings
         self._recent: dict[str, deque[float]] = {
-            name: deque(maxlen=settings.window) for name in (ENTROPY, DOMINANT, DISTINCT, LENGTH)
+            name: deque(maxlen=settings.window) for name in (ENTROPY, DOMINANT, LENGTH)
         }
+        self._recent[DISTINCT] = deque(
+            maxlen=1
+        )  # each is over a window already, and the first comes with a full one
         self._first: dict[str, float] = {}
 
     def observe(self, figures: Mapping[str, float]) -> dict[str, str]:
@@ -48,7 +53,7 @@ class CollapseWatch:
             if name not in figures:
                 continue
             recent.append(figures[name])
-            if len(recent) < self._settings.window:
+            if len(recent) < (recent.maxlen or 0):
                 continue
             mean = sum(recent) / len(recent)
             first = self._first.setdefault(name, mean)
@@ -69,8 +74,8 @@ class CollapseWatch:
 class CollapseGuard(TrainerCallback):  # type: ignore[misc]
     """Marks the onset of collapse in a run, keeps the newest checkpoint before it, and stops there if told to.
 
-    The mark is `collapse.json` in the run folder: `update`, `signs`, `checkpoint` (null if there was none yet). The
-    checkpoint is copied to `checkpoints/before-collapse`, where no rotation reaches it.
+    The mark is a `CollapseMark` in the run folder. The checkpoint is copied to `checkpoints/before-collapse`, where no
+    rotation reaches it.
     """
 
     def __init__(self, settings: CollapseSettings, checkpoints: Checkpoints, run_folder: Path) -> None:
@@ -78,7 +83,6 @@ class CollapseGuard(TrainerCallback):  # type: ignore[misc]
         self._watch = CollapseWatch(settings)
         self._checkpoints = checkpoints
         self._run_folder = run_folder
-        self._mark = run_folder / "collapse.json"
         self._is_marked = False
 
     def on_train_begin(
@@ -88,13 +92,10 @@ class CollapseGuard(TrainerCallback):  # type: ignore[misc]
         self._watch = CollapseWatch(self._settings)
         for line in read_lines(self._run_folder / "metrics.jsonl"):
             self._watch.observe(_solver_figures(line))
-        if (
-            state.is_world_process_zero
-            and self._mark.exists()
-            and json.loads(self._mark.read_text(encoding="utf-8"))["update"] > state.global_step
-        ):
-            self._mark.unlink()
-        self._is_marked = self._mark.exists()
+        mark = read_mark(self._run_folder)
+        self._is_marked = mark is not None and mark.update <= state.global_step
+        if state.is_world_process_zero and not self._is_marked:
+            (self._run_folder / MARK).unlink(missing_ok=True)
 
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -112,8 +113,8 @@ class CollapseGuard(TrainerCallback):  # type: ignore[misc]
         newest = self._checkpoints.newest()
         if newest is not None:
             shutil.copytree(newest, newest.parent / "before-collapse", dirs_exist_ok=True)
-        mark = {"update": state.global_step, "signs": signs, "checkpoint": newest.name if newest else None}
-        self._mark.write_text(json.dumps(mark, indent=2) + "\n", encoding="utf-8")
+        mark = CollapseMark(update=state.global_step, signs=signs, checkpoint=newest.name if newest else None)
+        (self._run_folder / MARK).write_text(mark.model_dump_json(indent=2) + "\n", encoding="utf-8")
         reasons = "; ".join(f"{name} {reason}" for name, reason in signs.items())
         kept = f"{newest.name} is kept as before-collapse" if newest else "there is no checkpoint before it"
         logger.warning("update %d: likely onset of collapse: %s; %s", state.global_step, reasons, kept)

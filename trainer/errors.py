@@ -12,7 +12,7 @@
     ├── DivergedError        a KL that is no number
     ├── ProposerError        the Proposer writes no questions any more
     ├── ScoringError         groups that cannot be judged, or are scored otherwise than before
-    ├── RunFolderError       a run folder that cannot be read
+    ├── RunFolderError       a run folder that cannot be read or written
     └── ServiceError         a service that the demo started has died or did not come up
 
 The commands print the message of a `TrainerError` and exit with 1; anything else is a defect and keeps its trace.
@@ -72,7 +72,7 @@ class ScoringError(TrainerError):
 
 
 class RunFolderError(TrainerError):
-    """A folder that holds no run, or a file of it that cannot be read; the message names the place."""
+    """A folder that holds no run, or a file of it that cannot be read or written; the message names the place."""
 
 
 class ServiceError(TrainerError):

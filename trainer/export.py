@@ -66,6 +66,7 @@ def _card(settings: ExportSettings, run: RunSettings) -> str:
         "---",
         f"# The {settings.role} of {settings.run_folder.name}",
         "",
+        *_warning(run),
         f"Trained without labels by iReasoner's Proposer-Solver loop for {len(metrics)} of {run.updates} updates",
         f"on the images in `{run.images.name}`. Control: {run.reward.control}. Scoring: `{run.reward.config}`,",
         f"fingerprint {', '.join(f'`{fingerprint}`' for fingerprint in fingerprints) or 'unknown'}.",
@@ -83,11 +84,20 @@ def _card(settings: ExportSettings, run: RunSettings) -> str:
     return "\n".join(lines)
 
 
+def _warning(run: RunSettings) -> list[str]:
+    """What the card says first of a run that was trained with known defects."""
+    if not run.reference_defects.put_back:
+        return []
+    return [f"**Known wrong, on purpose**: trained with {', '.join(run.reference_defects.put_back)}.", ""]
+
+
 def _evaluation(path: Path) -> list[str]:
     if not path.exists():
         return ["There is no evaluation with this run.", ""]
     figures = json.loads(path.read_text(encoding="utf-8"))
-    before, after = figures["before"], figures["after"]
+    before, after = figures.get("before"), figures.get("after")
+    if not before or not after:
+        return ["It was not evaluated both before and after training.", ""]
     rows = [
         f"| {name} | {before[name]['mean']:.3f} | {after[name]['mean']:.3f} |"
         for name in ("greedy", "sampled", "majority", "passed")

@@ -73,5 +73,5 @@ def grpo_config(settings: RunSettings) -> GRPOConfig:
             remove_unused_columns=False,
             **passed,
         )
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, ImportError) as error:  # ImportError: deepspeed is not installed
         raise SettingsError(f"grpo: {error}") from error

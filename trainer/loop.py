@@ -9,16 +9,17 @@ It departs from TRL in these places, each an override of one method:
     _generate_and_score_completions   takes in the groups of the update; which images those have is ours to say
     create_optimizer                  takes in both adapters
     _save_checkpoint                  writes it whole or not at all, with what the loop itself remembers
-    log                               names each metric after the role that it belongs to
+    log                               names each metric after the role that it belongs to; gives tables of samples texts
 and in the passes and the loss of an update: see `trainer.policy_update`.
 """
 
 import logging
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from itertools import groupby
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
@@ -28,6 +29,7 @@ from datasets import Dataset
 from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from trl import GRPOTrainer
 
+from clients import RewardError
 from trainer.adapters import AdapterPublisher, version, write_adapter
 from trainer.ahead import Ahead
 from trainer.busy_clock import IdleShare
@@ -35,7 +37,13 @@ from trainer.canary import Canary
 from trainer.checkpoint import Checkpoints, LoopState, read_state
 from trainer.collapse import CollapseGuard
 from trainer.collection import Collected, Collector
-from trainer.errors import ImagesError, StaleRolloutError
+from trainer.errors import (
+    CheckpointError,
+    ImagesError,
+    RolloutServerError,
+    StaleRolloutError,
+    TrainerError,
+)
 from trainer.group import Group
 from trainer.grpo_config import grpo_config
 from trainer.image_order import ImageOrder
@@ -44,13 +52,16 @@ from trainer.kl import KlCoefficient
 from trainer.passes import Batch
 from trainer.policy import lora_config, name_roles, placeholder_token_ids, stop_token_ids
 from trainer.policy_update import PolicyUpdate
+from trainer.prompts import text_of
+from trainer.question_diversity import RecentQuestions
+from trainer.random_state import RandomState
 from trainer.ranks import Ranks
 from trainer.reference_defects import PutBack
 from trainer.rewards import GroupScorer, RewardVariant
 from trainer.rollout import SamplingContract
 from trainer.rollout_client import RolloutClient
 from trainer.rollout_replicas import RolloutReplicas
-from trainer.run_folder import RunFolder
+from trainer.run_folder import RunFolder, read_lines
 from trainer.settings import ROLES, Role, RunSettings
 from trainer.shadow import ShadowLabels
 from trainer.time_shares import time_shares
@@ -121,6 +132,9 @@ class ProposerSolverTrainer(PolicyUpdate):
             for role in ROLES
         }
         self._idle = IdleShare(rollouts.sampling)
+        self._questions = RecentQuestions(settings.collapse.window)
+        self._random = RandomState()
+        self._ends_with: TrainerError | None = None
         vision_tower = settings.reference_defects.adapters_on_vision_tower
         config = lora_config(backbone, settings.lora, vision_tower=vision_tower)
         super().__init__(
@@ -191,8 +205,8 @@ class ProposerSolverTrainer(PolicyUpdate):
         """Trains to the end: from the newest complete checkpoint if the settings say `resume`, else from the start."""
         newest = self.checkpoints.newest() if self.settings.resume else None
         if newest is None:
-            self.run.cut_logs({})
-            self.train()
+            self.ranks.from_first(lambda: self.run.cut_logs({}))
+            self._train_from(None)
             return
         state = read_state(newest)
         update = state.update
@@ -205,8 +219,20 @@ class ProposerSolverTrainer(PolicyUpdate):
             coefficient.beta = state.kl_betas[role]
         self._defects.baselines = dict(state.moving_baselines)
         self._scorer.fingerprint = state.fingerprint
-        self.run.cut_logs(state.log_bytes)
-        self.train(resume_from_checkpoint=str(newest))
+        self.ranks.from_first(lambda: self.run.cut_logs(state.log_bytes))
+        self._remember_questions()
+        self._train_from(str(newest))
+
+    def _train_from(self, checkpoint: str | None) -> None:
+        self.train(resume_from_checkpoint=checkpoint)
+        if self._ends_with is not None:
+            raise self._ends_with
+
+    def _remember_questions(self) -> None:
+        """Takes in what a run that goes on has asked so far."""
+        solver = (group for group in read_lines(self.run.groups) if group["role"] == "solver")
+        for _, groups in groupby(solver, key=lambda group: int(group["update"])):
+            self._questions.add([group["question"] for group in groups])
 
     # What TRL calls, in the order of an update.
 
@@ -292,6 +318,10 @@ class ProposerSolverTrainer(PolicyUpdate):
             for name in list(logs):
                 if name != "epoch":
                     logs[f"{self.role}/{name}"] = logs.pop(name)
+            # A table of Weights & Biases holds no messages whose parts have different keys.
+            for name in ("prompt", "completion"):
+                said = self._logs[name]
+                self._logs[name] = deque(map(text_of, said), said.maxlen)
         super().log(logs, start_time)
 
     # The parts of an update.
@@ -299,13 +329,20 @@ class ProposerSolverTrainer(PolicyUpdate):
     def _take(self, update: int) -> None:
         """Takes in the groups of the update, and writes down what they are."""
         with self._timed("wait"):
-            collected = self.ranks.from_first(lambda: self._ahead.take(update))
+            try:
+                collected = self.ranks.from_first(lambda: self._ahead.take(update))
+            except (TrainerError, RewardError):
+                self._save_what_is_done()
+                raise
         self._groups = collected.groups
         for name, values in collected.metrics.items():
             self._metrics["train"][name] += values
         self._bound_staleness(update)
         for group in self._groups:
             self.run.append_group(self._line(collected, group))
+        if self.role == "solver":
+            for name, figure in self._questions.add([group.question for group in self._groups]).items():
+                self._metric(name, figure)
         flat = [group for group in self._groups if group.has_reward and not group.has_spread]
         self._metric("no_spread_rate", len(flat) / len(self._groups))
         unjudged = [group for group in self._groups if not group.has_reward]
@@ -353,6 +390,36 @@ class ProposerSolverTrainer(PolicyUpdate):
         self.versions[self.role] += 1
         self.publish(self.role)
 
+    def remember_random_state(self) -> None:
+        """Keeps what a checkpoint of this moment would hold of random numbers."""
+        self._random = RandomState()
+
+    def _save_what_is_done(self) -> None:
+        """Saves a run that has to end early, as it was when its last update ended."""
+        update = self.state.global_step
+
+        def is_saved() -> bool:
+            newest = self.checkpoints.newest()
+            return update == 0 or (newest is not None and read_state(newest).update == update)
+
+        if not self.ranks.from_first(is_saved):
+            self._random.restore()
+            try:
+                self._save_checkpoint(self.model, None)
+            except CheckpointError as error:
+                logger.warning("%s", error)
+                return
+        if update:
+            logger.warning(
+                "the run ends early; it is saved with %d updates, and goes on with --resume", update
+            )
+
+    def end_early(self, error: TrainerError, control: TrainerControl) -> None:
+        """Has the update that just ended logged and saved, before `error` ends the run."""
+        self._ends_with = error
+        control.should_log = control.should_save = control.should_training_stop = True
+        logger.warning("the run ends early, and goes on with --resume")
+
     def close(self) -> None:
         """Gives up what is collected for an update that will not come."""
         self._ahead.close()
@@ -393,8 +460,14 @@ class _AfterUpdate(TrainerCallback):  # type: ignore[misc]
         for role in ROLES:
             self._trainer.publish(role)
 
-    def on_step_end(self, *_: object, **__: object) -> None:
-        self._trainer.after_update()
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        try:
+            self._trainer.after_update()
+        except RolloutServerError as error:
+            self._trainer.end_early(error, control)
+        self._trainer.remember_random_state()
 
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any

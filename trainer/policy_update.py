@@ -144,7 +144,7 @@ class PolicyUpdate(GRPOTrainer):  # type: ignore[misc]
     @property
     def _shares_prompts(self) -> bool:
         """Whether each group's prompt is computed once; recomputing activations needs passes without a cache."""
-        return not self.args.gradient_checkpointing and self.ranks.count == 1
+        return not self.args.gradient_checkpointing
 
     def _compute_loss(self, model: Any, inputs: Batch) -> torch.Tensor:
         if not inputs:

@@ -5,6 +5,7 @@ reinforcement learning is what is asked for during it.
 """
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 Message = dict[str, Any]
@@ -30,6 +31,17 @@ def solver_messages(question: str) -> list[Message]:
 def proposer_messages() -> list[Message]:
     """One user turn: the image, then the request for a question about it."""
     return [_image_turn(PROPOSER_INSTRUCTIONS)]
+
+
+def text_of(messages: str | Sequence[Message]) -> str:
+    """What messages say in words; a text is itself."""
+    if isinstance(messages, str):
+        return messages
+    contents = [message["content"] for message in messages]
+    return "\n".join(
+        content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
+        for content in contents
+    )
 
 
 def parse_question(text: str) -> str | None:

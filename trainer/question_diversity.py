@@ -1,10 +1,14 @@
-"""How alike the questions of an update are."""
+"""How alike questions are: those of an update, and those of the last updates."""
 
 import re
+from collections import deque
 from collections.abc import Sequence
 
 _ALIKE = 0.8
 _WORD = re.compile(r"\w+")
+
+DISTINCT_RECENT = "questions_distinct_recent"
+NEAR_DUPLICATE_RECENT = "questions_near_duplicate_recent"
 
 
 def near_duplicate_share(questions: Sequence[str]) -> float:
@@ -12,10 +16,37 @@ def near_duplicate_share(questions: Sequence[str]) -> float:
 
     Two questions are near duplicates if their sets of words, case folded, overlap by at least 0.8 (Jaccard).
     """
-    seen: list[set[str]] = []
+    seen: set[frozenset[str]] = set()
     alike = 0
     for question in questions:
-        words = set(_WORD.findall(question.casefold()))
-        alike += any(len(words & other) >= _ALIKE * len(words | other) for other in seen)
-        seen.append(words)
+        words = frozenset(_WORD.findall(question.casefold()))
+        alike += words in seen or any(len(words & other) >= _ALIKE * len(words | other) for other in seen)
+        seen.add(words)
     return alike / len(questions) if questions else 0.0
+
+
+class RecentQuestions:
+    """The questions of the last updates, of which each may have had only one.
+
+    Args:
+        updates: How many updates are remembered.
+    """
+
+    def __init__(self, updates: int) -> None:
+        self._proposed: deque[Sequence[str | None]] = deque(maxlen=updates)
+
+    def add(self, proposed: Sequence[str | None]) -> dict[str, float]:
+        """Takes in an update's proposals, None where one holds no question; returns figures over all remembered ones.
+
+        Figures by name, in [0, 1]: different questions over proposals, and the share of near duplicates. There are
+        none before as many updates as are remembered: of fewer questions more are different.
+        """
+        self._proposed.append(proposed)
+        if len(self._proposed) < (self._proposed.maxlen or 0):
+            return {}
+        proposals = [proposal for update in self._proposed for proposal in update]
+        asked = [question for question in proposals if question is not None]
+        return {
+            DISTINCT_RECENT: len(set(asked)) / len(proposals),
+            NEAR_DUPLICATE_RECENT: near_duplicate_share(asked),
+        }

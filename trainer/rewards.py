@@ -102,6 +102,7 @@ class GroupScorer:
     ) -> ScoreResponse:
         """Posts until there is an answer or the budget is spent; scoring changes nothing, so it can be repeated."""
         deadline_s = time.monotonic() + self._settings.retry_budget_s
+        pause_s = 0.5
         while True:
             try:
                 return self._client.score(endpoint, posted, config=config, progress=progress)
@@ -110,7 +111,8 @@ class GroupScorer:
                 if not error.retryable or left_s <= 0 or not self._is_alive():
                     raise
                 self._on_wait(f"reward server: {error}; trying for another {left_s:.0f} s")
-                time.sleep(min(left_s, 1.0))
+                time.sleep(min(left_s, pause_s * random.uniform(0.5, 1.5)))
+                pause_s = min(pause_s * 2, 15.0)
 
     def _count(self, endpoint: Endpoint, group: ScoredGroup) -> None:
         """Counts the groups in a row that the server could not judge: an `invalid` one was judged, and is worth 0."""

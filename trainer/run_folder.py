@@ -66,12 +66,21 @@ class RunFolder:
         """Folder of the trained adapters."""
         return self.path / "final"
 
+    @property
+    def groups(self) -> Path:
+        """The log of groups."""
+        return self.path / "groups.jsonl"
+
     def append_metrics(self, metrics: Mapping[str, Any]) -> None:
-        """Adds the metrics of one update."""
+        """Adds the metrics of one update.
+
+        Raises:
+            RunFolderError: It could not be written (a full disk, say); what a checkpoint holds is as it was.
+        """
         self._append("metrics.jsonl", metrics)
 
     def append_group(self, group: Mapping[str, Any]) -> None:
-        """Adds one group with its rollouts and rewards."""
+        """Adds one group with its rollouts and rewards; raises as `append_metrics` does."""
         self._append("groups.jsonl", group)
 
     def log_bytes(self) -> dict[str, int]:
@@ -87,8 +96,12 @@ class RunFolder:
     def _append(self, name: str, line: Mapping[str, Any]) -> None:
         if not self.writes:
             return
-        with (self.path / name).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n")
+        path = self.path / name
+        try:
+            with path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n")
+        except OSError as error:
+            raise RunFolderError(f"{path} could not be written: {error.strerror}") from error
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:

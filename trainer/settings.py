@@ -129,16 +129,16 @@ class RolloutSettings(_Table):
 
 
 class CollapseSettings(_Table):
-    """The guard against collapse, which watches running means over the Solver's updates."""
+    """The guard against collapse, which watches the Solver's last updates."""
 
     window: int = Field(20, ge=2)
-    """Updates of the Solver in a running mean."""
+    """Updates of the Solver that are watched at a time."""
     entropy: float = Field(0.2, gt=0, lt=1)
     """Onset where the answers' entropy falls below this share of its first mean."""
     dominant_share: float = Field(0.97, gt=0, le=1)
     """Onset where the share of the dominant answer rises above this."""
     distinct: float = Field(0.2, gt=0, lt=1)
-    """Onset where the share of distinct questions falls below this share of its first mean."""
+    """Onset where the share of distinct questions among those of a window falls below this share of the first one's."""
     length: float = Field(0.4, gt=0, lt=1)
     """Onset where completions become shorter than this share of their first mean length."""
     stop: bool = False

@@ -131,12 +131,15 @@ def _refuse_what_is_not_handled(settings: RunSettings) -> None:
     Raises:
         SettingsError: A field of TRL's is wrong, or what is asked for works in one process alone.
     """
-    grpo_config(settings)
+    config = grpo_config(settings)
     processes = launched_processes()
     if processes > 1 and settings.reference_defects.put_back:
         raise SettingsError("reference_defects: an ablation runs in one process")
+    zero = getattr(config, "hf_deepspeed_config", None)
     if (
-        os.environ.get("ACCELERATE_USE_FSDP") == "true"
+        config.fsdp
+        or os.environ.get("ACCELERATE_USE_FSDP") == "true"
+        or (zero is not None and zero.is_zero3())
         or os.environ.get("ACCELERATE_DEEPSPEED_ZERO_STAGE") == "3"
     ):
         raise SettingsError(

@@ -2,6 +2,7 @@
 
 import base64
 import io
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import httpx
 import pytest
 
 from tests.random_policy import build_adapter
-from tests.rollout_server.running import RunningServer
+from tests.rollout_server.running import RunningServer, left_running, running_server
 
 pytestmark = pytest.mark.vllm
 
@@ -18,6 +19,16 @@ IMAGE_SIDE_PX = 84
 IMAGE_TOKENS = 9  # one for 28 x 28 pixels
 # Between two float32 implementations of the same network; ours are off by up to 2e-5.
 TOLERANCE_NATS = 2e-4
+
+
+@pytest.fixture(scope="module")
+def rollout_server(policy: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """The real vLLM serving `policy`; when its tests are done it must end at once, with 0 and completely."""
+    with running_server(policy, tmp_path_factory.mktemp("rollout_server") / "log.txt") as server:
+        yield server
+        pids = [process.pid for process in server.processes()]
+        assert server.stop() == 0, server.log.read_text()
+        assert not left_running(pids)
 
 
 def image(seed: int) -> Any:

@@ -1,6 +1,12 @@
-"""A run as each process of a launcher runs it: `torchrun --nproc-per-node 2 -m tests.trainer.launched DIR`.
+"""Runs as each process of a launcher runs them: `torchrun --nproc-per-node 2 -m tests.trainer.launched DIR RUN...`.
 
-Alone (`python -m`) it is the same run in one process. Servers are stood in for; TRL, peft and gloo are real.
+Alone (`python -m`) they are the same runs in one process. Servers are stood in for; TRL, peft and gloo are real.
+A RUN is
+    whole               a run to its end
+    failing             one whose rollout server goes away
+    long                a longer one with dropout, whose masks are of each process's own random state
+    long:RANKS@UPDATES  one in which those processes end by SIGKILL after so many updates, in the middle of the next
+A folder that holds a long run is gone on with.
 """
 
 import os
@@ -12,7 +18,7 @@ import torch
 from accelerate import PartialState
 
 import trainer  # noqa: F401  before peft: it makes torchvision importable
-from tests.trainer.offline import OfflineRollouts, answers, offline_settings, offline_trainer
+from tests.trainer.offline import Kill, OfflineRollouts, answers, offline_settings, offline_trainer
 from trainer.errors import RolloutServerError
 
 # Rows that teach lie unevenly: six of the first process, four of the second, whose first group teaches nothing.
@@ -25,6 +31,7 @@ FIELDS: dict[str, Any] = {
     "save_every": 2,
     "grpo": {"learning_rate": 3e-3, "report_to": "none", "loss_type": "grpo"},
 }
+LONG_FIELDS: dict[str, Any] = {**FIELDS, "updates": 6, "lora": {"dropout": 0.1}}
 
 
 def say(policy: str, request: int, member: int) -> str:
@@ -43,25 +50,30 @@ class Failing(OfflineRollouts):
         return super().sample(policy, *arguments)
 
 
-def run(folder: str, fault: str = "") -> None:
-    """One process of the run; an error is written to `rankN.error`."""
-    where = Path(folder)
-    where.mkdir(parents=True, exist_ok=True)
-    rank = int(os.environ.get("RANK", "0"))
-    settings = offline_settings(where, **FIELDS)
-    rollouts = Failing(say) if fault else OfflineRollouts(say)
+def run(folder: Path, name: str) -> None:
+    """One process of a run; an error is written to `rankN.error`."""
+    kind, _, killed = name.partition(":")
+    folder.mkdir(parents=True, exist_ok=True)
+    rank = os.environ.get("RANK", "0")
+    callbacks = []
+    if killed:
+        ranks, updates = killed.split("@")
+        callbacks = [Kill(int(updates))] if rank in ranks.split(",") else []
+    fields = LONG_FIELDS if kind == "long" else FIELDS
+    settings = offline_settings(folder, **fields, resume=(folder / "run" / "metrics.jsonl").exists())
+    rollouts = Failing(say) if kind == "failing" else OfflineRollouts(say)
     try:
-        trainer = offline_trainer(settings, rollouts)
+        trainer = offline_trainer(settings, rollouts, callbacks)
         trainer.go()
     except RolloutServerError as error:
-        (where / f"rank{rank}.error").write_text(str(error))
+        (folder / f"rank{rank}.error").write_text(str(error))
         return
     trainer.write_final()
     weights = {name: value for name, value in trainer.model.state_dict().items() if "lora_" in name}
-    torch.save({"weights": weights, "calls": len(rollouts.calls)}, where / f"rank{rank}.pt")
+    torch.save({"weights": weights, "calls": len(rollouts.calls)}, folder / f"rank{rank}.pt")
     PartialState().wait_for_everyone()
 
 
 if __name__ == "__main__":
-    run(f"{sys.argv[1]}/whole")
-    run(f"{sys.argv[1]}/failing", "gone")
+    for each in sys.argv[2:]:
+        run(Path(sys.argv[1]) / each.partition(":")[0], each)

@@ -3,6 +3,8 @@
 Log-probabilities are those of the published adapter files, computed by transformers, one rollout at a time.
 """
 
+import os
+import signal
 from collections.abc import Callable, Sequence
 from io import BytesIO
 from pathlib import Path
@@ -11,10 +13,10 @@ from typing import Any
 import torch
 from peft import PeftModel
 from PIL import Image
-from transformers import TrainerCallback
+from transformers import TrainerCallback, TrainerState
 
 from clients import Group as PostedGroup
-from clients import ScoredGroup, ScoredRollout, ScoreResponse
+from clients import RewardClient, ScoredGroup, ScoredRollout, ScoreResponse
 from tests.conftest import MODEL
 from trainer.busy_clock import BusyClock
 from trainer.digit_grids.folders import write_unlabelled
@@ -202,7 +204,8 @@ def offline_trainer(
     settings: RunSettings,
     rollouts: Any,
     callbacks: Sequence[TrainerCallback] = (),
-    rewards: OfflineRewards | None = None,
+    rewards: OfflineRewards | RewardClient | None = None,
+    on_wait: Callable[[str], None] = lambda _: None,
 ) -> ProposerSolverTrainer:
     """The trainer of a run, ready to go."""
     client: Any = rewards or OfflineRewards()
@@ -217,7 +220,7 @@ def offline_trainer(
         processor=load_processor(settings.model),
         images=ImageFolder.scan(settings.images),
         rollouts=rollouts,
-        scorer=GroupScorer(client, settings.reward, settings.seed),
+        scorer=GroupScorer(client, settings.reward, settings.seed, on_wait=on_wait),
         run=run,
         shadow=ShadowLabels(load_labels(settings.labels)),
         callbacks=callbacks,
@@ -246,6 +249,21 @@ class Gradients(TrainerCallback):  # type: ignore[misc]
                 if parameter.grad is not None
             }
         )
+
+
+class Kill(TrainerCallback):  # type: ignore[misc]
+    """Ends this process by SIGKILL in an update, when its groups are logged and its gradient is computed.
+
+    Args:
+        updates: Updates before it.
+    """
+
+    def __init__(self, updates: int) -> None:
+        self._updates = updates
+
+    def on_pre_optimizer_step(self, args: Any, state: TrainerState, *_: Any, **__: Any) -> None:
+        if state.global_step == self._updates:
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _picture(request: RolloutRequest) -> Image.Image:

@@ -1,18 +1,28 @@
 """The configs for several GPUs, as far as they can be checked without any."""
 
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
 from accelerate import FullyShardedDataParallelPlugin
 from accelerate.commands.config.config_args import ClusterConfig, load_config_from_file
 from accelerate.utils import DistributedType
+from peft import get_peft_model
 from rich.console import Console
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor
+from torch.testing._internal.distributed.fake_pg import FakeStore
 from transformers import AutoModelForImageTextToText, Qwen2_5_VLConfig
 
+from trainer.dry_run import plan
 from trainer.errors import SettingsError
-from trainer.policy import WRAPPED_LAYERS
-from trainer.settings import RunSettings
+from trainer.policy import WRAPPED_LAYERS, lora_config, name_roles
+from trainer.settings import LoraSettings, RunSettings
 from trainer.train import train
 
 FOLDER = Path(__file__).resolve().parents[2] / "configs" / "accelerate"
@@ -26,7 +36,7 @@ def loaded(name: str) -> ClusterConfig:
     return config
 
 
-def backbone(size: str) -> torch.nn.Module:
+def backbone(size: str) -> Any:
     """Qwen2.5-VL by its published shape, without storage."""
     layers, hidden, intermediate, heads, key_value_heads = SHAPES[size]
     text = {
@@ -37,16 +47,32 @@ def backbone(size: str) -> torch.nn.Module:
         "num_key_value_heads": key_value_heads,
         "vocab_size": 152064,
     }
-    config = Qwen2_5_VLConfig(text_config=text, vision_config={**VISION, "out_hidden_size": hidden})
+    vision = {**VISION, "out_hidden_size": hidden}
+    config = Qwen2_5_VLConfig(text_config=text, vision_config=vision, tie_word_embeddings=False)
     with torch.device("meta"):
-        model: torch.nn.Module = AutoModelForImageTextToText.from_config(config)
-    return model
+        return AutoModelForImageTextToText.from_config(config)
+
+
+@pytest.fixture
+def meshes() -> Iterator[Callable[[int], DeviceMesh]]:
+    """Makes the mesh of so many GPUs, of which this process is the first and the others are not there."""
+
+    def mesh(processes: int) -> DeviceMesh:
+        dist.init_process_group("fake", rank=0, world_size=processes, store=FakeStore())
+        return init_device_mesh("cpu", (processes,))
+
+    yield mesh
+    dist.destroy_process_group()
 
 
 @pytest.mark.parametrize("size", ["7b", "72b"])
-def test_fsdp_wraps_each_layer_of_both_towers(size: str) -> None:
+def test_fsdp_shares_out_every_layer_of_the_policy_as_the_dry_run_says(
+    size: str, tmp_path: Path, meshes: Callable[[int], DeviceMesh]
+) -> None:
+    """Each process holds its part of both towers and both adapters, and fetches a layer at a time."""
     config = loaded(f"fsdp-{size}")
     assert config.distributed_type == DistributedType.FSDP
+    assert config.mixed_precision == "bf16"
     fsdp = config.fsdp_config
     names = fsdp["fsdp_transformer_layer_cls_to_wrap"].split(",")
     assert tuple(names) == WRAPPED_LAYERS
@@ -56,22 +82,45 @@ def test_fsdp_wraps_each_layer_of_both_towers(size: str) -> None:
         transformer_cls_names_to_wrap=names,
         reshard_after_forward=fsdp["fsdp_reshard_after_forward"],
     )
-    model = backbone(size)
-    plugin.set_auto_wrap_policy(model)
-    wrapped = [
-        type(module).__name__
-        for module in model.modules()
+    with torch.device("meta"):
+        base = backbone(size).bfloat16()
+        shape = lora_config(base, LoraSettings())
+        policy = get_peft_model(base, shape)
+        name_roles(policy, shape)
+    plugin.set_auto_wrap_policy(policy)
+    layers = [
+        module
+        for module in policy.modules()
         if plugin.auto_wrap_policy(module=module, recurse=False, nonwrapped_numel=0)
     ]
-    assert {name: wrapped.count(name) for name in WRAPPED_LAYERS} == {
-        "Qwen2_5_VLDecoderLayer": SHAPES[size][0],
-        "Qwen2_5_VLVisionBlock": VISION["depth"],
+    counts = Counter(type(layer).__name__ for layer in layers)
+    assert counts == {"Qwen2_5_VLDecoderLayer": SHAPES[size][0], "Qwen2_5_VLVisionBlock": VISION["depth"]}
+    mesh = meshes(config.num_processes)
+    for layer in layers:
+        fully_shard(layer, mesh=mesh, reshard_after_forward=plugin.reshard_after_forward)
+    fully_shard(policy, mesh=mesh)
+
+    parameters = list(policy.parameters())
+    assert all(isinstance(parameter, DTensor) for parameter in parameters)
+    held = {
+        trained: sum(
+            p.to_local().numel() for name, p in policy.named_parameters() if ("lora_" in name) is trained
+        )
+        for trained in (False, True)
     }
+    base.config.save_pretrained(tmp_path)
+    needed = plan(RunSettings(model=str(tmp_path), images=tmp_path, run_folder=tmp_path / "run"))
+    assert held[False] == pytest.approx(needed.backbone_parameters / config.num_processes, rel=0.01)
+    assert held[True] == pytest.approx(2 * needed.adapter_parameters / config.num_processes, rel=0.01)
+    largest = max(sum(p.numel() for p in layer.parameters()) for layer in layers)
+    assert needed.layer_gib == pytest.approx(2 * largest / 2**30)
+    assert needed.per_gpu_gib(config.num_processes, sharded=True) < 80, "it fits"
 
 
 @pytest.mark.parametrize(("size", "stage"), [("7b", 2), ("72b", 3)])
 def test_deepspeed_shares_out_what_does_not_fit(size: str, stage: int) -> None:
     config = loaded(f"deepspeed-{size}")
+    assert config.mixed_precision == "bf16"
     assert config.distributed_type == DistributedType.DEEPSPEED
     assert config.deepspeed_config["zero_stage"] == stage
     assert config.num_processes == {"7b": 4, "72b": 16}[size]
@@ -88,6 +137,12 @@ def test_a_shared_out_backbone_is_refused_before_anything_is_loaded(
     with pytest.raises(SettingsError, match="cannot be trained yet"):
         train(settings, Console(quiet=True))
     assert not (tmp_path / "run").exists()
+
+
+def test_a_backbone_that_trls_own_field_shares_out_is_refused_too(tmp_path: Path) -> None:
+    settings = RunSettings(model="none", images=tmp_path, run_folder=tmp_path / "run", grpo={"fsdp": True})
+    with pytest.raises(SettingsError, match="cannot be trained yet"):
+        train(settings, Console(quiet=True))
 
 
 def test_rollouts_that_cannot_be_dealt_out_to_the_processes_are_refused(

@@ -1,19 +1,24 @@
 """The guard against collapse: what it takes for an onset, and what it does then."""
 
 import json
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
 import pytest
 from transformers import TrainerControl, TrainerState
 
+from tests.trainer.offline import OfflineRollouts, offline_settings, offline_trainer, reasoning
 from tests.trainer.test_resume import write_checkpoint
 from trainer.checkpoint import Checkpoints
 from trainer.collapse import DISTINCT, DOMINANT, ENTROPY, LENGTH, CollapseGuard, CollapseWatch
+from trainer.collapse_mark import read_mark
+from trainer.question_diversity import RecentQuestions
+from trainer.run_folder import read_lines
 from trainer.settings import CollapseSettings
 
-HEALTHY = {ENTROPY: 0.9, DOMINANT: 0.6, DISTINCT: 0.7, LENGTH: 40.0}
-COLLAPSED = {ENTROPY: 0.05, DOMINANT: 0.99, DISTINCT: 0.06, LENGTH: 5.0}
+HEALTHY = {ENTROPY: 0.9, DOMINANT: 0.6, LENGTH: 40.0}
+COLLAPSED = {ENTROPY: 0.05, DOMINANT: 0.99, LENGTH: 5.0}
 
 
 def onset(settings: CollapseSettings, series: list[dict[str, float]]) -> tuple[int, set[str]] | None:
@@ -35,7 +40,7 @@ def test_one_odd_update_is_no_collapse() -> None:
     assert onset(CollapseSettings(), series) is None
 
 
-@pytest.mark.parametrize("sign", [ENTROPY, DOMINANT, DISTINCT, LENGTH])
+@pytest.mark.parametrize("sign", [ENTROPY, DOMINANT, LENGTH])
 def test_each_sign_alone_is_enough_once_it_lasts(sign: str) -> None:
     settings = CollapseSettings(window=10)
     series = [HEALTHY] * 20 + [{**HEALTHY, sign: COLLAPSED[sign]}] * 20
@@ -44,6 +49,24 @@ def test_each_sign_alone_is_enough_once_it_lasts(sign: str) -> None:
     update, signs = found
     assert 20 < update <= 29
     assert signs == {sign}
+
+
+@pytest.mark.parametrize("an_update", [1, 4])
+def test_questions_that_become_the_same_are_seen_however_few_an_update_asks(an_update: int) -> None:
+    questions = RecentQuestions(10)
+    many = cycle(f"What is number {i}?" for i in range(30))
+    asked = [list(islice(many, an_update)) for _ in range(20)] + [["What is this?"] * an_update] * 10
+    found = onset(CollapseSettings(window=10), [questions.add(update) for update in asked])
+    assert found is not None
+    update, signs = found
+    assert 25 <= update <= 29, "one odd update is no collapse, and ten of ten are one"
+    assert signs == {DISTINCT}
+
+
+def test_questions_that_go_on_differing_as_they_did_are_no_collapse() -> None:
+    questions = RecentQuestions(10)
+    few = cycle(["Row 1?", "Row 2?", "Row 3?"])
+    assert onset(CollapseSettings(window=10), [questions.add([next(few)]) for _ in range(60)]) is None
 
 
 def test_a_model_that_was_certain_from_the_start_has_not_collapsed() -> None:
@@ -65,10 +88,11 @@ def test_the_guard_marks_the_onset_and_keeps_the_checkpoint_before_it(tmp_path: 
         guard.on_log(arguments, TrainerState(global_step=update), control, logs=logs)
     write_checkpoint(checkpoints, 31)
 
-    mark = json.loads((tmp_path / "collapse.json").read_text())
-    assert 21 <= mark["update"] <= 25
-    assert mark["checkpoint"] == "checkpoint-15"
-    assert LENGTH in mark["signs"]
+    mark = read_mark(tmp_path)
+    assert mark is not None
+    assert 21 <= mark.update <= 25
+    assert mark.checkpoint == "checkpoint-15"
+    assert LENGTH in mark.signs
     kept = tmp_path / "checkpoints" / "before-collapse" / "solver" / "weights"
     assert kept.read_bytes() == b"weights of 15"
     assert control.should_training_stop is stop
@@ -80,7 +104,7 @@ def test_a_run_that_goes_on_remembers_what_is_behind_it(tmp_path: Path) -> None:
         {"update": i, **{f"solver/{name}": value for name, value in HEALTHY.items()}} for i in range(1, 6)
     ]
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    (tmp_path / "collapse.json").write_text(json.dumps({"update": 9}))
+    (tmp_path / "collapse.json").write_text(json.dumps({"update": 9, "signs": {}, "checkpoint": None}))
     guard = CollapseGuard(settings, Checkpoints(tmp_path / "checkpoints", keep=1), tmp_path)
     arguments: Any = None
     guard.on_train_begin(arguments, TrainerState(global_step=5), TrainerControl())
@@ -90,3 +114,45 @@ def test_a_run_that_goes_on_remembers_what_is_behind_it(tmp_path: Path) -> None:
         logs = {"solver/loss": 0.0, **{f"solver/{name}": value for name, value in COLLAPSED.items()}}
         guard.on_log(arguments, TrainerState(global_step=update), TrainerControl(), logs=logs)
     assert (tmp_path / "collapse.json").exists(), "measured against the healthy updates before"
+
+
+class OneQuestionAnUpdate:
+    """A Proposer that asks something else each time, and from its fifth question on always the same."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def __call__(self, policy: str, request: int, member: int) -> str:
+        if "proposer" not in policy:
+            return reasoning((3, 5, 5, 9)[member])
+        self.asked += 1
+        return f"<question>What is the sum of row {min(self.asked, 5)}?</question>"
+
+
+def test_a_run_of_one_question_an_update_stops_where_its_questions_become_one(tmp_path: Path) -> None:
+    fields: dict[str, Any] = {
+        "updates": 12,
+        "groups_per_update": 1,
+        "save_every": 3,
+        "collapse": {"window": 4, "distinct": 0.3, "stop": True},
+    }
+    say = OneQuestionAnUpdate()
+    first = offline_trainer(offline_settings(tmp_path, **fields), OfflineRollouts(say))
+    first.go()
+    mark = read_mark(tmp_path / "run")
+    assert mark is not None
+    assert mark.update == 8, "updates 5 to 8 ask one question, a quarter of the four that 1 to 4 ask"
+    assert set(mark.signs) == {DISTINCT}
+    assert mark.checkpoint == "checkpoint-6"
+    whole = list(read_lines(tmp_path / "run" / "metrics.jsonl"))
+    shares = [line.get("solver/questions_distinct_recent") for line in whole]
+    assert shares == [None, None, None, 1.0, 1.0, 0.75, 0.5, 0.25]
+    near = [line.get("solver/questions_near_duplicate_recent") for line in whole]
+    assert near[3:] == [0.0, 0.0, 0.25, 0.5, 0.75]
+
+    say.asked = 6
+    again = offline_trainer(offline_settings(tmp_path, **fields, resume=True), OfflineRollouts(say))
+    again.go()
+    resumed = list(read_lines(tmp_path / "run" / "metrics.jsonl"))
+    assert [line.get("solver/questions_distinct_recent") for line in resumed] == shares
+    assert read_mark(tmp_path / "run") == mark

@@ -4,12 +4,14 @@ import io
 import shutil
 from pathlib import Path
 
+import pytest
 from peft import get_peft_model
 from PIL import Image
 from rich.console import Console
 from transformers import Qwen2_5_VLConfig
 
 from tests.conftest import MODEL
+from trainer.cli import main
 from trainer.dry_run import plan, show_plan
 from trainer.policy import load_backbone, lora_config, name_roles
 from trainer.settings import LoraSettings, RunSettings, read_toml
@@ -64,3 +66,24 @@ def test_the_papers_recipe_is_planned_without_its_weights(tmp_path: Path) -> Non
         assert f"{needed.per_gpu_gib(8, sharded=sharded):.3g}" in shown.getvalue()
     assert "2,500 of the Solver, 500 of the Proposer" in shown.getvalue()
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("config", sorted((ROOT / "configs").glob("*.toml")), ids=lambda path: path.stem)
+def test_every_config_can_be_planned(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(MODEL / "config.json", tmp_path)
+    (tmp_path / "images").mkdir()
+    Image.new("RGB", (30, 30)).save(tmp_path / "images" / "one.png")
+    given = [
+        "--model",
+        str(tmp_path),
+        "--images",
+        str(tmp_path / "images"),
+        "--run-folder",
+        str(tmp_path / "run"),
+    ]
+    main(["train", "--config", str(config), *given, "--dry-run"])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "memory in all, an estimate" in shown
+    assert "shared out (FSDP, ZeRO-3)" in shown

@@ -1,5 +1,6 @@
 """An export is what was trained, in other software's own form."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,18 @@ def test_an_adapter_comes_with_a_card_that_tells_the_run(trained: tuple[Path, An
     card = (output / "README.md").read_text()
     for part in (str(MODEL), "6 of 24 updates", "fingerprint", "| greedy | 0.5", '"learning_rate"'):
         assert part in card
+
+
+def test_the_card_says_what_is_wrong_or_missing(trained: tuple[Path, Any], tmp_path: Path) -> None:
+    run, _ = trained
+    document = json.loads((run / "settings.json").read_text())
+    document["reference_defects"]["kl_to_itself"] = True
+    (run / "settings.json").write_text(json.dumps(document))
+    evaluation = json.loads((run / "evaluation.json").read_text())
+    (run / "evaluation.json").write_text(json.dumps({**evaluation, "before": None}))
+    card = (export(ExportSettings(run_folder=run, output=tmp_path / "out")) / "README.md").read_text()
+    assert "**Known wrong, on purpose**: trained with kl_to_itself." in card
+    assert "not evaluated both before and after" in card
 
 
 def test_nothing_is_written_over_and_an_unfinished_run_is_refused(

@@ -19,6 +19,7 @@ from tests.trainer.offline import token_logprobs
 from trainer.digit_grids.folders import write_unlabelled
 from trainer.loop import ProposerSolverTrainer
 from trainer.policy import load_backbone, load_processor, placeholder_token_ids
+from trainer.prompts import solver_messages, text_of
 from trainer.report import write_report
 from trainer.rollout_client import RolloutClient
 from trainer.run_folder import RunFolder, read_lines
@@ -277,7 +278,13 @@ def test_groups_are_kept_as_tables(recorded: Recorded, tmp_path: Path) -> None:
     groups = [group for group in recorded.groups if group["update"] == 0]
     trained_on = [reward for group in groups for reward in group["trained_on"]]
     assert table["agreement"] == pytest.approx(trained_on, rel=1e-6, nan_ok=True)
-    assert {"prompt", "completion", "advantage"} <= set(table)
+    assert all(isinstance(advantage, float) for advantage in table["advantage"])
+    texts = [rollout["text"] for group in groups for rollout in group["rollouts"]]
+    assert table["completion"] == texts
+    for group, prompt in zip(groups, table["prompt"][:: recorded.settings.group_size], strict=True):
+        assert prompt == text_of(solver_messages(group["question"])), (
+            "in words: trackers' tables hold nothing else"
+        )
 
 
 def test_rewards_are_the_reward_servers(recorded: Recorded) -> None:

@@ -1,8 +1,9 @@
 """Several processes: whole groups, one publisher, one writer, and the weights that one process would have trained."""
 
+import shutil
 import subprocess
 import sys
-from itertools import product
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +14,33 @@ from tests.rollout_server.running import free_port
 from tests.trainer.offline import offline_settings
 from trainer.run_folder import read_lines
 
+TORCHRUN = ["torch.distributed.run", "--nproc-per-node", "2", "-m"]
+
+
+def launch(where: Path, *runs: str, launcher: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
+    """Runs `runs` of tests.trainer.launched, one after the other, in one process or as many as a launcher starts."""
+    port = ["--master-port", str(free_port())] if launcher else []
+    command = [
+        sys.executable,
+        "-m",
+        *launcher[:1],
+        *port,
+        *launcher[1:],
+        "tests.trainer.launched",
+        str(where),
+    ]
+    return subprocess.run([*command, *runs], capture_output=True, text=True, timeout=200, check=False)
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     where = tmp_path_factory.mktemp("ranks")
-    torchrun = ["torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(free_port()), "-m"]
-    for name, part in product(("one", "two"), ("whole", "failing")):
-        (where / name / part).mkdir(parents=True)
-        offline_settings(where / name / part)  # it draws the images
-    for name, launcher in (("one", []), ("two", torchrun)):
-        command = [sys.executable, "-m", *launcher, "tests.trainer.launched", str(where / name)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+    runs = {"one": ("whole", "failing"), "two": ("whole", "failing", "long")}
+    for name, launcher in (("one", []), ("two", TORCHRUN)):
+        for part in runs[name]:
+            (where / name / part).mkdir(parents=True)
+            offline_settings(where / name / part)  # it draws the images
+        done = launch(where / name, *runs[name], launcher=launcher)
         assert done.returncode == 0, done.stdout + done.stderr
     return where
 
@@ -70,3 +87,40 @@ def test_figures_of_all_processes_are_those_of_one(folder: Path) -> None:
 
 def test_what_stops_the_first_process_stops_all(folder: Path) -> None:
     assert [(folder / "two" / "failing" / f"rank{rank}.error").read_text() for rank in (0, 1)] == ["gone"] * 2
+    saved = folder / "two" / "failing" / "run" / "checkpoints" / "checkpoint-1"
+    assert (saved / "loop.json").exists()
+    assert all((saved / f"rng_state_{rank}.pth").exists() for rank in (0, 1)), "both took part in saving it"
+
+
+@pytest.mark.timeout(600)
+def test_processes_that_are_killed_go_on_and_end_bit_equal(folder: Path, tmp_path: Path) -> None:
+    """First one of them is killed, then both; the second checkpoint is written by processes that had gone on."""
+    shutil.copytree(folder / "two" / "long" / "images", tmp_path / "long" / "images")
+    checkpoints = tmp_path / "long" / "run" / "checkpoints"
+    for killed, newest in (("1@2", 2), ("0,1@4", 4)):
+        done = launch(tmp_path, f"long:{killed}", launcher=TORCHRUN)
+        assert "SIGKILL" in done.stderr or "-9" in done.stderr, done.stdout + done.stderr
+        assert [path.name for path in checkpoints.glob("checkpoint-*")][-1:] == [f"checkpoint-{newest}"]
+        assert not list(tmp_path.rglob("rank*.pt"))
+    done = launch(tmp_path, "long", launcher=TORCHRUN)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+    for rank in (0, 1):
+        whole = trained(folder / "two" / "long" / f"rank{rank}.pt")["weights"]
+        resumed = trained(tmp_path / "long" / f"rank{rank}.pt")["weights"]
+        assert all(torch.equal(resumed[name], value) for name, value in whole.items())
+    assert groups_without_names(tmp_path / "long") == groups_without_names(folder / "two" / "long")
+    updates = [line["update"] for line in read_lines(tmp_path / "long" / "run" / "metrics.jsonl")]
+    assert updates == [1, 2, 3, 4, 5, 6]
+
+
+def groups_without_names(folder: Path) -> list[dict[str, Any]]:
+    """The groups of a run, without what differs from one start to the next: the names that adapters were served by."""
+    groups = list(read_lines(folder / "run" / "groups.jsonl"))
+    for group in groups:
+        group["image"] = Path(group["image"]).name
+        for one in (group, *group.get("rollouts", []), *group.get("proposals", [])):
+            for key in ("policy", "proposed_by"):
+                if key in one:
+                    one[key] = "-".join(str(one[key]).split("-")[-2:])
+    return groups

@@ -11,6 +11,7 @@ import pytest
 
 from tests.trainer.synthetic_run import SyntheticRun
 from trainer.cli import main
+from trainer.collapse_mark import CollapseMark
 from trainer.errors import RunFolderError
 from trainer.report import write_comparison, write_report
 
@@ -217,6 +218,37 @@ def test_marks_a_control_and_shows_what_it_trained_on(tmp_path: Path) -> None:
     text = _read(write_report(run.run.path)).text
     assert "Control run. The policies were trained on random rewards" in text
     assert "trained on" in text
+
+
+def test_says_first_of_all_that_a_run_with_defects_is_known_to_be_wrong(
+    finished: Path, begun: SyntheticRun
+) -> None:
+    begun.write_updates(2)
+    assert "nown wrong" not in _read(write_report(begun.run.path)).text
+    path = begun.run.path / "settings.json"
+    settings = json.loads(path.read_text())
+    settings["reference_defects"] |= {"kl_to_itself": True, "frozen_proposer": True}
+    path.write_text(json.dumps(settings))
+    page = _read(write_report(begun.run.path))
+    assert "KNOWN WRONG: begun" in page.text
+    told = "Known wrong, on purpose. This run puts back frozen_proposer, kl_to_itself"
+    assert page.text.index(told) < page.text.index("Updates")
+    assert "notice wrong" in page.values("class")
+    both = _read(write_comparison(finished, begun.run.path)).text
+    assert "B is known to be wrong, on purpose. It puts back frozen_proposer, kl_to_itself" in both
+    assert "A is known to be wrong" not in both
+
+
+def test_marks_the_onset_of_collapse(begun: SyntheticRun) -> None:
+    begun.write_updates(2)
+    mark = CollapseMark(update=31, signs={"dominant_share": "0.98 is above 0.97"}, checkpoint="checkpoint-30")
+    (begun.run.path / "collapse.json").write_text(mark.model_dump_json())
+    text = _read(write_report(begun.run.path)).text
+    assert "Likely onset of collapse at update 31. dominant_share 0.98 is above 0.97." in text
+    assert "checkpoint-30 is kept as checkpoints/before-collapse" in text
+    (begun.run.path / "collapse.json").write_text("{}")
+    with pytest.raises(RunFolderError, match="not a mark of collapse"):
+        write_report(begun.run.path)
 
 
 def test_warns_where_groups_were_scored_in_different_ways(begun: SyntheticRun) -> None:

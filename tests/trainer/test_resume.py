@@ -8,11 +8,14 @@ import errno
 import json
 import os
 import random
+import resource
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +25,10 @@ import torch
 from tests.conftest import MODEL
 from trainer.checkpoint import Checkpoints, LoopState, read_state
 from trainer.digit_grids.folders import write_unlabelled
-from trainer.errors import CheckpointError, SettingsError
+from trainer.errors import CheckpointError, RunFolderError, SettingsError
 from trainer.run_folder import RunFolder, read_lines
 from trainer.settings import ROLES, RunSettings
 
-UPDATES = 4
 DEADLINE_S = 300.0
 STATE = LoopState(
     update=3,
@@ -41,15 +43,16 @@ STATE = LoopState(
 class Training:
     """`ireasoner train` in a process of its own, into one run folder."""
 
-    def __init__(self, folder: Path, images: Path, reward_url: str, rollout_url: str) -> None:
+    def __init__(self, folder: Path, images: Path, reward_url: str, rollout_url: str, updates: int) -> None:
         self.run = folder
+        self.updates = updates
         self._config = folder.with_suffix(".toml")
         self._config.write_text(
             f"""
             model = {json.dumps(str(MODEL))}
             images = {json.dumps(str(images))}
             run_folder = {json.dumps(str(folder))}
-            updates = {UPDATES}
+            updates = {updates}
             proposer_every = 1
             group_size = 3
             groups_per_update = 2
@@ -74,30 +77,29 @@ class Training:
         code = self.start(*flags).wait(DEADLINE_S)
         assert code == 0, self.run.with_suffix(".log").read_text()
 
-    def kill_after_checkpoint(self, update: int, moment: random.Random) -> None:
-        """Starts it and kills it at a random moment soon after the checkpoint of `update` is complete."""
-        process = self.start()
+    def kill(self, after_s: float, at_update: int) -> float:
+        """Starts it, or goes on with it, and kills it.
+
+        Args:
+            after_s: Seconds after the start.
+            at_update: Update whose checkpoint it is killed at, should that be complete before; up to half a second
+                later, so that it is in the midst of the next.
+
+        Returns:
+            When it was killed, in seconds after the start.
+        """
+        process = self.start(*(["--resume"] if (self.run / "settings.json").exists() else []))
         checkpoints = Checkpoints(self.run / "checkpoints", keep=2)
-        deadline_s = time.monotonic() + DEADLINE_S
-        while process.poll() is None and time.monotonic() < deadline_s:
+        started_s = time.monotonic()
+        while process.poll() is None and time.monotonic() - started_s < after_s:
             newest = checkpoints.newest()
-            if newest is not None and read_state(newest).update >= update:
+            if newest is not None and read_state(newest).update >= at_update:
+                time.sleep(0.5 * (after_s % 1))
                 break
             time.sleep(0.02)
-        time.sleep(moment.uniform(0.0, 0.5))
         process.send_signal(signal.SIGKILL)
         assert process.wait(10) == -signal.SIGKILL, "it must have been killed before its end"
-
-    def kill_at(self, moment: random.Random, *flags: str) -> None:
-        """Kills it at a random moment between its start and its end."""
-        process = self.start(*flags)
-        begun = len(self.groups())
-        deadline_s = time.monotonic() + DEADLINE_S
-        while len(self.groups()) <= begun and process.poll() is None and time.monotonic() < deadline_s:
-            time.sleep(0.02)
-        time.sleep(moment.uniform(0.0, 2.0))
-        process.send_signal(signal.SIGKILL)
-        process.wait(10)
+        return time.monotonic() - started_s
 
     def groups(self) -> list[dict[str, Any]]:
         return list(read_lines(self.run / "groups.jsonl"))
@@ -121,41 +123,61 @@ def served_names(groups: list[dict[str, Any]]) -> set[str]:
     return {str(name).rsplit("-", 2)[0] for name in names}
 
 
-def compare_with_killed(kills: int, reward_url: str, pinned_url: str, tmp_path: Path) -> None:
-    write_unlabelled(tmp_path / "images", 4, seed=5)  # two updates an epoch: the run goes on in another epoch
-    whole = Training(tmp_path / "whole", tmp_path / "images", reward_url, pinned_url)
-    whole.finish()
-    killed = Training(tmp_path / "killed", tmp_path / "images", reward_url, pinned_url)
-    moment = random.Random(11)
-    killed.kill_after_checkpoint(3, moment)
-    first_names = served_names(killed.groups()[:2])
-    for _ in range(kills - 1):
-        killed.kill_at(moment, "--resume")
-    killed.finish("--resume")
-
+def compare(killed: Training, whole: Training) -> None:
+    """They ended alike, to the bit, and no update was lost or done twice."""
     assert killed.result()["weights"] == whole.result()["weights"]
     assert killed.result()["groups"] == whole.result()["groups"]
-    assert served_names(killed.groups()[:2]) == first_names, "the first updates were not done again"
-    assert not served_names(killed.groups()[-2:]) & first_names, "the last ones were"
     updates = [line["update"] for line in read_lines(killed.run / "metrics.jsonl")]
-    assert updates == list(range(1, UPDATES + 1))
+    assert updates == list(range(1, whole.updates + 1))
+
+
+@pytest.fixture
+def two(reward_url: str, pinned_url: str, tmp_path: Path) -> Callable[[int], tuple[Training, Training]]:
+    """Two runs of so many updates: one that has ended, and one that has not begun."""
+    write_unlabelled(tmp_path / "images", 4, seed=5)  # two updates an epoch: the run goes on in another epoch
+
+    def make(updates: int) -> tuple[Training, Training]:
+        whole, killed = (
+            Training(tmp_path / name, tmp_path / "images", reward_url, pinned_url, updates)
+            for name in ("whole", "killed")
+        )
+        whole.finish()
+        return whole, killed
+
+    return make
 
 
 @pytest.mark.vllm
 @pytest.mark.timeout(600)
 def test_a_killed_run_ends_bit_equal_to_one_that_was_not(
-    reward_url: str, pinned_url: str, tmp_path: Path
+    two: Callable[[int], tuple[Training, Training]],
 ) -> None:
-    compare_with_killed(1, reward_url, pinned_url, tmp_path)
+    whole, killed = two(4)
+    killed.kill(DEADLINE_S + 0.7, at_update=3)
+    first_names = served_names(killed.groups()[:2])
+    killed.finish("--resume")
+
+    compare(killed, whole)
+    assert served_names(killed.groups()[:2]) == first_names, "the first updates were not done again"
+    assert not served_names(killed.groups()[-2:]) & first_names, "the last ones were"
 
 
 @pytest.mark.vllm
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_a_run_that_is_killed_ten_times_ends_bit_equal_to_one_that_was_not(
-    reward_url: str, pinned_url: str, tmp_path: Path
+    two: Callable[[int], tuple[Training, Training]],
 ) -> None:
-    compare_with_killed(10, reward_url, pinned_url, tmp_path)
+    """At random moments, from the first second of a start to the updates that it gets to."""
+    kills = 10
+    whole, killed = two(kills + 4)
+    moment = random.Random(11)
+    life_s = killed.kill(DEADLINE_S, at_update=2)
+    for number in range(1, kills):
+        killed.kill(moment.uniform(0.0, 1.2 * life_s), at_update=number + 2)
+    assert Checkpoints(killed.run / "checkpoints", keep=2).newest() is not None
+    killed.finish("--resume")
+    compare(killed, whole)
 
 
 def write_checkpoint(checkpoints: Checkpoints, update: int) -> None:
@@ -197,11 +219,40 @@ def run_out_of_space(checkpoints: Checkpoints) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """No file can grow past 4,096 bytes, as on a disk with no more room."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def fill_the_disk(checkpoints: Checkpoints) -> None:
+    with full_disk(), checkpoints.writing(6, STATE) as partial:
+        (partial / "checkpoint-6").mkdir()
+        torch.save({"weights": torch.zeros(100_000)}, partial / "checkpoint-6" / "weights.pt")
+
+
 def test_a_full_disk_is_told_of_as_torch_tells_of_it(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path, keep=2)
-    with pytest.raises(CheckpointError, match="there is none before it"), checkpoints.writing(6, STATE):
-        torch.save({"weights": torch.zeros(100_000)}, "/dev/full")
+    with pytest.raises(
+        CheckpointError, match=r"checkpoint-6 could not be written: .*; there is none before it"
+    ):
+        fill_the_disk(checkpoints)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_told_of_by_the_log_that_could_not_be_written(tmp_path: Path) -> None:
+    run = RunFolder(settings(tmp_path))
+    run.append_group({"update": 1})
+    with (
+        full_disk(),
+        pytest.raises(RunFolderError, match=r"groups\.jsonl could not be written: File too large"),
+    ):
+        run.append_group({"text": "x" * 10_000})
 
 
 def test_a_checkpoint_that_cannot_be_written_harms_no_other(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from trainer.report.metrics import Metrics
 from trainer.report.outcome import read_difference
 from trainer.report.plots import comparisons
 from trainer.report.samples import SampleSection, choose
-from trainer.report.template import flat, read_settings, render, write_page
+from trainer.report.template import defects, flat, read_settings, render, write_page
 from trainer.report.timing import Phase, phases
 
 _APART = frozenset({"run_folder"})
@@ -43,6 +43,11 @@ class RunSide:
     def control(self) -> str:
         """Which control the run is, or "none"."""
         return str(self.settings.get("reward", {}).get("control", "none"))
+
+    @property
+    def defects(self) -> list[str]:
+        """What the run is known to have got wrong."""
+        return defects(self.settings)
 
 
 def write_comparison(first: Path, second: Path, output: Path | None = None) -> Path:

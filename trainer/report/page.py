@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
+from trainer.collapse_mark import read_mark
 from trainer.report.drawing import COLOURS, stacked_bars
 from trainer.report.group_index import GroupIndex
 from trainer.report.metrics import Metrics
 from trainer.report.outcome import read_outcome
 from trainer.report.plots import plots
 from trainer.report.samples import SampleSection, choose
-from trainer.report.template import flat, read_settings, render, write_page
+from trainer.report.template import defects, flat, read_settings, render, write_page
 from trainer.report.timing import phases
 from trainer.settings import ROLES
 
@@ -37,6 +38,8 @@ def write_report(run_folder: Path, output: Path | None = None) -> Path:
         name=run_folder.resolve().name,
         settings=settings,
         flat_settings=list(flat(settings)),
+        defects=defects(settings),
+        collapse=read_mark(run_folder),
         roles=ROLES,
         colours=COLOURS,
         metrics=metrics,

@@ -58,6 +58,11 @@ def flat(settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]
             yield prefix + name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
+def defects(settings: dict[str, Any]) -> list[str]:
+    """The switches of `reference_defects` that a run was trained with: what it is known to have got wrong."""
+    return [name for name, is_on in settings.get("reference_defects", {}).items() if is_on]
+
+
 def _number(value: float | None) -> str:
     """Three significant digits, two below 0.1; a dash for nothing."""
     if value is None or not math.isfinite(value):

@@ -1,0 +1,185 @@
+"""A server that stays away past the budget ends the run, and nothing that was done is lost."""
+
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import TrainerCallback, TrainerState
+
+from clients import ConnectionBroken, RewardClient, RewardError, ScoreResponse
+from clients import Group as PostedGroup
+from tests.conftest import MODEL
+from tests.rollout_server.running import free_port
+from tests.trainer.offline import (
+    OfflineRewards,
+    OfflineRollouts,
+    answers,
+    offline_settings,
+    offline_trainer,
+)
+from trainer.errors import RolloutServerError
+from trainer.loop import ProposerSolverTrainer
+from trainer.run_folder import read_lines
+
+pytestmark = pytest.mark.timeout(300)
+
+GROUPS = ((1, 2, 4, 9), (3, 3, 5, 5), (2, 9, 9, 9), (1, 1, 1, 8))
+FIELDS: dict[str, Any] = {
+    "updates": 4,
+    "groups_per_update": 4,  # two updates an epoch
+    "save_every": 100,
+    "lora": {"dropout": 0.1},  # its masks are drawn from the random state that a checkpoint holds
+    "reward": {"retry_budget_s": 0},
+}
+
+
+class SamplingEnds(OfflineRollouts):
+    """Is away when a version is to be sampled from."""
+
+    def __init__(self, version: int) -> None:
+        super().__init__(answers(*GROUPS))
+        self._last = f"solver-{version:06d}"
+
+    def sample(self, policy: str, *arguments: Any) -> Any:
+        if policy.endswith(self._last):
+            raise RolloutServerError("away")
+        return super().sample(policy, *arguments)
+
+
+class LoadingEnds(SamplingEnds):
+    """Takes a version and is away before it says so."""
+
+    def load_adapter(self, name: str, path: str) -> None:
+        super().load_adapter(
+            name, path
+        )  # it draws from the random state of this process, which a server does not
+        if name.endswith(self._last):
+            raise RolloutServerError("away")
+
+
+class ScoringEnds(OfflineRewards):
+    """Is away after so many posts."""
+
+    def __init__(self, posts: int) -> None:
+        super().__init__()
+        self._left = posts
+
+    def score(self, endpoint: str, groups: Sequence[PostedGroup], **fields: Any) -> ScoreResponse:
+        self._left -= 1
+        if self._left < 0:
+            raise ConnectionBroken("away")
+        return super().score(endpoint, groups, **fields)
+
+
+def run(folder: Path, rollouts: Any = None, rewards: Any = None, **fields: Any) -> ProposerSolverTrainer:
+    settings = offline_settings(folder, **FIELDS, **fields)
+    trainer = offline_trainer(settings, rollouts or OfflineRollouts(answers(*GROUPS)), rewards=rewards)
+    trainer.go()
+    return trainer
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> ProposerSolverTrainer:
+    """The run as it goes where no server is away."""
+    return run(tmp_path_factory.mktemp("whole"))
+
+
+@pytest.mark.parametrize(
+    ("away", "updates"),
+    [
+        (lambda: {"rollouts": SamplingEnds(2)}, 2),
+        (lambda: {"rollouts": LoadingEnds(3)}, 3),
+        (lambda: {"rewards": ScoringEnds(3)}, 3),
+        (lambda: {"rollouts": SamplingEnds(0)}, 0),
+    ],
+    ids=["sampling, at the end of an epoch", "publishing", "scoring", "from the start"],
+)
+def test_a_run_whose_server_stays_away_is_saved_and_goes_on_as_if_it_had_not(
+    whole: ProposerSolverTrainer,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    away: Callable[[], dict[str, Any]],
+    updates: int,
+) -> None:
+    with pytest.raises((RolloutServerError, RewardError), match="away"):
+        run(tmp_path, **away())
+    saved = [path.name for path in (tmp_path / "run" / "checkpoints").glob("checkpoint-*")]
+    assert saved == ([f"checkpoint-{updates}"] if updates else [])
+    assert ("goes on with --resume" in caplog.text) == bool(updates)
+
+    resumed = run(tmp_path, resume=True)
+    pairs = zip(whole.model.named_parameters(), resumed.model.named_parameters(), strict=True)
+    assert [name for (name, one), (_, other) in pairs if not torch.equal(one, other)] == []
+    logs = [list(read_lines(trainer.run.path / "metrics.jsonl")) for trainer in (whole, resumed)]
+    assert [line["update"] for line in logs[1]] == [1, 2, 3, 4]
+    for name in ("solver/loss", "solver/kl", "solver/grad_norm"):
+        assert [line[name] for line in logs[1]] == [line[name] for line in logs[0]]
+    counted = [
+        [(group["update"], group["trained_on"]) for group in read_lines(trainer.run.groups)]
+        for trainer in (whole, resumed)
+    ]
+    assert counted[1] == counted[0], "no group is lost or there twice"
+
+
+class RewardServer:
+    """A real one, in a process of its own, that can be killed and started again at the same place."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._process = self._started()
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        embedder = ["--embedder", "token-mean", "--token-mean-checkpoint", str(MODEL)]
+        command = [sys.executable, "-m", "services.reward_server", "--port", str(self.port), *embedder]
+        return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait(10)
+
+    def start_again(self) -> None:
+        self._process = self._started()
+
+
+class Crash(TrainerCallback):  # type: ignore[misc]
+    """Kills the server while the first update is trained; it is started again three seconds later."""
+
+    def __init__(self, server: RewardServer) -> None:
+        self._server = server
+        self.again = threading.Timer(3.0, server.start_again)
+
+    def on_pre_optimizer_step(self, _arguments: Any, state: TrainerState, *_: Any, **__: Any) -> None:
+        if state.global_step == 0:
+            self._server.kill()
+            self.again.start()
+
+
+def test_a_reward_server_that_is_killed_and_comes_back_is_waited_for(tmp_path: Path) -> None:
+    said: list[str] = []
+    server = RewardServer()
+    crash = Crash(server)
+    settings = offline_settings(
+        tmp_path, updates=3, groups_per_update=4, reward={"url": server.url, "retry_budget_s": 120}
+    )
+    try:
+        with RewardClient(server.url, retry_budget_s=0) as client:
+            client.wait_until_ready(120)
+            rollouts = OfflineRollouts(answers(*GROUPS))
+            offline_trainer(settings, rollouts, [crash], client, said.append).go()
+    finally:
+        crash.again.join()
+        server.kill()
+    assert said
+    assert all(re.match(r"reward server: .*; trying for another \d+ s", line) for line in said)
+    assert len(said) < 15, "it waits longer each time"
+    groups = list(read_lines(tmp_path / "run" / "groups.jsonl"))
+    assert [group["update"] for group in groups] == [0] * 4 + [1] * 4 + [2] * 4
+    assert all(None not in group["trained_on"] for group in groups)
+    assert [line["update"] for line in read_lines(tmp_path / "run" / "metrics.jsonl")] == [1, 2, 3]
