@@ -78,7 +78,10 @@ class CollapseGuard(TrainerCallback):  # type: ignore[misc]
     rotation reaches it.
     """
 
-    def __init__(self, settings: CollapseSettings, checkpoints: Checkpoints, run_folder: Path) -> None:
+    def __init__(
+        self, settings: CollapseSettings, checkpoints: Checkpoints, run_folder: Path, *, stops: bool = False
+    ) -> None:
+        self._stops = stops
         self._settings = settings
         self._watch = CollapseWatch(settings)
         self._checkpoints = checkpoints
@@ -107,7 +110,7 @@ class CollapseGuard(TrainerCallback):  # type: ignore[misc]
         if not signs:
             return
         self._is_marked = True
-        control.should_training_stop = control.should_training_stop or self._settings.stop
+        control.should_training_stop = control.should_training_stop or self._stops
         if not state.is_world_process_zero:
             return
         newest = self._checkpoints.newest()

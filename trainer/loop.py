@@ -154,7 +154,9 @@ class ProposerSolverTrainer(PolicyUpdate):
         )
         self.remove_callback(PrinterCallback)
         name_roles(self.model, config)
-        self.add_callback(CollapseGuard(settings.collapse, self.checkpoints, run.path))
+        self.add_callback(
+            CollapseGuard(settings.collapse, self.checkpoints, run.path, stops=settings.stop_on_collapse)
+        )
         # Names of its own for each start of a run: a server that several runs use, one after the other or at once,
         # must never see one name twice.
         self.publisher = AdapterPublisher(

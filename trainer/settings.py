@@ -141,8 +141,6 @@ class CollapseSettings(_Table):
     """Onset where the share of distinct questions among those of a window falls below this share of the first one's."""
     length: float = Field(0.4, gt=0, lt=1)
     """Onset where completions become shorter than this share of their first mean length."""
-    stop: bool = False
-    """Stop the run at the onset."""
 
 
 class ReferenceDefects(_Table):
@@ -233,6 +231,8 @@ class RunSettings(BaseSettings):
     """Rollout server."""
     collapse: CollapseSettings = Field(default_factory=CollapseSettings)
     """Guard against collapse."""
+    stop_on_collapse: bool = False
+    """End the run where the guard sees the onset of collapse."""
     reference_defects: ReferenceDefects = Field(default_factory=ReferenceDefects)
     """An ablation: what is wrong in the released code, put back. All off by default."""
     grpo: dict[str, Any] = Field(default_factory=dict)
@@ -283,6 +283,7 @@ class RunSettings(BaseSettings):
                 "save_every": True,
                 "keep_checkpoints": True,
                 "resume": True,
+                "stop_on_collapse": True,
                 "dry_run": True,
                 "reward": {"url", "token_file", "timeout_s", "retry_budget_s"},
                 "rollout": {

@@ -77,7 +77,7 @@ def test_a_model_that_was_certain_from_the_start_has_not_collapsed() -> None:
 @pytest.mark.parametrize("stop", [False, True])
 def test_the_guard_marks_the_onset_and_keeps_the_checkpoint_before_it(tmp_path: Path, stop: bool) -> None:
     checkpoints = Checkpoints(tmp_path / "checkpoints", keep=1)
-    guard = CollapseGuard(CollapseSettings(window=5, stop=stop), checkpoints, tmp_path)
+    guard = CollapseGuard(CollapseSettings(window=5), checkpoints, tmp_path, stops=stop)
     control = TrainerControl()
     arguments: Any = None
     for update in range(1, 31):
@@ -134,7 +134,8 @@ def test_a_run_of_one_question_an_update_stops_where_its_questions_become_one(tm
         "updates": 12,
         "groups_per_update": 1,
         "save_every": 3,
-        "collapse": {"window": 4, "distinct": 0.3, "stop": True},
+        "collapse": {"window": 4, "distinct": 0.3},
+        "stop_on_collapse": True,
     }
     say = OneQuestionAnUpdate()
     first = offline_trainer(offline_settings(tmp_path, **fields), OfflineRollouts(say))
