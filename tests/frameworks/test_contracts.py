@@ -286,6 +286,33 @@ def test_verl_refuses_groups_that_are_split_over_workers(
         asyncio.run(rewards(4))
 
 
+def test_skyrl_keeps_a_reward_a_token(monkeypatch: pytest.MonkeyPatch, solver: Solver) -> None:
+    """A row of rewards is as long as its response, which SkyRL checks, also where that has no tokens."""
+    output: dict[str, Any] = {}
+
+    class Generator:
+        tokenizer = SimpleNamespace(decode=lambda tokens, skip_special_tokens: "".join(tokens))
+
+        async def generate(self, input_batch: Any, disable_tqdm: bool = False) -> dict[str, Any]:
+            return output
+
+    above = ("skyrl", "skyrl.train", "skyrl.train.generators")
+    for name in above:
+        monkeypatch.setitem(sys.modules, name, module(name))
+    stand_in = module("skyrl_gym_generator", SkyRLGymGenerator=Generator)
+    monkeypatch.setitem(sys.modules, "skyrl.train.generators.skyrl_gym_generator", stand_in)
+    generator = importlib.import_module("clients.skyrl_reward").AgreementGenerator()
+    del sys.modules["clients.skyrl_reward"]
+    texts = [*TEXTS, ""]
+    output.update(response_ids=[[*text] for text in texts], rewards=[[9.0] * len(text) for text in texts])
+    batch = {"trajectory_ids": [SimpleNamespace(instance_id="q")] * len(texts)}
+    rows = asyncio.run(generator.generate(batch))["rewards"]
+    assert [len(row) for row in rows] == [len(text) for text in texts]
+    expected = neutral(solver(texts))
+    assert [row[-1] for row in rows[:-1]] == expected[:-1]
+    assert not any(any(row[:-1]) for row in rows)
+
+
 OPEN_INSTRUCT = """
 import dataclasses
 
@@ -402,7 +429,7 @@ def test_a_cohort_that_cannot_be_judged_is_asked_for_once(compass: Path) -> None
 
     async def calls(url: str) -> list[Any]:
         service = RewardService(url)
-        both = (service.score_in_cohort("uid", rollout("7", "nowhere"), 2) for _ in range(2))
+        both = (service.score_in_cohort("uid", rollout("7", "nowhere"), 2, 60) for _ in range(2))
         return await asyncio.gather(*both, return_exceptions=True)
 
     with running(settings) as url:
@@ -423,7 +450,7 @@ def test_a_cohort_of_single_calls_comes_back_to_a_server_that_is_started_again(
 
     async def calls(texts: Sequence[str]) -> list[dict[str, float]]:
         service = RewardService.configured()
-        return list(await asyncio.gather(*(service.score_in_cohort("uid", each, size) for each in texts)))
+        return list(await asyncio.gather(*(service.score_in_cohort("uid", each, size, 60) for each in texts)))
 
     with ThreadPoolExecutor() as pool:
         with running(settings) as url:
