@@ -4,7 +4,7 @@ import json
 import math
 import os
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, closing
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, Self
@@ -92,10 +92,13 @@ class RewardService:
         """
         asked, sent = self._asked(progress), _groups(groups)
         responses: list[ScoreResponse] = []
-        with RewardClient(self.url, **self._options()) as client:
-            for response in client.score_many(
-                "solver", sent, groups_per_request=_groups_per_request(groups), **asked
-            ):
+        with (
+            RewardClient(self.url, **self._options()) as client,
+            closing(
+                client.score_many("solver", sent, groups_per_request=_groups_per_request(groups), **asked)
+            ) as coming,
+        ):
+            for response in coming:
                 if _depends_on_others(response, sent):
                     return _judged([client.score("solver", sent, **asked)])
                 responses.append(response)
