@@ -7,7 +7,6 @@ import asyncio
 import importlib
 import json
 import os
-import pickle
 import re
 import subprocess
 import sys
@@ -246,7 +245,11 @@ def test_verifiers_scores_no_attempt_that_failed(monkeypatch: pytest.MonkeyPatch
 def test_verl_refuses_groups_that_are_split_over_workers(
     monkeypatch: pytest.MonkeyPatch, solver: Solver
 ) -> None:
-    """An agent loop a sample, as verl makes them, of which this worker has too few."""
+    """An agent loop a sample, as verl makes them, of which this worker has too few; or by a manager's config."""
+
+    class Manager:
+        def __init__(self, config: Any, tokenizer: Any, compute_score: Any) -> None:
+            pass
 
     class Loop:
         config = SimpleNamespace(
@@ -269,7 +272,7 @@ def test_verl_refuses_groups_that_are_split_over_workers(
         f"{agent_loop}.single_turn_agent_loop": {"SingleTurnAgentLoop": Loop},
         "verl.experimental.reward_loop": {},
         manager: {},
-        f"{manager}.base": {"RewardManagerBase": object},
+        f"{manager}.base": {"RewardManagerBase": Manager},
     }
     for name, contents in stand_ins.items():
         monkeypatch.setitem(sys.modules, name, module(name, **contents))
@@ -284,6 +287,8 @@ def test_verl_refuses_groups_that_are_split_over_workers(
         assert asyncio.run(rewards(size)) == neutral(solver(TEXTS[:size]))
     with pytest.raises(ValueError, match="groups are split: this worker has 4 samples of a uid"):
         asyncio.run(rewards(4))
+    with pytest.raises(ValueError, match=r"set rollout.val_kwargs.n, 2, to rollout.n, 6"):
+        adapter.CohortRewardManager(Loop.config, None)
 
 
 def test_skyrl_keeps_a_reward_a_token(monkeypatch: pytest.MonkeyPatch, solver: Solver) -> None:
@@ -329,15 +334,8 @@ import asyncio, json, pickle, sys
 
 texts = json.loads(sys.argv[1])
 reward_fn = pickle.load(sys.stdin.buffer).build()
-call = reward_fn(
-    responses=[[1]] * len(texts),
-    decoded_responses=texts,
-    ground_truths=[None] * len(texts),
-    datasets=["d"] * len(texts),
-    finish_reasons=["stop"] * len(texts),
-    infos=None,
-    queries=None,
-)
+each = len(texts)
+call = reward_fn([[1]] * each, texts, [None] * each, ["d"] * each, ["stop"] * each, None, ["q"] * each)
 print(json.dumps(asyncio.run(call)))
 """
 
@@ -346,7 +344,9 @@ print(json.dumps(asyncio.run(call)))
 def test_open_instruct(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, dialect: Dialect, texts: list[str], expected: list[float]
 ) -> None:
-    """The config is made in the trainer and pickled into an actor, which builds it and calls it once a group."""
+    """The config is made in the trainer and sent to an actor, which builds it and calls it once a group."""
+    from ray import cloudpickle
+
     package = tmp_path / "open_instruct"
     package.mkdir()
     (package / "__init__.py").touch()
@@ -358,7 +358,7 @@ def test_open_instruct(
     adapter = importlib.import_module("clients.open_instruct_reward")
     try:
         adapter.install(trainer, config=dialect.config, scale=2.0)
-        sent = pickle.dumps(trainer.RewardConfig(verification_reward=1.0))
+        sent = cloudpickle.dumps(trainer.RewardConfig(verification_reward=1.0))
         with pytest.raises(ValueError, match="does not make"):
             adapter.install(trainer)
     finally:
