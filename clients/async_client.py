@@ -4,7 +4,7 @@ import asyncio
 import json
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from typing import Self
 
 import httpx
@@ -111,7 +111,7 @@ class AsyncRewardClient:
         detail: Detail = "full",
         groups_per_request: int = 16,
         in_flight: int = 4,
-    ) -> AsyncIterator[ScoreResponse]:
+    ) -> AsyncGenerator[ScoreResponse, None]:
         """Scores any number of groups, several requests at a time; see `RewardClient.score_many`."""
         flying: deque[asyncio.Task[ScoreResponse]] = deque()
         try:

@@ -8,6 +8,7 @@ from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, gather_object
 
 from clients.errors import RequestRefused, RewardError
+from clients.reward_service import UnknownGroups
 
 log = logging.getLogger(__name__)
 Row = TypeVar("Row")
@@ -19,8 +20,9 @@ def over_ranks(
 ) -> Sequence[Result] | None:
     """The results of this rank's rows: each rank reads its own, and the first does the work on all of them.
 
-    An error of one rank is logged there, and every rank gets None: raising would leave the others waiting. A
-    request that the server refuses is a RewardError on every rank. A single process raises whatever is raised.
+    An error of one rank is logged there, and every rank gets None: raising would leave the others waiting. What
+    no later batch would pass, a request that the server refuses or groups that are not whole, is a RewardError
+    on every rank. A single process raises whatever is raised.
     """
     processes = PartialState()
     if processes.num_processes == 1:
@@ -43,8 +45,8 @@ def over_ranks(
 def _or_none(function: Callable[[], Any]) -> Any:
     try:
         return function()
-    except RequestRefused as error:
-        return RewardError(str(error))  # which, unlike its subclass, can be sent to other processes
+    except (RequestRefused, UnknownGroups) as error:
+        return RewardError(str(error))  # which, unlike some subclasses, can be sent to other processes
     except Exception:
         log.exception("this batch has no rewards, on any rank")
         return None

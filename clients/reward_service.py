@@ -4,6 +4,7 @@ import json
 import math
 import os
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from contextlib import aclosing, closing
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, Self
@@ -14,9 +15,16 @@ from clients.sync_client import RewardClient
 from clients.wire import Config, Group, Rollout, ScoredGroup, ScoreResponse
 
 PREFIX = "IREASONER_REWARD_"
+DEFAULT_URL = "http://127.0.0.1:8010"
 COHORT_GRACE_S = 30.0
 """How much longer a client waits than the deadline that it gives a cohort."""
-DEFAULT_URL = "http://127.0.0.1:8010"
+GROUPS_PER_REQUEST = 16
+REQUEST_CHARACTERS = 2**21
+"""The most text of a request that holds several groups: as JSON 24 MiB, of 32 that a server takes by default."""
+
+
+class UnknownGroups(RewardError):
+    """The rows of a batch are no whole groups of the size that the caller was told."""
 
 
 class NotJudged(RewardError):
@@ -78,27 +86,58 @@ class RewardService:
         )
 
     def score(self, groups: Sequence[Sequence[str]], progress: float = 1.0) -> list[list[Judged]]:
-        """Scores groups of raw texts in one request; raises RewardError."""
-        with RewardClient(self.url, **self._options()) as client:
-            response = client.score("solver", _groups(groups), config=self.config, progress=progress)
-        return _judged(response)
+        """Scores groups of raw texts; raises RewardError.
+
+        They go out some at a time, but in one request where the config makes that the unit of scoring.
+        """
+        asked, sent = self._asked(progress), _groups(groups)
+        responses: list[ScoreResponse] = []
+        with (
+            RewardClient(self.url, **self._options()) as client,
+            closing(
+                client.score_many("solver", sent, groups_per_request=_groups_per_request(groups), **asked)
+            ) as coming,
+        ):
+            for response in coming:
+                if _depends_on_others(response, sent):
+                    return _judged([client.score("solver", sent, **asked)])
+                responses.append(response)
+        return _judged(responses)
 
     async def score_async(self, groups: Sequence[Sequence[str]], progress: float = 1.0) -> list[list[Judged]]:
         """The same for callers on an event loop; its connections live no longer than the call."""
-        async with AsyncRewardClient(self.url, **self._options()) as client:
-            response = await client.score("solver", _groups(groups), config=self.config, progress=progress)
-        return _judged(response)
+        asked, sent = self._asked(progress), _groups(groups)
+        responses: list[ScoreResponse] = []
+        async with (
+            AsyncRewardClient(self.url, **self._options()) as client,
+            aclosing(
+                client.score_many("solver", sent, groups_per_request=_groups_per_request(groups), **asked)
+            ) as coming,
+        ):
+            async for response in coming:
+                if _depends_on_others(response, sent):
+                    return _judged([await client.score("solver", sent, **asked)])
+                responses.append(response)
+        return _judged(responses)
 
-    async def score_in_cohort(self, group_id: str, text: str, group_size: int) -> dict[str, float]:
-        """The `reward` of one rollout and its parts; the server waits for its siblings, `timeout_s` at most."""
-        options = self._options() | {"timeout_s": self.timeout_s + COHORT_GRACE_S}
-        async with AsyncRewardClient(self.url, **options) as client:
+    async def score_in_cohort(
+        self, group_id: str, text: str, group_size: int, wait_s: float
+    ) -> dict[str, float]:
+        """The `reward` of one rollout and its parts; the server waits `wait_s` at most for its siblings.
+
+        A try that breaks off may be begun again within `timeout_s` after that.
+        """
+        options = {"timeout_s": wait_s + COHORT_GRACE_S, "retry_budget_s": wait_s + self.timeout_s}
+        async with AsyncRewardClient(self.url, **self._options() | options) as client:
             return await client.score_in_cohort(
-                group_id, text, group_size=group_size, deadline_s=self.timeout_s, config=self.config
+                group_id, text, group_size=group_size, deadline_s=wait_s, config=self.config
             )
 
     def _options(self) -> dict[str, Any]:
         return {"token": self.token, "timeout_s": self.timeout_s, "retry_budget_s": self.timeout_s}
+
+    def _asked(self, progress: float) -> dict[str, Any]:
+        return {"config": self.config, "progress": progress, "detail": "rewards"}
 
 
 def means(judged: Iterable[Judged]) -> dict[str, float]:
@@ -148,8 +187,18 @@ def _groups(groups: Sequence[Sequence[str]]) -> list[Group]:
     ]
 
 
-def _judged(response: ScoreResponse) -> list[list[Judged]]:
-    return [_judged_group(group) for group in response.groups]
+def _groups_per_request(groups: Sequence[Sequence[str]]) -> int:
+    largest = max((sum(map(len, texts)) for texts in groups), default=0)
+    return max(1, min(GROUPS_PER_REQUEST, REQUEST_CHARACTERS // max(1, largest)))
+
+
+def _depends_on_others(response: ScoreResponse, sent: Sequence[Group]) -> bool:
+    """Whether a response to some of the groups is not what a response to all of them would say."""
+    return response.unit == "request" and len(response.groups) < len(sent)
+
+
+def _judged(responses: Iterable[ScoreResponse]) -> list[list[Judged]]:
+    return [_judged_group(group) for response in responses for group in response.groups]
 
 
 def _judged_group(group: ScoredGroup) -> list[Judged]:

@@ -30,7 +30,8 @@ class AgreementGenerator(SkyRLGymGenerator):  # type: ignore[misc]
     async def generate(self, input_batch: Any, disable_tqdm: bool = False) -> Any:
         """SkyRL's output with our rewards, in the shape in which it had them. Raises a RewardError.
 
-        A reward a token stands at the last token. Step-wise trajectories have several rows each: refused.
+        A reward a token stands at the last token; a response of no tokens has no place for one. Step-wise
+        trajectories have several rows each: refused.
         """
         output = await super().generate(input_batch, disable_tqdm=disable_tqdm)
         identities = input_batch["trajectory_ids"]
@@ -42,10 +43,10 @@ class AgreementGenerator(SkyRLGymGenerator):  # type: ignore[misc]
         for group, judged in zip(groups, scored, strict=True):
             for index, each in zip(group, judged, strict=True):
                 shape = output["rewards"][index]
-                per_token = isinstance(shape, list)
-                output["rewards"][index] = (
-                    [0.0] * (len(shape) - 1) + [each.neutral] if per_token else each.neutral
-                )
+                if isinstance(shape, list):
+                    shape[:] = [*[0.0] * (len(shape) - 1), each.neutral][: len(shape)]
+                else:
+                    output["rewards"][index] = each.neutral
         charted = {f"agreement/{name}": value for name, value in means(chain.from_iterable(scored)).items()}
         output["rollout_metrics"] = {**(output.get("rollout_metrics") or {}), **charted}
         return output

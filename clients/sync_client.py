@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from functools import partial
@@ -101,7 +101,7 @@ class RewardClient:
         detail: Detail = "full",
         groups_per_request: int = 16,
         in_flight: int = 4,
-    ) -> Iterator[ScoreResponse]:
+    ) -> Generator[ScoreResponse, None, None]:
         """Scores any number of groups, several requests at a time.
 
         The responses' groups, one response after the other, are in the order of `groups`, which is read no

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from clients.ranks import over_ranks
-from clients.reward_service import Judged, RewardService, means, progress_of, siblings
+from clients.reward_service import Judged, RewardService, UnknownGroups, means, progress_of, siblings
 from clients.wire import Config
 
 
@@ -18,20 +18,21 @@ class GroupReward:
     reward's weight follows the trainer's progress.
 
     Args:
-        num_generations: The trainer's, as `num_generations_eval`; they tell two groups of one prompt apart.
+        num_generations: The trainer's, which TRL does not tell; one prompt may have several groups in a row.
         url: The reward server; see `RewardService.configured` for it and for `config`.
         config: A config's name, or overrides on one.
+        num_generations_eval: The trainer's, if it has one.
     """
 
     def __init__(
         self,
-        num_generations: int | None = None,
+        num_generations: int,
         url: str | None = None,
         config: Config | None = None,
         num_generations_eval: int | None = None,
     ):
         self.__name__ = "agreement"
-        self._sizes = (num_generations, num_generations_eval)
+        self._sizes = {num_generations, num_generations_eval or num_generations}
         self._service = RewardService.configured(url, config)
 
     def __call__(
@@ -59,6 +60,8 @@ class GroupReward:
 
     def _judge(self, rows: Sequence[tuple[str, str]], progress: float) -> list[Judged]:
         groups = siblings([key for key, _ in rows], *self._sizes)
+        if odd := {len(group) for group in groups} - self._sizes:
+            raise UnknownGroups(f"{max(odd)} rows in a row have one prompt; num_generations is {self._sizes}")
         scored = self._service.score([[rows[index][1] for index in group] for group in groups], progress)
         return [each for group in scored for each in group]
 
@@ -70,4 +73,7 @@ def _key(prompt: Any) -> str:
 
 
 def _text(completion: Any) -> str:
-    return completion if isinstance(completion, str) else str(completion[-1]["content"])
+    """What the policy said last; empty, which has no answer and is `invalid`, if that was no text."""
+    last = {"content": completion, "role": "assistant"} if isinstance(completion, str) else completion[-1]
+    content = (last["role"] == "assistant" and last.get("content")) or ""
+    return content if isinstance(content, str) else "".join(part.get("text", "") for part in content)

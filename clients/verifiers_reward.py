@@ -1,4 +1,4 @@
-"""verifiers and prime-rl: an environment whose episode is one group. Written for verifiers 0.4.
+"""verifiers: an environment whose episode is one group. Written for verifiers 0.4.
 
 `--env.id agreement_env --env.n 8 --env.max-concurrent-agents 8 --env.taskset.id ...`, `agreement_env.py` being a module
 that imports `AgreementEnv` from here: an id must be importable without dots.

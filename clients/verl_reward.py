@@ -2,9 +2,11 @@
 
 The agent loop is the better one: all samples of a prompt are in one process, which makes one request of them.
 The manager serves where the agent loop is another. The server and its config are read from
-IREASONER_REWARD_URL and IREASONER_REWARD_CONFIG.
+IREASONER_REWARD_URL and IREASONER_REWARD_CONFIG. IREASONER_GROUP_WAIT_S is the most that a sample waits for the
+others of its prompt once it has ended, 3,600 s by default: as long as the longest response may take.
 """
 
+import os
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
@@ -16,7 +18,7 @@ from verl.experimental.reward_loop.reward_manager.base import RewardManagerBase
 from clients.reward_service import Judged, RewardService
 from clients.sibling_groups import SiblingGroups
 
-GROUP_WAIT_S = 3600.0
+GROUP_WAIT_S = float(os.environ.get("IREASONER_GROUP_WAIT_S", "3600"))
 
 
 @cache
@@ -53,12 +55,17 @@ class AgreementAgentLoop(SingleTurnAgentLoop):  # type: ignore[misc]
 
 
 class CohortRewardManager(RewardManagerBase):  # type: ignore[misc]
-    """One request a sample; the reward server holds it until the other samples of its `uid` are there."""
+    """One request a sample; the reward server holds it until the other samples of its `uid` are there.
+
+    verl does not say which samples are of a validation: `val_kwargs.n` must be `rollout.n`, or ValueError.
+    """
 
     def __init__(self, config: Any, tokenizer: Any, compute_score: Any = None, **_: Any) -> None:
         super().__init__(config, tokenizer, compute_score)
         rollout = config.actor_rollout_ref.rollout
-        self._sizes = {True: rollout.val_kwargs.n, False: rollout.n}
+        if rollout.val_kwargs.n != rollout.n:
+            raise ValueError(f"set rollout.val_kwargs.n, {rollout.val_kwargs.n}, to rollout.n, {rollout.n}")
+        self._group_size = rollout.n
         self._service = RewardService.configured()
 
     async def run_single(self, data: Any) -> dict[str, Any]:
@@ -68,6 +75,5 @@ class CohortRewardManager(RewardManagerBase):  # type: ignore[misc]
         length = row.batch["attention_mask"][-responses.shape[-1] :].sum()
         text = self.tokenizer.decode(responses[:length], skip_special_tokens=True)
         uid = str(row.non_tensor_batch["uid"])
-        group_size = self._sizes[bool(data.meta_info.get("validate", False))]
-        answer = await self._service.score_in_cohort(uid, text, group_size)
+        answer = await self._service.score_in_cohort(uid, text, self._group_size, GROUP_WAIT_S)
         return {"reward_score": answer.pop("reward"), "reward_extra_info": answer}

@@ -20,11 +20,10 @@ from services.reward_server.cohort_wire import (
     VerifyAnswer,
     VerifyRequest,
     config_of,
-    digest,
     output_text,
+    prompt_keys,
     response_of,
     rollout_answers,
-    task_of,
 )
 from services.reward_server.engine import Engine
 from services.reward_server.errors import CallerGone, MalformedRequest, NotJudged, ServiceError
@@ -167,14 +166,13 @@ async def _disconnected(request: Request) -> None:
 async def cohort_openrlhf(body: OpenRLHFRequest, caller: Caller) -> OpenRLHFAnswer:
     """OpenRLHF's `--reward.remote_url`: waits for the prompt's other rollouts, and scores them together."""
     count = len(body.query)
-    labels = body.labels or [None] * count
-    if not len(body.prompts) == len(labels) == count:
-        reason = f"{count} queries, {len(body.prompts)} prompts and {len(labels)} labels"
+    if len(body.prompts) != count or len(body.labels) not in (0, count):
+        reason = f"{count} queries, {len(body.prompts)} prompts and {len(body.labels)} labels"
         raise MalformedRequest(reason, faults=(wire.Fault(place="body", reason=reason),))
     rollouts = []
-    for index, (query, prompt, label) in enumerate(zip(body.query, body.prompts, labels, strict=True)):
-        key = caller.key("openrlhf", digest(prompt, label))
-        rollouts.append((key, response_of(query, prompt, f"query[{index}]")))
+    for index, shared in enumerate(prompt_keys(body)):
+        text = response_of(body.query[index], body.prompts[index], f"query[{index}]")
+        rollouts.append((caller.key("openrlhf", shared), text))
     answers = await caller.rewards(rollouts)
     rewards = [answer.reward for answer in answers]
     logs = {
@@ -194,11 +192,8 @@ async def cohort_remote(
     ] = "full",
 ) -> RemoteAnswer | float:
     """slime's `--rm-type remote_rm`: waits for the prompt's other rollouts, and scores them together."""
-    if body.group_id is not None:
-        key = caller.key("remote", f"id:{body.group_id}")
-    else:
-        key = caller.key("remote", digest(body.prompt, body.label))
-    scored = (await caller.rewards([(key, body.response)]))[0]
+    [shared] = prompt_keys(body)
+    scored = (await caller.rewards([(caller.key("remote", shared), body.response)]))[0]
     return scored.reward if answer == "number" else scored
 
 
@@ -210,8 +205,8 @@ async def verify(body: VerifyRequest, caller: Caller) -> VerifyAnswer:
     cannot put a query into this URL: a row of the data set may carry `group_size`.
     """
     sent = body.model_extra or {}
-    key = caller.key("verify", task_of(body), sent.get("group_size"))
-    text = output_text(body.response)
-    scored = (await caller.rewards([(key, text)]))[0]
+    [shared] = prompt_keys(body)
+    key = caller.key("verify", shared, sent.get("group_size"))
+    scored = (await caller.rewards([(key, output_text(body.response))]))[0]
     numbers = {f"reward_{name}": value for name, value in scored.model_dump().items() if name != "reward"}
     return VerifyAnswer.model_validate({**body.model_dump(), **numbers, "reward": scored.reward})

@@ -13,7 +13,6 @@ from services.reward_server.scoring_config import ConfigOverrides
 from services.reward_server.wire import Fault, Text
 
 _ANCHOR_CHARACTERS = 64
-_METRICS = ("outcome", "trajectory")
 _TASK_IDS = ("prompt_id", "_ng_task_index")
 _TASK_LABELS = ("label", "expected_answer", "verifier_metadata")
 
@@ -50,7 +49,7 @@ class RemoteRequest(_Foreign):
 
 
 class RemoteAnswer(BaseModel):
-    """The reward and its parts, all floats, always the same."""
+    """The reward and its parts, all floats, always the same; see `rollout_answers`."""
 
     reward: float
     outcome: float
@@ -59,6 +58,7 @@ class RemoteAnswer(BaseModel):
     tie: float
     valid: float
     abstained: float
+    steps_judged: float
     partial: float
     group_size: float
 
@@ -100,7 +100,29 @@ def digest(*parts: JsonValue) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def task_of(body: VerifyRequest) -> str:
+COHORT_PAGES: Mapping[str, type[OpenRLHFRequest | RemoteRequest | VerifyRequest]] = {
+    "/cohort/openrlhf": OpenRLHFRequest,
+    "/cohort/remote": RemoteRequest,
+    "/verify": VerifyRequest,
+}
+"""What is posted to each cohort endpoint."""
+
+
+def prompt_keys(sent: OpenRLHFRequest | RemoteRequest | VerifyRequest) -> list[str]:
+    """What the siblings of each rollout of a body share, in order: OpenRLHF's may hold several, others one."""
+    match sent:
+        case OpenRLHFRequest():
+            labels = sent.labels or [None] * len(sent.prompts)
+            return [digest(prompt, label) for prompt, label in zip(sent.prompts, labels, strict=True)]
+        case RemoteRequest(group_id=None):
+            return [digest(sent.prompt, sent.label)]
+        case RemoteRequest():
+            return [f"id:{sent.group_id}"]
+        case VerifyRequest():
+            return [_task_of(sent)]
+
+
+def _task_of(body: VerifyRequest) -> str:
     """What siblings of NeMo-Gym share: an id of their task, which may be null, else its input and label.
 
     A row names its label as its resources server does: NeMo-Gym's own say `expected_answer` or `verifier_metadata`.
@@ -156,23 +178,29 @@ def rollout_answers(group: Mapping[str, Any], group_size: int) -> list[RemoteAns
 
     These protocols have no word for "no opinion". A rollout that the server could not judge gets the mean of
     those that it could, which leaves it without advantage and theirs as it was, and is flagged `abstained`.
+    So does one whose steps could not be, of their part `trajectory`, and has no `steps_judged`: where no
+    rollout has, which matters only while steps have no weight, the part is told as 0.
     """
     rollouts: list[Mapping[str, Any]] = group["rollouts"]
-    means = {}
-    for name in ("reward", *_METRICS):
-        values = [each[name] for each in rollouts if each[name] is not None]
-        if not values:
-            return [None] * len(rollouts)
-        means[name] = sum(values) / len(values)
+    means = {name: _mean_of(rollouts, name) for name in ("reward", "outcome", "trajectory")}
+    if means["reward"] is None:
+        return [None] * len(rollouts)
     return [
         RemoteAnswer(
-            **{name: mean if each[name] is None else each[name] for name, mean in means.items()},
+            **{name: (mean or 0.0) if each[name] is None else each[name] for name, mean in means.items()},
             dominant_share=group["dominant_share"],
             tie=float(group["tie"]),
             valid=float(each["status"] == "ok"),
             abstained=float(each["status"] == "abstain"),
+            steps_judged=float(each["trajectory"] is not None),
             partial=float(len(rollouts) < group_size),
             group_size=float(len(rollouts)),
         )
         for each in rollouts
     ]
+
+
+def _mean_of(rollouts: list[Mapping[str, Any]], name: str) -> float | None:
+    """The mean of a number over the rollouts that have it; None if none has."""
+    values = [each[name] for each in rollouts if each[name] is not None]
+    return sum(values) / len(values) if values else None

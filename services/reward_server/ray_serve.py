@@ -26,6 +26,7 @@ from starlette.responses import Response
 
 from services.reward_server import problems
 from services.reward_server.app import create_app
+from services.reward_server.cohort_wire import COHORT_PAGES, prompt_keys
 from services.reward_server.errors import NotReady
 from services.reward_server.metrics import CONTENT_TYPE
 from services.reward_server.replica_metrics import merged
@@ -41,15 +42,6 @@ METRICS_DEADLINE_S = 5.0
 """How long `/metrics` waits for the replicas; one that is late is left out."""
 _POLL_S = 0.1
 _HOP_BY_HOP = frozenset({"connection", "content-length", "host", "keep-alive", "te", "transfer-encoding"})
-_SHARED_BY_SIBLINGS = (
-    "group_id",
-    "prompt_id",
-    "_ng_task_index",
-    "prompts",
-    "prompt",
-    "responses_create_params",
-)
-"""What the calls of one cohort have in common, the most telling first."""
 
 Headers = list[tuple[str, str]]
 Answer = tuple[int, Headers, bytes]
@@ -65,22 +57,21 @@ class Exchange:
     body: bytes
 
 
-def cohort_key(path: str, query: str, body: bytes) -> str:
+def cohort_key(path: str, body: bytes) -> str:
     """What leads a call to the replica of its cohort; empty if it belongs to none.
 
-    Calls of one cohort have equal keys. Calls of several may, too, which costs nothing but balance.
+    It is what the app knows siblings by, less what the URL and the token say: calls of one cohort have equal
+    keys. Calls of several may, too, which costs nothing but balance. Of a body with several rollouts the first
+    leads.
     """
-    if path != "/verify" and not path.startswith("/cohort/"):
+    page = COHORT_PAGES.get(path)
+    if page is None:
         return ""
     try:
-        sent = json.loads(body)
+        shared = prompt_keys(page.model_validate(json.loads(body)))[0]
     except ValueError:
         return ""  # the app says what is wrong with it
-    if not isinstance(sent, dict):
-        return ""
-    shared = next((sent[name] for name in _SHARED_BY_SIBLINGS if sent.get(name) is not None), None)
-    told = json.dumps([path, query, shared], sort_keys=True)
-    return hashlib.sha256(told.encode()).hexdigest()
+    return hashlib.sha256(f"{path} {shared}".encode()).hexdigest()
 
 
 class RewardReplica:
@@ -142,7 +133,7 @@ class Front:
         sent = Exchange(request.method, target, headers, body)
         if request.url.path == "/metrics":
             return await self._metrics(sent)
-        replicas = self._replicas.options(session_id=cohort_key(request.url.path, query, body))
+        replicas = self._replicas.options(session_id=cohort_key(request.url.path, body))
         deadline_s = time.monotonic() + RETRY_BUDGET_S
         while True:
             try:

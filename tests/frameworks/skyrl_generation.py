@@ -5,6 +5,8 @@ python -m tests.frameworks.skyrl_generation FILE
 
 import asyncio
 import json
+import os
+import re
 import sys
 import typing
 from pathlib import Path
@@ -15,10 +17,10 @@ import typing_extensions
 if sys.version_info < (3, 12):
     typing.TypedDict = typing_extensions.TypedDict  # skyrl's models need it there, as pydantic says
 
-from skyrl.train.config import GeneratorConfig, SkyRLGymConfig
+from skyrl.train.config import SkyRLTrainConfig
 from skyrl.train.generators.base import TrajectoryID
+from skyrl.train.utils.trainer_utils import validate_generator_output
 
-from clients.skyrl_reward import AgreementGenerator
 from tests.frameworks.rollouts import DIALECTS, GROUP_SIZE, Dialect, Groups
 from tests.frameworks.tiny_tokenizer import Script, tiny_tokenizer
 
@@ -29,11 +31,13 @@ class Engine:
     model_name = "scripted"
 
     def __init__(self, tokenizer: Any, groups: Groups) -> None:
+        self.asked: set[str] = set()
         self._tokenizer = tokenizer
         self._script = Script(tokenizer, groups)
 
-    async def generate(self, engine_input: Any, **_: Any) -> dict[str, Any]:
-        """One continuation a prompt."""
+    async def generate(self, engine_input: Any, model: str) -> dict[str, Any]:
+        """One continuation a prompt, by the model that is asked for."""
+        self.asked.add(model)
         ids = [await self._script.sample(prompt) for prompt in engine_input["prompt_token_ids"]]
         return {
             "responses": [self._tokenizer.decode(each, skip_special_tokens=True) for each in ids],
@@ -46,17 +50,34 @@ class Engine:
         """SkyRL tells when a trajectory has ended."""
 
 
+def experiment(dialect: Dialect) -> Any:
+    """The experiment of our page, at the server of this test and with a dialect's config."""
+    page = Path(__file__).resolve().parents[2] / "docs" / "frameworks" / "skyrl.md"
+    [block] = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+    for told, here in (
+        ("http://127.0.0.1:8010", os.environ["IREASONER_REWARD_URL"]),
+        ("robust", dialect.config),
+    ):
+        assert block.count(f'"{told}"') == 1
+        block = block.replace(f'"{told}"', repr(here))
+    defined: dict[str, Any] = {}
+    exec(block, defined)
+    made = defined["AgreementExp"]
+    return made.__new__(made)
+
+
 async def generate(dialect: Dialect, batched: bool) -> dict[str, list[Any]]:
     """All prompts at once, their trajectories interleaved."""
     tokenizer = tiny_tokenizer()
-    settings = GeneratorConfig(batched=batched, max_turns=1, use_conversation_multi_turn=not batched)
+    config = SkyRLTrainConfig()
+    config.trainer.policy.model.path = "a policy"
+    settings = config.generator
+    settings.batched, settings.max_turns, settings.use_conversation_multi_turn = batched, 1, not batched
     settings.sampling_params.logprobs = None
     settings.use_cache_salt = False
     settings.max_input_length = 512
     engine = Engine(tokenizer, dialect.groups)
-    generator = AgreementGenerator(
-        settings, SkyRLGymConfig(), engine, tokenizer, reward_config=dialect.config
-    )
+    generator = experiment(dialect).get_generator(config, tokenizer, engine)
     order = [(prompt, number) for number in range(GROUP_SIZE) for prompt in dialect.groups]
     batch: Any = {
         "prompts": [[{"role": "user", "content": prompt}] for prompt, _ in order],
@@ -71,6 +92,9 @@ async def generate(dialect: Dialect, batched: bool) -> dict[str, list[Any]]:
     for (prompt, _), text, reward in zip(order, texts, output["rewards"], strict=True):
         got[prompt].append([text, sum(reward) if isinstance(reward, list) else reward])
     assert "agreement/outcome" in output["rollout_metrics"]
+    assert engine.asked == {"a policy"}
+    validate_generator_output(len(order), output)
+    assert isinstance(output["rewards"][0], float if batched else list)
     return got
 
 

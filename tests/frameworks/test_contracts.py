@@ -7,7 +7,6 @@ import asyncio
 import importlib
 import json
 import os
-import pickle
 import re
 import subprocess
 import sys
@@ -246,7 +245,11 @@ def test_verifiers_scores_no_attempt_that_failed(monkeypatch: pytest.MonkeyPatch
 def test_verl_refuses_groups_that_are_split_over_workers(
     monkeypatch: pytest.MonkeyPatch, solver: Solver
 ) -> None:
-    """An agent loop a sample, as verl makes them, of which this worker has too few."""
+    """An agent loop a sample, as verl makes them, of which this worker has too few; or by a manager's config."""
+
+    class Manager:
+        def __init__(self, config: Any, tokenizer: Any, compute_score: Any) -> None:
+            pass
 
     class Loop:
         config = SimpleNamespace(
@@ -269,7 +272,7 @@ def test_verl_refuses_groups_that_are_split_over_workers(
         f"{agent_loop}.single_turn_agent_loop": {"SingleTurnAgentLoop": Loop},
         "verl.experimental.reward_loop": {},
         manager: {},
-        f"{manager}.base": {"RewardManagerBase": object},
+        f"{manager}.base": {"RewardManagerBase": Manager},
     }
     for name, contents in stand_ins.items():
         monkeypatch.setitem(sys.modules, name, module(name, **contents))
@@ -284,6 +287,35 @@ def test_verl_refuses_groups_that_are_split_over_workers(
         assert asyncio.run(rewards(size)) == neutral(solver(TEXTS[:size]))
     with pytest.raises(ValueError, match="groups are split: this worker has 4 samples of a uid"):
         asyncio.run(rewards(4))
+    with pytest.raises(ValueError, match=r"set rollout.val_kwargs.n, 2, to rollout.n, 6"):
+        adapter.CohortRewardManager(Loop.config, None)
+
+
+def test_skyrl_keeps_a_reward_a_token(monkeypatch: pytest.MonkeyPatch, solver: Solver) -> None:
+    """A row of rewards is as long as its response, which SkyRL checks, also where that has no tokens."""
+    output: dict[str, Any] = {}
+
+    class Generator:
+        tokenizer = SimpleNamespace(decode=lambda tokens, skip_special_tokens: "".join(tokens))
+
+        async def generate(self, input_batch: Any, disable_tqdm: bool = False) -> dict[str, Any]:
+            return output
+
+    above = ("skyrl", "skyrl.train", "skyrl.train.generators")
+    for name in above:
+        monkeypatch.setitem(sys.modules, name, module(name))
+    stand_in = module("skyrl_gym_generator", SkyRLGymGenerator=Generator)
+    monkeypatch.setitem(sys.modules, "skyrl.train.generators.skyrl_gym_generator", stand_in)
+    generator = importlib.import_module("clients.skyrl_reward").AgreementGenerator()
+    del sys.modules["clients.skyrl_reward"]
+    texts = [*TEXTS, ""]
+    output.update(response_ids=[[*text] for text in texts], rewards=[[9.0] * len(text) for text in texts])
+    batch = {"trajectory_ids": [SimpleNamespace(instance_id="q")] * len(texts)}
+    rows = asyncio.run(generator.generate(batch))["rewards"]
+    assert [len(row) for row in rows] == [len(text) for text in texts]
+    expected = neutral(solver(texts))
+    assert [row[-1] for row in rows[:-1]] == expected[:-1]
+    assert not any(any(row[:-1]) for row in rows)
 
 
 OPEN_INSTRUCT = """
@@ -302,15 +334,8 @@ import asyncio, json, pickle, sys
 
 texts = json.loads(sys.argv[1])
 reward_fn = pickle.load(sys.stdin.buffer).build()
-call = reward_fn(
-    responses=[[1]] * len(texts),
-    decoded_responses=texts,
-    ground_truths=[None] * len(texts),
-    datasets=["d"] * len(texts),
-    finish_reasons=["stop"] * len(texts),
-    infos=None,
-    queries=None,
-)
+each = len(texts)
+call = reward_fn([[1]] * each, texts, [None] * each, ["d"] * each, ["stop"] * each, None, ["q"] * each)
 print(json.dumps(asyncio.run(call)))
 """
 
@@ -319,7 +344,9 @@ print(json.dumps(asyncio.run(call)))
 def test_open_instruct(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, dialect: Dialect, texts: list[str], expected: list[float]
 ) -> None:
-    """The config is made in the trainer and pickled into an actor, which builds it and calls it once a group."""
+    """The config is made in the trainer and sent to an actor, which builds it and calls it once a group."""
+    from ray import cloudpickle
+
     package = tmp_path / "open_instruct"
     package.mkdir()
     (package / "__init__.py").touch()
@@ -331,7 +358,7 @@ def test_open_instruct(
     adapter = importlib.import_module("clients.open_instruct_reward")
     try:
         adapter.install(trainer, config=dialect.config, scale=2.0)
-        sent = pickle.dumps(trainer.RewardConfig(verification_reward=1.0))
+        sent = cloudpickle.dumps(trainer.RewardConfig(verification_reward=1.0))
         with pytest.raises(ValueError, match="does not make"):
             adapter.install(trainer)
     finally:
@@ -402,7 +429,7 @@ def test_a_cohort_that_cannot_be_judged_is_asked_for_once(compass: Path) -> None
 
     async def calls(url: str) -> list[Any]:
         service = RewardService(url)
-        both = (service.score_in_cohort("uid", rollout("7", "nowhere"), 2) for _ in range(2))
+        both = (service.score_in_cohort("uid", rollout("7", "nowhere"), 2, 60) for _ in range(2))
         return await asyncio.gather(*both, return_exceptions=True)
 
     with running(settings) as url:
@@ -423,7 +450,7 @@ def test_a_cohort_of_single_calls_comes_back_to_a_server_that_is_started_again(
 
     async def calls(texts: Sequence[str]) -> list[dict[str, float]]:
         service = RewardService.configured()
-        return list(await asyncio.gather(*(service.score_in_cohort("uid", each, size) for each in texts)))
+        return list(await asyncio.gather(*(service.score_in_cohort("uid", each, size, 60) for each in texts)))
 
     with ThreadPoolExecutor() as pool:
         with running(settings) as url:

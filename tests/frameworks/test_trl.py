@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from clients import RequestRefused
+from clients.reward_service import UnknownGroups
 from clients.trl_reward import GroupReward
 from tests.frameworks.conftest import ROOT, Solver, lines, run_script
 from tests.frameworks.rollouts import DIALECTS
@@ -41,11 +42,12 @@ def test_training(compass_url: str, tmp_path: Path, solver: Solver) -> None:
         assert {"agreement/outcome", "agreement/trajectory", "agreement/abstained"} <= log["history"][
             0
         ].keys()
-    for fault, error in (("no server", "Unreachable"), ("unreadable", "KeyError")):
+    for fault, error in (("no server", "Unreachable"), ("unreadable", "TypeError")):
         all_ranks_got_none_and_the_run_went_on(tmp_path / fault)
         assert told.count(f"{error}: ") >= STEPS
     assert told.count("this batch has no rewards, on any rank") == 2 * STEPS
-    every_rank_was_told_that_its_config_is_refused(tmp_path / "refused")
+    every_rank_was_told(tmp_path / "refused", "nowhere")
+    every_rank_was_told(tmp_path / "odd", "4 rows in a row have one prompt")
     the_example_trained_on_text_alone(tmp_path / "example")
 
 
@@ -77,11 +79,11 @@ def all_ranks_got_none_and_the_run_went_on(folder: Path) -> None:
     assert [[rank["rewards"] for rank in call] for call in calls(folder)] == [[[None, None]] * 2] * STEPS
 
 
-def every_rank_was_told_that_its_config_is_refused(folder: Path) -> None:
+def every_rank_was_told(folder: Path, reason: str) -> None:
     """Before its first step, and without one waiting for the other."""
     errors = [file.read_text() for file in sorted(folder.glob("rank*.error"))]
     assert len(errors) == 2
-    assert all("nowhere" in error for error in errors), errors
+    assert all(reason in error for error in errors), errors
     assert calls(folder) == []
 
 
@@ -156,5 +158,38 @@ def test_what_nothing_is_known_of_is_not_in_the_charts(compass_url: str) -> None
 def test_a_single_process_is_told_of_what_fails(compass_url: str) -> None:
     with pytest.raises(RequestRefused):
         GroupReward(2, compass_url, config="nowhere")(["q"] * 2, ["a", "b"])
-    with pytest.raises(KeyError):
-        GroupReward(2, compass_url)(["q"], [[{"role": "assistant"}]])
+    with pytest.raises(TypeError):
+        GroupReward(2, compass_url)(["q"] * 2, [[7], [7]])
+
+
+def test_groups_of_another_size_are_refused(compass_url: str) -> None:
+    texts = [rollout("7", "east")] * 6
+    for size in (4, 12):
+        with pytest.raises(UnknownGroups, match="6 rows in a row have one prompt"):
+            GroupReward(size, compass_url)(["q"] * 6, texts)
+
+
+def test_a_completion_without_text_is_invalid(compass_url: str, solver: Solver) -> None:
+    """It has no vote, whatever it is instead: nobody's answer is "None"."""
+    call = {"role": "assistant", "tool_calls": [{"type": "function", "function": {"name": "add"}}]}
+    silent = [
+        [{"role": "assistant", "content": None}],
+        [call],
+        [call, {"role": "tool", "name": "add", "content": rollout("9", "west")}],
+        [{"role": "assistant", "content": []}],
+    ]
+    said = rollout("7", "east")
+    parts = [{"type": "text", "text": said[:9]}, {"type": "text", "text": said[9:]}]
+    spoken = [[{"role": "assistant", "content": content}] for content in (said, parts)]
+    charts: dict[str, float] = {}
+    answers: dict[str, list[str | None]] = {}
+    rewards = GroupReward(6, compass_url)(
+        ["q"] * 6,
+        [*silent, *spoken],
+        log_metric=charts.__setitem__,
+        log_extra=answers.__setitem__,
+    )
+    assert rewards == solver(["", "", "", "", said, said])
+    assert rewards[:4] == [0.0] * 4
+    assert charts["agreement/valid"] == 2 / 6
+    assert answers["agreement_answer"] == [None] * 4 + ["7"] * 2

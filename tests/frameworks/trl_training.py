@@ -46,7 +46,7 @@ class Recording(GroupReward):
     def __call__(self, *arguments: Any, **columns: Any) -> Any:
         given = dict(columns)
         if self.unreadable:
-            given["completions"] = [[{"role": "assistant"}] for _ in columns["completions"]]
+            given["completions"] = [[number] for number, _ in enumerate(columns["completions"])]
         rewards = super().__call__(*arguments, **given)
         state = columns["trainer_state"]
         line = {
@@ -97,7 +97,7 @@ def train(
     """Two steps of training, with a policy that writes in a dialect.
 
     With the fault `no server` the first rank is told of a server that is not there; with `unreadable` the last
-    one gets completions that hold no text.
+    one gets completions that are no messages; `other size` tells the reward of groups that are none.
     """
     rank = PartialState(cpu=True).process_index
     where = Path(folder)
@@ -108,7 +108,7 @@ def train(
     model, tokenizer = policy(dialect)
     reward = Recording(
         where / f"rank{rank}.jsonl",
-        num_generations=GROUP_SIZE,
+        num_generations=GROUP_SIZE + (fault == "other size"),
         url=url,
         config=config or DIALECTS[dialect].config,
     )
@@ -146,14 +146,14 @@ def train(
         (where / "log.json").write_text(json.dumps({"history": trainer.state.log_history, "moved": moved}))
 
 
-def refused(url: str, folder: str) -> None:
-    """Training by a config that the server does not know; writes the error that ends this rank.
+def refused(url: str, folder: str, fault: str, config: Config | None) -> None:
+    """Training that no later batch would mend; writes the error that ends this rank.
 
     A rank that is still there when the deadline has passed is killed, which ends the script.
     """
     signal.alarm(REFUSAL_DEADLINE_S)
     try:
-        train(url, folder, 2, config="nowhere")
+        train(url, folder, 2, fault, config=config)
     except RewardError as error:
         Path(folder, f"rank{PartialState().process_index}.error").write_text(str(error))
 
@@ -184,7 +184,8 @@ def main(url: str, folder: str) -> None:
     alone(example, url, f"{folder}/example")
     debug_launcher(train, (url, f"{folder}/whole", 4), num_processes=2)
     debug_launcher(train, (url, f"{folder}/split", 2, "", "GRPO", "boxed"), num_processes=2)
-    debug_launcher(refused, (url, f"{folder}/refused"), num_processes=2)
+    debug_launcher(refused, (url, f"{folder}/refused", "", "nowhere"), num_processes=2)
+    debug_launcher(refused, (url, f"{folder}/odd", "other size", None), num_processes=2)
     for fault in ("no server", "unreadable"):
         debug_launcher(train, (url, f"{folder}/{fault}", 2, fault), num_processes=2)
 

@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def config(folder: str) -> Any:
     """The part of verl's config that the two look at."""
-    rollout = {"n": GROUP_SIZE, "val_kwargs": {"n": 1}, "prompt_length": 512, "response_length": 512}
+    rollout = {"n": GROUP_SIZE, "val_kwargs": {"n": GROUP_SIZE}, "prompt_length": 512, "response_length": 512}
     manager = {
         "source": "importlib",
         "name": "CohortRewardManager",

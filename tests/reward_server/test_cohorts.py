@@ -152,7 +152,17 @@ def post_verify(http: Http, prompt: str, text: str, parameters: Json) -> Awaitab
     return http.post("/verify", params=parameters, json=body)
 
 
-PARTS = {"outcome", "trajectory", "dominant_share", "tie", "valid", "abstained", "partial", "group_size"}
+PARTS = {
+    "outcome",
+    "trajectory",
+    "dominant_share",
+    "tie",
+    "valid",
+    "abstained",
+    "steps_judged",
+    "partial",
+    "group_size",
+}
 PROTOCOLS: list[tuple[Any, set[str], Callable[[Json], Json]]] = [
     (post_remote, {"reward"} | PARTS, lambda answer: answer),
     (post_openrlhf, PARTS, lambda answer: {name: one for name, [one] in answer["extra_logs"].items()}),
@@ -333,6 +343,27 @@ def test_what_cannot_be_judged_is_neutral_or_an_error_and_never_zero(url: str) -
         for response in await asyncio.gather(*(remote(http, UNCLEAR, size=2) for _ in range(2))):
             assert (response.status_code, response.json()["code"]) == (422, "not_judged")
             assert not response.json()["retryable"]
+
+    talk(url, conversation)
+
+
+def test_while_steps_have_no_weight_none_needs_to_be_judged(url: str) -> None:
+    """The warm-up of the step reward: the outcome alone is asked for."""
+
+    async def conversation(http: Http) -> None:
+        texts = [UNCLEAR, UNCLEAR, rollout("8", "west")]
+        for group_of in (texts[:2], texts):
+            expected = await solver(http, group_of, progress=0.1)
+            assert None not in expected
+            calls = [
+                post_remote(http, "p", text, {"group_size": len(group_of), "progress": 0.1})
+                for text in group_of
+            ]
+            scored = await answers(*calls)
+            assert [each["reward"] for each in scored] == [each["outcome"] for each in scored] == expected
+            assert [each["abstained"] for each in scored] == [0.0] * len(group_of)
+            assert [each["steps_judged"] for each in scored] == [0.0, 0.0, 1.0][: len(group_of)]
+            assert {each["trajectory"] for each in scored} == {0.0}
 
     talk(url, conversation)
 

@@ -129,16 +129,44 @@ def test_metrics_tell_of_every_replica(served: str) -> None:
 
 
 def test_calls_of_a_cohort_have_one_key_and_others_have_none() -> None:
-    def key(path: str, query: str = "group_size=4", **body: Any) -> str:
-        return cohort_key(path, query, json.dumps(body).encode())
+    def key(path: str, **body: Any) -> str:
+        return cohort_key(path, json.dumps(body).encode())
 
-    one = key("/cohort/openrlhf", prompts=["p"], query_text="p a", labels=["x"])
-    assert one == key("/cohort/openrlhf", prompts=["p"], query_text="p b", labels=["x"])
-    assert one != key("/cohort/openrlhf", prompts=["q"], query_text="q a", labels=["x"])
-    assert one != key("/cohort/openrlhf", "group_size=4&run=2", prompts=["p"])
-    assert key("/cohort/remote", prompt="p", group_id="g") == key("/cohort/remote", prompt="?", group_id="g")
-    assert key("/verify", responses_create_params={"input": "p"}, response={"output": []}) != ""
-    assert key("/score/solver", groups=[]) == cohort_key("/cohort/remote", "", b"not JSON") == ""
+    one = key("/cohort/openrlhf", prompts=["p"], query=["p a"], labels=["x"])
+    assert one == key("/cohort/openrlhf", prompts=["p"], query=["p b"], labels=["x"])
+    assert one != key("/cohort/openrlhf", prompts=["q"], query=["q a"], labels=["x"])
+    assert one != key("/cohort/openrlhf", prompts=["p"], query=["p a"], labels=["y"])
+    ids = [{"prompt": prompt, "response": prompt, "group_id": "g"} for prompt in "pq"]
+    assert len({key("/cohort/remote", **each) for each in ids}) == 1
+    assert key("/score/solver", groups=[]) == cohort_key("/cohort/remote", b"not JSON") == ""
+
+
+@pytest.mark.parametrize(
+    ("siblings", "other"),
+    [
+        ({"_ng_task_index": 3, "group_id": "an id of somebody else's"}, {"_ng_task_index": 4}),
+        ({"prompt_id": None, "_ng_task_index": 0}, {"_ng_task_index": 1}),
+        ({"expected_answer": "7"}, {"expected_answer": "8"}),
+        ({"verifier_metadata": {"a": 1}, "agent_ref": {"name": "x"}}, {"verifier_metadata": {"a": 2}}),
+    ],
+)
+def test_a_task_is_led_by_what_the_app_knows_it_by(
+    compass_http: httpx.Client, siblings: dict[str, Any], other: dict[str, Any]
+) -> None:
+    """Calls that the app takes for one cohort have one key, though all else in them differs."""
+
+    def body(number: int, told: dict[str, Any]) -> dict[str, Any]:
+        parameters = {"input": "p", "temperature": number / 10, "metadata": {"attempt": str(number)}}
+        return {"responses_create_params": parameters, "response": {"output": []}, "seed": number, **told}
+
+    calls = [body(number, siblings) for number in range(2)]
+    run: dict[str, str | int] = {"group_size": 2, "deadline_s": 30, "run": json.dumps(siblings)}
+    with ThreadPoolExecutor() as pool:
+        answered = list(pool.map(lambda sent: compass_http.post("/verify", params=run, json=sent), calls))
+    assert [each.json()["reward_partial"] for each in answered] == [0.0, 0.0]
+    keys = {cohort_key("/verify", json.dumps(sent).encode()) for sent in calls}
+    assert len(keys) == 1
+    assert cohort_key("/verify", json.dumps(body(0, other)).encode()) not in keys
 
 
 def test_the_config_file_is_one() -> None:

@@ -1,0 +1,74 @@
+"""What the adapters share: batches that one request could not hold, scored as if each group were alone."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from clients import reward_service
+from clients.reward_service import Judged, RewardService
+from services.reward_server.settings import RewardServerSettings
+from tests.reward_server.requests import group, rewards, rollout, score
+from tests.reward_server.running import running
+
+WORDS = ("north", "east", "south", "west", "northeast")
+GROUPS = [
+    [
+        rollout(str(number % 3), *(WORDS[(number // 5**place + each * place) % 5] for place in range(3)))
+        for each in range(3)
+    ]
+    for number in range(40)
+]
+LONG = [rollout("7", " ".join(WORDS * 100), word) for word in WORDS]
+Scored = list[list[Judged]]
+Score = Callable[[RewardService, list[list[str]]], Scored]
+
+EITHER_WAY = pytest.mark.parametrize(
+    "score_all",
+    [
+        lambda service, groups: service.score(groups),
+        lambda service, groups: asyncio.run(service.score_async(groups)),
+    ],
+    ids=["sync", "async"],
+)
+
+
+@pytest.fixture(scope="module")
+def small(compass: Path) -> Iterator[str]:
+    """A server that takes little at once."""
+    settings = RewardServerSettings(
+        embedder="token-mean", token_mean_checkpoint=compass, max_groups=16, max_body_bytes=40_000
+    )
+    with running(settings) as url:
+        yield url
+
+
+def given(scored: Scored) -> list[list[float | None]]:
+    return [[each.reward for each in group] for group in scored]
+
+
+@EITHER_WAY
+def test_a_batch_that_no_request_could_hold(
+    small: str, score_all: Score, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reward_service, "REQUEST_CHARACTERS", 30_000)
+    groups = [*GROUPS, LONG, LONG, *GROUPS]
+    with httpx.Client(base_url=small) as http:
+        alone = [rewards(score(http, "solver", group(texts))["groups"][0]) for texts in groups]
+        whole = {"groups": [group(texts, str(number)) for number, texts in enumerate(groups)]}
+        assert http.post("/score/solver", json=whole).status_code == 413
+    assert given(score_all(RewardService(small), groups)) == alone
+    assert len({tuple(each) for each in alone}) > 10
+
+
+@EITHER_WAY
+def test_a_config_that_scores_requests_gets_one(compass_url: str, score_all: Score) -> None:
+    config = {"preset": "paper", "centring": "request"}
+    with httpx.Client(base_url=compass_url) as http:
+        sent = [group(texts, str(number)) for number, texts in enumerate(GROUPS)]
+        whole = [rewards(each) for each in score(http, "solver", *sent, config=config)["groups"]]
+        parts = [rewards(score(http, "solver", each, config=config)["groups"][0]) for each in sent]
+    assert given(score_all(RewardService(compass_url, config), GROUPS)) == whole
+    assert whole != parts
