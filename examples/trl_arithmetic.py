@@ -3,6 +3,7 @@
     reward-server &
     python examples/trl_arithmetic.py --model Qwen/Qwen2.5-0.5B-Instruct
 
+In the environment of `make install`, put PYTHONPATH=compat/startup before it (docs/frameworks/trl.md).
 Without --model it trains a tiny model with random weights, which answers nonsense and shows that all parts
 fit. `answer` in the file of problems is for your own evaluation; nothing here reads it.
 """
