@@ -7,15 +7,14 @@ from typing import Any
 
 from trainer.errors import RunFolderError
 from trainer.export_settings import ExportSettings
-from trainer.run_folder import read_lines
-from trainer.settings import RunSettings
+from trainer.run_folder import defects, read_lines, read_settings
 
 
 def export(settings: ExportSettings) -> Path:
     """Writes the export and its model card; returns the folder, which appears only when it is complete.
 
     Raises:
-        RunFolderError: The run has no trained adapters yet, or the output is taken.
+        RunFolderError: The folder holds no run, or one without trained adapters yet, or the output is taken.
     """
     adapter = settings.run_folder / "final" / settings.role
     if not adapter.is_dir():
@@ -24,12 +23,11 @@ def export(settings: ExportSettings) -> Path:
         )
     if settings.output.exists():
         raise RunFolderError(f"output: {settings.output} exists already")
-    document = json.loads((settings.run_folder / "settings.json").read_text(encoding="utf-8"))
-    run = RunSettings(**document)
+    run = read_settings(settings.run_folder / "settings.json")
     partial = settings.output.with_name(f".{settings.output.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     if settings.merged:
-        _merge(run.model, adapter, partial)
+        _merge(run["model"], adapter, partial)
     else:
         shutil.copytree(adapter, partial)
     (partial / "README.md").write_text(_card(settings, run), encoding="utf-8")
@@ -48,7 +46,7 @@ def _merge(model: str, adapter: Path, output: Path) -> None:
     load_processor(model).save_pretrained(output)
 
 
-def _card(settings: ExportSettings, run: RunSettings) -> str:
+def _card(settings: ExportSettings, run: dict[str, Any]) -> str:
     """A model card with the run's config, data, last metrics, evaluation and scoring fingerprint."""
     role = settings.role
     metrics = list(read_lines(settings.run_folder / "metrics.jsonl"))
@@ -60,15 +58,16 @@ def _card(settings: ExportSettings, run: RunSettings) -> str:
     )
     lines = [
         "---",
-        f"base_model: {run.model}",
+        f"base_model: {run['model']}",
         f"library_name: {'transformers' if settings.merged else 'peft'}",
         "tags: [reinforcement-learning, label-free, vision-language]",
         "---",
         f"# The {settings.role} of {settings.run_folder.name}",
         "",
         *_warning(run),
-        f"Trained without labels by iReasoner's Proposer-Solver loop for {len(metrics)} of {run.updates} updates",
-        f"on the images in `{run.images.name}`. Control: {run.reward.control}. Scoring: `{run.reward.config}`,",
+        f"Trained without labels by iReasoner's Proposer-Solver loop for {len(metrics)} of {run['updates']} updates",
+        f"on the images in `{Path(run['images']).name}`. Control: {run['reward']['control']}. "
+        f"Scoring: `{run['reward']['config']}`,",
         f"fingerprint {', '.join(f'`{fingerprint}`' for fingerprint in fingerprints) or 'unknown'}.",
         "",
         f"| last update of the {settings.role} | |",
@@ -77,18 +76,17 @@ def _card(settings: ExportSettings, run: RunSettings) -> str:
         "",
         *_evaluation(settings.run_folder / "evaluation.json"),
         "```json",
-        run.model_dump_json(indent=2),
+        json.dumps(run, indent=2, ensure_ascii=False),
         "```",
         "",
     ]
     return "\n".join(lines)
 
 
-def _warning(run: RunSettings) -> list[str]:
+def _warning(run: dict[str, Any]) -> list[str]:
     """What the card says first of a run that was trained with known defects."""
-    if not run.reference_defects.put_back:
-        return []
-    return [f"**Known wrong, on purpose**: trained with {', '.join(run.reference_defects.put_back)}.", ""]
+    put_back = defects(run)
+    return [f"**Known wrong, on purpose**: trained with {', '.join(put_back)}.", ""] if put_back else []
 
 
 def _evaluation(path: Path) -> list[str]:

@@ -104,6 +104,26 @@ class RunFolder:
             raise RunFolderError(f"{path} could not be written: {error.strerror}") from error
 
 
+def read_settings(path: Path) -> dict[str, Any]:
+    """The settings.json of a run, of whatever version.
+
+    Raises:
+        RunFolderError: There is none, or it is not JSON.
+    """
+    try:
+        settings: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise RunFolderError(f"{path.parent} holds no run: there is no {path.name}") from error
+    except ValueError as error:
+        raise RunFolderError(f"{path}: not JSON: {error}") from error
+    return settings
+
+
+def defects(settings: dict[str, Any]) -> list[str]:
+    """The switches of `reference_defects` that a run was trained with: what it is known to have got wrong."""
+    return [name for name, is_on in settings.get("reference_defects", {}).items() if is_on]
+
+
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
     """The objects of a JSON-lines file; see `read_lines_at`."""
     for _, line in read_lines_at(path):

@@ -88,6 +88,17 @@ def test_the_card_says_what_is_wrong_or_missing(trained: tuple[Path, Any], tmp_p
     assert "not evaluated both before and after" in card
 
 
+def test_a_run_of_a_version_with_other_settings_can_be_exported(
+    trained: tuple[Path, Any], tmp_path: Path
+) -> None:
+    run, _ = trained
+    document = json.loads((run / "settings.json").read_text())
+    document["collapse"]["a_setting_of_old"] = 0.125
+    (run / "settings.json").write_text(json.dumps(document))
+    output = export(ExportSettings(run_folder=run, output=tmp_path / "out"))
+    assert '"a_setting_of_old": 0.125' in (output / "README.md").read_text()
+
+
 def test_nothing_is_written_over_and_an_unfinished_run_is_refused(
     trained: tuple[Path, Any], tmp_path: Path
 ) -> None:

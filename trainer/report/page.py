@@ -9,8 +9,9 @@ from trainer.report.metrics import Metrics
 from trainer.report.outcome import read_outcome
 from trainer.report.plots import plots
 from trainer.report.samples import SampleSection, choose
-from trainer.report.template import defects, flat, read_settings, render, write_page
+from trainer.report.template import flat, render, write_page
 from trainer.report.timing import phases
+from trainer.run_folder import defects, read_settings
 from trainer.settings import ROLES
 
 _TOP_QUESTIONS = 12

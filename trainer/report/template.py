@@ -1,4 +1,4 @@
-"""What the pages share: the template environment, how figures are written, and the settings of a run."""
+"""What the pages share: the template environment, and how figures and settings are written."""
 
 import json
 import math
@@ -8,7 +8,6 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from trainer.errors import RunFolderError
 from trainer.report.timing import duration
 
 
@@ -34,21 +33,6 @@ def write_page(page: str, output: Path) -> Path:
     return output
 
 
-def read_settings(path: Path) -> dict[str, Any]:
-    """The settings.json of a run.
-
-    Raises:
-        RunFolderError: There is none, or it is not JSON.
-    """
-    try:
-        settings: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise RunFolderError(f"{path.parent} holds no run: there is no {path.name}") from error
-    except ValueError as error:
-        raise RunFolderError(f"{path}: not JSON: {error}") from error
-    return settings
-
-
 def flat(settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     """Every setting with its dotted name, as text."""
     for name, value in settings.items():
@@ -56,11 +40,6 @@ def flat(settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]
             yield from flat(value, f"{prefix}{name}.")
         else:
             yield prefix + name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def defects(settings: dict[str, Any]) -> list[str]:
-    """The switches of `reference_defects` that a run was trained with: what it is known to have got wrong."""
-    return [name for name, is_on in settings.get("reference_defects", {}).items() if is_on]
 
 
 def _number(value: float | None) -> str:
