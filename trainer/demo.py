@@ -10,7 +10,6 @@ from typing import Any
 
 from pydantic import ValidationError
 from rich.console import Console
-from transformers import AutoConfig
 
 from trainer.demo_settings import DemoSettings
 from trainer.digit_grids.folders import QUESTIONS_FILE, write_held_out, write_unlabelled
@@ -18,7 +17,7 @@ from trainer.errors import SettingsError
 from trainer.evaluate import evaluate_with_bar, table
 from trainer.evaluation import Evaluation, paired_gain
 from trainer.images import ImageFolder
-from trainer.policy import placeholder_token_ids
+from trainer.policy import load_config, placeholder_token_ids
 from trainer.questions import Question, read_questions
 from trainer.report import write_report
 from trainer.rollout_client import RolloutClient
@@ -155,7 +154,7 @@ def _evaluate(
             console,
             samples=settings.samples,
             max_tokens=run.rollout.solver_max_tokens,
-            forbidden_token_ids=placeholder_token_ids(AutoConfig.from_pretrained(settings.model)),
+            forbidden_token_ids=placeholder_token_ids(load_config(settings.model)),
             seed=run.seed,
         )
     finally:

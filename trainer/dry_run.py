@@ -6,11 +6,11 @@ import torch
 from peft import get_peft_model
 from rich.console import Console
 from rich.table import Table
-from transformers import AutoConfig, AutoModelForImageTextToText
+from transformers import AutoModelForImageTextToText
 
 from trainer.grpo_config import grpo_config
 from trainer.images import ImageFolder
-from trainer.policy import WRAPPED_LAYERS, lora_config, name_roles, role_parameters
+from trainer.policy import WRAPPED_LAYERS, load_config, lora_config, name_roles, role_parameters
 from trainer.settings import ROLES, RunSettings
 
 _GIB = 2**30
@@ -77,10 +77,11 @@ def plan(settings: RunSettings) -> Plan:
     """Builds the policy without storage and counts.
 
     Raises:
-        SettingsError: The language model has no layer of a name in `lora.target_modules`, or TRL refuses a field.
+        SettingsError: The model cannot be read, has no layer of a name in `lora.target_modules`, or TRL refuses a
+            field.
     """
     grpo_config(settings)
-    config = AutoConfig.from_pretrained(settings.model)
+    config = load_config(settings.model)
     with torch.device("meta"):
         backbone = AutoModelForImageTextToText.from_config(config)
         frozen = sum(parameter.numel() for parameter in backbone.parameters())
@@ -113,8 +114,8 @@ def show_plan(settings: RunSettings, console: Console) -> Plan:
     Raises:
         TrainerError: The images or a setting cannot be used.
     """
-    needed = plan(settings)
     images = ImageFolder.scan(settings.images)
+    needed = plan(settings)
     console.print_json(settings.model_dump_json())
     table = Table("plan", "")
     table.add_row("images", f"{len(images.paths):,}, and {len(images.skipped):,} unreadable")

@@ -4,12 +4,11 @@ import json
 
 from rich.console import Console
 from rich.table import Table
-from transformers import AutoConfig
 
 from trainer.chat_client import ChatClient
 from trainer.evaluate_settings import EvaluateSettings
 from trainer.evaluation import AnswerClient, Evaluation, Figures, evaluate
-from trainer.policy import placeholder_token_ids
+from trainer.policy import load_config, placeholder_token_ids
 from trainer.progress import progress_bar
 from trainer.questions import Question, read_questions
 from trainer.rollout_client import RolloutClient
@@ -21,10 +20,10 @@ def evaluate_policy(settings: EvaluateSettings, console: Console) -> Evaluation:
     """Evaluates, prints a table and writes the JSON file if one is asked for.
 
     Raises:
-        TrainerError: Bad questions, or the server refused or stayed away.
+        TrainerError: Bad questions, a base model that cannot be read, or the server refused or stayed away.
     """
     questions = read_questions(settings.questions, settings.matching)[: settings.limit]
-    forbidden = placeholder_token_ids(AutoConfig.from_pretrained(settings.model)) if settings.model else ()
+    forbidden = placeholder_token_ids(load_config(settings.model)) if settings.model else ()
     client = (RolloutClient if settings.api == "vllm" else ChatClient)(
         settings.url,
         api_key=settings.api_key.get_secret_value() if settings.api_key else None,

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel
-from transformers import AutoModelForImageTextToText, AutoProcessor
+from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 
 from trainer.errors import SettingsError
 from trainer.settings import ROLES, LoraSettings, Role
@@ -14,6 +14,18 @@ WRAPPED_LAYERS = ("Qwen2_5_VLDecoderLayer", "Qwen2_5_VLVisionBlock")
 """Classes of the layers that are shared out over GPUs one by one; configs/accelerate names them too."""
 
 _LANGUAGE_MODEL = re.compile(r"(^|\.)language_model\.")
+
+
+def load_config(model: str) -> Any:
+    """The base model's architecture, from its config.json alone.
+
+    Raises:
+        SettingsError: There is no such model, or it is none that lies here and the hub cannot be reached.
+    """
+    try:
+        return AutoConfig.from_pretrained(model)
+    except OSError as error:
+        raise SettingsError(f"model: {model} cannot be read: {error}") from error
 
 
 def load_backbone(model: str, dtype: str) -> Any:

@@ -220,7 +220,8 @@ class RunSettings(BaseSettings):
     cpu_threads: int | None = Field(None, ge=1)
     """Threads of torch on a CPU (default: torch's own choice). With a server on the same cores, fewer are faster."""
     dry_run: bool = False
-    """Print the resolved settings, what would be trained and what memory it takes; load no weights."""
+    """Print the resolved settings, what would be trained and what memory it takes; of the model only
+    config.json is read."""
     lora: LoraSettings = Field(default_factory=LoraSettings)
     """Adapters."""
     kl: KlSettings = Field(default_factory=KlSettings)

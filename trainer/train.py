@@ -14,7 +14,7 @@ from trainer.errors import RolloutServerError, SettingsError
 from trainer.grpo_config import grpo_config, launched_processes
 from trainer.images import ImageFolder
 from trainer.loop import ProposerSolverTrainer
-from trainer.policy import load_backbone, load_processor
+from trainer.policy import load_backbone, load_config, load_processor
 from trainer.progress import UpdateProgress
 from trainer.ranks import Ranks
 from trainer.rewards import GroupScorer, RewardVariant
@@ -129,9 +129,11 @@ def _refuse_what_is_not_handled(settings: RunSettings) -> None:
     """Finds what cannot be run before anything is waited for or loaded.
 
     Raises:
-        SettingsError: A field of TRL's is wrong, or what is asked for works in one process alone.
+        SettingsError: A field of TRL's is wrong, the base model cannot be read, or what is asked for works in one
+            process alone.
     """
     config = grpo_config(settings)
+    load_config(settings.model)
     processes = launched_processes()
     if processes > 1 and settings.reference_defects.put_back:
         raise SettingsError("reference_defects: an ablation runs in one process")

@@ -13,6 +13,7 @@ from transformers import Qwen2_5_VLConfig
 from tests.conftest import MODEL
 from trainer.cli import main
 from trainer.dry_run import plan, show_plan
+from trainer.errors import SettingsError
 from trainer.policy import load_backbone, lora_config, name_roles
 from trainer.settings import LoraSettings, RunSettings, read_toml
 
@@ -87,3 +88,9 @@ def test_every_config_can_be_planned(
     shown = " ".join(capsys.readouterr().out.split())
     assert "memory in all, an estimate" in shown
     assert "shared out (FSDP, ZeRO-3)" in shown
+
+
+def test_a_model_that_is_not_there_is_named(tmp_path: Path) -> None:
+    settings = RunSettings(model=str(tmp_path / "nowhere"), images=tmp_path, run_folder=tmp_path / "run")
+    with pytest.raises(SettingsError, match=r"model: .*nowhere cannot be read"):
+        plan(settings)
