@@ -18,6 +18,17 @@ code, pre { font-family: ui-monospace, monospace; background: #8882; border-radi
 pre { padding: 0.6rem; overflow-x: auto; }
 """
 
+_COMPLETION = "<think>Step 1: 2 + 4 = 6.</think><answer>6</answer>"
+_FOREIGN_BODIES: dict[str, Json] = {
+    "/cohort/openrlhf": {"query": [f"What is 2 + 4? {_COMPLETION}"], "prompts": ["What is 2 + 4? "]},
+    "/cohort/remote": {"prompt": "What is 2 + 4?", "response": _COMPLETION},
+    "/verify": {
+        "responses_create_params": {"input": "What is 2 + 4?"},
+        "response": {"output": [{"content": [{"text": _COMPLETION}]}]},
+    },
+}
+"""A body in each foreign protocol: one rollout, of which a cohort of one is made."""
+
 
 def as_markdown(document: Json) -> str:
     """The page in Markdown."""
@@ -37,7 +48,7 @@ def as_markdown(document: Json) -> str:
         rows = [(f"`{s}`", _link(_schema_of(r)), r["description"]) for s, r in operation["responses"].items()]
         lines += [*_markdown_table(("status", "body", "meaning"), rows), ""]
     for name, schema in _schemas(document):
-        lines += [f"## {name}", "", schema.get("description", "").replace("\n", " "), ""]
+        lines += [f"## {name}", "", _described(schema).replace("\n", " "), ""]
         if rows := list(_fields(schema)):
             lines += [*_markdown_table(("field", "type", "meaning"), rows), ""]
     return "\n".join(lines).rstrip() + "\n"
@@ -55,6 +66,16 @@ def as_html(document: Json) -> str:
         parts += [
             f"<h2><code>{method} {html.escape(path)}</code></h2><p>{html.escape(operation['description'])}</p>"
         ]
+        if parameters := operation.get("parameters"):
+            rows = [
+                (
+                    f"<code>{p['name']}</code> ({p['in']})",
+                    html.escape(_kind(p["schema"])),
+                    html.escape(_told(p)).replace("`", ""),
+                )
+                for p in parameters
+            ]
+            parts += [_html_table(("parameter", "type", "meaning"), rows)]
         if body := _schema_of(operation.get("requestBody", {})):
             parts += [f"<p>Body: {_html_link(_kind(body))}</p>", f"<pre>{html.escape(_example(path))}</pre>"]
         rows = [
@@ -63,7 +84,7 @@ def as_html(document: Json) -> str:
         ]
         parts += [_html_table(("status", "body", "meaning"), rows)]
     for name, schema in _schemas(document):
-        parts += [f"<h2 id={name}>{name}</h2><p>{html.escape(schema.get('description', ''))}</p>"]
+        parts += [f"<h2 id={name}>{name}</h2><p>{html.escape(_described(schema))}</p>"]
         rows = [
             (f"<code>{f}</code>", _html_link(kind), html.escape(told).replace("`", ""))
             for f, kind, told in ((field.strip("`"), k, t) for field, k, t in _fields(schema))
@@ -79,9 +100,12 @@ def _operations(document: Json) -> Iterator[tuple[str, str, Json]]:
 
 
 def _schemas(document: Json) -> Iterator[tuple[str, Json]]:
-    for name, schema in document["components"]["schemas"].items():
-        if schema.get("type") == "object":
-            yield name, schema
+    yield from document["components"]["schemas"].items()
+
+
+def _described(schema: Json) -> str:
+    """What a schema is for; an empty one, to which everything conforms, has no description of its own."""
+    return str(schema.get("description", "")) if schema else "Any JSON value."
 
 
 def _schema_of(holder: Json) -> Json:
@@ -136,17 +160,21 @@ def _told(field: Json) -> str:
 
 
 def _example(path: str) -> str:
-    """A request that the page shows; one to `/configs/{name}` registers a config, the others score a group."""
+    """A request that the page shows: it registers a config, or scores a group in the page's own protocol."""
     if path.startswith("/configs/"):
         config = json.dumps({"preset": "paper", "alpha": 0.5})
         url = f"http://127.0.0.1:8010{path.replace('{name}', 'mine')}"
         return f"curl -X PUT -H 'content-type: application/json' \\\n  -d '{config}' \\\n  {url}"
+    if path in _FOREIGN_BODIES:
+        body = _FOREIGN_BODIES[path]
+        url = f"'http://127.0.0.1:8010{path}?group_size=1'"
+        return f"curl -H 'content-type: application/json' \\\n  -d '{json.dumps(body)}' \\\n  {url}"
     body = {
         "groups": [
             {
                 "id": "g",
                 "rollouts": [
-                    {"id": "0", "text": "<think>Step 1: 2 + 4 = 6.</think><answer>6</answer>"},
+                    {"id": "0", "text": _COMPLETION},
                     {"id": "1", "answer": "6", "steps": ["Adding 2 and 4 gives 6."]},
                 ],
             }

@@ -63,17 +63,24 @@ def create_app(
 
 
 def openapi(app: FastAPI) -> dict[str, Any]:
-    """The OpenAPI document, with problems under the media type that they are sent with."""
+    """The OpenAPI document, with problems under the media type that they are sent with.
+
+    FastAPI's own 422 is taken out: every fault of a request is told as a problem, and stands there as one.
+    """
     if app.openapi_schema is None:
         document = get_openapi(
             title=app.title, version=app.version, description=app.description, routes=app.routes
         )
         for operations in document["paths"].values():
             for operation in operations.values():
+                if "HTTPValidationError" in str(operation["responses"].get("422")):
+                    del operation["responses"]["422"]
                 for response in operation["responses"].values():
                     content = response.get("content", {})
                     schema = content.get("application/json", {}).get("schema", {})
                     if schema.get("$ref", "").endswith("/Problem"):
                         content[problems.MEDIA_TYPE] = content.pop("application/json")
+        for name in ("HTTPValidationError", "ValidationError"):
+            document["components"]["schemas"].pop(name, None)
         app.openapi_schema = document
     return app.openapi_schema

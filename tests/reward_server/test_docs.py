@@ -1,11 +1,14 @@
 """The generated pages are up to date, and the commands in the operators' page work as they stand there."""
 
+import html
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 
 from services.reward_server.errors import CallerGone, ServiceError
@@ -27,6 +30,29 @@ def test_generated_pages_are_up_to_date() -> None:
         timeout=120,
     )
     assert checked.returncode == 0, checked.stdout
+
+
+def test_every_example_of_the_api_page_is_answered(compass_http: httpx.Client) -> None:
+    page = compass_http.get("/docs").text
+    examples = [html.unescape(each) for each in re.findall(r"<pre>(.*?)</pre>", page, re.DOTALL)]
+    assert len(examples) == page.count("<p>Body: ")
+    for example in examples:
+        words = shlex.split(example.replace("\\\n", " "))
+        answer = compass_http.request(
+            "PUT" if "PUT" in words else "POST",
+            words[-1].removeprefix("http://127.0.0.1:8010"),
+            content=words[words.index("-d") + 1],
+            headers={"content-type": "application/json"},
+        )
+        assert answer.status_code == 200, (example, answer.text)
+
+
+def test_links_within_the_api_page_lead_somewhere(compass_http: httpx.Client) -> None:
+    page = compass_http.get("/docs").text
+    assert set(re.findall(r"href='#(\w+)'", page)) <= set(re.findall(r"id=(\w+)", page))
+    text = Path("docs/api.md").read_text()
+    headings = {name.lower() for name in re.findall(r"^## (\w+)$", text, re.MULTILINE)}
+    assert set(re.findall(r"\]\(#(\w+)\)", text)) <= headings
 
 
 def leaves(kind: type[ServiceError]) -> list[type[ServiceError]]:
