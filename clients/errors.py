@@ -80,8 +80,10 @@ class ServerProblem(RewardError):
         self.faults = faults
         self.request_id = request_id
         self.retry_after_s = retry_after_s
-        places = "".join(f"; {fault.place}: {fault.reason}" for fault in faults)
-        super().__init__(f"{status} {code}: {detail}{places} (request {request_id})")
+        told = [f"{fault.place}: {fault.reason}" for fault in faults]
+        if not any(fault.reason in detail for fault in faults):
+            told.insert(0, detail)
+        super().__init__(f"{status} {code}: {'; '.join(told)} (request {request_id})")
 
 
 class RequestRefused(ServerProblem):

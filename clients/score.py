@@ -123,10 +123,9 @@ def _config(text: str) -> Config:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return number
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
 
 
 def _open(stack: ExitStack, name: str, standard: TextIO, mode: str) -> TextIO:

@@ -100,7 +100,7 @@ class ConfigRegistry:
     def _resolve(self, overrides: ConfigOverrides) -> ScoringConfig:
         base = self._find(overrides.preset)
         if base is None:
-            reason = f"there is no preset {overrides.preset!r}; there are {self._names()}"
+            reason = f"there is no config {overrides.preset!r}; there are {self._names()}"
             raise MalformedRequest(reason, faults=(Fault(place="config", reason=reason),))
         return overrides.on(base.config)
 

@@ -70,12 +70,19 @@ def test_a_bad_line_is_named(
     assert told in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("count", ["0", "-1", "x", "1.5"])
+def test_a_count_that_is_none_is_told(capsys: pytest.CaptureFixture[str], count: str) -> None:
+    with pytest.raises(SystemExit):
+        main(["groups.jsonl", f"--in-flight={count}"])
+    assert f"{count!r} is not a whole number of at least 1" in capsys.readouterr().err
+
+
 def test_refusals_and_absence_are_told(
     compass_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = write(tmp_path / "groups.jsonl", group(["a"]))
     assert main([file, "--url", compass_url, "--config", "nope"]) == 1
-    assert "config: there is no preset 'nope'" in capsys.readouterr().err
+    assert capsys.readouterr().err.count("there is no config 'nope'") == 1
     assert main([file, "--url", "http://127.0.0.1:9", "--retry-budget-s", "0"]) == 1
     assert "127.0.0.1:9" in capsys.readouterr().err
     assert main([file, "--url", compass_url, "--progress", "nan"]) == 2

@@ -91,7 +91,7 @@ def test_listing(http: httpx.Client) -> None:
         ("a b", {}, 422, "a name has 1 to 64 letters"),
         ("mine", {"alhpa": 0.5}, 422, "not permitted"),
         ("mine", {"alpha": "NaN"}, 422, "valid number"),
-        ("mine", {"preset": "nope"}, 422, "no preset 'nope'"),
+        ("mine", {"preset": "nope"}, 422, "no config 'nope'"),
         ("mine", {"think_tag": "a|b"}, 422, "match pattern"),
     ],
 )
