@@ -1,11 +1,11 @@
 """Text only: TRL's GRPOTrainer on word problems, rewarded by a running reward server, without any label.
 
     reward-server &
-    python examples/trl_arithmetic.py --model Qwen/Qwen2.5-0.5B-Instruct
+    python examples/trl_arithmetic.py --model Qwen/Qwen2.5-0.5B-Instruct --max-completion-length 256 --steps 100
 
 In the environment of `make install`, put PYTHONPATH=compat/startup before it (docs/frameworks/trl.md).
-Without --model it trains a tiny model with random weights, which answers nonsense and shows that all parts
-fit. `answer` in the file of problems is for your own evaluation; nothing here reads it.
+Without --model it trains a tiny model with random weights, which answers nonsense (all rewards are 0) and
+shows that all parts fit. `answer` in the file of problems is for your own evaluation; nothing here reads it.
 """
 
 import argparse
