@@ -57,9 +57,10 @@ def replicate(settings: ReplicationSettings, console: Console) -> int:
     wanted = [(name, seed) for seed in range(seeds) for name in dict.fromkeys(("base", *names))]
     plan = _plan(settings, "", "")
     missing = missing_runs(wanted, plan)
-    console.print(f"{len(wanted)} runs, {len(missing)} of them to do", highlight=False)
+    what = "to do" if settings.run else "missing"
+    console.print(f"{len(wanted)} runs, {len(missing)} of them {what}", highlight=False)
     failed = 0
-    if missing:
+    if missing and settings.run:
         write_images(plan.images_folder, plan.images, TRAINING_SEED)
         rank = read_toml(settings.config)["lora"]["r"]
         logs = settings.runs_folder / "logs"

@@ -41,6 +41,8 @@ class ReplicationSettings(BaseSettings):
     """Rows to run, by name, with commas between (default: all); the base model is always examined."""
     seeds: int = Field(5, ge=1)
     """Seeds of each row: 0 to this, less one."""
+    run: bool = True
+    """Run what is missing; `--no-run` writes the results of the runs that are complete, and starts nothing."""
     quick: bool = False
     """Two rows, two seeds."""
     task: TaskName = "sums"

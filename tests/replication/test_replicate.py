@@ -108,6 +108,20 @@ def test_results_of_complete_runs_are_written_without_starting_anything(tmp_path
     assert {file.name for file in out.glob("*.svg")} == {"accuracy.svg", "updates.svg", "separation.svg"}
 
 
+def test_results_can_be_written_of_what_is_complete_alone(tmp_path: Path) -> None:
+    there = plan(tmp_path / "runs")
+    for name, seed in [*QUICK, ("robust", 0)]:
+        complete(there, name, seed)
+    out = tmp_path / "out"
+    words = ["--no-run", "--images", "16", "--questions", "8", "--samples", "2"]
+    with pytest.raises(SystemExit) as ended:
+        main([*words, "--runs", str(there.runs), "--out", str(out)])
+    assert ended.value.code == 0
+    rows = {row["row"]: row["seeds"] for row in json.loads((out / "results.json").read_text())["rows"]}
+    assert rows == {"base": [0, 1], "outcome-only": [0, 1], "full": [0, 1], "robust": [0]}
+    assert not (there.runs / "logs").exists()
+
+
 def test_an_interruption_stops_the_runs_under_way(tmp_path: Path) -> None:
     stopped = []
     main_thread = threading.get_ident()
