@@ -14,6 +14,7 @@ RewardError
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 
@@ -84,6 +85,19 @@ class ServerProblem(RewardError):
         if not any(fault.reason in detail for fault in faults):
             told.insert(0, detail)
         super().__init__(f"{status} {code}: {'; '.join(told)} (request {request_id})")
+
+    def __reduce__(self) -> tuple["partial[ServerProblem]", tuple[()]]:
+        """So that one process can tell another of it."""
+        told = partial(
+            type(self),
+            self.status,
+            self.code,
+            self.detail,
+            faults=self.faults,
+            request_id=self.request_id,
+            retry_after_s=self.retry_after_s,
+        )
+        return told, ()
 
 
 class RequestRefused(ServerProblem):

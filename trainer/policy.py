@@ -24,7 +24,7 @@ def load_config(model: str) -> Any:
     """
     try:
         return AutoConfig.from_pretrained(model)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise SettingsError(f"model: {model} cannot be read: {error}") from error
 
 

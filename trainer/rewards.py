@@ -55,6 +55,7 @@ class GroupScorer:
         self._seed = seed
         self._on_wait = on_wait
         self._is_alive = is_alive
+        self._jitter = random.Random()  # a wait leaves the run's own random state alone
         self._abstentions_in_a_row = 0
         self.fingerprint = ""
 
@@ -111,7 +112,7 @@ class GroupScorer:
                 if not error.retryable or left_s <= 0 or not self._is_alive():
                     raise
                 self._on_wait(f"reward server: {error}; trying for another {left_s:.0f} s")
-                time.sleep(min(left_s, pause_s * random.uniform(0.5, 1.5)))
+                time.sleep(min(left_s, pause_s * self._jitter.uniform(0.5, 1.5)))
                 pause_s = min(pause_s * 2, 15.0)
 
     def _count(self, endpoint: Endpoint, group: ScoredGroup) -> None:

@@ -58,6 +58,7 @@ class RolloutClient:
             trust_env=False,
         )
         self.sampling = BusyClock()
+        self._jitter = random.Random()  # a wait leaves the run's own random state alone
         self.pool = ThreadPoolExecutor(concurrency, thread_name_prefix="rollout")
 
     @property
@@ -235,7 +236,7 @@ class RolloutClient:
                 )
             if self._on_wait is not None and pause_s >= 1:
                 self._on_wait(f"rollout server: {reason}; trying for another {left_s:.0f} s")
-            time.sleep(min(left_s, pause_s * random.uniform(0.5, 1.5)))
+            time.sleep(min(left_s, pause_s * self._jitter.uniform(0.5, 1.5)))
             pause_s = min(pause_s * 2, 15.0)
 
 

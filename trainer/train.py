@@ -57,6 +57,7 @@ def train(
         console = Console(quiet=True)
     shadow = ShadowLabels(load_labels(settings.labels))
     images = ImageFolder.scan(settings.images)
+    load_config(settings.model)  # a model that cannot be read is told of before anything is waited for
     console.print(
         f"images: {len(images.paths)} in {images.folder}, {len(images.skipped)} unreadable", highlight=False
     )
@@ -129,11 +130,9 @@ def _refuse_what_is_not_handled(settings: RunSettings) -> None:
     """Finds what cannot be run before anything is waited for or loaded.
 
     Raises:
-        SettingsError: A field of TRL's is wrong, the base model cannot be read, or what is asked for works in one
-            process alone.
+        SettingsError: A field of TRL's is wrong, or what is asked for works in one process alone.
     """
     config = grpo_config(settings)
-    load_config(settings.model)
     processes = launched_processes()
     if processes > 1 and settings.reference_defects.put_back:
         raise SettingsError("reference_defects: an ablation runs in one process")

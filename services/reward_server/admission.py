@@ -15,6 +15,7 @@ from services.reward_server import problems
 from services.reward_server.errors import (
     BodyTooSlow,
     InternalError,
+    NotReady,
     Overloaded,
     RequestTooLarge,
     ServiceError,
@@ -156,6 +157,10 @@ class _Exchange:
             await self._admission.answer(self._scope, self._limited_receive, self._watched_send)
         except ServiceError as error:
             await self._refuse(error)
+        except asyncio.CancelledError:  # the time that a shutdown leaves was not enough
+            if self._started:
+                raise
+            await self._refuse(NotReady("the server is shutting down", retry_after_s=1))
         except Exception:
             log.exception("%s %s failed", self._scope["method"], self._page)
             if self._started:

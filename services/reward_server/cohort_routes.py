@@ -27,12 +27,13 @@ from services.reward_server.cohort_wire import (
 )
 from services.reward_server.engine import Engine
 from services.reward_server.errors import CallerGone, MalformedRequest, NotJudged, ServiceError
+from services.reward_server.json_body import ScoringRoute
 from services.reward_server.limits import check_size
 from services.reward_server.metrics import Metrics
 from services.reward_server.routes import SCORING_PROBLEMS, config_label
 from services.reward_server.scoring_config import ConfigOverrides, ScoringConfig
 
-router = APIRouter()
+router = APIRouter(route_class=ScoringRoute)
 
 T = TypeVar("T")
 RETRY_S = 0.2

@@ -88,8 +88,9 @@ class ExpressionComparer:
     async def _running(self) -> asyncio.subprocess.Process:
         if self._process is not None and self._process.returncode is None:
             return self._process
+        process: asyncio.subprocess.Process | None = None
         try:
-            self._process = process = await asyncio.create_subprocess_exec(
+            process = await asyncio.create_subprocess_exec(
                 *_WORKER,
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
@@ -99,10 +100,14 @@ class ExpressionComparer:
             assert process.stdout is not None
             async with asyncio.timeout(START_DEADLINE_S):
                 await process.stdout.readuntil()
+        except asyncio.CancelledError:
+            await _kill(process)  # the line that says it is ready would be taken for an answer
+            raise
         except (OSError, TimeoutError, asyncio.IncompleteReadError) as error:
-            await self._kill()
+            await _kill(process)
             reason = f"the process for formulas did not start: {type(error).__name__}"
             raise FormulasUnavailable(reason, retry_after_s=1) from error
+        self._process = process
         return process
 
     async def _ask(self, process: asyncio.subprocess.Process, pair: tuple[str, str]) -> Comparison:
@@ -129,20 +134,24 @@ class ExpressionComparer:
 
         Nothing is sent to a process that is ending: asyncio might then not learn how it ended.
         """
-        assert self._process is not None
+        process, self._process = self._process, None
+        assert process is not None
         try:
             async with asyncio.timeout(STOP_DEADLINE_S):
-                status = await self._process.wait()
+                return await process.wait()
         except TimeoutError:
-            await self._kill()
+            await _kill(process)
             return None
-        self._process = None
-        return status
 
     async def _kill(self) -> None:
         process, self._process = self._process, None
-        if process is None:
-            return
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
+        await _kill(process)
+
+
+async def _kill(process: asyncio.subprocess.Process | None) -> None:
+    """Ends a process at once, if there is one."""
+    if process is None:
+        return
+    if process.returncode is None:
+        process.kill()
+    await process.wait()

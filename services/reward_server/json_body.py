@@ -17,7 +17,7 @@ from services.reward_server.wire import Fault
 
 EXPLAINED_BYTES = 2**20
 """Of a body up to this size it is told in detail what is wrong with its JSON, which takes a slower reader."""
-_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\Z)', re.DOTALL)
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 
 
 class ScoringRoute(APIRoute):

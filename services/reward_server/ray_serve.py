@@ -69,7 +69,7 @@ def cohort_key(path: str, body: bytes) -> str:
         return ""
     try:
         shared = prompt_keys(page.model_validate(json.loads(body)))[0]
-    except ValueError:
+    except (ValueError, RecursionError):
         return ""  # the app says what is wrong with it
     return hashlib.sha256(f"{path} {shared}".encode()).hexdigest()
 

@@ -1,6 +1,7 @@
 """What the clients do when the server is away, busy, broken, or no reward server: over real sockets."""
 
 import asyncio
+import pickle
 import socket
 import threading
 import time
@@ -14,6 +15,7 @@ from clients import (
     AsyncRewardClient,
     BadAnswer,
     ConnectionBroken,
+    Fault,
     Group,
     NotReady,
     Overloaded,
@@ -22,6 +24,7 @@ from clients import (
     RewardError,
     Rollout,
     ServerFailed,
+    ServerProblem,
     TimedOut,
     Unavailable,
     Unreachable,
@@ -187,3 +190,11 @@ def test_a_proxy_is_not_asked_for_a_server_on_this_machine(monkeypatch: pytest.M
 
         assert asyncio.run(ask()) == "f"
     assert len(asked) == 2
+
+
+@pytest.mark.parametrize("kind", [RequestRefused, Overloaded, Unavailable, ServerFailed])
+def test_one_process_can_tell_another_of_a_servers_problem(kind: type[ServerProblem]) -> None:
+    problem = kind(503, "not_ready", "wait", faults=(Fault("a", "b"),), request_id="r", retry_after_s=1.5)
+    told = pickle.loads(pickle.dumps(problem))
+    assert type(told) is kind
+    assert (str(told), told.faults, told.retry_after_s) == (str(problem), problem.faults, 1.5)

@@ -268,6 +268,22 @@ def test_a_cancelled_comparison_leaves_no_answer_behind(loop: Loop) -> None:
     assert len(set(loop.cluster(["y+45", "y+46"]).names)) == 2
 
 
+def test_a_comparison_that_is_cancelled_while_the_process_starts_leaves_no_answer_behind() -> None:
+    async def scenario() -> list[bool]:
+        comparer = ExpressionComparer()
+        asking = asyncio.create_task(comparer.compare("y+1", "1+y"))
+        await asyncio.sleep(0.2)
+        asking.cancel()
+        await asyncio.wait([asking])
+        try:
+            pairs = [("y+2", "2+y"), ("y+3", "y+4"), ("y+5", "5+y"), ("y+6", "y+7")]
+            return [(await comparer.compare(*pair)).equal for pair in pairs]
+        finally:
+            await comparer.stop()
+
+    assert asyncio.run(scenario()) == [True, False, True, False]
+
+
 WRITTEN = [
     *["5", "five", "5.0", "-5", "minus 5", "1/2", "0.5", "50%", "half", "(b)", "B", "b. no", "5 cm", "50 mm"],
     *[

@@ -84,6 +84,13 @@ def test_objects_and_lists_are_counted_and_brackets_in_texts_are_not(value: obje
     assert not count or has_more_containers(body, count - 1)
 
 
+@pytest.mark.timeout(20)
+def test_a_body_that_ends_in_the_middle_of_a_text_is_measured_in_one_go() -> None:
+    """A text of escaped quotes that never ends is looked through once, not once from each of them."""
+    body = b'"' + b'\\"' * 500_000 + b"[" * 1000 + b"\\"
+    assert not has_more_containers(body, 10)
+
+
 @pytest.mark.parametrize(
     "parts",
     [b'{"id":"0","text":"a"},' * 200, b"[]," * 200, b'{"a":' * 200],

@@ -139,6 +139,7 @@ def test_calls_of_a_cohort_have_one_key_and_others_have_none() -> None:
     ids = [{"prompt": prompt, "response": prompt, "group_id": "g"} for prompt in "pq"]
     assert len({key("/cohort/remote", **each) for each in ids}) == 1
     assert key("/score/solver", groups=[]) == cohort_key("/cohort/remote", b"not JSON") == ""
+    assert cohort_key("/verify", b"[" * 100_000) == ""
 
 
 @pytest.mark.parametrize(
