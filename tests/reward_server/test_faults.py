@@ -270,6 +270,19 @@ def test_sigterm_under_load_loses_nothing_that_was_taken(running: RunningServer,
     assert all(re.fullmatch(r"[0-9a-f]{32}", line["request_id"]) for line in told)
 
 
+def test_what_a_shutdown_leaves_no_time_for_is_refused_so_that_it_is_sent_again(tmp_path: Path) -> None:
+    async def scenario(running: RunningServer) -> Counter[str]:
+        posting = asyncio.create_task(post_all(running.url, groups(0, 3), 0, 3))
+        await asyncio.sleep(1)
+        running.process.send_signal(signal.SIGTERM)
+        return await posting
+
+    with server(tmp_path / "log", "--shutdown-timeout-s", "1") as running:
+        running.worker.suspend()
+        assert asyncio.run(scenario(running)) == {"not_ready": 3}
+        assert running.process.wait(60) == 0
+
+
 def test_a_slow_reader_keeps_nobody_waiting(compass: Path) -> None:
     settings = RewardServerSettings(embedder="token-mean", token_mean_checkpoint=compass, write_timeout_s=0.5)
     texts = [rollout("7", *("east " * 200 for _ in range(8)))] * 100
