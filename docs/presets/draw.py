@@ -11,7 +11,7 @@ from typing import Any
 
 from matplotlib import pyplot as plt
 
-from clients import Group, RewardClient, Rollout, ScoredGroup, ScoredRollout, ScoreResponse
+from clients import Endpoint, Group, RewardClient, Rollout, ScoredGroup, ScoredRollout, ScoreResponse
 from clients.codec import decode_group
 
 HERE = Path(__file__).parent
@@ -151,23 +151,14 @@ def entropy(client: RewardClient) -> plt.Figure:
 def ties(client: RewardClient) -> plt.Figure:
     """What the rollouts of two tied answers and of a third one get for their steps."""
     group = read("ties.jsonl")[0]
-    figure, axes = plt.subplots(1, 2, figsize=(8, 2.5), sharey=True)
-    for axis, rule in zip(axes, ("one", "shared"), strict=True):
-        scored = client.score("trajectory", [group], config={"ties": rule}).groups[0]
-        _bars(axis, scored, f"ties: {rule}")
-    axes[0].set_ylabel("step reward")
-    return figure
+    return _by_rule(client, group, "trajectory", "ties", ("one", "shared"), "step reward")
 
 
 def equivalence(client: RewardClient) -> plt.Figure:
-    """How the answers of one group fall into clusters, by text and by value."""
+    """How the answers of one group fall into clusters, by text and by value; they stand as they were written."""
     group = read("equivalence.jsonl")[0]
-    figure, axes = plt.subplots(1, 2, figsize=(8, 2.5), sharey=True)
-    for axis, rule in zip(axes, ("text", "value"), strict=True):
-        scored = client.score("outcome", [group], config={"equivalence": rule}).groups[0]
-        _bars(axis, scored, f"equivalence: {rule}", [rollout.answer or "" for rollout in group.rollouts])
-    axes[0].set_ylabel("outcome reward")
-    return figure
+    written = [rollout.answer or "" for rollout in group.rollouts]
+    return _by_rule(client, group, "outcome", "equivalence", ("text", "value"), "outcome reward", written)
 
 
 def copies(client: RewardClient) -> plt.Figure:
@@ -196,6 +187,24 @@ def copies(client: RewardClient) -> plt.Figure:
     return figure
 
 
+def _by_rule(
+    client: RewardClient,
+    group: Group,
+    endpoint: Endpoint,
+    switch: str,
+    rules: tuple[str, str],
+    measured: str,
+    written: list[str] | None = None,
+) -> plt.Figure:
+    """The rewards of one group under two values of a switch, side by side."""
+    figure, axes = plt.subplots(1, 2, figsize=(8, 2.5), sharey=True)
+    for axis, rule in zip(axes, rules, strict=True):
+        scored = client.score(endpoint, [group], config={switch: rule}).groups[0]
+        _bars(axis, scored, f"{switch}: {rule}", written)
+    axes[0].set_ylabel(measured)
+    return figure
+
+
 def _bars(
     axis: plt.Axes, scored: ScoredGroup, title: str, written: list[str] | None = None
 ) -> None:
@@ -209,7 +218,9 @@ def _bars(
     axis.set_ylim(0, 1)
 
 
-PICTURES = {"ladder": ladder, "places": places, "templates": templates, "entropy": entropy, "ties": ties, "equivalence": equivalence, "copies": copies}
+PICTURES = {
+    each.__name__: each for each in (ladder, places, templates, entropy, ties, equivalence, copies)
+}
 
 
 def main() -> None:
