@@ -10,11 +10,10 @@ from typing import Any
 import torch
 from trl.trainer.utils import split_pixel_values_by_grid, unsplit_pixel_values_by_grid
 
-Inputs = dict[str, Any]
-"""Inputs of a forward pass, by name."""
+from trainer.passes import Batch
 
 
-def after_shared_prompts(model: Any, inputs: Inputs, groups: torch.Tensor, completion_tokens: int) -> Inputs:
+def after_shared_prompts(model: Any, inputs: Batch, groups: torch.Tensor, completion_tokens: int) -> Batch:
     """Computes the prompts, and returns the inputs of a pass over what follows them.
 
     Args:
