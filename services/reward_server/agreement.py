@@ -115,7 +115,7 @@ def step_agreement(
     if config.coverage == "union":
         lacking = np.broadcast_to(is_used, (order.members, count)).copy()
         lacking[order.member[used], places[used]] = False
-        total += lacking @ (decay[:count] * members / max(order.members - 1, 1))
+        total += (lacking * (decay[:count] * members / max(order.members - 1, 1))).sum(axis=1)
     rewards = np.divide(order.sums(weights * earned), total, out=np.zeros_like(total), where=total > 0)
     return StepAgreement(cosines, earned, weights, np.where(used, places, -1), rewards)
 
@@ -123,7 +123,10 @@ def step_agreement(
 def _cosines_to_means(
     rows: Doubles, places: Places, standing: Present, members: NDArray[np.intp], config: ScoringConfig
 ) -> Doubles:
-    """cos(e_s, mu_p) [S], p being the place of s; only where that is used does it mean anything."""
+    """cos(e_s, mu_p) [S], p being the place of s; only where that is used does it mean anything.
+
+    Each is summed for itself: a matrix product rounds a row by where it stands, and copies would differ.
+    """
     if not len(standing):
         return np.zeros(len(rows))
     sums = standing.astype(np.float64) @ rows
@@ -133,7 +136,7 @@ def _cosines_to_means(
     else:
         norms = np.linalg.norm(sums, axis=1)
         scales = np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > _TINY)
-        cosines = (rows @ sums.T)[np.arange(len(rows)), places] * scales[places]
+        cosines = np.einsum("sd,sd->s", rows, sums[places]) * scales[places]
     clipped: Doubles = np.clip(cosines, -1.0, 1.0)
     return clipped
 
