@@ -60,6 +60,18 @@ _METHODS = (
     Row("no-warm-up", "method", "full, the step reward phased in from the start", overrides={"warmup": 0.0}),
     Row("no-position-decay", "method", "full, late steps weigh the same", overrides={"position_decay": 0.0}),
     Row("no-density-weight", "method", "full, the step reward blind to the majority's size", overrides={"gamma": 0.0}),
+    Row(
+        "outcome-confident",
+        "method",
+        "outcome-only, of groups in which three in five agree",
+        overrides={"lambda_max": 0.0, "min_dominant_share": 0.6},
+    ),
+    Row(
+        "full-confident",
+        "method",
+        "full, of groups in which three in five agree",
+        overrides={"min_dominant_share": 0.6},
+    ),
     Row("robust", "method", "our preset", preset="robust"),
     *(
         Row(

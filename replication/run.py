@@ -28,7 +28,7 @@ def recipe(row: Row, seed: int, plan: Plan) -> str:
     """Digest of all that shapes the result of a run: 16 hexadecimal digits."""
     parts = {
         "row": {name: value for name, value in asdict(row).items() if name != "meaning"},
-        "config": row.scoring_config.model_dump(),
+        "config": row.scoring_config.model_dump(exclude_defaults=True),
         "trainer": read_toml(plan.config),
         "seed": seed,
         "task": plan.task,

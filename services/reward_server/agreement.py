@@ -62,6 +62,15 @@ def consensus_weight(distinct: int, count: int, config: ScoringConfig) -> float:
     return float((distinct / count) ** config.distinct_exponent)
 
 
+def has_consensus(dominant_share: float, config: ScoringConfig) -> bool:
+    """Whether max_a p(a) >= min_dominant_share. If not, w(a) = 0 for every answer of the group.
+
+    The fewer rollouts stand behind a group's majority, the likelier it is wrong; and a method that
+    normalises advantages within groups learns as much from it as from one that all but agrees.
+    """
+    return dominant_share >= config.min_dominant_share
+
+
 def fullness(distinct_steps: int, config: ScoringConfig) -> float:
     """min(1, k / min_steps), by which the step reward of a rollout with k distinct steps is multiplied."""
     return min(1.0, distinct_steps / config.min_steps) if config.min_steps else 1.0

@@ -70,6 +70,9 @@ async def read_group(
         for answer, count in vote.clusters:
             ways = distinct([each.steps for each in rollouts if each.answer == answer])
             consensus[answer] = agreement.consensus_weight(ways, count, config)
+    if not agreement.has_consensus(vote.share(vote.dominant), config):
+        camps = []
+        consensus = dict.fromkeys((answer for answer, _ in vote.clusters), 0.0)
     return ReadGroup(group, rollouts, vote, camps, len(judged), consensus, members, not_compared)
 
 

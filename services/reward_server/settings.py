@@ -78,7 +78,7 @@ class RewardServerSettings(BaseSettings):
     max_queue_texts: int = Field(
         16_384, ge=1, description="Distinct steps that may wait to be embedded; beyond it requests get 429."
     )
-    max_batch_tokens: int = Field(4_096, ge=1, description="Tokens in one forward pass.")
+    max_batch_tokens: int = Field(2_048, ge=1, description="Tokens in one forward pass.")
     cache_mib: int = Field(256, ge=0, description="Memory for embeddings that were computed before.")
     redis_url: str | None = Field(
         None,

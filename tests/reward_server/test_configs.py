@@ -199,6 +199,7 @@ EXTREMES = {
     "cosine_floor": [0.99],
     "template_margin": [1e-6],
     "distinct_exponent": [1e6],
+    "min_dominant_share": [1.0],
     "lambda_max": [1.0],
 }
 

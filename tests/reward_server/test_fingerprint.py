@@ -48,6 +48,7 @@ SWITCHES: list[dict[str, Any]] = [
     {"ties": "shared"},
     {"entropy_scale": "ln_n"},
     {"distinct_exponent": 1.0},
+    {"min_dominant_share": 0.6},
 ]
 GROUPS = [
     group(

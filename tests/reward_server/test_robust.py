@@ -293,6 +293,23 @@ def test_a_consensus_of_copies_can_weigh_less(compass_http: httpx.Client) -> Non
     assert rewards(score_group(compass_http, "outcome", ways, config=config)) == [0.75] * 3 + [0.25]
 
 
+# A majority that is hardly one is often wrong.
+
+
+@pytest.mark.parametrize("endpoint", ["outcome", "trajectory", "solver"])
+def test_a_group_in_which_too_few_agree_can_earn_nothing(compass_http: httpx.Client, endpoint: str) -> None:
+    few = [rollout("7", "east"), rollout("7", "east"), rollout("8"), rollout("9"), rollout("10")]
+    enough = [rollout("7", "east"), *few[:4]]
+    config = {"min_dominant_share": 0.6}
+    assert rewards(score_group(compass_http, endpoint, few))[0] > 0
+    scored = score_group(compass_http, endpoint, few, config=config)
+    assert rewards(scored) == [0.0] * 5
+    assert scored["density"] == 0
+    assert scored["proposer_reward"] == score_group(compass_http, endpoint, few)["proposer_reward"]
+    confident = score_group(compass_http, endpoint, enough, config=config)
+    assert confident == score_group(compass_http, endpoint, enough)
+
+
 # Laws of every combination of switches.
 
 
