@@ -1,11 +1,11 @@
 """Rewards of an update: groups go to the reward server, and come back with what each rollout earned."""
 
 import random
-import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from clients import Endpoint, Group, RewardClient, RewardError, Rollout, ScoredGroup, ScoreResponse
+from trainer.backoff import Backoff
 from trainer.errors import ScoringError
 from trainer.group import Group as SolverGroup
 from trainer.rollout import Rollout as SampledRollout
@@ -55,7 +55,6 @@ class GroupScorer:
         self._seed = seed
         self._on_wait = on_wait
         self._is_alive = is_alive
-        self._jitter = random.Random()  # a wait leaves the run's own random state alone
         self._abstentions_in_a_row = 0
         self.fingerprint = ""
 
@@ -102,18 +101,15 @@ class GroupScorer:
         progress: float | None,
     ) -> ScoreResponse:
         """Posts until there is an answer or the budget is spent; scoring changes nothing, so it can be repeated."""
-        deadline_s = time.monotonic() + self._settings.retry_budget_s
-        pause_s = 0.5
+        backoff = Backoff(self._settings.retry_budget_s, first_pause_s=0.5)
         while True:
             try:
                 return self._client.score(endpoint, posted, config=config, progress=progress)
             except RewardError as error:
-                left_s = deadline_s - time.monotonic()
-                if not error.retryable or left_s <= 0 or not self._is_alive():
+                if not error.retryable or not backoff.left_s or not self._is_alive():
                     raise
-                self._on_wait(f"reward server: {error}; trying for another {left_s:.0f} s")
-                time.sleep(min(left_s, pause_s * self._jitter.uniform(0.5, 1.5)))
-                pause_s = min(pause_s * 2, 15.0)
+                self._on_wait(f"reward server: {error}; trying for another {backoff.left_s:.0f} s")
+                backoff.wait()
 
     def _count(self, endpoint: Endpoint, group: ScoredGroup) -> None:
         """Counts the groups in a row that the server could not judge: an `invalid` one was judged, and is worth 0."""

@@ -1,14 +1,13 @@
 """Rollouts and adapters over the OpenAI-compatible API of a running vLLM."""
 
 import base64
-import random
 import re
-import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 
+from trainer.backoff import Backoff
 from trainer.busy_clock import BusyClock
 from trainer.errors import PolicyMissingError, RolloutServerError
 from trainer.rollout import Rollout, RolloutRequest, SamplingContract
@@ -58,7 +57,6 @@ class RolloutClient:
             trust_env=False,
         )
         self.sampling = BusyClock()
-        self._jitter = random.Random()  # a wait leaves the run's own random state alone
         self.pool = ThreadPoolExecutor(concurrency, thread_name_prefix="rollout")
 
     @property
@@ -210,8 +208,7 @@ class RolloutClient:
             PolicyMissingError: A chat completion was asked of a policy that the server does not serve.
             RolloutServerError: The server refused, or stayed away past the budget.
         """
-        deadline_s = time.monotonic() + self._retry_budget_s
-        pause_s = 0.25
+        backoff = Backoff(self._retry_budget_s, first_pause_s=0.25)
         while True:
             try:
                 response = self._http.request(method, path, json=body, headers=headers)
@@ -229,15 +226,13 @@ class RolloutClient:
                 raise RolloutServerError(
                     f"{method} {self.base_url}{path}: {reason}; the rollout server has ended"
                 )
-            left_s = deadline_s - time.monotonic()
-            if left_s <= 0:
+            if not backoff.left_s:
                 raise RolloutServerError(
                     f"{method} {self.base_url}{path}: {reason}, after {self._retry_budget_s:.0f} s of trying"
                 )
-            if self._on_wait is not None and pause_s >= 1:
-                self._on_wait(f"rollout server: {reason}; trying for another {left_s:.0f} s")
-            time.sleep(min(left_s, pause_s * self._jitter.uniform(0.5, 1.5)))
-            pause_s = min(pause_s * 2, 15.0)
+            if self._on_wait is not None and backoff.pause_s >= 1:
+                self._on_wait(f"rollout server: {reason}; trying for another {backoff.left_s:.0f} s")
+            backoff.wait()
 
 
 def with_image(request: RolloutRequest) -> list[dict[str, object]]:

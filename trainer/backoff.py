@@ -1,0 +1,33 @@
+"""Trying again: pauses that double, within a budget."""
+
+import random
+import time
+
+_LONGEST_PAUSE_S = 15.0
+
+
+class Backoff:
+    """The pauses between the tries of one request.
+
+    Args:
+        budget_s: How long to go on trying, from now.
+        first_pause_s: The first pause; each is twice as long as the one before, up to 15 s.
+
+    Attributes:
+        pause_s: The next pause, before jitter.
+    """
+
+    def __init__(self, budget_s: float, first_pause_s: float) -> None:
+        self._deadline_s = time.monotonic() + budget_s
+        self._jitter = random.Random()  # a wait leaves the run's own random state alone
+        self.pause_s = first_pause_s
+
+    @property
+    def left_s(self) -> float:
+        """What is left of the budget, at least 0."""
+        return max(0.0, self._deadline_s - time.monotonic())
+
+    def wait(self) -> None:
+        """Sleeps for half to one and a half times the pause, but not past the budget."""
+        time.sleep(min(self.left_s, self.pause_s * self._jitter.uniform(0.5, 1.5)))
+        self.pause_s = min(self.pause_s * 2, _LONGEST_PAUSE_S)
