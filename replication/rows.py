@@ -67,10 +67,10 @@ _METHODS = (
         overrides={"lambda_max": 0.0, "min_dominant_share": 0.6},
     ),
     Row(
-        "full-confident",
+        "outcome-distinct",
         "method",
-        "full, of groups in which three in five agree",
-        overrides={"min_dominant_share": 0.6},
+        "outcome-only, of different trajectories rather than of copies",
+        overrides={"lambda_max": 0.0, "distinct_exponent": 0.75},
     ),
     Row("robust", "method", "our preset", preset="robust"),
     *(
