@@ -14,7 +14,7 @@ from services.reward_server.alignment import Places, Present, StepOrder
 from services.reward_server.centring import directed
 from services.reward_server.scoring_config import ScoringConfig
 
-FORMULAS_VERSION = "1"
+FORMULAS_VERSION = "2"
 """Part of the fingerprint: raised with every change of a formula, here or in what gives it its arguments."""
 
 Doubles = NDArray[np.float64]
@@ -56,14 +56,15 @@ def density(share: float, config: ScoringConfig) -> float:
 def consensus_weight(distinct: int, count: int, config: ScoringConfig) -> float:
     """w(a) = (distinct / count)^distinct_exponent, in [0, 1], for an answer that `count` rollouts gave.
 
-    `distinct` of them have trajectories of their own. The share p(a), wherever a reward is computed from it,
-    is multiplied by it: five copies of one text are weaker evidence than five ways to one answer.
+    `distinct` of them have trajectories of their own. The share p(a), wherever a reward is computed from it
+    and where the dominant answer is chosen, is multiplied by it: five copies of one text are weaker evidence
+    than five ways to one answer.
     """
     return float((distinct / count) ** config.distinct_exponent)
 
 
 def has_consensus(dominant_share: float, config: ScoringConfig) -> bool:
-    """Whether max_a p(a) >= min_dominant_share. If not, w(a) = 0 for every answer of the group.
+    """Whether max_a w(a) p(a) >= min_dominant_share. If not, no rollout of the group earns anything.
 
     The fewer rollouts stand behind a group's majority, the likelier it is wrong; and a method that
     normalises advantages within groups learns as much from it as from one that all but agrees.

@@ -1,6 +1,6 @@
 """A group as it was read: what each rollout says, how its answers add up, and who is to be compared."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from services.reward_server import agreement, wire
@@ -9,7 +9,7 @@ from services.reward_server.expressions import ExpressionComparer
 from services.reward_server.pace import Pace
 from services.reward_server.parsing import ParsedRollout, parse_text, parsed_before
 from services.reward_server.scoring_config import ScoringConfig
-from services.reward_server.trajectories import Camp, distinct
+from services.reward_server.trajectories import Camp, Steps, distinct
 from services.reward_server.votes import Vote, count_votes
 
 
@@ -18,7 +18,7 @@ class ReadGroup:
     """One group. `camps` are the rollouts whose steps are judged, by answer; `tied` is what they share by.
 
     `members` tells how each answer was written if answers were clustered by value, and `not_compared` what
-    could not be. `consensus` weighs each answer's share; an answer that is not in it weighs 1.
+    could not be. Without `has_consensus` no rollout earns anything.
     """
 
     sent: wire.Group
@@ -26,7 +26,7 @@ class ReadGroup:
     vote: Vote
     camps: list[Camp]
     tied: int
-    consensus: Mapping[str, float]
+    has_consensus: bool
     members: Mapping[str, tuple[Member, ...]] | None
     not_compared: tuple[str, ...]
 
@@ -36,8 +36,8 @@ class ReadGroup:
         return [step for camp in self.camps for steps in camp.steps for step in steps]
 
     def effective_share(self, answer: str | None) -> float:
-        """p(a) times the answer's consensus weight; 0 for None."""
-        return self.vote.share(answer) * (1.0 if answer is None else self.consensus.get(answer, 1.0))
+        """w(a) p(a), by which every reward of a rollout with this answer is computed; 0 for None."""
+        return self.vote.weighed_share(answer) if self.has_consensus else 0.0
 
     def effective_shares(self) -> list[float]:
         """`effective_share` of each rollout's answer."""
@@ -60,20 +60,27 @@ async def read_group(
         clusters = await cluster([each.written for each in rollouts], config, comparer)
         rollouts = [each._replace(answer=name) for each, name in zip(rollouts, clusters.names, strict=True)]
         members, not_compared = clusters.members, clusters.not_compared
-    vote = count_votes([rollout.answer for rollout in rollouts])
-    judged = vote.clusters[:1]
-    if config.ties == "shared":
-        judged = tuple(each for each in vote.clusters if each[1] == vote.clusters[0][1])
-    camps = [_camp(answer, rollouts) for answer, count in judged if count >= config.min_dominant]
-    consensus = {}
-    if config.distinct_exponent > 0:
-        for answer, count in vote.clusters:
-            ways = distinct([each.steps for each in rollouts if each.answer == answer])
-            consensus[answer] = agreement.consensus_weight(ways, count, config)
-    if not agreement.has_consensus(vote.share(vote.dominant), config):
-        camps = []
-        consensus = dict.fromkeys((answer for answer, _ in vote.clusters), 0.0)
-    return ReadGroup(group, rollouts, vote, camps, len(judged), consensus, members, not_compared)
+    vote = count_votes([rollout.answer for rollout in rollouts], _weights(rollouts, config))
+    judged = vote.clusters[: vote.tied if config.ties == "shared" else 1]
+    has_consensus = agreement.has_consensus(vote.weighed_share(vote.dominant), config)
+    camps = [
+        _camp(answer, rollouts) for answer, count in judged if has_consensus and count >= config.min_dominant
+    ]
+    return ReadGroup(group, rollouts, vote, camps, len(judged), has_consensus, members, not_compared)
+
+
+def _weights(rollouts: Sequence[ParsedRollout], config: ScoringConfig) -> dict[str, float]:
+    """w(a) of each answer; empty where all are 1."""
+    if config.distinct_exponent == 0:
+        return {}
+    said: dict[str, list[Steps]] = {}
+    for rollout in rollouts:
+        if rollout.answer is not None:
+            said.setdefault(rollout.answer, []).append(rollout.steps)
+    return {
+        answer: agreement.consensus_weight(distinct(steps), len(steps), config)
+        for answer, steps in said.items()
+    }
 
 
 def _read(rollout: wire.Rollout, config: ScoringConfig) -> ParsedRollout:

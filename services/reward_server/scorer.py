@@ -209,7 +209,7 @@ def _score_group(
         "id": group.sent.id,
         "status": "ok" if vote.clusters else "invalid",
         "dominant_answer": vote.dominant,
-        "tie": vote.tie,
+        "tie": vote.tied > 1,
         "dominant_share": vote.share(vote.dominant),
         "density": _finite(agreement.density(group.effective_share(vote.dominant), config)),
         "entropy_nats": None if entropy_nats is None else _finite(entropy_nats),

@@ -102,12 +102,12 @@ class ScoringConfig(BaseModel):
     distinct_exponent: NonNegative = Field(
         0.0,
         description="Exponent of the share of distinct trajectories among the rollouts with one answer, by "
-        "which that answer's consensus is weighed; 0: copies weigh as much as independent rollouts.",
+        "which that answer's share is weighed; 0: copies weigh as much as independent rollouts.",
     )
     min_dominant_share: Share = Field(
         0.0,
-        description="Share of the dominant answer below which a group has no consensus: all rewards of its "
-        "rollouts are 0, so that a group-relative method learns nothing from it; 0: every group counts.",
+        description="Weighed share of the dominant answer below which a group has no consensus: all rewards of "
+        "its rollouts are 0, so that a group-relative method learns nothing from it; 0: every group counts.",
     )
     ties: Literal["one", "shared"] = Field(
         "one",

@@ -3,19 +3,24 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+_EXACT_TO = 9
+"""Digits after the point to which votes are compared: what is equal on paper is a tie."""
 
 
 @dataclass(frozen=True, slots=True)
 class Vote:
-    """A group's answers. `clusters` holds (answer, count), the dominant answer first; `size` is N.
+    """A group's answers. `clusters` holds (answer, count), the `tied` dominant ones first; `size` is N.
 
-    Rollouts without an answer have no cluster, and count in `size`.
+    `weights` holds by what each answer's count is multiplied, where that is not 1. Rollouts without an
+    answer have no cluster, and count in `size`.
     """
 
     clusters: tuple[tuple[str, int], ...]
-    tie: bool
+    weights: Mapping[str, float]
+    tied: int
     size: int
 
     @property
@@ -30,24 +35,31 @@ class Vote:
                 return count / self.size
         return 0.0
 
+    def weighed_share(self, answer: str | None) -> float:
+        """w(a) p(a), in [0, 1]; 0 for None."""
+        return 0.0 if answer is None else self.share(answer) * self.weights.get(answer, 1.0)
 
-def count_votes(answers: Sequence[str | None]) -> Vote:
+
+def count_votes(answers: Sequence[str | None], weights: Mapping[str, float] | None = None) -> Vote:
     """Counts the answers of one group; None is a rollout without an answer, which does not vote.
 
-    Answers with equally many votes come in the order of a hash of all the votes and the answer itself. So
-    the dominant one of tied answers is the same however the rollouts are ordered, depends on the votes
-    alone, and favours no kind of answer over many groups (the alphabet would favour small numbers).
+    Dominant is the answer whose count times its weight, in [0, 1] and 1 unless `weights` says otherwise, is
+    largest. Equal ones come in the order of a hash of all the votes and the answer itself. So the dominant
+    one of tied answers is the same however the rollouts are ordered, depends on the votes alone, and favours
+    no kind of answer over many groups (the alphabet would favour small numbers).
     """
+    weights = weights or {}
     counts = Counter(answer for answer in answers if answer is not None)
     votes = sorted(counts.items())
-    crowded = Counter(counts.values())
+    strength = {answer: round(count * weights.get(answer, 1.0), _EXACT_TO) for answer, count in votes}
+    crowded = Counter(strength.values())
 
-    def place(cluster: tuple[str, int]) -> tuple[int, bytes]:
-        answer, count = cluster
-        if crowded[count] == 1:
-            return -count, b""
-        return -count, hashlib.sha256(json.dumps([votes, answer]).encode()).digest()
+    def place(cluster: tuple[str, int]) -> tuple[float, bytes]:
+        answer, _ = cluster
+        if crowded[strength[answer]] == 1:
+            return -strength[answer], b""
+        return -strength[answer], hashlib.sha256(json.dumps([votes, answer]).encode()).digest()
 
     clusters = tuple(sorted(votes, key=place))
-    tie = len(clusters) > 1 and clusters[0][1] == clusters[1][1]
-    return Vote(clusters, tie, len(answers))
+    tied = crowded[strength[clusters[0][0]]] if clusters else 0
+    return Vote(clusters, weights, tied, len(answers))

@@ -293,6 +293,22 @@ def test_a_consensus_of_copies_can_weigh_less(compass_http: httpx.Client) -> Non
     assert rewards(score_group(compass_http, "outcome", ways, config=config)) == [0.75] * 3 + [0.25]
 
 
+def test_of_a_large_answer_in_copies_and_a_smaller_one_in_many_ways_the_latter_can_dominate(
+    compass_http: httpx.Client,
+) -> None:
+    texts = [*[rollout("7", "east")] * 5, *[rollout("8", way) for way in ("west", "south", "southwest east")]]
+    assert score_group(compass_http, "solver", texts)["dominant_answer"] == "7"
+    scored = score_group(compass_http, "solver", texts, config={"distinct_exponent": 0.75})
+    assert (scored["dominant_answer"], scored["dominant_share"]) == ("8", 0.375)
+    assert [reward > 0 for reward in rewards(scored, "trajectory")] == [False] * 5 + [True] * 3
+    halved = [*[rollout("7", "east")] * 4, rollout("8", "west"), rollout("8", "south")]
+    tied = score_group(
+        compass_http, "trajectory", halved, config={"distinct_exponent": 0.5, "ties": "shared"}
+    )
+    assert tied["tie"], "4 copies count for 4 / sqrt(4), and 2 that differ for 2"
+    assert all(reward > 0 for reward in rewards(tied))
+
+
 # A majority that is hardly one is often wrong.
 
 
