@@ -72,6 +72,12 @@ _METHODS = (
         "outcome-only, of different trajectories rather than of copies",
         overrides={"lambda_max": 0.0, "distinct_exponent": 0.75},
     ),
+    Row(
+        "outcome-distinct-confident",
+        "method",
+        "outcome-distinct, of groups in which half agree",
+        overrides={"lambda_max": 0.0, "distinct_exponent": 0.75, "min_dominant_share": 0.5},
+    ),
     Row("robust", "method", "our preset", preset="robust"),
     *(
         Row(

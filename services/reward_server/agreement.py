@@ -64,7 +64,7 @@ def consensus_weight(distinct: int, count: int, config: ScoringConfig) -> float:
 
 
 def has_consensus(dominant_share: float, config: ScoringConfig) -> bool:
-    """Whether max_a w(a) p(a) >= min_dominant_share. If not, no rollout of the group earns anything.
+    """Whether p(a) >= min_dominant_share of the dominant answer a. If not, no rollout earns anything.
 
     The fewer rollouts stand behind a group's majority, the likelier it is wrong; and a method that
     normalises advantages within groups learns as much from it as from one that all but agrees.

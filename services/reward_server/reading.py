@@ -62,7 +62,7 @@ async def read_group(
         members, not_compared = clusters.members, clusters.not_compared
     vote = count_votes([rollout.answer for rollout in rollouts], _weights(rollouts, config))
     judged = vote.clusters[: vote.tied if config.ties == "shared" else 1]
-    has_consensus = agreement.has_consensus(vote.weighed_share(vote.dominant), config)
+    has_consensus = agreement.has_consensus(vote.share(vote.dominant), config)
     camps = [
         _camp(answer, rollouts) for answer, count in judged if has_consensus and count >= config.min_dominant
     ]

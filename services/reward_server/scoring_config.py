@@ -106,8 +106,8 @@ class ScoringConfig(BaseModel):
     )
     min_dominant_share: Share = Field(
         0.0,
-        description="Weighed share of the dominant answer below which a group has no consensus: all rewards of "
-        "its rollouts are 0, so that a group-relative method learns nothing from it; 0: every group counts.",
+        description="Share of the dominant answer below which a group has no consensus: all rewards of its "
+        "rollouts are 0, so that a group-relative method learns nothing from it; 0: every group counts.",
     )
     ties: Literal["one", "shared"] = Field(
         "one",
