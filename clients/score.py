@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -28,7 +29,8 @@ examples:
   reward-score groups.jsonl --endpoint outcome --config '{"preset": "paper", "alpha": 1.0}'
   reward-score - --progress 0.5 --detail rewards < groups.jsonl
 
-exit status: 0 all scored; 1 the server failed or refused; 2 FILE or an option is wrong.
+exit status: 0 all scored; 1 the server failed or refused; 2 FILE or an option is wrong; 141 whoever read the
+scores (head, say) has enough of them.
 """
 
 
@@ -47,6 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
             output = _open(stack, options.output, sys.stdout, "w")
             _score(client, lines, output, options)
+    except BrokenPipeError:  # whoever read the scores has enough of them
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # takes what is flushed at the end
+        return 128 + signal.SIGPIPE
     except (UnreadableGroup, OSError, UnicodeDecodeError) as error:
         print(f"reward-score: {error}", file=sys.stderr)
         return 2

@@ -2,6 +2,8 @@
 
 import io
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -103,6 +105,18 @@ def test_an_address_that_is_none_is_told_at_once(
     assert main([file, "--url", url, "--output", str(output), "--retry-budget-s", "3600"]) == 2
     assert f"{url!r} is no server's address: it must be like http://" in capsys.readouterr().err
     assert output.read_text() == "yesterday's\n"
+
+
+def test_a_reader_that_has_enough_ends_it_quietly(compass_url: str, tmp_path: Path) -> None:
+    file = write(tmp_path / "groups.jsonl", *(group(["a"], str(number)) for number in range(40)))
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "clients.score", file, "--url", compass_url]
+    ended = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=60)
+    os.close(writing)
+    assert ended.returncode == 128 + signal.SIGPIPE
+    assert ended.stderr.endswith("] 0/40 groups\n"), "the count alone"
+    assert len(ended.stderr.splitlines()) == 1
 
 
 def test_help_helps() -> None:
