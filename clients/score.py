@@ -13,6 +13,7 @@ from typing import TextIO, cast
 
 from clients.codec import decode_group
 from clients.errors import RewardError
+from clients.output_file import written_anew
 from clients.sync_client import RewardClient
 from clients.wire import Config, Detail, Endpoint, Group, ScoredGroup
 
@@ -43,11 +44,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         with ExitStack() as stack:
-            lines = _open(stack, options.file, sys.stdin, "r")
+            lines = _input(stack, options.file)
             client = stack.enter_context(
                 RewardClient(options.url, token=_token(options), retry_budget_s=options.retry_budget_s)
             )
-            output = _open(stack, options.output, sys.stdout, "w")
+            output = _output(stack, options.output)
             _score(client, lines, output, options)
     except BrokenPipeError:  # whoever read the scores has enough of them
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # takes what is flushed at the end
@@ -99,7 +100,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--detail", choices=("full", "rewards"), default="full", help="rewards leaves out steps and clusters"
     )
-    parser.add_argument("--output", metavar="FILE", default="-", help="where to write [standard output]")
+    parser.add_argument(
+        "--output",
+        metavar="FILE",
+        default="-",
+        help="where to write [standard output]; a file takes its name once all is scored, and is FILE.partial "
+        "until then",
+    )
     parser.add_argument("--groups-per-request", type=_positive, default=16, metavar="N", help="[%(default)s]")
     parser.add_argument("--in-flight", type=_positive, default=4, metavar="N", help="requests [%(default)s]")
     parser.add_argument(
@@ -133,10 +140,12 @@ def _positive(text: str) -> int:
     return int(text)
 
 
-def _open(stack: ExitStack, name: str, standard: TextIO, mode: str) -> TextIO:
-    if name == "-":
-        return standard
-    return stack.enter_context(cast(TextIO, Path(name).open(mode, encoding="utf-8")))
+def _input(stack: ExitStack, name: str) -> TextIO:
+    return sys.stdin if name == "-" else stack.enter_context(Path(name).open(encoding="utf-8"))
+
+
+def _output(stack: ExitStack, name: str) -> TextIO:
+    return sys.stdout if name == "-" else stack.enter_context(written_anew(Path(name)))
 
 
 def _score(client: RewardClient, lines: TextIO, output: TextIO, options: argparse.Namespace) -> None:

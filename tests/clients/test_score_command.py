@@ -119,6 +119,38 @@ def test_a_reader_that_has_enough_ends_it_quietly(compass_url: str, tmp_path: Pa
     assert len(ended.stderr.splitlines()) == 1
 
 
+def test_an_output_file_is_kept_where_the_run_fails(compass_url: str, tmp_path: Path) -> None:
+    output, partial = tmp_path / "scores.jsonl", tmp_path / "scores.jsonl.partial"
+    output.write_text("yesterday's\n")
+    output.chmod(0o640)
+
+    def run(*lines: object, url: str = compass_url) -> int:
+        file = write(tmp_path / "groups.jsonl", *lines)
+        options = ["--retry-budget-s", "0", "--groups-per-request", "1", "--in-flight", "1"]
+        return main([file, "--url", url, "--output", str(output), *options])
+
+    assert run(group(["a"]), url="http://127.0.0.1:9") == 1
+    assert (output.read_text(), partial.exists()) == ("yesterday's\n", False)
+    assert run(group(["a"], "first"), group(["b"], "second"), group(["c"], "third"), "{") == 2
+    assert output.read_text() == "yesterday's\n"
+    assert json.loads(partial.read_text().splitlines()[0])["id"] == "first", (
+        "what was scored is not lost either"
+    )
+    assert run(group(["a"], "first")) == 0
+    assert [json.loads(line)["id"] for line in output.read_text().splitlines()] == ["first"]
+    assert (partial.exists(), output.stat().st_mode & 0o777) == (False, 0o640)
+
+
+def test_an_output_that_is_no_file_is_written_to(compass_url: str, tmp_path: Path) -> None:
+    file, pipe = write(tmp_path / "groups.jsonl", group(["a"])), tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reading = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    assert main([file, "--url", compass_url, "--output", str(pipe)]) == 0
+    assert json.loads(os.read(reading, 2**16))["id"] == "g"
+    os.close(reading)
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["groups.jsonl", "pipe"]
+
+
 def test_help_helps() -> None:
     shown = subprocess.run(
         [sys.executable, "-m", "clients.score", "--help"],
