@@ -1,6 +1,7 @@
 """Embeddings by any sentence-transformers model, on OpenVINO: the fastest way on a CPU."""
 
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -101,5 +102,7 @@ def _converted(model: Any) -> "openvino.Model":
     """A `SentenceTransformer` as a graph from ids [B, L] to unit rows [B, D]."""
     shapes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("length", max=model.max_seq_length)}
     example = torch.randint(0, 100, (3, 20))
-    program = torch.export.export(_UnitRows(model).eval(), (example,), dynamic_shapes=(shapes,))
-    return openvino.convert_model(program)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning)
+        program = torch.export.export(_UnitRows(model).eval(), (example,), dynamic_shapes=(shapes,))
+        return openvino.convert_model(program)

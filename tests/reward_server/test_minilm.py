@@ -2,7 +2,9 @@
 
 import subprocess
 import sys
+import warnings
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
@@ -91,7 +93,30 @@ def test_vectors_depend_on_no_other_of_a_full_batch(runtime: Runtime) -> None:
             assert embedder.embed(tokens[-size:]) == pytest.approx(whole[-size:], abs=1e-6)
 
 
-def test_openvino_runs_in_the_precision_that_is_told_or_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+@dataclass(frozen=True)
+class Conversion:
+    """The packaged model, converted for OpenVINO."""
+
+    loaded: Any
+    converted: Any
+    warned: list[str]
+
+
+@pytest.fixture(scope="module")
+def conversion() -> Conversion:
+    loaded = load_model(packaged_minilm(), "cpu")
+    with warnings.catch_warnings(record=True, action="always") as told:
+        converted = openvino_embedder._converted(loaded)
+    return Conversion(loaded, converted, [str(each.message) for each in told])
+
+
+def test_what_torch_tells_itself_in_a_conversion_is_not_told_to_operators(conversion: Conversion) -> None:
+    assert [told for told in conversion.warned if "LeafSpec" in told] == []
+
+
+def test_openvino_runs_in_the_precision_that_is_told_or_not_at_all(
+    monkeypatch: pytest.MonkeyPatch, conversion: Conversion
+) -> None:
     """On a processor without bfloat16 OpenVINO silently takes another precision: here it is made to."""
     import openvino  # after the embedder, which keeps its telemetry out
 
@@ -99,14 +124,12 @@ def test_openvino_runs_in_the_precision_that_is_told_or_not_at_all(monkeypatch: 
         def compile_model(self, model: Any, device: str, config: dict[str, Any]) -> Any:
             return super().compile_model(model, device, config | {"INFERENCE_PRECISION_HINT": "f32"})
 
-    loaded = load_model(packaged_minilm(), "cpu")
-    converted = openvino_embedder._converted(loaded)
-    monkeypatch.setattr(openvino_embedder, "_converted", lambda model: converted)
+    monkeypatch.setattr(openvino_embedder, "_converted", lambda model: conversion.converted)
     monkeypatch.setattr(openvino, "Core", WithoutBf16)
     with pytest.raises(PrecisionNotComputed, match="computes in f32, not in bf16"):
         OpenVinoEmbedder("minilm", packaged_minilm(), 1, "openvino-bf16")
     auto = OpenVinoEmbedder("minilm", packaged_minilm(), 1, "auto")
-    assert auto.identity == identity(loaded, "openvino-fp32")
+    assert auto.identity == identity(conversion.loaded, "openvino-fp32")
 
 
 def test_the_packaged_model_runs_on_openvino_where_nothing_else_is_asked_for() -> None:
