@@ -29,7 +29,9 @@ from services.reward_server.tracing import Tracer
 
 log = logging.getLogger(__name__)
 
-OPEN_PAGES = frozenset({"/livez", "/readyz", "/docs", "/openapi.json"})
+PROBES = frozenset({"/livez", "/readyz"})
+"""Asked every few seconds: that all is well is logged at debug only."""
+OPEN_PAGES = PROBES | {"/docs", "/openapi.json"}
 """What needs no token: nothing on them is anybody's."""
 METRICS_PAGE = "/metrics"
 TOKEN_IN_URL = ("/cohort/", "/verify")
@@ -215,7 +217,8 @@ class _Exchange:
         seconds = time.monotonic() - self._arrived_s
         self._admission.metrics.answered(self._page, status, experiment, seconds)
         told = {"status": status, "ms": round(1e3 * seconds, 1), "experiment": experiment}
-        log.info("%s %s %d", self._scope["method"], self._page, status, extra=told)
+        level = logging.DEBUG if self._page in PROBES and status < 400 else logging.INFO
+        log.log(level, "%s %s %d", self._scope["method"], self._page, status, extra=told)
 
     @property
     def _page(self) -> str:

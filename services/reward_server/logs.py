@@ -9,12 +9,13 @@ from services.reward_server.request_context import request_id, trace_id
 
 LogFormat = Literal["json", "text"]
 _TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s request_id=%(request_id)s"
-_PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {
+_LEFT_OUT = frozenset(vars(logging.makeLogRecord({}))) | {
     "message",
     "asctime",
     "request_id",
     "trace_id",
     "taskName",
+    "color_message",  # uvicorn's own message once more, for terminals
 }
 
 
@@ -43,7 +44,7 @@ class _JsonLines(logging.Formatter):
             "request_id": getattr(record, "request_id", "-"),
             "trace_id": getattr(record, "trace_id", "-"),
         }
-        line.update({name: value for name, value in vars(record).items() if name not in _PLAIN})
+        line.update({name: value for name, value in vars(record).items() if name not in _LEFT_OUT})
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         return json.dumps(line, default=str)

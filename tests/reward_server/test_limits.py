@@ -181,6 +181,17 @@ def test_trace_context_is_taken_over_and_passed_on(compass_url: str) -> None:
     assert made.headers["traceresponse"].split("-")[1] != "0" * 32
 
 
+def test_probes_that_succeed_are_told_at_debug_only(
+    compass_http: httpx.Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG", "services.reward_server.admission")
+    for page in ("/livez", "/readyz", "/configs"):
+        assert compass_http.get(page).status_code == 200
+    told = {record.getMessage(): record.levelname for record in caplog.records}
+    assert told["GET /livez 200"] == told["GET /readyz 200"] == "DEBUG"
+    assert told["GET /configs 200"] == "INFO"
+
+
 def test_metrics_count_what_happened(compass: Path) -> None:
     settings = RewardServerSettings(embedder="token-mean", token_mean_checkpoint=compass)
     with running(settings) as url, httpx.Client(base_url=url) as http:

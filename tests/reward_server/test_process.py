@@ -47,8 +47,11 @@ def test_it_prints_its_address_serves_and_ends_on_a_signal(compass: Path, stop: 
             answer = client.score("outcome", [Group("g", [Rollout("0", rollout("7", "east"))])])
         assert answer.groups[0].rollouts[0].reward == 1.0
         process.send_signal(stop)
-        process.communicate(timeout=DEADLINE_S)
+        _, errors = process.communicate(timeout=DEADLINE_S)
         assert process.returncode == 0
+    lines = [json.loads(line) for line in errors.splitlines()]
+    assert "Shutting down" in [line["message"] for line in lines], "uvicorn's lines are told too"
+    assert "\\u001b" not in errors, "without the colours of a terminal"
 
 
 def test_an_embedder_that_cannot_be_loaded_ends_the_process(tmp_path: Path) -> None:
