@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.reward_server import problems
+from services.reward_server.engine import Engine
 from services.reward_server.errors import (
     BodyTooSlow,
     InternalError,
@@ -48,15 +49,23 @@ class Admission:
 
     Nothing escapes it unanswered: what no handler has made a problem of is a bug, is logged with its
     traceback and answered as InternalError. The bodies of all requests together are held to a limit.
+    Once the server drains, callers are told to take their next request elsewhere: a connection that stays
+    open could be closed as that is on its way.
     """
 
     def __init__(
-        self, app: ASGIApp, settings: RewardServerSettings, metrics: Metrics, tokens: Tokens | None
+        self,
+        app: ASGIApp,
+        settings: RewardServerSettings,
+        metrics: Metrics,
+        tokens: Tokens | None,
+        engine: Engine,
     ) -> None:
         self._app = app
         self._settings = settings
         self._metrics = metrics
         self._tokens = tokens
+        self._engine = engine
         self._tracer = Tracer(settings.open_telemetry)
         self._open_pages = OPEN_PAGES | ({METRICS_PAGE} if settings.open_metrics else set())
         self._held_bytes = 0
@@ -113,6 +122,11 @@ class Admission:
     def release(self, count: int) -> None:
         """Takes back what `hold` has counted."""
         self._held_bytes -= count
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether the server is about to end."""
+        return self._engine.is_draining
 
     @property
     def settings(self) -> RewardServerSettings:
@@ -199,6 +213,8 @@ class _Exchange:
             headers = MutableHeaders(scope=message)
             headers["x-request-id"] = self._request_id
             headers["traceresponse"] = self._traceresponse
+            if self._admission.is_draining:
+                headers["connection"] = "close"
             self._tell(message["status"])
         body = memoryview(message.get("body", b""))
         while len(body) > SENT_BYTES:

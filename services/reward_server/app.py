@@ -57,7 +57,7 @@ def create_app(
     app.include_router(cohort_routes.router)
     problems.install(app)
     tokens = Tokens(settings.tokens_file) if settings.tokens_file is not None else None
-    app.add_middleware(Admission, settings=settings, metrics=metrics, tokens=tokens)
+    app.add_middleware(Admission, settings=settings, metrics=metrics, tokens=tokens, engine=app.state.engine)
     app.openapi = lambda: openapi(app)  # type: ignore[method-assign]
     return app
 

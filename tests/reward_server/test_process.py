@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,6 +53,36 @@ def test_it_prints_its_address_serves_and_ends_on_a_signal(compass: Path, stop: 
     lines = [json.loads(line) for line in errors.splitlines()]
     assert "Shutting down" in [line["message"] for line in lines], "uvicorn's lines are told too"
     assert "\\u001b" not in errors, "without the colours of a terminal"
+
+
+def test_connections_are_given_up_in_order_while_it_drains(compass: Path) -> None:
+    """A request on a connection from before the signal is answered, and its connection is not used again."""
+    body = {"groups": [{"id": "g", "rollouts": [{"id": "0", "text": rollout("7", "east")}]}]}
+    flags = ["--embedder", "token-mean", "--token-mean-checkpoint", str(compass), "--drain-notice-s", "60"]
+    with server(*flags) as process:
+        assert process.stdout is not None
+        url = process.stdout.readline().removeprefix("reward-server: listening on ").strip()
+        with RewardClient(url) as client:
+            client.wait_until_ready(DEADLINE_S, is_alive=lambda: process.poll() is None)
+        with httpx.Client(base_url=url, timeout=DEADLINE_S) as busy, httpx.Client(base_url=url) as idle:
+            for http in (busy, idle):
+                assert "connection" not in http.get("/readyz").headers
+            process.send_signal(signal.SIGTERM)
+            deadline_s = time.monotonic() + DEADLINE_S
+            while httpx.get(f"{url}/readyz").status_code == 200:
+                assert time.monotonic() < deadline_s
+            kept = busy.post("/score/outcome", json=body)
+            again = busy.post("/score/outcome", json=body)
+            assert [(each.status_code, each.headers["connection"]) for each in (kept, again)] == [
+                (200, "close")
+            ] * 2
+            process.send_signal(signal.SIGTERM)
+            _, errors = process.communicate(timeout=DEADLINE_S)
+            for http in (busy, idle):
+                with pytest.raises(httpx.ConnectError):  # and not a connection that breaks
+                    http.post("/score/outcome", json=body)
+    assert process.returncode == 0
+    assert "GET /readyz 503" in [json.loads(line)["message"] for line in errors.splitlines()]
 
 
 def test_an_embedder_that_cannot_be_loaded_ends_the_process(tmp_path: Path) -> None:
