@@ -4,7 +4,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.reward_server import scorer
+from services.reward_server.engine import Engine
 from services.reward_server.json_body import has_more_containers
 from services.reward_server.settings import RewardServerSettings
 from tests.reward_server.requests import group, rollout
@@ -114,17 +116,34 @@ def test_brackets_in_texts_are_no_parts_of_a_request(small: str) -> None:
     assert scored.status_code == 200
 
 
-def test_others_are_answered_while_a_large_request_is_worked_on(compass_url: str) -> None:
+def test_others_are_answered_while_a_large_request_is_worked_on(
+    compass_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each stage of its work, told by what it does for one group, lets probes in before it is through."""
+    stages = {scorer: ("read_group", "_judge_group", "_score_group"), Engine: ("readiness",)}
+    done: list[str] = []
+
+    def noted(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def noting(*given: Any, **named: Any) -> Any:
+            done.append(name)
+            return call(*given, **named)
+
+        return noting
+
+    for owner, names in stages.items():
+        for name in names:
+            monkeypatch.setattr(owner, name, noted(name, getattr(owner, name)))
     texts = [rollout(str(number % 3), "east", "north") for number in range(16)]
     large = {"groups": [group(texts, str(number)) for number in range(1024)]}
     with ThreadPoolExecutor(1) as pool, httpx.Client(base_url=compass_url) as http:
         scored = pool.submit(httpx.post, f"{compass_url}/score/solver", json=large, timeout=120)
-        answered = 0
         while not scored.done():
-            assert http.get("/livez", timeout=60).status_code == 200
-            answered += 1
+            assert http.get("/readyz", timeout=60).status_code == 200
     assert scored.result().status_code == 200
-    assert answered > 20, "each of its stages let others in"
+    for stage in stages[scorer]:
+        assert done.count(stage) == len(large["groups"])
+        last = len(done) - done[::-1].index(stage)
+        assert "readiness" in done[done.index(stage) : last], f"{stage} lets nobody in"
 
 
 def test_single_and_batched_requests_share_one_queue(small: str) -> None:
