@@ -12,13 +12,13 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.reward_server import problems
+from services.reward_server.arriving_body import ArrivingBody, BodyLimits
 from services.reward_server.engine import Engine
 from services.reward_server.errors import (
-    BodyTooSlow,
     InternalError,
     NotReady,
     Overloaded,
-    RequestTooLarge,
+    RequestError,
     ServiceError,
     Unauthorized,
 )
@@ -159,17 +159,16 @@ class _Exchange:
         self._traceresponse = traceresponse
         self._request_id: str = scope["state"]["request_id"]
         self._arrived_s = scope["state"]["arrived_s"] = time.monotonic()
-        self._received = 0
-        self._complete = False
+        self._body: ArrivingBody | None = None
+        self._held_bytes = 0
         self._started = False
 
     async def run(self) -> None:
         """Lets the app answer, or refuses."""
         try:
             self._scope["state"]["experiment"] = self._admission.experiment(self._scope, self._headers)
-            declared = self._headers.get("content-length", "0")
-            if declared.isdecimal() and int(declared) > self._admission.settings.max_body_bytes:
-                raise RequestTooLarge(self._too_large())  # noqa: TRY301
+            limits = BodyLimits.of(self._admission.settings)
+            self._body = ArrivingBody(self._headers, self._receive, limits)
             await self._admission.answer(self._scope, self._limited_receive, self._watched_send)
         except ServiceError as error:
             await self._refuse(error)
@@ -183,28 +182,21 @@ class _Exchange:
                 raise
             await self._refuse(InternalError("a fault of the server; its log has it under this request's id"))
         finally:
-            self._admission.release(self._received)
+            self._admission.release(self._held_bytes)
 
     async def _refuse(self, error: ServiceError) -> None:
         response = problems.answer(error, self._request_id)
         await response(self._scope, self._receive, self._watched_send)
 
     async def _limited_receive(self) -> Message:
-        if self._complete:
-            return await self._receive()  # says when the caller goes away
-        settings = self._admission.settings
+        assert self._body is not None, "run() makes it before the app is asked"
         try:
-            async with asyncio.timeout(self._arrived_s + settings.body_timeout_s - time.monotonic()):
-                message = await self._receive()
-        except TimeoutError:
-            reason = f"the body did not arrive within {settings.body_timeout_s:g} s"
-            raise HTTPException(BodyTooSlow.status, reason) from None
+            message = await self._body.receive()
+        except RequestError as error:
+            raise HTTPException(error.status, error.detail) from None  # FastAPI lets no other error through
         count = len(message.get("body", b""))
-        if self._received + count > settings.max_body_bytes:
-            raise HTTPException(RequestTooLarge.status, self._too_large())
         self._admission.hold(count)
-        self._received += count
-        self._complete = not message.get("more_body", False)
+        self._held_bytes += count
         return message
 
     async def _watched_send(self, message: Message) -> None:
@@ -241,6 +233,3 @@ class _Exchange:
         """The template of the route that answers; a path that was asked for could be anything."""
         route = self._scope.get("route")
         return route.path if route is not None else "none"
-
-    def _too_large(self) -> str:
-        return f"the body is larger than {self._admission.settings.max_body_bytes} bytes"

@@ -26,8 +26,9 @@ from starlette.responses import Response
 
 from services.reward_server import problems
 from services.reward_server.app import create_app
+from services.reward_server.arriving_body import ArrivingBody, BodyLimits
 from services.reward_server.cohort_wire import COHORT_PAGES, prompt_keys
-from services.reward_server.errors import NotReady
+from services.reward_server.errors import NotReady, RequestError
 from services.reward_server.metrics import CONTENT_TYPE
 from services.reward_server.replica_metrics import merged
 from services.reward_server.settings import RewardServerSettings
@@ -121,12 +122,21 @@ class RewardReplica:
 class Front:
     """Takes HTTP and leads each request to a replica."""
 
-    def __init__(self, replicas: DeploymentHandle) -> None:
+    def __init__(self, replicas: DeploymentHandle, limits: BodyLimits) -> None:
         self._replicas = replicas
+        self._limits = limits
 
     async def __call__(self, request: Request) -> Response:
-        """The answer of a replica that lived to give one; 503 past the budget."""
-        body = await request.body()
+        """The answer of a replica that lived to give one; 503 past the budget.
+
+        A body that is too large or too slow for the replicas is refused as they would, and not read on.
+        """
+        request_id = request.headers.get("x-request-id", "-")
+        try:
+            arriving = ArrivingBody(request.headers, request.receive, self._limits)
+            body = await Request(request.scope, arriving.receive).body()
+        except RequestError as error:
+            return problems.answer(error, request_id)
         query = request.url.query
         headers = [(name, value) for name, value in request.headers.items() if name not in _HOP_BY_HOP]
         target = f"{request.url.path}?{query}" if query else request.url.path
@@ -141,7 +151,7 @@ class Front:
             except (RayActorError, BackPressureError) as error:
                 if time.monotonic() > deadline_s:
                     lost = NotReady(f"no replica lived to answer: {type(error).__name__}", retry_after_s=1)
-                    return problems.answer(lost, request.headers.get("x-request-id", "-"))
+                    return problems.answer(lost, request_id)
                 await asyncio.sleep(_POLL_S)
             else:
                 return _response(status, answered, content)
@@ -165,8 +175,8 @@ def _response(status: int, headers: Headers, content: bytes) -> Response:
 
 def app(options: dict[str, Any]) -> Application:
     """What `serve run` and a config file name: the options are those of the reward server, by field name."""
-    RewardServerSettings(**options)  # what is wrong with them is told of here, not by every replica
-    return _front.bind(_replicas.bind(options))
+    settings = RewardServerSettings(**options)  # tells what is wrong with them here, not in every replica
+    return _front.bind(_replicas.bind(options), BodyLimits.of(settings))
 
 
 _replicas = serve.deployment(

@@ -1,5 +1,6 @@
 """The app on a local Ray with two replicas: one that dies under load, and cohorts that outlive it."""
 
+import asyncio
 import json
 import re
 import time
@@ -14,9 +15,11 @@ import pytest
 import ray
 import yaml
 from ray import serve
+from starlette.requests import Request
 
 from clients import RewardClient
-from services.reward_server.ray_serve import app, cohort_key
+from services.reward_server.arriving_body import BodyLimits
+from services.reward_server.ray_serve import Front, app, cohort_key
 from services.reward_server.settings import RewardServerSettings
 from tests.reward_server.load import GROUPS
 from tests.rollout_server.running import free_port
@@ -126,6 +129,46 @@ def test_metrics_tell_of_every_replica(served: str) -> None:
     each = [after[replica] - before[replica] for replica in before]
     assert sum(each) == requests * len(GROUPS)
     assert all(each)
+
+
+def test_a_body_past_the_limit_is_refused_as_by_the_app_itself(served: str) -> None:
+    most = RewardServerSettings().max_body_bytes
+
+    def parts() -> Iterator[bytes]:
+        for _ in range(most // 2**20 + 1):
+            yield b" " * 2**20
+
+    for content in (b" " * (most + 1), parts()):
+        refused = httpx.post(f"{served}/score/outcome", content=content, headers={"x-request-id": "large"})
+        problem = refused.json()
+        assert (refused.status_code, problem["code"]) == (413, "request_too_large")
+        assert refused.headers["content-type"] == "application/problem+json"
+        assert problem["detail"] == f"the body is larger than {most} bytes"
+        assert problem["request_id"] == "large"
+
+
+@pytest.mark.parametrize("declared", [{}, {"content-length": "1000"}])
+def test_the_front_reads_no_more_than_the_limit(declared: dict[str, str]) -> None:
+    read: list[int] = []
+
+    async def receive() -> dict[str, Any]:
+        read.append(10)
+        return {"type": "http.request", "body": b" " * 10, "more_body": True}
+
+    headers = [(name.encode(), value.encode()) for name, value in declared.items()]
+    scope = {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": headers}
+    answer = asyncio.run(Front(None, BodyLimits(99, 60.0))(Request(scope, receive)))
+    assert (answer.status_code, sum(read)) == (413, 0 if declared else 100)
+
+
+def test_the_front_waits_for_no_body_that_does_not_arrive() -> None:
+    async def receive() -> dict[str, Any]:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    scope = {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": []}
+    answer = asyncio.run(Front(None, BodyLimits(99, 0.01))(Request(scope, receive)))
+    assert json.loads(bytes(answer.body))["code"] == "body_too_slow"
 
 
 def test_calls_of_a_cohort_have_one_key_and_others_have_none() -> None:
