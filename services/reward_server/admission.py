@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 PROBES = frozenset({"/livez", "/readyz"})
 """Asked every few seconds: that all is well is logged at debug only."""
-OPEN_PAGES = PROBES | {"/docs", "/openapi.json"}
+OPEN_PAGES = PROBES | {"/", "/docs", "/openapi.json"}
 """What needs no token: nothing on them is anybody's."""
 METRICS_PAGE = "/metrics"
 TOKEN_IN_URL = ("/cohort/", "/verify")

@@ -6,7 +6,7 @@ import time
 from typing import Annotated, cast
 
 from fastapi import APIRouter, Depends, Header, Request, Response
-from fastapi.responses import HTMLResponse, PlainTextResponse
+from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse
 
 from services.reward_server import wire
 from services.reward_server.api_page import as_html
@@ -211,6 +211,12 @@ async def metrics(request: Request) -> Response:
     """Counts and distributions, in Prometheus' text format."""
     shown = cast(Metrics, request.app.state.metrics).exposition()
     return Response(shown, media_type=CONTENT_TYPE)
+
+
+@router.get("/", include_in_schema=False)
+async def root() -> RedirectResponse:
+    """Leads people to the docs; relative, for servers that a proxy shows under another path."""
+    return RedirectResponse("docs")
 
 
 @router.get("/docs", include_in_schema=False)

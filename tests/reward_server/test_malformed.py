@@ -146,6 +146,7 @@ def test_live_ready_and_documented(compass_http: httpx.Client) -> None:
     assert compass_http.get("/livez").json() == {"alive": True}
     ready = compass_http.get("/readyz").json()
     assert (ready["ready"], ready["embedder"], ready["last_pass"]["ok"]) == (True, "token-mean", True)
-    page = compass_http.get("/docs").text
+    page = compass_http.get("/", follow_redirects=True).text
+    assert page == compass_http.get("/docs").text
     assert "/score/solver" in page
     assert not re.search(r"<script|<link|src=|https?://(?!127)", page), "it must work offline"

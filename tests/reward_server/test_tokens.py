@@ -46,6 +46,7 @@ def test_a_request_needs_a_known_token(guarded: str, token: str) -> None:
     assert in_url.status_code == 401, "a URL is no place for a token, where a header can be sent"
     assert httpx.get(f"{guarded}/metrics").status_code == 401
     assert httpx.get(f"{guarded}/livez").status_code == httpx.get(f"{guarded}/readyz").status_code == 200
+    assert httpx.get(f"{guarded}/", follow_redirects=True).status_code == 200
     with RewardClient(guarded, token=token) as client:
         assert client.score("outcome", GROUPS).groups
     with RewardClient(guarded) as client, pytest.raises(RequestRefused, match="401 unauthorized"):
