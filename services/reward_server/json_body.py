@@ -9,15 +9,19 @@ from typing import Any, cast
 import orjson
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from services.reward_server.errors import CallerGone, RequestTooLarge
+from services.reward_server.errors import CallerGone, MalformedRequest, RequestTooLarge
 from services.reward_server.settings import RewardServerSettings
 from services.reward_server.wire import Fault
 
 EXPLAINED_BYTES = 2**20
 """Of a body up to this size it is told in detail what is wrong with its JSON, which takes a slower reader."""
+MOST_NESTED = 1024
+"""Objects and lists within each other that orjson reads."""
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
+_STRING_OR_BRACKET = re.compile(_STRING.pattern + rb"|[][{}]", re.DOTALL)
 
 
 class ScoringRoute(APIRoute):
@@ -51,14 +55,21 @@ class _Body(Request):
             raise RequestTooLarge(f"body: {reason}", faults=(Fault(place="body", reason=reason),))
 
     async def json(self) -> Any:
-        """The body, read; raises json.JSONDecodeError."""
+        """The body, read; raises json.JSONDecodeError, and HTTPException for one that is nested too deeply."""
         body = await self.body()
         try:
             return orjson.loads(body)
-        except orjson.JSONDecodeError:
+        except orjson.JSONDecodeError as error:
+            nested = await asyncio.to_thread(nesting, body)
+            if nested > MOST_NESTED:
+                reason = f"the body is nested {nested} deep; this server takes {MOST_NESTED}"
+                raise HTTPException(MalformedRequest.status, reason) from None  # FastAPI passes it on
             if len(body) > EXPLAINED_BYTES:
                 raise
-            return json.loads(body)  # reads NaN and half surrogate pairs too, whose places are then told
+            try:
+                return json.loads(body)  # reads NaN and half surrogate pairs too, whose places are then told
+            except RecursionError:  # it takes less than orjson
+                raise error from None
 
 
 def most_containers(settings: RewardServerSettings) -> int:
@@ -75,3 +86,15 @@ def has_more_containers(body: bytes, most: int) -> bool:
             return True
         start = string.end()
     return count + body.count(b"{", start) + body.count(b"[", start) > most
+
+
+def nesting(body: bytes) -> int:
+    """How many objects and lists of a JSON text, whole or not, stand within each other where most do."""
+    deepest = depth = 0
+    for found in _STRING_OR_BRACKET.finditer(body):
+        if found[0] in (b"{", b"["):
+            depth += 1
+            deepest = max(deepest, depth)
+        elif found[0] in (b"}", b"]"):
+            depth -= 1
+    return deepest

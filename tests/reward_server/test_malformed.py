@@ -88,7 +88,12 @@ NOT_A_NUMBER = b'{"groups": [{"id": "g", "rollouts": [{"id": "0", "text": "a"}]}
         (NOT_A_NUMBER.replace(b"NaN", b"1" * 5000), "body", "parsing"),
         (NOT_A_NUMBER.replace(b"NaN", b'1, "progress": 2'), "progress", "less than or equal to 1"),
         (NOT_A_NUMBER.replace(b'"a"', b'"\xff"'), "body", "parsing"),
-        (b"[" * 1_500, "body", "parsing"),
+        (b"[" * 1_500, "body", "nested 1500 deep; this server takes 1024"),
+        (b"[" * 1_025 + b"]" * 1_025, "body", "nested 1025 deep; this server takes 1024"),
+        (b"[" * 1_024 + b"]" * 1_024, "body", "dictionary"),
+        (b'{"[":' * 600 + b"[" * 600 + b"NaN", "body", "nested 1200 deep; this server takes 1024"),
+        (b"[" * 1_020 + b"NaN" + b"]" * 1_020, "character 1020", "not JSON"),
+        (b"[" * 2_000 + b" " * 2**20, "body", "nested 2000 deep; this server takes 1024"),
         (b" " * 2**20 + NOT_A_NUMBER, "character 1048", "not JSON"),
     ],
 )
