@@ -169,6 +169,7 @@ ROBUST = ScoringConfig(
     alignment="monotonic",
     coverage="union",
     min_steps=3,
+    distinct_exponent=0.75,
     ties="shared",
     equivalence="value",
 )
