@@ -108,24 +108,25 @@ def run_all(
 
     waiting = iter(missing)
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(
-        parallel, mp_context=context, max_tasks_per_child=1, initializer=die_with, initargs=(os.getpid(),)
-    ) as pool:
-        running: dict[Future[None], tuple[str, int]] = {}
-        try:
-            while True:
-                while len(running) < parallel and (task := next(waiting, None)) is not None:
-                    running[pool.submit(run, *task, plan)] = task
-                if not running:
-                    return
-                done, _ = wait(running, return_when=FIRST_COMPLETED)
-                for future in done:
-                    name, seed = running.pop(future)
-                    yield name, seed, future.exception()
-        finally:
-            for worker in multiprocessing.active_children():
-                worker.terminate()
-            pool.shutdown(cancel_futures=True)
+    running: dict[Future[None], tuple[ProcessPoolExecutor, str, int]] = {}
+    try:
+        while True:
+            while len(running) < parallel and (task := next(waiting, None)) is not None:
+                # A pool each: where workers share a queue, one that is stopped while it waits leaves it locked.
+                pool = ProcessPoolExecutor(1, context, initializer=die_with, initargs=(os.getpid(),))
+                running[pool.submit(run, *task, plan)] = pool, *task
+            if not running:
+                return
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                pool, name, seed = running.pop(future)
+                pool.shutdown()
+                yield name, seed, future.exception()
+    finally:
+        for worker in multiprocessing.active_children():
+            worker.terminate()
+        for pool, _, _ in running.values():
+            pool.shutdown()
 
 
 def _write(

@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import signal
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +137,14 @@ def test_an_interruption_stops_the_runs_under_way(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         list(run_all([("full", 0)], plan(tmp_path), 1))
     assert [worker.exitcode for worker in stopped] == [-signal.SIGTERM]
+
+
+def test_a_run_that_fails_is_told_and_the_others_go_on_to_the_end(tmp_path: Path) -> None:
+    without_config = replace(plan(tmp_path), config=tmp_path / "none.toml")
+    wanted = [("full", 0), ("robust", 0), ("random", 0)]
+    ended = list(run_all(wanted, without_config, 2))
+    assert sorted((name, seed) for name, seed, _ in ended) == sorted(wanted)
+    assert all("none.toml" in str(error) for _, _, error in ended)
 
 
 def test_a_mistyped_row_ends_the_command_with_2(capsys: pytest.CaptureFixture[str]) -> None:
