@@ -16,6 +16,7 @@ from replication.results import commit
 from replication.reward_signal import read_curves, read_signal
 from replication.rows import ROWS, Row
 from replication.settings import FOLLOWED_QUESTIONS, TEST_SEED, Plan
+from services.reward_server.agreement import FORMULAS_VERSION
 from trainer.digit_grids.task import TASKS
 from trainer.errors import SettingsError
 from trainer.rollout_client import RolloutClient
@@ -25,10 +26,15 @@ RESULT = "result.json"
 
 
 def recipe(row: Row, seed: int, plan: Plan) -> str:
-    """Digest of all that shapes the result of a run: 16 hexadecimal digits."""
+    """Digest of what shapes the result of a run, but for the code besides the formulas: 16 hexadecimal digits.
+
+    Of the scoring config it has what differs from the paper's values, so that a switch that is new, and off, changes
+    no recipe.
+    """
     parts = {
         "row": {name: value for name, value in asdict(row).items() if name != "meaning"},
         "config": row.scoring_config.model_dump(exclude_defaults=True),
+        "formulas": FORMULAS_VERSION,
         "trainer": read_toml(plan.config),
         "seed": seed,
         "task": plan.task,

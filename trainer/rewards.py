@@ -101,7 +101,7 @@ class GroupScorer:
         progress: float | None,
     ) -> ScoreResponse:
         """Posts until there is an answer or the budget is spent; scoring changes nothing, so it can be repeated."""
-        backoff = Backoff(self._settings.retry_budget_s, first_pause_s=0.5)
+        backoff = Backoff(self._settings.retry_budget_s, first_pause_s=0.5, is_alive=self._is_alive)
         while True:
             try:
                 return self._client.score(endpoint, posted, config=config, progress=progress)

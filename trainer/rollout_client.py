@@ -208,7 +208,7 @@ class RolloutClient:
             PolicyMissingError: A chat completion was asked of a policy that the server does not serve.
             RolloutServerError: The server refused, or stayed away past the budget.
         """
-        backoff = Backoff(self._retry_budget_s, first_pause_s=0.25)
+        backoff = Backoff(self._retry_budget_s, first_pause_s=0.25, is_alive=self._is_alive)
         while True:
             try:
                 response = self._http.request(method, path, json=body, headers=headers)

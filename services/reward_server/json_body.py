@@ -20,8 +20,8 @@ EXPLAINED_BYTES = 2**20
 """Of a body up to this size it is told in detail what is wrong with its JSON, which takes a slower reader."""
 MOST_NESTED = 1024
 """Objects and lists within each other that orjson reads."""
+_TOO_DEEP = "depth limit exceeded"
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
-_STRING_OR_BRACKET = re.compile(_STRING.pattern + rb"|[][{}]", re.DOTALL)
 
 
 class ScoringRoute(APIRoute):
@@ -60,16 +60,16 @@ class _Body(Request):
         try:
             return orjson.loads(body)
         except orjson.JSONDecodeError as error:
-            nested = await asyncio.to_thread(nesting, body)
-            if nested > MOST_NESTED:
-                reason = f"the body is nested {nested} deep; this server takes {MOST_NESTED}"
+            if error.msg == _TOO_DEEP:
+                reason = f"the body is nested deeper than {MOST_NESTED} objects and lists"
                 raise HTTPException(MalformedRequest.status, reason) from None  # FastAPI passes it on
             if len(body) > EXPLAINED_BYTES:
                 raise
             try:
                 return json.loads(body)  # reads NaN and half surrogate pairs too, whose places are then told
             except RecursionError:  # it takes less than orjson
-                raise error from None
+                reason = "it is nested too deeply for what is wrong with it to be told"
+                raise json.JSONDecodeError(reason, error.doc, error.pos) from None
 
 
 def most_containers(settings: RewardServerSettings) -> int:
@@ -86,15 +86,3 @@ def has_more_containers(body: bytes, most: int) -> bool:
             return True
         start = string.end()
     return count + body.count(b"{", start) + body.count(b"[", start) > most
-
-
-def nesting(body: bytes) -> int:
-    """How many objects and lists of a JSON text, whole or not, stand within each other where most do."""
-    deepest = depth = 0
-    for found in _STRING_OR_BRACKET.finditer(body):
-        if found[0] in (b"{", b"["):
-            depth += 1
-            deepest = max(deepest, depth)
-        elif found[0] in (b"}", b"]"):
-            depth -= 1
-    return deepest

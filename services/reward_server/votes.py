@@ -6,15 +6,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-_EXACT_TO = 9
-"""Digits after the point to which votes are compared: what is equal on paper is a tie."""
-
 
 @dataclass(frozen=True, slots=True)
 class Vote:
     """A group's answers. `clusters` holds (answer, count), the `tied` dominant ones first; `size` is N.
 
-    `weights` holds by what each answer's count is multiplied, where that is not 1. Rollouts without an
+    `weights` holds by what each answer's count is multiplied, 1 where it has none. Rollouts without an
     answer have no cluster, and count in `size`.
     """
 
@@ -44,22 +41,29 @@ def count_votes(answers: Sequence[str | None], weights: Mapping[str, float] | No
     """Counts the answers of one group; None is a rollout without an answer, which does not vote.
 
     Dominant is the answer whose count times its weight, in [0, 1] and 1 unless `weights` says otherwise, is
-    largest. Equal ones come in the order of a hash of all the votes and the answer itself. So the dominant
-    one of tied answers is the same however the rollouts are ordered, depends on the votes alone, and favours
-    no kind of answer over many groups (the alphabet would favour small numbers).
+    largest. Of equal ones the one with more votes comes first, and then the order is that of a hash of all
+    the votes and the answer itself. So the dominant one of tied answers is the same however the rollouts are
+    ordered, depends on the votes alone, and favours no kind of answer over many groups (the alphabet would
+    favour small numbers).
     """
     weights = weights or {}
     counts = Counter(answer for answer in answers if answer is not None)
     votes = sorted(counts.items())
-    strength = {answer: round(count * weights.get(answer, 1.0), _EXACT_TO) for answer, count in votes}
-    crowded = Counter(strength.values())
+    places = {answer: (_strength(count, weights.get(answer)), count) for answer, count in votes}
+    crowded = Counter(places.values())
 
-    def place(cluster: tuple[str, int]) -> tuple[float, bytes]:
-        answer, _ = cluster
-        if crowded[strength[answer]] == 1:
-            return -strength[answer], b""
-        return -strength[answer], hashlib.sha256(json.dumps([votes, answer]).encode()).digest()
+    def order(cluster: tuple[str, int]) -> tuple[float, int, bytes]:
+        strength, count = place = places[cluster[0]]
+        if crowded[place] == 1:
+            return -strength, -count, b""
+        return -strength, -count, hashlib.sha256(json.dumps([votes, cluster[0]]).encode()).digest()
 
-    clusters = tuple(sorted(votes, key=place))
-    tied = crowded[strength[clusters[0][0]]] if clusters else 0
+    clusters = tuple(sorted(votes, key=order))
+    strongest = max((strength for strength, _ in places.values()), default=0.0)
+    tied = sum(strength == strongest for strength, _ in places.values())
     return Vote(clusters, weights, tied, len(answers))
+
+
+def _strength(count: int, weight: float | None) -> float:
+    """Count times weight, to 12 digits: what is equal on paper is a tie."""
+    return count if weight is None else float(f"{count * weight:.12g}")

@@ -157,9 +157,12 @@ class ScoredGroup(_Written):
     id: str
     status: Status
     dominant_answer: str | None
-    tie: bool = Field(description="Whether another answer has as many votes as the dominant one.")
+    tie: bool = Field(description="Whether another answer has as large a weighed share as the dominant one.")
     dominant_share: float = Field(description="Share of the group that gave the dominant answer, 0 to 1.")
-    density: float = Field(description="`dominant_share` to the power of `gamma`.")
+    density: float = Field(
+        description="`dominant_share`, weighed as `distinct_exponent` says, to the power of `gamma`; 0 below "
+        "`min_dominant_share`."
+    )
     entropy_nats: float | None = Field(description="Entropy of the answers; null if there are none.")
     proposer_reward: float | None = Field(description="The Proposer's reward for the question, 0 to 1.")
     clusters: list[Cluster] = Field(

@@ -309,6 +309,26 @@ def test_of_a_large_answer_in_copies_and_a_smaller_one_in_many_ways_the_latter_c
     assert all(reward > 0 for reward in rewards(tied))
 
 
+@given(config=st.sampled_from([{"ties": "shared"}, {"ties": "one"}]), order=st.permutations(["7", "8"]))
+@settings(max_examples=10, deadline=None)
+def test_of_answers_that_weigh_alike_the_one_with_more_votes_dominates(
+    compass_http: httpx.Client, config: dict[str, str], order: list[str]
+) -> None:
+    copied, varied = order
+    texts = [*[rollout(copied, "east")] * 4, rollout(varied, "west"), rollout(varied, "south")]
+    weighed = {"distinct_exponent": 0.5, "min_dominant_share": 0.5, **config}
+    scored = score_group(compass_http, "outcome", texts, config=weighed)
+    assert (scored["dominant_answer"], scored["dominant_share"], scored["tie"]) == (copied, 4 / 6, True)
+    assert rewards(scored) == pytest.approx([(1 / 3) ** 0.7] * 6)
+
+
+def test_a_group_without_answers_has_no_consensus_and_no_error(compass_http: httpx.Client) -> None:
+    config = {"distinct_exponent": 0.75, "min_dominant_share": 0.5, "ties": "shared"}
+    scored = score_group(compass_http, "solver", [rollout(None, "east")] * 3, config=config)
+    assert (scored["status"], scored["dominant_share"], scored["density"]) == ("invalid", 0.0, 0.0)
+    assert rewards(scored) == [0.0] * 3
+
+
 # A majority that is hardly one is often wrong.
 
 
