@@ -1,4 +1,4 @@
-# The reward server. On a CPU unless TORCH and TORCH_INDEX_URL say otherwise. Arguments: docker/README.md.
+# The reward server, for a CPU or (DEVICE=gpu) for a GPU. Arguments: docker/README.md.
 ARG BASE=python:3.11.14-slim-bookworm
 
 # hadolint ignore=DL3006
@@ -17,20 +17,25 @@ ENV PATH=/opt/venv/bin:$PATH \
 
 FROM base AS build
 WORKDIR /build
+ARG DEVICE=cpu
 ARG PIP_INDEX_URL
 ARG PIP_EXTRA_INDEX_URL
 ARG PIP_FIND_LINKS=/wheels
-ARG TORCH=torch==2.13.0+cpu
+ARG TORCH_CPU=torch==2.13.0+cpu
 ARG TORCH_INDEX_URL=https://download.pytorch.org/whl/cpu
-COPY constraints.txt pyproject.toml ./
+COPY constraints.txt constraints-gpu.txt pyproject.toml ./
 # The dependencies, as one layer that the sources do not touch: the project alone, still empty, asks for them.
 RUN --mount=type=bind,source=docker/wheels,target=/wheels \
     python3 -m venv --without-pip /opt/venv \
     && touch LICENSE README.md \
-    && { pip --python /opt/venv/bin/python install --constraint constraints.txt "$TORCH" \
+    && { [ "$DEVICE" != cpu ] \
+        || pip --python /opt/venv/bin/python install --constraint constraints.txt "$TORCH_CPU" \
         || pip --python /opt/venv/bin/python install --constraint constraints.txt \
-            --extra-index-url "$TORCH_INDEX_URL" "$TORCH"; } \
-    && pip --python /opt/venv/bin/python install --constraint constraints.txt '.[otel,redis,reward-server]'
+            --extra-index-url "$TORCH_INDEX_URL" "$TORCH_CPU"; } \
+    && { [ "$DEVICE" = cpu ] || mv constraints-gpu.txt constraints.txt; } \
+    && pip --python /opt/venv/bin/python install --constraint constraints.txt '.[otel,redis,reward-server]' \
+    && { [ "$DEVICE" = cpu ] || /opt/venv/bin/python -c \
+        'import torch; assert torch.version.cuda, "torch is a build for a CPU: take it out of docker/wheels"'; }
 COPY LICENSE README.md ./
 COPY clients clients
 COPY compat compat

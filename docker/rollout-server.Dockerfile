@@ -34,7 +34,9 @@ RUN --mount=type=bind,source=docker/wheels,target=/wheels \
         || pip --python /opt/venv/bin/python install --constraint constraints.txt \
             --extra-index-url "$TORCH_INDEX_URL" "$TORCH_CPU"; } \
     && { [ "$DEVICE" = cpu ] || mv constraints-gpu.txt constraints.txt; } \
-    && pip --python /opt/venv/bin/python install --constraint constraints.txt ".[rollout-server,$DEVICE]"
+    && pip --python /opt/venv/bin/python install --constraint constraints.txt ".[rollout-server,$DEVICE]" \
+    && { [ "$DEVICE" = cpu ] || /opt/venv/bin/python -c \
+        'import torch; assert torch.version.cuda, "torch is a build for a CPU: take it out of docker/wheels"'; }
 COPY LICENSE README.md ./
 COPY compat compat
 COPY services/__init__.py services/
@@ -55,11 +57,13 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 
 # On a GPU, Triton and torch.compile build launchers when they are first called, against Python's headers: this
-# variant alone cannot do without a compiler.
+# variant alone cannot do without a compiler. The headers are there unless the base's Python is Debian's own.
 FROM runtime AS runtime-gpu
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends g++ \
+    && { [ -e "$(python3 -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h" ] \
+        || apt-get install --yes --no-install-recommends libpython3-dev; } \
     && rm -rf /var/lib/apt/lists/*
 
 # hadolint ignore=DL3006

@@ -33,7 +33,9 @@ RUN --mount=type=bind,source=docker/wheels,target=/wheels \
         || pip --python /opt/venv/bin/python install --constraint constraints.txt \
             --extra-index-url "$TORCH_INDEX_URL" "$TORCH_CPU"; } \
     && { [ "$DEVICE" = cpu ] || mv constraints-gpu.txt constraints.txt; } \
-    && pip --python /opt/venv/bin/python install --constraint constraints.txt torchvision '.[trainer]'
+    && pip --python /opt/venv/bin/python install --constraint constraints.txt torchvision '.[trainer]' \
+    && { [ "$DEVICE" = cpu ] || /opt/venv/bin/python -c \
+        'import torch; assert torch.version.cuda, "torch is a build for a CPU: take it out of docker/wheels"'; }
 COPY LICENSE README.md ./
 COPY clients clients
 COPY compat compat

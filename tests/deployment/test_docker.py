@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
+import tomllib
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -155,6 +157,22 @@ def test_every_flag_of_a_command_is_one(profile: str, tmp_path: Path) -> None:
     assert server.max_lora_rank >= run.lora.r
 
     assert reward_server_settings().host == "0.0.0.0"
+
+
+@pytest.mark.parametrize(("device", "file"), [("cpu", "constraints.txt"), ("gpu", "constraints-gpu.txt")])
+def test_all_that_an_image_asks_for_is_pinned(device: str, file: str) -> None:
+    def name(line: str) -> str:
+        return re.split(r"[^\w.-]", line)[0].lower().replace("_", "-")
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = (device, "otel", "redis", "reward-server", "rollout-server", "trainer")
+    asked = [
+        *project["dependencies"],
+        *(one for extra in extras for one in project["optional-dependencies"][extra]),
+    ]
+    ranges = [line for line in asked if "==" not in line]
+    pinned = [line for line in (ROOT / file).read_text().splitlines() if "==" in line]
+    assert {name(line) for line in ranges} <= {name(line) for line in pinned}
 
 
 @pytest.mark.parametrize("script", ["base-image", "new-token", "ready", "selftest", "train"])
