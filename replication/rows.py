@@ -67,6 +67,12 @@ _METHODS = (
         overrides={"lambda_max": 0.0, "min_dominant_share": 0.6},
     ),
     Row(
+        "full-confident",
+        "method",
+        "full, of groups in which three in five agree",
+        overrides={"min_dominant_share": 0.6},
+    ),
+    Row(
         "outcome-distinct",
         "method",
         "outcome-only, of different trajectories rather than of copies",

@@ -5,6 +5,7 @@ from typing import Any
 
 from replication.rows import REFERENCES
 
+_TITLES = {"test": "on the test", "held_out_combinations": "on held-out combinations"}
 _EXAM_COLUMNS = (
     ("greedy", "greedy"),
     ("sample", "sampled"),
@@ -38,13 +39,14 @@ def tables(document: Mapping[str, Any]) -> str:
     """All tables of a results.json."""
     rows, samples = document["rows"], document["samples"]
     parts = [_heading(document)]
-    for exam, title in (("test", "On the test"), ("held_out_combinations", "On held-out combinations")):
+    for exam, title in _TITLES.items():
         head = ["row", "seeds", *(name.format(n=samples) for name, _ in _EXAM_COLUMNS)]
         head += [name for name, _ in _REASONING_COLUMNS]
         keys = [key for _, key in (*_EXAM_COLUMNS, *_REASONING_COLUMNS)]
         body = [[row["row"], str(len(row["seeds"])), *(cell(row[exam][key]) for key in keys)] for row in rows]
-        parts.append(f"## {title}\n\n{markdown_table(head, body)}")
-    parts.append(f"## Greedy accuracy on the test, less another row's, paired\n\n{_gains(rows)}")
+        parts.append(f"## {title.capitalize()}\n\n{markdown_table(head, body)}")
+    for exam, title in _TITLES.items():
+        parts.append(f"## Greedy accuracy less another row's, paired: {title}\n\n{_gains(rows, exam)}")
     head = ["row", *(name for name, _ in _SIGNAL_COLUMNS), "onset of collapse"]
     body = [
         [row["row"], *(cell(row["signal"].get(key)) for _, key in _SIGNAL_COLUMNS), _collapse(row)]
@@ -79,13 +81,13 @@ def _heading(document: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _gains(rows: Sequence[Mapping[str, Any]]) -> str:
+def _gains(rows: Sequence[Mapping[str, Any]], exam: str) -> str:
     references = [name for name in REFERENCES if any(name in row["against"] for row in rows)]
     body = [
         [
             row["row"],
             *(
-                cell(row["against"][name]["test"]["greedy"], sign=True) if name in row["against"] else ""
+                cell(row["against"][name][exam]["greedy"], sign=True) if name in row["against"] else ""
                 for name in references
             ),
         ]
