@@ -15,6 +15,8 @@ from replication.intervals import Interval, interval
 from replication.rows import REFERENCES, ROWS, Row
 
 EXAMS = ("test", "held_out_combinations")
+BOTH = "both"
+"""The questions of both, for differences between rows: three hundred tell more than two hundred."""
 GATE = 0.10
 """What maj@N must be above greedy accuracy by, on the same questions, for there to be something to climb."""
 
@@ -127,7 +129,7 @@ def _against(
                 name: interval(_values(mine, exam, name) - _values(other, exam, name)).as_dict()
                 for name in FIGURES
             }
-            for exam in EXAMS
+            for exam in (*EXAMS, BOTH)
         },
     }
 
@@ -148,7 +150,14 @@ def _learning(runs: Runs, row: Row) -> dict[str, list[Any]]:
 
 def _values(by_seed: Mapping[int, dict[str, Any]], exam: str, name: str) -> Any:
     """(S, Q): a figure for each seed, in order, and question."""
-    return np.array([by_seed[seed]["examinations"][exam][name] for seed in sorted(by_seed)], dtype=np.float64)
+    exams = EXAMS if exam == BOTH else (exam,)
+    return np.array(
+        [
+            [value for each in exams for value in by_seed[seed]["examinations"][each][name]]
+            for seed in sorted(by_seed)
+        ],
+        dtype=np.float64,
+    )
 
 
 def _signal(by_seed: Mapping[int, dict[str, Any]], name: str) -> dict[str, Any] | None:

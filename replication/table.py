@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from replication.results import BOTH
 from replication.rows import REFERENCES
 
 _TITLES = {"test": "on the test", "held_out_combinations": "on held-out combinations"}
@@ -45,8 +46,9 @@ def tables(document: Mapping[str, Any]) -> str:
         keys = [key for _, key in (*_EXAM_COLUMNS, *_REASONING_COLUMNS)]
         body = [[row["row"], str(len(row["seeds"])), *(cell(row[exam][key]) for key in keys)] for row in rows]
         parts.append(f"## {title.capitalize()}\n\n{markdown_table(head, body)}")
-    for exam, title in _TITLES.items():
+    for exam, title in (*_TITLES.items(), (BOTH, "on both")):
         parts.append(f"## Greedy accuracy less another row's, paired: {title}\n\n{_gains(rows, exam)}")
+    parts.append(f"## Less `outcome-only`, paired, on both\n\n{_less_outcome_only(rows, samples)}")
     head = ["row", *(name for name, _ in _SIGNAL_COLUMNS), "onset of collapse"]
     body = [
         [row["row"], *(cell(row["signal"].get(key)) for _, key in _SIGNAL_COLUMNS), _collapse(row)]
@@ -94,6 +96,18 @@ def _gains(rows: Sequence[Mapping[str, Any]], exam: str) -> str:
         for row in rows
     ]
     return markdown_table(["row", *(f"less {name}" for name in references)], body)
+
+
+def _less_outcome_only(rows: Sequence[Mapping[str, Any]], samples: int) -> str:
+    body = [
+        [
+            row["row"],
+            *(cell(row["against"]["outcome-only"][BOTH][key], sign=True) for _, key in _EXAM_COLUMNS),
+        ]
+        for row in rows
+        if "outcome-only" in row["against"]
+    ]
+    return markdown_table(["row", *(name.format(n=samples) for name, _ in _EXAM_COLUMNS)], body)
 
 
 def _collapse(row: Mapping[str, Any]) -> str:
