@@ -31,6 +31,9 @@ Row = NDArray[np.float32]
 TOKENIZED_TOGETHER = 512
 """Most texts that are tokenised in one go, some 20 ms: passes wait behind it."""
 PASSES_AT_BACKEND = 2
+ROWS_STEP = 8
+"""A pass over more texts than this has a multiple of it: OpenVINO prepares itself for every new shape of a
+batch, which takes 4 to 7% of a pass, and remembers some hundreds of them."""
 MIXED_BATCHES = 4
 """How many batches' tokens one pass holds of an embedder that mixes lengths: it looks them up in a table."""
 LONGEST_RETRY_AFTER_S = 60
@@ -149,7 +152,10 @@ class _Tokenized:
         self._by_length.setdefault(self._length(item), {})[item] = None
 
     def take(self, max_tokens: int) -> list[_Item]:
-        """The oldest item and the next ones of its length, at most `max_tokens` tokens, but at least one."""
+        """The oldest item and the next ones of its length, at most `max_tokens` tokens, but at least one.
+
+        Where lengths are not mixed, more than `ROWS_STEP` are a multiple of it: the others wait for the next.
+        """
         length = self._length(next(iter(self._in_order)))
         same = self._by_length[length]
         taken: list[_Item] = []
@@ -158,6 +164,8 @@ class _Tokenized:
             if taken and max_tokens < 0:
                 break
             taken.append(item)
+        if not self._mixes_lengths and len(taken) > ROWS_STEP:
+            del taken[len(taken) // ROWS_STEP * ROWS_STEP :]
         for item in taken:
             del same[item], self._in_order[item]
         if not same:

@@ -245,3 +245,14 @@ def test_an_embedder_that_mixes_lengths_is_asked_once() -> None:
 
     asyncio.run(scenario())
     assert letters.batches == [[3, 1, 12], [2]]
+
+
+def test_passes_over_many_texts_have_few_shapes() -> None:
+    async def scenario() -> None:
+        embedder = Letters()
+        async with batching(embedder) as batcher:
+            texts = [f"{number:02d}" for number in range(45)]  # a pass holds 32 of these
+            assert lengths(await embedded(batcher, [*texts, "abc"])) == [2] * 45 + [3]
+            assert [len(batch) for batch in embedder.batches] == [32, 8, 5, 1]
+
+    asyncio.run(scenario())
