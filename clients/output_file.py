@@ -14,9 +14,8 @@ def written_anew(path: Path) -> Iterator[TextIO]:
     If the block raises, `path` stays as it was, and what was written is left beside it in `<name>.partial`,
     unless that is nothing. A pipe or a device is written to as it is.
     """
-    if path.exists() and (
-        not path.is_file() or path.is_relative_to("/dev")
-    ):  # /dev/stdout may lead to a file
+    is_device = path.is_relative_to("/dev")  # though /dev/stdout may lead to a file
+    if path.exists() and (is_device or not path.is_file()):
         with path.open("w", encoding="utf-8") as file:
             yield file
         return

@@ -98,10 +98,8 @@ def run(name: str, seed: int, plan: Plan) -> None:
         RewardError: The reward server refused, or went away.
     """
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    from transformers import AutoConfig
-
     from replication.training import train_row
-    from trainer.policy import placeholder_token_ids
+    from trainer.policy import load_config, placeholder_token_ids
 
     row = ROWS[name]
     settings = run_settings(row, seed, plan)
@@ -122,7 +120,7 @@ def run(name: str, seed: int, plan: Plan) -> None:
     examiner = Examiner(
         client,
         max_tokens=settings.rollout.solver_max_tokens,
-        forbidden_token_ids=placeholder_token_ids(AutoConfig.from_pretrained(plan.model)),
+        forbidden_token_ids=placeholder_token_ids(load_config(str(plan.model))),
     )
     try:
         with _policy(client, row, seed, settings) as policy:

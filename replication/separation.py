@@ -105,10 +105,8 @@ def separate(settings: SeparationSettings, console: Console) -> None:
         TrainerError: Something that the user can act on.
         RewardError: The reward server refused, or went away.
     """
-    from transformers import AutoConfig
-
     from replication.servers import servers
-    from trainer.policy import placeholder_token_ids
+    from trainer.policy import load_config, placeholder_token_ids
 
     table = ReplicationSettings(task=settings.task)
     asked = examination(settings.questions, VALIDATION_SEED, TASKS[settings.task].questions, held_out=False)
@@ -124,7 +122,7 @@ def separate(settings: SeparationSettings, console: Console) -> None:
         examiner = Examiner(
             client,
             max_tokens=config["rollout"]["solver_max_tokens"],
-            forbidden_token_ids=placeholder_token_ids(AutoConfig.from_pretrained(table.model_folder)),
+            forbidden_token_ids=placeholder_token_ids(load_config(str(table.model_folder))),
         )
         texts = examiner.sampled(client.models()[0], asked, settings.samples, seed=VALIDATION_SEED)
         client.close()
