@@ -6,12 +6,16 @@ https://github.com/vllm-project/vllm/pull/48421. Here the tokens of each adapter
 without one is left as it is.
 """
 
-from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
 from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, dtype
+
+_NONE = -1
+"""The slot of a token without an adapter."""
 
 
 def multiply_by_adapter(operators: ModuleType) -> None:
@@ -31,10 +35,8 @@ def shrink(
         indices: The slot of each token, -1 for none; may be longer than there are tokens.
         scaling: A factor.
     """
-    rank = weights.shape[-2]
-    for rows, matrix in _by_adapter(weights, indices[: inputs.shape[0]]):
-        product = 0.0 if matrix is None else _product(inputs[rows], matrix, output).mul_(scaling)
-        output[rows, :rank] = product
+    tokens = _tokens(tuple(indices[: inputs.shape[0]].tolist()))
+    output[:, : weights.shape[-2]] = tokens.product(inputs, weights, output.dtype).mul_(scaling)
 
 
 def expand(
@@ -68,25 +70,52 @@ def expand_slice(
         add_inputs: Whether to add to what is there.
     """
     part = output[:, slice_offset : slice_offset + slice_size]
-    for rows, matrix in _by_adapter(weights, indices[: inputs.shape[0]]):
-        if matrix is None:
-            if not add_inputs:
-                part[rows] = 0.0
-            continue
-        product = _product(inputs[rows], matrix[:slice_size], output)
-        if add_inputs:
-            part[rows] += product
-        else:
-            part[rows] = product
+    tokens = _tokens(tuple(indices[: inputs.shape[0]].tolist()))
+    product = tokens.product(inputs, weights[..., :slice_size, :], output.dtype)
+    if add_inputs:
+        part.add_(product)
+    else:
+        part.copy_(product)
 
 
-def _by_adapter(weights: "Tensor", indices: "Tensor") -> "Iterator[tuple[slice | Tensor, Tensor | None]]":
-    """The tokens of each adapter with its matrix, those without one with None; a slice where all have the same."""
-    slots = sorted(set(indices.tolist()))
-    for slot in slots:
-        rows = slice(0, len(indices)) if len(slots) == 1 else (indices == slot).nonzero()[:, 0]
-        yield rows, None if slot < 0 else weights[slot].reshape(weights.shape[-2:])
+@dataclass(frozen=True)
+class _Tokens:
+    """The tokens of a batch by adapter.
+
+    Attributes:
+        counts: Each slot that occurs, ascending, and how many tokens have it.
+        order: The tokens, one slot's after the other's.
+        places: Where in that order each token is.
+    """
+
+    counts: tuple[tuple[int, int], ...]
+    order: "Tensor"
+    places: "Tensor"
+
+    def product(self, inputs: "Tensor", weights: "Tensor", dtype: "dtype") -> "Tensor":
+        """`inputs` (tokens, k) times the transpose of each token's matrix (m, k): (tokens, m), 0 without an adapter."""
+        import torch
+
+        one_slot = len(self.counts) == 1
+        ordered = (inputs if one_slot else inputs.index_select(0, self.order)).to(dtype)
+        product = ordered.new_empty(ordered.shape[0], weights.shape[-2])
+        begin = 0
+        for slot, count in self.counts:
+            part = product[begin : begin + count]
+            if slot == _NONE:
+                part.zero_()
+            else:
+                matrix = weights[slot].reshape(weights.shape[-2:]).to(dtype)
+                torch.mm(ordered[begin : begin + count], matrix.T, out=part)
+            begin += count
+        return product if one_slot else product.index_select(0, self.places)
 
 
-def _product(inputs: "Tensor", matrix: "Tensor", output: "Tensor") -> "Tensor":
-    return inputs.to(output.dtype) @ matrix.to(output.dtype).T
+@lru_cache(maxsize=1)
+def _tokens(indices: tuple[int, ...]) -> _Tokens:
+    """Kept from one layer to the next: all layers of a forward pass have the same indices."""
+    import torch
+
+    order = torch.argsort(torch.tensor(indices), stable=True)
+    counts = tuple((slot, indices.count(slot)) for slot in sorted(set(indices)))
+    return _Tokens(counts, order, torch.argsort(order))
