@@ -47,6 +47,14 @@ ROBUST_PARTS = tuple(
 )
 """The switches in which `robust` differs from `paper`."""
 
+DEFECTS = tuple(
+    name
+    for name in ReferenceDefects.model_fields
+    if name not in ("frozen_proposer", "checkpoint_sampling_defaults")
+)
+"""The defects of the released code that have a row of their own: `frozen-proposer` is the row of one of the others, and
+the other can do nothing here, since the tiny models' checkpoints have no sampling defaults."""
+
 _METHODS = (
     Row("base", "method", "the warm-started model, untrained", trained=False),
     Row("outcome-only", "method", "agreement on the answer (EvoLMM)", overrides={"lambda_max": 0.0}),
@@ -115,6 +123,15 @@ _CONTROLS = (
         variant="images_shuffled",
     ),
     Row("frozen-proposer", "control", "full, questions of the untrained Proposer", trainer={"proposer_every": 0}),
+    *(
+        Row(
+            f"full-with-{defect.replace('_', '-')}",
+            "control",
+            f"full, with the released code's {defect.replace('_', ' ')}",
+            trainer={"reference_defects": {defect: True}},
+        )
+        for defect in DEFECTS
+    ),
     Row(
         "reference-faithful",
         "control",

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from replication.rows import QUICK_ROWS, REFERENCES, ROBUST_PARTS, ROWS, Row
+from replication.rows import DEFECTS, QUICK_ROWS, REFERENCES, ROBUST_PARTS, ROWS, Row
 from replication.run import recipe, run_settings
 from replication.settings import ReplicationSettings
 from services.reward_server.fingerprint import fingerprint
@@ -68,6 +68,14 @@ def test_reference_faithful_puts_back_what_its_config_does(tmp_path: Path) -> No
         config["reward"]["config"],
         config["reward"]["overrides"],
     )
+
+
+def test_each_defect_that_has_a_row_is_put_back_alone(tmp_path: Path) -> None:
+    assert DEFECTS
+    for defect in DEFECTS:
+        row = ROWS[f"full-with-{defect.replace('_', '-')}"]
+        assert run_settings(row, 0, plan(tmp_path)).reference_defects.put_back == [defect]
+        assert row.scoring_config == PAPER
 
 
 def test_a_row_that_is_not_there_is_refused_with_those_that_are() -> None:
