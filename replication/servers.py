@@ -11,6 +11,9 @@ from trainer.service import Service, free_ports
 _REWARD_DEADLINE_S = 180.0
 _ROLLOUT_DEADLINE_S = 600.0
 
+_ROLLOUTS_AT_A_TIME = 64
+"""What a run has under way on the rollout server, more or less: the groups of an update."""
+
 
 @contextmanager
 def servers(
@@ -45,6 +48,9 @@ def servers(
             *("--port", str(rollout_port)),
             *("--max-lora-rank", str(max_lora_rank)),
             *("--max-loras", str(2 * parallel)),
+            # A block is what rollouts of one prompt share; vLLM's 128 tokens are longer than these prompts.
+            *("--block-size", "32"),
+            *("--max-num-seqs", str(_ROLLOUTS_AT_A_TIME * parallel)),
         ],
         log=logs / "rollout-server.log",
         ready_url=f"{rollout_url}/readyz",
