@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 _WINDOW = 8
-_COLOURS = [mpl.colormaps["tab20"](number) for number in (*range(0, 20, 2), *range(1, 20, 2))]
+_PANELS_A_LINE = 5
 
 
 def draw(document: Mapping[str, Any], folder: Path) -> list[Path]:
@@ -52,26 +52,39 @@ def _separation(rows: Sequence[Mapping[str, Any]]) -> Figure:
 
 
 def _over_updates(rows: Sequence[Mapping[str, Any]]) -> Figure:
-    """Accuracy on the same questions and entropy in training; controls are dashed, a cross marks a run's collapse."""
-    figure = Figure(figsize=(10, 1.5 + max(2.5, 0.2 * len(rows))), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    for number, row in enumerate(rows):
-        style = "-" if row["kind"] == "method" else "--"
-        colour = _COLOURS[number % len(_COLOURS)]
-        greedy = [found["mean"] for found in row["learning"]["greedy"]]
-        left.plot(row["learning"]["update"], greedy, style, color=colour, label=row["row"], linewidth=1.2)
+    """A panel a row: greedy accuracy on the same questions beside outcome-only's, and entropy in training.
+
+    A cross marks where a run collapsed.
+    """
+    lines = -(-len(rows) // _PANELS_A_LINE)
+    figure = Figure(figsize=(2.4 * _PANELS_A_LINE, 0.8 + 1.7 * lines), layout="constrained")
+    panels = figure.subplots(lines, _PANELS_A_LINE, sharex=True, sharey=True, squeeze=False)
+    reference = next((row for row in rows if row["row"] == "outcome-only"), None)
+    for axes, row in zip(panels.flat, rows, strict=False):
+        if reference is not None:
+            _accuracy_line(axes, reference, color="0.7", label="greedy accuracy of outcome-only")
+        _accuracy_line(axes, row, color="C0", label="greedy accuracy, on the same questions", band=True)
         updates, entropies = _smooth(row["curves"]["update"], row["curves"]["answer_entropy_nats"])
-        right.plot(updates, entropies, style, color=colour, linewidth=1.2)
+        axes.plot(updates, entropies, color="C1", linewidth=1.0, label="answer entropy in training, nats")
         for onset in row["collapse_updates"]:
             if onset is not None and len(updates):
-                right.plot([onset], [np.interp(onset, updates, entropies)], "x", color=colour)
-    left.set_ylabel("greedy accuracy on the same questions")
-    right.set_ylabel("answer entropy in training, nats")
-    for axes in (left, right):
-        axes.set_xlabel("update")
-    handles, labels = left.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right upper", frameon=False, fontsize="small")
+                axes.plot([onset], [np.interp(onset, updates, entropies)], "x", color="C3")
+        axes.set_title(f"{row['row']} ({len(row['seeds'])})", fontsize=7.5)
+        axes.tick_params(labelsize="small")
+    for axes in panels.flat[len(rows) :]:
+        axes.remove()
+    figure.supxlabel("update", fontsize="medium")
+    handles, labels = panels.flat[len(rows) - 1].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=3, frameon=False, fontsize="small")
     return figure
+
+
+def _accuracy_line(axes: Axes, row: Mapping[str, Any], *, color: str, label: str, band: bool = False) -> None:
+    updates, greedy = row["learning"]["update"], row["learning"]["greedy"]
+    axes.plot(updates, [found["mean"] for found in greedy], color=color, linewidth=1.2, label=label)
+    if band:
+        low, high = ([found[end] for found in greedy] for end in ("low", "high"))
+        axes.fill_between(updates, low, high, color=color, alpha=0.15, linewidth=0)
 
 
 def _dots(
