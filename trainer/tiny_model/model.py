@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compat import repairs
-from trainer.digit_grids.task import TASKS, Task
-from trainer.digit_grids.tokenizer import EOS, PAD, build_tokenizer
+from trainer.tiny_model.task import TASKS, Task
+from trainer.tiny_model.tokenizer import EOS, PAD, build_tokenizer
 
 if TYPE_CHECKING:
     from transformers import GenerationConfig, Qwen2_5_VLForConditionalGeneration, Qwen2_5_VLProcessor
@@ -25,7 +25,7 @@ def build_processor(task: Task = TASKS["sums"]) -> "Qwen2_5_VLProcessor":
     sizes = {"shortest_edge": IMAGE_PX, "longest_edge": IMAGE_PX}
     return Qwen2_5_VLProcessor(
         image_processor=Qwen2VLImageProcessor(size=sizes),
-        tokenizer=build_tokenizer(template, task.questions),
+        tokenizer=build_tokenizer(template, task.world),
         video_processor=Qwen2VLVideoProcessor(size=sizes),
         chat_template=template,
     )
