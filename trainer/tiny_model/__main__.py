@@ -1,4 +1,4 @@
-"""Commands: `warm-start` builds a tiny model, `score` examines it."""
+"""Commands: `render` writes the demo's pictures, `warm-start` builds a tiny model, `score` examines it."""
 
 import sys
 from pathlib import Path
@@ -10,17 +10,40 @@ from trainer.tiny_model.task import TASKS, TaskName
 from trainer.tiny_model.warm_start import WarmStart, warm_start
 
 
+class Render(BaseModel):
+    """Write grids of digits, `unlabelled/` and `held_out/`, as folders of PNG files."""
+
+    out: Path = Field(description="folder to write into")
+    unlabelled: int = Field(2000, ge=0, description="how many grids to train on")
+    held_out: int = Field(400, ge=0, description="how many grids to be examined on, with one question each")
+    seed: int = Field(0, description="seed of the layout of digits")
+
+    def cli_cmd(self) -> None:
+        """Write both folders."""
+        from trainer.digit_grids.folders import write_held_out, write_unlabelled
+
+        write_unlabelled(self.out / "unlabelled", self.unlabelled, self.seed)
+        write_held_out(self.out / "held_out", self.held_out, self.seed)
+        print(f"{self.unlabelled} grids in {self.out / 'unlabelled'}")
+        print(f"{self.held_out} grids with questions in {self.out / 'held_out'}")
+
+
 class WarmStartCommand(WarmStart):
     """Build a tiny model and teach it a task, wrong on purpose; about seven minutes on one core."""
 
     out: Path = Field(description="folder of the checkpoint to write")
+    begin_with: Path | None = Field(
+        None, description="folder of another tiny model, whose weights to begin with"
+    )
 
     def cli_cmd(self) -> None:
         """Train and save."""
-        from trainer.tiny_model.model import build_model, build_processor
+        from trainer.tiny_model.model import adopt, build_model, build_processor
 
         processor = build_processor(TASKS[self.task])
         model = build_model(processor, self.seed)
+        if self.begin_with is not None:
+            adopt(model, processor, self.begin_with)
         warm_start(model, processor, self, lambda line: print(line, flush=True))
         model.save_pretrained(self.out)
         processor.save_pretrained(self.out)
@@ -62,6 +85,7 @@ class Commands(BaseSettings):
         cli_prog_name="python -m trainer.tiny_model", cli_kebab_case=True, cli_implicit_flags=True
     )
 
+    render: CliSubCommand[Render]
     warm_start: CliSubCommand[WarmStartCommand]
     score: CliSubCommand[ScoreCommand]
 

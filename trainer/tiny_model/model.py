@@ -75,6 +75,28 @@ def build_model(processor: "Qwen2_5_VLProcessor", seed: int) -> "Qwen2_5_VLForCo
     return model
 
 
+def adopt(
+    model: "Qwen2_5_VLForConditionalGeneration", processor: "Qwen2_5_VLProcessor", folder: Path
+) -> None:
+    """Takes over the weights of another tiny model, and its embeddings of the tokens that both know."""
+    import torch
+
+    other, its_processor = load(folder)
+    theirs = its_processor.tokenizer.get_vocab()
+    shared = [
+        (index, theirs[token]) for token, index in processor.tokenizer.get_vocab().items() if token in theirs
+    ]
+    ours_index, theirs_index = torch.tensor(shared).T
+    embeddings = model.get_input_embeddings().weight
+    weights = other.state_dict()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter is embeddings:
+                parameter[ours_index] = other.get_input_embeddings().weight[theirs_index]
+            else:
+                parameter.copy_(weights[name])
+
+
 def generation_config(processor: "Qwen2_5_VLProcessor") -> "GenerationConfig":
     """Plain sampling from the whole distribution, so that nothing is reweighted behind the trainer's back."""
     from transformers import GenerationConfig
