@@ -94,7 +94,7 @@ def test_a_lesson_says_what_each_cell_shows() -> None:
         for place, thing in enumerate(lesson.picture.seen):
             if thing is not None:
                 words = (numbers[said[0, place]], forms[said[1, place]], colors[said[2, place]])
-                assert words == (str(thing.number), thing.form, thing.color)
+                assert words == (str(thing.number), f"{thing.form}.\n", f"{thing.color} ")
         for asked in (*lesson.to_open(rng), *lesson.to_answer(6, rng)):
             assert asked.text in BY_TEXT
         assert BY_TEXT[lesson.to_propose(rng)].fits(scene)

@@ -37,7 +37,7 @@ _EXAMINED: Sequence[tuple[Layout, Kind]] = (
     ("shapes", "ends"),
     ("shapes", "existence"),
     ("bars", "four bars"),
-    ("shapes", "count"),
+    ("shapes", "corners"),
     ("shapes", "corners"),
     ("bars", "bars"),
     ("one shape", "one shape"),

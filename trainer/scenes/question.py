@@ -108,28 +108,26 @@ class LineSum(Question):
 
 @dataclass(frozen=True)
 class Count(Question):
-    """How many shapes have a form or a colour."""
+    """How many shapes have a colour."""
 
-    attribute: Literal["form", "color"]
-    value: str
+    color: str
     kind: Kind = "count"
 
     @property
     def text(self) -> str:  # type: ignore[override]
         """What the Solver is asked."""
-        return f"How many {self._named} are there?"
+        return f"How many {self.color} shapes are there?"
 
     def openings(self, scene: Scene) -> tuple[Opening, ...]:
         """Counts row by row, or column by column."""
         if scene.layout != "shapes":
             return ()
-        meant = np.array(
-            [thing is not None and self._means(thing) for thing in scene.cells], dtype=int
-        ).reshape(SIDE_CELLS, SIDE_CELLS)
-        ways = (("rows", meant.sum(axis=1)), ("columns", meant.sum(axis=0)))
+        meant = np.array([thing is not None and thing.color == self.color for thing in scene.cells])
+        grid = meant.reshape(SIDE_CELLS, SIDE_CELLS)
         return tuple(
-            Opening(f"The {lines} have {', '.join(map(str, counts))} {self._named}.", tuple(map(int, counts)))
-            for lines, counts in ways
+            Opening(f"The {lines} have {', '.join(map(str, counts))} {self.color} shapes.", counts)
+            for lines, axis in (("rows", 1), ("columns", 0))
+            for counts in [tuple(map(int, grid.sum(axis=axis)))]
         )
 
     def conclude(self, total: int, scene: Scene) -> str:
@@ -138,18 +136,11 @@ class Count(Question):
 
     def selected(self, scene: Scene) -> list[Thing]:
         """The shapes that are counted."""
-        return [thing for thing in scene.things if self._means(thing)]
+        return [thing for thing in scene.things if thing.color == self.color]
 
     def fits(self, scene: Scene) -> bool:
         """Of two shapes on there is something to count."""
         return scene.layout == "shapes" and len(self.selected(scene)) > 1
-
-    @property
-    def _named(self) -> str:
-        return f"{self.value}s" if self.attribute == "form" else f"{self.value} shapes"
-
-    def _means(self, thing: Thing) -> bool:
-        return bool(getattr(thing, self.attribute) == self.value)
 
 
 @dataclass(frozen=True)
@@ -321,8 +312,7 @@ def _one_shape() -> list[OneShape]:
 
 QUESTIONS: tuple[Question, ...] = (
     *_line_sums(),
-    *(Count("color", color) for color in COLORS),
-    *(Count("form", form) for form in FORMS),
+    *map(Count, COLORS),
     *(Attribute(attribute, cell) for attribute in ("form", "color") for cell in range(CELLS)),
     *(Existence(form, color) for form in FORMS for color in COLORS),
     *_one_shape(),

@@ -19,8 +19,8 @@ _TAUGHT_LAYOUTS: Mapping[Layout, float] = {"shapes": 0.55, "bars": 0.2, "one sha
 
 _TAUGHT: Mapping[Layout, Mapping[Kind, float]] = {
     "shapes": {
-        **{"corners": 0.2, "ends": 0.05, "comparison": 0.1},
-        **{"count": 0.3, "attribute": 0.15, "existence": 0.2},
+        **{"corners": 0.25, "ends": 0.05, "comparison": 0.1},
+        **{"count": 0.3, "attribute": 0.15, "existence": 0.15},
     },
     "bars": {"bars": 0.55, "ends": 0.15, "four bars": 0.15, "comparison": 0.15},
     "one shape": {"one shape": 1.0},
@@ -28,7 +28,7 @@ _TAUGHT: Mapping[Layout, Mapping[Kind, float]] = {
 """How often each kind of question is taught: what is hard to read more often than it is asked."""
 
 _PROPOSED: Mapping[Layout, Mapping[Kind, float]] = {
-    "shapes": {"corners": 0.5, "ends": 0.1, "count": 0.3, "comparison": 0.1},
+    "shapes": {"corners": 0.6, "ends": 0.1, "count": 0.2, "comparison": 0.1},
     "bars": {"bars": 0.5, "ends": 0.15, "four bars": 0.25, "comparison": 0.1},
     "one shape": {"one shape": 1.0},
 }
@@ -38,7 +38,9 @@ _OPENED = 6
 """First steps that are taught about a picture in an update."""
 
 _NOTHING = "nothing"
-_FORM_WORDS = (*FORMS, BAR, _NOTHING)
+_FORMS = (*FORMS, BAR, _NOTHING)
+_FORM_WORDS = tuple(f"{form}.\n" for form in _FORMS)
+_COLOR_WORDS = tuple(f"{color} " for color in COLORS)
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Scenes:
     """Shapes in a grid, bar charts, and one shape alone."""
 
     labels = "trainer.scenes.labels:answer"
-    cell_words = (tuple(map(str, range(MAX_HEIGHT + 1))), _FORM_WORDS, tuple(COLORS))
+    cell_words = (tuple(map(str, range(MAX_HEIGHT + 1))), _FORM_WORDS, _COLOR_WORDS)
 
     @property
     def question_texts(self) -> Sequence[str]:
@@ -111,7 +113,7 @@ class LessonScene:
         colors = tuple(COLORS)
         return [
             [UNSAID if thing is None else thing.number for thing in cells],
-            [_FORM_WORDS.index(_NOTHING if thing is None else thing.form) for thing in cells],
+            [_FORMS.index(_NOTHING if thing is None else thing.form) for thing in cells],
             [UNSAID if thing is None else colors.index(thing.color) for thing in cells],
         ]
 

@@ -6,9 +6,10 @@ from typing import Literal
 
 from trainer.digit_grids.question import QUESTIONS, REMAINDERS
 from trainer.digit_grids.world import DigitGrids
+from trainer.scenes.world import Scenes
 from trainer.tiny_model.world import World
 
-TaskName = Literal["sums", "one-path", "remainders"]
+TaskName = Literal["sums", "one-path", "remainders", "scenes"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ TASKS: Mapping[TaskName, Task] = {
         Task("sums", DigitGrids(QUESTIONS), "digit-grids"),
         Task("one-path", DigitGrids(QUESTIONS), "digit-grids-one-path", several_paths=False),
         Task("remainders", DigitGrids(REMAINDERS), "digit-grids-remainders", broken_share=0.5),
+        Task("scenes", Scenes(), "scenes"),
     )
 }
-"""Every task: the demo's; the same facts where every path shares its errors; right answers by wrong reasoning."""
+"""Every task: the demo's; the same facts where every path shares its errors; right answers by wrong reasoning; shapes
+and bars, with questions of several types."""

@@ -137,7 +137,7 @@ def _learn_to_read(
 
     embeddings = model.get_input_embeddings()
     word_ids = [
-        torch.tensor(processor.tokenizer.convert_tokens_to_ids(list(words)))
+        torch.tensor(processor.tokenizer(list(words))["input_ids"]).flatten()
         for words in TASKS[settings.task].world.cell_words
     ]
     place = torch.nn.Linear(embeddings.embedding_dim, CELLS)

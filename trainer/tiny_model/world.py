@@ -88,7 +88,7 @@ class World(Protocol):
 
     @property
     def cell_words(self) -> Sequence[Sequence[str]]:
-        """Lists of words, each a token, of which a cell says one each."""
+        """Lists of words, each a token as first steps have it (blanks and all), of which a cell says one each."""
 
     def texts(self) -> Iterable[str]:
         """Texts that hold every word of first steps and answers; numbers are words of every tokenizer."""
