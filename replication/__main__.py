@@ -14,12 +14,13 @@ from pydantic import ValidationError
 from pydantic_settings import CliApp
 from rich.console import Console
 
-from replication.grids import write_images
+from replication.images import write_images
 from replication.rows import QUICK_ROWS, ROWS
 from replication.settings import TRAINING_SEED, Plan, ReplicationSettings
 from trainer.errors import ServiceError, TrainerError
 from trainer.service import die_with
 from trainer.settings import describe, read_toml
+from trainer.tiny_model.task import TASKS
 
 QUICK_SEEDS = 2
 
@@ -61,7 +62,7 @@ def replicate(settings: ReplicationSettings, console: Console) -> int:
     console.print(f"{len(wanted)} runs, {len(missing)} of them {what}", highlight=False)
     failed = 0
     if missing and settings.run:
-        write_images(plan.images_folder, plan.images, TRAINING_SEED)
+        write_images(plan.images_folder, TASKS[plan.task].world, plan.images, TRAINING_SEED)
         rank = read_toml(settings.config)["lora"]["r"]
         logs = settings.runs_folder / "logs"
         with servers(

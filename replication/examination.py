@@ -6,15 +6,15 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from replication.grids import Asked
 from replication.reasoning import check
-from trainer.digit_grids.completion import parse_completion
 from trainer.evaluation import majority_hit
 from trainer.images import png_bytes
 from trainer.prompts import solver_messages
 from trainer.questions import parse_answer
 from trainer.rollout import RolloutRequest, SamplingContract
 from trainer.rollout_client import RolloutClient
+from trainer.tiny_model.completion import parse_completion
+from trainer.tiny_model.world import Asked
 
 _CHUNK = 64
 
@@ -115,8 +115,8 @@ class Examiner:
         for start in range(0, len(asked), _CHUNK):
             requests = [
                 RolloutRequest(
-                    solver_messages(one.question.text),
-                    png_bytes(one.grid.image),
+                    solver_messages(one.text),
+                    png_bytes(one.image),
                     count,
                     seed + number * count,
                 )
@@ -132,11 +132,11 @@ def _judge(asked: Asked, greedy: str, sampled: Sequence[str]) -> list[float]:
     answers = [parse_answer(text) for text in sampled]
     right = [_is_right(asked, answer) for answer in answers]
     completions = [parse_completion(text) for text in sampled]
-    steps = [check(completion, asked.operands) for completion in completions]
+    steps = [check(completion, asked.openings) for completion in completions]
     first = _is_right(asked, parse_answer(greedy))
     return [
         float(first),
-        float(first and check(parse_completion(greedy), asked.operands).all_true),
+        float(first and check(parse_completion(greedy), asked.openings).all_true),
         float(np.mean(right)),
         majority_hit(question, [answer for answer in answers if answer is not None]),
         float(any(right)),

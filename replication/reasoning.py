@@ -5,7 +5,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from trainer.digit_grids.completion import Completion
+from trainer.tiny_model.completion import Completion
+from trainer.tiny_model.world import Opening
 
 _ADDITION = re.compile(r"(\d+) \+ (\d+) = (\d+)\.?")
 
@@ -16,7 +17,7 @@ class StepTruth:
 
     Attributes:
         steps: How many it has; 0 where it has not the form of a worked answer.
-        true: How many say something true: the digits that are there, or a sum that is right, whatever came before.
+        true: How many say something true: what is there, or a sum that is right, whatever came before.
         gold: How many, from the first on, are the steps of some right derivation of the answer.
         gold_steps: How many a right derivation has: reading, and one addition fewer than there are operands.
     """
@@ -42,14 +43,17 @@ class StepTruth:
         return 0 < self.steps == self.true
 
 
-def check(completion: Completion, operands: Sequence[int]) -> StepTruth:
-    """Checks a parsed completion against the digits that its question adds up, in reading order."""
-    gold_steps = len(operands)
+def check(completion: Completion, openings: Sequence[Opening]) -> StepTruth:
+    """Checks a parsed completion against the true first steps.
+
+    A first step that reads numbers is true if it reads those of a true one, in their order; any other if it is one.
+    """
+    gold_steps = max(1, len(openings[0].operands))
     if not completion.well_formed:
         return StepTruth(0, 0, 0, gold_steps)
-    reads = completion.read == tuple(operands)
-    true = reads + sum(a + b == said for a, b, said in completion.additions)
-    gold = 1 + _derived(completion.additions, operands) if reads else 0
+    opening = next((one for one in openings if _says(completion, one)), None)
+    true = (opening is not None) + sum(a + b == said for a, b, said in completion.additions)
+    gold = 0 if opening is None else 1 + _derived(completion.additions, opening.operands)
     return StepTruth(1 + len(completion.additions), true, gold, gold_steps)
 
 
@@ -60,6 +64,12 @@ def addition_is_true(step: str) -> bool | None:
         return None
     a, b, said = map(int, found.groups())
     return a + b == said
+
+
+def _says(completion: Completion, opening: Opening) -> bool:
+    if opening.operands:
+        return completion.read == opening.operands
+    return completion.first == opening.text
 
 
 def _derived(additions: Sequence[tuple[int, int, int]], operands: Sequence[int]) -> int:

@@ -14,9 +14,11 @@ from replication.examination import FIGURES
 from replication.intervals import Interval, interval
 from replication.rows import REFERENCES, ROWS, Row
 
-EXAMS = ("test", "held_out_combinations")
+OWN_EXAMS = ("test", "held_out_combinations")
+FOREIGN_EXAMS = ("easy_vqa",)
+"""Examinations that were made by others; a task may have them."""
 BOTH = "both"
-"""The questions of both, for differences between rows: three hundred tell more than two hundred."""
+"""The questions of both of our own, for differences between rows: three hundred tell more than two hundred."""
 GATE = 0.10
 """What maj@N must be above greedy accuracy by, on the same questions, for there to be something to climb."""
 
@@ -96,7 +98,7 @@ def _row(row: Row, runs: Runs) -> dict[str, Any]:
             for part in first["seconds"]
         },
     }
-    for exam in EXAMS:
+    for exam in _exams(by_seed):
         document[exam] = {name: interval(_values(by_seed, exam, name)).as_dict() for name in FIGURES}
     document["against"] = {
         other: against
@@ -129,7 +131,7 @@ def _against(
                 name: interval(_values(mine, exam, name) - _values(other, exam, name)).as_dict()
                 for name in FIGURES
             }
-            for exam in (*EXAMS, BOTH)
+            for exam in (*_exams(ours), BOTH)
         },
     }
 
@@ -148,9 +150,15 @@ def _learning(runs: Runs, row: Row) -> dict[str, list[Any]]:
     return learning
 
 
+def _exams(by_seed: Mapping[int, dict[str, Any]]) -> list[str]:
+    """The examinations of a row's runs: all of a task have the same."""
+    examinations = next(iter(by_seed.values()))["examinations"]
+    return [exam for exam in (*OWN_EXAMS, *FOREIGN_EXAMS) if exam in examinations]
+
+
 def _values(by_seed: Mapping[int, dict[str, Any]], exam: str, name: str) -> Any:
     """(S, Q): a figure for each seed, in order, and question."""
-    exams = EXAMS if exam == BOTH else (exam,)
+    exams = OWN_EXAMS if exam == BOTH else (exam,)
     return np.array(
         [
             [value for each in exams for value in by_seed[seed]["examinations"][each][name]]

@@ -11,16 +11,16 @@ from typing import Any
 
 from clients import Group, RewardClient, Rollout
 from replication.examination import Examiner
-from replication.grids import Asked, examination
 from replication.results import commit
 from replication.reward_signal import read_curves, read_signal
 from replication.rows import ROWS, Row
 from replication.settings import FOLLOWED_QUESTIONS, TEST_SEED, Plan
 from services.reward_server.agreement import FORMULAS_VERSION
-from trainer.digit_grids.task import TASKS
 from trainer.errors import SettingsError
 from trainer.rollout_client import RolloutClient
 from trainer.settings import RunSettings, read_toml
+from trainer.tiny_model.task import TASKS
+from trainer.tiny_model.world import Asked
 
 RESULT = "result.json"
 
@@ -35,7 +35,7 @@ def recipe(row: Row, seed: int, plan: Plan) -> str:
         "row": {name: value for name, value in asdict(row).items() if name != "meaning"},
         "config": row.scoring_config.model_dump(exclude_defaults=True),
         "formulas": FORMULAS_VERSION,
-        "trainer": read_toml(plan.config),
+        "trainer": _shared_settings(plan),
         "seed": seed,
         "task": plan.task,
         "images": plan.images,
@@ -65,10 +65,15 @@ def read_result(row: Row, seed: int, plan: Plan) -> dict[str, Any] | None:
     return result
 
 
+def _shared_settings(plan: Plan) -> dict[str, Any]:
+    """The trainer's settings that all runs share."""
+    return {**read_toml(plan.config), "labels": TASKS[plan.task].world.labels}
+
+
 def run_settings(row: Row, seed: int, plan: Plan) -> RunSettings:
     """The trainer's settings for a row; a run that was cut off goes on from its newest checkpoint."""
     folder = plan.folder(row.name, seed) / "run"
-    fields = read_toml(plan.config)
+    fields = _shared_settings(plan)
     for name, value in row.trainer.items():
         fields[name] = {**fields.get(name, {}), **value} if isinstance(value, dict) else value
     fields["reward"] = {
@@ -110,12 +115,11 @@ def run(name: str, seed: int, plan: Plan) -> None:
         train_row(row, settings, folder / "log.txt")
     trained_s = time.monotonic()
     client = RolloutClient(plan.rollout_url, retry_budget_s=settings.rollout.retry_budget_s)
-    questions = TASKS[plan.task].questions
+    world = TASKS[plan.task].world
     exams = {
-        "test": examination(plan.questions, TEST_SEED, questions, held_out=False),
-        "held_out_combinations": examination(
-            max(plan.questions // 2, 1), TEST_SEED, questions, held_out=True
-        ),
+        "test": world.examination(plan.questions, TEST_SEED, held_out=False),
+        "held_out_combinations": world.examination(max(plan.questions // 2, 1), TEST_SEED, held_out=True),
+        **world.foreign(plan.questions, TEST_SEED),
     }
     examiner = Examiner(
         client,

@@ -21,23 +21,23 @@ from rich.console import Console
 from clients import Group as PostedGroup
 from clients import RewardClient, Rollout
 from replication.examination import Examiner
-from replication.grids import Asked, examination
 from replication.intervals import interval
 from replication.reasoning import check
 from replication.results import provenance
 from replication.rows import ROWS, Row
 from replication.settings import ReplicationSettings
 from replication.table import cell, markdown_table
-from trainer.digit_grids.completion import parse_completion
-from trainer.digit_grids.task import TASKS, TaskName
 from trainer.errors import TrainerError
 from trainer.questions import parse_answer
 from trainer.rollout_client import RolloutClient
 from trainer.settings import describe, read_toml
 from trainer.shadow import reward_auc
+from trainer.tiny_model.completion import parse_completion
+from trainer.tiny_model.task import TASKS, TaskName
+from trainer.tiny_model.world import Asked
 
 VALIDATION_SEED = 2
-"""Seed of the grids that rewards may be tuned on; the test's are others."""
+"""Seed of the pictures that rewards may be tuned on; the test's are others."""
 
 _BOOTSTRAPS = 1000
 
@@ -109,7 +109,7 @@ def separate(settings: SeparationSettings, console: Console) -> None:
     from trainer.policy import load_config, placeholder_token_ids
 
     table = ReplicationSettings(task=settings.task)
-    asked = examination(settings.questions, VALIDATION_SEED, TASKS[settings.task].questions, held_out=False)
+    asked = TASKS[settings.task].world.examination(settings.questions, VALIDATION_SEED, held_out=False)
     config = read_toml(table.config)
     with servers(
         table.model_folder,
@@ -151,7 +151,7 @@ def judged(asked: Asked, texts: list[str]) -> Sampled:
     completions = [parse_completion(text) for text in texts]
     answers = [parse_answer(text) for text in texts]
     right = [answer is not None and question.is_right(answer) for answer in answers]
-    steps = [check(completion, asked.operands) for completion in completions]
+    steps = [check(completion, asked.openings) for completion in completions]
     return Sampled(
         texts,
         right,

@@ -7,15 +7,15 @@ from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from replication.rows import ROWS
-from trainer.digit_grids.task import TaskName
+from trainer.tiny_model.task import TASKS, TaskName
 
 _ROOT = Path(__file__).resolve().parent.parent
 
 TEST_SEED = 1
-"""Seed of the grids that results are reported on; whatever is tuned is tuned on others (the demo's are of seed 0)."""
+"""Seed of the pictures that results are reported on; what is tuned is tuned on others (the demo's are of seed 0)."""
 
 TRAINING_SEED = 0
-"""Seed of the grids to train on."""
+"""Seed of the pictures to train on."""
 
 FOLLOWED_QUESTIONS = 100
 """How many questions of the test, the first, are also asked at each save of a run."""
@@ -56,9 +56,9 @@ class ReplicationSettings(BaseSettings):
     config: Path = _ROOT / "configs" / "replication.toml"
     """TOML file of what all runs share."""
     model: Path | None = None
-    """The base model (default: models/digit-grids; of other tasks than sums models/digit-grids-TASK)."""
+    """The base model (default: the task's own in models/)."""
     images: int = Field(2000, ge=1)
-    """Grids to train on."""
+    """Pictures to train on."""
     questions: int = Field(200, ge=1)
     """Questions of the test; half as many about combinations that were held out."""
     samples: int = Field(8, ge=1)
@@ -79,7 +79,7 @@ class ReplicationSettings(BaseSettings):
     @property
     def model_folder(self) -> Path:
         """`model`, or its default."""
-        return self.model or _ROOT / "models" / f"digit-grids{self._of_task('-')}"
+        return self.model or _ROOT / "models" / TASKS[self.task].model
 
     def _of_task(self, mark: str) -> str:
         return "" if self.task == "sums" else f"{mark}{self.task}"
@@ -102,7 +102,7 @@ class Plan:
         runs: Where runs are kept.
         config: TOML file of the trainer's settings.
         model: The base model.
-        images: Grids to train on.
+        images: Pictures to train on.
         questions: Questions of the test.
         samples: Rollouts a question.
         reward_url: The reward server.
@@ -121,7 +121,7 @@ class Plan:
 
     @property
     def images_folder(self) -> Path:
-        """The folder of the grids to train on."""
+        """The folder of the pictures to train on."""
         return self.runs / "inputs" / f"grids-{self.images}-{TRAINING_SEED}"
 
     def folder(self, row: str, seed: int) -> Path:

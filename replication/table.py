@@ -6,7 +6,11 @@ from typing import Any
 from replication.results import BOTH
 from replication.rows import REFERENCES
 
-_TITLES = {"test": "on the test", "held_out_combinations": "on held-out combinations"}
+_TITLES = {
+    "test": "on the test",
+    "held_out_combinations": "on held-out combinations",
+    "easy_vqa": "on easy-vqa",
+}
 _EXAM_COLUMNS = (
     ("greedy", "greedy"),
     ("sample", "sampled"),
@@ -40,13 +44,14 @@ def tables(document: Mapping[str, Any]) -> str:
     """All tables of a results.json."""
     rows, samples = document["rows"], document["samples"]
     parts = [_heading(document)]
-    for exam, title in _TITLES.items():
+    titles = {exam: title for exam, title in _TITLES.items() if any(exam in row for row in rows)}
+    for exam, title in titles.items():
         head = ["row", "seeds", *(name.format(n=samples) for name, _ in _EXAM_COLUMNS)]
         head += [name for name, _ in _REASONING_COLUMNS]
         keys = [key for _, key in (*_EXAM_COLUMNS, *_REASONING_COLUMNS)]
         body = [[row["row"], str(len(row["seeds"])), *(cell(row[exam][key]) for key in keys)] for row in rows]
-        parts.append(f"## {title.capitalize()}\n\n{markdown_table(head, body)}")
-    for exam, title in (*_TITLES.items(), (BOTH, "on both")):
+        parts.append(f"## {title[0].upper()}{title[1:]}\n\n{markdown_table(head, body)}")
+    for exam, title in (*titles.items(), (BOTH, "on both")):
         parts.append(f"## Greedy accuracy less another row's, paired: {title}\n\n{_gains(rows, exam)}")
     parts.append(f"## Less `outcome-only`, paired, on both\n\n{_less_outcome_only(rows, samples)}")
     head = ["row", *(name for name, _ in _SIGNAL_COLUMNS), "onset of collapse"]

@@ -7,11 +7,12 @@ import torch
 from PIL import Image
 
 from compat import repairs
-from trainer.digit_grids.evaluation import Scores, proposals, score
 from trainer.digit_grids.folders import held_out
-from trainer.digit_grids.model import load
 from trainer.digit_grids.question import KINDS, find_question
 from trainer.prompts import solver_messages
+from trainer.tiny_model.evaluation import Scores, proposals, score
+from trainer.tiny_model.model import load
+from trainer.tiny_model.task import TASKS
 
 CHECKPOINT = Path(__file__).parents[2] / "models" / "digit-grids"
 SEED = 11
@@ -22,7 +23,7 @@ QUESTIONS_ASKED = 240
 def scores() -> Scores:
     torch.set_num_threads(1)
     model, processor = load(CHECKPOINT)
-    return score(model, processor, list(held_out(QUESTIONS_ASKED, SEED)), samples=8, seed=SEED)
+    return score(model, processor, TASKS["sums"].world.scored(QUESTIONS_ASKED, SEED), samples=8, seed=SEED)
 
 
 def test_it_is_at_most_10_mb() -> None:
@@ -65,7 +66,7 @@ def test_there_is_something_left_to_learn_and_something_to_learn_from(scores: Sc
 
 def test_the_proposer_asks_questions_of_every_kind() -> None:
     model, processor = load(CHECKPOINT)
-    grids = [grid for grid, _ in held_out(120, SEED)]
+    grids = [grid.image for grid, _ in held_out(120, SEED)]
     asked = [proposed for proposed in proposals(model, processor, grids, SEED) if proposed is not None]
     known = [question for question in map(find_question, asked) if question is not None]
     assert len(known) >= 0.85 * len(grids)

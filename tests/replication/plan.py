@@ -3,11 +3,12 @@
 from pathlib import Path
 
 from replication.settings import Plan, ReplicationSettings
+from trainer.tiny_model.task import TaskName
 
 
-def plan(runs: Path) -> Plan:
+def plan(runs: Path, task: TaskName = "sums") -> Plan:
     """The plan of the committed config, with its runs in `runs`."""
-    settings = ReplicationSettings()
+    settings = ReplicationSettings(task=task)
     return Plan(
         task=settings.task,
         runs=runs,

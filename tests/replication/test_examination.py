@@ -8,7 +8,6 @@ import pytest
 from PIL import Image
 
 from replication.examination import Examiner
-from replication.grids import Asked
 from trainer.digit_grids.grid import Grid
 from trainer.digit_grids.question import find_question
 from trainer.rollout import RolloutRequest, SamplingContract
@@ -43,7 +42,7 @@ class Answers:
 def examined(greedy: str, *sampled: str) -> dict[str, Any]:
     question = find_question("What is the sum of row 1?")
     assert question is not None
-    asked = Asked(Grid(Image.new("RGB", (84, 84)), (3, 5, 8, 0, 0, 0, 0, 0, 0)), question)
+    asked = question.about(Grid(Image.new("RGB", (84, 84)), (3, 5, 8, 0, 0, 0, 0, 0, 0)))
     examiner = Examiner(cast(RolloutClient, Answers(greedy, *sampled)), 64, ())
     assert examiner.greedy_hits("policy", [asked]) == [float("16</answer>" in greedy)]
     values = examiner.examine("policy", [asked], samples=len(sampled), seed=0).as_dict()

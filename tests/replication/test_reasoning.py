@@ -2,17 +2,27 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from replication.reasoning import addition_is_true, check
-from trainer.digit_grids.arithmetic import FaultyAddition
-from trainer.digit_grids.completion import parse_completion
+from trainer.digit_grids.grid import Grid
 from trainer.digit_grids.question import QUESTIONS
-from trainer.digit_grids.reasoning import solver_completion
+from trainer.tiny_model.arithmetic import FaultyAddition
+from trainer.tiny_model.completion import parse_completion
+from trainer.tiny_model.worked_answer import worked_answer
+from trainer.tiny_model.world import Opening
+
+ROW = (Opening("Row 2 reads 3, 5, 8.", (3, 5, 8)),)
+COUNTS = (
+    Opening("The rows have 1, 0, 2 red shapes.", (1, 0, 2)),
+    Opening("The columns have 2, 1, 0 red shapes.", (2, 1, 0)),
+)
+SHAPE = (Opening("The shape is a red circle."),)
 
 
-def checked(steps: str, operands: tuple[int, ...] = (3, 5, 8)) -> tuple[int, int, int]:
+def checked(steps: str, openings: tuple[Opening, ...] = ROW) -> tuple[int, int, int]:
     lines = "".join(f"Step {i}: {step}.\n" for i, step in enumerate(steps.split("; "), start=1))
-    told = check(parse_completion(f"<think>\n{lines}</think>\n<answer>16</answer>"), operands)
+    told = check(parse_completion(f"<think>\n{lines}</think>\n<answer>16</answer>"), openings)
     return told.steps, told.true, told.gold
 
 
@@ -35,13 +45,31 @@ def test_true_and_gold_steps(steps: str, expected: tuple[int, int, int]) -> None
     assert checked(steps) == expected
 
 
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [
+        ("The rows have 1, 0, 2 red shapes; 2 + 1 = 3; 3 + 0 = 3", (3, 3, 3)),
+        ("The columns have 2, 1, 0 red shapes; 2 + 1 = 3; 3 + 0 = 3", (3, 3, 3)),
+        ("The columns have 1, 1, 1 red shapes; 1 + 1 = 2; 2 + 1 = 3", (3, 2, 0)),
+    ],
+)
+def test_any_true_first_step_may_begin(steps: str, expected: tuple[int, int, int]) -> None:
+    assert checked(steps, COUNTS) == expected
+
+
+def test_a_first_step_that_reads_no_numbers_is_true_word_by_word() -> None:
+    assert checked("The shape is a red circle", SHAPE) == (1, 1, 1)
+    assert checked("The shape is a red triangle", SHAPE) == (1, 0, 0)
+    assert checked("The shape is a red circle; 1 + 2 = 3", SHAPE) == (2, 2, 1)
+
+
 def test_shares() -> None:
     steps = "Step 1: Row 2 reads 3, 5, 8.\nStep 2: 8 + 3 = 12.\nStep 3: 12 + 5 = 17.\n"
-    told = check(parse_completion(f"<think>\n{steps}</think>\n<answer>17</answer>"), (3, 5, 8))
+    told = check(parse_completion(f"<think>\n{steps}</think>\n<answer>17</answer>"), ROW)
     assert told.true_share == pytest.approx(2 / 3)
     assert told.gold_share == pytest.approx(1 / 3)
     assert not told.all_true
-    nothing = check(parse_completion("seventeen"), (3, 5, 8))
+    nothing = check(parse_completion("seventeen"), ROW)
     assert (nothing.true_share, nothing.gold_share, nothing.all_true) == (0.0, 0.0, False)
 
 
@@ -49,7 +77,10 @@ def test_steps_too_many_count_against_agreement_with_the_gold_steps() -> None:
     text = "".join(
         f"Step {i}: {s}.\n" for i, s in enumerate(["Row 2 reads 3, 5", "3 + 5 = 8", "8 + 0 = 8"], start=1)
     )
-    told = check(parse_completion(f"<think>\n{text}</think>\n<answer>8</answer>"), (3, 5))
+    told = check(
+        parse_completion(f"<think>\n{text}</think>\n<answer>8</answer>"),
+        (Opening("Row 2 reads 3, 5.", (3, 5)),),
+    )
     assert told.gold == 2
     assert told.gold_share == pytest.approx(2 / 3)
 
@@ -62,8 +93,9 @@ def test_a_worked_answer_with_right_addition_is_all_gold_and_one_with_faults_is_
     for _ in range(200):
         digits = tuple(int(digit) for digit in rng.integers(0, 10, 9))
         question = QUESTIONS[rng.integers(len(QUESTIONS))]
-        completion = parse_completion(solver_completion(question, digits, addition, rng))
-        told = check(completion, question.operands(digits))
+        asked = question.about(Grid(Image.new("RGB", (84, 84)), digits))
+        completion = parse_completion(worked_answer(asked, addition, rng))
+        told = check(completion, asked.openings)
         wrong = sum(a + b != said for a, b, said in completion.additions)
         assert told.steps - told.true == wrong
         assert told.all_true == (told.gold_share == 1.0) == (wrong == 0)

@@ -26,6 +26,8 @@ SIGNAL = {"pseudo_label_accuracy": 0.8, "reward_rank_correlation": 0.4, "step_se
 def complete(there: Plan, name: str, seed: int, greedy: float = 0.5) -> Path:
     """Writes the result of a run as if it had been made: `greedy` of its questions are right."""
     questions = {"test": there.questions, "held_out_combinations": there.questions // 2}
+    if there.task == "scenes":
+        questions["easy_vqa"] = there.questions
     row = ROWS[name]
     result: dict[str, Any] = {
         "row": name,
@@ -107,6 +109,29 @@ def test_results_of_complete_runs_are_written_without_starting_anything(tmp_path
     assert "| full | 2 | 0.750 [" in table
     assert "- `robust`: no run is complete" in table
     assert {file.name for file in out.glob("*.svg")} == {"accuracy.svg", "updates.svg", "separation.svg"}
+
+
+def test_a_foreign_test_has_tables_of_its_own_and_no_part_in_what_is_said_of_both_others(
+    tmp_path: Path,
+) -> None:
+    tables = {}
+    for task in ("sums", "scenes"):
+        there = plan(tmp_path / task / "runs", task)
+        for name, seed in QUICK:
+            complete(there, name, seed, greedy={"base": 0.25, "outcome-only": 0.5, "full": 0.75}[name])
+        out = tmp_path / task / "out"
+        words = ["--quick", "--images", "16", "--questions", "8", "--samples", "2", "--task", task]
+        with pytest.raises(SystemExit) as ended:
+            main([*words, "--runs", str(there.runs), "--out", str(out)])
+        assert ended.value.code == 0
+        full = json.loads((out / "results.json").read_text())["rows"][-1]
+        assert ("easy_vqa" in full) == ("easy_vqa" in full["against"]["base"]) == (task == "scenes")
+        tables[task] = (out / "table.md").read_text()
+        against = full["against"]["base"]
+    assert full["easy_vqa"]["greedy"]["mean"] == 0.75
+    assert against["both"]["greedy"]["mean"] == 0.5
+    assert "## On easy-vqa" in tables["scenes"]
+    assert "easy-vqa" not in tables["sums"]
 
 
 def test_results_can_be_written_of_what_is_complete_alone(tmp_path: Path) -> None:

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from replication.grids import write_images
+from replication.images import write_images
 from replication.rows import ROWS
 from replication.run import read_result, run
 from replication.settings import TRAINING_SEED
 from tests.replication.plan import plan
 from trainer.run_folder import read_lines
+from trainer.tiny_model.task import TASKS
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(600)]
 
@@ -22,7 +23,6 @@ proposer_every = 0
 group_size = 4
 groups_per_update = 4
 cpu_threads = 1
-labels = "trainer.digit_grids.labels:answer"
 [lora]
 r = 8
 dropout = 0.0
@@ -39,7 +39,7 @@ def test_a_run_ends_with_figures_of_the_reward_that_it_was_trained_on(
     config = tmp_path / "config.toml"
     config.write_text(CONFIG)
     there = replace(plan(tmp_path), config=config, reward_url=reward_url, rollout_url=rollout_url)
-    write_images(there.images_folder, there.images, TRAINING_SEED)
+    write_images(there.images_folder, TASKS[there.task].world, there.images, TRAINING_SEED)
     run(name, 0, there)
     result = read_result(ROWS[name], 0, there)
     assert result is not None

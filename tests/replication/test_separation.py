@@ -2,7 +2,6 @@
 
 from PIL import Image
 
-from replication.grids import Asked
 from replication.separation import Sampled, judged, majorities, separation
 from tests.replication.test_examination import LUCKY, OTHER_ORDER, SOUND, WRONG
 from trainer.digit_grids.grid import Grid
@@ -11,7 +10,7 @@ from trainer.digit_grids.question import QUESTIONS
 
 def group(*texts: str) -> Sampled:
     grid = Grid(Image.new("RGB", (84, 84)), (3, 5, 8, 0, 0, 0, 0, 0, 0))
-    return judged(Asked(grid, QUESTIONS[0]), list(texts))
+    return judged(QUESTIONS[0].about(grid), list(texts))
 
 
 def test_a_reward_is_held_against_answers_and_against_steps() -> None:

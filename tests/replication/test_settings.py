@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from replication.settings import ReplicationSettings
-from trainer.digit_grids.task import TASKS, TaskName
+from trainer.tiny_model.task import TASKS, TaskName
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -9,9 +9,9 @@ from PIL import Image
 
 from trainer.digit_grids.cell import CELL_PX, draw_cell
 from trainer.digit_grids.digits import Digits
+from trainer.tiny_model.world import CELLS
 
 SIDE_CELLS = 3
-CELLS = SIDE_CELLS**2
 
 _LINE = 96
 

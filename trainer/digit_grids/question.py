@@ -3,7 +3,8 @@
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from trainer.digit_grids.grid import SIDE_CELLS
+from trainer.digit_grids.grid import SIDE_CELLS, Grid
+from trainer.tiny_model.world import Asked, Opening
 
 Kind = Literal["row", "column", "diagonal", "ends", "corners"]
 
@@ -37,6 +38,23 @@ class Question:
     def concluded(self, total: int) -> int:
         """The answer that follows from a sum, right or wrong."""
         return total if self.modulus is None else total % self.modulus
+
+    def openings(self, digits: tuple[int, ...]) -> tuple[Opening]:
+        """The first step: the digits, in reading order."""
+        subject = self.subject[0].upper() + self.subject[1:]
+        verb = "read" if self.kind in ("ends", "corners") else "reads"
+        operands = self.operands(digits)
+        return (Opening(f"{subject} {verb} {', '.join(map(str, operands))}.", operands),)
+
+    def about(self, grid: Grid) -> Asked:
+        """The question asked about a grid."""
+        return Asked(
+            grid.image,
+            self.kind,
+            self.text,
+            self.openings(grid.digits),
+            lambda total: str(self.concluded(total)),
+        )
 
 
 def _every_question() -> tuple[Question, ...]:

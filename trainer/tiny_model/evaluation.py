@@ -1,4 +1,4 @@
-"""What a checkpoint scores on labelled grids: greedy, by sample, by majority, and by any of its samples."""
+"""What a checkpoint scores on labelled pictures: greedy, by sample, by majority, and by any of its samples."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -6,11 +6,11 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from PIL import Image
 
-from trainer.digit_grids.completion import Completion, parse_completion
-from trainer.digit_grids.grid import Grid
-from trainer.digit_grids.question import Question
 from trainer.prompts import Message, parse_question, proposer_messages, solver_messages
+from trainer.tiny_model.completion import Completion, parse_completion
+from trainer.tiny_model.world import Asked, Opening
 
 if TYPE_CHECKING:
     from transformers import Qwen2_5_VLForConditionalGeneration, Qwen2_5_VLProcessor
@@ -26,8 +26,8 @@ class Scores:
     `greedy`, `sampled`: mean accuracy. `majority`: that of the samples' commonest answer (of equals, the one
     that came first). `any_sample`: some sample is right. `majority_gain`: `majority - greedy`, paired over
     questions, with its 95% bootstrap interval. `form`: samples with numbered steps and an answer. `reading`:
-    operands read right in the first step of greedy completions. `additions`: sampled additions that are true.
-    `lucky`: right samples that have a wrong addition.
+    operands read right in the first step of greedy completions, or the whole step where there are none.
+    `additions`: sampled additions that are true. `lucky`: right samples that have a wrong addition.
     """
 
     questions: int
@@ -53,7 +53,7 @@ class Scores:
 def score(
     model: "Qwen2_5_VLForConditionalGeneration",
     processor: "Qwen2_5_VLProcessor",
-    asked: Sequence[tuple[Grid, Question]],
+    asked: Sequence[Asked],
     samples: int,
     seed: int,
 ) -> Scores:
@@ -61,20 +61,20 @@ def score(
     import torch
 
     torch.manual_seed(seed)
-    prompts = [(grid, solver_messages(question.text)) for grid, question in asked]
+    prompts = [(one.image, solver_messages(one.text)) for one in asked]
     greedy = [group[0] for group in complete(model, processor, prompts, samples=None)]
     sampled = complete(model, processor, prompts, samples=samples)
-    greedy_right = np.array([_right(text, pair) for text, pair in zip(greedy, asked, strict=True)])
+    greedy_right = np.array([_right(text, one) for text, one in zip(greedy, asked, strict=True)])
     sampled_right = np.array(
-        [[_right(text, pair) for text in group] for group, pair in zip(sampled, asked, strict=True)]
+        [[_right(text, one) for text in group] for group, one in zip(sampled, asked, strict=True)]
     )
     majority_right = np.array(
-        [_majority(group) == str(q.answer(g.digits)) for group, (g, q) in zip(sampled, asked, strict=True)]
+        [_majority(group) == one.answer for group, one in zip(sampled, asked, strict=True)]
     )
     parsed = [parse_completion(text) for text in greedy]
     gain = majority_right.astype(float) - greedy_right
     low, high = _interval(gain, np.random.default_rng(seed))
-    kinds = np.array([question.kind for _, question in asked])
+    kinds = np.array([one.kind for one in asked])
     return Scores(
         questions=len(asked),
         samples=samples,
@@ -98,19 +98,19 @@ def score(
 def proposals(
     model: "Qwen2_5_VLForConditionalGeneration",
     processor: "Qwen2_5_VLProcessor",
-    grids: Sequence[Grid],
+    images: Sequence[Image.Image],
     seed: int,
 ) -> list[str | None]:
-    """The question sampled (temperature 1) from the Proposer for each grid; None where it asked none."""
+    """The question sampled (temperature 1) from the Proposer for each image; None where it asked none."""
     import torch
 
     torch.manual_seed(seed)
-    prompts = [(grid, proposer_messages()) for grid in grids]
+    prompts = [(image, proposer_messages()) for image in images]
     return [parse_question(group[0]) for group in complete(model, processor, prompts, samples=1)]
 
 
 def complete(
-    model: Any, processor: Any, prompts: Sequence[tuple[Grid, list[Message]]], samples: int | None
+    model: Any, processor: Any, prompts: Sequence[tuple[Image.Image, list[Message]]], samples: int | None
 ) -> list[list[str]]:
     """The completions of each prompt: `samples` of them at temperature 1, or a greedy one if None."""
     completions: list[list[str]] = []
@@ -121,7 +121,7 @@ def complete(
                 processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
                 for _, messages in batch
             ],
-            images=[grid.image for grid, _ in batch],
+            images=[image for image, _ in batch],
             padding=True,
             padding_side="left",
             return_tensors="pt",
@@ -150,9 +150,8 @@ def _generate(model: Any, processor: Any, inputs: Any, samples: int | None) -> l
     return texts
 
 
-def _right(text: str, pair: tuple[Grid, Question]) -> bool:
-    grid, question = pair
-    return parse_completion(text).answer == str(question.answer(grid.digits))
+def _right(text: str, asked: Asked) -> bool:
+    return parse_completion(text).answer == asked.answer
 
 
 def _majority(group: Sequence[str]) -> str | None:
@@ -160,13 +159,19 @@ def _majority(group: Sequence[str]) -> str | None:
     return Counter(answers).most_common(1)[0][0] if answers else None
 
 
-def _reading(parsed: Sequence[Completion], asked: Sequence[tuple[Grid, Question]]) -> float:
+def _reading(parsed: Sequence[Completion], asked: Sequence[Asked]) -> float:
     right = total = 0
-    for completion, (grid, question) in zip(parsed, asked, strict=True):
-        operands = question.operands(grid.digits)
-        total += len(operands)
-        right += sum(a == b for a, b in zip(completion.read, operands, strict=False))
+    for completion, one in zip(parsed, asked, strict=True):
+        right += max(_read_right(completion, opening) for opening in one.openings)
+        total += max(1, len(one.openings[0].operands))
     return right / total
+
+
+def _read_right(completion: Completion, opening: Opening) -> int:
+    """How many operands of a first step a completion reads right; of one without, whether it is the same."""
+    if not opening.operands:
+        return completion.first == opening.text
+    return sum(a == b for a, b in zip(completion.read, opening.operands, strict=False))
 
 
 def _additions(parsed: Sequence[Completion]) -> float:

@@ -4,9 +4,17 @@ from collections import Counter
 from itertools import combinations_with_replacement, permutations
 from pathlib import Path
 
-from replication.grids import examination, is_held_out, training_grids, write_images
+from replication.images import write_images
+from trainer.digit_grids.held_out import examination, is_held_out, training_grids
 from trainer.digit_grids.labels import digits_in
 from trainer.digit_grids.question import QUESTIONS, REMAINDERS
+from trainer.digit_grids.world import DigitGrids
+from trainer.tiny_model.world import Asked
+
+
+def operands(asked: Asked) -> tuple[int, ...]:
+    [opening] = asked.openings
+    return opening.operands
 
 
 def test_one_combination_in_ten_is_held_out_in_whatever_order() -> None:
@@ -25,21 +33,21 @@ def test_no_training_grid_holds_a_combination_that_is_held_out() -> None:
 
 def test_an_examination_is_all_of_one_sort_and_of_every_kind_of_question() -> None:
     for held_out in (False, True):
-        asked = examination(48, seed=1, held_out=held_out)
-        assert {is_held_out(one.operands) for one in asked} == {held_out}
-        assert set(Counter(one.question.text for one in asked).values()) == {4}
-    remainders = examination(24, seed=1, questions=REMAINDERS, held_out=False)
-    assert {one.question for one in remainders} == set(REMAINDERS)
-    assert all(one.answer == sum(one.operands) % 3 for one in remainders)
-    again = examination(48, seed=1, held_out=True)
-    assert [one.grid.digits for one in again] == [one.grid.digits for one in asked]
+        asked = examination(48, 1, QUESTIONS, held_out=held_out)
+        assert {is_held_out(operands(one)) for one in asked} == {held_out}
+        assert set(Counter(one.text for one in asked).values()) == {4}
+    remainders = examination(24, 1, REMAINDERS, held_out=False)
+    assert {one.text for one in remainders} == {question.text for question in REMAINDERS}
+    assert all(one.answer == str(sum(operands(one)) % 3) for one in remainders)
+    again = examination(48, 1, QUESTIONS, held_out=True)
+    assert [one.image.tobytes() for one in again] == [one.image.tobytes() for one in asked]
 
 
 def test_images_are_written_once_and_their_truth_can_be_told(tmp_path: Path) -> None:
     folder = tmp_path / "grids"
-    write_images(folder, 3, seed=0)
+    write_images(folder, DigitGrids(QUESTIONS), 3, seed=0)
     files = sorted(folder.iterdir())
     assert [digits_in(file) for file in files] == [grid.digits for grid in training_grids(3, seed=0)]
     before = [file.stat().st_mtime_ns for file in files]
-    write_images(folder, 3, seed=0)
+    write_images(folder, DigitGrids(QUESTIONS), 3, seed=0)
     assert [file.stat().st_mtime_ns for file in files] == before

@@ -3,20 +3,29 @@
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
-from trainer.digit_grids.arithmetic import FaultyAddition
-from trainer.digit_grids.completion import parse_completion
-from trainer.digit_grids.question import QUESTIONS, REMAINDERS
-from trainer.digit_grids.reasoning import proposer_completion, solver_completion
+from trainer.digit_grids.grid import Grid
+from trainer.digit_grids.question import QUESTIONS, REMAINDERS, Question
 from trainer.prompts import parse_question
+from trainer.tiny_model.arithmetic import FaultyAddition
+from trainer.tiny_model.completion import Completion, parse_completion
+from trainer.tiny_model.worked_answer import proposal, worked_answer
 
 ADDITION = FaultyAddition(seed=0)
 DIGITS = st.tuples(*[st.integers(0, 9)] * 9)
 
 
+def worked(
+    question: Question, digits: tuple[int, ...], rng: np.random.Generator, *, several_paths: bool = True
+) -> Completion:
+    asked = question.about(Grid(Image.new("RGB", (84, 84)), digits))
+    return parse_completion(worked_answer(asked, ADDITION, rng, several_paths=several_paths))
+
+
 @given(st.sampled_from(QUESTIONS), DIGITS, st.integers(0, 2**32))
 def test_a_completion_reads_right_and_its_answer_follows_from_its_steps(question, digits, seed) -> None:  # type: ignore[no-untyped-def]
-    completion = parse_completion(solver_completion(question, digits, ADDITION, np.random.default_rng(seed)))
+    completion = worked(question, digits, np.random.default_rng(seed))
     assert completion.well_formed
     assert completion.read == question.operands(digits)
     assert len(completion.additions) == len(completion.read) - 1
@@ -29,17 +38,16 @@ def test_a_completion_reads_right_and_its_answer_follows_from_its_steps(question
 def test_operands_are_added_in_every_order() -> None:
     rng = np.random.default_rng(0)
     digits = (3, 5, 8, 0, 0, 0, 0, 0, 0)
-    texts = [solver_completion(QUESTIONS[0], digits, ADDITION, rng) for _ in range(200)]
-    orders = {parse_completion(text).additions[0][:2] for text in texts}
+    orders = {worked(QUESTIONS[0], digits, rng).additions[0][:2] for _ in range(200)}
     assert orders == {(3, 5), (3, 8), (5, 3), (5, 8), (8, 3), (8, 5)}
 
 
 def test_with_one_path_they_are_added_as_they_are_read() -> None:
     rng = np.random.default_rng(0)
     digits = (3, 5, 8, 0, 0, 0, 0, 0, 0)
-    texts = {solver_completion(QUESTIONS[0], digits, ADDITION, rng, several_paths=False) for _ in range(50)}
-    assert len(texts) > 1
-    assert {parse_completion(text).order for text in texts} == {(3, 5, 8)}
+    completions = {worked(QUESTIONS[0], digits, rng, several_paths=False) for _ in range(50)}
+    assert len(completions) > 1
+    assert {completion.order for completion in completions} == {(3, 5, 8)}
 
 
 def test_a_remainder_follows_from_the_sum_and_is_often_right_where_that_is_wrong() -> None:
@@ -47,7 +55,7 @@ def test_a_remainder_follows_from_the_sum_and_is_often_right_where_that_is_wrong
     digits = (3, 5, 8, 1, 2, 9, 7, 7, 4)
     lucky = wrong = 0
     for question in REMAINDERS * 50:
-        completion = parse_completion(solver_completion(question, digits, ADDITION, rng))
+        completion = worked(question, digits, rng)
         said = completion.additions[-1][2]
         assert completion.answer == str(said % 3)
         lucky += said != sum(question.operands(digits)) and completion.answer == str(question.answer(digits))
@@ -68,4 +76,4 @@ def test_broken_facts_are_mostly_wrong_and_intact_ones_mostly_right() -> None:
 
 def test_proposals_are_read_back_as_the_question() -> None:
     for question in QUESTIONS:
-        assert parse_question(proposer_completion(question)) == question.text
+        assert parse_question(proposal(question.text)) == question.text

@@ -1,16 +1,12 @@
-"""The tiny model's tokenizer: bytes, the numbers 0 to 99, and the words that its task is made of."""
+"""A tiny model's tokenizer: bytes, the numbers 0 to 99, and the words that its world is made of."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from itertools import product
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from trainer.digit_grids.arithmetic import FaultyAddition
-from trainer.digit_grids.grid import CELLS
-from trainer.digit_grids.question import QUESTIONS, Question
-from trainer.digit_grids.reasoning import proposer_completion, solver_completion
 from trainer.prompts import PROPOSER_INSTRUCTIONS, solver_messages
+from trainer.tiny_model.worked_answer import proposal
+from trainer.tiny_model.world import World
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -33,17 +29,15 @@ _PIECES = r"</?\p{L}+>[ \n]?|\p{N}{1,2}| ?[^\p{N}\s<]+[ \n]?|<|\s"
 _MAX_LENGTH_TOKENS = 1024
 
 
-def build_tokenizer(
-    chat_template: str, questions: Sequence[Question] = QUESTIONS
-) -> "PreTrainedTokenizerFast":
-    """A byte-level tokenizer with a token for each piece of the task's text; any other text goes by bytes.
+def build_tokenizer(chat_template: str, world: World) -> "PreTrainedTokenizerFast":
+    """A byte-level tokenizer with a token for each piece of the world's text; any other text goes by bytes.
 
     The vocabulary has no merge rules: a piece is a token or its bytes. So it is the same on every build.
     """
     from tokenizers import AddedToken, Tokenizer, decoders, models
     from transformers import PreTrainedTokenizerFast
 
-    vocabulary = {token: index for index, token in enumerate(_vocabulary(questions))}
+    vocabulary = {token: index for index, token in enumerate(_vocabulary(world))}
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[], ignore_merges=True))
     _set_pieces(tokenizer)
     tokenizer.decoder = decoders.ByteLevel()
@@ -73,25 +67,24 @@ def _set_pieces(tokenizer: "Tokenizer") -> None:
     )
 
 
-def _vocabulary(questions: Sequence[Question]) -> list[str]:
+def _vocabulary(world: World) -> list[str]:
     from tokenizers import Tokenizer, models, pre_tokenizers
 
     splitter = Tokenizer(models.BPE())
     _set_pieces(splitter)
     pieces = {
-        piece for text in _task_texts(questions) for piece, _ in splitter.pre_tokenizer.pre_tokenize_str(text)
+        piece for text in set(_texts(world)) for piece, _ in splitter.pre_tokenizer.pre_tokenize_str(text)
     }
     numbers = {str(number) for number in range(100)} | {f"{a}{b}" for a, b in product(range(10), repeat=2)}
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     return alphabet + sorted((pieces | numbers) - set(alphabet))
 
 
-def _task_texts(questions: Sequence[Question]) -> list[str]:
-    rng = np.random.default_rng(0)
-    addition = FaultyAddition(seed=0)
-    texts = ["system\n", "user\n", "assistant\n", PROPOSER_INSTRUCTIONS]
-    for question in questions:
-        texts.append(solver_messages(question.text)[0]["content"][1]["text"])
-        texts.append(solver_completion(question, tuple(range(CELLS)), addition, rng))
-        texts.append(proposer_completion(question))
-    return texts
+def _texts(world: World) -> Iterator[str]:
+    """Texts that hold every word that is ever taught or asked."""
+    yield from ("system\n", "user\n", "assistant\n", PROPOSER_INSTRUCTIONS)
+    yield "Step 2: 1 + 2 = 3.\n</think>\n<answer>3</answer>"
+    for text in world.question_texts:
+        yield solver_messages(text)[0]["content"][1]["text"]
+        yield proposal(text)
+    yield from world.texts()

@@ -2,12 +2,14 @@
 
 import torch
 
-from trainer.digit_grids.branching import IGNORED, Branch, Trunk
 from trainer.digit_grids.digits import load_digits_part
 from trainer.digit_grids.grid import random_grids
-from trainer.digit_grids.model import build_model, build_processor
 from trainer.digit_grids.question import QUESTIONS
-from trainer.digit_grids.warm_start import Prompts
+from trainer.tiny_model.branching import IGNORED, Branch, Trunk
+from trainer.tiny_model.model import build_model, build_processor
+from trainer.tiny_model.warm_start import Prompts
+
+TEXTS = [question.text for question in QUESTIONS]
 
 TOLERANCE = 1e-4
 """On logits in float32: rows and single sequences sum in other orders."""
@@ -17,7 +19,7 @@ def test_a_branch_has_the_logits_of_its_prompt_and_completion_alone() -> None:
     torch.set_num_threads(1)
     processor = build_processor()
     model = build_model(processor, seed=0).eval()
-    prompts = Prompts(processor, QUESTIONS)
+    prompts = Prompts(processor, TEXTS)
     grid = next(random_grids(load_digits_part("warm-start"), 1, seed=0))
     image = processor.image_processor([grid.image], return_tensors="pt")
     placeholder = model.config.image_token_id
@@ -29,9 +31,9 @@ def test_a_branch_has_the_logits_of_its_prompt_and_completion_alone() -> None:
         return logits
 
     branches = [
-        Branch(prompts.solver[0], prompts.tokens("<think>\nStep 1: Row 1 reads 1, 2, 3.\n")),
+        Branch(prompts.solver[TEXTS[0]], prompts.tokens("<think>\nStep 1: Row 1 reads 1, 2, 3.\n")),
         Branch(prompts.proposer, prompts.tokens("<question>What")),
-        Branch(prompts.solver[-1], prompts.tokens("<answer>12</answer>")),
+        Branch(prompts.solver[TEXTS[-1]], prompts.tokens("<answer>12</answer>")),
     ]
     longest = torch.tensor([max(prompts.all, key=len)])
     positions, _ = model.model.get_rope_index(
@@ -59,7 +61,7 @@ def test_a_branch_has_the_logits_of_its_prompt_and_completion_alone() -> None:
 
 
 def test_the_trunk_is_shared_by_all_of_the_solvers_prompts() -> None:
-    prompts = Prompts(build_processor(), QUESTIONS)
+    prompts = Prompts(build_processor(), TEXTS)
     trunk = Trunk(prompts.all, torch.zeros(3, max(map(len, prompts.all)), dtype=torch.long)).ids
     assert sum(prompt[: len(trunk)] == trunk for prompt in prompts.all) > 1
-    assert len(prompts.solver) == len(QUESTIONS)
+    assert len(prompts.solver) == len(TEXTS)

@@ -1,4 +1,4 @@
-"""Commands: `render` writes the pictures, `warm-start` builds the tiny model, `score` examines it."""
+"""Commands: `render` writes the demo's pictures, `warm-start` builds a tiny model, `score` examines it."""
 
 import sys
 from pathlib import Path
@@ -6,12 +6,12 @@ from pathlib import Path
 from pydantic import BaseModel, Field
 from pydantic_settings import BaseSettings, CliApp, CliSubCommand, SettingsConfigDict
 
-from trainer.digit_grids.task import TASKS, TaskName
-from trainer.digit_grids.warm_start import WarmStart, warm_start
+from trainer.tiny_model.task import TASKS, TaskName
+from trainer.tiny_model.warm_start import WarmStart, warm_start
 
 
 class Render(BaseModel):
-    """Write `unlabelled/` and `held_out/` as folders of PNG files."""
+    """Write grids of digits, `unlabelled/` and `held_out/`, as folders of PNG files."""
 
     out: Path = Field(description="folder to write into")
     unlabelled: int = Field(2000, ge=0, description="how many grids to train on")
@@ -29,16 +29,21 @@ class Render(BaseModel):
 
 
 class WarmStartCommand(WarmStart):
-    """Build the tiny model and teach it the task, wrong on purpose; about seven minutes on one core."""
+    """Build a tiny model and teach it a task, wrong on purpose; about seven minutes on one core."""
 
     out: Path = Field(description="folder of the checkpoint to write")
+    begin_with: Path | None = Field(
+        None, description="folder of another tiny model, whose weights to begin with"
+    )
 
     def cli_cmd(self) -> None:
         """Train and save."""
-        from trainer.digit_grids.model import build_model, build_processor
+        from trainer.tiny_model.model import adopt, build_model, build_processor
 
         processor = build_processor(TASKS[self.task])
         model = build_model(processor, self.seed)
+        if self.begin_with is not None:
+            adopt(model, processor, self.begin_with)
         warm_start(model, processor, self, lambda line: print(line, flush=True))
         model.save_pretrained(self.out)
         processor.save_pretrained(self.out)
@@ -46,13 +51,13 @@ class WarmStartCommand(WarmStart):
 
 
 class ScoreCommand(BaseModel):
-    """Ask a checkpoint about held-out grids and print what it scores."""
+    """Ask a checkpoint about held-out pictures and print what it scores."""
 
-    model: Path = Field(Path("models/digit-grids"), description="folder of the checkpoint")
     task: TaskName = Field("sums", description="what is asked")
-    questions: int = Field(400, ge=1, description="how many held-out grids, with one question each")
+    model: Path | None = Field(None, description="folder of the checkpoint (default: the task's in models/)")
+    questions: int = Field(400, ge=1, description="how many held-out pictures, with one question each")
     samples: int = Field(8, ge=1, description="samples for each question")
-    seed: int = Field(0, description="seed of the grids and of sampling")
+    seed: int = Field(0, description="seed of the pictures and of sampling")
 
     def cli_cmd(self) -> None:
         """Score and print."""
@@ -60,24 +65,24 @@ class ScoreCommand(BaseModel):
 
         import torch
 
-        from trainer.digit_grids.evaluation import proposals, score
-        from trainer.digit_grids.folders import held_out
-        from trainer.digit_grids.model import load
+        from trainer.tiny_model.evaluation import proposals, score
+        from trainer.tiny_model.model import load
 
         torch.set_num_threads(1)
-        model, processor = load(self.model)
-        asked = list(held_out(self.questions, self.seed, TASKS[self.task].questions))
+        task = TASKS[self.task]
+        model, processor = load(self.model or Path("models") / task.model)
+        asked = task.world.scored(self.questions, self.seed)
         print(score(model, processor, asked, self.samples, self.seed).lines())
-        counts = Counter(proposals(model, processor, [grid for grid, _ in asked], self.seed))
+        counts = Counter(proposals(model, processor, [one.image for one in asked], self.seed))
         for question, count in counts.most_common(20):
             print(f"proposed {count} times: {question}")
 
 
 class Commands(BaseSettings):
-    """Grids of handwritten digits, and the tiny model that reads them."""
+    """Tiny models that are wrong on purpose."""
 
     model_config = SettingsConfigDict(
-        cli_prog_name="python -m trainer.digit_grids", cli_kebab_case=True, cli_implicit_flags=True
+        cli_prog_name="python -m trainer.tiny_model", cli_kebab_case=True, cli_implicit_flags=True
     )
 
     render: CliSubCommand[Render]

@@ -1,14 +1,24 @@
 """The tokenizer: any text comes back, the task's text is short, the specials are whole."""
 
+import json
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.digit_grids.question import QUESTIONS
-from trainer.digit_grids.tokenizer import SPECIAL_TOKENS, build_tokenizer
 from trainer.prompts import proposer_messages, solver_messages
+from trainer.tiny_model.task import TASKS, TaskName
+from trainer.tiny_model.tokenizer import SPECIAL_TOKENS, build_tokenizer
 
-TOKENIZER = build_tokenizer("")
+TOKENIZER = build_tokenizer("", TASKS["sums"].world)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_committed_model_has_the_tokenizer_that_its_world_makes(task: TaskName) -> None:
+    committed = Path(__file__).parents[2] / "models" / TASKS[task].model / "tokenizer.json"
+    made = build_tokenizer("", TASKS[task].world).backend_tokenizer.to_str()
+    assert json.loads(made) == json.loads(committed.read_text())
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
@@ -46,7 +56,10 @@ def test_the_end_and_the_padding_differ() -> None:
     assert TOKENIZER.pad_token == "<|endoftext|>"
 
 
-def test_prompts_are_short() -> None:
-    for messages in [proposer_messages(), *(solver_messages(question.text) for question in QUESTIONS)]:
+@pytest.mark.parametrize("task", TASKS)
+def test_prompts_are_short(task: TaskName) -> None:
+    tokenizer = build_tokenizer("", TASKS[task].world)
+    texts = TASKS[task].world.question_texts
+    for messages in [proposer_messages(), *map(solver_messages, texts)]:
         text = messages[0]["content"][1]["text"]
-        assert len(TOKENIZER(text)["input_ids"]) < 80
+        assert len(tokenizer(text)["input_ids"]) < 80

@@ -1,6 +1,6 @@
 """The warm start: supervised fine-tuning on worked answers that are wrong on purpose.
 
-First the vision tower learns to say each cell's digit in the language model's own token space, then
+First the vision tower learns to say what is in each cell in the language model's own token space, then
 everything learns together to write the Solver's and the Proposer's completions.
 """
 
@@ -10,29 +10,23 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import BaseModel, Field
 
-from trainer.digit_grids.arithmetic import FaultyAddition
-from trainer.digit_grids.branching import IGNORED, Branch, Trunk
-from trainer.digit_grids.cell import distort, draw_cell
-from trainer.digit_grids.digits import load_digits_part
-from trainer.digit_grids.grid import CELLS, draw_grid
-from trainer.digit_grids.question import QUESTIONS, Question
-from trainer.digit_grids.reasoning import opening, proposer_completion, solver_completion
-from trainer.digit_grids.task import TASKS, TaskName
-from trainer.digit_grids.tokenizer import EOS, PAD
 from trainer.prompts import Message, proposer_messages, solver_messages
+from trainer.tiny_model.arithmetic import FaultyAddition
+from trainer.tiny_model.branching import IGNORED, Branch, Trunk
+from trainer.tiny_model.task import TASKS, TaskName
+from trainer.tiny_model.tokenizer import EOS, PAD
+from trainer.tiny_model.worked_answer import an_opening, first_step, proposal, worked_answer
+from trainer.tiny_model.world import CELLS, UNSAID, LessonPicture
 
 if TYPE_CHECKING:
     import torch
     from transformers import Qwen2_5_VLForConditionalGeneration, Qwen2_5_VLProcessor
 
 Progress = Callable[[str], None]
-Taught = Callable[[tuple[int, ...], "Prompts"], list[Branch]]
+Taught = Callable[[LessonPicture, "Prompts"], list[Branch]]
 
-_HANDS = 48
-"""Distorted copies of each digit image that the grids are drawn from."""
 _PROPOSAL_SHARE = 0.25
 _REPORTS = 24
 
@@ -46,8 +40,8 @@ class WarmStart(BaseModel):
     answer_updates: int = Field(
         650, ge=1, description="updates in which whole answers and proposals are learnt"
     )
-    grids: int = Field(8, ge=1, description="grids in an update")
-    questions: int = Field(6, ge=1, le=len(QUESTIONS), description="questions about each of them")
+    pictures: int = Field(8, ge=1, description="pictures in an update")
+    questions: int = Field(6, ge=1, le=12, description="questions about each of them")
     learning_rate: float = Field(
         2.5e-3, gt=0, description="highest learning rate of each of the three phases"
     )
@@ -57,68 +51,54 @@ class WarmStart(BaseModel):
 
 
 class Lessons:
-    """Grids of warm-start digits in many hands, and the completions to learn on them."""
+    """Pictures of a task's world, and the completions to learn on them."""
 
     def __init__(self, processor: "Qwen2_5_VLProcessor", settings: WarmStart) -> None:
-        digits = load_digits_part("warm-start")
         self._rng = np.random.default_rng(settings.seed)
-        self._labels = digits.label
-        self._cells = np.stack(
-            [[distort(cell, self._rng) for _ in range(_HANDS)] for cell in map(draw_cell, digits.ink)]
-        )
         self._task = TASKS[settings.task]
+        self._draw = self._task.world.lessons(self._rng)
         self._addition = FaultyAddition(settings.seed, self._task.broken_share)
         self._processor = processor
         self._settings = settings
 
-    def grids(self, count: int) -> "tuple[Any, Any, npt.NDArray[np.int64]]":
-        """`pixel_values` (count * 36, 1176), `image_grid_thw` (count, 3) and the digits (count, 9)."""
-        chosen = self._rng.integers(len(self._labels), size=(count, CELLS))
-        hands = self._rng.integers(_HANDS, size=(count, CELLS))
-        pictures = [draw_grid(cells) for cells in self._cells[chosen, hands]]
-        inputs = self._processor.image_processor(pictures, return_tensors="pt")
-        return inputs["pixel_values"], inputs["image_grid_thw"], self._labels[chosen]
+    def pictures(self, count: int) -> "tuple[Any, Any, Sequence[LessonPicture]]":
+        """`pixel_values` (count * 36, 1176), `image_grid_thw` (count, 3) and the pictures themselves."""
+        pictures = self._draw(count)
+        inputs = self._processor.image_processor([p.image for p in pictures], return_tensors="pt")
+        return inputs["pixel_values"], inputs["image_grid_thw"], pictures
 
-    def openings(self, digits: tuple[int, ...], prompts: "Prompts") -> list[Branch]:
-        """The beginning of the Solver's completion for every question."""
+    def openings(self, picture: LessonPicture, prompts: "Prompts") -> list[Branch]:
+        """Beginnings of the Solver's completions."""
         return [
-            Branch(prompt, prompts.tokens(opening(question, digits)))
-            for question, prompt in zip(self._task.questions, prompts.solver, strict=True)
+            Branch(prompts.solver[asked.text], prompts.tokens(first_step(an_opening(asked, self._rng))))
+            for asked in picture.to_open(self._rng)
         ]
 
-    def completions(self, digits: tuple[int, ...], prompts: "Prompts") -> list[Branch]:
+    def completions(self, picture: LessonPicture, prompts: "Prompts") -> list[Branch]:
         """Completions of the Solver for some questions, and now and then one of the Proposer."""
-        questions = self._task.questions
-        chosen = self._rng.choice(len(questions), size=self._settings.questions, replace=False)
         branches = []
-        for index in chosen:
-            text = solver_completion(
-                questions[index],
-                digits,
-                self._addition,
-                self._rng,
-                several_paths=self._task.several_paths,
-            )
-            branches.append(Branch(prompts.solver[index], prompts.tokens(text + EOS)))
+        for asked in picture.to_answer(self._settings.questions, self._rng):
+            text = worked_answer(asked, self._addition, self._rng, several_paths=self._task.several_paths)
+            branches.append(Branch(prompts.solver[asked.text], prompts.tokens(text + EOS)))
         if self._rng.random() < _PROPOSAL_SHARE:
-            text = proposer_completion(questions[self._rng.integers(len(questions))])
+            text = proposal(picture.to_propose(self._rng))
             branches.append(Branch(prompts.proposer, prompts.tokens(text + EOS)))
         return branches
 
 
 class Prompts:
-    """The token ids of the Solver's prompt for every question, and of the Proposer's."""
+    """The token ids of the Solver's prompt for every question, by its text, and of the Proposer's."""
 
-    def __init__(self, processor: "Qwen2_5_VLProcessor", questions: Sequence[Question]) -> None:
+    def __init__(self, processor: "Qwen2_5_VLProcessor", questions: Sequence[str]) -> None:
         self._tokenizer = processor.tokenizer
         self._processor = processor
-        self.solver = [self._prompt(solver_messages(question.text)) for question in questions]
+        self.solver = {text: self._prompt(solver_messages(text)) for text in questions}
         self.proposer = self._prompt(proposer_messages())
 
     @property
     def all(self) -> list[list[int]]:
         """Every prompt."""
-        return [*self.solver, self.proposer]
+        return [*self.solver.values(), self.proposer]
 
     def tokens(self, text: str) -> list[int]:
         """The token ids of `text`."""
@@ -156,15 +136,22 @@ def _learn_to_read(
     from torch.nn.functional import cross_entropy
 
     embeddings = model.get_input_embeddings()
-    digit_ids = torch.tensor(processor.tokenizer.convert_tokens_to_ids([str(digit) for digit in range(10)]))
+    word_ids = [
+        torch.tensor(processor.tokenizer(list(words))["input_ids"]).flatten()
+        for words in TASKS[settings.task].world.cell_words
+    ]
     place = torch.nn.Linear(embeddings.embedding_dim, CELLS)
     parameters = [*model.model.visual.parameters(), *embeddings.parameters(), *place.parameters()]
 
     def loss() -> "torch.Tensor":
-        pixels, grid_thw, digits = lessons.grids(2 * settings.grids)
+        pixels, grid_thw, pictures = lessons.pictures(2 * settings.pictures)
         seen = model.model.visual(pixels, grid_thw=grid_thw).pooler_output
-        digit_loss = cross_entropy(seen @ embeddings(digit_ids).T, torch.from_numpy(digits).flatten())
-        return digit_loss + cross_entropy(place(seen), torch.arange(CELLS).repeat(len(digits)))
+        said = torch.tensor([picture.words for picture in pictures])
+        losses = [
+            cross_entropy(seen @ embeddings(ids).T, said[:, index].flatten(), ignore_index=UNSAID)
+            for index, ids in enumerate(word_ids)
+        ]
+        return sum(losses) + cross_entropy(place(seen), torch.arange(CELLS).repeat(len(pictures)))
 
     _learn("cells", loss, parameters, settings.cell_updates, settings, progress)
 
@@ -175,17 +162,17 @@ def _learn_to_answer(
     import torch
     from torch.nn.functional import cross_entropy
 
-    prompts = Prompts(processor, TASKS[settings.task].questions)
+    prompts = Prompts(processor, TASKS[settings.task].world.question_texts)
     longest = torch.tensor([max(prompts.all, key=len)])
     is_image = (longest == model.config.image_token_id).int()
     pad = processor.tokenizer.convert_tokens_to_ids(PAD)
-    _, grid_thw, _ = lessons.grids(1)
+    _, grid_thw, _ = lessons.pictures(1)
     positions, _ = model.model.get_rope_index(longest, mm_token_type_ids=is_image, image_grid_thw=grid_thw)
     trunk = Trunk(prompts.all, positions[:, 0])
 
     def loss(taught: Taught) -> "torch.Tensor":
-        pixels, grid_thw, digits = lessons.grids(settings.grids)
-        rows = trunk.rows([taught(tuple(map(int, row)), prompts) for row in digits], pad)
+        pixels, grid_thw, pictures = lessons.pictures(settings.pictures)
+        rows = trunk.rows([taught(picture, prompts) for picture in pictures], pad)
         seen = model.model.visual(pixels, grid_thw=grid_thw).pooler_output
         placeholders = (rows.input_ids == model.config.image_token_id)[:, :, None]
         embedded = model.get_input_embeddings()(rows.input_ids).masked_scatter(placeholders, seen)

@@ -1,21 +1,23 @@
-"""A Solver's completion read back as the worked answers of this task are written."""
+"""A Solver's completion read back as the worked answers of the warm start are written."""
 
 import re
 from dataclasses import dataclass
 
 _FORM = re.compile(r"<think>\n(?P<steps>(?:Step \d: [^\n]+\n)+)</think>\n<answer>(?P<answer>[^<]*)</answer>")
-_READ = re.compile(r"Step 1: .* reads? (?P<digits>\d(?:, \d)*)\.")
+_FIRST = re.compile(r"Step 1: (?P<text>[^\n]+)")
+_READ = re.compile(r".* (?:reads?|have) (?P<numbers>(?:0|[1-9]\d*)(?:, (?:0|[1-9]\d*))*)(?: [a-z ]+)?\.")
 _ADDED = re.compile(r"(\d+) \+ (\d+) = (\d+)\.")
 
 
 @dataclass(frozen=True)
 class Completion:
-    """`read`: the digits of step 1; `additions`: each (a, b, what a + b was said to be).
+    """`first`: the text of step 1; `read`: the numbers in it; `additions`: each (a, b, what a + b was said to be).
 
     `answer` is None and the others are empty where the text is not `well_formed`.
     """
 
     well_formed: bool
+    first: str
     read: tuple[int, ...]
     additions: tuple[tuple[int, int, int], ...]
     answer: str | None
@@ -32,12 +34,15 @@ def parse_completion(text: str) -> Completion:
     """Read a completion whose whole text must have the form that the warm start taught."""
     found = _FORM.fullmatch(text)
     if found is None:
-        return Completion(well_formed=False, read=(), additions=(), answer=None)
+        return Completion(well_formed=False, first="", read=(), additions=(), answer=None)
     steps = found["steps"]
-    read = _READ.match(steps)
+    begun = _FIRST.match(steps)
+    first = begun["text"] if begun else ""
+    read = _READ.match(first)
     return Completion(
         well_formed=True,
-        read=tuple(int(digit) for digit in read["digits"].split(", ")) if read else (),
+        first=first,
+        read=tuple(map(int, read["numbers"].split(", "))) if read else (),
         additions=tuple((int(a), int(b), int(said)) for a, b, said in _ADDED.findall(steps)),
         answer=found["answer"],
     )

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compat import repairs
-from trainer.digit_grids.task import TASKS, Task
-from trainer.digit_grids.tokenizer import EOS, PAD, build_tokenizer
+from trainer.tiny_model.task import TASKS, Task
+from trainer.tiny_model.tokenizer import EOS, PAD, build_tokenizer
 
 if TYPE_CHECKING:
     from transformers import GenerationConfig, Qwen2_5_VLForConditionalGeneration, Qwen2_5_VLProcessor
@@ -25,7 +25,7 @@ def build_processor(task: Task = TASKS["sums"]) -> "Qwen2_5_VLProcessor":
     sizes = {"shortest_edge": IMAGE_PX, "longest_edge": IMAGE_PX}
     return Qwen2_5_VLProcessor(
         image_processor=Qwen2VLImageProcessor(size=sizes),
-        tokenizer=build_tokenizer(template, task.questions),
+        tokenizer=build_tokenizer(template, task.world),
         video_processor=Qwen2VLVideoProcessor(size=sizes),
         chat_template=template,
     )
@@ -73,6 +73,28 @@ def build_model(processor: "Qwen2_5_VLProcessor", seed: int) -> "Qwen2_5_VLForCo
     model = Qwen2_5_VLForConditionalGeneration(config)
     model.generation_config = generation_config(processor)
     return model
+
+
+def adopt(
+    model: "Qwen2_5_VLForConditionalGeneration", processor: "Qwen2_5_VLProcessor", folder: Path
+) -> None:
+    """Takes over the weights of another tiny model, and its embeddings of the tokens that both know."""
+    import torch
+
+    other, its_processor = load(folder)
+    theirs = its_processor.tokenizer.get_vocab()
+    shared = [
+        (index, theirs[token]) for token, index in processor.tokenizer.get_vocab().items() if token in theirs
+    ]
+    ours_index, theirs_index = torch.tensor(shared).T
+    embeddings = model.get_input_embeddings().weight
+    weights = other.state_dict()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter is embeddings:
+                parameter[ours_index] = other.get_input_embeddings().weight[theirs_index]
+            else:
+                parameter.copy_(weights[name])
 
 
 def generation_config(processor: "Qwen2_5_VLProcessor") -> "GenerationConfig":

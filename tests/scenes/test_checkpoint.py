@@ -1,0 +1,50 @@
+"""The committed checkpoint of scenes: its size, and what it scores."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from trainer.scenes.held_out import training_picture
+from trainer.scenes.question import BY_TEXT
+from trainer.tiny_model.evaluation import Scores, proposals, score
+from trainer.tiny_model.model import load
+from trainer.tiny_model.task import TASKS
+
+CHECKPOINT = Path(__file__).parents[2] / "models" / TASKS["scenes"].model
+SEED = 11
+
+
+@pytest.fixture(scope="module")
+def scores() -> Scores:
+    torch.set_num_threads(1)
+    model, processor = load(CHECKPOINT)
+    return score(model, processor, TASKS["scenes"].world.scored(160, SEED), samples=8, seed=SEED)
+
+
+def test_it_is_at_most_6_mb() -> None:
+    assert sum(path.stat().st_size for path in CHECKPOINT.rglob("*")) <= 6_000_000
+
+
+def test_it_answers_in_the_form_and_reads_the_cells(scores: Scores) -> None:
+    assert scores.form >= 0.97
+    assert scores.reading >= 0.85
+
+
+def test_there_is_something_left_to_learn_and_something_to_learn_from(scores: Scores) -> None:
+    assert scores.majority_gain >= 0.10
+    assert scores.any_sample >= scores.majority + 0.05
+    assert scores.majority >= scores.sampled
+
+
+def test_the_proposer_asks_what_has_an_answer() -> None:
+    model, processor = load(CHECKPOINT)
+    pictures = [training_picture(SEED, number) for number in range(80)]
+    asked = proposals(model, processor, [picture.image for picture in pictures], SEED)
+    known = [
+        BY_TEXT[text]
+        for text, picture in zip(asked, pictures, strict=True)
+        if text is not None and text in BY_TEXT and BY_TEXT[text].openings(picture.scene)
+    ]
+    assert len(known) >= 0.75 * len(pictures)
+    assert {question.kind for question in known} >= {"corners", "bars", "count"}

@@ -1,0 +1,1 @@
+"""Rendered scenes: shapes in a grid, bar charts, one shape alone; questions from a program, with their gold steps."""
