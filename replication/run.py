@@ -110,17 +110,17 @@ def run(name: str, seed: int, plan: Plan) -> None:
     settings = run_settings(row, seed, plan)
     folder = plan.folder(name, seed)
     folder.mkdir(parents=True, exist_ok=True)
-    started_s = time.monotonic()
-    if row.trained:
-        train_row(row, settings, folder / "log.txt")
-    trained_s = time.monotonic()
-    client = RolloutClient(plan.rollout_url, retry_budget_s=settings.rollout.retry_budget_s)
     world = TASKS[plan.task].world
     exams = {
         "test": world.examination(plan.questions, TEST_SEED, held_out=False),
         "held_out_combinations": world.examination(max(plan.questions // 2, 1), TEST_SEED, held_out=True),
         **world.foreign(plan.questions, TEST_SEED),
     }
+    started_s = time.monotonic()
+    if row.trained:
+        train_row(row, settings, folder / "log.txt")
+    trained_s = time.monotonic()
+    client = RolloutClient(plan.rollout_url, retry_budget_s=settings.rollout.retry_budget_s)
     examiner = Examiner(
         client,
         max_tokens=settings.rollout.solver_max_tokens,

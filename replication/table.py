@@ -17,11 +17,11 @@ _EXAM_COLUMNS = (
     ("maj@{n}", "majority"),
     ("pass@{n}", "passed"),
 )
+_SOUND_COLUMNS = (("right, by true steps", "sound"), ("greedy, by true steps", "greedy_sound"))
 _REASONING_COLUMNS = (
     ("true steps", "true_steps"),
     ("gold steps", "gold_steps"),
-    ("right, by true steps", "sound"),
-    ("greedy, by true steps", "greedy_sound"),
+    *_SOUND_COLUMNS,
     ("orders", "orders"),
     ("entropy, nats", "entropy_nats"),
 )
@@ -104,15 +104,16 @@ def _gains(rows: Sequence[Mapping[str, Any]], exam: str) -> str:
 
 
 def _less_outcome_only(rows: Sequence[Mapping[str, Any]], samples: int) -> str:
+    columns = (*_EXAM_COLUMNS, *_SOUND_COLUMNS)
     body = [
         [
             row["row"],
-            *(cell(row["against"]["outcome-only"][BOTH][key], sign=True) for _, key in _EXAM_COLUMNS),
+            *(cell(row["against"]["outcome-only"][BOTH][key], sign=True) for _, key in columns),
         ]
         for row in rows
         if "outcome-only" in row["against"]
     ]
-    return markdown_table(["row", *(name.format(n=samples) for name, _ in _EXAM_COLUMNS)], body)
+    return markdown_table(["row", *(name.format(n=samples) for name, _ in columns)], body)
 
 
 def _collapse(row: Mapping[str, Any]) -> str:
