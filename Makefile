@@ -35,6 +35,7 @@ bench-trainer: $(INSTALLED)  ## what a question costs the trainer beside the rel
 
 replicate: $(INSTALLED)  ## every row of the table with 5 seeds, into docs/replication; hours, and can be stopped and gone on with
 	@$(PY) -m replication
+	@$(PY) -m scripts.replication_docs
 
 replicate-quick: $(INSTALLED)  ## two rows and two seeds, into docs/replication/quick; 20 minutes
 	@$(PY) -m replication --quick

@@ -67,6 +67,27 @@ def tables(document: Mapping[str, Any]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def summary(document: Mapping[str, Any]) -> str:
+    """The rows of a results.json in one table: accuracy on the test, and less outcome-only's, paired, on both."""
+    samples = document["samples"]
+    absolute = (("greedy", "greedy"), ("maj@{n}", "majority"))
+    paired = (*absolute, ("right, by true steps", "sound"))
+    head = ["row", "seeds", *(name.format(n=samples) for name, _ in absolute)]
+    head += [f"{name.format(n=samples)}, less outcome-only" for name, _ in paired]
+    body = []
+    for row in document["rows"]:
+        against = row["against"].get("outcome-only")
+        body.append(
+            [
+                row["row"],
+                str(len(row["seeds"])),
+                *(cell(row["test"][key]) for _, key in absolute),
+                *(cell(against and against[BOTH][key], sign=True) for _, key in paired),
+            ]
+        )
+    return markdown_table(head, body)
+
+
 def _heading(document: Mapping[str, Any]) -> str:
     machine, versions = document["machine"], document["versions"]
     lines = [
