@@ -1,6 +1,9 @@
-"""The tables of docs/replication.md are those of the committed results."""
+"""The tables of docs/replication.md, and the README's figures, are those of the committed results."""
 
+import json
 import re
+
+import pytest
 
 from scripts import replication_docs
 
@@ -14,3 +17,20 @@ def test_the_page_shows_the_committed_results() -> None:
     stale = re.sub(r"\d\.\d{3}", "9.999", text)
     assert not set(TABLES.findall(stale)) & set(shown)
     assert TABLES.findall(replication_docs.page(stale)) == shown
+
+
+@pytest.mark.parametrize(
+    ("row", "other", "exam"),
+    [
+        ("outcome-only", "base", "test"),
+        ("full", "outcome-only", "both"),
+        ("outcome-distinct", "outcome-only", "both"),
+    ],
+)
+def test_the_readme_rests_on_rows(row: str, other: str, exam: str) -> None:
+    docs = replication_docs.PAGE.parent
+    rows = json.loads((docs / "replication" / "results.json").read_text(encoding="utf-8"))["rows"]
+    [found] = [one["against"][other] for one in rows if one["row"] == row]
+    greedy = found[exam]["greedy"]
+    mean, low, high = (f"{greedy[part]:.3f}".replace("0.", ".") for part in ("mean", "low", "high"))
+    assert f"{mean} [{low}, {high}]" in (docs.parent / "README.md").read_text(encoding="utf-8")
