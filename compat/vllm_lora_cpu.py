@@ -71,6 +71,8 @@ def expand_slice(
     """
     part = output[:, slice_offset : slice_offset + slice_size]
     tokens = _tokens(tuple(indices[: inputs.shape[0]].tolist()))
+    if add_inputs and all(slot == _NONE for slot, _ in tokens.counts):
+        return
     product = tokens.product(inputs, weights[..., :slice_size, :], output.dtype)
     if add_inputs:
         part.add_(product)

@@ -46,12 +46,13 @@ class StepTruth:
 def check(completion: Completion, openings: Sequence[Opening]) -> StepTruth:
     """Checks a parsed completion against the true first steps.
 
-    A first step that reads numbers is true if it reads those of a true one, in their order; any other if it is one.
+    A first step that reads numbers is true if it reads those of the true one, in their order. Where several are true,
+    or nothing is read, it is true if it is one of them, word by word.
     """
     gold_steps = max(1, len(openings[0].operands))
     if not completion.well_formed:
         return StepTruth(0, 0, 0, gold_steps)
-    opening = next((one for one in openings if _says(completion, one)), None)
+    opening = next((one for one in openings if _says(completion, one, by_word=len(openings) > 1)), None)
     true = (opening is not None) + sum(a + b == said for a, b, said in completion.additions)
     gold = 0 if opening is None else 1 + _derived(completion.additions, opening.operands)
     return StepTruth(1 + len(completion.additions), true, gold, gold_steps)
@@ -66,8 +67,8 @@ def addition_is_true(step: str) -> bool | None:
     return a + b == said
 
 
-def _says(completion: Completion, opening: Opening) -> bool:
-    if opening.operands:
+def _says(completion: Completion, opening: Opening, *, by_word: bool) -> bool:
+    if opening.operands and not by_word:
         return completion.read == opening.operands
     return completion.first == opening.text
 

@@ -147,5 +147,5 @@ ROWS: Mapping[str, Row] = {row.name: row for row in (*_METHODS, *_CONTROLS)}
 QUICK_ROWS = ("outcome-only", "full")
 """What `make replicate-quick` trains."""
 
-REFERENCES = ("base", "outcome-only", "full")
+REFERENCES = ("base", "outcome-only", "full", "robust")
 """The rows that every other one is compared with, paired on seeds and questions."""

@@ -66,8 +66,15 @@ def read_result(row: Row, seed: int, plan: Plan) -> dict[str, Any] | None:
 
 
 def _shared_settings(plan: Plan) -> dict[str, Any]:
-    """The trainer's settings that all runs share."""
-    return {**read_toml(plan.config), "labels": TASKS[plan.task].world.labels}
+    """The trainer's settings that all runs share.
+
+    Raises:
+        SettingsError: The file names labels, which are the task's.
+    """
+    settings = read_toml(plan.config)
+    if "labels" in settings:
+        raise SettingsError(f"{plan.config}: labels: the task has its own; leave them out")
+    return {**settings, "labels": TASKS[plan.task].world.labels}
 
 
 def run_settings(row: Row, seed: int, plan: Plan) -> RunSettings:

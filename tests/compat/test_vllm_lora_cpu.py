@@ -71,6 +71,30 @@ def test_a_token_without_an_adapter_is_left_as_it_is(theirs: ModuleType) -> None
     assert not torch.equal(released[bare], before[bare]), "vLLM is whole: the repair can go"
 
 
+def test_a_batch_without_adapters_is_left_as_it_is() -> None:
+    indices = torch.full((TOKENS + 3,), -1)
+    x, a, b = drawn(TOKENS, FEATURES), drawn(SLOTS, RANK, FEATURES), drawn(SLOTS, OUT, RANK)
+    low, before = torch.full((TOKENS, RANK), 5.0), drawn(TOKENS, OUT)
+    vllm_lora_cpu.shrink(x, a, low, indices)
+    assert (low == 0).all()
+    after = before.clone()
+    vllm_lora_cpu.expand_slice(low, b, after, indices, 0, OUT)
+    assert torch.equal(after, before)
+    vllm_lora_cpu.expand_slice(low, b, after, indices, 0, OUT, add_inputs=False)
+    assert (after == 0).all()
+
+
+def test_indices_may_be_longer_and_activations_narrower() -> None:
+    indices = torch.tensor([2] * (TOKENS - 1) + [0] * 5)
+    x, a = drawn(TOKENS, FEATURES).bfloat16(), drawn(SLOTS, RANK, FEATURES).bfloat16()
+    low = torch.empty(TOKENS, RANK)
+    vllm_lora_cpu.shrink(x, a, low, indices, 0.5)
+    expected = 0.5 * torch.stack(
+        [a[slot].float() @ row.float() for slot, row in zip(indices, x, strict=False)]
+    )
+    torch.testing.assert_close(low, expected)
+
+
 def test_every_operator_of_vllm_goes_through_them(theirs: ModuleType) -> None:
     vllm_lora_cpu.multiply_by_adapter(theirs)
     assert (theirs.bgmv_shrink, theirs.bgmv_expand, theirs.bgmv_expand_slice) == (

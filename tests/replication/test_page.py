@@ -22,7 +22,7 @@ def test_the_page_shows_the_committed_results() -> None:
 @pytest.mark.parametrize(
     ("row", "other", "exam"),
     [
-        ("outcome-only", "base", "test"),
+        ("outcome-only", "base", "both"),
         ("full", "outcome-only", "both"),
         ("outcome-distinct", "outcome-only", "both"),
     ],

@@ -51,6 +51,7 @@ def test_true_and_gold_steps(steps: str, expected: tuple[int, int, int]) -> None
         ("The rows have 1, 0, 2 red shapes; 2 + 1 = 3; 3 + 0 = 3", (3, 3, 3)),
         ("The columns have 2, 1, 0 red shapes; 2 + 1 = 3; 3 + 0 = 3", (3, 3, 3)),
         ("The columns have 1, 1, 1 red shapes; 1 + 1 = 2; 2 + 1 = 3", (3, 2, 0)),
+        ("The columns have 1, 0, 2 red shapes; 2 + 1 = 3; 3 + 0 = 3", (3, 2, 0)),  # the rows' counts
     ],
 )
 def test_any_true_first_step_may_begin(steps: str, expected: tuple[int, int, int]) -> None:

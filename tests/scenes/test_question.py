@@ -8,7 +8,7 @@ import pytest
 from replication.reasoning import check
 from trainer.scenes.question import BY_TEXT, QUESTIONS, choose
 from trainer.scenes.scene import LAYOUTS, Layout, Picture, Scene, draw_scene, random_picture
-from trainer.scenes.thing import BAR, COLORS, FORMS, Thing, shape
+from trainer.scenes.thing import BAR, FORMS, OUTLINES, Thing, shape
 from trainer.tiny_model.arithmetic import FaultyAddition
 from trainer.tiny_model.completion import parse_completion
 from trainer.tiny_model.worked_answer import worked_answer
@@ -94,9 +94,10 @@ def test_no_two_questions_read_alike() -> None:
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_worked_answers_are_read_back_and_their_answers_follow(layout: Layout) -> None:
-    """With facts that are never wrong all steps are gold and the answer true; every kind comes, of 1 to 4 hops."""
+    """Steps are true but where an addition is wrong; with true steps the answer is true."""
     rng = np.random.default_rng(0)
-    addition, right = FaultyAddition(0), FaultyAddition(0, broken_share=0)
+    addition = FaultyAddition(0)
+    sound = 0
     pictures = [random_picture(layout, rng, held_out=True) for _ in range(12)]
     for picture, question in product(pictures, QUESTIONS):
         if not question.fits(picture.scene):
@@ -108,9 +109,9 @@ def test_worked_answers_are_read_back_and_their_answers_follow(layout: Layout) -
         assert told.true >= 1
         wrong = sum(a + b != said for a, b, said in completion.additions)
         assert told.all_true == (told.gold_share == 1.0) == (wrong == 0)
-        completion = parse_completion(worked_answer(found, right, rng))
-        if check(completion, found.openings).all_true:
-            assert completion.answer == found.answer
+        sound += told.all_true
+        assert not told.all_true or completion.answer == found.answer
+    assert sound > len(pictures)
 
 
 def test_answers_of_yes_and_no_are_equally_likely() -> None:
@@ -124,6 +125,6 @@ def test_answers_of_yes_and_no_are_equally_likely() -> None:
     assert 0.4 < np.mean(answers) < 0.6
 
 
-def test_every_form_has_the_corners_that_are_drawn() -> None:
-    assert FORMS == {"circle": 0, "triangle": 3, "rectangle": 4, "pentagon": 5, "hexagon": 6, "star": 8}
-    assert len(COLORS) == 8
+@pytest.mark.parametrize("form", sorted(set(FORMS) - {"circle", "star"}))
+def test_a_form_is_drawn_with_its_corners(form: str) -> None:
+    assert len(OUTLINES[form](np.random.default_rng(0))) == FORMS[form]

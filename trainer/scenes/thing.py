@@ -71,7 +71,7 @@ def draw_shape(
         draw.ellipse((x - half, y - half, x + half, y + half), fill=ink)
         return
     turn = rng.uniform(-_MAX_TURN, _MAX_TURN) if turned else 0.0
-    around = np.exp(1j * turn) * half * _OUTLINES[thing.form](rng)
+    around = np.exp(1j * turn) * half * OUTLINES[thing.form](rng)
     draw.polygon([(x + point.real, y + point.imag) for point in around], fill=ink)
 
 
@@ -104,7 +104,7 @@ def _regular(corners: int) -> "np.typing.NDArray[np.complex128]":
     return outline
 
 
-_OUTLINES: Mapping[str, "Callable[[np.random.Generator], np.typing.NDArray[np.complex128]]"] = {
+OUTLINES: Mapping[str, "Callable[[np.random.Generator], np.typing.NDArray[np.complex128]]"] = {
     "triangle": lambda _: _regular(3),
     "rectangle": _rectangle,
     "pentagon": lambda _: _regular(5),
