@@ -1,5 +1,6 @@
 """The command `reward-server`."""
 
+import asyncio
 import gc
 import json
 import math
@@ -8,8 +9,8 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 import uvicorn
@@ -25,6 +26,8 @@ KEEP_ALIVE_S = 75
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 BACKLOG = 2048
 """Connections that may wait to be taken, as many as uvicorn lets wait."""
+LAST_REQUESTS_S = 0.2
+"""How long connections that are open as the port closes have for a request that is on its way."""
 REQUEST_OBJECTS = 50_000
 """About as many as the largest usual request makes: the collector looks for cycles once in so many, not 700."""
 
@@ -67,9 +70,25 @@ class Server(uvicorn.Server):
         return time.monotonic() >= self._exit_at_s or await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Ends the server; whoever waits for a cohort is told at once, and can come back to the next one."""
+        """Ends the server; whoever waits for a cohort is told at once, and can come back to the next one.
+
+        Connections that the kernel had made by then, and requests on their way, are still taken: closing the
+        port would reset them.
+        """
         self._app.state.cohorts.close()
+        waiting = [connection for listening in sockets or () for connection in accept_all(listening)]
+        for server in self.servers:
+            server.close()
+        loop = asyncio.get_running_loop()
+        for connection in waiting:
+            await loop.connect_accepted_socket(self._protocol, connection)
+        await asyncio.sleep(LAST_REQUESTS_S)
         await super().shutdown(sockets)
+
+    def _protocol(self) -> asyncio.Protocol:
+        """What speaks HTTP on a connection."""
+        protocol: Callable[..., asyncio.Protocol] = self.config.http_protocol_class
+        return protocol(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -105,6 +124,15 @@ def listen(host: str, port: int) -> socket.socket:
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     return socket.create_server((host, port), family=family, backlog=BACKLOG)
+
+
+def accept_all(listening: socket.socket) -> list[socket.socket]:
+    """The connections that wait to be taken from a socket that does not block."""
+    waiting = []
+    with suppress(BlockingIOError):
+        while True:
+            waiting.append(listening.accept()[0])
+    return waiting
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

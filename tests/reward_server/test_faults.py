@@ -11,7 +11,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -261,14 +261,42 @@ def test_sigterm_under_load_loses_nothing_that_was_taken(running: RunningServer,
     assert running.process.wait(60) == 0
     worker.wait(20)
     assert ended.total() == 400
-    # Those that were not taken found the port closed, or were at the door as it closed: the client sends them again.
+    # Those that were not taken were refused at the door: the port is closed. One may have come through it in the
+    # microseconds between the last look and the closing.
     assert set(ended) <= {"scored", "Unreachable", "ConnectionBroken"}
-    assert ended["ConnectionBroken"] <= 12
+    assert ended["ConnectionBroken"] <= 1
     assert ended["scored"] > 12
     lines = [json.loads(line) for line in log.read_text().splitlines()[logged:] if line.startswith("{")]
     told = [line for line in lines if line["message"].startswith("POST")]
     assert [line["status"] for line in told] == [200] * ended["scored"]
     assert all(re.fullmatch(r"[0-9a-f]{32}", line["request_id"]) for line in told)
+
+
+def test_requests_that_came_while_a_server_was_held_up_are_answered_before_it_closes(
+    compass: Path, tmp_path: Path
+) -> None:
+    """Connections that only the kernel has made as the server finds that it is time to close the port."""
+    flags = ["--embedder", "token-mean", "--token-mean-checkpoint", str(compass), "--drain-notice-s", "1"]
+    body = body_of(groups(0, 1, POINTS))
+    with server(tmp_path / "log", *flags) as running, ExitStack() as opened:
+        process = psutil.Process(running.process.pid)
+        running.process.send_signal(signal.SIGTERM)
+        while httpx.get(f"{running.url}/readyz").status_code == 200:
+            time.sleep(0.01)
+        process.suspend()
+        waiting = [
+            opened.enter_context(socket.create_connection(_address(running.url), timeout=30))
+            for _ in range(8)
+        ]
+        time.sleep(1.1)
+        for caller in waiting:
+            caller.sendall(head_of(body) + body)
+        process.resume()
+        for caller in waiting:
+            head = caller.recv(2**16).lower()
+            assert head.startswith(b"http/1.1 200")
+            assert b"connection: close" in head
+        assert running.process.wait(60) == 0
 
 
 def test_what_a_shutdown_leaves_no_time_for_is_refused_so_that_it_is_sent_again(tmp_path: Path) -> None:
