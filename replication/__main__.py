@@ -18,6 +18,7 @@ from replication.images import write_images
 from replication.rows import QUICK_ROWS, ROWS
 from replication.settings import TRAINING_SEED, Plan, ReplicationSettings
 from trainer.errors import ServiceError, TrainerError
+from trainer.folder_lock import sole_writer
 from trainer.service import die_with
 from trainer.settings import describe, read_toml
 from trainer.tiny_model.task import TASKS
@@ -50,8 +51,6 @@ def replicate(settings: ReplicationSettings, console: Console) -> int:
     Raises:
         TrainerError: Something that the user can act on.
     """
-    from replication.servers import servers
-
     started_s = time.monotonic()
     names = settings.rows or (QUICK_ROWS if settings.quick else tuple(ROWS))
     seeds = QUICK_SEEDS if settings.quick else settings.seeds
@@ -62,28 +61,39 @@ def replicate(settings: ReplicationSettings, console: Console) -> int:
     console.print(f"{len(wanted)} runs, {len(missing)} of them {what}", highlight=False)
     failed = 0
     if missing and settings.run:
-        write_images(plan.images_folder, TASKS[plan.task].world, plan.images, TRAINING_SEED)
-        rank = read_toml(settings.config)["lora"]["r"]
-        logs = settings.runs_folder / "logs"
-        with servers(
-            settings.model_folder, logs, max_lora_rank=rank, parallel=settings.parallel, console=console
-        ) as (reward_url, rollout_url, services):
-            plan = _plan(settings, reward_url, rollout_url)
-            for name, seed, error in run_all(missing, plan, settings.parallel):
-                spent = f"{(time.monotonic() - started_s) / 60:.1f} min"
-                if error is None:
-                    console.print(f"{spent}  {name}, seed {seed}: done", highlight=False)
-                else:
-                    failed += 1
-                    console.print(
-                        f"{spent}  {name}, seed {seed}: {type(error).__name__}: {error}",
-                        style="red",
-                        markup=False,
-                    )
-                for service in services:
-                    if not service.is_alive():
-                        raise ServiceError(f"the {service.name} has ended; its log is {service.log}")
+        with sole_writer(settings.runs_folder):
+            failed = _run_missing(settings, missing, console, started_s)
     _write(settings, plan, wanted, console)
+    return failed
+
+
+def _run_missing(
+    settings: ReplicationSettings, missing: Sequence[tuple[str, int]], console: Console, started_s: float
+) -> int:
+    from replication.servers import servers
+
+    failed = 0
+    rank = read_toml(settings.config)["lora"]["r"]
+    logs = settings.runs_folder / "logs"
+    with servers(
+        settings.model_folder, logs, max_lora_rank=rank, parallel=settings.parallel, console=console
+    ) as (reward_url, rollout_url, services):
+        plan = _plan(settings, reward_url, rollout_url)
+        write_images(plan.images_folder, TASKS[plan.task].world, plan.images, TRAINING_SEED)
+        for name, seed, error in run_all(missing, plan, settings.parallel):
+            spent = f"{(time.monotonic() - started_s) / 60:.1f} min"
+            if error is None:
+                console.print(f"{spent}  {name}, seed {seed}: done", highlight=False)
+            else:
+                failed += 1
+                console.print(
+                    f"{spent}  {name}, seed {seed}: {type(error).__name__}: {error}",
+                    style="red",
+                    markup=False,
+                )
+            for service in services:
+                if not service.is_alive():
+                    raise ServiceError(f"the {service.name} has ended; its log is {service.log}")
     return failed
 
 

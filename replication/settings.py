@@ -122,7 +122,7 @@ class Plan:
     @property
     def images_folder(self) -> Path:
         """The folder of the pictures to train on."""
-        return self.runs / "inputs" / f"grids-{self.images}-{TRAINING_SEED}"
+        return self.runs / "inputs" / f"{self.task}-{self.images}-{TRAINING_SEED}"
 
     def folder(self, row: str, seed: int) -> Path:
         """The folder of a run."""

@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 
 import torch
 from rich.console import Console
@@ -11,6 +12,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from clients import RewardClient
 from trainer.errors import RolloutServerError, SettingsError
+from trainer.folder_lock import sole_writer
 from trainer.grpo_config import grpo_config, launched_processes
 from trainer.images import ImageFolder
 from trainer.loop import ProposerSolverTrainer
@@ -61,39 +63,43 @@ def train(
     console.print(
         f"images: {len(images.paths)} in {images.folder}, {len(images.skipped)} unreadable", highlight=False
     )
-    run = ranks.from_first(lambda: RunFolder(settings))
-    run.writes = ranks.is_first
-    console.print(f"run folder: {run.path}", highlight=False)
-    if settings.reference_defects.put_back:
-        console.print(
-            f"[bold red]WRONG ON PURPOSE:[/] this run puts back {', '.join(settings.reference_defects.put_back)} "
-            "(reference_defects); its result is an ablation, not a method",
-            highlight=False,
-        )
-    if settings.cpu_threads is not None:
-        torch.set_num_threads(settings.cpu_threads)
-    os.environ["TENSORBOARD_LOGGING_DIR"] = str(run.tensorboard)
-    rollouts = RolloutReplicas(
-        [
-            RolloutClient(
-                url,
-                timeout_s=settings.rollout.timeout_s,
-                retry_budget_s=settings.rollout.retry_budget_s,
-                concurrency=settings.rollout.concurrency,
-                on_wait=console.print,
-                is_alive=is_alive,
+    with ExitStack() as ending:
+        ranks.from_first(lambda: ending.enter_context(sole_writer(settings.run_folder)))
+        run = ranks.from_first(lambda: RunFolder(settings))
+        run.writes = ranks.is_first
+        console.print(f"run folder: {run.path}", highlight=False)
+        if settings.reference_defects.put_back:
+            console.print(
+                f"[bold red]WRONG ON PURPOSE:[/] this run puts back {', '.join(settings.reference_defects.put_back)} "
+                "(reference_defects); its result is an ablation, not a method",
+                highlight=False,
             )
-            for url in settings.rollout.url.split(",")
-        ]
-    )
-    rewards = RewardClient(
-        settings.reward.url,
-        token=settings.reward.token(),
-        timeout_s=settings.reward.timeout_s,
-        retry_budget_s=0,  # the scorer tries again, and says so
-    )
-    bar = UpdateProgress(console, line_every=max(settings.updates // 40, 1))
-    try:
+        if settings.cpu_threads is not None:
+            torch.set_num_threads(settings.cpu_threads)
+        os.environ["TENSORBOARD_LOGGING_DIR"] = str(run.tensorboard)
+        rollouts = RolloutReplicas(
+            [
+                RolloutClient(
+                    url,
+                    timeout_s=settings.rollout.timeout_s,
+                    retry_budget_s=settings.rollout.retry_budget_s,
+                    concurrency=settings.rollout.concurrency,
+                    on_wait=console.print,
+                    is_alive=is_alive,
+                )
+                for url in settings.rollout.url.split(",")
+            ]
+        )
+        ending.callback(rollouts.close)
+        rewards = RewardClient(
+            settings.reward.url,
+            token=settings.reward.token(),
+            timeout_s=settings.reward.timeout_s,
+            retry_budget_s=0,  # the scorer tries again, and says so
+        )
+        ending.callback(rewards.close)
+        bar = UpdateProgress(console, line_every=max(settings.updates // 40, 1))
+        ending.callback(bar.stop)
         console.print(f"waiting for the reward server at {settings.reward.url}", highlight=False)
         ranks.from_first(lambda: rewards.wait_until_ready(_READY_DEADLINE_S, is_alive=is_alive))
         console.print(f"waiting for the rollout server at {settings.rollout.url}", highlight=False)
@@ -119,11 +125,7 @@ def train(
             trainer.close()
             if ranks.is_first:
                 _withdraw(trainer)
-    finally:
-        bar.stop()
-        rollouts.close()
-        rewards.close()
-    return run
+        return run
 
 
 def _refuse_what_is_not_handled(settings: RunSettings) -> None:

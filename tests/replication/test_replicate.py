@@ -18,6 +18,7 @@ from replication.run import RESULT, read_result, recipe
 from replication.settings import Plan
 from tests.replication.plan import plan
 from trainer.errors import SettingsError
+from trainer.folder_lock import sole_writer
 
 QUICK = [(name, seed) for seed in range(2) for name in ("base", "outcome-only", "full")]
 SIGNAL = {"pseudo_label_accuracy": 0.8, "reward_rank_correlation": 0.4, "step_separation": None}
@@ -177,3 +178,11 @@ def test_a_mistyped_row_ends_the_command_with_2(capsys: pytest.CaptureFixture[st
         main(["--rows", "fulll"])
     assert ended.value.code == 2
     assert "there is no row 'fulll'" in capsys.readouterr().out
+
+
+def test_two_commands_do_not_run_the_same_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with sole_writer(tmp_path), pytest.raises(SystemExit) as ended:
+        main(["--quick", "--runs", str(tmp_path)])
+    assert ended.value.code == 1
+    assert "is being written to by another process" in " ".join(capsys.readouterr().out.split())
+    assert not (tmp_path / "logs").exists()

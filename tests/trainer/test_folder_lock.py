@@ -1,0 +1,52 @@
+"""Two processes that want one folder."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from trainer.errors import RunFolderError
+from trainer.folder_lock import sole_writer
+from trainer.settings import RunSettings
+from trainer.train import train
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from trainer.folder_lock import sole_writer
+with sole_writer(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_folder_has_one_writer_and_a_killed_one_lets_go(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    other = subprocess.Popen([sys.executable, "-c", HOLD, str(folder)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        with (
+            pytest.raises(RunFolderError, match=f"{folder} is being written to by another process"),
+            sole_writer(folder),
+        ):
+            pytest.fail("two have it")
+    finally:
+        other.kill()
+        other.communicate()
+    with sole_writer(folder):
+        pass
+    with sole_writer(folder):
+        pass
+
+
+def test_two_processes_do_not_train_one_run(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    Image.new("RGB", (84, 84)).save(tmp_path / "black.png")
+    settings = RunSettings(model="models/digit-grids", images=tmp_path, run_folder=run)
+    with sole_writer(run), pytest.raises(RunFolderError, match="being written to by another process"):
+        train(settings, Console(quiet=True))
+    assert not (run / "settings.json").exists()
