@@ -1,6 +1,7 @@
 """Means with 95% bootstrap intervals over seeds and questions, and differences of rows that are paired on both."""
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -33,13 +34,18 @@ def interval(values: Any) -> Interval:
     narrow.
     """
     array: Values = np.asarray(values, dtype=np.float64)
-    rng = np.random.default_rng(0)
-    means = np.einsum("bs,sq,bq->b", _weights(rng, array.shape[0]), array, _weights(rng, array.shape[1]))
+    of_seeds, of_questions = _weights(*array.shape)
+    means = ((of_seeds @ array) * of_questions).sum(axis=1)
     low, high = np.quantile(means, [0.025, 0.975])
     return Interval(float(array.mean()), float(low), float(high))
 
 
-def _weights(rng: np.random.Generator, count: int) -> Values:
-    """(B, count): the share of each of `count` things in each draw of as many."""
-    draws: Values = rng.multinomial(count, np.full(count, 1 / count), size=_BOOTSTRAPS) / count
-    return draws
+@cache
+def _weights(seeds: int, questions: int) -> tuple[Values, Values]:
+    """(B, S) and (B, Q): the share of each seed, and of each question, in each draw of as many."""
+    rng = np.random.default_rng(0)
+    of_seeds, of_questions = (
+        rng.multinomial(count, np.full(count, 1 / count), size=_BOOTSTRAPS) / count
+        for count in (seeds, questions)
+    )
+    return of_seeds, of_questions
