@@ -15,7 +15,7 @@ from pydantic_settings import CliApp
 from rich.console import Console
 
 from replication.images import write_images
-from replication.rows import QUICK_ROWS, ROWS
+from replication.rows import Row
 from replication.settings import TRAINING_SEED, Plan, ReplicationSettings
 from trainer.errors import ServiceError, TrainerError
 from trainer.folder_lock import sole_writer
@@ -24,6 +24,8 @@ from trainer.settings import describe, read_toml
 from trainer.tiny_model.task import TASKS
 
 QUICK_SEEDS = 2
+_NOWHERE = "http://127.0.0.1:1"
+"""Where servers are that have not started."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -52,42 +54,47 @@ def replicate(settings: ReplicationSettings, console: Console) -> int:
         TrainerError: Something that the user can act on.
     """
     started_s = time.monotonic()
-    names = settings.rows or (QUICK_ROWS if settings.quick else tuple(ROWS))
     seeds = QUICK_SEEDS if settings.quick else settings.seeds
-    wanted = [(name, seed) for seed in range(seeds) for name in dict.fromkeys(("base", *names))]
-    plan = _plan(settings, "", "")
+    wanted = [(row, seed) for seed in range(seeds) for row in settings.wanted_rows]
+    plan = _plan(settings, _NOWHERE, _NOWHERE)
     missing = missing_runs(wanted, plan)
     what = "to do" if settings.run else "missing"
     console.print(f"{len(wanted)} runs, {len(missing)} of them {what}", highlight=False)
     failed = 0
     if missing and settings.run:
         with sole_writer(settings.runs_folder):
-            failed = _run_missing(settings, missing, console, started_s)
+            failed = _run_missing(settings, plan, missing, console, started_s)
     _write(settings, plan, wanted, console)
     return failed
 
 
 def _run_missing(
-    settings: ReplicationSettings, missing: Sequence[tuple[str, int]], console: Console, started_s: float
+    settings: ReplicationSettings,
+    plan: Plan,
+    missing: Sequence[tuple[Row, int]],
+    console: Console,
+    started_s: float,
 ) -> int:
+    from replication.run import run_settings
     from replication.servers import servers
 
+    # A setting that is wrong is told of before anything starts.
+    rank = max(run_settings(row, seed, plan).lora.r for row, seed in missing)
     failed = 0
-    rank = read_toml(settings.config)["lora"]["r"]
     logs = settings.runs_folder / "logs"
     with servers(
         settings.model_folder, logs, max_lora_rank=rank, parallel=settings.parallel, console=console
     ) as (reward_url, rollout_url, services):
         plan = _plan(settings, reward_url, rollout_url)
         write_images(plan.images_folder, TASKS[plan.task].world, plan.images, TRAINING_SEED)
-        for name, seed, error in run_all(missing, plan, settings.parallel):
+        for row, seed, error in run_all(missing, plan, settings.parallel):
             spent = f"{(time.monotonic() - started_s) / 60:.1f} min"
             if error is None:
-                console.print(f"{spent}  {name}, seed {seed}: done", highlight=False)
+                console.print(f"{spent}  {row.name}, seed {seed}: done", highlight=False)
             else:
                 failed += 1
                 console.print(
-                    f"{spent}  {name}, seed {seed}: {type(error).__name__}: {error}",
+                    f"{spent}  {row.name}, seed {seed}: {type(error).__name__}: {error}",
                     style="red",
                     markup=False,
                 )
@@ -97,7 +104,7 @@ def _run_missing(
     return failed
 
 
-def missing_runs(wanted: Sequence[tuple[str, int]], plan: Plan) -> list[tuple[str, int]]:
+def missing_runs(wanted: Sequence[tuple[Row, int]], plan: Plan) -> list[tuple[Row, int]]:
     """The rows and seeds of `wanted` that have no result yet.
 
     Raises:
@@ -105,13 +112,13 @@ def missing_runs(wanted: Sequence[tuple[str, int]], plan: Plan) -> list[tuple[st
     """
     from replication.run import read_result
 
-    return [(name, seed) for name, seed in wanted if read_result(ROWS[name], seed, plan) is None]
+    return [(row, seed) for row, seed in wanted if read_result(row, seed, plan) is None]
 
 
 def run_all(
-    missing: Sequence[tuple[str, int]], plan: Plan, parallel: int
-) -> Iterator[tuple[str, int, BaseException | None]]:
-    """Runs each in a process of its own, `parallel` at a time; yields the name, seed and error of each as it ends.
+    missing: Sequence[tuple[Row, int]], plan: Plan, parallel: int
+) -> Iterator[tuple[Row, int, BaseException | None]]:
+    """Runs each in a process of its own, `parallel` at a time; yields the row, seed and error of each as it ends.
 
     A run that is under way when this is interrupted, or closed, is stopped; it goes on from its newest checkpoint.
     """
@@ -119,7 +126,7 @@ def run_all(
 
     waiting = iter(missing)
     context = multiprocessing.get_context("spawn")
-    running: dict[Future[None], tuple[ProcessPoolExecutor, str, int]] = {}
+    running: dict[Future[None], tuple[ProcessPoolExecutor, Row, int]] = {}
     try:
         while True:
             while len(running) < parallel and (task := next(waiting, None)) is not None:
@@ -130,9 +137,9 @@ def run_all(
                 return
             done, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
-                pool, name, seed = running.pop(future)
+                pool, row, seed = running.pop(future)
                 pool.shutdown()
-                yield name, seed, future.exception()
+                yield row, seed, future.exception()
     finally:
         for worker in multiprocessing.active_children():
             worker.terminate()
@@ -141,7 +148,7 @@ def run_all(
 
 
 def _write(
-    settings: ReplicationSettings, plan: Plan, wanted: Sequence[tuple[str, int]], console: Console
+    settings: ReplicationSettings, plan: Plan, wanted: Sequence[tuple[Row, int]], console: Console
 ) -> None:
     from replication.plots import draw
     from replication.results import results
@@ -149,12 +156,13 @@ def _write(
     from replication.table import tables
 
     runs: dict[str, dict[int, dict[str, Any]]] = {}
-    for name, seed in wanted:
-        found = read_result(ROWS[name], seed, plan)
+    for row, seed in wanted:
+        found = read_result(row, seed, plan)
         if found is not None:
-            runs.setdefault(name, {})[seed] = found
+            runs.setdefault(row.name, {})[seed] = found
     document = results(
         runs,
+        tuple(settings.table.values()),
         label="Quick replication: two rows, two seeds" if settings.quick else "Replication",
         shared={
             "task": settings.task,

@@ -12,7 +12,7 @@ import numpy as np
 
 from replication.examination import FIGURES
 from replication.intervals import Interval, interval
-from replication.rows import REFERENCES, ROWS, Row
+from replication.rows import REFERENCES, Row
 
 OWN_EXAMS = ("test", "held_out_combinations")
 FOREIGN_EXAMS = ("easy_vqa",)
@@ -29,11 +29,12 @@ Runs = Mapping[str, Mapping[int, dict[str, Any]]]
 """The result of each complete run, by row and seed."""
 
 
-def results(runs: Runs, *, label: str, shared: Mapping[str, Any]) -> dict[str, Any]:
+def results(runs: Runs, rows: Sequence[Row], *, label: str, shared: Mapping[str, Any]) -> dict[str, Any]:
     """The document of a table.
 
     Args:
         runs: What is there.
+        rows: All rows, in the order of the table.
         label: What the table is called.
         shared: What all runs share: config, questions, samples, and so on.
     """
@@ -43,8 +44,10 @@ def results(runs: Runs, *, label: str, shared: Mapping[str, Any]) -> dict[str, A
         **provenance(),
         **shared,
         "gate": gate(done["base"]) if "base" in done else None,
-        "rows": [_row(ROWS[name], done) for name in ROWS if name in done],
-        "not_run": [{"row": name, "reason": "no run is complete"} for name in ROWS if name not in done],
+        "rows": [_row(row, done) for row in rows if row.name in done],
+        "not_run": [
+            {"row": row.name, "reason": "no run is complete"} for row in rows if row.name not in done
+        ],
     }
 
 

@@ -9,11 +9,13 @@ from typing import Any
 
 from clients import Group as PostedGroup
 from clients import RewardClient, Rollout
-from replication.rows import Row, VariantName
+from replication.rows import Row
 from services.reward_server.agreement import step_weight
 from trainer.group import Group
 from trainer.matching import normalise
-from trainer.rewards import GroupRewards, RewardVariant
+from trainer.named_function import named_function
+from trainer.reward_variant import RewardVariant
+from trainer.rewards import GroupRewards
 from trainer.shadow import Labels
 
 Judge = Callable[[Group, dict[str, Any]], float | None]
@@ -27,15 +29,20 @@ def reward_variant(row: Row, labels: Labels, client: RewardClient) -> RewardVari
         row: The row.
         labels: The true answers, for the row that trains on them.
         client: The reward server, for the row that has other groups scored.
+
+    Raises:
+        SettingsError: The row names a function that is not there.
     """
-    variants: dict[VariantName, RewardVariant] = {
+    variants: dict[str, RewardVariant] = {
         "format_only": EachRollout(_is_formed),
         "hard_majority": EachRollout(_is_dominant),
         "true_answers": EachRollout(lambda group, rollout: _is_true(labels, group, rollout)),
         "constant_step_agreement": ConstantStepAgreement(row),
         "images_shuffled": ImagesShuffled(row, client),
     }
-    return None if row.variant is None else variants[row.variant]
+    if row.variant is None:
+        return None
+    return variants[row.variant] if row.variant in variants else named_function(row.variant)
 
 
 class EachRollout:
@@ -47,7 +54,7 @@ class EachRollout:
     def __call__(
         self, groups: Sequence[Group], rewards: Sequence[GroupRewards], progress: float
     ) -> list[GroupRewards]:
-        """See `trainer.rewards.RewardVariant`."""
+        """See `trainer.reward_variant.RewardVariant`."""
         return [
             [
                 None if reward is None else self._judge(group, rollout)
@@ -69,7 +76,7 @@ class ConstantStepAgreement:
     def __call__(
         self, groups: Sequence[Group], rewards: Sequence[GroupRewards], progress: float
     ) -> list[GroupRewards]:
-        """See `trainer.rewards.RewardVariant`."""
+        """See `trainer.reward_variant.RewardVariant`."""
         weight = step_weight(progress, self._config)
         return [
             _levelled(group.record["rollouts"], group_rewards, weight)
@@ -91,7 +98,7 @@ class ImagesShuffled:
     def __call__(
         self, groups: Sequence[Group], rewards: Sequence[GroupRewards], progress: float
     ) -> list[GroupRewards]:
-        """See `trainer.rewards.RewardVariant`."""
+        """See `trainer.reward_variant.RewardVariant`."""
         places = shuffled_places([group.question or "" for group in groups], len(rewards[0]))
         posted = [
             PostedGroup(

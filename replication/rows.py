@@ -7,10 +7,6 @@ from typing import Any, Literal
 from services.reward_server.scoring_config import PAPER, PRESETS, ROBUST, ConfigOverrides, ScoringConfig
 from trainer.settings import ReferenceDefects
 
-VariantName = Literal[
-    "format_only", "hard_majority", "constant_step_agreement", "true_answers", "images_shuffled"
-]
-
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -22,7 +18,8 @@ class Row:
         meaning: What is rewarded, in a few words.
         preset: The scoring config that it starts from.
         overrides: The fields of the scoring config that differ from it.
-        variant: What the Solver is trained on instead of its scores; see `replication.reward_variants`.
+        variant: What the Solver is trained on instead of its scores: a name of `replication.reward_variants`, or
+            `module:function`.
         trainer: Settings of the trainer that differ from the plan's.
         trained: False for the base model, which is only examined.
     """
@@ -32,7 +29,7 @@ class Row:
     meaning: str
     preset: Literal["paper", "robust"] = "paper"
     overrides: Mapping[str, Any] = field(default_factory=dict)
-    variant: VariantName | None = None
+    variant: str | None = None
     trainer: Mapping[str, Any] = field(default_factory=dict)
     trained: bool = True
 

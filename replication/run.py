@@ -13,10 +13,11 @@ from clients import Group, RewardClient, Rollout
 from replication.examination import Examiner
 from replication.results import commit
 from replication.reward_signal import read_curves, read_signal
-from replication.rows import ROWS, Row
+from replication.rows import Row
 from replication.settings import FOLLOWED_QUESTIONS, TEST_SEED, Plan
 from services.reward_server.agreement import FORMULAS_VERSION
 from trainer.errors import SettingsError
+from trainer.named_function import module_source
 from trainer.rollout_client import RolloutClient
 from trainer.settings import RunSettings, read_toml
 from trainer.tiny_model.task import TASKS
@@ -26,10 +27,10 @@ RESULT = "result.json"
 
 
 def recipe(row: Row, seed: int, plan: Plan) -> str:
-    """Digest of what shapes the result of a run, but for the code besides the formulas: 16 hexadecimal digits.
+    """Digest of what shapes the result of a run: 16 hexadecimal digits.
 
-    Of the scoring config it has what differs from the paper's values, so that a switch that is new, and off, changes
-    no recipe.
+    Of the code it has the formulas' version and the module of an extra row's reward. Of the scoring config it has what
+    differs from the paper's values, so that a switch that is new, and off, changes no recipe.
     """
     parts = {
         "row": {name: value for name, value in asdict(row).items() if name != "meaning"},
@@ -44,6 +45,8 @@ def recipe(row: Row, seed: int, plan: Plan) -> str:
         "samples": plan.samples,
         "model": hashlib.sha256((plan.model / "model.safetensors").read_bytes()).hexdigest(),
     }
+    if row.variant is not None and ":" in row.variant:
+        parts["reward"] = module_source(row.variant)
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -102,7 +105,7 @@ def run_settings(row: Row, seed: int, plan: Plan) -> RunSettings:
     )
 
 
-def run(name: str, seed: int, plan: Plan) -> None:
+def run(row: Row, seed: int, plan: Plan) -> None:
     """Trains the row with this seed, examines what came of it, and writes result.json.
 
     Raises:
@@ -113,9 +116,8 @@ def run(name: str, seed: int, plan: Plan) -> None:
     from replication.training import train_row
     from trainer.policy import load_config, placeholder_token_ids
 
-    row = ROWS[name]
     settings = run_settings(row, seed, plan)
-    folder = plan.folder(name, seed)
+    folder = plan.folder(row.name, seed)
     folder.mkdir(parents=True, exist_ok=True)
     world = TASKS[plan.task].world
     exams = {
@@ -149,7 +151,7 @@ def run(name: str, seed: int, plan: Plan) -> None:
     finally:
         client.close()
     result = {
-        "row": name,
+        "row": row.name,
         "seed": seed,
         "recipe": recipe(row, seed, plan),
         "fingerprint": fingerprint(row, plan),

@@ -1,12 +1,15 @@
 """The settings of `python -m replication`."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
-from pydantic import Field, field_validator
+from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from replication.rows import ROWS
+from replication.extra_rows import read_extra_rows
+from replication.rows import QUICK_ROWS, ROWS, Row
 from trainer.tiny_model.task import TASKS, TaskName
 
 _ROOT = Path(__file__).resolve().parent.parent
@@ -38,7 +41,10 @@ class ReplicationSettings(BaseSettings):
     )
 
     rows: tuple[str, ...] = ()
-    """Rows to run, by name, with commas between (default: all); the base model is always examined."""
+    """Rows to run, by name, with commas between (default: all; with --quick or --extra-rows outcome-only, full and the
+    extra ones); the base model is always examined."""
+    extra_rows: Path | None = None
+    """TOML file with rows of your own, to be compared with the table's (docs/replication.md says how)."""
     seeds: int = Field(5, ge=1)
     """Seeds of each row: 0 to this, less one."""
     run: bool = True
@@ -52,7 +58,7 @@ class ReplicationSettings(BaseSettings):
     runs/replication-TASK)."""
     out: Path | None = None
     """Where results go (default: docs/replication; of other tasks than sums docs/replication/TASK; with --quick the
-    folder quick in it)."""
+    folder quick in it; with --extra-rows the folder results in that of the runs)."""
     config: Path = _ROOT / "configs" / "replication.toml"
     """TOML file of what all runs share."""
     model: Path | None = None
@@ -74,6 +80,8 @@ class ReplicationSettings(BaseSettings):
     @property
     def out_folder(self) -> Path:
         """`out`, or its default."""
+        if self.extra_rows is not None and self.out is None:
+            return self.runs_folder / "results"
         return self.out or Path(f"docs/replication{self._of_task('/')}{'/quick' if self.quick else ''}")
 
     @property
@@ -84,13 +92,29 @@ class ReplicationSettings(BaseSettings):
     def _of_task(self, mark: str) -> str:
         return "" if self.task == "sums" else f"{mark}{self.task}"
 
-    @field_validator("rows")
-    @classmethod
-    def _known(cls, rows: tuple[str, ...]) -> tuple[str, ...]:
-        for name in rows:
-            if name not in ROWS:
-                raise ValueError(f"there is no row {name!r}; there are {', '.join(ROWS)}")
-        return rows
+    @cached_property
+    def table(self) -> Mapping[str, Row]:
+        """Every row by name, the extra ones last.
+
+        Raises:
+            SettingsError: The file of extra rows cannot be read, or a row in it is wrong.
+        """
+        return {**ROWS, **({} if self.extra_rows is None else read_extra_rows(self.extra_rows))}
+
+    @property
+    def wanted_rows(self) -> Sequence[Row]:
+        """The base model, and the rows to run."""
+        names = self.rows
+        if not names and (self.quick or self.extra_rows is not None):
+            names = (*QUICK_ROWS, *(name for name in self.table if name not in ROWS))
+        return [self.table[name] for name in dict.fromkeys(("base", *(names or self.table)))]
+
+    @model_validator(mode="after")
+    def _rows_are_known(self) -> "ReplicationSettings":
+        for name in self.rows:
+            if name not in self.table:
+                raise ValueError(f"rows: there is no row {name!r}; there are {', '.join(self.table)}")
+        return self
 
 
 @dataclass(frozen=True, slots=True)

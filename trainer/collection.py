@@ -21,7 +21,8 @@ from trainer.image_order import ImageOrder
 from trainer.images import read_image
 from trainer.prompts import parse_question, proposer_messages, solver_messages
 from trainer.question_diversity import near_duplicate_share
-from trainer.rewards import GroupScorer, RewardVariant
+from trainer.reward_variant import RewardVariant, vary
+from trainer.rewards import GroupScorer
 from trainer.rollout import Rollout, RolloutRequest, SamplingContract
 from trainer.rollout_client import RolloutClient
 from trainer.rollout_replicas import RolloutReplicas
@@ -176,9 +177,7 @@ class Collector:
                 for j, rollout in enumerate(score.rollouts)
             ]
         if self._variant is not None:
-            varied = self._variant(groups, [group.rewards for group in groups], progress)
-            for group, rewards in zip(groups, varied, strict=True):
-                group.rewards = rewards
+            vary(self._variant, groups, progress)
         collected.metric("progress", progress)
         _log_scores(collected, [score for group, score in zip(groups, scored, strict=True) if group.question])
         # The rewards are final by now: labels can be looked at.

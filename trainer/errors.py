@@ -68,7 +68,8 @@ class ProposerError(TrainerError):
 
 
 class ScoringError(TrainerError):
-    """Too many groups in a row could not be judged, or the reward server scores otherwise than before."""
+    """Too many groups in a row could not be judged, the reward server scores otherwise than before, or a reward
+    variant gives no rewards."""
 
 
 class RunFolderError(TrainerError):

@@ -57,7 +57,8 @@ from trainer.question_diversity import RecentQuestions
 from trainer.random_state import RandomState
 from trainer.ranks import Ranks
 from trainer.reference_defects import PutBack
-from trainer.rewards import GroupScorer, RewardVariant
+from trainer.reward_variant import RewardVariant
+from trainer.rewards import GroupScorer
 from trainer.rollout import SamplingContract
 from trainer.rollout_client import RolloutClient
 from trainer.rollout_replicas import RolloutReplicas

@@ -2,32 +2,16 @@
 
 import random
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from clients import Endpoint, Group, RewardClient, RewardError, Rollout, ScoredGroup, ScoreResponse
 from trainer.backoff import Backoff
 from trainer.errors import ScoringError
-from trainer.group import Group as SolverGroup
 from trainer.rollout import Rollout as SampledRollout
 from trainer.settings import RewardSettings
 
 GroupRewards = list[float | None]
 """The reward of each rollout of a group; None where there is none to be had."""
-
-
-class RewardVariant(Protocol):
-    """What the Solver is trained on instead of its scores, in an experiment."""
-
-    def __call__(
-        self, groups: Sequence[SolverGroup], rewards: Sequence[GroupRewards], progress: float
-    ) -> list[GroupRewards]:
-        """The rewards to train on, in order.
-
-        Args:
-            groups: The groups of an update, with their rollouts and what the server said of them (`record`).
-            rewards: Their scores.
-            progress: t in [0, 1].
-        """
 
 
 class GroupScorer:

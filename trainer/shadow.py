@@ -4,7 +4,6 @@ They are measured on groups whose rewards are final, and go to the logs alone: n
 server or reaches a policy.
 """
 
-import importlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 
 from trainer.errors import SettingsError
 from trainer.group import Group
+from trainer.named_function import named_function
 from trainer.questions import Question, read_questions
 
 Labels = Callable[[Path, str], Question | None]
@@ -94,11 +94,12 @@ def load_labels(source: str | None) -> Labels | None:
         return None
     if Path(source).is_file():
         return from_questions(read_questions(Path(source)))
-    module, _, name = source.partition(":")
     try:
-        program = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise SettingsError(f"labels: {source} is neither a file nor module:function: {error}") from error
+        program = named_function(source)
+    except SettingsError as error:
+        raise SettingsError(
+            f"labels: {source} is neither a file nor module:function: {error.__cause__}"
+        ) from error
 
     def labelled(image: Path, text: str) -> Question | None:
         answer = program(image, text)

@@ -19,7 +19,8 @@ from trainer.loop import ProposerSolverTrainer
 from trainer.policy import load_backbone, load_config, load_processor
 from trainer.progress import UpdateProgress
 from trainer.ranks import Ranks
-from trainer.rewards import GroupScorer, RewardVariant
+from trainer.reward_variant import RewardVariant
+from trainer.rewards import GroupScorer
 from trainer.rollout_client import RolloutClient
 from trainer.rollout_replicas import RolloutReplicas
 from trainer.run_folder import RunFolder

@@ -13,25 +13,24 @@ import pytest
 
 from replication.__main__ import main, missing_runs, run_all
 from replication.examination import FIGURES
-from replication.rows import ROWS
+from replication.rows import ROWS, Row
 from replication.run import RESULT, read_result, recipe
 from replication.settings import Plan
 from tests.replication.plan import plan
 from trainer.errors import SettingsError
 from trainer.folder_lock import sole_writer
 
-QUICK = [(name, seed) for seed in range(2) for name in ("base", "outcome-only", "full")]
+QUICK = [(ROWS[name], seed) for seed in range(2) for name in ("base", "outcome-only", "full")]
 SIGNAL = {"pseudo_label_accuracy": 0.8, "reward_rank_correlation": 0.4, "step_separation": None}
 
 
-def complete(there: Plan, name: str, seed: int, greedy: float = 0.5) -> Path:
+def complete(there: Plan, row: Row, seed: int, greedy: float = 0.5) -> Path:
     """Writes the result of a run as if it had been made: `greedy` of its questions are right."""
     questions = {"test": there.questions, "held_out_combinations": there.questions // 2}
     if there.task == "scenes":
         questions["easy_vqa"] = there.questions
-    row = ROWS[name]
     result: dict[str, Any] = {
-        "row": name,
+        "row": row.name,
         "seed": seed,
         "recipe": recipe(row, seed, there),
         "fingerprint": "0123456789abcdef",
@@ -54,7 +53,7 @@ def complete(there: Plan, name: str, seed: int, greedy: float = 0.5) -> Path:
         if row.trained
         else {},
     }
-    file = there.folder(name, seed) / RESULT
+    file = there.folder(row.name, seed) / RESULT
     file.parent.mkdir(parents=True)
     file.write_text(json.dumps(result))
     return file
@@ -63,16 +62,16 @@ def complete(there: Plan, name: str, seed: int, greedy: float = 0.5) -> Path:
 def test_only_what_is_not_complete_is_run(tmp_path: Path) -> None:
     there = plan(tmp_path)
     assert missing_runs(QUICK, there) == QUICK
-    complete(there, "full", 0)
+    complete(there, ROWS["full"], 0)
     half = there.folder("full", 1)
     half.mkdir(parents=True)
     (half / f"{RESULT}.partial").write_text("{")
-    assert missing_runs(QUICK, there) == [run for run in QUICK if run != ("full", 0)]
+    assert missing_runs(QUICK, there) == [run for run in QUICK if run != (ROWS["full"], 0)]
 
 
 def test_a_result_of_another_recipe_is_neither_used_nor_overwritten(tmp_path: Path) -> None:
     there = plan(tmp_path)
-    file = complete(there, "full", 0)
+    file = complete(there, ROWS["full"], 0)
     result = json.loads(file.read_text())
     file.write_text(json.dumps({**result, "recipe": "another"}))
     with pytest.raises(SettingsError, match="made by another recipe"):
@@ -81,8 +80,8 @@ def test_a_result_of_another_recipe_is_neither_used_nor_overwritten(tmp_path: Pa
 
 def test_results_of_complete_runs_are_written_without_starting_anything(tmp_path: Path) -> None:
     there = plan(tmp_path / "runs")
-    for name, seed in QUICK:
-        complete(there, name, seed, greedy={"base": 0.25, "outcome-only": 0.5, "full": 0.75}[name])
+    for row, seed in QUICK:
+        complete(there, row, seed, greedy={"base": 0.25, "outcome-only": 0.5, "full": 0.75}[row.name])
     out = tmp_path / "out"
     words = ["--quick", "--images", "16", "--questions", "8", "--samples", "2"]
     with pytest.raises(SystemExit) as ended:
@@ -118,8 +117,8 @@ def test_a_foreign_test_has_tables_of_its_own_and_no_part_in_what_is_said_of_bot
     tables = {}
     for task in ("sums", "scenes"):
         there = plan(tmp_path / task / "runs", task)
-        for name, seed in QUICK:
-            complete(there, name, seed, greedy={"base": 0.25, "outcome-only": 0.5, "full": 0.75}[name])
+        for row, seed in QUICK:
+            complete(there, row, seed, greedy={"base": 0.25, "outcome-only": 0.5, "full": 0.75}[row.name])
         out = tmp_path / task / "out"
         words = ["--quick", "--images", "16", "--questions", "8", "--samples", "2", "--task", task]
         with pytest.raises(SystemExit) as ended:
@@ -137,8 +136,8 @@ def test_a_foreign_test_has_tables_of_its_own_and_no_part_in_what_is_said_of_bot
 
 def test_results_can_be_written_of_what_is_complete_alone(tmp_path: Path) -> None:
     there = plan(tmp_path / "runs")
-    for name, seed in [*QUICK, ("robust", 0)]:
-        complete(there, name, seed)
+    for row, seed in [*QUICK, (ROWS["robust"], 0)]:
+        complete(there, row, seed)
     out = tmp_path / "out"
     words = ["--no-run", "--images", "16", "--questions", "8", "--samples", "2"]
     with pytest.raises(SystemExit) as ended:
@@ -161,15 +160,15 @@ def test_an_interruption_stops_the_runs_under_way(tmp_path: Path) -> None:
     timer.start()
 
     with pytest.raises(KeyboardInterrupt):
-        list(run_all([("full", 0)], plan(tmp_path), 1))
+        list(run_all([(ROWS["full"], 0)], plan(tmp_path), 1))
     assert [worker.exitcode for worker in stopped] == [-signal.SIGTERM]
 
 
 def test_a_run_that_fails_is_told_and_the_others_go_on_to_the_end(tmp_path: Path) -> None:
     without_config = replace(plan(tmp_path), config=tmp_path / "none.toml")
-    wanted = [("full", 0), ("robust", 0), ("random", 0)]
-    ended = list(run_all(wanted, without_config, 2))
-    assert sorted((name, seed) for name, seed, _ in ended) == sorted(wanted)
+    wanted = ["full", "robust", "random"]
+    ended = list(run_all([(ROWS[name], 0) for name in wanted], without_config, 2))
+    assert sorted(row.name for row, _, _ in ended) == sorted(wanted)
     assert all("none.toml" in str(error) for _, _, error in ended)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from replication.images import write_images
-from replication.rows import ROWS
+from replication.rows import ROWS, Row
 from replication.run import read_result, run
 from replication.settings import TRAINING_SEED
 from tests.replication.plan import plan
@@ -32,16 +32,24 @@ proposer_max_tokens = 24
 """
 
 
-@pytest.mark.parametrize("name", ["true-answers", "images-shuffled", "reference-faithful"])
+OWN = Row("few-steps", "method", "fewer steps", variant="tests.replication.own_reward:few_steps")
+
+
+@pytest.mark.parametrize(
+    "row",
+    [*(ROWS[name] for name in ("true-answers", "images-shuffled", "reference-faithful")), OWN],
+    ids=lambda row: row.name,
+)
 def test_a_run_ends_with_figures_of_the_reward_that_it_was_trained_on(
-    name: str, reward_url: str, rollout_url: str, tmp_path: Path
+    row: Row, reward_url: str, rollout_url: str, tmp_path: Path
 ) -> None:
+    name = row.name
     config = tmp_path / "config.toml"
     config.write_text(CONFIG)
     there = replace(plan(tmp_path), config=config, reward_url=reward_url, rollout_url=rollout_url)
     write_images(there.images_folder, TASKS[there.task].world, there.images, TRAINING_SEED)
-    run(name, 0, there)
-    result = read_result(ROWS[name], 0, there)
+    run(row, 0, there)
+    result = read_result(row, 0, there)
     assert result is not None
     assert {exam: len(values["greedy"]) for exam, values in result["examinations"].items()} == {
         "test": 8,
@@ -61,6 +69,11 @@ def test_a_run_ends_with_figures_of_the_reward_that_it_was_trained_on(
         if name == "true-answers":
             known = group["shadow"]["right"] if "shadow" in group else [None] * len(scores)
             assert group["trained_on"] == known
+        elif name == "few-steps":
+            assert group["trained_on"] == [
+                None if score is None else -len(rollout["steps"])
+                for score, rollout in zip(scores, group["rollouts"], strict=True)
+            ]
         else:
             assert [reward is None for reward in group["trained_on"]] == [score is None for score in scores]
     if name == "images-shuffled":

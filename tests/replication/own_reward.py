@@ -1,0 +1,19 @@
+"""A reward of a user's own."""
+
+from collections.abc import Sequence
+
+from trainer.group import Group
+from trainer.rewards import GroupRewards
+
+
+def few_steps(
+    groups: Sequence[Group], rewards: Sequence[GroupRewards], progress: float
+) -> list[GroupRewards]:
+    """The fewer steps the better."""
+    return [
+        [
+            None if reward is None else -float(len(rollout["steps"]))
+            for rollout, reward in zip(group.record["rollouts"], scores, strict=True)
+        ]
+        for group, scores in zip(groups, rewards, strict=True)
+    ]

@@ -1,0 +1,46 @@
+"""What an experiment's reward may give."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from trainer.errors import ScoringError
+from trainer.group import Group
+from trainer.reward_variant import vary
+
+
+def groups() -> list[Group]:
+    made = [Group(Path("a.png"), Image.new("RGB", (84, 84))) for _ in range(2)]
+    for group in made:
+        group.rewards = [0.5, None]
+    return made
+
+
+def test_rewards_are_put_in_the_place_of_the_scores() -> None:
+    seen: list[Any] = []
+
+    def variant(*given: Any) -> Any:
+        seen.append(given[1:])
+        return [(1, None), (np.float32(0.25), 0.75)]
+
+    two = groups()
+    vary(variant, two, 0.5)
+    assert seen == [([[0.5, None], [0.5, None]], 0.5)]
+    assert [group.rewards for group in two] == [[1.0, None], [0.25, 0.75]]
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ([[1.0, 1.0]], r"gave \[2\] rewards for groups of \[2, 2\]"),
+        ([[1.0], [1.0, 1.0]], r"gave \[1, 2\] rewards for groups of \[2, 2\]"),
+        ([[1.0, float("nan")], [1.0, 1.0]], "gave nan: a reward is a finite number"),
+        ([[1.0, "1"], [1.0, 1.0]], "gave '1': a reward is a finite number"),
+    ],
+)
+def test_what_are_no_rewards_is_refused(given: Any, told: str) -> None:
+    with pytest.raises(ScoringError, match=told):
+        vary(lambda *_: given, groups(), 0.5)

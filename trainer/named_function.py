@@ -1,0 +1,27 @@
+"""Functions that a setting names as `module:function`."""
+
+import importlib
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from trainer.errors import SettingsError
+
+
+def named_function(source: str) -> Callable[..., Any]:
+    """The function `module:function`, of a module that Python finds.
+
+    Raises:
+        SettingsError: There is none.
+    """
+    module, _, name = source.partition(":")
+    try:
+        function: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise SettingsError(f"{source} is not module:function: {error}") from error
+    return function
+
+
+def module_source(source: str) -> str:
+    """The text of the module of `module:function`, which is there."""
+    return inspect.getsource(importlib.import_module(source.partition(":")[0]))
