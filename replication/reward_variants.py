@@ -5,6 +5,8 @@ The Proposer's reward is left as it is.
 """
 
 from collections.abc import Callable, Sequence
+from itertools import cycle
+from pathlib import Path
 from typing import Any
 
 from clients import Group as PostedGroup
@@ -20,6 +22,9 @@ from trainer.shadow import Labels
 
 Judge = Callable[[Group, dict[str, Any]], float | None]
 """The reward of a rollout (None: none to be had), from its group and what `groups.jsonl` says of it."""
+
+_REMEMBERED = 16
+"""Groups that are kept of each question; a batch that asks one question about all its images has eight."""
 
 
 def reward_variant(row: Row, labels: Labels, client: RewardClient) -> RewardVariant | None:
@@ -38,7 +43,7 @@ def reward_variant(row: Row, labels: Labels, client: RewardClient) -> RewardVari
         "hard_majority": EachRollout(_is_dominant),
         "true_answers": EachRollout(lambda group, rollout: _is_true(labels, group, rollout)),
         "constant_step_agreement": ConstantStepAgreement(row),
-        "images_shuffled": ImagesShuffled(row, client),
+        "other_images": OtherImages(row, client),
     }
     if row.variant is None:
         return None
@@ -84,45 +89,63 @@ class ConstantStepAgreement:
         ]
 
 
-class ImagesShuffled:
-    """The row's reward, of groups whose rollouts answer the same question about different images.
+class OtherImages:
+    """The row's reward of each rollout in a group with rollouts that answer the same question about other images.
 
-    What still agrees then does not come from the image. Rollout j of a group is scored together with rollouts of
-    other groups; groups that were asked the same question share theirs out first.
+    What such a group agrees on does not come from the image. Each rollout is scored in a group of its own, whose other
+    members are taken in turn from the newest groups that were asked the same question about another image, in this
+    update or before; where there is none yet, it has no reward. What was asked before a run was resumed is forgotten.
     """
 
     def __init__(self, row: Row, client: RewardClient) -> None:
         self._config = {"preset": row.preset, **row.overrides}
         self._client = client
+        self._asked: dict[str, list[Group]] = {}
 
     def __call__(
         self, groups: Sequence[Group], rewards: Sequence[GroupRewards], progress: float
     ) -> list[GroupRewards]:
         """See `trainer.reward_variant.RewardVariant`."""
-        places = shuffled_places([group.question or "" for group in groups], len(rewards[0]))
-        posted = [
-            PostedGroup(
-                id=str(number),
-                rollouts=[Rollout(id=str(j), text=groups[i].rollouts[j].text) for i, j in members],
-            )
-            for number, members in enumerate(places)
-        ]
-        scored = self._client.score("solver", posted, config=self._config, progress=progress).groups
-        shuffled: list[GroupRewards] = [list(group_rewards) for group_rewards in rewards]
-        for members, group in zip(places, scored, strict=True):
-            for (i, j), rollout in zip(members, group.rollouts, strict=True):
-                shuffled[i][j] = None if rewards[i][j] is None else rollout.reward
-        return shuffled
+        for group in groups:
+            if group.question is not None:
+                self._asked.setdefault(group.question, []).insert(0, group)
+        posted: dict[tuple[int, int], PostedGroup] = {}
+        for i, (group, scores) in enumerate(zip(groups, rewards, strict=True)):
+            others = self._others(group, len(scores) - 1)
+            if others:
+                for j, score in enumerate(scores):
+                    if score is not None:
+                        members = [group.rollouts[j].text, *_in_turn(others, j, len(scores) - 1)]
+                        posted[i, j] = PostedGroup(
+                            id=f"{i}-{j}",
+                            rollouts=[Rollout(id=str(k), text=text) for k, text in enumerate(members)],
+                        )
+        told: list[GroupRewards] = [[None] * len(scores) for scores in rewards]
+        if posted:
+            scored = self._client.score(
+                "solver", list(posted.values()), config=self._config, progress=progress
+            ).groups
+            for (i, j), one in zip(posted, scored, strict=True):
+                told[i][j] = one.rollouts[0].reward
+        for question, asked in self._asked.items():
+            self._asked[question] = asked[:_REMEMBERED]
+        return told
+
+    def _others(self, group: Group, count: int) -> list[Group]:
+        """The newest group of each other image that was asked the same question, `count` at most."""
+        newest: dict[Path, Group] = {}
+        for other in self._asked.get(group.question or "", ()):
+            if other.path != group.path:
+                newest.setdefault(other.path, other)
+        return list(newest.values())[:count]
 
 
-def shuffled_places(questions: Sequence[str], size: int) -> list[list[tuple[int, int]]]:
-    """New groups of `size` as the (group, rollout) places of their members, each place once.
-
-    Groups are ordered by question, so that neighbours mostly share one; new group n takes rollout j of the group that
-    stands j behind n in this order. With at least `size` groups no two members of a new group are of one old group.
-    """
-    order = sorted(range(len(questions)), key=lambda i: questions[i])
-    return [[(order[(n + j) % len(order)], j) for j in range(size)] for n in range(len(order))]
+def _in_turn(others: Sequence[Group], first: int, count: int) -> list[str]:
+    """So many texts, one of each group in turn; of a group the rollouts from place `first` on."""
+    return [
+        other.rollouts[(first + k // len(others)) % len(other.rollouts)].text
+        for k, other in zip(range(count), cycle(others), strict=False)
+    ]
 
 
 def _levelled(rollouts: Sequence[dict[str, Any]], rewards: GroupRewards, weight: float) -> GroupRewards:

@@ -116,8 +116,8 @@ _CONTROLS = (
     Row(
         "images-shuffled",
         "control",
-        "full, each rollout scored against rollouts on other images",
-        variant="images_shuffled",
+        "full, each rollout scored against answers to the same question about other images",
+        variant="other_images",
     ),
     Row("frozen-proposer", "control", "full, questions of the untrained Proposer", trainer={"proposer_every": 0}),
     *(

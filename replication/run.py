@@ -24,6 +24,8 @@ from trainer.tiny_model.task import TASKS
 from trainer.tiny_model.world import Asked
 
 RESULT = "result.json"
+RECIPE = "recipe.txt"
+"""Which recipe began a run, so that no other goes on with it."""
 
 
 def recipe(row: Row, seed: int, plan: Plan) -> str:
@@ -66,6 +68,22 @@ def read_result(row: Row, seed: int, plan: Plan) -> dict[str, Any] | None:
             "another --runs"
         )
     return result
+
+
+def begin(row: Row, seed: int, plan: Plan) -> None:
+    """Makes the folder of a run, or finds it as this recipe left it.
+
+    Raises:
+        SettingsError: It holds a run that another recipe began.
+    """
+    folder = plan.folder(row.name, seed)
+    file = folder / RECIPE
+    wanted = recipe(row, seed, plan)
+    begun = file.read_text(encoding="utf-8") if file.exists() else None
+    if (folder / "run").exists() and begun != wanted:
+        raise SettingsError(f"{folder} holds a run of another recipe: remove it, or name another --runs")
+    folder.mkdir(parents=True, exist_ok=True)
+    file.write_text(wanted, encoding="utf-8")
 
 
 def _shared_settings(plan: Plan) -> dict[str, Any]:
@@ -118,7 +136,7 @@ def run(row: Row, seed: int, plan: Plan) -> None:
 
     settings = run_settings(row, seed, plan)
     folder = plan.folder(row.name, seed)
-    folder.mkdir(parents=True, exist_ok=True)
+    begin(row, seed, plan)
     world = TASKS[plan.task].world
     exams = {
         "test": world.examination(plan.questions, TEST_SEED, held_out=False),

@@ -57,8 +57,8 @@ class ReplicationSettings(BaseSettings):
     """Where runs are kept, one folder a row and seed (default: runs/replication; of other tasks than sums
     runs/replication-TASK)."""
     out: Path | None = None
-    """Where results go (default: docs/replication; of other tasks than sums docs/replication/TASK; with --quick the
-    folder quick in it; with --extra-rows the folder results in that of the runs)."""
+    """Where results go (default: of the whole table docs/replication, of other tasks than sums docs/replication/TASK,
+    with --quick the folder quick in it; of anything else the folder results in that of the runs)."""
     config: Path = _ROOT / "configs" / "replication.toml"
     """TOML file of what all runs share."""
     model: Path | None = None
@@ -80,9 +80,16 @@ class ReplicationSettings(BaseSettings):
     @property
     def out_folder(self) -> Path:
         """`out`, or its default."""
-        if self.extra_rows is not None and self.out is None:
-            return self.runs_folder / "results"
-        return self.out or Path(f"docs/replication{self._of_task('/')}{'/quick' if self.quick else ''}")
+        if self.out is not None:
+            return self.out
+        if self.is_whole_table:
+            return Path(f"docs/replication{self._of_task('/')}{'/quick' if self.quick else ''}")
+        return self.runs_folder / "results"
+
+    @property
+    def is_whole_table(self) -> bool:
+        """Whether nothing is asked for but a task, --quick and how it is run: what the committed results are of."""
+        return self.model_fields_set <= {"task", "quick", "run", "runs", "out", "parallel"}
 
     @property
     def model_folder(self) -> Path:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from trainer.errors import SettingsError
-from trainer.group import Group
+from trainer.group import MIN_SPREAD, Group
 from trainer.named_function import named_function
 from trainer.questions import Question, read_questions
 
@@ -69,6 +69,8 @@ class ShadowLabels:
 def reward_auc(rewards: Sequence[float | None], right: Sequence[bool]) -> float | None:
     """How likely a right rollout of a group has a higher reward than a wrong one, in [0, 1]; equal rewards count half.
 
+    Rewards are equal that differ by rounding alone, as the trainer takes them to be.
+
     The area under the ROC curve as the Mann-Whitney statistic: 1 ranks every right rollout above every wrong one, 0.5
     tells them no better apart than chance. None where the group has not both.
     """
@@ -78,7 +80,7 @@ def reward_auc(rewards: Sequence[float | None], right: Sequence[bool]) -> float 
     if not hits.size or not misses.size:
         return None
     gaps = hits[:, None] - misses[None, :]
-    return float(np.mean((gaps > 0) + 0.5 * (gaps == 0)))
+    return float(np.mean((gaps > MIN_SPREAD) + 0.5 * (np.abs(gaps) <= MIN_SPREAD)))
 
 
 def load_labels(source: str | None) -> Labels | None:

@@ -8,7 +8,7 @@ import pytest
 from replication.__main__ import main
 from replication.extra_rows import read_extra_rows
 from replication.rows import ROWS
-from replication.run import recipe
+from replication.run import begin, recipe
 from replication.settings import ReplicationSettings
 from tests.replication.plan import plan
 from tests.replication.test_replicate import complete
@@ -114,3 +114,15 @@ def test_a_reward_that_was_rewritten_is_another_recipe(
     assert recipe(row, 0, there) == before
     (tmp_path / "mine.py").write_text("def reward(groups, rewards, progress): return [[None]]  # another\n")
     assert recipe(row, 0, there) != before
+
+
+def test_a_row_that_was_rewritten_does_not_go_on_with_what_another_began(tmp_path: Path) -> None:
+    there = plan(tmp_path / "runs")
+    row = read_extra_rows(written(tmp_path, SLOW))["slow-decay"]
+    begin(row, 0, there)
+    (there.folder("slow-decay", 0) / "run").mkdir()
+    begin(row, 0, there)
+    rewritten = read_extra_rows(written(tmp_path, SLOW.replace("0.05 }", "0.02 }", 1)))["slow-decay"]
+    with pytest.raises(SettingsError, match="holds a run of another recipe"):
+        begin(rewritten, 0, there)
+    begin(rewritten, 1, there)

@@ -8,7 +8,7 @@ from PIL import Image
 
 from clients import Group as PostedGroup
 from clients import RewardClient, ScoredGroup, ScoredRollout, ScoreResponse
-from replication.reward_variants import reward_variant, shuffled_places
+from replication.reward_variants import reward_variant
 from replication.rows import ROWS
 from services.reward_server.agreement import step_weight
 from trainer.group import Group
@@ -99,25 +99,45 @@ def test_constant_step_agreement_tells_no_member_of_the_majority_from_another(pr
     assert (minority, invalid) == (0.3, 0.0)
 
 
-def test_shuffled_groups_take_each_rollout_once_and_never_two_of_one_image() -> None:
-    questions = ["b", "a", "b", "c", "a"]
-    places = shuffled_places(questions, 4)
-    assert sorted(place for members in places for place in members) == [
-        (i, j) for i in range(5) for j in range(4)
-    ]
-    assert all(len({i for i, _ in members}) == 4 for members in places)
+def about(image: int, question: str, size: int = 8) -> Group:
+    """A group about an image; rollout j says 100 * image + j."""
+    made = group(*((str(100 * image + j), 0.0, 0.0) for j in range(size)))
+    made.path, made.question = Path(f"{image}.png"), question
+    return made
 
 
-def test_images_shuffled_are_scored_across_groups_and_come_back_to_their_places() -> None:
-    groups = [group((str(10 * i), 0.0, 0.0), (str(10 * i + 1), 0.0, 0.0)) for i in range(3)]
+def numbers(posted: PostedGroup) -> list[int]:
+    return [int((r.text or "").split()[1]) for r in posted.rollouts]
+
+
+def test_images_shuffled_scores_each_rollout_against_the_same_question_about_other_images() -> None:
     client = Recording()
     variant = reward_variant(ROWS["images-shuffled"], _labels, client)  # type: ignore[arg-type]
     assert variant is not None
-    told = variant(groups, [[0.5, 0.5], [0.5, None], [0.5, 0.5]], 0.4)
-    assert told == [[0.0, 1.0], [10.0, None], [20.0, 21.0]]
-    assert [[r.text for r in posted.rollouts] for posted in client.posted] == [
-        ["text 0", "text 11"],
-        ["text 10", "text 21"],
-        ["text 20", "text 1"],
-    ]
+    first = [about(image, "row 1" if image < 3 else f"row {image}") for image in range(1, 9)]
+    told = variant(first, [[1.0] * 8] * 8, 0.4)
     assert client.config == {"preset": "paper"}
+    assert told[:2] == [[100.0 + j for j in range(8)], [200.0 + j for j in range(8)]]
+    assert told[2:] == [[None] * 8] * 6, "nobody else was asked theirs"
+    assert [numbers(posted)[0] for posted in client.posted] == [*range(100, 108), *range(200, 208)]
+    for posted in client.posted:
+        own, *others = numbers(posted)
+        assert len({*others}) == 7
+        assert {number // 100 for number in others} == {3 - own // 100}
+    second = [about(image, "row 1" if image < 12 else "row 5") for image in range(9, 17)]
+    told = variant(second, [[None, *[1.0] * 7]] * 8, 0.4)
+    assert [rewards[0] for rewards in told] == [None] * 8
+    for posted in client.posted:
+        own, *others = (number // 100 for number in numbers(posted))
+        asked_of = {9, 10, 11, 1, 2} if own < 12 else {12, 13, 14, 15, 16, 5}
+        assert {*others} == asked_of - {own}
+
+
+def test_images_shuffled_takes_a_rollout_of_each_of_many_other_images() -> None:
+    client = Recording()
+    variant = reward_variant(ROWS["images-shuffled"], _labels, client)  # type: ignore[arg-type]
+    assert variant is not None
+    variant([about(image, "row 1") for image in range(1, 9)], [[1.0] * 8] * 8, 1.0)
+    assert len(client.posted) == 64
+    for posted in client.posted:
+        assert {number // 100 for number in numbers(posted)} == {*range(1, 9)}

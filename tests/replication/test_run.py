@@ -74,6 +74,9 @@ def test_a_run_ends_with_figures_of_the_reward_that_it_was_trained_on(
                 None if score is None else -len(rollout["steps"])
                 for score, rollout in zip(scores, group["rollouts"], strict=True)
             ]
+        elif name == "images-shuffled":  # a question that no other image was asked has none
+            told = [reward is not None for reward in group["trained_on"]]
+            assert told in ([False] * len(scores), [score is not None for score in scores])
         else:
             assert [reward is None for reward in group["trained_on"]] == [score is None for score in scores]
     if name == "images-shuffled":

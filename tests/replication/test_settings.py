@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from pydantic_settings import CliApp
 
 from replication.settings import ReplicationSettings
 from trainer.tiny_model.task import TASKS, TaskName
@@ -23,3 +24,15 @@ def test_no_two_tasks_share_a_folder() -> None:
         "docs/replication/one-path/quick"
     )
     assert ReplicationSettings(task="one-path", out=Path("here")).out_folder == Path("here")
+
+
+def test_a_part_of_a_table_is_not_written_over_the_committed_one() -> None:
+    for words in (["--quick"], ["--no-run"], ["--parallel", "6"], []):
+        assert CliApp.run(ReplicationSettings, words).out_folder.is_relative_to("docs/replication")
+    for words in (
+        ["--rows", "full"],
+        ["--seeds", "3"],
+        ["--samples", "4"],
+        ["--config", "configs/demo.toml"],
+    ):
+        assert CliApp.run(ReplicationSettings, words).out_folder == Path("runs/replication/results")
