@@ -150,6 +150,7 @@ def run_all(
 def _write(
     settings: ReplicationSettings, plan: Plan, wanted: Sequence[tuple[Row, int]], console: Console
 ) -> None:
+    from replication.examination import examinations
     from replication.plots import draw
     from replication.results import results
     from replication.run import read_result
@@ -163,6 +164,7 @@ def _write(
     document = results(
         runs,
         tuple(settings.table.values()),
+        examinations(plan),
         label="Quick replication: two rows, two seeds" if settings.quick else "Replication",
         shared={
             "task": settings.task,

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from replication.reasoning import check
+from replication.settings import TEST_SEED, Plan
 from trainer.evaluation import majority_hit
 from trainer.images import png_bytes
 from trainer.prompts import solver_messages
@@ -14,6 +15,7 @@ from trainer.questions import parse_answer
 from trainer.rollout import RolloutRequest, SamplingContract
 from trainer.rollout_client import RolloutClient
 from trainer.tiny_model.completion import parse_completion
+from trainer.tiny_model.task import TASKS
 from trainer.tiny_model.world import Asked
 
 _CHUNK = 64
@@ -50,6 +52,16 @@ class Answered:
     def as_dict(self) -> dict[str, list[float]]:
         """The values as JSON can hold them."""
         return asdict(self)
+
+
+def examinations(plan: Plan) -> dict[str, list[Asked]]:
+    """The questions of each examination of a plan's task, by name: its own, and those that were made by others."""
+    world = TASKS[plan.task].world
+    return {
+        "test": world.examination(plan.questions, TEST_SEED, held_out=False),
+        "held_out_combinations": world.examination(max(plan.questions // 2, 1), TEST_SEED, held_out=True),
+        **world.foreign(plan.questions, TEST_SEED),
+    }
 
 
 FIGURES = tuple(Answered.__slots__)

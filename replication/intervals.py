@@ -1,5 +1,6 @@
 """Means with 95% bootstrap intervals over seeds and questions, and differences of rows that are paired on both."""
 
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -26,26 +27,42 @@ class Interval:
         return {name: round(getattr(self, name), 4) for name in self.__slots__}
 
 
-def interval(values: Any) -> Interval:
+def interval(values: Any, clusters: Sequence[Hashable] | None = None) -> Interval:
     """The mean of `values` (S, Q), with seeds and questions both drawn anew, independently, with repetition.
 
     All seeds answer the same questions, so a draw of questions holds for every seed that is drawn. The difference of
     two rows, value by value, is paired in this way on seeds and questions. Of very few seeds the interval is too
     narrow.
+
+    Args:
+        values: (S, Q).
+        clusters: (Q,) what questions have in common that are right or wrong together; those that have the same are
+            drawn together. None: each is drawn by itself.
     """
     array: Values = np.asarray(values, dtype=np.float64)
-    of_seeds, of_questions = _weights(*array.shape)
-    means = ((of_seeds @ array) * of_questions).sum(axis=1)
+    seeds, questions = array.shape
+    of_questions = _question_shares(tuple(range(questions) if clusters is None else clusters))
+    means = ((_seed_shares(seeds) @ array) * of_questions).sum(axis=1)
     low, high = np.quantile(means, [0.025, 0.975])
     return Interval(float(array.mean()), float(low), float(high))
 
 
 @cache
-def _weights(seeds: int, questions: int) -> tuple[Values, Values]:
-    """(B, S) and (B, Q): the share of each seed, and of each question, in each draw of as many."""
-    rng = np.random.default_rng(0)
-    of_seeds, of_questions = (
-        rng.multinomial(count, np.full(count, 1 / count), size=_BOOTSTRAPS) / count
-        for count in (seeds, questions)
-    )
-    return of_seeds, of_questions
+def _seed_shares(count: int) -> Values:
+    """(B, S): the share of each seed in each draw."""
+    return _draws(count, np.random.default_rng(0)) / count
+
+
+@cache
+def _question_shares(clusters: tuple[Hashable, ...]) -> Values:
+    """(B, Q): the share of each question in each draw of clusters."""
+    place = {cluster: number for number, cluster in enumerate(dict.fromkeys(clusters))}
+    drawn = _draws(len(place), np.random.default_rng(1))[:, [place[cluster] for cluster in clusters]]
+    shares: Values = drawn / drawn.sum(axis=1, keepdims=True)
+    return shares
+
+
+def _draws(count: int, rng: np.random.Generator) -> Values:
+    """(B, count): how often each of `count` things comes in each draw of as many."""
+    draws: Values = rng.multinomial(count, np.full(count, 1 / count), size=_BOOTSTRAPS).astype(np.float64)
+    return draws

