@@ -8,11 +8,29 @@ from rich.console import Console
 
 from trainer.service import Service, free_ports
 
-_REWARD_DEADLINE_S = 180.0
+REWARD_DEADLINE_S = 180.0
 _ROLLOUT_DEADLINE_S = 600.0
 
 _ROLLOUTS_AT_A_TIME = 64
 """What a run has under way on the rollout server, more or less: the groups of an update."""
+
+
+def reward_server(model: Path, logs: Path) -> tuple[Service, str]:
+    """A reward server that can be started, and its URL; it embeds as in the paper, by the model's token embeddings."""
+    [port] = free_ports(1)
+    url = f"http://127.0.0.1:{port}"
+    flags = (
+        "--port",
+        str(port),
+        "--threads",
+        "1",
+        "--embedder",
+        "token-mean",
+        "--token-mean-checkpoint",
+        str(model),
+    )
+    log = logs / "reward-server.log"
+    return Service("reward server", "services.reward_server", flags, log=log, ready_url=f"{url}/readyz"), url
 
 
 @contextmanager
@@ -21,25 +39,12 @@ def servers(
 ) -> Iterator[tuple[str, str, Sequence[Service]]]:
     """Starts both; gives the URLs of the reward and the rollout server, and the services, which end with the block.
 
-    Steps are embedded as in the paper, by the policy's own input token embeddings.
-
     Raises:
         ServiceError: One of them did not get ready.
     """
-    reward_port, rollout_port = free_ports(2)
-    reward_url, rollout_url = (f"http://127.0.0.1:{port}" for port in (reward_port, rollout_port))
-    reward_server = Service(
-        "reward server",
-        "services.reward_server",
-        [
-            *("--port", str(reward_port)),
-            *("--threads", "1"),
-            *("--embedder", "token-mean"),
-            *("--token-mean-checkpoint", str(model)),
-        ],
-        log=logs / "reward-server.log",
-        ready_url=f"{reward_url}/readyz",
-    )
+    reward, reward_url = reward_server(model, logs)
+    [rollout_port] = free_ports(1)
+    rollout_url = f"http://127.0.0.1:{rollout_port}"
     rollout_server = Service(
         "rollout server",
         "services.rollout_server",
@@ -56,8 +61,8 @@ def servers(
         ready_url=f"{rollout_url}/readyz",
     )
     with ExitStack() as stack:
-        services = [stack.enter_context(service) for service in (reward_server, rollout_server)]
+        services = [stack.enter_context(service) for service in (reward, rollout_server)]
         console.print(f"the servers are starting (logs: {logs})", highlight=False)
-        for service, deadline_s in zip(services, (_REWARD_DEADLINE_S, _ROLLOUT_DEADLINE_S), strict=True):
+        for service, deadline_s in zip(services, (REWARD_DEADLINE_S, _ROLLOUT_DEADLINE_S), strict=True):
             service.wait_until_ready(deadline_s)
         yield reward_url, rollout_url, services
