@@ -163,7 +163,7 @@ def _write(
             runs.setdefault(row.name, {})[seed] = found
     document = results(
         runs,
-        tuple(settings.table.values()),
+        settings.wanted_rows,
         examinations(plan),
         label="Quick replication: two rows, two seeds" if settings.quick else "Replication",
         shared={

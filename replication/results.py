@@ -48,7 +48,7 @@ def results(
 
     Args:
         runs: What is there.
-        rows: All rows, in the order of the table.
+        rows: The rows that are asked for, in the order of the table.
         exams: The questions of each examination.
         label: What the table is called.
         shared: What all runs share: config, questions, samples, and so on.
