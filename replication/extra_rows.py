@@ -17,8 +17,11 @@ from trainer.settings import describe
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _FOLDERS = ("inputs", "logs", "results")
 """What else lies in the folder of runs."""
-_FILLED_IN = ("model", "images", "run_folder", "seed", "resume", "labels")
-"""Settings of the trainer that are the table's."""
+_FILLED_IN = (
+    *("model", "images", "run_folder", "seed", "resume", "labels"),
+    *("reward.config", "reward.overrides", "reward.url", "rollout.url"),
+)
+"""Settings of the trainer that are the table's, or the row's own."""
 
 
 class ExtraRow(BaseModel):
@@ -45,9 +48,13 @@ class ExtraRow(BaseModel):
     @field_validator("trainer")
     @classmethod
     def _none_is_filled_in(cls, trainer: dict[str, Any]) -> dict[str, Any]:
+        given = {
+            *trainer,
+            *(f"{name}.{part}" for name, of in trainer.items() if isinstance(of, dict) for part in of),
+        }
         for name in _FILLED_IN:
-            if name in trainer:
-                raise ValueError(f"{name} is the same for every row of a table; leave it out")
+            if name in given:
+                raise ValueError(f"{name} is filled in by the table; leave it out")
         return trainer
 
     @field_validator("reward")

@@ -79,7 +79,11 @@ def test_an_extra_row_is_in_the_results(tmp_path: Path) -> None:
         ("[x]\nmeaning = 'x'\noverrides = { gamma = -1 }", "x: gamma: Input should be greater"),
         (
             "[x]\nmeaning = 'x'\ntrainer = { seed = 1 }",
-            "x: trainer: Value error, seed is the same for every row",
+            "x: trainer: Value error, seed is filled in by the table",
+        ),
+        (
+            "[x]\nmeaning = 'x'\ntrainer = { reward = { config = 'robust' } }",
+            "reward.config is filled in by the table",
         ),
         ("[x]\nmeaning = 'x'\nreward = 'json:nothing'", "json:nothing is not module:function"),
         ("x = ", "rows.toml: Invalid value"),
