@@ -40,8 +40,8 @@ def test_pictures_to_be_examined_on_are_others_and_every_kind_is_asked() -> None
         assert not trained & {one.image.tobytes() for one in asked}
         counts = Counter(one.kind for one in asked)
         assert counts.keys() == {question.kind for question in QUESTIONS}
-        one_hop = counts["attribute"] + counts["existence"] + counts["one shape"]
-        assert one_hop <= 0.15 * len(asked)
+        one_step = counts["attribute"] + counts["existence"] + counts["one shape"]
+        assert one_step <= 0.15 * len(asked)
         again = WORLD.examination(80, 1, held_out=held_out)
         assert [(one.text, one.image.tobytes()) for one in again] == [
             (one.text, one.image.tobytes()) for one in asked

@@ -42,7 +42,7 @@ _EXAMINED: Sequence[tuple[Layout, Kind]] = (
     ("bars", "bars"),
     ("one shape", "one shape"),
 )
-"""What is asked, in turn: three of twenty questions have one hop, and nothing to climb."""
+"""What is asked, in turn: three of twenty questions have one step, and nothing to climb."""
 
 
 @cache

@@ -14,7 +14,7 @@ TaskName = Literal["sums", "one-path", "remainders", "scenes"]
 
 @dataclass(frozen=True)
 class Task:
-    """A task, and the pupil who teaches it.
+    """A task, and how the tiny model that is taught it is wrong.
 
     Attributes:
         name: What it is called on the command line.
