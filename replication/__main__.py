@@ -4,23 +4,21 @@ import json
 import multiprocessing
 import os
 import signal
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from typing import Any
 
-from pydantic import ValidationError
-from pydantic_settings import CliApp
 from rich.console import Console
 
+from replication.command import run_command
 from replication.images import write_images
 from replication.rows import Row
 from replication.settings import TRAINING_SEED, Plan, ReplicationSettings
-from trainer.errors import ServiceError, TrainerError
+from trainer.errors import ServiceError
 from trainer.folder_lock import sole_writer
 from trainer.service import die_with
-from trainer.settings import describe, read_toml
+from trainer.settings import read_toml
 from trainer.tiny_model.task import TASKS
 
 QUICK_SEEDS = 2
@@ -30,21 +28,14 @@ _NOWHERE = "http://127.0.0.1:1"
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs what is missing and writes the results; exits with 1 if a run failed."""
-    console = Console()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # stop runs and services then, too
-    try:
-        settings = CliApp.run(ReplicationSettings, list(sys.argv[1:] if arguments is None else arguments))
-        failed = replicate(settings, console)
-    except ValidationError as error:
-        console.print(f"replication: {describe(error)}", style="red", markup=False, highlight=False)
-        sys.exit(2)
-    except TrainerError as error:
-        console.print(f"replication: {error}", style="red", markup=False, highlight=False)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        console.print("replication: interrupted; the same command goes on from here", style="yellow")
-        sys.exit(130)
-    sys.exit(1 if failed else 0)
+    run_command(
+        "replication",
+        ReplicationSettings,
+        lambda settings, console: min(replicate(settings, console), 1),
+        arguments,
+        interrupted="interrupted; the same command goes on from here",
+    )
 
 
 def replicate(settings: ReplicationSettings, console: Console) -> int:

@@ -6,26 +6,25 @@ how many rollouts gave the dominant answer, and what it would have been if copie
 """
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, CliApp, SettingsConfigDict
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
 from rich.console import Console
 
 from clients import Group as PostedGroup
-from clients import RewardClient, RewardError, Rollout, ScoredGroup
+from clients import RewardClient, Rollout, ScoredGroup
+from replication.command import CommandSettings, run_command
 from replication.intervals import interval
 from replication.results import provenance
 from replication.servers import REWARD_DEADLINE_S, reward_server
 from replication.settings import ReplicationSettings
 from replication.table import cell, markdown_table
-from trainer.errors import SettingsError, TrainerError
+from trainer.errors import SettingsError
 from trainer.run_folder import read_lines
-from trainer.settings import describe
 from trainer.tiny_model.task import TaskName
 
 EXPONENTS = (0.0, 0.25, 0.5, 0.75, 0.9, 1.0)
@@ -33,17 +32,10 @@ _A_REQUEST = 500
 """Groups that are posted at a time."""
 
 
-class PseudoLabelSettings(BaseSettings):
+class PseudoLabelSettings(CommandSettings):
     """Tell how often dominant answers are true in a row's runs, and write pseudo_labels.json and pseudo_labels.md."""
 
-    model_config = SettingsConfigDict(
-        extra="forbid",
-        frozen=True,
-        cli_hide_none_type=True,
-        use_attribute_docstrings=True,
-        cli_prog_name="python -m replication.pseudo_labels",
-        cli_kebab_case=True,
-    )
+    model_config = SettingsConfigDict(cli_prog_name="python -m replication.pseudo_labels")
 
     task: TaskName = "sums"
     """What was asked."""
@@ -59,19 +51,10 @@ class PseudoLabelSettings(BaseSettings):
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Scores and writes; exits with 1 where there are no runs, or the server could not do its part."""
-    console = Console()
-    try:
-        settings = CliApp.run(PseudoLabelSettings, list(sys.argv[1:] if arguments is None else arguments))
-        tell(settings, console)
-    except ValidationError as error:
-        console.print(f"pseudo_labels: {describe(error)}", style="red", markup=False, highlight=False)
-        sys.exit(2)
-    except (TrainerError, RewardError) as error:
-        console.print(f"pseudo_labels: {error}", style="red", markup=False, highlight=False)
-        sys.exit(1)
+    run_command("pseudo_labels", PseudoLabelSettings, tell, arguments)
 
 
-def tell(settings: PseudoLabelSettings, console: Console) -> None:
+def tell(settings: PseudoLabelSettings, console: Console) -> int:
     """Scores and writes.
 
     Raises:
@@ -106,6 +89,7 @@ def tell(settings: PseudoLabelSettings, console: Console) -> None:
     (out / "pseudo_labels.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     (out / "pseudo_labels.md").write_text(_markdown(document), encoding="utf-8")
     console.print(f"results: {out}", highlight=False)
+    return 0
 
 
 def labelled_groups(file: Path, until: float) -> list[dict[str, Any]]:

@@ -6,7 +6,6 @@ reasoning above luck is not going to teach it. Minutes, where a table takes hour
 """
 
 import json
-import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, CliApp, SettingsConfigDict
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
 from rich.console import Console
 
 from clients import Group as PostedGroup
 from clients import RewardClient, Rollout
+from replication.command import CommandSettings, run_command
 from replication.examination import Examiner
 from replication.intervals import interval
 from replication.reasoning import check
@@ -27,10 +27,9 @@ from replication.results import provenance
 from replication.rows import ROWS, Row
 from replication.settings import ReplicationSettings
 from replication.table import cell, markdown_table
-from trainer.errors import TrainerError
 from trainer.questions import parse_answer
 from trainer.rollout_client import RolloutClient
-from trainer.settings import describe, read_toml
+from trainer.settings import read_toml
 from trainer.shadow import reward_auc
 from trainer.tiny_model.completion import parse_completion
 from trainer.tiny_model.task import TASKS, TaskName
@@ -42,18 +41,10 @@ VALIDATION_SEED = 2
 _BOOTSTRAPS = 1000
 
 
-class SeparationSettings(BaseSettings):
+class SeparationSettings(CommandSettings):
     """Score the base model's groups under every row's config, and write separation.json and separation.md."""
 
-    model_config = SettingsConfigDict(
-        extra="forbid",
-        frozen=True,
-        cli_hide_none_type=True,
-        use_attribute_docstrings=True,
-        cli_prog_name="python -m replication.separation",
-        cli_kebab_case=True,
-        cli_implicit_flags=True,
-    )
+    model_config = SettingsConfigDict(cli_prog_name="python -m replication.separation")
 
     task: TaskName = "sums"
     """What is asked, of the tiny model that was taught it."""
@@ -86,19 +77,10 @@ class Sampled:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Samples, scores and writes; exits with 1 where a server could not do its part."""
-    console = Console()
-    try:
-        settings = CliApp.run(SeparationSettings, list(sys.argv[1:] if arguments is None else arguments))
-        separate(settings, console)
-    except ValidationError as error:
-        console.print(f"separation: {describe(error)}", style="red", markup=False, highlight=False)
-        sys.exit(2)
-    except TrainerError as error:
-        console.print(f"separation: {error}", style="red", markup=False, highlight=False)
-        sys.exit(1)
+    run_command("separation", SeparationSettings, separate, arguments)
 
 
-def separate(settings: SeparationSettings, console: Console) -> None:
+def separate(settings: SeparationSettings, console: Console) -> int:
     """Samples, scores and writes.
 
     Raises:
@@ -143,6 +125,7 @@ def separate(settings: SeparationSettings, console: Console) -> None:
     (out / "separation.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     (out / "separation.md").write_text(_markdown(document), encoding="utf-8")
     console.print(f"results: {out}", highlight=False)
+    return 0
 
 
 def judged(asked: Asked, texts: list[str]) -> Sampled:

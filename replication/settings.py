@@ -6,8 +6,9 @@ from functools import cached_property
 from pathlib import Path
 
 from pydantic import Field, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
+from replication.command import CommandSettings
 from replication.extra_rows import read_extra_rows
 from replication.rows import QUICK_ROWS, ROWS, Row
 from trainer.tiny_model.task import TASKS, TaskName
@@ -24,21 +25,13 @@ FOLLOWED_QUESTIONS = 100
 """How many questions of the test, the first, are also asked at each save of a run."""
 
 
-class ReplicationSettings(BaseSettings):
+class ReplicationSettings(CommandSettings):
     """Run rows of the table, each with several seeds, and write results.json, table.md and plots.
 
     What was run before is kept and not run again: stop it at any time, and start it again to go on.
     """
 
-    model_config = SettingsConfigDict(
-        extra="forbid",
-        frozen=True,
-        cli_hide_none_type=True,
-        use_attribute_docstrings=True,
-        cli_prog_name="python -m replication",
-        cli_kebab_case=True,
-        cli_implicit_flags=True,
-    )
+    model_config = SettingsConfigDict(cli_prog_name="python -m replication")
 
     rows: tuple[str, ...] = ()
     """Rows to run, by name, with commas between (default: all; with --quick or --extra-rows outcome-only, full and the

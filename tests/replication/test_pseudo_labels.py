@@ -49,7 +49,9 @@ def test_copies_that_count_less_lose_the_majority(tmp_path: Path) -> None:
     (folder / "result.json").write_text("{}")
     lines = [COPIES, AGREED, LATE, {"role": "proposer", "progress": 0.1}]
     (folder / "run" / "groups.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    main(["--runs", str(tmp_path / "runs"), "--until", "0.5", "--out", str(tmp_path / "out")])
+    with pytest.raises(SystemExit) as ended:
+        main(["--runs", str(tmp_path / "runs"), "--until", "0.5", "--out", str(tmp_path / "out")])
+    assert ended.value.code == 0
     told = json.loads((tmp_path / "out" / "pseudo_labels.json").read_text())
     shares = {
         one["distinct_exponent"]: (one["true"]["mean"], one["gain"]["mean"]) for one in told["by_exponent"]
