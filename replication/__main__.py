@@ -9,16 +9,17 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from typing import Any
 
+from pydantic import ValidationError
 from rich.console import Console
 
 from replication.command import run_command
 from replication.images import write_images
 from replication.rows import Row
 from replication.settings import TRAINING_SEED, Plan, ReplicationSettings
-from trainer.errors import ServiceError
+from trainer.errors import ServiceError, SettingsError
 from trainer.folder_lock import sole_writer
 from trainer.service import die_with
-from trainer.settings import read_toml
+from trainer.settings import describe, read_toml
 from trainer.tiny_model.task import TASKS
 
 QUICK_SEEDS = 2
@@ -54,7 +55,7 @@ def replicate(settings: ReplicationSettings, console: Console) -> int:
     failed = 0
     if missing and settings.run:
         with sole_writer(settings.runs_folder):
-            failed = _run_missing(settings, plan, missing, console, started_s)
+            failed = _run_missing(settings, plan, missing_runs(wanted, plan), console, started_s)
     _write(settings, plan, wanted, console)
     return failed
 
@@ -69,8 +70,12 @@ def _run_missing(
     from replication.run import run_settings
     from replication.servers import servers
 
-    # A setting that is wrong is told of before anything starts.
-    rank = max(run_settings(row, seed, plan).lora.r for row, seed in missing)
+    rank = 0
+    for row, seed in missing:  # a setting that is wrong is told of before anything starts
+        try:
+            rank = max(rank, run_settings(row, seed, plan).lora.r)
+        except ValidationError as fault:
+            raise SettingsError(f"{row.name}: {describe(fault)}") from fault
     failed = 0
     logs = settings.runs_folder / "logs"
     with servers(
@@ -156,7 +161,9 @@ def _write(
         runs,
         settings.wanted_rows,
         examinations(plan),
-        label="Quick replication: two rows, two seeds" if settings.quick else "Replication",
+        label="Quick replication: two rows, two seeds"
+        if settings.quick and settings.is_whole_table
+        else "Replication",
         shared={
             "task": settings.task,
             "questions": settings.questions,

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from replication.rows import ROWS, Row
 from services.reward_server.scoring_config import PRESETS, ConfigOverrides
 from trainer.errors import SettingsError
-from trainer.named_function import named_function
+from trainer.named_function import module_source, named_function
 from trainer.settings import describe
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
@@ -45,6 +45,13 @@ class ExtraRow(BaseModel):
     """`module:function` that gives what the Solver is trained on instead of its scores; a
     `trainer.reward_variant.RewardVariant`."""
 
+    @field_validator("overrides")
+    @classmethod
+    def _preset_is_apart(cls, overrides: dict[str, Any]) -> dict[str, Any]:
+        if "preset" in overrides:
+            raise ValueError("preset stands beside overrides, not in them")
+        return overrides
+
     @field_validator("trainer")
     @classmethod
     def _none_is_filled_in(cls, trainer: dict[str, Any]) -> dict[str, Any]:
@@ -52,6 +59,10 @@ class ExtraRow(BaseModel):
             *trainer,
             *(f"{name}.{part}" for name, of in trainer.items() if isinstance(of, dict) for part in of),
         }
+        if any(not isinstance(trainer.get(name, {}), dict) for name in ("reward", "rollout")):
+            raise ValueError(
+                "reward and rollout are tables; a reward of your own stands beside trainer, not in it"
+            )
         for name in _FILLED_IN:
             if name in given:
                 raise ValueError(f"{name} is filled in by the table; leave it out")
@@ -63,6 +74,7 @@ class ExtraRow(BaseModel):
         if reward is not None:
             try:
                 named_function(reward)
+                module_source(reward)
             except SettingsError as error:
                 raise ValueError(str(error)) from error
         return reward

@@ -2,7 +2,7 @@
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -53,7 +53,7 @@ def _seed_shares(count: int) -> Values:
     return _draws(count, np.random.default_rng(0)) / count
 
 
-@cache
+@lru_cache(maxsize=8)
 def _question_shares(clusters: tuple[Hashable, ...]) -> Values:
     """(B, Q): the share of each question in each draw of clusters."""
     place = {cluster: number for number, cluster in enumerate(dict.fromkeys(clusters))}

@@ -25,6 +25,7 @@ from replication.settings import ReplicationSettings
 from replication.table import cell, markdown_table
 from trainer.errors import SettingsError
 from trainer.run_folder import read_lines
+from trainer.service import free_ports
 from trainer.tiny_model.task import TaskName
 
 EXPONENTS = (0.0, 0.25, 0.5, 0.75, 0.9, 1.0)
@@ -46,7 +47,8 @@ class PseudoLabelSettings(CommandSettings):
     until: float = Field(1.0, gt=0, le=1)
     """Groups of so much of the schedule, from its start."""
     out: Path | None = None
-    """Where results go (default: where the table of the task goes)."""
+    """Where results go (default: where the table of the task goes; if a row, runs or a part of the schedule is named,
+    the folder results in that of the runs)."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -66,7 +68,7 @@ def tell(settings: PseudoLabelSettings, console: Console) -> int:
     groups = [group for run in runs for group in labelled_groups(run / "groups.jsonl", settings.until)]
     if not groups:
         raise SettingsError(f"{table.runs_folder / settings.row} has no complete run with labelled groups")
-    server, url = reward_server(table.model_folder, table.runs_folder / "logs")
+    server, url = reward_server(table.model_folder, table.runs_folder / "logs", *free_ports(1))
     with server, RewardClient(url) as client:
         server.wait_until_ready(REWARD_DEADLINE_S)
         by_exponent = [
@@ -84,7 +86,8 @@ def tell(settings: PseudoLabelSettings, console: Console) -> int:
             for exponent, right in by_exponent
         ],
     }
-    out = settings.out or table.out_folder
+    is_whole = settings.model_fields_set <= {"task", "out"}
+    out = settings.out or (table.out_folder if is_whole else table.runs_folder / "results")
     out.mkdir(parents=True, exist_ok=True)
     (out / "pseudo_labels.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     (out / "pseudo_labels.md").write_text(_markdown(document), encoding="utf-8")
@@ -160,7 +163,8 @@ def _markdown(document: Mapping[str, Any]) -> str:
     parts = [
         f"# How often a dominant answer is true: `{document['task']}`",
         f"Commit `{document['commit'][:12]}`. Groups of {document['runs']} runs of `{document['row']}`, up to "
-        f"{document['until']:.0%} of the schedule; 95% intervals over groups.",
+        f"{document['until']:.0%} of the schedule; 95% intervals over "
+        "groups as if each were of its own picture and question.",
         markdown_table(["rollouts with the dominant answer", "groups", "it is true"], votes),
         markdown_table(["distinct_exponent", "the dominant answer is true", "gain on 0, paired"], exponents),
     ]

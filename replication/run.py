@@ -64,14 +64,14 @@ def read_result(row: Row, seed: int, plan: Plan) -> dict[str, Any] | None:
     result: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     if result["recipe"] != recipe(row, seed, plan):
         raise SettingsError(
-            f"{file} was made by another recipe (row, config, model or numbers): remove {file.parent}, or name "
-            "another --runs"
+            f"{file} was made by another recipe (row, its reward, config, formulas, model or numbers): remove "
+            f"{file.parent}, or name another --runs"
         )
     return result
 
 
-def begin(row: Row, seed: int, plan: Plan) -> None:
-    """Makes the folder of a run, or finds it as this recipe left it.
+def begin(row: Row, seed: int, plan: Plan) -> str:
+    """Makes the folder of a run, or finds it as this recipe left it; returns the recipe.
 
     Raises:
         SettingsError: It holds a run that another recipe began.
@@ -79,11 +79,15 @@ def begin(row: Row, seed: int, plan: Plan) -> None:
     folder = plan.folder(row.name, seed)
     file = folder / RECIPE
     wanted = recipe(row, seed, plan)
-    begun = file.read_text(encoding="utf-8") if file.exists() else None
-    if (folder / "run").exists() and begun != wanted:
-        raise SettingsError(f"{folder} holds a run of another recipe: remove it, or name another --runs")
-    folder.mkdir(parents=True, exist_ok=True)
-    file.write_text(wanted, encoding="utf-8")
+    if (folder / "run").exists():
+        if not file.exists() or file.read_text(encoding="utf-8") != wanted:
+            raise SettingsError(
+                f"{folder} holds a run that another recipe began: remove it, or name another --runs"
+            )
+    else:
+        folder.mkdir(parents=True, exist_ok=True)
+        file.write_text(wanted, encoding="utf-8")
+    return wanted
 
 
 def _shared_settings(plan: Plan) -> dict[str, Any]:
@@ -103,7 +107,8 @@ def run_settings(row: Row, seed: int, plan: Plan) -> RunSettings:
     folder = plan.folder(row.name, seed) / "run"
     fields = _shared_settings(plan)
     for name, value in row.trainer.items():
-        fields[name] = {**fields.get(name, {}), **value} if isinstance(value, dict) else value
+        before = fields.get(name)
+        fields[name] = {**before, **value} if isinstance(before, dict) and isinstance(value, dict) else value
     fields["reward"] = {
         **fields.get("reward", {}),
         "config": row.preset,
@@ -136,7 +141,7 @@ def run(row: Row, seed: int, plan: Plan) -> None:
 
     settings = run_settings(row, seed, plan)
     folder = plan.folder(row.name, seed)
-    begin(row, seed, plan)
+    begun = begin(row, seed, plan)
     exams = examinations(plan)
     started_s = time.monotonic()
     if row.trained:
@@ -166,7 +171,7 @@ def run(row: Row, seed: int, plan: Plan) -> None:
     result = {
         "row": row.name,
         "seed": seed,
-        "recipe": recipe(row, seed, plan),
+        "recipe": begun,
         "fingerprint": fingerprint(row, plan),
         "commit": commit(),
         "seconds": {

@@ -15,9 +15,8 @@ _ROLLOUTS_AT_A_TIME = 64
 """What a run has under way on the rollout server, more or less: the groups of an update."""
 
 
-def reward_server(model: Path, logs: Path) -> tuple[Service, str]:
+def reward_server(model: Path, logs: Path, port: int) -> tuple[Service, str]:
     """A reward server that can be started, and its URL; it embeds as in the paper, by the model's token embeddings."""
-    [port] = free_ports(1)
     url = f"http://127.0.0.1:{port}"
     flags = (
         "--port",
@@ -42,8 +41,8 @@ def servers(
     Raises:
         ServiceError: One of them did not get ready.
     """
-    reward, reward_url = reward_server(model, logs)
-    [rollout_port] = free_ports(1)
+    reward_port, rollout_port = free_ports(2)
+    reward, reward_url = reward_server(model, logs, reward_port)
     rollout_url = f"http://127.0.0.1:{rollout_port}"
     rollout_server = Service(
         "rollout server",

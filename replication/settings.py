@@ -34,8 +34,8 @@ class ReplicationSettings(CommandSettings):
     model_config = SettingsConfigDict(cli_prog_name="python -m replication")
 
     rows: tuple[str, ...] = ()
-    """Rows to run, by name, with commas between (default: all; with --quick or --extra-rows outcome-only, full and the
-    extra ones); the base model is always examined."""
+    """Rows to run, by name, with commas between (default: all; with --quick or --extra-rows outcome-only and full); the
+    base model is always examined, and extra rows are always run."""
     extra_rows: Path | None = None
     """TOML file with rows of your own, to be compared with the table's (docs/replication.md says how)."""
     seeds: int = Field(5, ge=1)
@@ -104,10 +104,9 @@ class ReplicationSettings(CommandSettings):
     @property
     def wanted_rows(self) -> Sequence[Row]:
         """The base model, and the rows to run."""
-        names = self.rows
-        if not names and (self.quick or self.extra_rows is not None):
-            names = (*QUICK_ROWS, *(name for name in self.table if name not in ROWS))
-        return [self.table[name] for name in dict.fromkeys(("base", *(names or self.table)))]
+        extra = [name for name in self.table if name not in ROWS]
+        chosen = self.rows or (QUICK_ROWS if self.quick or extra else tuple(ROWS))
+        return [self.table[name] for name in dict.fromkeys(("base", *chosen, *extra))]
 
     @model_validator(mode="after")
     def _rows_are_known(self) -> "ReplicationSettings":

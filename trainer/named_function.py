@@ -17,11 +17,22 @@ def named_function(source: str) -> Callable[..., Any]:
     module, _, name = source.partition(":")
     try:
         function: Callable[..., Any] = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
         raise SettingsError(f"{source} is not module:function: {error}") from error
+    if not callable(function):
+        raise SettingsError(f"{source} is not module:function: it cannot be called") from TypeError(
+            "it cannot be called"
+        )
     return function
 
 
 def module_source(source: str) -> str:
-    """The text of the module of `module:function`, which is there."""
-    return inspect.getsource(importlib.import_module(source.partition(":")[0]))
+    """The text of the module of `module:function`, which is there.
+
+    Raises:
+        SettingsError: It has none, as what is written in C.
+    """
+    try:
+        return inspect.getsource(importlib.import_module(source.partition(":")[0]))
+    except (OSError, TypeError) as error:
+        raise SettingsError(f"{source}: the text of the module cannot be read: {error}") from error

@@ -32,10 +32,13 @@ def vary(variant: RewardVariant, groups: Sequence[Group], progress: float) -> No
         ScoringError: It gave something else than a reward for each rollout.
     """
     varied = variant(groups, [group.rewards for group in groups], progress)
-    if [len(rewards) for rewards in varied] != [len(group.rewards) for group in groups]:
+    try:
+        sizes = [len(rewards) for rewards in varied]
+    except TypeError as error:
+        raise ScoringError(f"the reward variant gave no list of rewards for each group: {error}") from error
+    if sizes != [len(group.rewards) for group in groups]:
         raise ScoringError(
-            f"the reward variant gave {[len(rewards) for rewards in varied]} rewards for groups of "
-            f"{[len(group.rewards) for group in groups]} rollouts"
+            f"the reward variant gave {sizes} rewards for groups of {[len(group.rewards) for group in groups]} rollouts"
         )
     for group, rewards in zip(groups, varied, strict=True):
         group.rewards = [None if reward is None else _finite(reward) for reward in rewards]

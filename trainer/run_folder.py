@@ -7,6 +7,7 @@ adapters/          the published versions that are still served
 checkpoints/       what the run can be taken up from
 tensorboard/       the same metrics, for TensorBoard
 final/             the two adapters as peft folders
+.lock              held by the process that trains
 """
 
 import json

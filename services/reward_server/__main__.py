@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import json
+import logging
 import math
 import signal
 import socket
@@ -10,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from types import FrameType
 
 import uvicorn
@@ -20,6 +21,8 @@ from services.reward_server import logs
 from services.reward_server.app import create_app
 from services.reward_server.settings import RewardServerSettings, UnknownVariable, read_settings
 from services.reward_server.tokens import UnusableTokens, add_token
+
+log = logging.getLogger(__name__)
 
 KEEP_ALIVE_S = 75
 """Longer than clients keep idle connections, so that none is closed as a request is on its way."""
@@ -81,7 +84,11 @@ class Server(uvicorn.Server):
             server.close()
         loop = asyncio.get_running_loop()
         for connection in waiting:
-            await loop.connect_accepted_socket(self._protocol, connection)
+            try:
+                await loop.connect_accepted_socket(self._protocol, connection)
+            except OSError as error:
+                log.warning("a connection that waited to be taken was lost: %s", error)
+                connection.close()
         await asyncio.sleep(LAST_REQUESTS_S)
         await super().shutdown(sockets)
 
@@ -127,12 +134,17 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def accept_all(listening: socket.socket) -> list[socket.socket]:
-    """The connections that wait to be taken from a socket that does not block."""
+    """The connections that wait at a port, as far as there are descriptors for them."""
+    listening.setblocking(False)
     waiting = []
-    with suppress(BlockingIOError):
-        while True:
+    while True:
+        try:
             waiting.append(listening.accept()[0])
-    return waiting
+        except BlockingIOError:
+            return waiting
+        except OSError as error:
+            log.warning("the connections that still waited were not taken: %s", error)
+            return waiting
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -47,8 +47,8 @@ def test_extra_rows_are_run_beside_those_that_they_are_compared_with(tmp_path: P
     file = written(tmp_path, SLOW)
     names = [row.name for row in ReplicationSettings(extra_rows=file).wanted_rows]
     assert names == ["base", "outcome-only", "full", "slow-decay"]
-    chosen = ReplicationSettings(extra_rows=file, rows=("slow-decay", "robust"))
-    assert [row.name for row in chosen.wanted_rows] == ["base", "slow-decay", "robust"]
+    chosen = ReplicationSettings(extra_rows=file, rows=("robust",))
+    assert [row.name for row in chosen.wanted_rows] == ["base", "robust", "slow-decay"]
     assert chosen.out_folder == Path("runs/replication/results")
 
 
@@ -86,6 +86,11 @@ def test_an_extra_row_is_in_the_results(tmp_path: Path) -> None:
             "reward.config is filled in by the table",
         ),
         ("[x]\nmeaning = 'x'\nreward = 'json:nothing'", "json:nothing is not module:function"),
+        ("[x]\nmeaning = 'x'\nreward = '.x:f'", ".x:f is not module:function"),
+        ("[x]\nmeaning = 'x'\nreward = 'json:__doc__'", "json:__doc__ is not module:function"),
+        ("[x]\nmeaning = 'x'\nreward = 'math:sqrt'", "math:sqrt: the text of the module cannot be read"),
+        ("[x]\nmeaning = 'x'\noverrides = { preset = 'robust' }", "preset stands beside overrides"),
+        ("[x]\nmeaning = 'x'\ntrainer = { reward = 'm:f' }", "a reward of your own stands beside trainer"),
         ("x = ", "rows.toml: Invalid value"),
         ("x = 1", "x: Input should be"),
     ],
@@ -102,8 +107,8 @@ def test_a_wrong_setting_of_the_trainer_is_told_before_anything_starts(
     file = written(tmp_path, "[x]\nmeaning = 'x'\ntrainer = { kl = { betta = 1 } }")
     with pytest.raises(SystemExit) as ended:
         main(["--extra-rows", str(file), "--runs", str(tmp_path / "runs")])
-    assert ended.value.code == 2
-    assert "kl.betta: Extra inputs" in capsys.readouterr().out
+    assert ended.value.code == 1
+    assert "x: kl.betta: Extra inputs" in capsys.readouterr().out
     assert not (tmp_path / "runs" / "logs").exists()
 
 
@@ -123,10 +128,10 @@ def test_a_reward_that_was_rewritten_is_another_recipe(
 def test_a_row_that_was_rewritten_does_not_go_on_with_what_another_began(tmp_path: Path) -> None:
     there = plan(tmp_path / "runs")
     row = read_extra_rows(written(tmp_path, SLOW))["slow-decay"]
-    begin(row, 0, there)
+    assert begin(row, 0, there) == recipe(row, 0, there)
     (there.folder("slow-decay", 0) / "run").mkdir()
     begin(row, 0, there)
     rewritten = read_extra_rows(written(tmp_path, SLOW.replace("0.05 }", "0.02 }", 1)))["slow-decay"]
-    with pytest.raises(SettingsError, match="holds a run of another recipe"):
+    with pytest.raises(SettingsError, match="holds a run that another recipe began"):
         begin(rewritten, 0, there)
     begin(rewritten, 1, there)

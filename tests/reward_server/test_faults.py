@@ -1,6 +1,7 @@
 """Faults under load, with the default embedder in its worker process: every group is accounted for."""
 
 import asyncio
+import errno
 import json
 import os
 import re
@@ -20,6 +21,7 @@ import psutil
 import pytest
 
 from clients import AsyncRewardClient, Group, RewardClient, RewardError, Rollout, ServerProblem
+from services.reward_server.__main__ import accept_all
 from services.reward_server.settings import RewardServerSettings
 from tests.reward_server.requests import group, rollout
 from tests.reward_server.running import running as running_here
@@ -281,7 +283,8 @@ def test_requests_that_came_while_a_server_was_held_up_are_answered_before_it_cl
     with server(tmp_path / "log", *flags) as running, ExitStack() as opened:
         process = psutil.Process(running.process.pid)
         running.process.send_signal(signal.SIGTERM)
-        while httpx.get(f"{running.url}/readyz").status_code == 200:
+        end_s = time.monotonic() + 10
+        while httpx.get(f"{running.url}/readyz").status_code == 200 and time.monotonic() < end_s:
             time.sleep(0.01)
         process.suspend()
         waiting = [
@@ -297,6 +300,22 @@ def test_requests_that_came_while_a_server_was_held_up_are_answered_before_it_cl
             assert head.startswith(b"http/1.1 200")
             assert b"connection: close" in head
         assert running.process.wait(60) == 0
+
+
+def test_a_server_without_descriptors_takes_what_it_can_before_it_closes(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening, ExitStack() as opened:
+        for _ in range(3):
+            opened.enter_context(socket.create_connection(listening.getsockname()))
+        assert [opened.enter_context(one).fileno() > 0 for one in accept_all(listening)] == [True] * 3
+        monkeypatch.setattr(socket.socket, "accept", out_of_descriptors)
+        assert accept_all(listening) == []
+    assert "Too many open files" in caplog.text
+
+
+def out_of_descriptors(_: socket.socket) -> tuple[socket.socket, str]:
+    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
 
 def test_what_a_shutdown_leaves_no_time_for_is_refused_so_that_it_is_sent_again(tmp_path: Path) -> None:

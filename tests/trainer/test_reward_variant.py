@@ -37,6 +37,8 @@ def test_rewards_are_put_in_the_place_of_the_scores() -> None:
     [
         ([[1.0, 1.0]], r"gave \[2\] rewards for groups of \[2, 2\]"),
         ([[1.0], [1.0, 1.0]], r"gave \[1, 2\] rewards for groups of \[2, 2\]"),
+        (None, "gave no list of rewards for each group"),
+        ([None, None], "gave no list of rewards for each group"),
         ([[1.0, float("nan")], [1.0, 1.0]], "gave nan: a reward is a finite number"),
         ([[1.0, "1"], [1.0, 1.0]], "gave '1': a reward is a finite number"),
     ],
