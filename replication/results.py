@@ -102,8 +102,8 @@ def provenance() -> dict[str, Any]:
 
 
 def commit() -> str:
-    """The commit of the code; with a plus sign where the code was changed since."""
-    changed = _git("status", "--porcelain", "--untracked-files=no")
+    """The commit of the code; with a plus sign where the code was changed since (documents are none)."""
+    changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".", ":(exclude)docs")
     return _git("rev-parse", "HEAD") + ("+" if changed else "")
 
 

@@ -2,6 +2,8 @@
 
 import json
 import re
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -35,3 +37,43 @@ def test_the_readme_rests_on_rows(row: str, other: str, exam: str, figure: str) 
     told = found[exam][figure]
     mean, low, high = (f"{told[part]:.3f}".replace("0.", ".") for part in ("mean", "low", "high"))
     assert f"{mean} [{low}, {high}]" in (docs.parent / "README.md").read_text(encoding="utf-8")
+
+
+FIGURE = re.compile(r"([+-]?)(\.\d{3})\s+\[(-?)(\.\d{3}),\s+(-?)(\.\d{3})\]")
+CARD = re.compile(r"0(\.\d{3}) \(95% interval 0(\.\d{3}) to 0(\.\d{3})\)")
+Figure = tuple[str, str, str]
+
+
+def told(value: float) -> str:
+    return f"{value + 0.0:.3f}".replace("0.", ".", 1).replace("-.000", ".000")
+
+
+def committed(found: Any) -> Iterator[Figure]:
+    """Every mean with its interval in a document, and the same the other way round: ours less theirs."""
+    if isinstance(found, dict):
+        if found.keys() >= {"mean", "low", "high"} and found["low"] is not None:
+            yield told(found["mean"]), told(found["low"]), told(found["high"])
+            yield told(-found["mean"]), told(-found["high"]), told(-found["low"])
+        found = list(found.values())
+    if isinstance(found, list):
+        for one in found:
+            yield from committed(one)
+
+
+@pytest.mark.parametrize("page", ["docs/replication.md", "docs/presets.md", "README.md"])
+def test_every_figure_with_an_interval_in_the_prose_is_one_of_the_results(page: str) -> None:
+    root = replication_docs.PAGE.parent.parent
+    known = {
+        figure
+        for file in (root / "docs" / "replication").rglob("*.json")
+        for figure in committed(json.loads(file.read_text(encoding="utf-8")))
+    }
+    for card in (root / "models").rglob("README.md"):
+        known |= {tuple(found) for found in CARD.findall(card.read_text(encoding="utf-8"))}
+    text = (root / page).read_text(encoding="utf-8")
+    said = [
+        (f"{'-' * (sign == '-')}{mean}", low_sign + low, high_sign + high)
+        for sign, mean, low_sign, low, high_sign, high in FIGURE.findall(text)
+    ]
+    assert not [figure for figure in said if figure not in known]
+    assert said or page == "docs/presets.md"
