@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import re
+import select
 import signal
 import socket
 import subprocess
@@ -263,8 +264,7 @@ def test_sigterm_under_load_loses_nothing_that_was_taken(running: RunningServer,
     assert running.process.wait(60) == 0
     worker.wait(20)
     assert ended.total() == 400
-    # Those that were not taken were refused at the door: the port is closed. One may have come through it in the
-    # microseconds between the last look and the closing.
+    # Those that were not taken were refused at the door: the port is closed. One may have waited there as it closed.
     assert set(ended) <= {"scored", "Unreachable", "ConnectionBroken"}
     assert ended["ConnectionBroken"] <= 1
     assert ended["scored"] > 12
@@ -300,6 +300,22 @@ def test_requests_that_came_while_a_server_was_held_up_are_answered_before_it_cl
             assert head.startswith(b"http/1.1 200")
             assert b"connection: close" in head
         assert running.process.wait(60) == 0
+
+
+def test_one_connection_at_most_waits_at_a_port_from_which_all_were_taken() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as listening, ExitStack() as opened:
+
+        def connect() -> socket.socket:
+            caller = opened.enter_context(socket.socket())
+            caller.setblocking(False)
+            caller.connect_ex(listening.getsockname())
+            return caller
+
+        before = [connect() for _ in range(8)]
+        taken = [opened.enter_context(one) for one in accept_all(listening)]
+        after = [connect() for _ in range(8)]
+        assert {one.getpeername() for one in taken} == {one.getsockname() for one in before}
+        assert len(select.select([], after, [], 0.2)[1]) <= 1
 
 
 def test_a_server_without_descriptors_takes_what_it_can_before_it_closes(
