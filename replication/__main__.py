@@ -166,6 +166,7 @@ def _write(
         else "Replication",
         shared={
             "task": settings.task,
+            "model": settings.model_folder.name,
             "questions": settings.questions,
             "samples": settings.samples,
             "images": settings.images,

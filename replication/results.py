@@ -13,6 +13,7 @@ import numpy as np
 from replication.examination import FIGURES
 from replication.intervals import interval
 from replication.rows import REFERENCES, Row
+from replication.switches import Pair, repeated_changes
 from trainer.tiny_model.world import Asked
 
 OWN_EXAMS = ("test", "held_out_combinations")
@@ -63,6 +64,10 @@ def results(
         "clusters": {exam: len({*of_exam}) for exam, of_exam in clusters.items()},
         "gate": gate(done["base"], clusters["test"]) if "base" in done else None,
         "rows": [_row(row, done, clusters) for row in rows if row.name in done],
+        "switches": [
+            {**change._asdict(), **_worth(pairs, done, clusters)}
+            for change, pairs in repeated_changes([row for row in rows if row.name in done]).items()
+        ],
         "not_run": [
             {"row": row.name, "reason": "no run is complete"} for row in rows if row.name not in done
         ],
@@ -163,6 +168,29 @@ def _against(
             }
             for exam in (*_exams(ours), BOTH)
         },
+    }
+
+
+def _worth(pairs: Sequence[Pair], runs: Runs, clusters: Clusters) -> dict[str, Any]:
+    """The mean difference of pairs of rows in each figure, paired on the questions and on the seeds that all have."""
+    seeds = sorted(set.intersection(*(set(runs[name]) for pair in pairs for name in pair)))
+    kept = {name: {seed: runs[name][seed] for seed in seeds} for pair in pairs for name in pair}
+
+    def difference(figure: str) -> Any:
+        return np.mean(
+            [
+                _values(kept[ours], BOTH, figure) - _values(kept[theirs], BOTH, figure)
+                for ours, theirs in pairs
+            ],
+            axis=0,
+        )
+
+    return {
+        "pairs": [list(pair) for pair in pairs],
+        "seeds": seeds,
+        BOTH: {name: interval(difference(name), clusters[BOTH]).as_dict() for name in FIGURES}
+        if seeds
+        else {},
     }
 
 

@@ -54,6 +54,10 @@ def tables(document: Mapping[str, Any]) -> str:
     for exam, title in (*titles.items(), (BOTH, "on both")):
         parts.append(f"## Greedy accuracy less another row's, paired: {title}\n\n{_gains(rows, exam)}")
     parts.append(f"## Less `outcome-only`, paired, on both\n\n{_less_outcome_only(rows, samples)}")
+    if any(switch["seeds"] for switch in document["switches"]):
+        parts.append(
+            f"## A switch, over the rows that differ in it alone, on both\n\n{_switches(document, samples)}"
+        )
     head = ["row", *(name for name, _ in _SIGNAL_COLUMNS), "onset of collapse"]
     body = [
         [row["row"], *(cell(row["signal"].get(key)) for _, key in _SIGNAL_COLUMNS), _collapse(row)]
@@ -98,7 +102,8 @@ def _heading(document: Mapping[str, Any]) -> str:
         + ", ".join(f"{name} {version}" for name, version in versions.items())
         + ".",
         "",
-        f"Task `{document['task']}`: {document['questions']} questions, {document['samples']} samples each; "
+        f"Task `{document['task']}`, base model `{document['model']}`: "
+        f"{document['questions']} questions, {document['samples']} samples each; "
         "95% bootstrap intervals over seeds and questions; questions that add up the same numbers are drawn together. "
         "Those of signals are over seeds alone, and of three or more.",
     ]
@@ -136,6 +141,22 @@ def _less_outcome_only(rows: Sequence[Mapping[str, Any]], samples: int) -> str:
         if "outcome-only" in row["against"]
     ]
     return markdown_table(["row", *(name.format(n=samples) for name, _ in columns)], body)
+
+
+def _switches(document: Mapping[str, Any], samples: int) -> str:
+    columns = (*_EXAM_COLUMNS, *_SOUND_COLUMNS)
+    body = [
+        [
+            f"`{one['switch']}` {one['low']:g} to {one['high']:g}",
+            ", ".join(f"{ours} less {theirs}" for ours, theirs in one["pairs"]),
+            str(len(one["seeds"])),
+            *(cell(one[BOTH][key], sign=True) for _, key in columns),
+        ]
+        for one in document["switches"]
+        if one["seeds"]
+    ]
+    head = ["switch", "mean of", "seeds", *(name.format(n=samples) for name, _ in columns)]
+    return markdown_table(head, body)
 
 
 def _collapse(row: Mapping[str, Any]) -> str:
