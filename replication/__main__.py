@@ -5,24 +5,27 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from typing import Any
 
 from pydantic import ValidationError
 from rich.console import Console
 
+from clients import RewardError
 from replication.command import run_command
 from replication.images import write_images
 from replication.rows import Row
 from replication.settings import TRAINING_SEED, Plan, ReplicationSettings
-from trainer.errors import ServiceError, SettingsError
+from trainer.errors import ServiceError, SettingsError, TrainerError
 from trainer.folder_lock import sole_writer
 from trainer.service import die_with
 from trainer.settings import describe, read_toml
 from trainer.tiny_model.task import TASKS
 
 QUICK_SEEDS = 2
+_LOOK_EVERY_S = 3.0
+"""Seconds between two looks at how far the runs are."""
 _NOWHERE = "http://127.0.0.1:1"
 """Where servers are that have not started."""
 
@@ -67,37 +70,61 @@ def _run_missing(
     console: Console,
     started_s: float,
 ) -> int:
-    from replication.run import run_settings
+    from replication.run import LOG, refuse_other_recipe, run_settings, updates_done
     from replication.servers import servers
+    from trainer.progress import progress_bar
 
-    rank = 0
-    for row, seed in missing:  # a setting that is wrong is told of before anything starts
+    rank = updates = 0
+    for row, seed in missing:  # what is wrong is told of before anything starts
         try:
-            rank = max(rank, run_settings(row, seed, plan).lora.r)
+            of_run = run_settings(row, seed, plan)
         except ValidationError as fault:
             raise SettingsError(f"{row.name}: {describe(fault)}") from fault
-    failed = 0
+        refuse_other_recipe(row, seed, plan)
+        rank = max(rank, of_run.lora.r)
+        updates += of_run.updates if row.trained else 0
+    failed: list[str] = []
     logs = settings.runs_folder / "logs"
     with servers(
         settings.model_folder, logs, max_lora_rank=rank, parallel=settings.parallel, console=console
     ) as (reward_url, rollout_url, services):
         plan = _plan(settings, reward_url, rollout_url)
         write_images(plan.images_folder, TASKS[plan.task].world, plan.images, TRAINING_SEED)
-        for row, seed, error in run_all(missing, plan, settings.parallel):
-            spent = f"{(time.monotonic() - started_s) / 60:.1f} min"
-            if error is None:
-                console.print(f"{spent}  {row.name}, seed {seed}: done", highlight=False)
-            else:
-                failed += 1
+        console.print(f"each run writes {plan.runs}/ROW/SEED/{LOG}", highlight=False, soft_wrap=True)
+        with progress_bar(console) as bar:
+            done = bar.add_task("updates", total=updates)
+
+            def look() -> None:
+                new = sum(updates_done(*one, plan) for one in missing) - bar.tasks[done].completed
+                if new > 0:
+                    bar.advance(done, new)
+                for service in services:
+                    if not service.is_alive():
+                        raise ServiceError(f"the {service.name} has ended; its log is {service.log}")
+
+            for row, seed, error in run_all(missing, plan, settings.parallel, look):
+                if error is not None:
+                    failed.append(f"{row.name}, seed {seed}")
                 console.print(
-                    f"{spent}  {row.name}, seed {seed}: {type(error).__name__}: {error}",
-                    style="red",
+                    f"{(time.monotonic() - started_s) / 60:.1f} min  {row.name}, seed {seed}: {_outcome(error)}",
+                    style=None if error is None else "red",
                     markup=False,
+                    highlight=False,
+                    soft_wrap=True,
                 )
-            for service in services:
-                if not service.is_alive():
-                    raise ServiceError(f"the {service.name} has ended; its log is {service.log}")
-    return failed
+    if failed:
+        console.print(
+            f"{len(failed)} of {len(missing)} runs failed: {'; '.join(failed)}", style="red", markup=False
+        )
+    return len(failed)
+
+
+def _outcome(error: BaseException | None) -> str:
+    if error is None:
+        return "done"
+    if isinstance(error, (TrainerError, RewardError)):
+        return str(error)
+    return f"{type(error).__name__}: {error}"
 
 
 def missing_runs(wanted: Sequence[tuple[Row, int]], plan: Plan) -> list[tuple[Row, int]]:
@@ -112,11 +139,17 @@ def missing_runs(wanted: Sequence[tuple[Row, int]], plan: Plan) -> list[tuple[Ro
 
 
 def run_all(
-    missing: Sequence[tuple[Row, int]], plan: Plan, parallel: int
+    missing: Sequence[tuple[Row, int]], plan: Plan, parallel: int, look: Callable[[], None] = lambda: None
 ) -> Iterator[tuple[Row, int, BaseException | None]]:
     """Runs each in a process of its own, `parallel` at a time; yields the row, seed and error of each as it ends.
 
     A run that is under way when this is interrupted, or closed, is stopped; it goes on from its newest checkpoint.
+
+    Args:
+        missing: What to run.
+        plan: What the runs share.
+        parallel: Runs at a time.
+        look: Called every few seconds; what it raises ends all.
     """
     from replication.run import run
 
@@ -131,7 +164,8 @@ def run_all(
                 running[pool.submit(run, *task, plan)] = pool, *task
             if not running:
                 return
-            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            done, _ = wait(running, timeout=_LOOK_EVERY_S, return_when=FIRST_COMPLETED)
+            look()
             for future in done:
                 pool, row, seed = running.pop(future)
                 pool.shutdown()
@@ -157,6 +191,8 @@ def _write(
         found = read_result(row, seed, plan)
         if found is not None:
             runs.setdefault(row.name, {})[seed] = found
+    if not runs:
+        raise SettingsError(f"no run in {plan.runs} is complete: there are no results to write")
     document = results(
         runs,
         settings.wanted_rows,

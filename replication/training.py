@@ -20,7 +20,6 @@ def train_row(row: Row, settings: RunSettings, log: Path) -> None:
         TrainerError: Something that the user can act on.
         RewardError: The reward server refused, or stayed away past the budget.
     """
-    logging.basicConfig(filename=log, format="%(levelname)s %(message)s")  # a run has a process of its own
     for library in ("trl", "transformers", "accelerate"):
         logging.getLogger(library).setLevel(logging.ERROR)
     if (settings.run_folder / "final" / "solver").is_dir():

@@ -86,6 +86,8 @@ def test_the_request_is_answered_as_the_paper_has_it(reward_url: str) -> None:
     assert group["dominant_share"] == pytest.approx(2 / 3)
     rewards = [rollout["reward"] for rollout in group["rollouts"]]
     assert min(rewards[:2]) > rewards[2] > 0
+    first, second, last = (f"{reward:.3f}".lstrip("0") for reward in rewards)
+    assert f"(here {first}, {second} and {last})" in README
 
 
 def test_links_lead_somewhere() -> None:
@@ -103,4 +105,4 @@ def test_the_python_example_runs(reward_url: str) -> None:
         check=True,
         cwd=ROOT,
     ).stdout
-    assert shown.startswith("7 [")
+    assert f"# {shown.strip()}\n" in code

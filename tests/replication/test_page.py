@@ -3,11 +3,16 @@
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
+from clients import ScoredGroup, ScoredRollout, ScoredStep
 from scripts import replication_docs
+from trainer.group import Group
+from trainer.rollout import Rollout
 
 TABLES = re.compile(r"results\.json -->\n((?:\|[^\n]*\n)+)")
 
@@ -77,3 +82,30 @@ def test_every_figure_with_an_interval_in_the_prose_is_one_of_the_results(page: 
     ]
     assert not [figure for figure in said if figure not in known]
     assert said or page == "docs/presets.md"
+
+
+def test_the_pages_reward_can_be_had_from_what_a_group_has() -> None:
+    text = replication_docs.PAGE.read_text(encoding="utf-8")
+    [code] = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    told_of = text[text.index("A group has its") : text.index("`--extra-rows my-rows.toml` runs")]
+    group = Group(Path("one.png"), Image.new("RGB", (4, 4)))
+    group.rollouts = [Rollout("text", (1,), (0.0,), (1,), "stop", "solver-0", seed) for seed in range(3)]
+    steps = tuple(ScoredStep(f"step {cosine}", cosine, 1.0) for cosine in (1.0, 0.5))
+    scored = (
+        ScoredRollout("0", "ok", None, "7", 0.8, 0.8, 0.8, steps),
+        ScoredRollout("1", "ok", None, "8", 0.3, 0.3, 0.0, (ScoredStep("step", None, 0.0),)),
+        ScoredRollout("2", "abstain", "too few steps", None, None, None, None, ()),
+    )
+    group.record = group.solver_record(ScoredGroup("q", "ok", "7", False, 0.5, 0.6, 0.7, 0.8, (), scored))
+    written: dict[str, Any] = {}
+    exec(code, written)
+    assert written["reward"]([group], [[0.8, 0.3, None]], 0.5) == [[0.4, 0.3, None]]
+    known = {
+        *vars(group),
+        *group.record,
+        *group.record["rollouts"][0],
+        *group.record["rollouts"][0]["steps"][0],
+    }
+    names = set(re.findall(r"`(\w+)`", told_of))
+    assert len(names) > 15
+    assert names - {"record"} <= known

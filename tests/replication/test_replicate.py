@@ -14,7 +14,7 @@ import pytest
 from replication.__main__ import main, missing_runs, run_all
 from replication.examination import FIGURES
 from replication.rows import ROWS, Row
-from replication.run import RESULT, read_result, recipe
+from replication.run import RECIPE, RESULT, read_result, recipe, updates_done
 from replication.settings import Plan
 from tests.replication.plan import plan
 from trainer.errors import SettingsError
@@ -133,6 +133,16 @@ def test_a_foreign_test_has_tables_of_its_own_and_no_part_in_what_is_said_of_bot
     assert "easy-vqa" not in tables["sums"]
 
 
+def test_where_nothing_is_complete_no_results_are_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--no-run", "--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "out")])
+    assert ended.value.code == 1
+    assert "is complete: there are no results" in " ".join(capsys.readouterr().out.split())
+    assert not (tmp_path / "out").exists()
+
+
 def test_results_can_be_written_of_what_is_complete_alone(tmp_path: Path) -> None:
     there = plan(tmp_path / "runs")
     for row, seed in [*QUICK, (ROWS["robust"], 0)]:
@@ -145,7 +155,12 @@ def test_results_can_be_written_of_what_is_complete_alone(tmp_path: Path) -> Non
     document = json.loads((out / "results.json").read_text())
     rows = {row["row"]: row["seeds"] for row in document["rows"]}
     assert {one["row"] for one in document["not_run"]} == ROWS.keys() - rows.keys()
-    assert "- `random`: no run is complete" in (out / "table.md").read_text()
+    table = (out / "table.md").read_text()
+    assert "- `random`: no run is complete" in table
+    assert (
+        "Fewer than 3 seeds, whose intervals say next to nothing of how runs differ: base, outcome-only"
+        in table
+    )
     assert rows == {"base": [0, 1], "outcome-only": [0, 1], "full": [0, 1], "robust": [0]}
     assert not (there.runs / "logs").exists()
 
@@ -169,9 +184,33 @@ def test_an_interruption_stops_the_runs_under_way(tmp_path: Path) -> None:
 def test_a_run_that_fails_is_told_and_the_others_go_on_to_the_end(tmp_path: Path) -> None:
     without_config = replace(plan(tmp_path), config=tmp_path / "none.toml")
     wanted = ["full", "robust", "random"]
-    ended = list(run_all([(ROWS[name], 0) for name in wanted], without_config, 2))
+    looks: list[int] = []
+    ended = list(run_all([(ROWS[name], 0) for name in wanted], without_config, 2, lambda: looks.append(1)))
+    assert looks
     assert sorted(row.name for row, _, _ in ended) == sorted(wanted)
     assert all("none.toml" in str(error) for _, _, error in ended)
+
+
+def test_a_run_that_another_recipe_began_is_refused_before_anything_starts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begun = tmp_path / "full" / "1"
+    (begun / "run").mkdir(parents=True)
+    (begun / RECIPE).write_text("another")
+    with pytest.raises(SystemExit) as ended:
+        main(["--quick", "--runs", str(tmp_path)])
+    assert ended.value.code == 1
+    assert "a run that another recipe began: remove it" in " ".join(capsys.readouterr().out.split())
+    assert not (tmp_path / "logs").exists()
+
+
+def test_how_far_a_run_is_can_be_read_while_it_goes_on(tmp_path: Path) -> None:
+    there = plan(tmp_path)
+    assert updates_done(ROWS["full"], 0, there) == 0
+    file = there.folder("full", 0) / "run" / "metrics.jsonl"
+    file.parent.mkdir(parents=True)
+    file.write_text('{"update": 1}\n{"update": 2}\n{"upd')
+    assert updates_done(ROWS["full"], 0, there) == 2
 
 
 def test_a_mistyped_row_ends_the_command_with_2(capsys: pytest.CaptureFixture[str]) -> None:
