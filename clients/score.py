@@ -2,20 +2,21 @@
 
 import argparse
 import json
+import math
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import TextIO, cast
 
-from clients.codec import decode_group
-from clients.errors import RewardError
+from clients.errors import Fault, RequestRefused, RewardError
+from clients.group_lines import GroupLines, UnreadableGroup
 from clients.output_file import written_anew
 from clients.sync_client import RewardClient
-from clients.wire import Config, Detail, Endpoint, Group, ScoredGroup
+from clients.wire import Config, Detail, Endpoint, ScoredGroup
 
 BAR_WIDTH = 30
 TOKEN_VARIABLE = "IREASONER_REWARD_TOKEN"
@@ -23,25 +24,26 @@ EPILOG = """\
 Each line of FILE is one group, an object like
   {"id": "q1", "rollouts": [{"id": "0", "text": "<think>1. ...</think><answer>7</answer>"}, ...]}
 or, parsed before, with rollouts like {"id": "0", "answer": "7", "steps": ["...", "..."]}.
-Each line written is one group's scores, in the order of FILE, with the fingerprint of what scored it.
+No two groups have the same id. Each line written is one group's scores as the server answers them, in the order
+of FILE, with the fingerprint of what scored it.
 
 examples:
   reward-score groups.jsonl > scores.jsonl
   reward-score groups.jsonl --endpoint outcome --config '{"preset": "paper", "alpha": 1.0}'
   reward-score - --progress 0.5 --detail rewards < groups.jsonl
 
-exit status: 0 all scored; 1 the server failed or refused; 2 FILE or an option is wrong; 141 whoever read the
-scores (head, say) has enough of them.
+exit status: 0 all scored; 1 the server failed, or refused what it was sent (a config that it does not know, a
+rollout that is too long); 2 FILE or an option is wrong, whatever the server; 141 whoever read the scores (head,
+say) has enough of them.
 """
-
-
-class UnreadableGroup(Exception):
-    """A line of the input is not a group."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.progress is not None and options.endpoint != "solver":
+        parser.error("--progress is for --endpoint solver only")
     try:
         with ExitStack() as stack:
             lines = _input(stack, options.file)
@@ -53,13 +55,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read the scores has enough of them
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # takes what is flushed at the end
         return 128 + signal.SIGPIPE
-    except (UnreadableGroup, OSError, UnicodeDecodeError) as error:
-        print(f"reward-score: {error}", file=sys.stderr)
+    except OSError as error:
+        file = f"{error.filename}: " if error.filename else ""
+        print(f"reward-score: {file}{error.strerror or error}", file=sys.stderr)
         return 2
     except RewardError as error:
         print(f"reward-score: {error}", file=sys.stderr)
         return 1
-    except ValueError as error:  # of an option: an address that is none, or NaN, which is no JSON
+    except (UnreadableGroup, ValueError) as error:
+        # A ValueError is FILE's, which is no UTF-8, or an option's: an address that is none, or NaN, which is no JSON.
         print(f"reward-score: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -95,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
         help="the name of a preset or of a registered config, or a JSON object of overrides [%(default)s]",
     )
     parser.add_argument(
-        "--progress", type=float, help="progress of the training in [0, 1], for solver only [1]"
+        "--progress", type=_progress, help="progress of the training in [0, 1], for solver only [1]"
     )
     parser.add_argument(
         "--detail", choices=("full", "rewards"), default="full", help="rewards leaves out steps and clusters"
@@ -134,6 +138,16 @@ def _config(text: str) -> Config:
         raise argparse.ArgumentTypeError(f"not JSON: {error}") from error
 
 
+def _progress(text: str) -> float:
+    try:
+        progress = float(text)
+    except ValueError:
+        progress = math.nan
+    if not 0 <= progress <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number in [0, 1]")
+    return progress
+
+
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
@@ -150,10 +164,11 @@ def _output(stack: ExitStack, name: str) -> TextIO:
 
 def _score(client: RewardClient, lines: TextIO, output: TextIO, options: argparse.Namespace) -> None:
     bar = ProgressBar(lines, sys.stderr)
+    groups = GroupLines(lines, options.file)
     try:
         responses = client.score_many(
             cast(Endpoint, options.endpoint),
-            read_groups(lines, options.file),
+            groups,
             config=options.config,
             progress=options.progress,
             detail=cast(Detail, options.detail),
@@ -165,26 +180,27 @@ def _score(client: RewardClient, lines: TextIO, output: TextIO, options: argpars
                 print(json.dumps(_as_line(group, response.fingerprint, options)), file=output)
             output.flush()
             bar.advance(len(response.groups))
+    except RequestRefused as error:  # of the first request that is not answered, since answers come in order
+        faults = tuple(Fault(groups.place(fault.place, bar.done), fault.reason) for fault in error.faults)
+        raise RequestRefused(
+            error.status, error.code, error.detail, faults=faults, request_id=error.request_id
+        ) from error
     finally:
         bar.close()
 
 
-def read_groups(lines: TextIO, name: str) -> Iterator[Group]:
-    """The groups of JSON lines; raises UnreadableGroup with the file's name and the line's number."""
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            group = json.loads(line)
-            if not isinstance(group, dict):
-                raise ValueError("not an object")  # noqa: TRY004, TRY301
-            yield decode_group(group)
-        except (ValueError, TypeError) as error:
-            raise UnreadableGroup(f"{name}:{number}: {error}") from error
-
-
 def _as_line(group: ScoredGroup, fingerprint: str, options: argparse.Namespace) -> dict[str, object]:
+    """What the server answered of a group: what it left out is left out, not told to be empty."""
     line = asdict(group)
+    if not group.not_compared:
+        del line["not_compared"]
+    for cluster in line["clusters"]:
+        if not cluster["members"]:
+            del cluster["members"]
+    for rollout in line["rollouts"]:
+        for step in rollout["steps"]:
+            if step["credit"] is None:  # its place is left out with it, and where it is not, null means none
+                del step["credit"], step["place"]
     if options.detail == "rewards":
         del line["clusters"]
         for rollout in line["rollouts"]:
@@ -197,34 +213,36 @@ def _as_line(group: ScoredGroup, fingerprint: str, options: argparse.Namespace) 
 class ProgressBar:
     """A count of the groups done on `screen`, with a bar if the input's length can be known.
 
-    On a screen that is no terminal it writes one line at the end.
+    On a screen that is no terminal it shows nothing.
     """
 
     def __init__(self, lines: TextIO, screen: TextIO) -> None:
         self._screen = screen
-        self._done = 0
+        self._is_shown = screen.isatty()
         self._total = None
-        if lines.seekable():
+        self.done = 0
+        if self._is_shown and lines.seekable():
             start = lines.tell()
             self._total = sum(1 for line in lines if line.strip())
             lines.seek(start)
 
     def advance(self, count: int) -> None:
         """Tells that `count` more groups are done."""
-        self._done += count
-        if self._screen.isatty():
+        self.done += count
+        if self._is_shown:
             self._screen.write(f"\r{self._text()}")
             self._screen.flush()
 
     def close(self) -> None:
         """Ends the line that the bar stands in."""
-        self._screen.write("\n" if self._screen.isatty() and self._done else f"{self._text()}\n")
+        if self._is_shown and self.done:
+            self._screen.write("\n")
 
     def _text(self) -> str:
         if not self._total:
-            return f"{self._done} groups"
-        filled = BAR_WIDTH * self._done // self._total
-        return f"[{'#' * filled}{'.' * (BAR_WIDTH - filled)}] {self._done}/{self._total} groups"
+            return f"{self.done} groups"
+        filled = BAR_WIDTH * self.done // self._total
+        return f"[{'#' * filled}{'.' * (BAR_WIDTH - filled)}] {self.done}/{self._total} groups"
 
 
 if __name__ == "__main__":

@@ -7,11 +7,14 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 
-from clients.score import main
-from tests.reward_server.requests import group, rollout
+from clients.group_lines import GroupLines
+from clients.score import ProgressBar, main
+from tests.reward_server.requests import group, rollout, score
 
 
 def write(file: Path, *lines: object) -> str:
@@ -31,7 +34,43 @@ def test_a_file_is_scored_in_order(
     assert [line["id"] for line in lines] == [f"g{i}" for i in range(40)] + ["parsed"]
     assert lines[0]["rollouts"][0]["reward"] == pytest.approx(1.0)
     assert len({line["fingerprint"] for line in lines}) == 1
-    assert "41/41 groups" in captured.err
+    assert not captured.err, "no bar where there is no terminal"
+
+
+def test_a_terminal_shows_how_far_it_is() -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal, lines = Terminal(), io.StringIO("{}\n\n{}\n{}\n")
+    bar = ProgressBar(lines, terminal)
+    assert lines.read() == "{}\n\n{}\n{}\n"
+    bar.advance(2)
+    bar.advance(1)
+    bar.close()
+    assert terminal.getvalue() == f"\r[{'#' * 20}{'.' * 10}] 2/3 groups\r[{'#' * 30}] 3/3 groups\n"
+    failed = Terminal()
+    ProgressBar(lines, failed).close()
+    assert not failed.getvalue(), "an error comes alone"
+
+
+@pytest.mark.parametrize("detail", ["full", "rewards"])
+@pytest.mark.parametrize("config", ["paper", "robust"])
+@pytest.mark.parametrize("endpoint", ["outcome", "trajectory", "solver", "proposer"])
+def test_a_line_is_what_the_server_answers(
+    compass_http: httpx.Client, tmp_path: Path, endpoint: str, config: str, detail: str
+) -> None:
+    agreeing = [rollout("1/2", "east", "south east"), rollout("0.5", "south", "east", "north")]
+    groups = [
+        group([*agreeing, rollout("2", "west"), rollout(None, "east")], "g"),
+        group(["none"], "invalid"),
+    ]
+    output = tmp_path / "scores.jsonl"
+    asked = ["--endpoint", endpoint, "--config", config, "--detail", detail, "--output", str(output)]
+    assert main([write(tmp_path / "groups.jsonl", *groups), "--url", str(compass_http.base_url), *asked]) == 0
+    answer = score(compass_http, endpoint, *groups, config=config, detail=detail)
+    lines = [json.loads(line) for line in output.read_text().splitlines()]
+    assert lines == [each | {"fingerprint": answer["fingerprint"]} for each in answer["groups"]]
 
 
 def test_options_reach_the_server(compass_url: str, tmp_path: Path) -> None:
@@ -56,7 +95,7 @@ def test_standard_input(
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ("{", "groups.jsonl:2: Expecting property name"),
+        ("{\n", "groups.jsonl:2: Expecting property name enclosed in double quotes: column 2\n"),
         ("[]", "groups.jsonl:2: not an object"),
         ('{"rollouts": []}', "groups.jsonl:2: id is missing"),
         ('{"id": "g", "rollouts": []}', "groups.jsonl:2: rollouts is missing, empty"),
@@ -70,6 +109,57 @@ def test_a_bad_line_is_named(
     file = write(tmp_path / "groups.jsonl", group(["a"]), line)
     assert main([file, "--url", compass_url, "--groups-per-request", "1"]) == 2
     assert told in capsys.readouterr().err
+
+
+def test_a_refused_place_is_one_in_the_file(
+    compass_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    groups: list[Any] = ["\n", *(group(["a"], f"g{i}") for i in range(50))]
+    groups[41] = group(["a" * 300_018], "g40")
+    file = write(tmp_path / "late.jsonl", *groups)
+    assert main([file, "--url", compass_url, "--output", str(tmp_path / "scores.jsonl")]) == 1
+    told = capsys.readouterr().err
+    assert f"{file}:42 (id 'g40'): rollouts[0].text: 300018 characters" in told
+    assert "groups[" not in told
+    assert len(told.splitlines()) == 1
+    groups[41] = {"id": "g40", "rollouts": [{"id": "0", "text": "a"}] * 2}
+    groups[42] = group(["a"], "x" * 257)
+    assert main([write(tmp_path / "late.jsonl", *groups), "--url", compass_url]) == 1
+    told = capsys.readouterr().err
+    assert f"{file}:42 (id 'g40'): rollouts: the id '0' stands here more than once" in told
+    assert f"{file}:43 (id '{'x' * 257}'): id: " in told
+
+
+def test_a_place_in_no_group_stays_as_it_is() -> None:
+    lines = GroupLines(io.StringIO(json.dumps(group(["a"]))), "groups.jsonl")
+    assert len(list(lines)) == 1
+    for place in ("config.alhpa", "groups", "groups[1].rollouts"):
+        assert lines.place(place, 0) == place
+    assert lines.place("groups[0]", 0) == "groups.jsonl:1 (id 'g')"
+
+
+def test_an_id_that_stands_twice_is_refused_however_far_apart(
+    compass_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = write(tmp_path / "groups.jsonl", *(group(["a"], f"g{i % 37}") for i in range(3, 50)))
+    assert main([file, "--url", compass_url, "--output", str(tmp_path / "scores.jsonl")]) == 2
+    assert capsys.readouterr().err == f"reward-score: {file}:38: the id 'g3' stands on line 1, too\n"
+    assert not (tmp_path / "scores.jsonl").exists()
+
+
+@pytest.mark.parametrize("progress", ["2", "-.1", "nan", "half"])
+def test_a_progress_that_is_none_is_told(capsys: pytest.CaptureFixture[str], progress: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["groups.jsonl", f"--progress={progress}"])
+    assert ended.value.code == 2
+    assert "is not a number in [0, 1]" in capsys.readouterr().err
+
+
+def test_progress_is_for_the_solver(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["groups.jsonl", "--endpoint", "outcome", "--progress", "0.5"])
+    assert ended.value.code == 2
+    assert "--progress is for --endpoint solver only" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("count", ["0", "-1", "x", "1.5"])
@@ -87,10 +177,10 @@ def test_refusals_and_absence_are_told(
     assert capsys.readouterr().err.count("there is no config 'nope'") == 1
     assert main([file, "--url", "http://127.0.0.1:9", "--retry-budget-s", "0"]) == 1
     assert "127.0.0.1:9" in capsys.readouterr().err
-    assert main([file, "--url", compass_url, "--progress", "nan"]) == 2
+    assert main([file, "--url", compass_url, "--config", '{"alpha": NaN}']) == 2
     assert "JSON" in capsys.readouterr().err
-    assert main([str(tmp_path / "absent.jsonl")]) == 2
-    assert "absent.jsonl" in capsys.readouterr().err
+    assert main([absent := str(tmp_path / "absent.jsonl")]) == 2
+    assert capsys.readouterr().err == f"reward-score: {absent}: No such file or directory\n"
 
 
 @pytest.mark.parametrize(
@@ -115,8 +205,7 @@ def test_a_reader_that_has_enough_ends_it_quietly(compass_url: str, tmp_path: Pa
     ended = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=60)
     os.close(writing)
     assert ended.returncode == 128 + signal.SIGPIPE
-    assert ended.stderr.endswith("] 0/40 groups\n"), "the count alone"
-    assert len(ended.stderr.splitlines()) == 1
+    assert not ended.stderr
 
 
 def test_an_output_file_is_kept_where_the_run_fails(compass_url: str, tmp_path: Path) -> None:
