@@ -113,9 +113,8 @@ def _run_missing(
                     soft_wrap=True,
                 )
     if failed:
-        console.print(
-            f"{len(failed)} of {len(missing)} runs failed: {'; '.join(failed)}", style="red", markup=False
-        )
+        told = f"{len(failed)} of {len(missing)} runs failed: {'; '.join(failed)}"
+        console.print(told, style="red", markup=False, highlight=False, soft_wrap=True)
     return len(failed)
 
 

@@ -50,10 +50,12 @@ def run_command(
     try:
         status = work(CliApp.run(settings, list(sys.argv[1:] if arguments is None else arguments)), console)
     except ValidationError as error:
-        console.print(f"{name}: {describe(error)}", style="red", markup=False, highlight=False)
+        console.print(
+            f"{name}: {describe(error)}", style="red", markup=False, highlight=False, soft_wrap=True
+        )
         status = 2
     except (TrainerError, RewardError) as error:
-        console.print(f"{name}: {error}", style="red", markup=False, highlight=False)
+        console.print(f"{name}: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         status = 1
     except KeyboardInterrupt:
         console.print(f"{name}: {interrupted}", style="yellow", markup=False)

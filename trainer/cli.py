@@ -47,7 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         commands[command][1](words[1:], console)
     except (TrainerError, RewardError) as error:
-        console.print(f"ireasoner {command}: {error}", style="red", markup=False, highlight=False)
+        told = f"ireasoner {command}: {error}"
+        console.print(told, style="red", markup=False, highlight=False, soft_wrap=True)
         sys.exit(1)
     except KeyboardInterrupt:
         console.print(f"ireasoner {command}: interrupted", style="yellow")

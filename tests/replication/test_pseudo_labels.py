@@ -65,4 +65,6 @@ def test_runs_that_are_not_there_are_told(tmp_path: Path, capsys: pytest.Capture
     with pytest.raises(SystemExit) as ended:
         main(["--runs", str(tmp_path)])
     assert ended.value.code == 1
-    assert "has no complete run" in " ".join(capsys.readouterr().out.split())
+    [line] = capsys.readouterr().out.splitlines()
+    assert str(tmp_path) in line
+    assert "has no complete run" in line

@@ -289,7 +289,8 @@ def test_command_prints_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixt
     shutil.rmtree(tmp_path)
     with pytest.raises(SystemExit):
         main(["report", str(tmp_path)])
-    assert "holds no run" in " ".join(capsys.readouterr().out.split())
+    [line] = capsys.readouterr().out.splitlines()
+    assert line == f"ireasoner report: {tmp_path} holds no run: there is no settings.json"
 
 
 @pytest.fixture(scope="module")
