@@ -57,6 +57,8 @@ def _group(line: str) -> Group:
         group = json.loads(line.rstrip())
     except json.JSONDecodeError as error:
         raise ValueError(f"{error.msg}: column {error.colno}") from error
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
     if not isinstance(group, dict):
         raise ValueError("not an object")  # noqa: TRY004
     return decode_group(group)

@@ -115,7 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--in-flight", type=_positive, default=4, metavar="N", help="requests [%(default)s]")
     parser.add_argument(
         "--retry-budget-s",
-        type=float,
+        type=_seconds,
         default=30.0,
         metavar="SECONDS",
         help="how long a request is tried again while the server is away or busy [%(default)s]",
@@ -139,13 +139,21 @@ def _config(text: str) -> Config:
 
 
 def _progress(text: str) -> float:
+    return _number(text, 1.0, "a number in [0, 1]")
+
+
+def _seconds(text: str) -> float:
+    return _number(text, sys.float_info.max, "a finite number of seconds, 0 or more")
+
+
+def _number(text: str, highest: float, what: str) -> float:
     try:
-        progress = float(text)
+        number = float(text)
     except ValueError:
-        progress = math.nan
-    if not 0 <= progress <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number in [0, 1]")
-    return progress
+        number = math.nan
+    if not 0 <= number <= highest:
+        raise argparse.ArgumentTypeError(f"{text!r} is not {what}")
+    return number
 
 
 def _positive(text: str) -> int:

@@ -155,6 +155,21 @@ def test_a_progress_that_is_none_is_told(capsys: pytest.CaptureFixture[str], pro
     assert "is not a number in [0, 1]" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("seconds", ["nan", "inf", "-1", "soon"])
+def test_a_budget_without_an_end_is_refused(capsys: pytest.CaptureFixture[str], seconds: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["groups.jsonl", f"--retry-budget-s={seconds}"])
+    assert ended.value.code == 2
+    assert f"{seconds!r} is not a finite number of seconds" in capsys.readouterr().err
+
+
+def test_json_that_is_nested_too_deeply_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "deep.jsonl"
+    file.write_text("[" * 100_000 + "\n")
+    assert main([str(file), "--url", "http://127.0.0.1:1"]) == 2
+    assert capsys.readouterr().err == f"reward-score: {file}:1: nested too deeply\n"
+
+
 def test_progress_is_for_the_solver(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["groups.jsonl", "--endpoint", "outcome", "--progress", "0.5"])
