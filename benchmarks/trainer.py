@@ -33,6 +33,7 @@ from trainer.digit_grids.folders import write_unlabelled
 from trainer.run_folder import read_lines
 from trainer.service import Service
 from trainer.settings import RunSettings
+from trainer.time_shares import before_training
 from trainer.train import train
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -136,8 +137,8 @@ class Measured:
             for name in logged
         }
         self.seconds = {phase: total_s.get(f"seconds/{phase}", 0.0) for phase in PHASES}
-        waited = ("wait",) if settings.overlap else collecting
-        self.seconds["train"] = total_s["step_time"] - sum(total_s[f"seconds/{name}"] for name in waited)
+        before = before_training(overlap=settings.overlap)
+        self.seconds["train"] = total_s["step_time"] - sum(total_s[f"seconds/{name}"] for name in before)
         self.idle = statistics.mean(line[f"{line['role']}/rollout_idle_share"] for line in lines)
         self.tokens = statistics.mean(line["solver/completions/mean_length"] for line in solver)
         self.trained = statistics.mean(

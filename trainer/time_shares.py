@@ -2,8 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 
-COLLECTING = ("propose", "roll_out", "score")
-"""The phases before training; TRL's `step_time` includes them. Publishing comes after it."""
+
+def before_training(*, overlap: bool) -> tuple[str, ...]:
+    """The phases that TRL's `step_time` includes besides training; publishing comes after it.
+
+    Args:
+        overlap: Whether an update is collected while another is trained: then the step only waits for it (`wait`).
+    """
+    return ("wait",) if overlap else ("propose", "roll_out", "score")
 
 
 def time_shares(metrics: Mapping[str, Sequence[float]], *, overlap: bool = False) -> dict[str, float]:
@@ -12,12 +18,12 @@ def time_shares(metrics: Mapping[str, Sequence[float]], *, overlap: bool = False
     Args:
         metrics: `seconds/PHASE` and `step_time` of one update, in seconds. `train` is what the other phases leave of
             the step: the forward and backward passes.
-        overlap: Whether an update is collected while another is trained: then the step only waits for it (`wait`).
+        overlap: As in `before_training`.
     """
     step_s = sum(metrics.get("step_time", ()))
     if step_s <= 0:
         return {}
-    before = ("wait",) if overlap else COLLECTING
+    before = before_training(overlap=overlap)
     seconds = {name: sum(metrics.get(f"seconds/{name}", ())) for name in (*before, "publish")}
     seconds["train"] = max(step_s - sum(seconds[name] for name in before), 0.0)
     total_s = sum(seconds.values())

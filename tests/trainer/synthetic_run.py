@@ -31,6 +31,7 @@ class SyntheticRun:
         updates: Updates that it plans.
         proposer_every: As in `RunSettings`.
         control: As in `RewardSettings`.
+        overlap: As in `RunSettings`.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class SyntheticRun:
         updates: int = 24,
         proposer_every: int = 5,
         control: str = "none",
+        overlap: bool = False,
         seed: int = 0,
     ) -> None:
         self.images = folder.parent / "grids"
@@ -50,6 +52,7 @@ class SyntheticRun:
                 "run_folder": folder,
                 "updates": updates,
                 "proposer_every": proposer_every,
+                "overlap": overlap,
                 "group_size": 5,
                 "groups_per_update": 4,
                 "reward": {"control": control},
@@ -251,7 +254,7 @@ class SyntheticRun:
         role = self.settings.role_at(update)
         noise = self._rng.random
         solver = role == "solver"
-        return {
+        metrics: dict[str, Any] = {
             "update": update + 1,
             "role": role,
             "epoch": update / 10,
@@ -267,6 +270,10 @@ class SyntheticRun:
             f"{role}/step_time": 5.5 + 0.4 * noise(),
             **extra,
         }
+        collected_s = sum(
+            metrics.get(f"{role}/seconds/{phase}", 0.0) for phase in ("propose", "roll_out", "score")
+        )
+        return {**metrics, f"{role}/seconds/wait": collected_s * (0.3 if self.settings.overlap else 1.0)}
 
     def _question(self, skill: float) -> str:
         favourite = self._rng.random() < 0.4 * skill

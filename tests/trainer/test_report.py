@@ -14,6 +14,9 @@ from trainer.cli import main
 from trainer.collapse_mark import CollapseMark
 from trainer.errors import RunFolderError
 from trainer.report import write_comparison, write_report
+from trainer.report.metrics import Metrics
+from trainer.report.timing import phases
+from trainer.settings import ROLES
 
 _VOID = frozenset({"meta", "img", "link", "br"})
 
@@ -153,6 +156,25 @@ def test_counts_what_the_proposer_asks_early_and_late(finished: Path) -> None:
         in page.text
     )
     assert f"What is the sum of the corners? {corners} {corners / len(late):.1%}" in page.text
+
+
+@pytest.mark.parametrize("overlap", [False, True])
+def test_phases_add_up_to_the_time_of_the_updates(tmp_path: Path, overlap: bool) -> None:
+    run = SyntheticRun(tmp_path / "run", updates=12, overlap=overlap)
+    run.write_updates(12)
+    path = run.run.path / "metrics.jsonl"
+    logged_s = dict.fromkeys(ROLES, 0.0)
+    for line in map(json.loads, path.read_text(encoding="utf-8").splitlines()):
+        role = line["role"]
+        logged_s[role] += line[f"{role}/step_time"] + line[f"{role}/seconds/publish"]
+    timed = phases(Metrics.read(path), overlap=overlap)
+    for role in ROLES:
+        assert sum(phase.seconds_by_role.get(role, 0.0) for phase in timed) == pytest.approx(logged_s[role])
+    assert len({phase.colour for phase in timed}) == len(timed)
+    text = _read(write_report(run.run.path)).text
+    assert f"{sum(logged_s.values()) / 12:.2f} s an update" in text
+    assert ("waiting for groups" in text) == overlap
+    assert ("sampling rollouts" in text) != overlap
 
 
 def test_escapes_what_the_model_wrote(begun: SyntheticRun) -> None:

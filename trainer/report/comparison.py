@@ -93,7 +93,7 @@ def _side(letter: str, colour: str, folder: Path) -> RunSide:
         settings=settings,
         metrics=metrics,
         index=index,
-        phases=phases(metrics),
+        phases=phases(metrics, overlap=settings.get("overlap", False)),
         late=choose(folder / "groups.jsonl", windowed, "Late", late=True)
         if any(windowed.groups.values())
         else None,

@@ -15,7 +15,6 @@ from trainer.run_folder import defects, read_settings
 from trainer.settings import ROLES
 
 _TOP_QUESTIONS = 12
-_PHASE_COLOURS = ("purple", "blue", "teal", "orange", "grey")
 
 
 def write_report(run_folder: Path, output: Path | None = None) -> Path:
@@ -33,7 +32,7 @@ def write_report(run_folder: Path, output: Path | None = None) -> Path:
     index = GroupIndex.read(
         run_folder / "groups.jsonl", [metrics.early, *([metrics.late] if metrics.late else [])]
     )
-    timed = phases(metrics)
+    timed = phases(metrics, overlap=settings.get("overlap", False))
     page = render(
         "page.html.j2",
         name=run_folder.resolve().name,
@@ -47,15 +46,10 @@ def write_report(run_folder: Path, output: Path | None = None) -> Path:
         index=index,
         outcome=read_outcome(run_folder / "evaluation.json"),
         plots=plots(metrics, settings),
-        phases=list(zip(timed, _phase_colours(len(timed)), strict=True)),
+        phases=timed,
         total_s=sum(phase.total_s for phase in timed),
         time_svg=stacked_bars(
-            "time",
-            [
-                (colour, phase.seconds)
-                for phase, colour in zip(timed, _phase_colours(len(timed)), strict=True)
-            ],
-            unit="seconds an update",
+            "time", [(phase.colour, phase.seconds) for phase in timed], unit="seconds an update"
         )
         if timed
         else None,
@@ -72,7 +66,3 @@ def _samples(path: Path, index: GroupIndex) -> list[SampleSection]:
         for windowed, title in zip(index.windows, titles, strict=False)
         if any(windowed.groups.values())
     ]
-
-
-def _phase_colours(count: int) -> list[str]:
-    return [_PHASE_COLOURS[i % len(_PHASE_COLOURS)] for i in range(count)]

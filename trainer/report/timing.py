@@ -6,15 +6,16 @@ import numpy as np
 
 from trainer.report.metrics import Floats, Metrics
 from trainer.settings import ROLES
+from trainer.time_shares import before_training
 
-_NAMES = {
-    "propose": "asking for questions",
-    "roll_out": "sampling rollouts",
-    "score": "scoring",
-    "gradient": "gradient step",
-    "publish": "publishing the adapter",
+_PHASES = {
+    "propose": ("asking for questions", "purple"),
+    "roll_out": ("sampling rollouts", "blue"),
+    "score": ("scoring", "teal"),
+    "wait": ("waiting for groups", "red"),
+    "train": ("gradient step", "orange"),
+    "publish": ("publishing the adapter", "grey"),
 }
-_OUTSIDE_STEP = frozenset({"publish"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +24,13 @@ class Phase:
 
     Attributes:
         name: What goes on in it.
+        colour: In the plot and the table.
         seconds: (last_update,) seconds that each update spent in it.
         seconds_by_role: Its sum over the updates of each role.
     """
 
     name: str
+    colour: str
     seconds: Floats
     seconds_by_role: dict[str, float]
 
@@ -37,28 +40,30 @@ class Phase:
         return float(self.seconds.sum())
 
 
-def phases(metrics: Metrics) -> list[Phase]:
-    """The phases of a run in the order of an update; the gradient step is what the measured ones leave of it."""
-    by_phase: dict[str, dict[str, Floats]] = {}
+def phases(metrics: Metrics, *, overlap: bool) -> list[Phase]:
+    """The phases of a run in the order of an update; together they take `step_time` and the publishing after it.
+
+    Args:
+        metrics: What the run logged.
+        overlap: As in `before_training`.
+    """
+    before = before_training(overlap=overlap)
+    by_phase: dict[str, dict[str, Floats]] = {name: {} for name in _PHASES}
     for role in ROLES:
-        prefix = f"{role}/seconds/"
-        names = [name.removeprefix(prefix) for name in metrics.names if name.startswith(prefix)]
-        timed = {name: _by_update(metrics, prefix + name) for name in names}
+        timed = {name: _by_update(metrics, f"{role}/seconds/{name}") for name in (*before, "publish")}
         step = _by_update(metrics, f"{role}/step_time")
-        inside = [seconds for name, seconds in timed.items() if name not in _OUTSIDE_STEP]
-        timed["gradient"] = np.clip(step - sum(inside, np.zeros_like(step)), 0.0, None)
+        timed["train"] = np.clip(step - np.sum([timed[name] for name in before], axis=0), 0.0, None)
         for name, seconds in timed.items():
             if seconds.any():
-                by_phase.setdefault(name, {})[role] = seconds
-    order = list(_NAMES)
-    names = sorted(by_phase, key=lambda name: (order.index(name) if name in order else len(order), name))
+                by_phase[name][role] = seconds
     return [
         Phase(
-            _NAMES.get(name, name.replace("_", " ")),
-            np.sum(list(by_phase[name].values()), axis=0),
-            {role: float(seconds.sum()) for role, seconds in by_phase[name].items()},
+            *_PHASES[name],
+            np.sum(list(by_role.values()), axis=0),
+            {role: float(seconds.sum()) for role, seconds in by_role.items()},
         )
-        for name in names
+        for name, by_role in by_phase.items()
+        if by_role
     ]
 
 
