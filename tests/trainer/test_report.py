@@ -4,6 +4,8 @@ import base64
 import json
 import re
 import shutil
+from dataclasses import asdict
+from decimal import Decimal
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from tests.trainer.synthetic_run import SyntheticRun
 from trainer.cli import main
 from trainer.collapse_mark import CollapseMark
 from trainer.errors import RunFolderError
+from trainer.evaluation import Interval
 from trainer.report import write_comparison, write_report
 from trainer.report.metrics import Metrics
 from trainer.report.timing import phases
@@ -59,6 +62,11 @@ def _read(path: Path) -> _Page:
     return _Page(path.read_text(encoding="utf-8"))
 
 
+def _percent(share: float) -> str:
+    """The digits that the terminal prints of a share, as a percentage."""
+    return f"{Decimal(f'{share:.3f}'):.1%}"
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run that went to its end, with an evaluation."""
@@ -78,16 +86,31 @@ def test_gives_accuracy_before_and_after_with_the_paired_interval(finished: Path
     evaluation = json.loads((finished / "evaluation.json").read_text(encoding="utf-8"))
     text = _read(write_report(finished)).text
     before, after, gain = evaluation["before"]["greedy"], evaluation["after"]["greedy"], evaluation["gain"]
-    assert f"{before['mean']:.1%} → {after['mean']:.1%}" in text
-    low, mean, high = (f"{100 * gain[name]:+.1f}" for name in ("low", "mean", "high"))
+    assert f"{_percent(before['mean'])} → {_percent(after['mean'])}" in text
+    low, mean, high = (f"{Decimal(f'{gain[name]:.3f}') * 100:+.1f}" for name in ("low", "mean", "high"))
     assert f"{mean} points 95% interval {low} to {high}" in text
     assert "Better: the whole interval" in text
     for name in ("sampled", "majority", "passed"):
         figures = evaluation["after"][name]
-        assert f"{figures['mean']:.1%} {figures['low']:.1%} to {figures['high']:.1%}" in text
+        mean, low, high = (_percent(figures[bound]) for bound in ("mean", "low", "high"))
+        assert f"{mean} {low} to {high}" in text
     assert "maj@8" in text
     assert "pass@8" in text
-    assert f"diagonal {evaluation['before']['by_kind']['diagonal']['greedy']['mean']:.1%}" in text
+    assert f"diagonal {_percent(evaluation['before']['by_kind']['diagonal']['greedy']['mean'])}" in text
+
+
+def test_rounds_figures_as_the_terminal_does(begun: SyntheticRun) -> None:
+    begun.write_evaluation(before=0.4, after=0.65)
+    path = begun.run.path / "evaluation.json"
+    evaluation = json.loads(path.read_text(encoding="utf-8"))
+    greedy, gain = Interval(0.7975, 0.7225, 0.9625), Interval(0.2345, 0.1825, 0.2875)
+    evaluation["after"]["greedy"], evaluation["gain"] = asdict(greedy), asdict(gain)
+    path.write_text(json.dumps(evaluation), encoding="utf-8")
+    text = _read(write_report(begun.run.path)).text
+    assert str(greedy) == "0.797 [0.723, 0.963]"
+    assert "79.7% 72.3% to 96.3%" in text
+    mean, low, high = (f"{Decimal(figure) * 100:+.1f}" for figure in re.findall(r"[\d.]+", str(gain)))
+    assert f"{mean} points 95% interval {low} to {high}" in text
 
 
 def test_calls_a_gain_whose_interval_holds_zero_no_difference(begun: SyntheticRun) -> None:
@@ -155,7 +178,7 @@ def test_counts_what_the_proposer_asks_early_and_late(finished: Path) -> None:
         f"Late updates 37 to 48 {len(late)} proposals, {len({q for q in late if q})} distinct questions"
         in page.text
     )
-    assert f"What is the sum of the corners? {corners} {corners / len(late):.1%}" in page.text
+    assert f"What is the sum of the corners? {corners} {_percent(corners / len(late))}" in page.text
 
 
 @pytest.mark.parametrize("overlap", [False, True])
@@ -175,6 +198,14 @@ def test_phases_add_up_to_the_time_of_the_updates(tmp_path: Path, overlap: bool)
     assert f"{sum(logged_s.values()) / 12:.2f} s an update" in text
     assert ("waiting for groups" in text) == overlap
     assert ("sampling rollouts" in text) != overlap
+
+
+def test_counts_the_images_that_were_seen_not_those_in_the_folder(begun: SyntheticRun) -> None:
+    groups = [begun.solver_group(0, 0.5) for _ in range(2)]
+    for group in groups:
+        begun.run.append_group({**group, "image": str(begun.images / "000.png")})
+    assert len(list(begun.images.iterdir())) > 1
+    assert "Images seen 1 from grids" in _read(write_report(begun.run.path)).text
 
 
 def test_escapes_what_the_model_wrote(begun: SyntheticRun) -> None:
@@ -332,7 +363,7 @@ def test_shows_two_runs_side_by_side(control: Path, finished: Path) -> None:
     gains = [float(b) - float(a) for a, b in zip(*(e["correct"] for e in evaluations), strict=True)]
     assert f"B minus A: {100 * sum(gains) / len(gains):+.1f} points".replace("-", "−") in page.text
     first, second = (evaluation["greedy"]["mean"] for evaluation in evaluations)
-    assert f"{first:.1%} and {second:.1%}" in page.text
+    assert f"{_percent(first)} and {_percent(second)}" in page.text
     assert "A is a control run." in page.text
     assert "reward.control random none" in page.text
     assert "updates 24 48" in page.text

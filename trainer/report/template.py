@@ -55,9 +55,10 @@ def _number(value: float | None) -> str:
 
 
 def _percent(share: float | None) -> str:
-    return "–" if share is None else f"{100 * share:.1f}%"
+    """A share with the digits that `evaluate` prints of it: rounded before it is made a percentage, not after."""
+    return "–" if share is None else f"{100 * round(share, 3):.1f}%"
 
 
 def _points(share: float) -> str:
-    """A difference of shares in percentage points, with its sign."""
-    return f"{100 * share:+.1f}".replace("-", "−")
+    """A difference of shares in percentage points, with its sign; rounded as `_percent` does."""
+    return f"{100 * round(share, 3):+.1f}".replace("-", "−")
