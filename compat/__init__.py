@@ -1,1 +1,1 @@
-"""Work-arounds for gaps in packages that we depend on; each does nothing where the gap is closed."""
+"""Work-arounds for gaps in packages that we depend on, and in how commands are installed."""

@@ -7,13 +7,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import ValidationError
-from pydantic_settings import BaseSettings, CliApp
-from rich.console import Console
+from compat.extras import needs_extra
 
-from clients import RewardError
-from trainer.errors import SettingsError, TrainerError
-from trainer.settings import describe
+with needs_extra("trainer", command="ireasoner"):
+    from pydantic import ValidationError
+    from pydantic_settings import BaseSettings, CliApp
+    from rich.console import Console
+
+    from clients import RewardError
+    from trainer.errors import SettingsError, TrainerError
+    from trainer.settings import describe
 
 _Settings = TypeVar("_Settings", bound=BaseSettings)
 
@@ -45,7 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         logging.getLogger(library).setLevel(logging.ERROR)
     console = Console()
     try:
-        commands[command][1](words[1:], console)
+        with needs_extra("trainer", command="ireasoner"):
+            commands[command][1](words[1:], console)
     except (TrainerError, RewardError) as error:
         told = f"ireasoner {command}: {error}"
         console.print(told, style="red", markup=False, highlight=False, soft_wrap=True)

@@ -14,13 +14,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
-import uvicorn
-from pydantic import ValidationError
+from compat.extras import needs_extra
 
-from services.reward_server import logs
-from services.reward_server.app import create_app
-from services.reward_server.settings import RewardServerSettings, UnknownVariable, read_settings
-from services.reward_server.tokens import UnusableTokens, add_token
+with needs_extra("reward-server", command="reward-server"):
+    import uvicorn
+    from pydantic import ValidationError
+
+    from services.reward_server import logs
+    from services.reward_server.app import create_app
+    from services.reward_server.settings import RewardServerSettings, UnknownVariable, read_settings
+    from services.reward_server.tokens import UnusableTokens, add_token
 
 log = logging.getLogger(__name__)
 

@@ -5,10 +5,13 @@ import sys
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
-from pydantic import ValidationError
+from compat.extras import needs_extra
 
-from services.rollout_server.launcher import Launcher
-from services.rollout_server.settings import UnknownVariableError, read_settings, vllm_version
+with needs_extra("rollout-server", command="rollout-server"):
+    from pydantic import ValidationError
+
+    from services.rollout_server.launcher import Launcher
+    from services.rollout_server.settings import UnknownVariableError, read_settings, vllm_version
 
 USAGE_ERROR = 2
 

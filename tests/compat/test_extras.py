@@ -1,0 +1,43 @@
+"""A command of an extra that is not installed says which, in one line."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from compat.extras import needs_extra
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize(
+    ("module", "command", "extra"),
+    [
+        ("services.reward_server", "reward-server", "reward-server"),
+        ("services.rollout_server", "rollout-server", "rollout-server"),
+        ("trainer", "ireasoner", "trainer"),
+    ],
+)
+def test_a_command_without_its_extra_names_it(module: str, command: str, extra: str) -> None:
+    without_packages = [sys.executable, "-S", "-m", module, "--help"]
+    shown = subprocess.run(
+        without_packages, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert shown.returncode == 1
+    assert shown.stdout == ""
+    [line] = shown.stderr.splitlines()
+    assert line.startswith(f"{command} needs its extra: pip install '.[{extra}]' (no module ")
+
+
+def test_the_missing_module_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="1"), needs_extra("trainer", command="ireasoner"):
+        import no_such_package.part  # type: ignore[import-not-found]  # noqa: F401
+    assert "(no module no_such_package)" in capsys.readouterr().err
+
+
+def test_what_no_extra_would_bring_is_an_error_as_ever() -> None:
+    with pytest.raises(ModuleNotFoundError), needs_extra("trainer", command="ireasoner"):
+        import trainer.no_such_module  # type: ignore[import-not-found]  # noqa: F401
+    with pytest.raises(ImportError, match="no_such_name"), needs_extra("trainer", command="ireasoner"):
+        from trainer import no_such_name  # type: ignore[attr-defined]  # noqa: F401
