@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.errors import RunFolderError
+from trainer.evaluation import Interval
 from trainer.export_settings import ExportSettings
 from trainer.run_folder import defects, read_lines, read_settings
 
@@ -30,7 +31,10 @@ def export(settings: ExportSettings) -> Path:
         _merge(run["model"], adapter, partial)
     else:
         shutil.copytree(adapter, partial)
-    (partial / "README.md").write_text(_card(settings, run), encoding="utf-8")
+    card = partial / "README.md"
+    card.write_text(_card(settings, run), encoding="utf-8")
+    for file in partial.iterdir():
+        shutil.copymode(card, file)  # safetensors writes for this user alone, whatever the umask
     partial.rename(settings.output)
     return settings.output
 
@@ -58,7 +62,7 @@ def _card(settings: ExportSettings, run: dict[str, Any]) -> str:
     )
     lines = [
         "---",
-        f"base_model: {run['model']}",
+        f"base_model: {_base_model(run['model'])}",
         f"library_name: {'transformers' if settings.merged else 'peft'}",
         "tags: [reinforcement-learning, label-free, vision-language]",
         "---",
@@ -83,6 +87,12 @@ def _card(settings: ExportSettings, run: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _base_model(model: str) -> str:
+    """A hub id as it is, and the name of a folder, whose path means nothing elsewhere."""
+    path = Path(model)
+    return path.resolve().name if path.is_absolute() or path.is_dir() else model
+
+
 def _warning(run: dict[str, Any]) -> list[str]:
     """What the card says first of a run that was trained with known defects."""
     put_back = defects(run)
@@ -96,12 +106,19 @@ def _evaluation(path: Path) -> list[str]:
     before, after = figures.get("before"), figures.get("after")
     if not before or not after:
         return ["It was not evaluated both before and after training.", ""]
+    samples = after["samples"]
+    measures = {
+        "greedy": "greedy",
+        "sampled": "sampled",
+        "majority": f"maj@{samples}",
+        "passed": f"pass@{samples}",
+    }
     rows = [
-        f"| {name} | {before[name]['mean']:.3f} | {after[name]['mean']:.3f} |"
-        for name in ("greedy", "sampled", "majority", "passed")
+        f"| {label} | {Interval(**before[name])} | {Interval(**after[name])} |"
+        for name, label in measures.items()
     ]
     return [
-        f"| on {after['questions']} labelled questions, N = {after['samples']} | before | after |",
+        f"| on {after['questions']} labelled questions, with 95% bootstrap intervals | before | after |",
         "|---|---|---|",
         *rows,
         "",

@@ -12,6 +12,7 @@ from tests.conftest import MODEL
 from tests.trainer.synthetic_run import SyntheticRun
 from trainer.adapters import write_adapter
 from trainer.errors import RunFolderError
+from trainer.evaluation import Interval
 from trainer.export import export
 from trainer.export_settings import ExportSettings
 from trainer.policy import load_backbone, lora_config, name_roles
@@ -72,8 +73,34 @@ def test_an_adapter_comes_with_a_card_that_tells_the_run(trained: tuple[Path, An
         run / "final" / "solver" / "adapter_model.safetensors"
     ).read_bytes()
     card = (output / "README.md").read_text()
-    for part in (str(MODEL), "6 of 24 updates", "fingerprint", "| greedy | 0.5", '"learning_rate"'):
+    for part in (
+        f"base_model: {MODEL.name}\n",
+        "6 of 24 updates",
+        "fingerprint",
+        "| greedy | 0.5",
+        '"learning_rate"',
+    ):
         assert part in card
+
+
+def test_the_card_gives_figures_as_all_else_does(trained: tuple[Path, Any], tmp_path: Path) -> None:
+    run, _ = trained
+    card = (export(ExportSettings(run_folder=run, output=tmp_path / "out")) / "README.md").read_text()
+    evaluation = json.loads((run / "evaluation.json").read_text())
+    for label, name in (("greedy", "greedy"), ("maj@8", "majority"), ("pass@8", "passed")):
+        before, after = (Interval(**evaluation[when][name]) for when in ("before", "after"))
+        assert f"| {label} | {before} | {after} |" in card
+
+
+@pytest.mark.parametrize("merged", [False, True])
+def test_whoever_may_read_new_files_may_read_the_weights(
+    trained: tuple[Path, Any], tmp_path: Path, merged: bool
+) -> None:
+    run, _ = trained
+    output = export(ExportSettings(run_folder=run, output=tmp_path / "out", merged=merged))
+    (tmp_path / "new").touch()
+    modes = {file.name: file.stat().st_mode for file in output.iterdir()}
+    assert set(modes.values()) == {(tmp_path / "new").stat().st_mode}, modes
 
 
 def test_the_card_says_what_is_wrong_or_missing(trained: tuple[Path, Any], tmp_path: Path) -> None:
