@@ -115,7 +115,8 @@ def show_plan(settings: RunSettings, console: Console) -> Plan:
         TrainerError: The images or a setting cannot be used.
     """
     images = ImageFolder.scan(settings.images)
-    needed = plan(settings)
+    with console.status(f"reading the shape of {settings.model}"):
+        needed = plan(settings)
     console.print_json(settings.model_dump_json())
     table = Table("plan", "")
     table.add_row("images", f"{len(images.paths):,}, and {len(images.skipped):,} unreadable")
@@ -136,7 +137,10 @@ def show_plan(settings: RunSettings, console: Console) -> Plan:
     table.add_row("memory in all, an estimate", f"{needed.total_gib:.3g} GiB on the trainer's device")
     console.print(table)
     by_gpus = Table("memory of each GPU, GiB, an estimate", *map(str, GPUS))
-    for name, sharded in (("backbone whole on each (ZeRO-2)", False), ("shared out (FSDP, ZeRO-3)", True)):
+    for name, sharded in (
+        ("backbone whole on each (ZeRO-2)", False),
+        ("FSDP, ZeRO-3 (refused so far)", True),
+    ):
         by_gpus.add_row(name, *(f"{needed.per_gpu_gib(gpus, sharded=sharded):.3g}" for gpus in GPUS))
     console.print(by_gpus)
     return needed

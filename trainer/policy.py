@@ -1,5 +1,6 @@
 """The policy: one frozen backbone, and an adapter for each role."""
 
+import logging
 import re
 from typing import Any
 
@@ -22,10 +23,18 @@ def load_config(model: str) -> Any:
     Raises:
         SettingsError: There is no such model, or it is none that lies here and the hub cannot be reached.
     """
+    hub = logging.getLogger("huggingface_hub")
+    level = hub.level
+    hub.setLevel(logging.ERROR)  # it tells of each of its retries, and the error tells of the last
     try:
         return AutoConfig.from_pretrained(model)
     except (OSError, ValueError) as error:
-        raise SettingsError(f"model: {model} cannot be read: {error}") from error
+        reason = str(error).rstrip(".")
+        raise SettingsError(
+            f"model: {model} cannot be read: {reason}; or give --model FOLDER with a config.json"
+        ) from error
+    finally:
+        hub.setLevel(level)
 
 
 def load_backbone(model: str, dtype: str) -> Any:

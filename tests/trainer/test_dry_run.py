@@ -15,6 +15,7 @@ from trainer.cli import main
 from trainer.dry_run import plan, show_plan
 from trainer.errors import SettingsError
 from trainer.policy import load_backbone, lora_config, name_roles
+from trainer.service import free_ports
 from trainer.settings import LoraSettings, RunSettings, read_toml
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -87,10 +88,27 @@ def test_every_config_can_be_planned(
     main(["train", "--config", str(config), *given, "--dry-run"])
     shown = " ".join(capsys.readouterr().out.split())
     assert "memory in all, an estimate" in shown
-    assert "shared out (FSDP, ZeRO-3)" in shown
+    assert "FSDP, ZeRO-3 (refused so far)" in shown
 
 
 def test_a_model_that_is_not_there_is_named(tmp_path: Path) -> None:
     settings = RunSettings(model=str(tmp_path / "nowhere"), images=tmp_path, run_folder=tmp_path / "run")
     with pytest.raises(SettingsError, match=r"model: .*nowhere cannot be read"):
         plan(settings)
+
+
+def test_a_hub_that_is_away_is_told_of_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    port = free_ports(1)[0]
+    nobody = f"http://127.0.0.1:{port}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+    monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", nobody)
+    pauses_s: list[float] = []
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", pauses_s.append)
+    settings = RunSettings(model="nobody/nothing", images=tmp_path, run_folder=tmp_path / "run")
+    with pytest.raises(
+        SettingsError, match=r"(?s)cannot be read: .*; or give --model FOLDER with a config.json$"
+    ):
+        plan(settings)
+    assert pauses_s, "the hub tries again"
+    assert not caplog.records
