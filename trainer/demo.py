@@ -14,7 +14,7 @@ from rich.console import Console
 from trainer.demo_settings import DemoSettings
 from trainer.digit_grids.folders import QUESTIONS_FILE, write_held_out, write_unlabelled
 from trainer.errors import SettingsError
-from trainer.evaluate import evaluate_with_bar, table
+from trainer.evaluate import evaluate_with_bar, line, table
 from trainer.evaluation import Evaluation, paired_gain
 from trainer.images import ImageFolder
 from trainer.policy import load_config, placeholder_token_ids
@@ -74,6 +74,8 @@ def demo(settings: DemoSettings, console: Console) -> Path:
         _await(reward_server, _REWARD_DEADLINE_S, console)
         _await(rollout_server, _ROLLOUT_DEADLINE_S, console)
         before = _evaluate(settings, run, questions, None, console)
+        if before is not None:
+            console.print(f"before: {line(before)}", highlight=False, soft_wrap=True)
         train(run, console, is_alive=lambda: reward_server.is_alive() and rollout_server.is_alive())
         after = _evaluate(settings, run, questions, folder / "final" / "solver", console)
     if before is not None and after is not None:

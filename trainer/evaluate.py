@@ -85,6 +85,12 @@ def table(evaluations: list[Evaluation]) -> Table:
     return rows
 
 
+def line(evaluation: Evaluation) -> str:
+    """The figures of one evaluation, with 95% intervals."""
+    names = (name.replace("@N", f"@{evaluation.samples}") for name in _COLUMNS)
+    return "  ".join(f"{name} {cell}" for name, cell in zip(names, _cells(evaluation), strict=True))
+
+
 def kinds_table(evaluation: Evaluation) -> Table:
     """The figures of each kind of question, with 95% intervals."""
     rows = Table("kind", "n", *_COLUMNS)

@@ -1,4 +1,4 @@
-"""What the console shows while a run goes on: a bar, and a line for every few updates."""
+"""What the console shows while a run goes on: a legend, a bar, and a line for every few updates."""
 
 import time
 from typing import Any
@@ -28,6 +28,10 @@ _SHOWN = (
     ("invalid_rate", "invalid", ".2f"),
     ("no_spread_rate", "no spread", ".2f"),
     ("kl", "KL", ".4f"),
+)
+_LEGEND = (
+    "trajectory: what a rollout's steps earn; share: of the most frequent answer; "
+    "no spread: share of groups whose rewards are equal, which train nothing"
 )
 
 
@@ -92,6 +96,7 @@ class UpdateProgress(TrainerCallback):  # type: ignore[misc]
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
+        self._console.print(_LEGEND, highlight=False, soft_wrap=True)
         self._bar.start()
         self._task = self._bar.add_task("updates", total=state.max_steps, completed=state.global_step)
 
@@ -118,9 +123,8 @@ class UpdateProgress(TrainerCallback):  # type: ignore[misc]
             for name, label, form in _SHOWN
             if logs.get(f"{role}/{name}") is not None
         )
-        self._console.print(
-            f"update {state.global_step:5d}  {role:8s}  {figures}", highlight=False, soft_wrap=True
-        )
+        step = f"{state.global_step:{len(str(state.max_steps))}d} of {state.max_steps}"
+        self._console.print(f"update {step}  {role:8s}  {figures}", highlight=False, soft_wrap=True)
 
     def on_train_end(self, *_: object, **__: object) -> None:
         self.stop()

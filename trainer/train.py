@@ -10,7 +10,7 @@ from rich.console import Console
 from transformers import TrainerCallback
 from transformers.utils.logging import disable_progress_bar
 
-from clients import RewardClient
+from clients import NotReady, RewardClient
 from trainer.errors import RolloutServerError, SettingsError
 from trainer.folder_lock import sole_writer
 from trainer.grpo_config import grpo_config, launched_processes
@@ -68,7 +68,6 @@ def train(
         ranks.from_first(lambda: ending.enter_context(sole_writer(settings.run_folder)))
         run = ranks.from_first(lambda: RunFolder(settings))
         run.writes = ranks.is_first
-        console.print(f"run folder: {run.path}", highlight=False)
         if settings.reference_defects.put_back:
             console.print(
                 f"[bold red]WRONG ON PURPOSE:[/] this run puts back {', '.join(settings.reference_defects.put_back)} "
@@ -101,9 +100,7 @@ def train(
         ending.callback(rewards.close)
         bar = UpdateProgress(console, line_every=max(settings.updates // 40, 1))
         ending.callback(bar.stop)
-        console.print(f"waiting for the reward server at {settings.reward.url}", highlight=False)
-        ranks.from_first(lambda: rewards.wait_until_ready(_READY_DEADLINE_S, is_alive=is_alive))
-        console.print(f"waiting for the rollout server at {settings.rollout.url}", highlight=False)
+        ranks.from_first(lambda: _await(rewards, settings.reward.url, console, is_alive))
         ranks.from_first(rollouts.models)
         trainer = ProposerSolverTrainer(
             settings,
@@ -127,6 +124,19 @@ def train(
             if ranks.is_first:
                 _withdraw(trainer)
         return run
+
+
+def _await(rewards: RewardClient, url: str, console: Console, is_alive: Callable[[], bool]) -> None:
+    """Waits for the reward server, and says so where it is not ready yet.
+
+    Raises:
+        NotReady: It was not ready in time, or `is_alive` is false.
+    """
+    try:
+        rewards.wait_until_ready(0, is_alive=is_alive)
+    except NotReady:
+        console.print(f"waiting for the reward server at {url}", highlight=False)
+        rewards.wait_until_ready(_READY_DEADLINE_S, is_alive=is_alive)
 
 
 def _refuse_what_is_not_handled(settings: RunSettings) -> None:

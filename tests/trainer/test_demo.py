@@ -99,6 +99,12 @@ def test_a_demo_writes_its_report_and_leaves_no_process(tmp_path: Path) -> None:
     with running(tmp_path, "--evaluation-questions", "6", "--samples", "2") as demo:
         assert demo.process.wait(DEADLINE_S) == 0, demo.text()
         assert demo.alive() == []
+    shown = demo.text()
+    assert shown.count("run folder:") == 1
+    assert "waiting for" not in shown, "both servers are ready by then"
+    assert re.search(r"^before: greedy .* maj@2 .*\nimages: (.*\n)*update 1 of 2 ", shown, re.MULTILINE), (
+        shown
+    )
     run = tmp_path / "run"
     evaluation = json.loads((run / "evaluation.json").read_text())
     assert evaluation["before"]["questions"] == evaluation["after"]["questions"] == 6

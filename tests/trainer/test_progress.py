@@ -1,11 +1,13 @@
 """What long work says where there is no terminal."""
 
 import io
+from pathlib import Path
 
 import pytest
 from rich.console import Console
+from transformers import TrainerControl, TrainerState, TrainingArguments
 
-from trainer.progress import progress_bar
+from trainer.progress import UpdateProgress, progress_bar
 
 
 def shown(pause_s: float, monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -32,3 +34,27 @@ def test_slow_work_is_told_of_as_it_goes_on(monkeypatch: pytest.MonkeyPatch) -> 
 def test_quick_work_is_told_of_once(monkeypatch: pytest.MonkeyPatch) -> None:
     [line] = shown(0.1, monkeypatch)
     assert line.startswith("evaluate base: 256 of 256 after")
+
+
+def test_an_update_is_told_of_with_how_many_there_are_and_words_once_with_what_they_mean(
+    tmp_path: Path,
+) -> None:
+    output = io.StringIO()
+    progress = UpdateProgress(Console(file=output, width=60), line_every=1)
+    arguments, control = TrainingArguments(str(tmp_path), report_to="none"), TrainerControl()
+    state = TrainerState(max_steps=96)
+    logs = {
+        "solver/loss": 0.1,
+        "solver/trajectory": 0.25,
+        "solver/dominant_share": 0.5,
+        "solver/no_spread_rate": 0.0,
+    }
+    progress.on_train_begin(arguments, state, control)
+    for state.global_step in (1, 2):
+        progress.on_log(arguments, state, control, logs=logs)
+    progress.on_train_end()
+    legend, *updates = output.getvalue().splitlines()
+    assert [line.split("  solver")[0] for line in updates] == ["update  1 of 96", "update  2 of 96"]
+    for word in ("trajectory", "share", "no spread"):
+        assert f"{word}: " in legend
+        assert f"{word} 0." in updates[0]
