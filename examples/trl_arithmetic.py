@@ -12,22 +12,11 @@ import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from datasets import Dataset
-from tokenizers import Tokenizer, models, pre_tokenizers
-from tokenizers.decoders import ByteLevel
-from transformers import (
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    PreTrainedTokenizerFast,
-    Qwen2Config,
-    Qwen2ForCausalLM,
-)
-from trl import GRPOConfig, GRPOTrainer
-
-from clients.trl_reward import GroupReward
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from trl import GRPOTrainer
 
 PROBLEMS = Path(__file__).with_name("arithmetic.jsonl")
 TASK = (
@@ -39,8 +28,10 @@ TEMPLATE = (
 )
 
 
-def problems(file: Path = PROBLEMS) -> Dataset:
+def problems(file: Path = PROBLEMS) -> "Dataset":
     """The problems as conversations."""
+    from datasets import Dataset
+
     rows = [json.loads(line) for line in file.read_text().splitlines()]
     return Dataset.from_list(
         [{"prompt": [{"role": "user", "content": TASK.format(question=row["question"])}]} for row in rows]
@@ -49,6 +40,10 @@ def problems(file: Path = PROBLEMS) -> Dataset:
 
 def tiny_model() -> tuple[Any, Any]:
     """A Qwen2 of about 0.1 M random weights and a tokenizer of single bytes, made on the spot."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from tokenizers.decoders import ByteLevel
+    from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+
     special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     base = Tokenizer(models.BPE({token: index for index, token in enumerate(special + alphabet)}, []))
@@ -72,7 +67,7 @@ def tiny_model() -> tuple[Any, Any]:
     return Qwen2ForCausalLM(config), tokenizer
 
 
-def main(flags: Sequence[str] | None = None) -> GRPOTrainer:
+def main(flags: Sequence[str] | None = None) -> "GRPOTrainer":
     """Reads the flags and trains; gives the trainer, whose state has the log."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", help="a model's hub id or folder [a tiny random one]")
@@ -86,6 +81,13 @@ def main(flags: Sequence[str] | None = None) -> GRPOTrainer:
     parser.add_argument("--batch-size", type=int, default=8, help="rollouts of one process [%(default)s]")
     parser.add_argument("--max-completion-length", type=int, default=32, help="tokens [%(default)s]")
     options = parser.parse_args(flags)
+
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from trl import GRPOConfig, GRPOTrainer
+
+    from clients.trl_reward import GroupReward
+
     if options.model:
         model = AutoModelForCausalLM.from_pretrained(options.model)
         tokenizer = AutoTokenizer.from_pretrained(options.model)
