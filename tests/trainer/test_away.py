@@ -1,5 +1,6 @@
 """A server that stays away past the budget ends the run, and nothing that was done is lost."""
 
+import io
 import re
 import subprocess
 import sys
@@ -10,9 +11,10 @@ from typing import Any
 
 import pytest
 import torch
+from rich.console import Console
 from transformers import TrainerCallback, TrainerState
 
-from clients import ConnectionBroken, RewardClient, RewardError, ScoreResponse
+from clients import ConnectionBroken, NotReady, RewardClient, RewardError, ScoreResponse
 from clients import Group as PostedGroup
 from tests.conftest import MODEL
 from tests.rollout_server.running import free_port
@@ -26,6 +28,7 @@ from tests.trainer.offline import (
 from trainer.errors import RolloutServerError
 from trainer.loop import ProposerSolverTrainer
 from trainer.run_folder import read_lines
+from trainer.train import train
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -183,3 +186,12 @@ def test_a_reward_server_that_is_killed_and_comes_back_is_waited_for(tmp_path: P
     assert [group["update"] for group in groups] == [0] * 4 + [1] * 4 + [2] * 4
     assert all(None not in group["trained_on"] for group in groups)
     assert [line["update"] for line in read_lines(tmp_path / "run" / "metrics.jsonl")] == [1, 2, 3]
+
+
+def test_a_reward_server_that_is_not_there_yet_is_told_of_before_it_is_waited_for(tmp_path: Path) -> None:
+    shown = io.StringIO()
+    url = f"http://127.0.0.1:{free_port()}"
+    settings = offline_settings(tmp_path, reward={"url": url})
+    with pytest.raises(NotReady):
+        train(settings, Console(file=shown, width=200), is_alive=lambda: False)
+    assert f"waiting for the reward server at {url}" in shown.getvalue()
