@@ -29,7 +29,7 @@ def load_config(model: str) -> Any:
     try:
         return AutoConfig.from_pretrained(model)
     except (OSError, ValueError) as error:
-        reason = str(error).rstrip(".")
+        reason = " ".join(str(error).split()).rstrip(".")
         raise SettingsError(
             f"model: {model} cannot be read: {reason}; or give --model FOLDER with a config.json"
         ) from error
