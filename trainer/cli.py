@@ -48,8 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         logging.getLogger(library).setLevel(logging.ERROR)
     console = Console()
     try:
-        with needs_extra("trainer", command="ireasoner"):
-            commands[command][1](words[1:], console)
+        commands[command][1](words[1:], console)
     except (TrainerError, RewardError) as error:
         told = f"ireasoner {command}: {error}"
         console.print(told, style="red", markup=False, highlight=False, soft_wrap=True)
@@ -75,8 +74,7 @@ def _train(words: list[str], console: Console) -> None:
 
     from trainer.train import train
 
-    run = train(settings, console)
-    console.print(f"run folder: {run.path}", highlight=False)
+    train(settings, console)
 
 
 def _demo(words: list[str], console: Console) -> None:

@@ -68,6 +68,7 @@ def train(
         ranks.from_first(lambda: ending.enter_context(sole_writer(settings.run_folder)))
         run = ranks.from_first(lambda: RunFolder(settings))
         run.writes = ranks.is_first
+        console.print(f"run folder: {run.path}", highlight=False, soft_wrap=True)
         if settings.reference_defects.put_back:
             console.print(
                 f"[bold red]WRONG ON PURPOSE:[/] this run puts back {', '.join(settings.reference_defects.put_back)} "
