@@ -130,7 +130,7 @@ class Measured:
         lines = list(read_lines(settings.run_folder / "metrics.jsonl"))[cycle:-cycle]
         solver = [line for line in lines if line["role"] == "solver"]
         questions = len(solver) * settings.groups_per_update
-        collecting = ("propose", "roll_out", "score")
+        collecting = before_training(overlap=False)
         logged = (*(f"seconds/{name}" for name in (*collecting, "publish", "wait")), "step_time")
         total_s = {
             name: sum(line.get(f"{line['role']}/{name}", 0.0) for line in lines) / questions

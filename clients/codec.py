@@ -57,6 +57,12 @@ def decode_group(body: Mapping[str, Any]) -> Group:
             raise ValueError(f"rollouts[{index}] is not an object with a string id")  # noqa: TRY004
         if unknown := rollout.keys() - {"id", "text", "answer", "steps"}:
             raise ValueError(f"rollouts[{index}] has unknown fields {sorted(unknown)}")
+        for name in ("text", "answer"):
+            if not isinstance(rollout.get(name), str | None):
+                raise ValueError(f"rollouts[{index}].{name} is not a string")  # noqa: TRY004
+        steps = rollout.get("steps")
+        if steps is not None and not (isinstance(steps, list) and all(isinstance(one, str) for one in steps)):
+            raise ValueError(f"rollouts[{index}].steps is not a list of strings")
     return Group(group_id, [Rollout(**rollout) for rollout in rollouts])
 
 

@@ -62,8 +62,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except RewardError as error:
         print(f"reward-score: {error}", file=sys.stderr)
         return 1
+    except UnicodeDecodeError as error:
+        print(f"reward-score: {options.file}: not UTF-8: {error.reason}", file=sys.stderr)
+        return 2
     except (UnreadableGroup, ValueError) as error:
-        # A ValueError is FILE's, which is no UTF-8, or an option's: an address that is none, or NaN, which is no JSON.
+        # A ValueError is an option's: an address that is none, or NaN, which is no JSON.
         print(f"reward-score: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -134,7 +137,7 @@ def _config(text: str) -> Config:
         return text
     try:
         return cast(Config, json.loads(text))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise argparse.ArgumentTypeError(f"not JSON: {error}") from error
 
 

@@ -92,12 +92,12 @@ def _run_missing(
         write_images(plan.images_folder, TASKS[plan.task].world, plan.images, TRAINING_SEED)
         console.print(f"each run writes {plan.runs}/ROW/SEED/{LOG}", highlight=False, soft_wrap=True)
         with progress_bar(console) as bar:
-            done = bar.add_task("updates", total=updates)
+            task = bar.add_task("updates", total=updates)
 
             def look() -> None:
-                new = sum(updates_done(*one, plan) for one in missing) - bar.tasks[done].completed
+                new = sum(updates_done(*one, plan) for one in missing) - bar.tasks[task].completed
                 if new > 0:
-                    bar.advance(done, new)
+                    bar.advance(task, new)
                 for service in services:
                     if not service.is_alive():
                         raise ServiceError(f"the {service.name} has ended; its log is {service.log}")
@@ -164,11 +164,11 @@ def run_all(
             if not running:
                 return
             done, _ = wait(running, timeout=_LOOK_EVERY_S, return_when=FIRST_COMPLETED)
-            look()
             for future in done:
                 pool, row, seed = running.pop(future)
                 pool.shutdown()
                 yield row, seed, future.exception()
+            look()
     finally:
         for worker in multiprocessing.active_children():
             worker.terminate()

@@ -82,8 +82,9 @@ def begin(row: Row, seed: int, plan: Plan) -> str:
     refuse_other_recipe(row, seed, plan)
     folder = plan.folder(row.name, seed)
     wanted = recipe(row, seed, plan)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / RECIPE).write_text(wanted, encoding="utf-8")
+    if not (folder / "run").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / RECIPE).write_text(wanted, encoding="utf-8")
     return wanted
 
 

@@ -109,7 +109,8 @@ def _heading(document: Mapping[str, Any]) -> str:
     ]
     few = [row["row"] for row in document["rows"] if len(row["seeds"]) < LEAST_SEEDS]
     if few:
-        lines += ["", f"Fewer than {LEAST_SEEDS} seeds, whose intervals say next to nothing of how runs differ: {', '.join(few)}."]  # fmt: skip # noqa: E501
+        told = f"Fewer than {LEAST_SEEDS} seeds, whose intervals say next to nothing of how runs differ: "
+        lines += ["", f"{told}{', '.join(few)}."]
     if document["gate"] is not None:
         gate = document["gate"]
         verdict = "passed" if gate["passed"] else "NOT passed: there is nothing to climb"

@@ -48,7 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         logging.getLogger(library).setLevel(logging.ERROR)
     console = Console()
     try:
-        commands[command][1](words[1:], console)
+        with needs_extra("trainer", command="ireasoner"):
+            commands[command][1](words[1:], console)
     except (TrainerError, RewardError) as error:
         told = f"ireasoner {command}: {error}"
         console.print(told, style="red", markup=False, highlight=False, soft_wrap=True)

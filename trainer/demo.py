@@ -44,7 +44,6 @@ def demo(settings: DemoSettings, console: Console) -> Path:
             settings.images
         )  # what cannot be trained on is told of before anything is made or started
     folder = _free_folder(settings.out)
-    console.print(f"run folder: {folder}", highlight=False)
     images, questions = _inputs(settings, folder / "inputs", console)
     reward_port, rollout_port = free_ports(2)
     run = _run_settings(settings, folder, images, reward_port, rollout_port)

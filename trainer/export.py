@@ -33,7 +33,7 @@ def export(settings: ExportSettings) -> Path:
         shutil.copytree(adapter, partial)
     card = partial / "README.md"
     card.write_text(_card(settings, run), encoding="utf-8")
-    for file in partial.iterdir():
+    for file in filter(Path.is_file, partial.rglob("*")):
         shutil.copymode(card, file)  # safetensors writes for this user alone, whatever the umask
     partial.rename(settings.output)
     return settings.output

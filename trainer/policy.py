@@ -2,6 +2,7 @@
 
 import logging
 import re
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,6 +24,9 @@ def load_config(model: str) -> Any:
     Raises:
         SettingsError: There is no such model, or it is none that lies here and the hub cannot be reached.
     """
+    is_folder = Path(model).expanduser().is_dir()
+    if model.startswith((".", "/", "~")) and not is_folder:
+        raise SettingsError(f"model: {model} cannot be read: there is no such folder")
     hub = logging.getLogger("huggingface_hub")
     level = hub.level
     hub.setLevel(logging.ERROR)  # it tells of each of its retries, and the error tells of the last
@@ -30,9 +34,8 @@ def load_config(model: str) -> Any:
         return AutoConfig.from_pretrained(model)
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split()).rstrip(".")
-        raise SettingsError(
-            f"model: {model} cannot be read: {reason}; or give --model FOLDER with a config.json"
-        ) from error
+        hint = "" if is_folder else "; or give --model FOLDER with a config.json"
+        raise SettingsError(f"model: {model} cannot be read: {reason}{hint}") from error
     finally:
         hub.setLevel(level)
 

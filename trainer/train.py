@@ -60,10 +60,10 @@ def train(
         console = Console(quiet=True)
     shadow = ShadowLabels(load_labels(settings.labels))
     images = ImageFolder.scan(settings.images)
-    load_config(settings.model)  # a model that cannot be read is told of before anything is waited for
     console.print(
         f"images: {len(images.paths)} in {images.folder}, {len(images.skipped)} unreadable", highlight=False
     )
+    load_config(settings.model)  # a model that cannot be read is told of before anything is waited for
     with ExitStack() as ending:
         ranks.from_first(lambda: ending.enter_context(sole_writer(settings.run_folder)))
         run = ranks.from_first(lambda: RunFolder(settings))

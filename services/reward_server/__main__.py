@@ -139,8 +139,8 @@ def listen(host: str, port: int) -> socket.socket:
 def accept_all(listening: socket.socket) -> list[socket.socket]:
     """The connections that wait at a port, as far as there are descriptors for them.
 
-    From here on only one more can wait there. Others are made to try again in a second, and find the port closed, or
-    the next server: so one connection at most is reset by closing the port.
+    From here on, on Linux, only one more can wait there. Others are made to try again in a second, and find the port
+    closed, or the next server: so one connection at most of those that wait is reset by closing the port.
     """
     listening.listen(0)
     listening.setblocking(False)

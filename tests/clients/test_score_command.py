@@ -101,6 +101,15 @@ def test_standard_input(
         ('{"id": "g", "rollouts": []}', "groups.jsonl:2: rollouts is missing, empty"),
         ('{"id": "g", "rollouts": [{"id": "0"}]}', "groups.jsonl:2: rollout '0' needs either"),
         ('{"id": "g", "rollouts": [{"id": "0", "txt": "a"}]}', "rollouts[0] has unknown fields ['txt']"),
+        (
+            '{"id": "g", "rollouts": [{"id": "0", "answer": "a", "steps": "3"}]}',
+            "steps is not a list of strings",
+        ),
+        (
+            '{"id": "g", "rollouts": [{"id": "0", "answer": "a", "steps": [3]}]}',
+            "steps is not a list of strings",
+        ),
+        ('{"id": "g", "rollouts": [{"id": "0", "text": 5}]}', "rollouts[0].text is not a string"),
     ],
 )
 def test_a_bad_line_is_named(

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from compat.extras import needs_extra
+from trainer.cli import main
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -41,3 +42,14 @@ def test_what_no_extra_would_bring_is_an_error_as_ever() -> None:
         import trainer.no_such_module  # type: ignore[import-not-found]  # noqa: F401
     with pytest.raises(ImportError, match="no_such_name"), needs_extra("trainer", command="ireasoner"):
         from trainer import no_such_name  # type: ignore[attr-defined]  # noqa: F401
+
+
+def test_a_command_whose_extra_is_there_in_part_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    for module in [name for name in sys.modules if name.startswith("trainer.report")]:
+        monkeypatch.delitem(sys.modules, module)
+    with pytest.raises(SystemExit, match="1"):
+        main(["report", str(tmp_path)])
+    assert "ireasoner needs its extra" in capsys.readouterr().err

@@ -3,6 +3,7 @@
 import io
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from peft import get_peft_model
@@ -93,8 +94,16 @@ def test_every_config_can_be_planned(
 
 def test_a_model_that_is_not_there_is_named(tmp_path: Path) -> None:
     settings = RunSettings(model=str(tmp_path / "nowhere"), images=tmp_path, run_folder=tmp_path / "run")
-    with pytest.raises(SettingsError, match=r"model: .*nowhere cannot be read"):
+    with pytest.raises(SettingsError, match=r"model: .*nowhere cannot be read: there is no such folder$"):
         plan(settings)
+
+
+def test_a_folder_that_holds_no_model_is_named_without_a_hint_to_give_one(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{")
+    settings = RunSettings(model=str(tmp_path), images=tmp_path, run_folder=tmp_path / "run")
+    with pytest.raises(SettingsError, match="cannot be read: ") as raised:
+        plan(settings)
+    assert "--model FOLDER" not in str(raised.value)
 
 
 def test_a_hub_that_is_away_is_told_of_once(
@@ -104,7 +113,9 @@ def test_a_hub_that_is_away_is_told_of_once(
     nobody = f"http://127.0.0.1:{port}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
     monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", nobody)
     pauses_s: list[float] = []
-    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", pauses_s.append)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.delenv("http_proxy", raising=False)
+    monkeypatch.setattr("huggingface_hub.utils._http.time", SimpleNamespace(sleep=pauses_s.append))
     settings = RunSettings(model="nobody/nothing", images=tmp_path, run_folder=tmp_path / "run")
     with pytest.raises(
         SettingsError, match=r"cannot be read: .*; or give --model FOLDER with a config.json$"
