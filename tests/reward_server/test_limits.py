@@ -126,6 +126,8 @@ def test_others_are_answered_while_a_large_request_is_worked_on(
     def noted(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
         def noting(*given: Any, **named: Any) -> Any:
             done.append(name)
+            if name in stages[scorer] and "readiness" not in done[done.index(name) :]:
+                time.sleep(0.002)  # a stage in which no probe came through yet is not over before one could
             return call(*given, **named)
 
         return noting
