@@ -156,14 +156,11 @@ def _against(
     seeds = sorted(ours.keys() & theirs.keys())
     if not seeds:
         return None
-    mine, other = ({seed: runs[seed] for seed in seeds} for runs in (ours, theirs))
     return {
         "seeds": seeds,
         **{
             exam: {
-                name: interval(
-                    _values(mine, exam, name) - _values(other, exam, name), clusters[exam]
-                ).as_dict()
+                name: interval(_difference(ours, theirs, seeds, exam, name), clusters[exam]).as_dict()
                 for name in FIGURES
             }
             for exam in (*_exams(ours), BOTH)
@@ -174,24 +171,29 @@ def _against(
 def _worth(pairs: Sequence[Pair], runs: Runs, clusters: Clusters) -> dict[str, Any]:
     """The mean difference of pairs of rows in each figure, paired on the questions and on the seeds that all have."""
     seeds = sorted(set.intersection(*(set(runs[name]) for pair in pairs for name in pair)))
-    kept = {name: {seed: runs[name][seed] for seed in seeds} for pair in pairs for name in pair}
 
-    def difference(figure: str) -> Any:
+    def mean(figure: str) -> Any:
         return np.mean(
-            [
-                _values(kept[ours], BOTH, figure) - _values(kept[theirs], BOTH, figure)
-                for ours, theirs in pairs
-            ],
-            axis=0,
+            [_difference(runs[ours], runs[theirs], seeds, BOTH, figure) for ours, theirs in pairs], axis=0
         )
 
     return {
         "pairs": [list(pair) for pair in pairs],
         "seeds": seeds,
-        BOTH: {name: interval(difference(name), clusters[BOTH]).as_dict() for name in FIGURES}
-        if seeds
-        else {},
+        BOTH: {name: interval(mean(name), clusters[BOTH]).as_dict() for name in FIGURES} if seeds else {},
     }
+
+
+def _difference(
+    ours: Mapping[int, dict[str, Any]],
+    theirs: Mapping[int, dict[str, Any]],
+    seeds: Sequence[int],
+    exam: str,
+    name: str,
+) -> Any:
+    """(S, Q): a figure less that of another row, for each of `seeds` and question."""
+    mine, other = ({seed: runs[seed] for seed in seeds} for runs in (ours, theirs))
+    return _values(mine, exam, name) - _values(other, exam, name)
 
 
 def _learning(runs: Runs, row: Row, clusters: Sequence[Hashable]) -> dict[str, list[Any]]:
