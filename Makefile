@@ -7,7 +7,7 @@ help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 install: $(INSTALLED)  ## install everything into .venv
-$(INSTALLED): pyproject.toml constraints.txt scripts/install
+$(INSTALLED): pyproject.toml clients/pyproject.toml constraints.txt scripts/install
 	@scripts/install
 	@touch $@
 
@@ -24,7 +24,7 @@ test-frameworks: $(INSTALLED)  ## adapters against all frameworks that PyPI has,
 	$(PY) -m pytest tests/frameworks
 
 demo: $(INSTALLED)  ## the whole loop on this machine's CPU; writes runs/demo/report.html
-	@$(PY) -m trainer demo
+	@$(PY) -m ireasoner.cli demo
 
 bench: $(INSTALLED)  ## the reward server's speed and memory beside what it is compared with; half an hour
 	@$(PY) -m benchmarks

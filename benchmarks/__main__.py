@@ -24,9 +24,9 @@ from benchmarks.measured import LATEST
 from benchmarks.raw import OneAtATime, Tokens, forward, forward_per_s, minilm, table_of_tokens
 from benchmarks.rows import Row, read, row, table, write
 from benchmarks.workload import GROUPS, groups
-from services.reward_server.embedder import Embedder, Runtime
-from services.reward_server.token_mean import TokenMean
-from services.reward_server.worker_process import ALLOCATOR
+from ireasoner.reward_server.embedding.embedder import Embedder, Runtime
+from ireasoner.reward_server.embedding.token_mean import TokenMean
+from ireasoner.reward_server.embedding.worker_backend import ALLOCATOR
 
 PRECISIONS: tuple[Runtime, ...] = ("torch-fp32", "openvino-fp32", "torch-bf16", "openvino-bf16")
 EXACT, FASTEST = PRECISIONS[1], PRECISIONS[3]
@@ -240,8 +240,8 @@ def _exchange_and_codec(url: str, sent: bytes) -> None:
     """The bytes over HTTP, and what the server does to read and to write JSON of that size."""
     import httpx
 
-    from services.reward_server import wire
-    from services.reward_server.scorer import written
+    from ireasoner.reward_server import wire
+    from ireasoner.reward_server.scoring.scorer import written
 
     refused = httpx.post(f"{url}/score/solver?", content=sent[:-1], headers=served.JSON)
     assert refused.status_code == 422, refused.text

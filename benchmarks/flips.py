@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.workload import Sample
-from services.reward_server.scoring_config import PAPER
-from services.reward_server.trajectories import Camp, judge
+from ireasoner.reward_server.agreement.trajectories import Camp, judge
+from ireasoner.reward_server.scoring_config import PAPER
 
 Rows = NDArray[np.float32]
 

@@ -19,11 +19,17 @@ import torch
 from numpy.typing import NDArray
 from peft import get_peft_model
 
-from trainer.images import read_image
-from trainer.policy import load_backbone, load_processor, lora_config, name_roles, placeholder_token_ids
-from trainer.prompts import Message, parse_question, proposer_messages, solver_messages
-from trainer.questions import parse_answer
-from trainer.settings import Role, RunSettings
+from ireasoner.trainer.adapters.backbone import (
+    load_backbone,
+    load_processor,
+    lora_config,
+    name_roles,
+    placeholder_token_ids,
+)
+from ireasoner.trainer.evaluation.questions import parse_answer
+from ireasoner.trainer.images import read_image
+from ireasoner.trainer.rollouts.prompts import Message, parse_question, proposer_messages, solver_messages
+from ireasoner.trainer.settings import Role, RunSettings
 
 _STEP = re.compile(r"^Step \d+: (.+)$", re.MULTILINE)
 _IMAGES = ("pixel_values", "image_grid_thw")

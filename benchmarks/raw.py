@@ -11,7 +11,13 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from benchmarks.clock import best_s
-from services.reward_server.embedder import Embedder, EmbedderSpec, Runtime, load_embedder, packaged_minilm
+from ireasoner.reward_server.embedding.embedder import (
+    Embedder,
+    EmbedderSpec,
+    Runtime,
+    load_embedder,
+    packaged_minilm,
+)
 
 Rows = NDArray[np.float32]
 Tokens = list[list[int]]
@@ -65,7 +71,7 @@ class OneAtATime:
     def __init__(self) -> None:
         import torch
 
-        from services.reward_server.sentence_embedder import load_model
+        from ireasoner.reward_server.embedding.sentence_embedder import load_model
 
         torch.set_num_threads(1)
         self._model = load_model(packaged_minilm(), "cpu")

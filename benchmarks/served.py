@@ -16,7 +16,7 @@ import httpx
 import psutil
 
 from benchmarks.workload import Sample
-from clients import RewardClient
+from ireasoner.clients import RewardClient
 
 JSON = {"content-type": "application/json"}
 READY_DEADLINE_S = 120.0
@@ -82,7 +82,7 @@ def server(*flags: str) -> Iterator[Server]:
     """Runs a server, and its worker, on one core."""
     with on_core(SERVER_CORE):
         process = subprocess.Popen(
-            [sys.executable, "-m", "services.reward_server", "--port", "0", "--threads", "1", *flags],
+            [sys.executable, "-m", "ireasoner.reward_server", "--port", "0", "--threads", "1", *flags],
             env={**os.environ, "OMP_NUM_THREADS": "1", "REWARD_LOG_LEVEL": "error"},
             stdout=subprocess.PIPE,
             text=True,

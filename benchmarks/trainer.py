@@ -29,12 +29,12 @@ from transformers import TrainerCallback
 
 from benchmarks.one_at_a_time import OneAtATime
 from benchmarks.rows import Row, calibration_gflops, row, table, write
-from trainer.digit_grids.folders import write_unlabelled
-from trainer.run_folder import read_lines
-from trainer.service import Service
-from trainer.settings import RunSettings
-from trainer.time_shares import before_training
-from trainer.train import train
+from ireasoner.trainer.commands.service import Service
+from ireasoner.trainer.loop.train import train
+from ireasoner.trainer.monitoring.time_shares import before_training
+from ireasoner.trainer.run_folder.run_folder import read_lines
+from ireasoner.trainer.settings import RunSettings
+from ireasoner.trainer.worlds.digit_grids.folders import write_unlabelled
 
 ROOT = Path(__file__).resolve().parents[1]
 MODEL = ROOT / "models" / "digit-grids"

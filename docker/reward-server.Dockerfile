@@ -24,25 +24,25 @@ ARG PIP_FIND_LINKS=/wheels
 ARG TORCH_CPU=torch==2.13.0+cpu
 ARG TORCH_INDEX_URL=https://download.pytorch.org/whl/cpu
 COPY constraints.txt constraints-gpu.txt pyproject.toml ./
-# The dependencies, as one layer that the sources do not touch: the project alone, still empty, asks for them.
+COPY clients/pyproject.toml clients/
+# The dependencies, as one layer that the sources do not touch: the projects, still empty, ask for them.
 RUN --mount=type=bind,source=docker/wheels,target=/wheels \
     python3 -m venv --without-pip /opt/venv \
-    && touch LICENSE README.md \
+    && touch LICENSE README.md clients/LICENSE clients/README.md \
     && { [ "$DEVICE" != cpu ] \
         || pip --python /opt/venv/bin/python install --constraint constraints.txt "$TORCH_CPU" \
         || pip --python /opt/venv/bin/python install --constraint constraints.txt \
             --extra-index-url "$TORCH_INDEX_URL" "$TORCH_CPU"; } \
     && { [ "$DEVICE" = cpu ] || mv constraints-gpu.txt constraints.txt; } \
-    && pip --python /opt/venv/bin/python install --constraint constraints.txt '.[otel,redis,reward-server]' \
+    && pip --python /opt/venv/bin/python install --constraint constraints.txt ./clients \
+        '.[otel,redis,reward-server]' \
     && { [ "$DEVICE" = cpu ] || /opt/venv/bin/python -c \
         'import torch; assert torch.version.cuda, "torch is a build for a CPU: take it out of docker/wheels"'; }
 COPY LICENSE README.md ./
 COPY clients clients
 COPY compat compat
-COPY services/__init__.py services/
 COPY services/reward_server services/reward_server
-RUN rm -rf build ./*.egg-info \
-    && pip --python /opt/venv/bin/python install --no-deps --force-reinstall .
+RUN pip --python /opt/venv/bin/python install --no-deps --force-reinstall ./clients .
 
 FROM base
 ARG VERSION=0.1.0

@@ -25,24 +25,25 @@ ARG PIP_FIND_LINKS=/wheels
 ARG TORCH_CPU=torch==2.13.0+cpu
 ARG TORCH_INDEX_URL=https://download.pytorch.org/whl/cpu
 COPY constraints.txt constraints-gpu.txt pyproject.toml ./
-# The dependencies, as one layer that the sources do not touch: the project alone, still empty, asks for them.
+COPY clients/pyproject.toml clients/
+# The dependencies, as one layer that the sources do not touch: the projects, still empty, ask for them.
 RUN --mount=type=bind,source=docker/wheels,target=/wheels \
     python3 -m venv --without-pip /opt/venv \
-    && touch LICENSE README.md \
+    && touch LICENSE README.md clients/LICENSE clients/README.md \
     && { [ "$DEVICE" != cpu ] \
         || pip --python /opt/venv/bin/python install --constraint constraints.txt "$TORCH_CPU" \
         || pip --python /opt/venv/bin/python install --constraint constraints.txt \
             --extra-index-url "$TORCH_INDEX_URL" "$TORCH_CPU"; } \
     && { [ "$DEVICE" = cpu ] || mv constraints-gpu.txt constraints.txt; } \
-    && pip --python /opt/venv/bin/python install --constraint constraints.txt ".[rollout-server,$DEVICE]" \
+    && pip --python /opt/venv/bin/python install --constraint constraints.txt ./clients \
+        ".[rollout-server,$DEVICE]" \
     && { [ "$DEVICE" = cpu ] || /opt/venv/bin/python -c \
         'import torch; assert torch.version.cuda, "torch is a build for a CPU: take it out of docker/wheels"'; }
 COPY LICENSE README.md ./
+COPY clients clients
 COPY compat compat
-COPY services/__init__.py services/
 COPY services/rollout_server services/rollout_server
-RUN rm -rf build ./*.egg-info \
-    && pip --python /opt/venv/bin/python install --no-deps --force-reinstall .
+RUN pip --python /opt/venv/bin/python install --no-deps --force-reinstall ./clients .
 
 FROM base AS runtime
 ARG DEBIAN_MIRROR
@@ -76,7 +77,7 @@ LABEL org.opencontainers.image.title="iReasoner rollout server" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
 COPY docker/ready /usr/local/bin/
-COPY models /opt/ireasoner/models
+COPY trainer/ireasoner/trainer/commands/demo_model /opt/ireasoner/models/digit-grids
 COPY --from=build /opt/venv /opt/venv
 USER 10001:10001
 WORKDIR /opt/ireasoner

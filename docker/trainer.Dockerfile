@@ -24,24 +24,26 @@ ARG PIP_FIND_LINKS=/wheels
 ARG TORCH_CPU=torch==2.13.0+cpu
 ARG TORCH_INDEX_URL=https://download.pytorch.org/whl/cpu
 COPY constraints.txt constraints-gpu.txt pyproject.toml ./
-# The dependencies, as one layer that the sources do not touch: the project alone, still empty, asks for them.
+COPY clients/pyproject.toml clients/
+# The dependencies, as one layer that the sources do not touch: the projects, still empty, ask for them.
 RUN --mount=type=bind,source=docker/wheels,target=/wheels \
     python3 -m venv --without-pip /opt/venv \
-    && touch LICENSE README.md \
+    && touch LICENSE README.md clients/LICENSE clients/README.md \
     && { [ "$DEVICE" != cpu ] \
         || pip --python /opt/venv/bin/python install --constraint constraints.txt "$TORCH_CPU" \
         || pip --python /opt/venv/bin/python install --constraint constraints.txt \
             --extra-index-url "$TORCH_INDEX_URL" "$TORCH_CPU"; } \
     && { [ "$DEVICE" = cpu ] || mv constraints-gpu.txt constraints.txt; } \
-    && pip --python /opt/venv/bin/python install --constraint constraints.txt torchvision '.[trainer]' \
+    && pip --python /opt/venv/bin/python install --constraint constraints.txt torchvision ./clients \
+        '.[trainer]' \
     && { [ "$DEVICE" = cpu ] || /opt/venv/bin/python -c \
         'import torch; assert torch.version.cuda, "torch is a build for a CPU: take it out of docker/wheels"'; }
 COPY LICENSE README.md ./
 COPY clients clients
+COPY cli cli
 COPY compat compat
 COPY trainer trainer
-RUN rm -rf build ./*.egg-info \
-    && pip --python /opt/venv/bin/python install --no-deps --force-reinstall .
+RUN pip --python /opt/venv/bin/python install --no-deps --force-reinstall ./clients .
 
 FROM base
 ARG VERSION=0.1.0
@@ -53,7 +55,8 @@ LABEL org.opencontainers.image.title="iReasoner trainer" \
       org.opencontainers.image.revision="${REVISION}"
 COPY docker/train /usr/local/bin/
 COPY configs /opt/ireasoner/configs
-COPY models /opt/ireasoner/models
+COPY trainer/ireasoner/trainer/commands/demo.toml /opt/ireasoner/configs/demo.toml
+COPY trainer/ireasoner/trainer/commands/demo_model /opt/ireasoner/models/digit-grids
 COPY --from=build /opt/venv /opt/venv
 USER 10001:10001
 WORKDIR /opt/ireasoner

@@ -86,7 +86,7 @@ def main(flags: Sequence[str] | None = None) -> "GRPOTrainer":
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from trl import GRPOConfig, GRPOTrainer
 
-    from clients.trl_reward import GroupReward
+    from ireasoner.clients.trl_reward import GroupReward
 
     if options.model:
         model = AutoModelForCausalLM.from_pretrained(options.model)

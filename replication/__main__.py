@@ -12,16 +12,16 @@ from typing import Any
 from pydantic import ValidationError
 from rich.console import Console
 
-from clients import RewardError
+from ireasoner.clients import RewardError
+from ireasoner.trainer.commands.service import die_with
+from ireasoner.trainer.errors import ServiceError, SettingsError, TrainerError
+from ireasoner.trainer.run_folder.lock import sole_writer
+from ireasoner.trainer.settings import describe, read_toml
+from ireasoner.trainer.tiny_model.task import TASKS
 from replication.command import run_command
 from replication.images import write_images
 from replication.rows import Row
 from replication.settings import TRAINING_SEED, Plan, ReplicationSettings
-from trainer.errors import ServiceError, SettingsError, TrainerError
-from trainer.folder_lock import sole_writer
-from trainer.service import die_with
-from trainer.settings import describe, read_toml
-from trainer.tiny_model.task import TASKS
 
 QUICK_SEEDS = 2
 _LOOK_EVERY_S = 3.0
@@ -70,9 +70,9 @@ def _run_missing(
     console: Console,
     started_s: float,
 ) -> int:
+    from ireasoner.trainer.monitoring.progress import progress_bar
     from replication.run import LOG, refuse_other_recipe, run_settings, updates_done
     from replication.servers import servers
-    from trainer.progress import progress_bar
 
     rank = updates = 0
     for row, seed in missing:  # what is wrong is told of before anything starts

@@ -8,9 +8,9 @@ from pydantic import ValidationError
 from pydantic_settings import BaseSettings, CliApp, SettingsConfigDict
 from rich.console import Console
 
-from clients import RewardError
-from trainer.errors import TrainerError
-from trainer.settings import describe
+from ireasoner.clients import RewardError
+from ireasoner.trainer.errors import TrainerError
+from ireasoner.trainer.settings import describe
 
 
 class CommandSettings(BaseSettings):

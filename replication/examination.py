@@ -6,17 +6,17 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from ireasoner.trainer.evaluation.evaluation import majority_hit
+from ireasoner.trainer.evaluation.questions import parse_answer
+from ireasoner.trainer.images import png_bytes
+from ireasoner.trainer.rollouts.client import RolloutClient
+from ireasoner.trainer.rollouts.prompts import solver_messages
+from ireasoner.trainer.rollouts.rollout import RolloutRequest, SamplingContract
+from ireasoner.trainer.tiny_model.completion import parse_completion
+from ireasoner.trainer.tiny_model.task import TASKS
+from ireasoner.trainer.tiny_model.world import Asked
 from replication.reasoning import check
 from replication.settings import TEST_SEED, Plan
-from trainer.evaluation import majority_hit
-from trainer.images import png_bytes
-from trainer.prompts import solver_messages
-from trainer.questions import parse_answer
-from trainer.rollout import RolloutRequest, SamplingContract
-from trainer.rollout_client import RolloutClient
-from trainer.tiny_model.completion import parse_completion
-from trainer.tiny_model.task import TASKS
-from trainer.tiny_model.world import Asked
 
 _CHUNK = 64
 

@@ -8,11 +8,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from ireasoner.reward_server.scoring_config import PRESETS, ConfigOverrides
+from ireasoner.trainer.errors import SettingsError
+from ireasoner.trainer.rewards.named_function import module_source, named_function
+from ireasoner.trainer.settings import describe
 from replication.rows import ROWS, Row
-from services.reward_server.scoring_config import PRESETS, ConfigOverrides
-from trainer.errors import SettingsError
-from trainer.named_function import module_source, named_function
-from trainer.settings import describe
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _FOLDERS = ("inputs", "logs", "results")
@@ -43,7 +43,7 @@ class ExtraRow(BaseModel):
     """Settings of the trainer that differ from those of all rows."""
     reward: str | None = None
     """`module:function` that gives what the Solver is trained on instead of its scores; a
-    `trainer.reward_variant.RewardVariant`."""
+    `ireasoner.trainer.rewards.variant.RewardVariant`."""
 
     @field_validator("overrides")
     @classmethod

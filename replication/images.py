@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from trainer.tiny_model.world import World
+from ireasoner.trainer.tiny_model.world import World
 
 
 def write_images(folder: Path, world: World, count: int, seed: int) -> None:

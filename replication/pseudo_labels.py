@@ -15,18 +15,18 @@ from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 from rich.console import Console
 
-from clients import Group as PostedGroup
-from clients import RewardClient, Rollout, ScoredGroup
+from ireasoner.clients import Group as PostedGroup
+from ireasoner.clients import RewardClient, Rollout, ScoredGroup
+from ireasoner.trainer.commands.service import free_ports
+from ireasoner.trainer.errors import SettingsError
+from ireasoner.trainer.run_folder.run_folder import read_lines
+from ireasoner.trainer.tiny_model.task import TaskName
 from replication.command import CommandSettings, run_command
 from replication.intervals import interval
 from replication.results import provenance
 from replication.servers import REWARD_DEADLINE_S, reward_server
 from replication.settings import ReplicationSettings
 from replication.table import cell, markdown_table
-from trainer.errors import SettingsError
-from trainer.run_folder import read_lines
-from trainer.service import free_ports
-from trainer.tiny_model.task import TaskName
 
 EXPONENTS = (0.0, 0.25, 0.5, 0.75, 0.9, 1.0)
 _A_REQUEST = 500

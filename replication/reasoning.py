@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from trainer.tiny_model.completion import Completion
-from trainer.tiny_model.world import Opening
+from ireasoner.trainer.tiny_model.completion import Completion
+from ireasoner.trainer.tiny_model.world import Opening
 
 _ADDITION = re.compile(r"(\d+) \+ (\d+) = (\d+)\.?")
 

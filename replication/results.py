@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from ireasoner.trainer.tiny_model.world import Asked
 from replication.examination import FIGURES
 from replication.intervals import interval
 from replication.rows import REFERENCES, Row
 from replication.switches import Pair, repeated_changes
-from trainer.tiny_model.world import Asked
 
 OWN_EXAMS = ("test", "held_out_combinations")
 FOREIGN_EXAMS = ("easy_vqa",)

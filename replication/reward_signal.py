@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from ireasoner.trainer.rewards.shadow_labels import reward_auc
+from ireasoner.trainer.run_folder.run_folder import read_lines
 from replication.reasoning import addition_is_true
-from trainer.run_folder import read_lines
-from trainer.shadow import reward_auc
 
 CURVES = {
     "rollout_accuracy": "solver/shadow/rollout_accuracy",

@@ -9,16 +9,16 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-from clients import Group as PostedGroup
-from clients import RewardClient, Rollout
+from ireasoner.clients import Group as PostedGroup
+from ireasoner.clients import RewardClient, Rollout
+from ireasoner.reward_server.agreement.formulas import step_weight
+from ireasoner.trainer.evaluation.matching import normalise
+from ireasoner.trainer.rewards.group_scorer import GroupRewards
+from ireasoner.trainer.rewards.named_function import named_function
+from ireasoner.trainer.rewards.shadow_labels import Labels
+from ireasoner.trainer.rewards.variant import RewardVariant
+from ireasoner.trainer.rollouts.group import Group
 from replication.rows import Row
-from services.reward_server.agreement import step_weight
-from trainer.group import Group
-from trainer.matching import normalise
-from trainer.named_function import named_function
-from trainer.reward_variant import RewardVariant
-from trainer.rewards import GroupRewards
-from trainer.shadow import Labels
 
 Judge = Callable[[Group, dict[str, Any]], float | None]
 """The reward of a rollout (None: none to be had), from its group and what `groups.jsonl` says of it."""
@@ -59,7 +59,7 @@ class EachRollout:
     def __call__(
         self, groups: Sequence[Group], rewards: Sequence[GroupRewards], progress: float
     ) -> list[GroupRewards]:
-        """See `trainer.reward_variant.RewardVariant`."""
+        """See `ireasoner.trainer.rewards.variant.RewardVariant`."""
         return [
             [
                 None if reward is None else self._judge(group, rollout)
@@ -81,7 +81,7 @@ class ConstantStepAgreement:
     def __call__(
         self, groups: Sequence[Group], rewards: Sequence[GroupRewards], progress: float
     ) -> list[GroupRewards]:
-        """See `trainer.reward_variant.RewardVariant`."""
+        """See `ireasoner.trainer.rewards.variant.RewardVariant`."""
         weight = step_weight(progress, self._config)
         return [
             _levelled(group.record["rollouts"], group_rewards, weight)
@@ -105,7 +105,7 @@ class OtherImages:
     def __call__(
         self, groups: Sequence[Group], rewards: Sequence[GroupRewards], progress: float
     ) -> list[GroupRewards]:
-        """See `trainer.reward_variant.RewardVariant`."""
+        """See `ireasoner.trainer.rewards.variant.RewardVariant`."""
         for group in groups:
             if group.question is not None:
                 self._asked.setdefault(group.question, []).insert(0, group)

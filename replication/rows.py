@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from services.reward_server.scoring_config import PAPER, PRESETS, ROBUST, ConfigOverrides, ScoringConfig
-from trainer.settings import ReferenceDefects
+from ireasoner.reward_server.scoring_config import PAPER, PRESETS, ROBUST, ConfigOverrides, ScoringConfig
+from ireasoner.trainer.settings import ReferenceDefects
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,19 +10,19 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
-from clients import Group, RewardClient, Rollout
+from ireasoner.clients import Group, RewardClient, Rollout
+from ireasoner.reward_server.agreement.formulas import FORMULAS_VERSION
+from ireasoner.trainer.errors import SettingsError
+from ireasoner.trainer.rewards.named_function import module_source
+from ireasoner.trainer.rollouts.client import RolloutClient
+from ireasoner.trainer.settings import RunSettings, read_toml
+from ireasoner.trainer.tiny_model.task import TASKS
+from ireasoner.trainer.tiny_model.world import Asked
 from replication.examination import Examiner, examinations
 from replication.results import commit
 from replication.reward_signal import read_curves, read_signal
 from replication.rows import Row
 from replication.settings import FOLLOWED_QUESTIONS, Plan
-from services.reward_server.agreement import FORMULAS_VERSION
-from trainer.errors import SettingsError
-from trainer.named_function import module_source
-from trainer.rollout_client import RolloutClient
-from trainer.settings import RunSettings, read_toml
-from trainer.tiny_model.task import TASKS
-from trainer.tiny_model.world import Asked
 
 RESULT = "result.json"
 RECIPE = "recipe.txt"
@@ -161,8 +161,8 @@ def run(row: Row, seed: int, plan: Plan) -> None:
     begun = begin(row, seed, plan)
     log = folder / LOG
     logging.basicConfig(filename=log, format="%(levelname)s %(message)s")  # a run has a process of its own
+    from ireasoner.trainer.adapters.backbone import load_config, placeholder_token_ids
     from replication.training import train_row
-    from trainer.policy import load_config, placeholder_token_ids
 
     exams = examinations(plan)
     started_s = time.monotonic()

@@ -17,8 +17,15 @@ from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 from rich.console import Console
 
-from clients import Group as PostedGroup
-from clients import RewardClient, Rollout
+from ireasoner.clients import Group as PostedGroup
+from ireasoner.clients import RewardClient, Rollout
+from ireasoner.trainer.evaluation.questions import parse_answer
+from ireasoner.trainer.rewards.shadow_labels import reward_auc
+from ireasoner.trainer.rollouts.client import RolloutClient
+from ireasoner.trainer.settings import read_toml
+from ireasoner.trainer.tiny_model.completion import parse_completion
+from ireasoner.trainer.tiny_model.task import TASKS, TaskName
+from ireasoner.trainer.tiny_model.world import Asked
 from replication.command import CommandSettings, run_command
 from replication.examination import Examiner
 from replication.intervals import interval
@@ -27,13 +34,6 @@ from replication.results import provenance
 from replication.rows import ROWS, Row
 from replication.settings import ReplicationSettings
 from replication.table import cell, markdown_table
-from trainer.questions import parse_answer
-from trainer.rollout_client import RolloutClient
-from trainer.settings import read_toml
-from trainer.shadow import reward_auc
-from trainer.tiny_model.completion import parse_completion
-from trainer.tiny_model.task import TASKS, TaskName
-from trainer.tiny_model.world import Asked
 
 VALIDATION_SEED = 2
 """Seed of the pictures that rewards may be tuned on; the test's are others."""
@@ -87,8 +87,8 @@ def separate(settings: SeparationSettings, console: Console) -> int:
         TrainerError: Something that the user can act on.
         RewardError: The reward server refused, or went away.
     """
+    from ireasoner.trainer.adapters.backbone import load_config, placeholder_token_ids
     from replication.servers import servers
-    from trainer.policy import load_config, placeholder_token_ids
 
     table = ReplicationSettings(task=settings.task)
     asked = TASKS[settings.task].world.examination(settings.questions, VALIDATION_SEED, held_out=False)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from trainer.service import Service, free_ports
+from ireasoner.trainer.commands.service import Service, free_ports
 
 REWARD_DEADLINE_S = 180.0
 _ROLLOUT_DEADLINE_S = 600.0
@@ -29,7 +29,7 @@ def reward_server(model: Path, logs: Path, port: int) -> tuple[Service, str]:
         str(model),
     )
     log = logs / "reward-server.log"
-    return Service("reward server", "services.reward_server", flags, log=log, ready_url=f"{url}/readyz"), url
+    return Service("reward server", "ireasoner.reward_server", flags, log=log, ready_url=f"{url}/readyz"), url
 
 
 @contextmanager
@@ -46,7 +46,7 @@ def servers(
     rollout_url = f"http://127.0.0.1:{rollout_port}"
     rollout_server = Service(
         "rollout server",
-        "services.rollout_server",
+        "ireasoner.rollout_server",
         [
             *("--model", str(model)),
             *("--port", str(rollout_port)),

@@ -8,10 +8,10 @@ from pathlib import Path
 from pydantic import Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from ireasoner.trainer.tiny_model.task import TASKS, TaskName
 from replication.command import CommandSettings
 from replication.extra_rows import read_extra_rows
 from replication.rows import QUICK_ROWS, ROWS, Row
-from trainer.tiny_model.task import TASKS, TaskName
 
 _ROOT = Path(__file__).resolve().parent.parent
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from clients import RewardClient
+from ireasoner.clients import RewardClient
+from ireasoner.trainer.loop.train import train
+from ireasoner.trainer.rewards.shadow_labels import load_labels
+from ireasoner.trainer.settings import RunSettings
 from replication.reward_variants import reward_variant
 from replication.rows import Row
-from trainer.settings import RunSettings
-from trainer.shadow import load_labels
-from trainer.train import train
 
 
 def train_row(row: Row, settings: RunSettings, log: Path) -> None:

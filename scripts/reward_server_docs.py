@@ -7,9 +7,9 @@ import json
 import sys
 from pathlib import Path
 
-from services.reward_server.api_page import as_markdown
-from services.reward_server.app import create_app
-from services.reward_server.settings import PREFIX, RewardServerSettings
+from ireasoner.reward_server.api.docs_page import as_markdown
+from ireasoner.reward_server.app import create_app
+from ireasoner.reward_server.settings import PREFIX, RewardServerSettings
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 BEGIN, END = "<!-- settings: generated -->", "<!-- settings: end -->"

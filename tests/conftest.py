@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from compat.repairs import install
+from ireasoner.compat.repairs import install
+from ireasoner.trainer.commands.service import Service
 from tests import random_policy
 from tests.rollout_server.running import free_port, running_server
-from trainer.service import Service
 
 install()
 
@@ -80,7 +80,7 @@ def reward_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     url = f"http://127.0.0.1:{port}"
     log = tmp_path_factory.mktemp("reward_server") / "log.txt"
     with Service(
-        "reward server", "services.reward_server", ["--port", str(port)], log=log, ready_url=f"{url}/readyz"
+        "reward server", "ireasoner.reward_server", ["--port", str(port)], log=log, ready_url=f"{url}/readyz"
     ) as service:
         service.wait_until_ready(120)
         yield url

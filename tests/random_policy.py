@@ -124,7 +124,7 @@ def _processor() -> Any:
 
 
 if __name__ == "__main__":
-    from compat.repairs import install
+    from ireasoner.compat.repairs import install
 
     install()
     print(build(Path(sys.argv[1])))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from trainer.prompts import parse_question, proposer_messages, solver_messages
+from ireasoner.trainer.rollouts.prompts import parse_question, proposer_messages, solver_messages
 
 
 @pytest.mark.parametrize(

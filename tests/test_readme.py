@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from trainer.settings import RunSettings, read_toml
+from ireasoner.trainer.settings import RunSettings, read_toml
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -21,10 +21,10 @@ COMMANDS = [
     if line.strip() and not block.startswith("curl")
 ]
 MODULES = {
-    "reward-server": ["services.reward_server"],
-    "rollout-server": ["services.rollout_server"],
-    "reward-score": ["clients.score"],
-    "ireasoner": ["trainer"],
+    "reward-server": ["ireasoner.reward_server"],
+    "rollout-server": ["ireasoner.rollout_server"],
+    "reward-score": ["ireasoner.clients.score"],
+    "ireasoner": ["ireasoner.cli"],
 }
 
 
@@ -40,7 +40,7 @@ def module_and_words(command: str) -> tuple[str, list[str]] | None:
 def test_the_readme_has_commands_of_every_kind() -> None:
     assert any(command.startswith("make ") for command in COMMANDS)
     modules = {found[0] for command in COMMANDS if (found := module_and_words(command))}
-    assert modules >= {"services.reward_server", "services.rollout_server", "trainer"}
+    assert modules >= {"ireasoner.reward_server", "ireasoner.rollout_server", "ireasoner.cli"}
 
 
 @pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("make ")])
@@ -55,7 +55,7 @@ def test_every_flag_is_one(command: str) -> None:
     found = module_and_words(command)
     assert found is not None
     module, words = found
-    subcommand = [words[0]] if module == "trainer" else []
+    subcommand = [words[0]] if module == "ireasoner.cli" else []
     shown = subprocess.run(
         [sys.executable, "-m", module, *subcommand, "--help"],
         capture_output=True,

@@ -11,8 +11,8 @@ from typing import Any
 
 from matplotlib import pyplot as plt
 
-from clients import Endpoint, Group, RewardClient, Rollout, ScoredGroup, ScoredRollout, ScoreResponse
-from clients.codec import decode_group
+from ireasoner.clients import Endpoint, Group, RewardClient, Rollout, ScoredGroup, ScoredRollout, ScoreResponse
+from ireasoner.clients.codec import decode_group
 
 HERE = Path(__file__).parent
 SWITCHES: list[tuple[str, dict[str, Any]]] = [

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import httpx
 import pytest
 
-from clients import (
+from ireasoner.clients import (
     AsyncRewardClient,
     Cluster,
     Config,

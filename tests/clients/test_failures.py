@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from clients import (
+from ireasoner.clients import (
     AsyncRewardClient,
     BadAnswer,
     ConnectionBroken,

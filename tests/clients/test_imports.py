@@ -1,12 +1,15 @@
-"""`import clients` loads nothing that httpx does not, besides the standard library and itself."""
+"""`import ireasoner.clients` loads nothing that httpx does not, besides the standard library and itself."""
 
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+EVERYTHING = "import " + ", ".join(
+    f"ireasoner.clients{module}"
+    for module in ("", ".score", ".reward_service", ".sibling_groups", ".slime_reward")
+)
 
 
 def loaded_by(statement: str) -> set[str]:
@@ -18,37 +21,27 @@ def loaded_by(statement: str) -> set[str]:
     return {name.split(".")[0] for name in json.loads(shown.stdout)}
 
 
-EVERYTHING = (
-    "import clients, clients.score, clients.reward_service, clients.sibling_groups, clients.slime_reward"
-)
-
-
 def test_importing_clients_loads_nothing_heavier_than_httpx() -> None:
     heavier = loaded_by(EVERYTHING) - loaded_by("import httpx")
-    assert heavier - sys.stdlib_module_names == {"clients"}
+    assert heavier - sys.stdlib_module_names == {"ireasoner"}
 
 
 def test_installing_the_package_is_all_that_an_adapter_needs(tmp_path: Path) -> None:
-    """Built from the sources alone, it holds every adapter and what these import, and declares httpx alone."""
-    source, target = tmp_path / "source", tmp_path / "target"
-    source.mkdir()
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source)
-    for name in ("clients", "compat", "services", "trainer"):
-        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    """Built from its own folder, it holds every adapter and what these import, and declares httpx alone."""
+    target = tmp_path / "target"
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
     subprocess.run(
-        [*pip, "--no-deps", "--no-build-isolation", "--target", str(target), str(source)],
-        check=True,
-        timeout=120,
+        [*pip, "--no-deps", "--target", str(target), str(ROOT / "clients")], check=True, timeout=120
     )
-    adapters = {file.name for file in (ROOT / "clients").glob("*_reward.py")}
-    assert adapters == {file.name for file in (target / "clients").glob("*_reward.py")}
+    package = Path("ireasoner") / "clients"
+    adapters = {file.name for file in (ROOT / "clients" / package).glob("*_reward.py")}
+    assert adapters == {file.name for file in (target / package).glob("*_reward.py")}
     [metadata] = target.glob("*.dist-info/METADATA")
     required = [line for line in metadata.read_text().splitlines() if line.startswith("Requires-Dist")]
-    assert [line for line in required if "extra ==" not in line] == ["Requires-Dist: httpx<1,>=0.28"]
+    assert required == ["Requires-Dist: httpx<1,>=0.28"]
     where = (
-        f"import sys; sys.path.insert(0, {str(target)!r}); import clients; sys.stderr.write(clients.__file__)"
+        f"import sys; sys.path.insert(0, {str(target)!r}); import ireasoner.clients; "
+        "sys.stderr.write(ireasoner.clients.__file__)"
     )
     told = subprocess.run(
         [sys.executable, "-c", f"{where}; {EVERYTHING}"],
@@ -58,4 +51,4 @@ def test_installing_the_package_is_all_that_an_adapter_needs(tmp_path: Path) -> 
         check=True,
         timeout=60,
     )
-    assert told.stderr == str(target / "clients" / "__init__.py")
+    assert told.stderr == str(target / package / "__init__.py")

@@ -7,9 +7,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from clients import reward_service
-from clients.reward_service import Judged, RewardService
-from services.reward_server.settings import RewardServerSettings
+from ireasoner.clients import reward_service
+from ireasoner.clients.reward_service import Judged, RewardService
+from ireasoner.reward_server.settings import RewardServerSettings
 from tests.reward_server.requests import group, rewards, rollout, score
 from tests.reward_server.running import running
 

@@ -12,8 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
-from clients.group_lines import GroupLines
-from clients.score import ProgressBar, main
+from ireasoner.clients.group_lines import GroupLines
+from ireasoner.clients.score import ProgressBar, main
 from tests.reward_server.requests import group, rollout, score
 
 
@@ -225,7 +225,7 @@ def test_a_reader_that_has_enough_ends_it_quietly(compass_url: str, tmp_path: Pa
     file = write(tmp_path / "groups.jsonl", *(group(["a"], str(number)) for number in range(40)))
     reading, writing = os.pipe()
     os.close(reading)
-    command = [sys.executable, "-m", "clients.score", file, "--url", compass_url]
+    command = [sys.executable, "-m", "ireasoner.clients.score", file, "--url", compass_url]
     ended = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=60)
     os.close(writing)
     assert ended.returncode == 128 + signal.SIGPIPE
@@ -266,7 +266,7 @@ def test_an_output_that_is_no_file_is_written_to(compass_url: str, tmp_path: Pat
 
 def test_help_helps() -> None:
     shown = subprocess.run(
-        [sys.executable, "-m", "clients.score", "--help"],
+        [sys.executable, "-m", "ireasoner.clients.score", "--help"],
         capture_output=True,
         text=True,
         check=True,

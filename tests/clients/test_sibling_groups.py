@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from clients.errors import Unreachable
-from clients.reward_service import Judged, NotJudged, gathered, siblings
-from clients.sibling_groups import SiblingGroups
+from ireasoner.clients.errors import Unreachable
+from ireasoner.clients.reward_service import Judged, NotJudged, gathered, siblings
+from ireasoner.clients.sibling_groups import SiblingGroups
 
 Task = asyncio.Task[Judged]
 

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 
-from clients import AsyncRewardClient, Group, RewardClient, Rollout
+from ireasoner.clients import AsyncRewardClient, Group, RewardClient, Rollout
 
 GROUPS = [Group(str(number), [Rollout("0", "a")]) for number in range(3)]
 GIVEN = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"

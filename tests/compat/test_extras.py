@@ -1,34 +1,43 @@
 """A command of an extra that is not installed says which, in one line."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from compat.extras import needs_extra
-from trainer.cli import main
+from ireasoner.cli.__main__ import main
+from ireasoner.compat.extras import needs_extra
 
 ROOT = Path(__file__).resolve().parents[2]
+PARTS = ("cli", "clients", "compat", "services/reward_server", "services/rollout_server", "trainer")
+SOURCES = os.pathsep.join(str(ROOT / part) for part in PARTS)
 
 
 @pytest.mark.parametrize(
     ("module", "command", "extra"),
     [
-        ("services.reward_server", "reward-server", "reward-server"),
-        ("services.rollout_server", "rollout-server", "rollout-server"),
-        ("trainer", "ireasoner", "trainer"),
+        ("ireasoner.reward_server", "reward-server", "reward-server"),
+        ("ireasoner.rollout_server", "rollout-server", "rollout-server"),
+        ("ireasoner.cli demo", "ireasoner demo", "trainer"),
     ],
 )
 def test_a_command_without_its_extra_names_it(module: str, command: str, extra: str) -> None:
-    without_packages = [sys.executable, "-S", "-m", module, "--help"]
+    without_packages = [sys.executable, "-S", "-m", *module.split(), "--help"]
     shown = subprocess.run(
-        without_packages, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
+        without_packages,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": SOURCES},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
     )
     assert shown.returncode == 1
     assert shown.stdout == ""
     [line] = shown.stderr.splitlines()
-    assert line.startswith(f"{command} needs its extra: pip install '.[{extra}]' (no module ")
+    assert line.startswith(f"{command} needs its extra: pip install ./clients '.[{extra}]' (no module ")
 
 
 def test_the_missing_module_is_named(capsys: pytest.CaptureFixture[str]) -> None:
@@ -39,17 +48,17 @@ def test_the_missing_module_is_named(capsys: pytest.CaptureFixture[str]) -> None
 
 def test_what_no_extra_would_bring_is_an_error_as_ever() -> None:
     with pytest.raises(ModuleNotFoundError), needs_extra("trainer", command="ireasoner"):
-        import trainer.no_such_module  # type: ignore[import-not-found]  # noqa: F401
+        import ireasoner.trainer.no_such_module  # type: ignore[import-untyped]  # noqa: F401
     with pytest.raises(ImportError, match="no_such_name"), needs_extra("trainer", command="ireasoner"):
-        from trainer import no_such_name  # type: ignore[attr-defined]  # noqa: F401
+        from ireasoner.trainer import no_such_name  # type: ignore[attr-defined]  # noqa: F401
 
 
 def test_a_command_whose_extra_is_there_in_part_names_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "jinja2", None)
-    for module in [name for name in sys.modules if name.startswith("trainer.report")]:
+    for module in [name for name in sys.modules if name.startswith("ireasoner.trainer.report")]:
         monkeypatch.delitem(sys.modules, module)
     with pytest.raises(SystemExit, match="1"):
         main(["report", str(tmp_path)])
-    assert "ireasoner needs its extra" in capsys.readouterr().err
+    assert "ireasoner report needs its extra" in capsys.readouterr().err

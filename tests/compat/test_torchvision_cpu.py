@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from compat.repairs import STARTUP, environment
+from ireasoner.compat.repairs import STARTUP, environment
 
 RESIZE = (
     "import torch; from torchvision.transforms import v2\n"
@@ -64,7 +64,7 @@ def test_torchvision_imports_in_every_process_that_inherits_the_environment(bare
 
 
 def test_install_repairs_the_process_it_is_called_in(bare: dict[str, str]) -> None:
-    done = run(f"from compat.repairs import install\ninstall(); install()\n{RESIZE}", bare)
+    done = run(f"from ireasoner.compat.repairs import install\ninstall(); install()\n{RESIZE}", bare)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "(1, 2, 2)"
 

@@ -6,7 +6,7 @@ from types import ModuleType
 import pytest
 import torch
 
-from compat import vllm_lora_cpu
+from ireasoner.compat import vllm_lora_cpu
 
 TOKENS, FEATURES, RANK, OUT, SLOTS = 7, 12, 4, 10, 3
 

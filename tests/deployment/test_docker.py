@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 from pydantic_settings import CliApp
 
-from services.reward_server.settings import RewardServerSettings
-from services.reward_server.settings import read_settings as read_reward_settings
-from services.reward_server.tokens import Tokens
-from services.rollout_server.settings import read_settings as read_rollout_settings
+from ireasoner.reward_server.api.tokens import Tokens
+from ireasoner.reward_server.settings import RewardServerSettings
+from ireasoner.reward_server.settings import read_settings as read_reward_settings
+from ireasoner.rollout_server.settings import read_settings as read_rollout_settings
+from ireasoner.trainer.settings import RunSettings, read_toml
 from tests.deployment.compose_file import FOLDER, ROOT, compose_file, services
-from trainer.settings import RunSettings, read_toml
 
 PROFILES = ("gpu", "cpu")
 PROCESSES = {

@@ -6,7 +6,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from services.reward_server.settings import RewardServerSettings, UnknownVariable, read_settings
+from ireasoner.reward_server.settings import RewardServerSettings, UnknownVariable, read_settings
 from tests.deployment.compose_file import ROOT, compose_file
 
 VERSIONS = ("1.27", "1.34")

@@ -6,13 +6,13 @@ import pytest
 import torch
 from PIL import Image
 
-from compat import repairs
-from trainer.digit_grids.folders import held_out
-from trainer.digit_grids.question import KINDS, find_question
-from trainer.prompts import solver_messages
-from trainer.tiny_model.evaluation import Scores, proposals, score
-from trainer.tiny_model.model import load
-from trainer.tiny_model.task import TASKS
+from ireasoner.compat import repairs
+from ireasoner.trainer.rollouts.prompts import solver_messages
+from ireasoner.trainer.tiny_model.evaluation import Scores, proposals, score
+from ireasoner.trainer.tiny_model.model import load
+from ireasoner.trainer.tiny_model.task import TASKS
+from ireasoner.trainer.worlds.digit_grids.folders import held_out
+from ireasoner.trainer.worlds.digit_grids.question import KINDS, find_question
 
 CHECKPOINT = Path(__file__).parents[2] / "models" / "digit-grids"
 SEED = 11

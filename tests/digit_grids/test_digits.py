@@ -6,7 +6,7 @@ from typing import get_args
 import numpy as np
 from sklearn.datasets import load_digits
 
-from trainer.digit_grids.digits import PARTS, Part, load_digits_part
+from ireasoner.trainer.worlds.digit_grids.digits import PARTS, Part, load_digits_part
 
 
 def test_every_digit_image_is_in_exactly_one_part() -> None:

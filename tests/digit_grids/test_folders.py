@@ -9,13 +9,13 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from trainer.digit_grids.cell import CELL_PX, draw_cell
-from trainer.digit_grids.digits import Part, load_digits_part
-from trainer.digit_grids.folders import write_held_out, write_unlabelled
-from trainer.digit_grids.grid import SIDE_CELLS
-from trainer.digit_grids.labels import answer
-from trainer.digit_grids.question import KINDS, QUESTIONS, find_question
-from trainer.tiny_model.__main__ import main
+from ireasoner.trainer.tiny_model.__main__ import main
+from ireasoner.trainer.worlds.digit_grids.cell import CELL_PX, draw_cell
+from ireasoner.trainer.worlds.digit_grids.digits import Part, load_digits_part
+from ireasoner.trainer.worlds.digit_grids.folders import write_held_out, write_unlabelled
+from ireasoner.trainer.worlds.digit_grids.grid import SIDE_CELLS
+from ireasoner.trainer.worlds.digit_grids.labels import answer
+from ireasoner.trainer.worlds.digit_grids.question import KINDS, QUESTIONS, find_question
 
 
 def digests(folder: Path) -> dict[str, str]:

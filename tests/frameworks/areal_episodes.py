@@ -14,7 +14,7 @@ from areal.api import ModelResponse
 from areal.api.cli_args import GenerationHyperparameters
 from areal.infra.remote_inf_engine import GroupedRolloutWorkflow
 
-from clients.areal_reward import AgreementWorkflow
+from ireasoner.clients.areal_reward import AgreementWorkflow
 from tests.frameworks.rollouts import DIALECTS, GROUP_SIZE, Dialect, Groups
 from tests.frameworks.tiny_tokenizer import Script, tiny_tokenizer
 

@@ -11,12 +11,14 @@ from typing import Any
 import httpx
 import pytest
 
+from ireasoner.compat.repairs import STARTUP
 from tests.reward_server.conftest import compass, compass_http, compass_url
 from tests.reward_server.requests import group
 
 __all__ = ["compass", "compass_http", "compass_url"]
 
 ROOT = Path(__file__).resolve().parents[2]
+ADAPTERS = ROOT / "clients" / "ireasoner" / "clients"
 Solver = Callable[..., list[float | None]]
 
 
@@ -34,7 +36,7 @@ def solver(compass_http: httpx.Client) -> Solver:
 
 def run_script(python: str, module: str, *arguments: str, deadline_s: float = 240, **variables: str) -> str:
     """Runs a module of this package in some environment's Python, which must end with 0; gives its stderr."""
-    paths = [str(ROOT / "compat" / "startup"), str(ROOT)] if python == sys.executable else [str(ROOT)]
+    paths = [str(STARTUP), str(ROOT)] if python == sys.executable else [str(ROOT)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths), **variables}
     ended = subprocess.run(
         [python, "-m", f"tests.frameworks.{module}", *arguments],

@@ -82,7 +82,7 @@ def agent_module() -> ModuleType:
 
 def our_executor() -> Any:
     """Our executor, loaded from its file as `--train.agent_func_path` is."""
-    file = Path(__file__).resolve().parents[2] / "clients" / "openrlhf_reward.py"
+    file = Path(__file__).resolve().parents[2] / "clients" / "ireasoner" / "clients" / "openrlhf_reward.py"
     spec = importlib.util.spec_from_file_location("agent_module", file)
     assert spec is not None
     assert spec.loader is not None

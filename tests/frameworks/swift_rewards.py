@@ -97,7 +97,7 @@ def both(dialect: Dialect) -> list[list[float | None]]:
 
 if __name__ == "__main__":
     runpy.run_path(
-        str(Path(__file__).resolve().parents[2] / "clients" / "swift_reward.py")
+        str(Path(__file__).resolve().parents[2] / "clients" / "ireasoner" / "clients" / "swift_reward.py")
     )  # --external_plugins
     done = {**in_each_dialect(both), "refusals": refusals()}
     os.environ["IREASONER_REWARD_CONFIG"] = "paper"

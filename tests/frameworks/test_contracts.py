@@ -22,12 +22,12 @@ import httpx
 import pytest
 from pydantic import BaseModel
 
-from clients import RequestRefused
-from clients.reward_service import RewardService
-from clients.slime_reward import group_reward
-from services.reward_server.settings import RewardServerSettings
-from services.reward_server.tokens import add_token
-from tests.frameworks.conftest import ROOT, Solver
+from ireasoner.clients import RequestRefused
+from ireasoner.clients.reward_service import RewardService
+from ireasoner.clients.slime_reward import group_reward
+from ireasoner.reward_server.api.tokens import add_token
+from ireasoner.reward_server.settings import RewardServerSettings
+from tests.frameworks.conftest import ADAPTERS, ROOT, Solver
 from tests.frameworks.rollouts import DIALECTS, GROUPS, Dialect, neutral
 from tests.reward_server.requests import rollout
 from tests.reward_server.running import running
@@ -162,8 +162,8 @@ def test_roll(
     }
     for name, each in stand_ins.items():
         monkeypatch.setitem(sys.modules, name, each)
-    adapter = importlib.import_module("clients.roll_reward")
-    del sys.modules["clients.roll_reward"]  # the next test has stand-ins of its own
+    adapter = importlib.import_module("ireasoner.clients.roll_reward")
+    del sys.modules["ireasoner.clients.roll_reward"]  # the next test has stand-ins of its own
     worker = adapter.AgreementRewardWorker(SimpleNamespace(model_args=None))
     batch = {
         "prompts": torch.tensor([[prompt, 7] for prompt, _ in rows]),
@@ -194,8 +194,8 @@ def test_ms_swift_is_given_no_none_that_it_would_add_up_as_zero(
     orms: dict[str, Any] = {}
     monkeypatch.setitem(sys.modules, "swift", module("swift"))
     monkeypatch.setitem(sys.modules, "swift.rewards", module("rewards", AsyncORM=AsyncORM, orms=orms))
-    importlib.import_module("clients.swift_reward")
-    del sys.modules["clients.swift_reward"]
+    importlib.import_module("ireasoner.clients.swift_reward")
+    del sys.modules["ireasoner.clients.swift_reward"]
     size = len(TEXTS)
     call = orms["agreement"](SimpleNamespace(num_generations=size))(
         [*TEXTS, *[rollout("7", "nowhere")] * size], prompt_id=["a"] * size + ["b"] * size
@@ -231,8 +231,8 @@ def test_verifiers_scores_no_attempt_that_failed(monkeypatch: pytest.MonkeyPatch
     stand_in = module("verifiers.v1", Env=Env, EnvConfig=Config, AgentConfig=Config, **names)
     monkeypatch.setitem(sys.modules, "verifiers", module("verifiers", v1=stand_in))
     monkeypatch.setitem(sys.modules, "verifiers.v1", stand_in)
-    environment = importlib.import_module("clients.verifiers_reward").AgreementEnv()
-    del sys.modules["clients.verifiers_reward"]
+    environment = importlib.import_module("ireasoner.clients.verifiers_reward").AgreementEnv()
+    del sys.modules["ireasoner.clients.verifiers_reward"]
     environment.config = SimpleNamespace(reward_url=None, reward_config=None, reward_weight=1.0)
     traces = [Trace(text) for text in TEXTS]
     failed = Trace("", ok=False)
@@ -276,8 +276,8 @@ def test_verl_refuses_groups_that_are_split_over_workers(
     }
     for name, contents in stand_ins.items():
         monkeypatch.setitem(sys.modules, name, module(name, **contents))
-    adapter = importlib.import_module("clients.verl_reward")
-    del sys.modules["clients.verl_reward"]
+    adapter = importlib.import_module("ireasoner.clients.verl_reward")
+    del sys.modules["ireasoner.clients.verl_reward"]
 
     async def rewards(count: int) -> list[float]:
         samples = [adapter.AgreementAgentLoop().run({}, uid="u", sample=each) for each in range(count)]
@@ -306,8 +306,8 @@ def test_skyrl_keeps_a_reward_a_token(monkeypatch: pytest.MonkeyPatch, solver: S
         monkeypatch.setitem(sys.modules, name, module(name))
     stand_in = module("skyrl_gym_generator", SkyRLGymGenerator=Generator)
     monkeypatch.setitem(sys.modules, "skyrl.train.generators.skyrl_gym_generator", stand_in)
-    generator = importlib.import_module("clients.skyrl_reward").AgreementGenerator()
-    del sys.modules["clients.skyrl_reward"]
+    generator = importlib.import_module("ireasoner.clients.skyrl_reward").AgreementGenerator()
+    del sys.modules["ireasoner.clients.skyrl_reward"]
     texts = [*TEXTS, ""]
     output.update(response_ids=[[*text] for text in texts], rewards=[[9.0] * len(text) for text in texts])
     batch = {"trajectory_ids": [SimpleNamespace(instance_id="q")] * len(texts)}
@@ -355,7 +355,7 @@ def test_open_instruct(
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delenv("IREASONER_REWARD_CONFIG")
     trainer = importlib.import_module("open_instruct.grpo_fast")
-    adapter = importlib.import_module("clients.open_instruct_reward")
+    adapter = importlib.import_module("ireasoner.clients.open_instruct_reward")
     try:
         adapter.install(trainer, config=dialect.config, scale=2.0)
         sent = cloudpickle.dumps(trainer.RewardConfig(verification_reward=1.0))
@@ -364,11 +364,11 @@ def test_open_instruct(
     finally:
         for name in [each for each in sys.modules if each.startswith("open_instruct")]:
             del sys.modules[name]
-        del sys.modules["clients.open_instruct_reward"]
+        del sys.modules["ireasoner.clients.open_instruct_reward"]
     ended = subprocess.run(
         [sys.executable, "-c", ACTOR, json.dumps(texts)],
         input=sent,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])},
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
         cwd=tmp_path,
         capture_output=True,
         timeout=60,
@@ -380,7 +380,7 @@ def test_open_instruct(
 
 
 def test_each_adapter_is_one_short_file_with_a_page() -> None:
-    adapters = sorted((ROOT / "clients").glob("*_reward.py"))
+    adapters = sorted(ADAPTERS.glob("*_reward.py"))
     assert len(adapters) == 10
     pages = {file.stem.replace("ms_", "") for file in (ROOT / "docs" / "frameworks").glob("*.md")}
     assert {file.stem.removesuffix("_reward") for file in adapters} <= pages
@@ -392,9 +392,9 @@ def test_the_page_tells_what_adapters_stand_on() -> None:
     shared = re.findall(r"^\| `(\w+)\.py` \| .* \| (.*) \|$", page, re.MULTILINE)
     told = {name: set(re.findall(r"`(\w+\.py)`", adapters)) for name, adapters in shared}
     used: dict[str, set[str]] = {}
-    files = sorted((ROOT / "clients").glob("*_reward.py"))
+    files = sorted(ADAPTERS.glob("*_reward.py"))
     for file in files:
-        for name in re.findall(r"^from clients\.(\w+) import", file.read_text(), re.MULTILINE):
+        for name in re.findall(r"^from ireasoner\.clients\.(\w+) import", file.read_text(), re.MULTILINE):
             used.setdefault(name, set()).add(file.name)
     assert used.pop("reward_service") == {file.name for file in files}
     assert dict(shared)["reward_service"] == "all"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from clients import AsyncRewardClient, ConnectionBroken, Unreachable
+from ireasoner.clients import AsyncRewardClient, ConnectionBroken, Unreachable
 from tests.frameworks.conftest import Solver
 from tests.frameworks.rollouts import GROUPS, neutral
 from tests.reward_server.test_cohorts import talk, waiting

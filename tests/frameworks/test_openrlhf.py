@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 import httpx
 import pytest
 
-from services.reward_server.settings import RewardServerSettings
+from ireasoner.reward_server.settings import RewardServerSettings
 from tests.frameworks.conftest import Solver, framework_python, run_script
 from tests.frameworks.rollouts import DIALECTS, GROUP_SIZE, GROUPS, Dialect, neutral
 from tests.reward_server.running import running

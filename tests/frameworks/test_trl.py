@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from clients import RequestRefused
-from clients.reward_service import UnknownGroups
-from clients.trl_reward import GroupReward
+from ireasoner.clients import RequestRefused
+from ireasoner.clients.reward_service import UnknownGroups
+from ireasoner.clients.trl_reward import GroupReward
+from ireasoner.compat.repairs import STARTUP
 from tests.frameworks.conftest import ROOT, Solver, lines, run_script
 from tests.frameworks.rollouts import DIALECTS
 from tests.reward_server.requests import rollout
@@ -123,7 +124,7 @@ def test_the_commands_of_the_page_train(tmp_path: Path, compass: Path) -> None:
     for command, as_run in (
         (
             "reward-server &",
-            f"{sys.executable} -m services.reward_server --port {port} & trap 'kill %1 || true' EXIT",
+            f"{sys.executable} -m ireasoner.reward_server --port {port} & trap 'kill %1 || true' EXIT",
         ),
         ("python examples/trl_arithmetic.py", f"{sys.executable} examples/trl_arithmetic.py {flags}"),
     ):
@@ -135,7 +136,7 @@ def test_the_commands_of_the_page_train(tmp_path: Path, compass: Path) -> None:
         env={
             **os.environ,
             "OMP_NUM_THREADS": "1",
-            "PYTHONPATH": f"{ROOT / 'compat' / 'startup'}:{ROOT}",
+            "PYTHONPATH": str(STARTUP),
             "REWARD_EMBEDDER": "token-mean",
             "REWARD_TOKEN_MEAN_CHECKPOINT": str(compass),
         },

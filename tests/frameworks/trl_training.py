@@ -21,9 +21,9 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 
-from clients import Config, RewardError
-from clients.trl_reward import GroupReward
 from examples import trl_arithmetic
+from ireasoner.clients import Config, RewardError
+from ireasoner.clients.trl_reward import GroupReward
 from tests.frameworks.rollouts import DIALECTS
 
 GROUP_SIZE = 4

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import verifiers.v1 as vf
 from verifiers.v1.clients import EvalClientConfig
 
-from clients.verifiers_reward import AgreementEnv, AgreementEnvConfig
+from ireasoner.clients.verifiers_reward import AgreementEnv, AgreementEnvConfig
 from tests.frameworks.rollouts import DIALECTS, GROUP_SIZE, Dialect
 
 TASKSET = "scripted_chat"

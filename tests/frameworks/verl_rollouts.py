@@ -35,7 +35,7 @@ def config(folder: str) -> Any:
     manager = {
         "source": "importlib",
         "name": "CohortRewardManager",
-        "module": {"path": str(ROOT / "clients" / "verl_reward.py")},
+        "module": {"path": str(ROOT / "clients" / "ireasoner" / "clients" / "verl_reward.py")},
     }
     return OmegaConf.create(
         {
@@ -63,7 +63,7 @@ class Server:
 
 async def by_agent(folder: str, dialect: Dialect) -> dict[str, list[list[Any]]]:
     """An agent loop a sample, as verl's worker makes them, all on one event loop."""
-    from clients.verl_reward import AgreementAgentLoop
+    from ireasoner.clients.verl_reward import AgreementAgentLoop
 
     tokenizer = tiny_tokenizer(Path(folder))
     server = Server(Script(tokenizer, dialect.groups))

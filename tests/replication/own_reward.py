@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from trainer.group import Group
-from trainer.rewards import GroupRewards
+from ireasoner.trainer.rewards.group_scorer import GroupRewards
+from ireasoner.trainer.rollouts.group import Group
 
 
 def few_steps(

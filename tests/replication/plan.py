@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from ireasoner.trainer.tiny_model.task import TaskName
 from replication.settings import Plan, ReplicationSettings
-from trainer.tiny_model.task import TaskName
 
 
 def plan(runs: Path, task: TaskName = "sums") -> Plan:

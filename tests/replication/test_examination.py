@@ -7,11 +7,11 @@ from typing import Any, cast
 import pytest
 from PIL import Image
 
+from ireasoner.trainer.rollouts.client import RolloutClient
+from ireasoner.trainer.rollouts.rollout import RolloutRequest, SamplingContract
+from ireasoner.trainer.worlds.digit_grids.grid import Grid
+from ireasoner.trainer.worlds.digit_grids.question import find_question
 from replication.examination import Examiner
-from trainer.digit_grids.grid import Grid
-from trainer.digit_grids.question import find_question
-from trainer.rollout import RolloutRequest, SamplingContract
-from trainer.rollout_client import RolloutClient
 
 
 def written(*additions: str, answer: int) -> str:

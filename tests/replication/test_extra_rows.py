@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from ireasoner.trainer.errors import SettingsError
 from replication.__main__ import main
 from replication.extra_rows import read_extra_rows
 from replication.rows import ROWS
@@ -12,7 +13,6 @@ from replication.run import begin, recipe
 from replication.settings import ReplicationSettings
 from tests.replication.plan import plan
 from tests.replication.test_replicate import complete
-from trainer.errors import SettingsError
 
 SLOW = """
 [slow-decay]

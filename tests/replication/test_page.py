@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from clients import ScoredGroup, ScoredRollout, ScoredStep
+from ireasoner.clients import ScoredGroup, ScoredRollout, ScoredStep
+from ireasoner.trainer.rollouts.group import Group
+from ireasoner.trainer.rollouts.rollout import Rollout
 from scripts import replication_docs
-from trainer.group import Group
-from trainer.rollout import Rollout
 
 TABLES = re.compile(r"results\.json -->\n((?:\|[^\n]*\n)+)")
 

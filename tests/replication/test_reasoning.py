@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ireasoner.trainer.tiny_model.arithmetic import FaultyAddition
+from ireasoner.trainer.tiny_model.completion import parse_completion
+from ireasoner.trainer.tiny_model.worked_answer import worked_answer
+from ireasoner.trainer.tiny_model.world import Opening
+from ireasoner.trainer.worlds.digit_grids.grid import Grid
+from ireasoner.trainer.worlds.digit_grids.question import QUESTIONS
 from replication.reasoning import addition_is_true, check
-from trainer.digit_grids.grid import Grid
-from trainer.digit_grids.question import QUESTIONS
-from trainer.tiny_model.arithmetic import FaultyAddition
-from trainer.tiny_model.completion import parse_completion
-from trainer.tiny_model.worked_answer import worked_answer
-from trainer.tiny_model.world import Opening
 
 ROW = (Opening("Row 2 reads 3, 5, 8.", (3, 5, 8)),)
 COUNTS = (

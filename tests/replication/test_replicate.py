@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ireasoner.trainer.errors import SettingsError
+from ireasoner.trainer.run_folder.lock import sole_writer
 from replication.__main__ import main, missing_runs, run_all
 from replication.examination import FIGURES
 from replication.rows import ROWS, Row
 from replication.run import RECIPE, RESULT, read_result, recipe, updates_done
 from replication.settings import Plan
 from tests.replication.plan import plan
-from trainer.errors import SettingsError
-from trainer.folder_lock import sole_writer
 
 QUICK = [(ROWS[name], seed) for seed in range(2) for name in ("base", "outcome-only", "full")]
 SIGNAL = {"pseudo_label_accuracy": 0.8, "reward_rank_correlation": 0.4, "step_separation": None}

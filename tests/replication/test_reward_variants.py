@@ -6,15 +6,15 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from clients import Group as PostedGroup
-from clients import RewardClient, ScoredGroup, ScoredRollout, ScoreResponse
+from ireasoner.clients import Group as PostedGroup
+from ireasoner.clients import RewardClient, ScoredGroup, ScoredRollout, ScoreResponse
+from ireasoner.reward_server.agreement.formulas import step_weight
+from ireasoner.trainer.evaluation.questions import Question
+from ireasoner.trainer.rewards.group_scorer import GroupRewards
+from ireasoner.trainer.rollouts.group import Group
+from ireasoner.trainer.rollouts.rollout import Rollout
 from replication.reward_variants import reward_variant
 from replication.rows import ROWS
-from services.reward_server.agreement import step_weight
-from trainer.group import Group
-from trainer.questions import Question
-from trainer.rewards import GroupRewards
-from trainer.rollout import Rollout
 
 
 def group(*rollouts: tuple[str | None, float | None, float], dominant: str = "7") -> Group:

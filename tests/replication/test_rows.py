@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from ireasoner.reward_server.scoring.fingerprint import fingerprint
+from ireasoner.reward_server.scoring_config import PAPER, ROBUST
+from ireasoner.trainer.settings import RunSettings, read_toml
 from replication.rows import DEFECTS, QUICK_ROWS, REFERENCES, ROBUST_PARTS, ROWS, Row
 from replication.run import recipe, run_settings
 from replication.settings import ReplicationSettings
-from services.reward_server.fingerprint import fingerprint
-from services.reward_server.scoring_config import PAPER, ROBUST
 from tests.replication.plan import plan
-from trainer.settings import RunSettings, read_toml
 
 REFERENCE_FAITHFUL = Path(__file__).resolve().parents[2] / "configs" / "reference-faithful.toml"
 TRAINED = [row for row in ROWS.values() if row.trained]

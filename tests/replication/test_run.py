@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from ireasoner.trainer.run_folder.run_folder import read_lines
+from ireasoner.trainer.tiny_model.task import TASKS
 from replication.images import write_images
 from replication.rows import ROWS, Row
 from replication.run import read_result, run
 from replication.settings import TRAINING_SEED
 from tests.replication.plan import plan
-from trainer.run_folder import read_lines
-from trainer.tiny_model.task import TASKS
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(600)]
 

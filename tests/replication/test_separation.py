@@ -2,10 +2,10 @@
 
 from PIL import Image
 
+from ireasoner.trainer.worlds.digit_grids.grid import Grid
+from ireasoner.trainer.worlds.digit_grids.question import QUESTIONS
 from replication.separation import Sampled, judged, majorities, separation
 from tests.replication.test_examination import LUCKY, OTHER_ORDER, SOUND, WRONG
-from trainer.digit_grids.grid import Grid
-from trainer.digit_grids.question import QUESTIONS
 
 
 def group(*texts: str) -> Sampled:

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from pydantic_settings import CliApp
 
+from ireasoner.trainer.tiny_model.task import TASKS, TaskName
 from replication.settings import ReplicationSettings
-from trainer.tiny_model.task import TASKS, TaskName
 
 
 @pytest.mark.parametrize("task", TASKS)

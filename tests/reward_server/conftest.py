@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from services.reward_server.settings import RewardServerSettings
+from ireasoner.reward_server.settings import RewardServerSettings
 from tests.reward_server.compass import write_compass
 from tests.reward_server.running import running
 

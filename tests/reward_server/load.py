@@ -1,6 +1,6 @@
 """Groups to post while a server of several is lost."""
 
-from clients import Group, Rollout
+from ireasoner.clients import Group, Rollout
 
 GROUPS = [
     Group(

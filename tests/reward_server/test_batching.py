@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from services.reward_server.backend import ThreadBackend
-from services.reward_server.batching import EmbeddingBatcher, EmbeddingCache
-from services.reward_server.errors import EmbeddingFailed, NotReady, Overloaded, RequestTooLarge
+from ireasoner.reward_server.embedding.backend import ThreadBackend
+from ireasoner.reward_server.embedding.batching import EmbeddingBatcher, EmbeddingCache
+from ireasoner.reward_server.errors import EmbeddingFailed, NotReady, Overloaded, RequestTooLarge
 
 
 class Letters:

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from services.reward_server.cohort import Cohorts
-from services.reward_server.cohort_memory import CohortLimits, CohortMemory
-from services.reward_server.errors import DeadlineExceeded, EmbeddingFailed, NotReady, Overloaded
+from ireasoner.reward_server.cohorts.cohort import Cohorts
+from ireasoner.reward_server.cohorts.cohort_memory import CohortLimits, CohortMemory
+from ireasoner.reward_server.errors import DeadlineExceeded, EmbeddingFailed, NotReady, Overloaded
 
 LIMITS = CohortLimits(max_callers=100, max_characters=10_000)
 SHORT_S = 0.4

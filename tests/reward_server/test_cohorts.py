@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from services.reward_server.settings import RewardServerSettings
-from services.reward_server.tokens import add_token
+from ireasoner.reward_server.api.tokens import add_token
+from ireasoner.reward_server.settings import RewardServerSettings
 from tests.reward_server.requests import Json, group, rollout
 from tests.reward_server.running import running
 

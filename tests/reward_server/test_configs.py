@@ -7,10 +7,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from services.reward_server.configs import MAX_CONFIGS, ConfigRegistry, UnreadableConfigs
-from services.reward_server.errors import ConfigInUse, ConfigNotSaved, MalformedRequest, TooManyConfigs
-from services.reward_server.scoring_config import PAPER, PRESETS, ROBUST, ConfigOverrides
-from services.reward_server.settings import RewardServerSettings
+from ireasoner.reward_server.errors import ConfigInUse, ConfigNotSaved, MalformedRequest, TooManyConfigs
+from ireasoner.reward_server.scoring.registry import MAX_CONFIGS, ConfigRegistry, UnreadableConfigs
+from ireasoner.reward_server.scoring_config import PAPER, PRESETS, ROBUST, ConfigOverrides
+from ireasoner.reward_server.settings import RewardServerSettings
 from tests.reward_server.requests import group, rewards, rollout, score, score_group
 from tests.reward_server.running import running
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from services.reward_server.errors import CallerGone, ServiceError
+from ireasoner.reward_server.errors import CallerGone, ServiceError
 from tests.rollout_server.running import free_port
 
 PAGE = Path("docs/operators.md")
-COMMANDS = {"reward-server": "services.reward_server", "reward-score": "clients.score"}
+COMMANDS = {"reward-server": "ireasoner.reward_server", "reward-score": "ireasoner.clients.score"}
 
 
 def blocks() -> list[str]:

@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.reward_server import expressions
-from services.reward_server.answer_forms import form_of
-from services.reward_server.equivalence import MAX_GIVEN_UP, Clusters, cluster
-from services.reward_server.errors import FormulasUnavailable
-from services.reward_server.expression_worker import PAIR_CPU_S
-from services.reward_server.expressions import ExpressionComparer
-from services.reward_server.number_words import number_in_words
-from services.reward_server.scoring_config import ROBUST, ScoringConfig
+from ireasoner.reward_server.answers import formulas as expressions
+from ireasoner.reward_server.answers.canonical import form_of
+from ireasoner.reward_server.answers.equivalence import MAX_GIVEN_UP, Clusters, cluster
+from ireasoner.reward_server.answers.formula_worker import PAIR_CPU_S
+from ireasoner.reward_server.answers.formulas import ExpressionComparer
+from ireasoner.reward_server.answers.number_words import number_in_words
+from ireasoner.reward_server.errors import FormulasUnavailable
+from ireasoner.reward_server.scoring_config import ROBUST, ScoringConfig
 from tests.reward_server.requests import Json, rollout, score_group
 
 FRACTION = ROBUST.model_copy(update={"percent": "fraction"})

@@ -21,9 +21,9 @@ import httpx
 import psutil
 import pytest
 
-from clients import AsyncRewardClient, Group, RewardClient, RewardError, Rollout, ServerProblem
-from services.reward_server.__main__ import accept_all
-from services.reward_server.settings import RewardServerSettings
+from ireasoner.clients import AsyncRewardClient, Group, RewardClient, RewardError, Rollout, ServerProblem
+from ireasoner.reward_server.__main__ import accept_all
+from ireasoner.reward_server.settings import RewardServerSettings
 from tests.reward_server.requests import group, rollout
 from tests.reward_server.running import running as running_here
 from tests.reward_server.test_minilm import SENTENCE
@@ -48,7 +48,7 @@ class RunningServer:
         (worker,) = (
             child
             for child in psutil.Process(self.process.pid).children()
-            if "services.reward_server.embedding_worker" in child.cmdline()
+            if "ireasoner.reward_server.embedding.worker" in child.cmdline()
         )
         return worker
 
@@ -66,7 +66,7 @@ class RunningServer:
 def server(log: Path, *flags: str) -> Iterator[RunningServer]:
     with log.open("w") as errors:
         process = subprocess.Popen(
-            [sys.executable, "-m", "services.reward_server", "--port", "0", "--threads", "1", *flags],
+            [sys.executable, "-m", "ireasoner.reward_server", "--port", "0", "--threads", "1", *flags],
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,

@@ -13,12 +13,12 @@ from typing import Any
 import httpx
 import pytest
 
-from services.reward_server import fingerprint
-from services.reward_server.agreement import FORMULAS_VERSION
-from services.reward_server.answer_forms import form_of
-from services.reward_server.equivalence import EQUIVALENCE_VERSION
-from services.reward_server.parsing import PARSER_VERSION, parse_text, parsed_before
-from services.reward_server.scoring_config import PAPER, ROBUST
+from ireasoner.reward_server.agreement.formulas import FORMULAS_VERSION
+from ireasoner.reward_server.answers.canonical import form_of
+from ireasoner.reward_server.answers.equivalence import EQUIVALENCE_VERSION
+from ireasoner.reward_server.parsing.rollout import PARSER_VERSION, parse_text, parsed_before
+from ireasoner.reward_server.scoring import fingerprint
+from ireasoner.reward_server.scoring_config import PAPER, ROBUST
 from tests.reward_server import test_equivalence
 from tests.reward_server.requests import group, rollout, score
 from tests.reward_server.test_minilm import TEXTS

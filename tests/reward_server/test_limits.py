@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.reward_server import scorer
-from services.reward_server.engine import Engine
-from services.reward_server.json_body import has_more_containers
-from services.reward_server.settings import RewardServerSettings
+from ireasoner.reward_server.api.json_body import has_more_containers
+from ireasoner.reward_server.engine import Engine
+from ireasoner.reward_server.scoring import scorer
+from ireasoner.reward_server.settings import RewardServerSettings
 from tests.reward_server.requests import group, rollout
 from tests.reward_server.running import running
 
@@ -103,7 +103,7 @@ def test_more_parts_than_a_request_can_have_are_refused_before_they_are_built(
     def built(body: bytes) -> None:
         raise AssertionError("the body was read")
 
-    monkeypatch.setattr("services.reward_server.json_body.orjson.loads", built)
+    monkeypatch.setattr("ireasoner.reward_server.api.json_body.orjson.loads", built)
     headers = {"content-type": "application/json"}
     refused = httpx.post(f"{small}/score/outcome", content=b'{"groups":[' + parts, headers=headers)
     problem = refused.json()
@@ -205,7 +205,7 @@ def test_trace_context_is_taken_over_and_passed_on(compass_url: str) -> None:
 def test_probes_that_succeed_are_told_at_debug_only(
     compass_http: httpx.Client, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level("DEBUG", "services.reward_server.admission")
+    caplog.set_level("DEBUG", "ireasoner.reward_server.api.admission")
     for page in ("/livez", "/readyz", "/configs"):
         assert compass_http.get(page).status_code == 200
     told = {record.getMessage(): record.levelname for record in caplog.records}

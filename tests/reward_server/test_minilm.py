@@ -11,11 +11,11 @@ import httpx
 import numpy as np
 import pytest
 
-from services.reward_server import openvino_embedder
-from services.reward_server.embedder import EmbedderSpec, Runtime, load_embedder, packaged_minilm
-from services.reward_server.openvino_embedder import OpenVinoEmbedder, PrecisionNotComputed
-from services.reward_server.sentence_embedder import identity, load_model
-from services.reward_server.settings import RewardServerSettings
+from ireasoner.reward_server.embedding import openvino_embedder
+from ireasoner.reward_server.embedding.embedder import EmbedderSpec, Runtime, load_embedder, packaged_minilm
+from ireasoner.reward_server.embedding.openvino_embedder import OpenVinoEmbedder, PrecisionNotComputed
+from ireasoner.reward_server.embedding.sentence_embedder import identity, load_model
+from ireasoner.reward_server.settings import RewardServerSettings
 from tests.reward_server.requests import Json, group, rewards, rollout, score, score_group
 
 TOLERANCE = 1e-5
@@ -150,7 +150,7 @@ def test_openvino_reports_to_nobody() -> None:
     imported = (
         "import sys; from importlib.util import find_spec\n"
         "assert find_spec('openvino_telemetry'), 'OpenVINO comes without it: the line that hides it can go'\n"
-        "import services.reward_server.openvino_embedder\n"
+        "import ireasoner.reward_server.embedding.openvino_embedder\n"
         "print([name for name in sys.modules if 'telemetry_stub' in name or name.startswith('openvino_telemetry.')])\n"
     )
     done = subprocess.run([sys.executable, "-c", imported], capture_output=True, text=True, timeout=120)

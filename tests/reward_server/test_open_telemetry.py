@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from clients import RewardClient
+from ireasoner.clients import RewardClient
 from tests.reward_server.requests import rollout
 from tests.reward_server.test_process import DEADLINE_S, server
 

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.reward_server.answers import normalise_answer
-from services.reward_server.parsing import parse_text, parsed_before
-from services.reward_server.scoring_config import ScoringConfig
+from ireasoner.reward_server.answers.normalise import normalise_answer
+from ireasoner.reward_server.parsing.rollout import parse_text, parsed_before
+from ireasoner.reward_server.scoring_config import ScoringConfig
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import httpx
 import pytest
 
-from services.reward_server.scoring_config import PAPER, ROBUST
+from ireasoner.reward_server.scoring_config import PAPER, ROBUST
 
 PAGE = Path("docs/presets.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(bash|json)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
@@ -23,9 +23,8 @@ def run(command: str, url: str) -> str:
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     command = command.replace("http://127.0.0.1:8010", url)
     if command.startswith("reward-score"):
-        command = (
-            f"{sys.executable} -m clients.score {command.removeprefix('reward-score').strip()} --url {url}"
-        )
+        words = command.removeprefix("reward-score").strip()
+        command = f"{sys.executable} -m ireasoner.clients.score {words} --url {url}"
     ended = subprocess.run(
         ["bash", "-ec", command], env=environment, capture_output=True, text=True, timeout=DEADLINE_S
     )

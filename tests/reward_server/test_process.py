@@ -13,12 +13,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from clients import Group, RewardClient, Rollout
-from services.reward_server.app import create_app
-from services.reward_server.settings import RewardServerSettings
+from ireasoner.clients import Group, RewardClient, Rollout
+from ireasoner.reward_server.app import create_app
+from ireasoner.reward_server.settings import RewardServerSettings
 from tests.reward_server.requests import rollout
 
-COMMAND = [sys.executable, "-m", "services.reward_server"]
+COMMAND = [sys.executable, "-m", "ireasoner.reward_server"]
 DEADLINE_S = 60
 
 
@@ -129,5 +129,5 @@ def test_wrong_options_are_refused(flags: list[str], variables: dict[str, str], 
 def test_the_committed_openapi_document_is_up_to_date() -> None:
     committed = json.loads(Path("docs/openapi.json").read_text())
     assert committed == json.loads(json.dumps(create_app(RewardServerSettings()).openapi())), (
-        "refresh it: python -m services.reward_server --print-openapi > docs/openapi.json"
+        "refresh it: python -m ireasoner.reward_server --print-openapi > docs/openapi.json"
     )

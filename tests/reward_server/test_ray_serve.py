@@ -17,10 +17,10 @@ import yaml
 from ray import serve
 from starlette.requests import Request
 
-from clients import RewardClient
-from services.reward_server.arriving_body import BodyLimits
-from services.reward_server.ray_serve import Front, app, cohort_key
-from services.reward_server.settings import RewardServerSettings
+from ireasoner.clients import RewardClient
+from ireasoner.reward_server.api.arriving_body import BodyLimits
+from ireasoner.reward_server.ray_serve import Front, app, cohort_key
+from ireasoner.reward_server.settings import RewardServerSettings
 from tests.reward_server.load import GROUPS
 from tests.rollout_server.running import free_port
 
@@ -54,7 +54,6 @@ def served(compass: Path) -> Iterator[str]:
         include_dashboard=False,
         object_store_memory=100 * 2**20,
         log_to_driver=False,
-        runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}},
     )
     try:
         serve.start(http_options={"host": "127.0.0.1", "port": port})

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from services.reward_server.scoring_config import PAPER, ROBUST, ScoringConfig
-from services.reward_server.trajectories import distinct
+from ireasoner.reward_server.agreement.trajectories import distinct
+from ireasoner.reward_server.scoring_config import PAPER, ROBUST, ScoringConfig
 from tests.reward_server.requests import group, rewards, rollout, score, score_group
 from tests.reward_server.vectors import DIMENSION, Doubles, alike, axis, step_rewards
 

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from redis import Redis
 from redis.exceptions import RedisError
 
-from services.reward_server import shared_cache
-from services.reward_server.backend import ThreadBackend
-from services.reward_server.batching_metrics import BatchingMetrics
-from services.reward_server.settings import RewardServerSettings
-from services.reward_server.shared_cache import SharedCacheBackend
+from ireasoner.reward_server.embedding import redis_cache as shared_cache
+from ireasoner.reward_server.embedding.backend import ThreadBackend
+from ireasoner.reward_server.embedding.redis_cache import SharedCacheBackend
+from ireasoner.reward_server.observability.batching_metrics import BatchingMetrics
+from ireasoner.reward_server.settings import RewardServerSettings
 from tests.reward_server.requests import group, rollout, score
 from tests.reward_server.running import running
 from tests.rollout_server.running import free_port

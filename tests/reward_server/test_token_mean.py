@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from services.reward_server.safetensors_file import UnreadableTensors
-from services.reward_server.token_mean import TokenMean, UnusableCheckpoint
+from ireasoner.reward_server.embedding.safetensors_file import UnreadableTensors
+from ireasoner.reward_server.embedding.token_mean import TokenMean, UnusableCheckpoint
 from tests.reward_server.compass import POINTS, write_compass, write_safetensors
 
 TABLE = np.array(list(POINTS.values()), np.float32)
@@ -97,8 +97,8 @@ def test_an_unusable_checkpoint_says_why(tmp_path: Path) -> None:
 
 def test_it_needs_neither_torch_nor_transformers(compass: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from services.reward_server.token_mean import TokenMean;"
-        "import services.reward_server.__main__; TokenMean(Path(sys.argv[1]));"
+        "import sys; from pathlib import Path; from ireasoner.reward_server.embedding.token_mean import TokenMean;"
+        "import ireasoner.reward_server.__main__; TokenMean(Path(sys.argv[1]));"
         "assert not {'torch', 'transformers', 'sentence_transformers'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program, str(compass)], check=True, timeout=60)

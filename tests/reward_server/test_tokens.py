@@ -7,9 +7,9 @@ import httpx
 import pytest
 from pydantic import ValidationError
 
-from clients import RequestRefused, RewardClient
-from services.reward_server.settings import RewardServerSettings
-from services.reward_server.tokens import Tokens, UnusableTokens, add_token
+from ireasoner.clients import RequestRefused, RewardClient
+from ireasoner.reward_server.api.tokens import Tokens, UnusableTokens, add_token
+from ireasoner.reward_server.settings import RewardServerSettings
 from tests.clients.test_contract import GROUPS
 from tests.reward_server.requests import group, rollout
 from tests.reward_server.running import running

@@ -5,8 +5,8 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
-from services.reward_server.scoring_config import ScoringConfig
-from services.reward_server.trajectories import Camp, background_of, judge
+from ireasoner.reward_server.agreement.trajectories import Camp, background_of, judge
+from ireasoner.reward_server.scoring_config import ScoringConfig
 
 Doubles = NDArray[np.float64]
 DIMENSION = 32

@@ -63,7 +63,7 @@ def started_server(
 ) -> Iterator[RunningServer]:
     """A launcher that was just started; what is left of it at the end is killed."""
     port = free_port()
-    command = [sys.executable, "-m", "services.rollout_server", "--model", str(model), "--port", str(port)]
+    command = [sys.executable, "-m", "ireasoner.rollout_server", "--model", str(model), "--port", str(port)]
     with log.open("wb") as output:
         process = subprocess.Popen(
             [*command, *flags], stdout=output, stderr=output, env={**os.environ, **(env or {})}

@@ -9,8 +9,8 @@ import httpx
 import pytest
 from fastapi import FastAPI, Request, Response
 
-from services.rollout_server.settings import WARM_UP_VARIABLE
-from services.rollout_server.warm_up import WarmUp
+from ireasoner.rollout_server.settings import WARM_UP_VARIABLE
+from ireasoner.rollout_server.warm_up import WarmUp
 
 
 def application(seen: list[dict[str, Any]], status: int = 200, key: str | None = None) -> FastAPI:

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from trainer.scenes.held_out import training_picture
-from trainer.scenes.question import BY_TEXT
-from trainer.tiny_model.evaluation import Scores, proposals, score
-from trainer.tiny_model.model import load
-from trainer.tiny_model.task import TASKS
+from ireasoner.trainer.tiny_model.evaluation import Scores, proposals, score
+from ireasoner.trainer.tiny_model.model import load
+from ireasoner.trainer.tiny_model.task import TASKS
+from ireasoner.trainer.worlds.scenes.held_out import training_picture
+from ireasoner.trainer.worlds.scenes.question import BY_TEXT
 
 CHECKPOINT = Path(__file__).parents[2] / "models" / TASKS["scenes"].model
 SEED = 11

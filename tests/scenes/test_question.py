@@ -5,14 +5,14 @@ from itertools import product
 import numpy as np
 import pytest
 
+from ireasoner.trainer.tiny_model.arithmetic import FaultyAddition
+from ireasoner.trainer.tiny_model.completion import parse_completion
+from ireasoner.trainer.tiny_model.worked_answer import worked_answer
+from ireasoner.trainer.tiny_model.world import Asked
+from ireasoner.trainer.worlds.scenes.question import BY_TEXT, QUESTIONS, choose
+from ireasoner.trainer.worlds.scenes.scene import LAYOUTS, Layout, Picture, Scene, draw_scene, random_picture
+from ireasoner.trainer.worlds.scenes.thing import BAR, FORMS, OUTLINES, Thing, shape
 from replication.reasoning import check
-from trainer.scenes.question import BY_TEXT, QUESTIONS, choose
-from trainer.scenes.scene import LAYOUTS, Layout, Picture, Scene, draw_scene, random_picture
-from trainer.scenes.thing import BAR, FORMS, OUTLINES, Thing, shape
-from trainer.tiny_model.arithmetic import FaultyAddition
-from trainer.tiny_model.completion import parse_completion
-from trainer.tiny_model.worked_answer import worked_answer
-from trainer.tiny_model.world import Asked
 
 SHAPES = Scene(
     "shapes",

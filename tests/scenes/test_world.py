@@ -7,17 +7,17 @@ import easy_vqa
 import numpy as np
 from PIL import Image
 
+from ireasoner.trainer.rollouts.prompts import solver_messages
+from ireasoner.trainer.tiny_model.tokenizer import build_tokenizer
+from ireasoner.trainer.tiny_model.world import CELLS
+from ireasoner.trainer.worlds.scenes.easy_vqa_questions import examination as easy_vqa_examination
+from ireasoner.trainer.worlds.scenes.held_out import named_picture, training_picture
+from ireasoner.trainer.worlds.scenes.labels import answer
+from ireasoner.trainer.worlds.scenes.question import BY_TEXT, QUESTIONS
+from ireasoner.trainer.worlds.scenes.scene import LAYOUTS, Scene, random_picture
+from ireasoner.trainer.worlds.scenes.thing import BAR, COLORS, FORMS, MAX_HEIGHT, Thing, shape
+from ireasoner.trainer.worlds.scenes.world import Scenes
 from replication.images import write_images
-from trainer.prompts import solver_messages
-from trainer.scenes.easy_vqa_questions import examination as easy_vqa_examination
-from trainer.scenes.held_out import named_picture, training_picture
-from trainer.scenes.labels import answer
-from trainer.scenes.question import BY_TEXT, QUESTIONS
-from trainer.scenes.scene import LAYOUTS, Scene, random_picture
-from trainer.scenes.thing import BAR, COLORS, FORMS, MAX_HEIGHT, Thing, shape
-from trainer.scenes.world import Scenes
-from trainer.tiny_model.tokenizer import build_tokenizer
-from trainer.tiny_model.world import CELLS
 
 WORLD = Scenes()
 

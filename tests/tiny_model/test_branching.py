@@ -2,12 +2,12 @@
 
 import torch
 
-from trainer.digit_grids.digits import load_digits_part
-from trainer.digit_grids.grid import random_grids
-from trainer.digit_grids.question import QUESTIONS
-from trainer.tiny_model.branching import IGNORED, Branch, Trunk
-from trainer.tiny_model.model import build_model, build_processor
-from trainer.tiny_model.warm_start import Prompts
+from ireasoner.trainer.tiny_model.branching import IGNORED, Branch, Trunk
+from ireasoner.trainer.tiny_model.model import build_model, build_processor
+from ireasoner.trainer.tiny_model.warm_start import Prompts
+from ireasoner.trainer.worlds.digit_grids.digits import load_digits_part
+from ireasoner.trainer.worlds.digit_grids.grid import random_grids
+from ireasoner.trainer.worlds.digit_grids.question import QUESTIONS
 
 TEXTS = [question.text for question in QUESTIONS]
 

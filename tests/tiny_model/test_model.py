@@ -4,8 +4,8 @@ from pathlib import Path
 
 import torch
 
-from trainer.tiny_model.model import adopt, build_model, build_processor, load
-from trainer.tiny_model.task import TASKS
+from ireasoner.trainer.tiny_model.model import adopt, build_model, build_processor, load
+from ireasoner.trainer.tiny_model.task import TASKS
 
 DIGIT_GRIDS = Path(__file__).parents[2] / "models" / "digit-grids"
 

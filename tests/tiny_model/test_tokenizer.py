@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.prompts import proposer_messages, solver_messages
-from trainer.tiny_model.task import TASKS, TaskName
-from trainer.tiny_model.tokenizer import SPECIAL_TOKENS, build_tokenizer
+from ireasoner.trainer.rollouts.prompts import proposer_messages, solver_messages
+from ireasoner.trainer.tiny_model.task import TASKS, TaskName
+from ireasoner.trainer.tiny_model.tokenizer import SPECIAL_TOKENS, build_tokenizer
 
 TOKENIZER = build_tokenizer("", TASKS["sums"].world)
 

@@ -5,12 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from trainer.digit_grids.grid import Grid
-from trainer.digit_grids.question import QUESTIONS, REMAINDERS, Question
-from trainer.prompts import parse_question
-from trainer.tiny_model.arithmetic import FaultyAddition
-from trainer.tiny_model.completion import Completion, parse_completion
-from trainer.tiny_model.worked_answer import proposal, worked_answer
+from ireasoner.trainer.rollouts.prompts import parse_question
+from ireasoner.trainer.tiny_model.arithmetic import FaultyAddition
+from ireasoner.trainer.tiny_model.completion import Completion, parse_completion
+from ireasoner.trainer.tiny_model.worked_answer import proposal, worked_answer
+from ireasoner.trainer.worlds.digit_grids.grid import Grid
+from ireasoner.trainer.worlds.digit_grids.question import QUESTIONS, REMAINDERS, Question
 
 ADDITION = FaultyAddition(seed=0)
 DIGITS = st.tuples(*[st.integers(0, 9)] * 9)

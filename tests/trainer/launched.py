@@ -17,9 +17,9 @@ from typing import Any
 import torch
 from accelerate import PartialState
 
-import trainer  # noqa: F401  before peft: it makes torchvision importable
+import ireasoner.trainer  # noqa: F401  before peft: it makes torchvision importable
+from ireasoner.trainer.errors import RolloutServerError
 from tests.trainer.offline import Kill, OfflineRollouts, answers, offline_settings, offline_trainer
-from trainer.errors import RolloutServerError
 
 # Rows that teach lie unevenly: six of the first process, four of the second, whose first group teaches nothing.
 GROUPS = ((1, 2, 4, 9), (3, 3, 5, 5), (7, 7, 7, 7), (2, 9, 9, 9))

@@ -15,22 +15,22 @@ from peft import PeftModel
 from PIL import Image
 from transformers import TrainerCallback, TrainerState
 
-from clients import Group as PostedGroup
-from clients import RewardClient, ScoredGroup, ScoredRollout, ScoreResponse
+from ireasoner.clients import Group as PostedGroup
+from ireasoner.clients import RewardClient, ScoredGroup, ScoredRollout, ScoreResponse
+from ireasoner.trainer.adapters.backbone import load_backbone, load_processor
+from ireasoner.trainer.evaluation.questions import parse_answer
+from ireasoner.trainer.images import ImageFolder
+from ireasoner.trainer.loop.grpo_config import grpo_config
+from ireasoner.trainer.loop.ranks import Ranks
+from ireasoner.trainer.loop.trainer import ProposerSolverTrainer
+from ireasoner.trainer.rewards.group_scorer import GroupScorer
+from ireasoner.trainer.rewards.shadow_labels import ShadowLabels, load_labels
+from ireasoner.trainer.rollouts.busy_clock import BusyClock
+from ireasoner.trainer.rollouts.rollout import Rollout, RolloutRequest, SamplingContract
+from ireasoner.trainer.run_folder.run_folder import RunFolder
+from ireasoner.trainer.settings import RunSettings
+from ireasoner.trainer.worlds.digit_grids.folders import write_unlabelled
 from tests.conftest import MODEL
-from trainer.busy_clock import BusyClock
-from trainer.digit_grids.folders import write_unlabelled
-from trainer.grpo_config import grpo_config
-from trainer.images import ImageFolder
-from trainer.loop import ProposerSolverTrainer
-from trainer.policy import load_backbone, load_processor
-from trainer.questions import parse_answer
-from trainer.ranks import Ranks
-from trainer.rewards import GroupScorer
-from trainer.rollout import Rollout, RolloutRequest, SamplingContract
-from trainer.run_folder import RunFolder
-from trainer.settings import RunSettings
-from trainer.shadow import ShadowLabels, load_labels
 
 QUESTION = "What is the sum of row 2?"
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from trainer.evaluation import Evaluation, Figures, bootstrap, paired_gain
-from trainer.run_folder import RunFolder
-from trainer.settings import RunSettings
+from ireasoner.trainer.evaluation.evaluation import Evaluation, Figures, bootstrap, paired_gain
+from ireasoner.trainer.run_folder.run_folder import RunFolder
+from ireasoner.trainer.settings import RunSettings
 
 _QUESTIONS = (
     *(f"What is the sum of row {i}?" for i in (1, 2, 3)),

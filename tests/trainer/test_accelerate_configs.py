@@ -19,11 +19,11 @@ from torch.distributed.tensor import DTensor
 from torch.testing._internal.distributed.fake_pg import FakeStore
 from transformers import AutoModelForImageTextToText, Qwen2_5_VLConfig
 
-from trainer.dry_run import plan
-from trainer.errors import SettingsError
-from trainer.policy import WRAPPED_LAYERS, lora_config, name_roles
-from trainer.settings import LoraSettings, RunSettings
-from trainer.train import train
+from ireasoner.trainer.adapters.backbone import WRAPPED_LAYERS, lora_config, name_roles
+from ireasoner.trainer.commands.dry_run import plan
+from ireasoner.trainer.errors import SettingsError
+from ireasoner.trainer.loop.train import train
+from ireasoner.trainer.settings import LoraSettings, RunSettings
 
 FOLDER = Path(__file__).resolve().parents[2] / "configs" / "accelerate"
 SHAPES = {"7b": (28, 3584, 18944, 28, 4), "72b": (80, 8192, 29568, 64, 8)}

@@ -9,18 +9,24 @@ import pytest
 import torch
 from PIL import Image
 
+from ireasoner.trainer.adapters import publisher as adapters
+from ireasoner.trainer.adapters.backbone import (
+    load_backbone,
+    load_processor,
+    lora_config,
+    name_roles,
+    placeholder_token_ids,
+)
+from ireasoner.trainer.adapters.canary import Canary
+from ireasoner.trainer.adapters.publisher import AdapterPublisher, write_adapter
+from ireasoner.trainer.errors import AdapterError, CanaryError, RolloutServerError
+from ireasoner.trainer.images import png_bytes, read_image
+from ireasoner.trainer.rollouts.client import RolloutClient
+from ireasoner.trainer.rollouts.prompts import solver_messages
+from ireasoner.trainer.rollouts.rollout import RolloutRequest, SamplingContract
+from ireasoner.trainer.settings import LoraSettings
+from ireasoner.trainer.worlds.digit_grids.folders import write_unlabelled
 from tests.conftest import MODEL
-from trainer import adapters
-from trainer.adapters import AdapterPublisher, write_adapter
-from trainer.canary import Canary
-from trainer.digit_grids.folders import write_unlabelled
-from trainer.errors import AdapterError, CanaryError, RolloutServerError
-from trainer.images import png_bytes, read_image
-from trainer.policy import load_backbone, load_processor, lora_config, name_roles, placeholder_token_ids
-from trainer.prompts import solver_messages
-from trainer.rollout import RolloutRequest, SamplingContract
-from trainer.rollout_client import RolloutClient
-from trainer.settings import LoraSettings
 
 QUESTION = "What is the sum of row 2?"
 LOGPROB_TOLERANCE = 1e-3
@@ -176,7 +182,7 @@ def test_a_server_that_is_away_is_waited_for_within_the_budget() -> None:
 class StaleServer:
     """A rollout client whose server goes on serving the first weights that it has read, under any name.
 
-    So does vLLM where new weights are loaded under an old name: see `trainer.adapters`.
+    So does vLLM where new weights are loaded under an old name: see `ireasoner.trainer.adapters.publisher`.
     """
 
     def __init__(self, client: RolloutClient) -> None:

@@ -14,8 +14,12 @@ import torch
 from rich.console import Console
 from transformers import TrainerCallback, TrainerState
 
-from clients import ConnectionBroken, NotReady, RewardClient, RewardError, ScoreResponse
-from clients import Group as PostedGroup
+from ireasoner.clients import ConnectionBroken, NotReady, RewardClient, RewardError, ScoreResponse
+from ireasoner.clients import Group as PostedGroup
+from ireasoner.trainer.errors import RolloutServerError
+from ireasoner.trainer.loop.train import train
+from ireasoner.trainer.loop.trainer import ProposerSolverTrainer
+from ireasoner.trainer.run_folder.run_folder import read_lines
 from tests.conftest import MODEL
 from tests.rollout_server.running import free_port
 from tests.trainer.offline import (
@@ -25,10 +29,6 @@ from tests.trainer.offline import (
     offline_settings,
     offline_trainer,
 )
-from trainer.errors import RolloutServerError
-from trainer.loop import ProposerSolverTrainer
-from trainer.run_folder import read_lines
-from trainer.train import train
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -140,7 +140,7 @@ class RewardServer:
 
     def _started(self) -> subprocess.Popen[bytes]:
         embedder = ["--embedder", "token-mean", "--token-mean-checkpoint", str(MODEL)]
-        command = [sys.executable, "-m", "services.reward_server", "--port", str(self.port), *embedder]
+        command = [sys.executable, "-m", "ireasoner.reward_server", "--port", str(self.port), *embedder]
         return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def kill(self) -> None:

@@ -8,14 +8,21 @@ from typing import Any
 import pytest
 from transformers import TrainerControl, TrainerState
 
+from ireasoner.trainer.monitoring.collapse_guard import (
+    DISTINCT,
+    DOMINANT,
+    ENTROPY,
+    LENGTH,
+    CollapseGuard,
+    CollapseWatch,
+)
+from ireasoner.trainer.monitoring.collapse_mark import read_mark
+from ireasoner.trainer.monitoring.question_diversity import RecentQuestions
+from ireasoner.trainer.run_folder.checkpoint import Checkpoints
+from ireasoner.trainer.run_folder.run_folder import read_lines
+from ireasoner.trainer.settings import CollapseSettings
 from tests.trainer.offline import OfflineRollouts, offline_settings, offline_trainer, reasoning
 from tests.trainer.test_resume import write_checkpoint
-from trainer.checkpoint import Checkpoints
-from trainer.collapse import DISTINCT, DOMINANT, ENTROPY, LENGTH, CollapseGuard, CollapseWatch
-from trainer.collapse_mark import read_mark
-from trainer.question_diversity import RecentQuestions
-from trainer.run_folder import read_lines
-from trainer.settings import CollapseSettings
 
 HEALTHY = {ENTROPY: 0.9, DOMINANT: 0.6, LENGTH: 40.0}
 COLLAPSED = {ENTROPY: 0.05, DOMINANT: 0.99, LENGTH: 5.0}

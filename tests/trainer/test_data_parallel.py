@@ -9,6 +9,12 @@ import httpx
 import pytest
 from PIL import Image
 
+from ireasoner.trainer.adapters.backbone import placeholder_token_ids
+from ireasoner.trainer.errors import CanaryError, RolloutServerError
+from ireasoner.trainer.images import png_bytes
+from ireasoner.trainer.rollouts.client import RolloutClient
+from ireasoner.trainer.rollouts.prompts import solver_messages
+from ireasoner.trainer.rollouts.rollout import RolloutRequest, SamplingContract
 from tests.conftest import MODEL
 from tests.rollout_server.running import running_server
 from tests.trainer.test_adapters import (
@@ -19,12 +25,6 @@ from tests.trainer.test_adapters import (
     policy,
     published_with_canary,
 )
-from trainer.errors import CanaryError, RolloutServerError
-from trainer.images import png_bytes
-from trainer.policy import placeholder_token_ids
-from trainer.prompts import solver_messages
-from trainer.rollout import RolloutRequest, SamplingContract
-from trainer.rollout_client import RolloutClient
 
 __all__ = ["image", "policy"]  # fixtures
 

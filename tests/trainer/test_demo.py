@@ -41,7 +41,7 @@ class Demo:
         self.output = folder / "console.txt"
         self.mark = uuid.uuid4().hex
         (folder / "small.toml").write_text(SMALL)
-        command = [sys.executable, "-m", "trainer", "demo", "--out", str(folder / "run")]
+        command = [sys.executable, "-m", "ireasoner.cli", "demo", "--out", str(folder / "run")]
         command += ["--config", str(folder / "small.toml"), *arguments]
         with self.output.open("wb") as output:
             self.process = subprocess.Popen(
@@ -166,7 +166,7 @@ def test_a_demo_that_is_killed_leaves_no_process(tmp_path: Path) -> None:
 )
 def test_a_plain_mistake_gets_a_plain_message(arguments: list[str], message: str, tmp_path: Path) -> None:
     shown = subprocess.run(
-        [sys.executable, "-m", "trainer", *arguments],
+        [sys.executable, "-m", "ireasoner.cli", *arguments],
         capture_output=True,
         text=True,
         timeout=120,

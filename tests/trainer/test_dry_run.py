@@ -11,13 +11,13 @@ from PIL import Image
 from rich.console import Console
 from transformers import Qwen2_5_VLConfig
 
+from ireasoner.cli.__main__ import main
+from ireasoner.trainer.adapters.backbone import load_backbone, lora_config, name_roles
+from ireasoner.trainer.commands.dry_run import plan, show_plan
+from ireasoner.trainer.commands.service import free_ports
+from ireasoner.trainer.errors import SettingsError
+from ireasoner.trainer.settings import LoraSettings, RunSettings, read_toml
 from tests.conftest import MODEL
-from trainer.cli import main
-from trainer.dry_run import plan, show_plan
-from trainer.errors import SettingsError
-from trainer.policy import load_backbone, lora_config, name_roles
-from trainer.service import free_ports
-from trainer.settings import LoraSettings, RunSettings, read_toml
 
 ROOT = Path(__file__).resolve().parents[2]
 

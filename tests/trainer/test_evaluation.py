@@ -9,13 +9,13 @@ import httpx
 import pytest
 from PIL import Image
 
+from ireasoner.cli.__main__ import main
+from ireasoner.trainer.errors import ImagesError
+from ireasoner.trainer.evaluation.evaluation import evaluate, majority_hit
+from ireasoner.trainer.evaluation.questions import Question, read_questions
+from ireasoner.trainer.rollouts.rollout import RolloutRequest, SamplingContract
+from ireasoner.trainer.worlds.digit_grids.folders import QUESTIONS_FILE, write_held_out
 from tests.conftest import MODEL
-from trainer.cli import main
-from trainer.digit_grids.folders import QUESTIONS_FILE, write_held_out
-from trainer.errors import ImagesError
-from trainer.evaluation import evaluate, majority_hit
-from trainer.questions import Question, read_questions
-from trainer.rollout import RolloutRequest, SamplingContract
 
 
 def write(folder: Path, *rows: dict[str, Any]) -> Path:

@@ -8,15 +8,15 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from trainer.errors import RunFolderError
-from trainer.folder_lock import sole_writer
-from trainer.settings import RunSettings
-from trainer.train import train
+from ireasoner.trainer.errors import RunFolderError
+from ireasoner.trainer.loop.train import train
+from ireasoner.trainer.run_folder.lock import sole_writer
+from ireasoner.trainer.settings import RunSettings
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from trainer.folder_lock import sole_writer
+from ireasoner.trainer.run_folder.lock import sole_writer
 with sole_writer(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)

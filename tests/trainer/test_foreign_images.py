@@ -7,10 +7,10 @@ import easy_vqa
 import pytest
 from rich.console import Console
 
+from ireasoner.trainer.loop.train import train
+from ireasoner.trainer.run_folder.run_folder import read_lines
+from ireasoner.trainer.settings import RunSettings
 from tests.conftest import MODEL
-from trainer.run_folder import read_lines
-from trainer.settings import RunSettings
-from trainer.train import train
 
 IMAGES = Path(easy_vqa.__file__).parent / "data" / "train" / "images"
 

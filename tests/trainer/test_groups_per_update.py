@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from ireasoner.trainer.run_folder.run_folder import read_lines
+from ireasoner.trainer.settings import RunSettings
 from tests.trainer.offline import OfflineRollouts, offline_settings, offline_trainer, reasoning
-from trainer.run_folder import read_lines
-from trainer.settings import RunSettings
 
 pytestmark = pytest.mark.timeout(300)
 

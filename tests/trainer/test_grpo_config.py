@@ -8,12 +8,12 @@ import pytest
 import torch
 from trl import GRPOConfig
 
+from ireasoner.trainer.errors import SettingsError
+from ireasoner.trainer.loop.grpo_config import grpo_config
+from ireasoner.trainer.loop.importance import importance_ratio
+from ireasoner.trainer.run_folder.run_folder import read_lines
+from ireasoner.trainer.settings import RunSettings, read_toml
 from tests.trainer.offline import Gradients, OfflineRollouts, answers, offline_settings, offline_trainer
-from trainer.errors import SettingsError
-from trainer.grpo_config import grpo_config
-from trainer.importance import importance_ratio
-from trainer.run_folder import read_lines
-from trainer.settings import RunSettings, read_toml
 
 pytestmark = pytest.mark.timeout(300)
 

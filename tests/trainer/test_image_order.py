@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from trl.trainer.utils import RepeatSampler
 
-from trainer.image_order import ImageOrder
+from ireasoner.trainer.loop.image_order import ImageOrder
 
 PATHS = [Path(f"{number}.png") for number in range(7)]
 

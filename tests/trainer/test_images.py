@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from trainer.errors import ImagesError
-from trainer.images import ImageFolder, png_bytes, read_image
+from ireasoner.trainer.errors import ImagesError
+from ireasoner.trainer.images import ImageFolder, png_bytes, read_image
 
 
 def write(path: Path, colour: str = "red") -> Path:

@@ -4,9 +4,9 @@ import math
 
 import pytest
 
-from trainer.errors import DivergedError
-from trainer.kl import KlCoefficient
-from trainer.settings import KlSettings
+from ireasoner.trainer.errors import DivergedError
+from ireasoner.trainer.loop.kl import KlCoefficient
+from ireasoner.trainer.settings import KlSettings
 
 
 def test_the_adaptive_coefficient_is_the_papers() -> None:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from ireasoner.trainer.run_folder.run_folder import read_lines
 from tests.trainer.offline import OfflineRollouts, answers, offline_settings, offline_trainer
-from trainer.run_folder import read_lines
 
 
 @pytest.mark.timeout(300)

@@ -14,17 +14,17 @@ from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from transformers import TrainerCallback
 
+from ireasoner.trainer.adapters.backbone import load_backbone, load_processor, placeholder_token_ids
+from ireasoner.trainer.loop.train import train
+from ireasoner.trainer.loop.trainer import ProposerSolverTrainer
+from ireasoner.trainer.report import write_report
+from ireasoner.trainer.rollouts.client import RolloutClient
+from ireasoner.trainer.rollouts.prompts import solver_messages, text_of
+from ireasoner.trainer.run_folder.run_folder import RunFolder, read_lines
+from ireasoner.trainer.settings import ROLES, RunSettings
+from ireasoner.trainer.worlds.digit_grids.folders import write_unlabelled
 from tests.conftest import MODEL
 from tests.trainer.offline import token_logprobs
-from trainer.digit_grids.folders import write_unlabelled
-from trainer.loop import ProposerSolverTrainer
-from trainer.policy import load_backbone, load_processor, placeholder_token_ids
-from trainer.prompts import solver_messages, text_of
-from trainer.report import write_report
-from trainer.rollout_client import RolloutClient
-from trainer.run_folder import RunFolder, read_lines
-from trainer.settings import ROLES, RunSettings
-from trainer.train import train
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(600)]
 
@@ -79,7 +79,7 @@ def recorded(reward_url: str, rollout_url: str, tmp_path_factory: pytest.TempPat
         kl={"mode": "fixed", "beta": 0.04},
         reward={"url": reward_url},
         rollout={"url": rollout_url, "solver_max_tokens": 64, "proposer_max_tokens": 24},
-        labels="trainer.digit_grids.labels:answer",
+        labels="ireasoner.trainer.worlds.digit_grids.labels:answer",
         grpo={"learning_rate": 3e-3, "log_completions": True, "num_completions_to_print": 1},
     )
     recorder = Recorder()

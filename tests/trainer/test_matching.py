@@ -2,7 +2,7 @@
 
 import pytest
 
-from trainer.matching import matches, normalise, option
+from ireasoner.trainer.evaluation.matching import matches, normalise, option
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from ireasoner.trainer.errors import RolloutServerError
+from ireasoner.trainer.loop.train import train
+from ireasoner.trainer.run_folder.run_folder import read_lines
+from ireasoner.trainer.settings import RunSettings
+from ireasoner.trainer.worlds.digit_grids.folders import write_unlabelled
 from tests.conftest import MODEL
 from tests.trainer.offline import OfflineRollouts, answers, offline_settings, offline_trainer
-from trainer.digit_grids.folders import write_unlabelled
-from trainer.errors import RolloutServerError
-from trainer.run_folder import read_lines
-from trainer.settings import RunSettings
-from trainer.train import train
 
 SPREAD = (1, 2, 4, 9)
 UPDATES = 6

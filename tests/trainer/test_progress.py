@@ -7,13 +7,13 @@ import pytest
 from rich.console import Console
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
-from trainer.progress import UpdateProgress, progress_bar
+from ireasoner.trainer.monitoring.progress import UpdateProgress, progress_bar
 
 
 def shown(pause_s: float, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The lines about four pieces of work that take `pause_s` each."""
     now_s = [100.0]
-    monkeypatch.setattr("trainer.progress.time.monotonic", lambda: now_s[0])
+    monkeypatch.setattr("ireasoner.trainer.monitoring.progress.time.monotonic", lambda: now_s[0])
     output = io.StringIO()
     with progress_bar(Console(file=output, force_terminal=False)) as bar:
         task = bar.add_task("evaluate base", total=256)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from trainer.question_diversity import near_duplicate_share
+from ireasoner.trainer.monitoring.question_diversity import near_duplicate_share
 
 
 @pytest.mark.parametrize(

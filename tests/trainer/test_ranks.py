@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import torch
 
+from ireasoner.trainer.run_folder.run_folder import read_lines
 from tests.rollout_server.running import free_port
 from tests.trainer.offline import offline_settings
-from trainer.run_folder import read_lines
 
 TORCHRUN = ["torch.distributed.run", "--nproc-per-node", "2", "-m"]
 

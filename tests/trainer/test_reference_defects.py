@@ -15,6 +15,13 @@ from rich.console import Console
 from transformers import TrainerCallback
 from trl.trainer.utils import use_adapter
 
+from ireasoner.trainer.errors import AdapterError
+from ireasoner.trainer.loop.collector import Collector, Policies
+from ireasoner.trainer.loop.train import train
+from ireasoner.trainer.loop.trainer import ProposerSolverTrainer
+from ireasoner.trainer.rollouts.rollout import Rollout, RolloutRequest
+from ireasoner.trainer.run_folder.run_folder import read_lines
+from ireasoner.trainer.settings import ReferenceDefects, Role, RunSettings
 from tests.trainer.offline import (
     Gradients,
     OfflineRewards,
@@ -27,13 +34,6 @@ from tests.trainer.offline import (
     reasoning,
     token_logprobs,
 )
-from trainer.collection import Collector, Policies
-from trainer.errors import AdapterError
-from trainer.loop import ProposerSolverTrainer
-from trainer.rollout import Rollout, RolloutRequest
-from trainer.run_folder import read_lines
-from trainer.settings import ReferenceDefects, Role, RunSettings
-from trainer.train import train
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -186,7 +186,7 @@ def no_default_of_the_checkpoint_shapes_sampling(folder: Path, defects: dict[str
 
 
 def backbone_with_sampling_defaults(model: str, dtype: str) -> Any:
-    from trainer.policy import load_backbone
+    from ireasoner.trainer.adapters.backbone import load_backbone
 
     backbone = load_backbone(model, dtype)
     backbone.generation_config.top_k = 1

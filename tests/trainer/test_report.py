@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
+from ireasoner.cli.__main__ import main
+from ireasoner.trainer.errors import RunFolderError
+from ireasoner.trainer.evaluation.evaluation import Interval
+from ireasoner.trainer.monitoring.collapse_mark import CollapseMark
+from ireasoner.trainer.report import write_comparison, write_report
+from ireasoner.trainer.report.metrics import Metrics
+from ireasoner.trainer.report.timing import phases
+from ireasoner.trainer.settings import ROLES
 from tests.trainer.synthetic_run import SyntheticRun
-from trainer.cli import main
-from trainer.collapse_mark import CollapseMark
-from trainer.errors import RunFolderError
-from trainer.evaluation import Interval
-from trainer.report import write_comparison, write_report
-from trainer.report.metrics import Metrics
-from trainer.report.timing import phases
-from trainer.settings import ROLES
 
 _VOID = frozenset({"meta", "img", "link", "br"})
 

@@ -22,12 +22,12 @@ from typing import Any
 import pytest
 import torch
 
+from ireasoner.trainer.errors import CheckpointError, RunFolderError, SettingsError
+from ireasoner.trainer.run_folder.checkpoint import Checkpoints, LoopState, read_state
+from ireasoner.trainer.run_folder.run_folder import RunFolder, read_lines
+from ireasoner.trainer.settings import ROLES, RunSettings
+from ireasoner.trainer.worlds.digit_grids.folders import write_unlabelled
 from tests.conftest import MODEL
-from trainer.checkpoint import Checkpoints, LoopState, read_state
-from trainer.digit_grids.folders import write_unlabelled
-from trainer.errors import CheckpointError, RunFolderError, SettingsError
-from trainer.run_folder import RunFolder, read_lines
-from trainer.settings import ROLES, RunSettings
 
 DEADLINE_S = 300.0
 STATE = LoopState(
@@ -68,7 +68,7 @@ class Training:
     def start(self, *flags: str) -> subprocess.Popen[bytes]:
         with self.run.with_suffix(".log").open("ab") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "trainer", "train", "--config", str(self._config), *flags],
+                [sys.executable, "-m", "ireasoner.cli", "train", "--config", str(self._config), *flags],
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )

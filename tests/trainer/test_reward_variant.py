@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trainer.errors import ScoringError
-from trainer.group import Group
-from trainer.reward_variant import vary
+from ireasoner.trainer.errors import ScoringError
+from ireasoner.trainer.rewards.variant import vary
+from ireasoner.trainer.rollouts.group import Group
 
 
 def groups() -> list[Group]:

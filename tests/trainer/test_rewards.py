@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from clients import ConnectionBroken, Group, RewardClient, ScoredGroup, ScoredRollout, ScoreResponse
-from trainer.errors import ScoringError
-from trainer.rewards import GroupScorer
-from trainer.rollout import Rollout
-from trainer.settings import RewardSettings
+from ireasoner.clients import ConnectionBroken, Group, RewardClient, ScoredGroup, ScoredRollout, ScoreResponse
+from ireasoner.trainer.errors import ScoringError
+from ireasoner.trainer.rewards.group_scorer import GroupScorer
+from ireasoner.trainer.rollouts.rollout import Rollout
+from ireasoner.trainer.settings import RewardSettings
 
 ROLLOUT = Rollout("text", (1,), (-0.5,), (2, 3), "stop", "solver-000000", 0)
 

@@ -7,16 +7,16 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from ireasoner.trainer.errors import CanaryError
+from ireasoner.trainer.images import png_bytes, read_image
+from ireasoner.trainer.rollouts.client import RolloutClient
+from ireasoner.trainer.rollouts.prompts import solver_messages
+from ireasoner.trainer.rollouts.replicas import RolloutReplicas
+from ireasoner.trainer.rollouts.rollout import RolloutRequest, SamplingContract
+from ireasoner.trainer.worlds.digit_grids.folders import write_unlabelled
 from tests.conftest import MODEL
 from tests.rollout_server.running import running_server
 from tests.trainer.test_adapters import QUESTION, StaleServer, image, policy, published_with_canary
-from trainer.digit_grids.folders import write_unlabelled
-from trainer.errors import CanaryError
-from trainer.images import png_bytes, read_image
-from trainer.prompts import solver_messages
-from trainer.rollout import RolloutRequest, SamplingContract
-from trainer.rollout_client import RolloutClient
-from trainer.rollout_replicas import RolloutReplicas
 
 __all__ = ["image", "policy"]  # fixtures
 

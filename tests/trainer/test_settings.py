@@ -7,8 +7,8 @@ import pytest
 from pydantic import ValidationError
 from pydantic_settings import CliApp
 
-from trainer.errors import SettingsError
-from trainer.settings import RunSettings, describe, literals, read_toml
+from ireasoner.trainer.errors import SettingsError
+from ireasoner.trainer.settings import RunSettings, describe, literals, read_toml
 
 ROOT = Path(__file__).resolve().parents[2]
 NEEDED: dict[str, Any] = {"model": "m", "images": "i", "run_folder": "r"}

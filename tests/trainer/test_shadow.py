@@ -9,16 +9,16 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from clients import RewardClient
+from ireasoner.clients import RewardClient
+from ireasoner.trainer.errors import SettingsError
+from ireasoner.trainer.evaluation.questions import Question
+from ireasoner.trainer.loop.train import train
+from ireasoner.trainer.rewards.shadow_labels import ShadowLabels, from_questions, load_labels, reward_auc
+from ireasoner.trainer.rollouts.group import Group
+from ireasoner.trainer.run_folder.run_folder import read_lines
+from ireasoner.trainer.settings import ROLES, RunSettings
+from ireasoner.trainer.worlds.digit_grids.folders import write_unlabelled
 from tests.conftest import MODEL
-from trainer.digit_grids.folders import write_unlabelled
-from trainer.errors import SettingsError
-from trainer.group import Group
-from trainer.questions import Question
-from trainer.run_folder import read_lines
-from trainer.settings import ROLES, RunSettings
-from trainer.shadow import ShadowLabels, from_questions, load_labels, reward_auc
-from trainer.train import train
 
 IMAGE = Path("/images/a.png")
 
@@ -105,7 +105,8 @@ def test_a_datasets_labels_hold_for_its_own_words_about_its_own_image(tmp_path: 
 
 
 @pytest.mark.parametrize(
-    "source", ["nowhere.jsonl", "no.such.module:answer", "trainer.shadow:no_such_name", ""]
+    "source",
+    ["nowhere.jsonl", "no.such.module:answer", "ireasoner.trainer.rewards.shadow_labels:no_such_name", ""],
 )
 def test_labels_that_are_not_there_are_refused(source: str) -> None:
     with pytest.raises(SettingsError, match=r"labels: .* neither a file nor module:function"):
@@ -156,7 +157,7 @@ def test_labels_change_neither_what_is_posted_nor_what_is_trained(
         }
 
     without = run("without", None)
-    labelled = run("labelled", "trainer.digit_grids.labels:answer")
+    labelled = run("labelled", "ireasoner.trainer.worlds.digit_grids.labels:answer")
     for same in ("posted", "trained_on", "weights"):
         assert labelled[same] == without[same]
     assert without["shadow"] == []

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from ireasoner.trainer.run_folder.run_folder import read_lines
 from tests.trainer.offline import (
     Gradients,
     OfflineRollouts,
@@ -15,7 +16,6 @@ from tests.trainer.offline import (
     offline_trainer,
     reasoning,
 )
-from trainer.run_folder import read_lines
 
 QUESTIONS = (
     "What is the sum of row 2?",

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import torch
 
+from ireasoner.trainer.rollouts.group import Group
+from ireasoner.trainer.run_folder.run_folder import read_lines
 from tests.trainer.offline import (
     Gradients,
     OfflineRollouts,
@@ -17,8 +19,6 @@ from tests.trainer.offline import (
     offline_trainer,
     reasoning,
 )
-from trainer.group import Group
-from trainer.run_folder import read_lines
 
 SPREAD = (1, 2, 4, 9)
 FLAT = (5, 5, 5, 5)

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from ireasoner.trainer.errors import StaleRolloutError
+from ireasoner.trainer.loop.trainer import ProposerSolverTrainer
+from ireasoner.trainer.run_folder.run_folder import read_lines
+from ireasoner.trainer.settings import Role
 from tests.trainer.offline import OfflineRollouts, answers, offline_settings, offline_trainer
-from trainer.errors import StaleRolloutError
-from trainer.loop import ProposerSolverTrainer
-from trainer.run_folder import read_lines
-from trainer.settings import Role
 
 SPREAD = (1, 2, 4, 9)
 

@@ -1,0 +1,61 @@
+"""Clients of the reward server; importing this package loads nothing heavier than httpx."""
+
+from ireasoner.clients.async_client import AsyncRewardClient
+from ireasoner.clients.errors import (
+    BadAnswer,
+    ConnectionBroken,
+    Fault,
+    NotReady,
+    Overloaded,
+    RequestRefused,
+    RewardError,
+    ServerFailed,
+    ServerProblem,
+    TimedOut,
+    Unavailable,
+    Unreachable,
+)
+from ireasoner.clients.sync_client import RewardClient
+from ireasoner.clients.wire import (
+    Cluster,
+    Config,
+    Detail,
+    Endpoint,
+    Group,
+    Member,
+    Rollout,
+    ScoredGroup,
+    ScoredRollout,
+    ScoredStep,
+    ScoreResponse,
+    Status,
+)
+
+__all__ = [
+    "AsyncRewardClient",
+    "BadAnswer",
+    "Cluster",
+    "Config",
+    "ConnectionBroken",
+    "Detail",
+    "Endpoint",
+    "Fault",
+    "Group",
+    "Member",
+    "NotReady",
+    "Overloaded",
+    "RequestRefused",
+    "RewardClient",
+    "RewardError",
+    "Rollout",
+    "ScoreResponse",
+    "ScoredGroup",
+    "ScoredRollout",
+    "ScoredStep",
+    "ServerFailed",
+    "ServerProblem",
+    "Status",
+    "TimedOut",
+    "Unavailable",
+    "Unreachable",
+]

@@ -1,0 +1,63 @@
+"""AReaL: `AgreementWorkflow` instead of `RLVRWorkflow`, with `group_size` in the rollout. Written for 1.0.
+
+AReaL's own reward functions give up after 15 s and then make 0 of it; this one is not called through them.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from contextvars import ContextVar
+from typing import Any
+
+from areal import workflow_context
+from areal.utils import stats_tracker
+from areal.workflow.rlvr import RLVRWorkflow
+
+from ireasoner.clients.reward_service import Judged, RewardService, means
+from ireasoner.clients.sibling_groups import SiblingGroups
+from ireasoner.clients.wire import Config
+
+
+class AgreementWorkflow(RLVRWorkflow):  # type: ignore[misc]
+    """Samples as AReaL does. Siblings are the episodes that are given the same `data` object.
+
+    Args:
+        reward_url: The reward server; see `RewardService.configured` for it and for `reward_config`.
+        reward_config: A config's name, or overrides on one.
+        group_wait_s: After the first of a group has ended, the most that the others are waited for.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        reward_url: str | None = None,
+        reward_config: Config | None = None,
+        group_wait_s: float = 3600.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(_not_called, *args, **kwargs)
+        self._service = RewardService.configured(reward_url, reward_config)
+        self._groups = SiblingGroups(self._score, group_wait_s)
+        self._judge: ContextVar[Callable[[str], Awaitable[Judged]]] = ContextVar("judge")
+
+    async def _collect_samples(
+        self, engine: Any, req: Any, prompt_str: str, task_data: dict[str, Any]
+    ) -> tuple[Any, float]:
+        with self._groups.sampling(id(task_data)) as judge:
+            self._judge.set(judge)
+            sample: tuple[Any, float] = await super()._collect_samples(engine, req, prompt_str, task_data)
+        return sample
+
+    async def _compute_rewards(self, resp: Any, prompt_str: str, task_data: dict[str, Any]) -> float:
+        text = self.tokenizer.decode(resp.output_tokens, skip_special_tokens=True)
+        judged = await self._judge.get()(text)
+        reward = judged.neutral
+        stats_tracker.get(workflow_context.stat_scope()).scalar(
+            **{f"agreement/{name}": value for name, value in means([judged]).items()}
+        )
+        return reward
+
+    async def _score(self, texts: Sequence[str]) -> list[Judged]:
+        return (await self._service.score_async([texts]))[0]
+
+
+def _not_called(*_: Any, **__: Any) -> float:
+    raise NotImplementedError("AgreementWorkflow computes its rewards itself")

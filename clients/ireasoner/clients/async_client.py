@@ -1,0 +1,159 @@
+"""The client for callers on an event loop."""
+
+import asyncio
+import json
+import time
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from typing import Self
+
+import httpx
+
+from ireasoner.clients.codec import decode_cohort_answer, decode_response, encode_request
+from ireasoner.clients.errors import NotReady, RewardError
+from ireasoner.clients.exchange import (
+    JSON,
+    READY_POLL_S,
+    address,
+    body_of,
+    chunks,
+    headers,
+    limits,
+    named_errors,
+    timeouts,
+    trusts_proxies,
+)
+from ireasoner.clients.retry import Retry
+from ireasoner.clients.trace import trace_headers
+from ireasoner.clients.wire import Config, Detail, Endpoint, Group, ScoreResponse
+
+
+class AsyncRewardClient:
+    """A reward server as seen from one event loop; an async context manager. See `RewardClient`."""
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        token: str | None = None,
+        timeout_s: float = 60.0,
+        retry_budget_s: float = 120.0,
+        max_connections: int = 64,
+        traceparent: str | None = None,
+    ) -> None:
+        server = address(base_url)
+        self._http = httpx.AsyncClient(
+            base_url=server,
+            headers=headers(token, traceparent, timeout_s),
+            timeout=timeouts(timeout_s),
+            limits=limits(max_connections),
+            trust_env=trusts_proxies(server),
+        )
+        self._retry_budget_s = retry_budget_s
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Closes the pooled connections; the client cannot be used any more."""
+        await self._http.aclose()
+
+    async def score(
+        self,
+        endpoint: Endpoint,
+        groups: Sequence[Group],
+        *,
+        config: Config = "paper",
+        progress: float | None = None,
+        detail: Detail = "full",
+    ) -> ScoreResponse:
+        """Scores groups in one request; see `RewardClient.score`."""
+        body = encode_request(groups, config, progress, detail)
+        retry = Retry(self._retry_budget_s)
+        while True:
+            try:
+                return decode_response(await self._exchange(f"/score/{endpoint}", body))
+            except RewardError as error:
+                await asyncio.sleep(retry.delay_s(error))
+
+    async def score_in_cohort(
+        self, group_id: str, text: str, *, group_size: int, deadline_s: float, config: Config = "paper"
+    ) -> dict[str, float]:
+        """The `reward` of one rollout and its parts, from a cohort endpoint, which waits for its siblings.
+
+        `deadline_s`, which must lie below `timeout_s`, is when the rollouts of `group_id` are scored though
+        fewer than `group_size` have come. A try that is repeated takes its old place. Raises a RewardError.
+        """
+        asked: dict[str, str | float] = {
+            "group_size": group_size,
+            "deadline_s": deadline_s,
+            "config": config if isinstance(config, str) else json.dumps(dict(config)),
+        }
+        path = f"/cohort/remote?{httpx.QueryParams(asked)}"
+        body = json.dumps({"prompt": group_id, "response": text, "group_id": group_id}).encode()
+        retry = Retry(self._retry_budget_s)
+        while True:
+            try:
+                return decode_cohort_answer(await self._exchange(path, body))
+            except RewardError as error:
+                await asyncio.sleep(retry.delay_s(error))
+
+    async def score_many(
+        self,
+        endpoint: Endpoint,
+        groups: Iterable[Group],
+        *,
+        config: Config = "paper",
+        progress: float | None = None,
+        detail: Detail = "full",
+        groups_per_request: int = 16,
+        in_flight: int = 4,
+    ) -> AsyncGenerator[ScoreResponse, None]:
+        """Scores any number of groups, several requests at a time; see `RewardClient.score_many`."""
+        flying: deque[asyncio.Task[ScoreResponse]] = deque()
+        try:
+            for chunk in chunks(groups, groups_per_request):
+                if len(flying) == in_flight:
+                    yield await flying.popleft()
+                flying.append(
+                    asyncio.create_task(
+                        self.score(endpoint, chunk, config=config, progress=progress, detail=detail)
+                    )
+                )
+            while flying:
+                yield await flying.popleft()
+        finally:
+            for task in flying:
+                task.cancel()
+            await asyncio.gather(*flying, return_exceptions=True)
+
+    async def wait_until_ready(
+        self, deadline_s: float, *, is_alive: Callable[[], bool] = lambda: True
+    ) -> None:
+        """Returns when the server is ready to score; see `RewardClient.wait_until_ready`."""
+        end_s = time.monotonic() + deadline_s
+        while True:
+            try:
+                await self._exchange("/readyz")
+            except RewardError as error:
+                if not is_alive():
+                    raise NotReady(f"{self._http.base_url} died before it was ready: {error}") from error
+                if time.monotonic() + READY_POLL_S > end_s:
+                    raise NotReady(
+                        f"{self._http.base_url} was not ready within {deadline_s} s: {error}"
+                    ) from error
+                await asyncio.sleep(READY_POLL_S)
+            else:
+                return
+
+    async def _exchange(self, path: str, body: bytes | None = None) -> bytes:
+        """One try: a POST of `body` if there is one, else a GET."""
+        with named_errors(str(self._http.base_url).rstrip("/") + path):
+            if body is None:
+                response = await self._http.get(path)
+            else:
+                response = await self._http.post(path, content=body, headers=JSON | trace_headers())
+        return body_of(response)

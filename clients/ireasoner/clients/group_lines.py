@@ -1,0 +1,64 @@
+"""A file of groups as JSON lines, and on which line each stands."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import TextIO
+
+from ireasoner.clients.codec import decode_group
+from ireasoner.clients.wire import Group
+
+
+class UnreadableGroup(Exception):
+    """A line of the input is not a group, or not one that can be told from all others."""
+
+
+class GroupLines:
+    """The groups of JSON lines, to be read once; `name` is the file's in messages.
+
+    Reading raises UnreadableGroup, with the file's name and the line's number, for a line that is no group or has
+    the id of one before.
+    """
+
+    def __init__(self, lines: TextIO, name: str) -> None:
+        self._lines = lines
+        self._name = name
+        self._numbers: dict[str, int] = {}
+        """By the ids of the groups that were read, in their order."""
+
+    def __iter__(self) -> Iterator[Group]:
+        for number, line in enumerate(self._lines, start=1):
+            if not line.strip():
+                continue
+            try:
+                group = _group(line)
+                first = self._numbers.setdefault(group.id, number)
+                if first != number:
+                    raise ValueError(f"the id {group.id!r} stands on line {first}, too")  # noqa: TRY301
+            except (ValueError, TypeError) as error:
+                raise UnreadableGroup(f"{self._name}:{number}: {error}") from error
+            yield group
+
+    def place(self, place: str, before: int) -> str:
+        """A place in a request, like `groups[0].rollouts[1].text`, as one in the file, by line and id.
+
+        `before` is how many groups of the file were in earlier requests. A place in no group stays as it is.
+        """
+        in_group = re.fullmatch(r"groups\[(\d+)\](?:\.(.*))?", place)
+        if in_group is None or (index := before + int(in_group[1])) >= len(self._numbers):
+            return place
+        group_id, number = list(self._numbers.items())[index]
+        line = f"{self._name}:{number} (id {group_id!r})"
+        return f"{line}: {in_group[2]}" if in_group[2] else line
+
+
+def _group(line: str) -> Group:
+    try:
+        group = json.loads(line.rstrip())
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{error.msg}: column {error.colno}") from error
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    if not isinstance(group, dict):
+        raise ValueError("not an object")  # noqa: TRY004
+    return decode_group(group)

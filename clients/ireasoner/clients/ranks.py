@@ -1,0 +1,52 @@
+"""Work on the rows of all ranks of a distributed training, none of which may be left waiting for another."""
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list, gather_object
+
+from ireasoner.clients.errors import RequestRefused, RewardError
+from ireasoner.clients.reward_service import UnknownGroups
+
+log = logging.getLogger(__name__)
+Row = TypeVar("Row")
+Result = TypeVar("Result")
+
+
+def over_ranks(
+    read: Callable[[], Sequence[Row]], work: Callable[[Sequence[Row]], Sequence[Result]]
+) -> Sequence[Result] | None:
+    """The results of this rank's rows: each rank reads its own, and the first does the work on all of them.
+
+    An error of one rank is logged there, and every rank gets None: raising would leave the others waiting. What
+    no later batch would pass, a request that the server refuses or groups that are not whole, is a RewardError
+    on every rank. A single process raises whatever is raised.
+    """
+    processes = PartialState()
+    if processes.num_processes == 1:
+        return work(read())
+    rows = _or_none(read)
+    parts = gather_object([rows])
+    outcome: list[Any] = [None]
+    if processes.is_main_process and None not in parts:
+        outcome = [_or_none(lambda: work([row for part in parts for row in part]))]
+    broadcast_object_list(outcome)
+    if isinstance(outcome[0], RewardError):
+        raise outcome[0]
+    if outcome[0] is None:
+        return None
+    first = sum(len(part) for part in parts[: processes.process_index])
+    results: Sequence[Result] = outcome[0][first : first + len(parts[processes.process_index])]
+    return results
+
+
+def _or_none(function: Callable[[], Any]) -> Any:
+    try:
+        return function()
+    except (RequestRefused, UnknownGroups) as error:
+        return RewardError(str(error))  # which, unlike some subclasses, can be sent to other processes
+    except Exception:
+        log.exception("this batch has no rewards, on any rank")
+        return None

@@ -1,0 +1,54 @@
+"""ROLL: `rewards.<domain>.worker_cls: ireasoner.clients.roll_reward.AgreementRewardWorker`.
+
+The server and its config are read from IREASONER_REWARD_URL and IREASONER_REWARD_CONFIG. In its default mode
+ROLL hands a worker exactly the rows of one prompt; the modes that split them are refused.
+"""
+
+from typing import Any
+
+import torch
+from roll.distributed.executor.worker import Worker
+from roll.distributed.scheduler.decorator import Dispatch, register
+from roll.distributed.scheduler.protocol import DataProto
+from roll.models.model_providers import default_tokenizer_provider
+
+from ireasoner.clients.reward_service import RewardService, gathered
+
+
+class AgreementRewardWorker(Worker):  # type: ignore[misc]
+    """Scores the rows of each prompt together. Raises a RewardError."""
+
+    def __init__(self, worker_config: Any) -> None:
+        super().__init__(worker_config=worker_config)
+        self.rank_info.dp_rank = self.rank_info.rank
+        self.rank_info.dp_size = self.rank_info.world_size
+        self.tokenizer = default_tokenizer_provider(model_args=self.worker_config.model_args)
+        self._service = RewardService.configured()
+
+    @register(dispatch_mode=Dispatch.ONE_TO_ALL)  # type: ignore[untyped-decorator]
+    def initialize(self, pipeline_config: Any) -> None:
+        """ROLL calls it once. Raises ValueError for modes in which a worker gets parts of groups."""
+        if pipeline_config.is_num_return_sequences_expand or pipeline_config.generate_opt_level == 0:
+            raise ValueError(
+                "a worker would get parts of groups: set is_num_return_sequences_expand to false (asynchronous "
+                "pipelines set it) and generate_opt_level to 1"
+            )
+
+    @register(dispatch_mode=Dispatch.DP_MP_COMPUTE, clear_cache=False)  # type: ignore[untyped-decorator]
+    def compute_rewards(self, data: Any) -> Any:
+        """`scores` and `response_level_rewards` [N], and `token_level_rewards` [N, T], which are 0."""
+        responses, prompts = data.batch["responses"], data.batch["prompts"]
+        texts = self.tokenizer.batch_decode(responses, skip_special_tokens=True)
+        groups = gathered([tuple(row) for row in prompts.tolist()])
+        scored = self._service.score([[texts[index] for index in group] for group in groups])
+        rewards = torch.zeros(len(texts), dtype=torch.float32)
+        for group, judged in zip(groups, scored, strict=True):
+            for index, each in zip(group, judged, strict=True):
+                rewards[index] = each.neutral
+        return DataProto.from_dict(
+            tensors={
+                "token_level_rewards": torch.zeros_like(responses, dtype=torch.float32),
+                "response_level_rewards": rewards,
+                "scores": rewards.clone(),
+            }
+        )

@@ -1,0 +1,99 @@
+"""Rollouts of one prompt that end one by one on one event loop, and are scored once all have ended."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from ireasoner.clients.reward_service import Judged
+
+Score = Callable[[Sequence[str]], Awaitable[list[Judged]]]
+
+
+@dataclass(eq=False, slots=True)
+class _Waiting:
+    """The rollouts of one group that have ended."""
+
+    texts: list[str] = field(default_factory=list)
+    results: list["asyncio.Future[Judged]"] = field(default_factory=list)
+    timer: asyncio.TimerHandle | None = None
+
+
+class SiblingGroups:
+    """Groups by key. One instance belongs to one event loop.
+
+    A group is scored when none of its rollouts is being sampled any more, or when it has `size`; the latter
+    tells two groups of one prompt apart. `wait_s` after its first rollout has ended it is scored with whoever
+    is there, so that one that never ends keeps nobody.
+    """
+
+    def __init__(self, score: Score, wait_s: float, size: int | None = None) -> None:
+        self._score = score
+        self._wait_s = wait_s
+        self._size = size
+        self._sampling: Counter[Hashable] = Counter()
+        self._waiting: dict[Hashable, _Waiting] = {}
+        self._scoring: set[asyncio.Task[None]] = set()
+
+    @contextmanager
+    def sampling(self, key: Hashable) -> Iterator[Callable[[str], Awaitable[Judged]]]:
+        """Within it a rollout is sampled; it gives the function that has the rollout's text judged.
+
+        That raises what scoring raises. Whoever leaves without calling it is not waited for.
+        """
+        self._sampling[key] += 1
+        ended = False
+
+        def end() -> None:
+            nonlocal ended
+            if not ended:
+                ended = True
+                self._sampling[key] -= 1
+                if self._sampling[key] == 0:
+                    del self._sampling[key]
+                    if key in self._waiting:
+                        self._close(key)
+
+        async def judge(text: str) -> Judged:
+            result = self._join(key, text)
+            end()
+            return await result
+
+        try:
+            yield judge
+        finally:
+            end()
+
+    def _join(self, key: Hashable, text: str) -> "asyncio.Future[Judged]":
+        loop = asyncio.get_running_loop()
+        waiting = self._waiting.setdefault(key, _Waiting())
+        if waiting.timer is None:
+            waiting.timer = loop.call_later(self._wait_s, self._close, key)
+        result: asyncio.Future[Judged] = loop.create_future()
+        waiting.texts.append(text)
+        waiting.results.append(result)
+        if len(waiting.texts) == self._size:
+            self._close(key)
+        return result
+
+    def _close(self, key: Hashable) -> None:
+        waiting = self._waiting.pop(key)
+        if waiting.timer is not None:
+            waiting.timer.cancel()
+        task = asyncio.create_task(self._answer(waiting), name="siblings")
+        self._scoring.add(task)
+        task.add_done_callback(self._scoring.discard)
+
+    async def _answer(self, waiting: _Waiting) -> None:
+        try:
+            judged = await self._score(waiting.texts)
+            pairs = list(zip(waiting.results, judged, strict=True))
+        except Exception as error:  # noqa: BLE001 - it is raised where each of them waits
+            for result in waiting.results:
+                if not result.done():
+                    result.set_exception(error)
+        else:
+            for result, each in pairs:
+                if not result.done():
+                    result.set_result(each)

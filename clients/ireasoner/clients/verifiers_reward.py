@@ -1,0 +1,49 @@
+"""verifiers: an environment whose episode is one group. Written for verifiers 0.4.
+
+`--env.id agreement_env --env.n 8 --env.max-concurrent-agents 8 --env.taskset.id ...`, `agreement_env.py` being a module
+that imports `AgreementEnv` from here: an id must be importable without dots.
+"""
+
+import asyncio
+
+import verifiers.v1 as vf
+from pydantic import Field
+
+from ireasoner.clients.reward_service import RewardService, means
+
+__all__ = ["AgreementEnv"]
+
+
+class AgreementEnvConfig(vf.EnvConfig):  # type: ignore[misc]
+    """A taskset whose tasks are attempted `n` times each."""
+
+    agent: vf.AgentConfig = vf.AgentConfig()
+    n: int = Field(8, ge=1, description="Attempts of one episode, scored together.")
+    max_concurrent_agents: int = Field(8, description="Attempts that are sampled at a time; 1 is slow.")
+    reward_url: str | None = Field(None, description="The reward server; else IREASONER_REWARD_URL.")
+    reward_config: str | dict[str, object] | None = Field(None, description="A name, or overrides on one.")
+    reward_weight: float = Field(1.0, description="Of this reward beside the task's own.")
+
+
+class AgreementEnv(vf.Env[AgreementEnvConfig]):  # type: ignore[misc]
+    """Attempts a task n times, and rewards each attempt for agreeing with the others."""
+
+    async def run(self, task: vf.Task, agents: vf.Agents) -> None:
+        """Samples all attempts of one task."""
+        async with asyncio.TaskGroup() as attempts:
+            for _ in range(self.config.n):
+                attempts.create_task(agents.agent.run(task))
+
+    async def finalize(self, task: vf.Task, episode: vf.Episode) -> None:
+        """Records the reward `agreement` and its parts; a RewardError fails the episode, which is retried.
+
+        Attempts that failed are no rollouts: they are not scored, and nothing is recorded of them.
+        """
+        traces = [trace for trace in episode.traces if trace.ok]
+        if not traces:
+            return
+        service = RewardService.configured(self.config.reward_url, self.config.reward_config)
+        judged = (await service.score_async([[trace.last_reply for trace in traces]]))[0]
+        for trace, each in zip(traces, judged, strict=True):
+            trace.record_reward("agreement", each.neutral, self.config.reward_weight)
+            trace.record_metrics({f"agreement_{name}": value for name, value in means([each]).items()})

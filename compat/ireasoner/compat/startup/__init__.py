@@ -1,0 +1,1 @@
+"""What `ireasoner.compat.repairs.environment` puts on PYTHONPATH; Python itself runs its `sitecustomize`."""

@@ -1,1 +1,0 @@
-"""What `compat.repairs.environment` puts on PYTHONPATH; Python itself runs its `sitecustomize`."""

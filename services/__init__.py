@@ -1,1 +1,0 @@
-"""The two services: each folder is one process, and neither knows the other."""

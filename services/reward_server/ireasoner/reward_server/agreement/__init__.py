@@ -1,0 +1,1 @@
+"""The rewards' formulas: arrays in, arrays out."""

@@ -1,0 +1,1 @@
+"""HTTP in and out: admission, limits, request bodies, routes and the errors that leave the server."""

@@ -1,0 +1,213 @@
+"""The pages for frameworks that post one sample a call; see `cohort` for how calls become groups."""
+
+import asyncio
+import time
+import uuid
+from collections.abc import Awaitable, Sequence
+from contextlib import ExitStack
+from typing import Annotated, Any, Literal, TypeVar, cast
+
+from fastapi import APIRouter, Depends, Query, Request
+
+from ireasoner.reward_server import wire
+from ireasoner.reward_server.api.json_body import ScoringRoute
+from ireasoner.reward_server.api.limits import check_size
+from ireasoner.reward_server.api.routes import SCORING_PROBLEMS, config_label
+from ireasoner.reward_server.cohorts.cohort import Cohorts
+from ireasoner.reward_server.cohorts.cohort_wire import (
+    CohortKey,
+    OpenRLHFAnswer,
+    OpenRLHFRequest,
+    RemoteAnswer,
+    RemoteRequest,
+    VerifyAnswer,
+    VerifyRequest,
+    config_of,
+    output_text,
+    prompt_keys,
+    response_of,
+    rollout_answers,
+)
+from ireasoner.reward_server.engine import Engine
+from ireasoner.reward_server.errors import CallerGone, MalformedRequest, NotJudged, ServiceError
+from ireasoner.reward_server.observability.metrics import Metrics
+from ireasoner.reward_server.scoring_config import ConfigOverrides, ScoringConfig
+
+router = APIRouter(route_class=ScoringRoute)
+
+T = TypeVar("T")
+RETRY_S = 0.2
+
+
+class CohortScoring:
+    """Scores the cohorts of one engine, and waits while it cannot."""
+
+    def __init__(self, engine: Engine, metrics: Metrics) -> None:
+        self._engine = engine
+        self._metrics = metrics
+
+    async def __call__(self, key: CohortKey, texts: Sequence[str], until_s: float) -> list[RemoteAnswer]:
+        """The answers to a cohort's rollouts, in order.
+
+        What may pass, such as an embedder that is still being loaded, is tried again until `until_s`: these
+        callers give up, and end their run, after a few tries.
+        """
+        request = _one_group(texts, ConfigOverrides.model_validate_json(key.config))
+        while True:
+            try:
+                scores = await self._engine.scorer.score("solver", request, key.progress, uuid.uuid4().hex)
+                break
+            except ServiceError as error:
+                if not error.retryable or time.monotonic() + RETRY_S > until_s:
+                    raise
+            await asyncio.sleep(RETRY_S)
+        self._metrics.scored(scores["groups"], key.experiment, key.config_label)
+        answers = rollout_answers(scores["groups"][0], key.group_size)
+        judged = [answer for answer in answers if answer is not None]
+        if len(judged) < len(answers):
+            raise NotJudged("no rollout of the group could be judged")
+        return judged
+
+
+class _Caller:
+    """What the URL says of a call, and the way into its cohort."""
+
+    def __init__(
+        self,
+        request: Request,
+        group_size: Annotated[
+            int | None, Query(ge=1, description="Rollouts of a prompt. No such protocol sends it.")
+        ] = None,
+        deadline_s: Annotated[
+            float,
+            Query(ge=1, le=3600, description="Seconds to the answer; keep it below the client's time-out."),
+        ] = 100.0,
+        config: Annotated[
+            str, Query(description="A config's name, or a JSON object of overrides.")
+        ] = "paper",
+        progress: Annotated[float, Query(ge=0, le=1, description="Progress of the training.")] = 1.0,
+        run: Annotated[
+            str, Query(max_length=256, description="Keeps runs apart that have prompts in common.")
+        ] = "",
+    ) -> None:
+        self._request = request
+        self._group_size = group_size
+        self._deadline_s = deadline_s
+        overrides = config_of(config)
+        self._config: ScoringConfig = cast(Engine, request.app.state.engine).configs.use(overrides)
+        self._config_label = config_label(overrides)
+        self._progress = progress
+        self._run = run
+
+    def key(
+        self, protocol: Literal["openrlhf", "remote", "verify"], prompt: str, group_size: object = None
+    ) -> CohortKey:
+        """The key of a call; `group_size` is what its body says, if it says anything."""
+        size = self._group_size or group_size
+        most = self._request.app.state.settings.max_rollouts
+        if not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= most:
+            reason = f"say in the URL how many rollouts a prompt has, 1 to {most}: ?group_size=8"
+            raise MalformedRequest(reason, faults=(wire.Fault(place="group_size", reason=reason),))
+        return CohortKey(
+            protocol,
+            self._request.state.experiment,
+            self._run,
+            prompt,
+            size,
+            self._config.model_dump_json(),
+            self._config_label,
+            self._progress,
+        )
+
+    async def rewards(self, rollouts: Sequence[tuple[CohortKey, str]]) -> list[RemoteAnswer]:
+        """The answers to the rollouts of one call, each with its key, which are to be sent at once.
+
+        Raises CallerGone if nobody waits for them any more.
+        """
+        state = self._request.app.state
+        check_size(_one_group([text for _, text in rollouts], ConfigOverrides()), state.settings)
+        cohorts = cast(Cohorts[CohortKey, RemoteAnswer], state.cohorts)
+        with ExitStack() as visits:
+            waits = [visits.enter_context(cohorts.visit(*each, self._deadline_s)) for each in rollouts]
+            return await _while_connected(self._request, asyncio.gather(*(wait() for wait in waits)))
+
+
+Caller = Annotated[_Caller, Depends()]
+
+
+def _one_group(texts: Sequence[str], config: ConfigOverrides) -> wire.ScoreRequest:
+    rollouts = [wire.Rollout(id=str(index), text=text) for index, text in enumerate(texts)]
+    return wire.ScoreRequest(
+        groups=[wire.Group(id="cohort", rollouts=rollouts)], config=config, detail="rewards"
+    )
+
+
+async def _while_connected(request: Request, working: Awaitable[T]) -> T:
+    """The result of `working`, which is cancelled if the client goes; raises CallerGone if it has gone."""
+    result = asyncio.ensure_future(working)
+    leaving = asyncio.create_task(_disconnected(request))
+    both: list[asyncio.Future[Any]] = [result, leaving]
+    try:
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        if leaving.done():
+            raise CallerGone("the connection was closed")
+        return result.result()
+    finally:
+        for each in both:
+            each.cancel()
+        await asyncio.gather(*both, return_exceptions=True)
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+@router.post("/cohort/openrlhf", responses=SCORING_PROBLEMS)
+async def cohort_openrlhf(body: OpenRLHFRequest, caller: Caller) -> OpenRLHFAnswer:
+    """OpenRLHF's `--reward.remote_url`: waits for the prompt's other rollouts, and scores them together."""
+    count = len(body.query)
+    if len(body.prompts) != count or len(body.labels) not in (0, count):
+        reason = f"{count} queries, {len(body.prompts)} prompts and {len(body.labels)} labels"
+        raise MalformedRequest(reason, faults=(wire.Fault(place="body", reason=reason),))
+    rollouts = []
+    for index, shared in enumerate(prompt_keys(body)):
+        text = response_of(body.query[index], body.prompts[index], f"query[{index}]")
+        rollouts.append((caller.key("openrlhf", shared), text))
+    answers = await caller.rewards(rollouts)
+    rewards = [answer.reward for answer in answers]
+    logs = {
+        name: [getattr(answer, name) for answer in answers]
+        for name in RemoteAnswer.model_fields
+        if name != "reward"
+    }
+    return OpenRLHFAnswer(rewards=rewards, scores=rewards, extra_logs=logs)
+
+
+@router.post("/cohort/remote", responses=SCORING_PROBLEMS)
+async def cohort_remote(
+    body: RemoteRequest,
+    caller: Caller,
+    answer: Annotated[
+        Literal["full", "number"], Query(description="number: the reward alone, for a client without a key.")
+    ] = "full",
+) -> RemoteAnswer | float:
+    """slime's `--rm-type remote_rm`: waits for the prompt's other rollouts, and scores them together."""
+    [shared] = prompt_keys(body)
+    scored = (await caller.rewards([(caller.key("remote", shared), body.response)]))[0]
+    return scored.reward if answer == "number" else scored
+
+
+@router.post("/verify", responses=SCORING_PROBLEMS)
+async def verify(body: VerifyRequest, caller: Caller) -> VerifyAnswer:
+    """NeMo-Gym's `/verify`: waits for the task's other rollouts, and scores them together.
+
+    Siblings have the same `prompt_id`, else the same `_ng_task_index`, else the same input and label. NeMo-Gym
+    cannot put a query into this URL: a row of the data set may carry `group_size`.
+    """
+    sent = body.model_extra or {}
+    [shared] = prompt_keys(body)
+    key = caller.key("verify", shared, sent.get("group_size"))
+    scored = (await caller.rewards([(key, output_text(body.response))]))[0]
+    numbers = {f"reward_{name}": value for name, value in scored.model_dump().items() if name != "reward"}
+    return VerifyAnswer.model_validate({**body.model_dump(), **numbers, "reward": scored.reward})

@@ -1,0 +1,97 @@
+"""Errors as they leave the server: RFC 9457 problems, whatever was raised."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from ireasoner.reward_server.errors import (
+    BodyTooSlow,
+    InternalError,
+    MalformedRequest,
+    MethodNotAllowed,
+    NoSuchPage,
+    Overloaded,
+    RequestTooLarge,
+    ServiceError,
+    Unauthorized,
+)
+from ireasoner.reward_server.wire import Fault, Problem
+
+MEDIA_TYPE = "application/problem+json"
+_SHOWN_FAULTS = 20
+_KINDS = {
+    kind.status: kind for kind in (NoSuchPage, MethodNotAllowed, RequestTooLarge, BodyTooSlow, Overloaded)
+}
+
+
+def install(app: FastAPI) -> None:
+    """Has every error of `app` answered as a problem."""
+    app.add_exception_handler(ServiceError, _on_service_error)
+    app.add_exception_handler(RequestValidationError, _on_malformed)
+    app.add_exception_handler(HTTPException, _on_http_error)
+
+
+def answer(error: ServiceError, request_id: str) -> Response:
+    """The response that tells of `error`."""
+    problem = Problem(
+        type=f"urn:ireasoner:problem:{error.code}",
+        title=error.title,
+        status=error.status,
+        detail=error.detail,
+        code=error.code,
+        retryable=error.retryable,
+        errors=list(error.faults),
+        request_id=request_id,
+    )
+    headers = {} if error.retry_after_s is None else {"retry-after": str(error.retry_after_s)}
+    if isinstance(error, Unauthorized):
+        headers["www-authenticate"] = "Bearer"
+    return Response(problem.model_dump_json(), error.status, headers, MEDIA_TYPE)
+
+
+def place(location: Sequence[int | str]) -> str:
+    """A place in the body as people write it: `groups[0].rollouts[1].text`."""
+    parts = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in location]
+    return "".join(parts).removeprefix(".")
+
+
+def _request_id(request: Request) -> str:
+    return cast(str, request.state.request_id)
+
+
+async def _on_service_error(request: Request, error: Exception) -> Response:
+    return answer(cast(ServiceError, error), _request_id(request))
+
+
+async def _on_malformed(request: Request, error: Exception) -> Response:
+    found = cast(RequestValidationError, error).errors()
+    if request.headers.get("content-type", "").split(";")[0].strip() != "application/json":
+        reason = "the body must be sent with the header content-type: application/json"
+        return answer(MalformedRequest(reason, faults=(_body(reason),)), _request_id(request))
+    faults = tuple(_fault(entry) for entry in found[:_SHOWN_FAULTS])
+    more = "" if len(found) <= _SHOWN_FAULTS else f", of which {_SHOWN_FAULTS} are shown"
+    detail = f"{len(found)} fault{'s' if len(found) > 1 else ''}{more}"
+    return answer(MalformedRequest(detail, faults=faults), _request_id(request))
+
+
+def _fault(entry: Mapping[str, Any]) -> Fault:
+    location = entry["loc"]
+    if entry["type"] == "json_invalid":
+        reason = f"not JSON: {entry['ctx']['error']}"
+        return Fault(place=f"character {location[-1]}", reason=reason)
+    return Fault(place=place(location[1:]) or "body", reason=entry["msg"].removeprefix("Value error, "))
+
+
+def _body(reason: str) -> Fault:
+    return Fault(place="body", reason=reason)
+
+
+async def _on_http_error(request: Request, error: Exception) -> Response:
+    raised = cast(HTTPException, error)
+    kind = _KINDS.get(raised.status_code, MalformedRequest if raised.status_code < 500 else InternalError)
+    response = answer(kind(f"{request.method} {request.url.path}: {raised.detail}"), _request_id(request))
+    response.headers.update(raised.headers or {})
+    return response

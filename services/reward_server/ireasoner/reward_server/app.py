@@ -1,0 +1,86 @@
+"""The FastAPI app, put together."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from ireasoner.reward_server.api import cohort_routes, problems, routes
+from ireasoner.reward_server.api.admission import Admission
+from ireasoner.reward_server.api.tokens import Tokens
+from ireasoner.reward_server.cohorts.cohort import Cohorts
+from ireasoner.reward_server.cohorts.cohort_memory import CohortLimits
+from ireasoner.reward_server.engine import Engine
+from ireasoner.reward_server.observability.metrics import Metrics
+from ireasoner.reward_server.settings import RewardServerSettings
+
+VERSION = "1.0.0"
+"""Of the wire: what is sent and answered. The first number rises when an old client would fail."""
+
+
+def create_app(
+    settings: RewardServerSettings, on_failure: Callable[[Exception], None] = lambda error: None
+) -> FastAPI:
+    """The app; its lifespan loads the embedder, and `on_failure` hears of it if that fails.
+
+    Raises UnusableTokens if the token file cannot be read.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        engine = app.state.engine
+        engine.start()
+        try:
+            yield
+        finally:
+            await engine.stop()
+
+    app = FastAPI(
+        title="iReasoner reward server",
+        version=VERSION,
+        description="Scores groups of rollouts by their agreement with themselves: no labels, no judge.",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+    )
+    metrics = Metrics()
+    app.state.settings = settings
+    app.state.metrics = metrics
+    app.state.engine = Engine(settings, metrics, on_failure)
+    limits = CohortLimits(settings.max_cohort_callers, settings.max_cohort_mib * 2**20)
+    app.state.cohorts = Cohorts(cohort_routes.CohortScoring(app.state.engine, metrics), limits)
+    metrics.watch_cohorts(app.state.cohorts)
+    app.include_router(routes.scoring_router)
+    app.include_router(routes.router)
+    app.include_router(cohort_routes.router)
+    problems.install(app)
+    tokens = Tokens(settings.tokens_file) if settings.tokens_file is not None else None
+    app.add_middleware(Admission, settings=settings, metrics=metrics, tokens=tokens, engine=app.state.engine)
+    app.openapi = lambda: openapi(app)  # type: ignore[method-assign]
+    return app
+
+
+def openapi(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI document, with problems under the media type that they are sent with.
+
+    FastAPI's own 422 is taken out: every fault of a request is told as a problem, and stands there as one.
+    """
+    if app.openapi_schema is None:
+        document = get_openapi(
+            title=app.title, version=app.version, description=app.description, routes=app.routes
+        )
+        for operations in document["paths"].values():
+            for operation in operations.values():
+                if "HTTPValidationError" in str(operation["responses"].get("422")):
+                    del operation["responses"]["422"]
+                for response in operation["responses"].values():
+                    content = response.get("content", {})
+                    schema = content.get("application/json", {}).get("schema", {})
+                    if schema.get("$ref", "").endswith("/Problem"):
+                        content[problems.MEDIA_TYPE] = content.pop("application/json")
+        for name in ("HTTPValidationError", "ValidationError"):
+            document["components"]["schemas"].pop(name, None)
+        app.openapi_schema = document
+    return app.openapi_schema

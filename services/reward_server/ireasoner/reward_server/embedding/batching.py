@@ -1,0 +1,430 @@
+"""The one batcher behind all requests: texts in, embeddings out. It knows no model and no reward.
+
+A request's texts are looked up in the cache; those that are new join the queue, once however many requests
+hold them. One loop has what has arrived tokenised. Another takes the text that has waited longest, and with
+it others of equally many tokens (of any number, if the embedder mixes lengths), as one pass; it keeps two
+passes at the backend, so that the backend never waits for the event loop. So nobody is overtaken, batches
+are of equal length, and a request that is alone with a length does not wait for company. A pass that fails
+fails the requests that have a text in it and no others. All bookkeeping is done on the event loop, so
+nothing here is locked.
+"""
+
+import asyncio
+import logging
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ireasoner.reward_server.embedding.backend import Backend
+from ireasoner.reward_server.errors import (
+    EmbeddingFailed,
+    NotReady,
+    Overloaded,
+    RequestTooLarge,
+    ServiceError,
+)
+from ireasoner.reward_server.observability.batching_metrics import BatchingMetrics
+from ireasoner.reward_server.observability.request_context import request_id
+
+log = logging.getLogger(__name__)
+
+Row = NDArray[np.float32]
+TOKENIZED_TOGETHER = 512
+"""Most texts that are tokenised in one go, some 20 ms: passes wait behind it."""
+PASSES_AT_BACKEND = 2
+ROWS_STEP = 8
+"""A pass over more texts than this has a multiple of it: OpenVINO prepares itself for every new shape of a
+batch, which takes 4 to 7% of a pass, and remembers some hundreds of them."""
+MIXED_BATCHES = 4
+"""How many batches' tokens one pass holds of an embedder that mixes lengths: it looks them up in a table."""
+LONGEST_RETRY_AFTER_S = 60
+ENTRY_BYTES = 300
+"""What a cached embedding takes besides its numbers and its text (tracemalloc counts about 230)."""
+_NOT_RUNNING = "no texts are embedded any more: the server is shutting down, or its log says why"
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """How the embedder's most recent forward pass went."""
+
+    texts: int
+    ended_at_s: float
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The embeddings that one call asked for, each text's once."""
+
+    of_text: Mapping[str, Row]
+    dimension: int
+
+    def stacked(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """The rows [len(texts), D] of `texts`, in their order."""
+        if not texts:
+            return np.zeros((0, self.dimension), np.float32)
+        return np.concatenate([self.of_text[text] for text in texts]).reshape(len(texts), -1)
+
+
+@dataclass(eq=False, slots=True)
+class _Call:
+    """One request's call for embeddings."""
+
+    missing: int
+    rows: dict[str, Row]
+    done: asyncio.Future[None]
+    request_id: str
+
+    def receive(self, text: str, row: Row) -> None:
+        self.rows[text] = row
+        self.missing -= 1
+        if self.missing == 0 and not self.done.done():
+            self.done.set_result(None)
+
+    def fail(self, error: ServiceError) -> None:
+        if not self.done.done():
+            self.done.set_exception(error)
+
+
+@dataclass(eq=False, slots=True)
+class _Item:
+    """One text in the queue, and the calls that wait for it."""
+
+    text: str
+    queued_at_s: float
+    calls: list[_Call] = field(default_factory=list)
+    tokens: list[int] = field(default_factory=list)
+
+    @property
+    def abandoned(self) -> bool:
+        return all(call.done.done() for call in self.calls)
+
+
+class EmbeddingCache:
+    """Embeddings by text, the least recently used dropped first; holds at most about `max_bytes`."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._rows: OrderedDict[str, Row] = OrderedDict()
+
+    def __contains__(self, text: str) -> bool:
+        return text in self._rows
+
+    def find(self, texts: Iterable[str]) -> tuple[dict[str, Row], list[str]]:
+        """The embeddings of the texts that are known, and the other texts."""
+        known, rest = {}, []
+        for text in texts:
+            if (row := self._rows.get(text)) is None:
+                rest.append(text)
+            else:
+                known[text] = row
+                self._rows.move_to_end(text)
+        return known, rest
+
+    def put(self, text: str, row: Row) -> None:
+        """Keeps the embedding of a text that is not in the cache."""
+        self._rows[text] = row
+        self._bytes += _entry_bytes(text, row)
+        while self._bytes > self._max_bytes:
+            self._bytes -= _entry_bytes(*self._rows.popitem(last=False))
+
+
+def _entry_bytes(text: str, row: Row) -> int:
+    return ENTRY_BYTES + 4 * len(text) + row.nbytes
+
+
+class _Tokenized:
+    """Items that wait for a pass, in the order of their arrival and by their number of tokens.
+
+    Where lengths may be mixed, only having tokens or not keeps two items apart.
+    """
+
+    def __init__(self, mixes_lengths: bool) -> None:
+        self._mixes_lengths = mixes_lengths
+        self._in_order: dict[_Item, None] = {}
+        self._by_length: dict[int, dict[_Item, None]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._in_order)
+
+    def add(self, item: _Item) -> None:
+        self._in_order[item] = None
+        self._by_length.setdefault(self._length(item), {})[item] = None
+
+    def take(self, max_tokens: int) -> list[_Item]:
+        """The oldest item and the next ones of its length, at most `max_tokens` tokens, but at least one.
+
+        Where lengths are not mixed, more than `ROWS_STEP` are a multiple of it: the others wait for the next.
+        """
+        length = self._length(next(iter(self._in_order)))
+        same = self._by_length[length]
+        taken: list[_Item] = []
+        for item in same:
+            max_tokens -= max(1, len(item.tokens))
+            if taken and max_tokens < 0:
+                break
+            taken.append(item)
+        if not self._mixes_lengths and len(taken) > ROWS_STEP:
+            del taken[len(taken) // ROWS_STEP * ROWS_STEP :]
+        for item in taken:
+            del same[item], self._in_order[item]
+        if not same:
+            del self._by_length[length]
+        return taken
+
+    def _length(self, item: _Item) -> int:
+        return min(len(item.tokens), 1) if self._mixes_lengths else len(item.tokens)
+
+
+class EmbeddingBatcher:
+    """Embeds texts for any number of callers on one event loop, which is the one that it was made on.
+
+    A text's embedding may differ in its last bits with the pass that it is in; passes of equal length keep
+    that within 1e-6 of each component.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        max_queue_texts: int,
+        max_batch_tokens: int,
+        cache_bytes: int,
+        metrics: BatchingMetrics | None = None,
+    ) -> None:
+        self._backend = backend
+        self._max_queue_texts = max_queue_texts
+        self._max_batch_tokens = max_batch_tokens * (MIXED_BATCHES if backend.mixes_lengths else 1)
+        self._cache = EmbeddingCache(cache_bytes)
+        self._metrics = metrics or BatchingMetrics()
+        self._queued: dict[str, _Item] = {}
+        self._arrived: list[_Item] = []
+        self._tokenized = _Tokenized(backend.mixes_lengths)
+        self._arrival = asyncio.Event()
+        self._passable = asyncio.Event()
+        self._room = asyncio.Semaphore(PASSES_AT_BACKEND)
+        self._passes: set[asyncio.Task[None]] = set()
+        self._texts_per_s = 0.0
+        self._last_pass_ended_s = 0.0
+        self._loops = [
+            asyncio.create_task(self._tokenize_arrivals(), name="tokenising"),
+            asyncio.create_task(self._start_passes(), name="batching"),
+        ]
+        for loop in self._loops:
+            loop.add_done_callback(self._ended)
+        self.last_pass: Pass | None = None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether texts are being taken; false after `stop`, or after a bug has ended a loop."""
+        return not any(loop.done() for loop in self._loops)
+
+    @property
+    def backend(self) -> Backend:
+        """What embeds the texts."""
+        return self._backend
+
+    @property
+    def queued_texts(self) -> int:
+        """Distinct texts that wait or are being embedded."""
+        return len(self._queued)
+
+    async def embed(self, texts: Iterable[str]) -> Rows:
+        """The unit row [D] of each distinct text; one is zero if its text has no direction.
+
+        Raises RequestTooLarge, Overloaded (nothing was queued), EmbeddingFailed or NotReady. A cancelled
+        call's texts are dropped from the queue unless others wait for them.
+        """
+        call = self._admit(dict.fromkeys(texts))
+        if call.missing:
+            await call.done
+        return Rows(call.rows, self._backend.dimension)
+
+    async def probe(self) -> None:
+        """Runs one forward pass past the cache, so that `last_pass` tells of the embedder as it is now."""
+        item = _Item("probe", time.monotonic())
+        call = _Call(1, {}, asyncio.get_running_loop().create_future(), request_id.get())
+        item.calls.append(call)
+        await self._tokenize([item])
+        if not call.done.done():
+            await self._embed_batch([item])
+        await call.done
+
+    async def stop(self) -> None:
+        """Ends the loops; whoever still waits gets NotReady."""
+        for task in (*self._loops, *self._passes):
+            task.cancel()
+        await asyncio.wait([*self._loops, *self._passes])
+
+    def _admit(self, texts: Iterable[str]) -> _Call:
+        """Queues what is neither known nor queued, all of it or nothing."""
+        if not self.is_running:
+            raise NotReady(_NOT_RUNNING)
+        rows, missing = self._cache.find(texts)
+        call = _Call(0, rows, asyncio.get_running_loop().create_future(), request_id.get())
+        new = [text for text in missing if text not in self._queued]
+        self._check_room(len(new))
+        self._metrics.looked_up(hits=len(call.rows), misses=len(missing))
+        now_s = time.monotonic()
+        for text in new:
+            self._queued[text] = item = _Item(text, now_s)
+            self._arrived.append(item)
+        for text in missing:
+            self._queued[text].calls.append(call)
+        call.missing = len(missing)
+        if new:
+            self._arrival.set()
+        return call
+
+    def _check_room(self, count: int) -> None:
+        if count > self._max_queue_texts:
+            raise RequestTooLarge(f"{count} distinct steps; the queue holds {self._max_queue_texts}")
+        queued = len(self._queued)
+        if queued + count > self._max_queue_texts:
+            raise Overloaded(
+                f"{queued} steps are queued and {count} more do not fit into {self._max_queue_texts}",
+                retry_after_s=self._seconds_to_embed(queued + count - self._max_queue_texts),
+            )
+
+    def _seconds_to_embed(self, texts: int) -> int:
+        """How long `texts` texts take at the present rate, at least 1 s."""
+        if not self._texts_per_s:
+            return 1
+        return min(max(1, math.ceil(texts / self._texts_per_s)), LONGEST_RETRY_AFTER_S)
+
+    async def _tokenize_arrivals(self) -> None:
+        while True:
+            await self._arrival.wait()
+            self._arrival.clear()
+            while self._arrived:
+                items = self._wanted(self._arrived[:TOKENIZED_TOGETHER])
+                del self._arrived[:TOKENIZED_TOGETHER]
+                await self._tokenize(items)
+                for item in items:
+                    if self._queued.get(item.text) is item:
+                        self._tokenized.add(item)
+                self._passable.set()
+
+    async def _start_passes(self) -> None:
+        while True:
+            await self._passable.wait()
+            self._passable.clear()
+            # Whatever has arrived is tokenised first, which takes a fiftieth of its passes: these are fuller then.
+            while self._tokenized and not self._arrived:
+                await self._room.acquire()
+                batch = self._wanted(self._tokenized.take(self._max_batch_tokens)) if self._tokenized else []
+                if not batch:
+                    self._room.release()
+                    continue
+                running = asyncio.create_task(self._embed_batch(batch), name="pass")
+                self._passes.add(running)
+                running.add_done_callback(self._pass_ended)
+
+    def _pass_ended(self, task: asyncio.Task[None]) -> None:
+        self._passes.discard(task)
+        self._room.release()
+        if not task.cancelled() and (error := task.exception()):
+            log.critical("a pass died of a bug", exc_info=error)
+            for loop in self._loops:
+                loop.cancel()
+
+    def _wanted(self, items: list[_Item]) -> list[_Item]:
+        """The items that somebody waits for; the others leave, so that a later call queues them anew."""
+        wanted = []
+        for item in items:
+            if item.abandoned:
+                self._leave(item)
+                self._metrics.dropped()
+            else:
+                wanted.append(item)
+        return wanted
+
+    def _leave(self, item: _Item) -> None:
+        """Takes it off the queue, if it is there: a probe's text may be queued by a call as well."""
+        if self._queued.get(item.text) is item:
+            del self._queued[item.text]
+
+    async def _tokenize(self, items: list[_Item]) -> None:
+        """Gives every item its tokens; if that fails it is tried one by one, to find the culprits."""
+        if not items:
+            return
+        try:
+            tokens = await self._backend.tokenize([item.text for item in items])
+        except Exception as error:  # noqa: BLE001 - whatever an embedder raises is its callers' EmbeddingFailed
+            if len(items) == 1:
+                self._fail(items, error)
+                return
+            for item in items:
+                await self._tokenize([item])
+        else:
+            for item, ids in zip(items, tokens, strict=True):
+                item.tokens = ids
+
+    async def _embed_batch(self, batch: list[_Item]) -> None:
+        started_s = time.monotonic()
+        try:
+            rows = await self._rows([item.tokens for item in batch])
+        except Exception as error:  # noqa: BLE001 - whatever an embedder raises is its callers' EmbeddingFailed
+            self._fail(batch, error)
+            return
+        self._passed(batch, started_s)
+        for item, row in zip(batch, rows, strict=True):
+            own = row.copy()  # a view would keep the whole batch in the cache
+            self._leave(item)
+            if (
+                item.text not in self._cache and own.any()
+            ):  # a row that could not be computed may be next time
+                self._cache.put(item.text, own)
+            for call in item.calls:
+                call.receive(item.text, own)
+
+    async def _rows(self, tokens: list[list[int]]) -> NDArray[np.float32]:
+        """One batch's rows. A text without tokens has none, and a row that is not finite is none."""
+        if not tokens[0]:
+            return np.zeros((len(tokens), self._backend.dimension), np.float32)
+        rows = await self._backend.embed(tokens)
+        if rows.shape != (len(tokens), self._backend.dimension):
+            raise ValueError(f"the embedder gave {rows.shape} for {len(tokens)} texts")
+        rows[~np.isfinite(rows).all(axis=1)] = 0.0
+        return rows
+
+    def _passed(self, batch: list[_Item], started_s: float) -> None:
+        """Keeps what a pass that went well tells: that it did, and how fast the texts go."""
+        now_s = time.monotonic()
+        busy_s = now_s - max(started_s, self._last_pass_ended_s)
+        rate = len(batch) / max(busy_s, 1e-6)
+        self._texts_per_s = 0.8 * self._texts_per_s + 0.2 * rate if self._texts_per_s else rate
+        self._last_pass_ended_s = now_s
+        self.last_pass = Pass(len(batch), now_s, None)
+        self._metrics.passed(len(batch), busy_s, started_s - min(item.queued_at_s for item in batch))
+
+    def _fail(self, items: list[_Item], error: Exception) -> None:
+        waiting = sorted({call.request_id for item in items for call in item.calls})
+        log.error("a pass over %d texts of the requests %s failed", len(items), waiting, exc_info=error)
+        reason = f"{type(error).__name__}: {error}"
+        self.last_pass = Pass(len(items), time.monotonic(), reason)
+        self._metrics.failed()
+        for item in items:
+            self._leave(item)
+            for call in item.calls:
+                call.fail(
+                    EmbeddingFailed(f"the pass over this request's steps failed: {reason}", retry_after_s=1)
+                )
+
+    def _ended(self, loop: asyncio.Task[None]) -> None:
+        """Tells everybody who waits, however the loop ended."""
+        if not loop.cancelled() and (error := loop.exception()):
+            log.critical("the %s loop died", loop.get_name(), exc_info=error)
+        _end(self._queued.values())
+
+
+def _end(items: Iterable[_Item]) -> None:
+    for item in items:
+        for call in item.calls:
+            call.fail(NotReady(_NOT_RUNNING))

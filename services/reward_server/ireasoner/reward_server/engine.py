@@ -1,0 +1,139 @@
+"""What the app runs on, from start to stop: the embedder's backend, the batcher, the scorer, readiness."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+
+from ireasoner.reward_server import wire
+from ireasoner.reward_server.embedding.backend import Backend, ThreadBackend
+from ireasoner.reward_server.embedding.batching import EmbeddingBatcher, Pass
+from ireasoner.reward_server.embedding.worker_backend import WorkerBackend
+from ireasoner.reward_server.errors import NotReady, ServiceError
+from ireasoner.reward_server.observability.metrics import Metrics
+from ireasoner.reward_server.scoring.registry import ConfigRegistry
+from ireasoner.reward_server.scoring.scorer import Scorer
+from ireasoner.reward_server.settings import RewardServerSettings
+
+log = logging.getLogger(__name__)
+
+PROBE_DEADLINE_S = 5.0
+
+
+class Engine:
+    """Loads and warms the embedder in the background, so that the server can say meanwhile that it lives.
+
+    `on_failure` is called, once, with the error if that fails; the server is then of no use.
+    """
+
+    def __init__(
+        self, settings: RewardServerSettings, metrics: Metrics, on_failure: Callable[[Exception], None]
+    ) -> None:
+        self.configs = ConfigRegistry(settings.configs_folder)
+        self._settings = settings
+        self._metrics = metrics
+        self._on_failure = on_failure
+        self._backend: Backend | None = None
+        self._batcher: EmbeddingBatcher | None = None
+        self._scorer: Scorer | None = None
+        self._starting: asyncio.Task[None] | None = None
+        self.is_draining = False
+
+    def start(self) -> None:
+        """Begins to load; returns at once."""
+        self._starting = asyncio.create_task(self._start(), name="starting")
+
+    def drain(self) -> None:
+        """Has readiness say that the server is about to end; requests are scored as before."""
+        self.is_draining = True
+
+    async def stop(self) -> None:
+        """Ends the batcher; requests that are still waiting get NotReady."""
+        if self._starting is not None:
+            self._starting.cancel()
+            await asyncio.wait([self._starting])
+        if self._scorer is not None:
+            await self._scorer.stop()
+        if self._batcher is not None:
+            await self._batcher.stop()
+        if self._backend is not None:
+            await self._backend.stop()
+
+    @property
+    def scorer(self) -> Scorer:
+        """What scores requests; raises NotReady until the embedder is warm."""
+        if self._scorer is None:
+            raise NotReady("the embedder is being loaded", retry_after_s=1)
+        return self._scorer
+
+    async def readiness(self) -> wire.Readiness:
+        """Whether requests can be scored now. If the last pass failed, another is tried to find out."""
+        backend, batcher = self._backend, self._batcher
+        if backend is None or batcher is None or self._scorer is None:
+            return wire.Readiness(
+                ready=False,
+                reason="the embedder is being loaded",
+                embedder=None,
+                last_pass=None,
+                queued_texts=0,
+                worker_restarts=0,
+            )
+        last = batcher.last_pass
+        if last is not None and last.error is not None and backend.fault is None:
+            try:
+                async with asyncio.timeout(PROBE_DEADLINE_S):
+                    await batcher.probe()
+            except (ServiceError, TimeoutError):
+                log.warning("a probe found the embedder still failing")
+            last = batcher.last_pass
+        if self.is_draining:
+            reason: str | None = "the server is shutting down"
+        elif not batcher.is_running:
+            reason = "the batcher has ended"
+        else:
+            reason = backend.fault or (last.error if last is not None else "no pass was made")
+        return wire.Readiness(
+            ready=reason is None,
+            reason=reason,
+            embedder=backend.name,
+            last_pass=None if last is None else _describe(last),
+            queued_texts=batcher.queued_texts,
+            worker_restarts=backend.restarts,
+        )
+
+    async def _start(self) -> None:
+        settings = self._settings
+        started_s = time.monotonic()
+        spec = settings.embedder_spec
+        backend: Backend = (
+            WorkerBackend(spec, settings.pass_timeout_s) if spec.needs_a_process else ThreadBackend.of(spec)
+        )
+        self._backend = backend
+        try:
+            if settings.redis_url is not None:
+                from ireasoner.reward_server.embedding.redis_cache import SharedCacheBackend
+
+                self._backend = backend = SharedCacheBackend(
+                    backend, settings.redis_url, settings.redis_timeout_ms / 1000, self._metrics.batching
+                )
+            await backend.start()
+            self._batcher = EmbeddingBatcher(
+                backend,
+                max_queue_texts=settings.max_queue_texts,
+                max_batch_tokens=settings.max_batch_tokens,
+                cache_bytes=settings.cache_mib * 2**20,
+                metrics=self._metrics.batching,
+            )
+            await self._batcher.probe()
+        except Exception as error:  # whatever a loader raises ends the server
+            log.exception("the embedder %s could not be loaded", settings.embedder)
+            self._on_failure(error)
+            return
+        self._metrics.watch(self._batcher, backend)
+        self._scorer = Scorer(self._batcher, self.configs)
+        log.info("ready: %s, loaded in %.1f s", backend.name, time.monotonic() - started_s)
+
+
+def _describe(last: Pass) -> wire.LastPass:
+    age_s = round(time.monotonic() - last.ended_at_s, 3)
+    return wire.LastPass(ok=last.error is None, age_s=age_s, texts=last.texts, error=last.error)

@@ -1,0 +1,195 @@
+"""What `/metrics` tells: counts of requests, rollouts and groups, and how rewards are distributed.
+
+Labels are of low cardinality: experiments are those of the token file, configs those that have a name.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from ireasoner.reward_server.cohorts.cohort import CohortCounts
+from ireasoner.reward_server.observability.batching_metrics import SECONDS, BatchingMetrics
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+SHARES = tuple(step / 10 for step in range(11))
+ENTROPIES_NATS = tuple(step / 4 for step in range(13))
+
+Labels = tuple[str, str]
+
+
+class _Distribution(Collector):
+    """A histogram that takes many values at once: prometheus_client's own takes them one by one."""
+
+    def __init__(
+        self,
+        name: str,
+        text: str,
+        buckets: Sequence[float],
+        labels: Sequence[str],
+        registry: CollectorRegistry,
+    ) -> None:
+        self._name, self._text, self._labels = name, text, tuple(labels)
+        self._edges = np.array(buckets)
+        self._counts: dict[tuple[str, ...], list[int]] = {}
+        self._sums: dict[tuple[str, ...], float] = {}
+        registry.register(self)
+
+    def observe(self, labels: tuple[str, ...], values: Sequence[float]) -> None:
+        """Counts `values`, each in the first bucket that is not below it."""
+        places = np.searchsorted(self._edges, values, side="left")
+        counts = np.bincount(places, minlength=len(self._edges) + 1).tolist()
+        known = self._counts.get(labels)
+        self._counts[labels] = [a + b for a, b in zip(known, counts, strict=True)] if known else counts
+        self._sums[labels] = self._sums.get(labels, 0.0) + float(sum(values))
+
+    def collect(self) -> Iterable[Metric]:
+        """The histogram as Prometheus reads it."""
+        family = HistogramMetricFamily(self._name, self._text, labels=self._labels)
+        names = [*map(str, self._edges.tolist()), "+Inf"]
+        for labels, counts in list(self._counts.items()):
+            below = np.cumsum(counts).tolist()
+            family.add_metric(labels, list(zip(names, below, strict=True)), self._sums[labels])
+        yield family
+
+
+class _Queue(Protocol):
+    @property
+    def queued_texts(self) -> int: ...
+
+
+class _Worker(Protocol):
+    @property
+    def fault(self) -> str | None: ...
+
+    @property
+    def restarts(self) -> int: ...
+
+
+class _Cohorts(Protocol):
+    @property
+    def half_full(self) -> int: ...
+
+    @property
+    def callers(self) -> int: ...
+
+    @property
+    def counts(self) -> CohortCounts: ...
+
+
+class Metrics(Collector):
+    """The metrics of one server, in a registry of its own."""
+
+    def __init__(self) -> None:
+        self._registry = registry = CollectorRegistry()
+        self.batching = BatchingMetrics(registry)
+        self._requests = Counter(
+            "reward_requests",
+            "Requests by page, status and experiment.",
+            ["page", "code", "experiment"],
+            registry=registry,
+        )
+        self._seconds = Histogram(
+            "reward_request_seconds",
+            "From a request's first byte to its answer.",
+            ["page"],
+            buckets=SECONDS,
+            registry=registry,
+        )
+        per_config = ("experiment", "config")
+        self._rollouts = Counter(
+            "reward_rollouts", "Rollouts by status.", [*per_config, "status"], registry=registry
+        )
+        self._groups = Counter(
+            "reward_groups", "Groups by status.", [*per_config, "status"], registry=registry
+        )
+        self._ties = Counter(
+            "reward_ties", "Groups whose dominant answer is tied.", per_config, registry=registry
+        )
+        self._entropy = _Distribution(
+            "reward_entropy_nats", "Entropy of a group's answers.", ENTROPIES_NATS, per_config, registry
+        )
+        self._share = _Distribution(
+            "reward_dominant_share", "Share of the dominant answer.", SHARES, per_config, registry
+        )
+        self._rewards = _Distribution(
+            "reward_component",
+            "Rewards of rollouts, by component.",
+            SHARES,
+            [*per_config, "component"],
+            registry,
+        )
+        self._queue: _Queue | None = None
+        self._worker: _Worker | None = None
+        self._cohorts: _Cohorts | None = None
+        registry.register(self)
+
+    def watch(self, queue: _Queue, worker: _Worker) -> None:
+        """Has the gauges tell of a queue and of an embedder."""
+        self._queue, self._worker = queue, worker
+
+    def watch_cohorts(self, cohorts: _Cohorts) -> None:
+        """Has the gauges tell of cohorts."""
+        self._cohorts = cohorts
+
+    def answered(self, page: str, code: int, experiment: str, seconds: float) -> None:
+        """Counts a request that was answered; `page` is a route's template, not the path that was asked."""
+        self._requests.labels(page, str(code), experiment).inc()
+        self._seconds.labels(page).observe(seconds)
+
+    def scored(self, groups: Sequence[Mapping[str, Any]], experiment: str, config: str) -> None:
+        """Counts the groups of an answer, their rollouts and their rewards."""
+        labels = (experiment, config)
+        statuses: dict[str, int] = {}
+        values: dict[str, list[float]] = {"reward": [], "outcome": [], "trajectory": []}
+        for group in groups:
+            for rollout in group.get("rollouts", ()):
+                statuses[rollout["status"]] = statuses.get(rollout["status"], 0) + 1
+                for component, found in values.items():
+                    if (value := rollout[component]) is not None:
+                        found.append(value)
+        for status, count in statuses.items():
+            self._rollouts.labels(*labels, status).inc(count)
+        for group_status in {group["status"] for group in groups}:
+            count = sum(group["status"] == group_status for group in groups)
+            self._groups.labels(*labels, group_status).inc(count)
+        self._ties.labels(*labels).inc(sum(group["tie"] for group in groups))
+        self._share.observe(labels, [group["dominant_share"] for group in groups])
+        self._entropy.observe(labels, [g["entropy_nats"] for g in groups if g["entropy_nats"] is not None])
+        for component, found in values.items():
+            self._rewards.observe((*labels, component), found)
+
+    def collect(self) -> Iterable[Metric]:
+        """The gauges, read when they are asked for."""
+        queued = self._queue.queued_texts if self._queue else 0
+        yield GaugeMetricFamily("reward_queue_texts", "Distinct texts waiting or being embedded.", queued)
+        is_up = self._worker is not None and self._worker.fault is None
+        yield GaugeMetricFamily("reward_embedder_up", "1 if texts can be embedded.", float(is_up))
+        restarts = self._worker.restarts if self._worker else 0
+        yield GaugeMetricFamily("reward_worker_restarts", "How often the worker was started again.", restarts)
+
+        if self._cohorts is not None:
+            yield from _cohort_metrics(self._cohorts)
+
+    def exposition(self) -> bytes:
+        """The metrics in Prometheus' text format."""
+        return generate_latest(self._registry)
+
+
+def _cohort_metrics(cohorts: _Cohorts) -> Iterable[Metric]:
+    half_full, callers, counts = cohorts.half_full, cohorts.callers, cohorts.counts
+    yield GaugeMetricFamily("reward_cohorts_half_full", "Cohorts that wait for more rollouts.", half_full)
+    yield GaugeMetricFamily("reward_cohort_callers", "Callers that wait for their cohorts.", callers)
+    ended = CounterMetricFamily("reward_cohorts", "Cohorts by how they ended.", labels=["how"])
+    for how in ("full", "partial", "failed"):
+        ended.add_metric([how], getattr(counts, how))
+    yield ended
+    yield CounterMetricFamily(
+        "reward_cohort_returns", "Callers that came back and took their old place.", counts.returned
+    )
+    yield CounterMetricFamily(
+        "reward_cohort_refusals", "Callers that were refused because too many waited.", counts.refused
+    )

@@ -1,0 +1,1 @@
+"""What a rollout's text says: its answer, its steps and its length."""

@@ -1,0 +1,1 @@
+"""From the groups of a request to their scores."""

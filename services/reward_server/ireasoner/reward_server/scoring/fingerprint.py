@@ -1,0 +1,30 @@
+"""What two experiments compare to know that they were scored alike."""
+
+import hashlib
+import json
+from functools import lru_cache
+from importlib.metadata import version
+
+from ireasoner.reward_server.agreement.formulas import FORMULAS_VERSION
+from ireasoner.reward_server.answers.equivalence import EQUIVALENCE_VERSION
+from ireasoner.reward_server.parsing.rollout import PARSER_VERSION
+from ireasoner.reward_server.scoring_config import ScoringConfig
+
+FORMULA_LIBRARIES = ("latex2sympy2-extended", "math-verify", "sympy")
+"""They decide which formulas are equal, so their versions count where answers are compared by value."""
+
+
+def versions(config: ScoringConfig) -> dict[str, str]:
+    """The versions of all code that gives a reward under `config` its meaning."""
+    known = {"parser": PARSER_VERSION, "formulas": FORMULAS_VERSION}
+    if config.equivalence == "value":
+        known["equivalence"] = EQUIVALENCE_VERSION
+        known |= {name: version(name) for name in FORMULA_LIBRARIES}
+    return known
+
+
+@lru_cache(maxsize=1_024)
+def fingerprint(config: ScoringConfig, embedder_identity: str) -> str:
+    """16 hexadecimal digits that stand for the resolved config, what it means, and the embedder's weights."""
+    parts = {"config": config.model_dump(), "versions": versions(config), "embedder": embedder_identity}
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,43 @@
+"""`rollout-server`: serve a base model and its adapters with vLLM."""
+
+import logging
+import sys
+from importlib.metadata import PackageNotFoundError
+from pathlib import Path
+
+from ireasoner.compat.extras import needs_extra
+
+with needs_extra("rollout-server", command="rollout-server"):
+    from pydantic import ValidationError
+
+    from ireasoner.rollout_server.launcher import Launcher
+    from ireasoner.rollout_server.settings import UnknownVariableError, read_settings, vllm_version
+
+USAGE_ERROR = 2
+
+
+def main() -> None:
+    """Run the server and end with its exit code; 2 if the options are wrong."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S")
+    try:
+        settings = read_settings(sys.argv[1:])
+        vllm_version()
+    except PackageNotFoundError:
+        print("rollout-server: vLLM is not installed: pip install '.[gpu]' or '.[cpu]'", file=sys.stderr)
+        sys.exit(USAGE_ERROR)
+    except UnknownVariableError as error:
+        print(f"rollout-server: {error}", file=sys.stderr)
+        sys.exit(USAGE_ERROR)
+    except ValidationError as error:
+        for problem in error.errors():
+            flag = "--" + "-".join(str(part) for part in problem["loc"]).replace("_", "-")
+            print(f"rollout-server: {flag}: {problem['msg']}", file=sys.stderr)
+        sys.exit(USAGE_ERROR)
+    if settings.model.startswith((".", "/", "~")) and not Path(settings.model).expanduser().is_dir():
+        print(f"rollout-server: --model: there is no folder {settings.model}", file=sys.stderr)
+        sys.exit(USAGE_ERROR)
+    sys.exit(Launcher(settings).run())
+
+
+if __name__ == "__main__":
+    main()

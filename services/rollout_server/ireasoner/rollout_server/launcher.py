@@ -1,0 +1,121 @@
+"""The life of the server: start vLLM, tell when it is ready, pass signals on, end with it."""
+
+import logging
+import os
+import signal
+import socket
+import subprocess
+import time
+from types import FrameType
+
+from ireasoner.rollout_server.engine import command, environment
+from ireasoner.rollout_server.process_group import ProcessGroup
+from ireasoner.rollout_server.settings import RolloutServerSettings
+
+POLL_S = 0.1
+FAILURE = 1
+ENDED_BY_SIGNAL = 128  # plus the signal's number, as shells report it
+
+logger = logging.getLogger("rollout_server")
+
+
+class Launcher:
+    """Runs one vLLM server to its end."""
+
+    def __init__(self, settings: RolloutServerSettings) -> None:
+        self._settings = settings
+        self._signals: list[int] = []  # received and not acted on yet
+
+    def run(self) -> int:
+        """Return the exit code: vLLM's own, 128 + n if signal n ended it, 1 if it ended unasked with 0.
+
+        1 too if the port is taken or vLLM is not ready in time. No process that vLLM started is left behind.
+        """
+        settings = self._settings
+        if not _port_is_free(settings.host, settings.port):
+            logger.error("port %d of %s is in use; choose another with --port", settings.port, settings.host)
+            return FAILURE
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._note)
+        with ProcessGroup() as group:
+            started_s = time.monotonic()
+            child = group.start(command(settings), environment(settings, os.environ))
+            logger.info("starting vLLM with %s (process %d)", settings.model, child.pid)
+            ready = self._wait_until_ready(child, started_s)
+            if ready:
+                logger.info(
+                    "ready at http://%s:%d after %.0f s",
+                    settings.host,
+                    settings.port,
+                    time.monotonic() - started_s,
+                )
+                while child.poll() is None and not self._signals:
+                    time.sleep(POLL_S)
+            elif child.poll() is None and not self._signals:
+                logger.error("vLLM was not ready within %g s", settings.startup_deadline_s)
+                self._stop(child)
+                return FAILURE
+            if child.poll() is None:
+                return self._stop(child)
+            code = _exit_code(child)
+            logger.error("vLLM ended by itself with code %d%s", code, "" if ready else " before it was ready")
+            return code or FAILURE
+
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        self._signals.append(number)
+
+    def _wait_until_ready(self, child: subprocess.Popen[bytes], started_s: float) -> bool:
+        """Whether vLLM listens, as it does once it is warm; False if it ended, was late, or a signal came."""
+        deadline_s = started_s + self._settings.startup_deadline_s
+        while child.poll() is None and not self._signals and time.monotonic() < deadline_s:
+            if _listens(self._settings.host, self._settings.port):
+                return True
+            time.sleep(POLL_S)
+        return False
+
+    def _stop(self, child: subprocess.Popen[bytes]) -> int:
+        """Ask vLLM to end; return its code. A second signal, or the deadline, ends the wait for it."""
+        logger.info("stopping vLLM")
+        self._signals.clear()
+        child.send_signal(signal.SIGTERM)
+        deadline_s = time.monotonic() + self._settings.shutdown_deadline_s
+        while child.poll() is None and not self._signals and time.monotonic() < deadline_s:
+            time.sleep(POLL_S)
+        if child.poll() is None:
+            logger.warning("vLLM did not end in time; killing it")
+            child.kill()
+            child.wait(self._settings.shutdown_deadline_s)
+        return _exit_code(child)
+
+
+def _exit_code(child: subprocess.Popen[bytes]) -> int:
+    code = child.returncode
+    return ENDED_BY_SIGNAL - code if code < 0 else code
+
+
+def _address(host: str, port: int) -> tuple[socket.AddressFamily, tuple[str, int]]:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return family, (host, port)
+
+
+def _port_is_free(host: str, port: int) -> bool:
+    """Whether we could listen there; vLLM itself would find out only after its imports."""
+    family, address = _address(host, port)
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(address)
+        except OSError:
+            return False
+        return True
+
+
+def _listens(host: str, port: int) -> bool:
+    """Whether someone accepts connections there; a wildcard address is asked on the loopback."""
+    try:
+        with socket.create_connection(
+            ({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port), timeout=1
+        ):
+            return True
+    except OSError:
+        return False

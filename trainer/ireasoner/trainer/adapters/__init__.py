@@ -1,0 +1,1 @@
+"""The two adapters on one backbone, and how they reach the rollout server."""

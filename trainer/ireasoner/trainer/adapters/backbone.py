@@ -1,0 +1,110 @@
+"""The policy: one frozen backbone, and an adapter for each role."""
+
+import logging
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, PeftModel
+from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
+
+from ireasoner.trainer.errors import SettingsError
+from ireasoner.trainer.settings import ROLES, LoraSettings, Role
+
+WRAPPED_LAYERS = ("Qwen2_5_VLDecoderLayer", "Qwen2_5_VLVisionBlock")
+"""Classes of the layers that are shared out over GPUs one by one; configs/accelerate names them too."""
+
+_LANGUAGE_MODEL = re.compile(r"(^|\.)language_model\.")
+
+
+def load_config(model: str) -> Any:
+    """The base model's architecture, from its config.json alone.
+
+    Raises:
+        SettingsError: There is no such model, or it is none that lies here and the hub cannot be reached.
+    """
+    is_folder = Path(model).expanduser().is_dir()
+    if model.startswith((".", "/", "~")) and not is_folder:
+        raise SettingsError(f"model: {model} cannot be read: there is no such folder")
+    hub = logging.getLogger("huggingface_hub")
+    level = hub.level
+    hub.setLevel(logging.ERROR)  # it tells of each of its retries, and the error tells of the last
+    try:
+        return AutoConfig.from_pretrained(model)
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split()).rstrip(".")
+        hint = "" if is_folder else "; or give --model FOLDER with a config.json"
+        raise SettingsError(f"model: {model} cannot be read: {reason}{hint}") from error
+    finally:
+        hub.setLevel(level)
+
+
+def load_backbone(model: str, dtype: str) -> Any:
+    """The base model, in `dtype` (`float32`, `bfloat16`), on the CPU."""
+    return AutoModelForImageTextToText.from_pretrained(model, dtype=getattr(torch, dtype))
+
+
+def load_processor(model: str) -> Any:
+    """Tokenizer and image processor of the base model, padding on the left as generation needs it."""
+    return AutoProcessor.from_pretrained(model, padding_side="left")
+
+
+def lora_config(backbone: Any, settings: LoraSettings, *, vision_tower: bool = False) -> LoraConfig:
+    """The adapter's shape, with every layer that it targets named in full.
+
+    Only layers of the language model are named, unless `vision_tower`: vLLM ignores adapters there, so training one
+    would sample from another policy than the trained one.
+
+    Raises:
+        SettingsError: No layer of the language model has one of the names.
+    """
+    wanted = set(settings.target_modules)
+    names = [
+        name
+        for name, module in backbone.named_modules()
+        if isinstance(module, torch.nn.Linear)
+        and name.rsplit(".", 1)[-1] in wanted
+        and (vision_tower or _LANGUAGE_MODEL.search(name))
+    ]
+    missing = wanted - {name.rsplit(".", 1)[-1] for name in names}
+    if missing:
+        raise SettingsError(f"lora.target_modules: the language model has no linear layer {sorted(missing)}")
+    return LoraConfig(
+        r=settings.r,
+        lora_alpha=settings.alpha,
+        lora_dropout=settings.dropout,
+        target_modules=names,
+        bias="none",
+        task_type="CAUSAL_LM",
+    )
+
+
+def name_roles(policy: PeftModel, config: LoraConfig) -> None:
+    """Replaces the one adapter that TRL made by one a role. Both start as the base model (B is zero)."""
+    for role in ROLES:
+        policy.add_adapter(role, config)
+    policy.set_adapter("solver")
+    policy.delete_adapter("default")
+
+
+def role_parameters(policy: PeftModel, role: Role) -> dict[str, torch.nn.Parameter]:
+    """The parameters of one role's adapter, by name."""
+    marker = f".{role}."
+    return {
+        name: parameter for name, parameter in policy.named_parameters() if marker in name and "lora_" in name
+    }
+
+
+def stop_token_ids(generation_config: Any, tokenizer: Any) -> tuple[int, ...]:
+    """Ids of every token that ends a completion: the tokenizer's end of sequence, and the checkpoint's own."""
+    declared = generation_config.eos_token_id
+    ids = set(declared if isinstance(declared, list) else [declared]) | {tokenizer.eos_token_id}
+    return tuple(sorted(token_id for token_id in ids if token_id is not None))
+
+
+def placeholder_token_ids(config: Any) -> tuple[int, ...]:
+    """Ids of the image and video placeholders, which must never be sampled."""
+    names = ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id")
+    ids = {getattr(config, name, None) for name in names}
+    return tuple(sorted(token_id for token_id in ids if token_id is not None))

@@ -1,0 +1,111 @@
+"""The canary: proof that the server serves the very adapter that was just published.
+
+A short greedy completion of one prompt is asked of the new version, and read again by the trainer with the same
+adapter: each token must be the trainer's own first choice, and its log-probability the trainer's, within a tolerance.
+The prompt is the same at each publication, so key-value blocks that a prefix cache kept of older weights would show.
+"""
+
+from typing import Any
+
+import torch
+from PIL import Image
+from trl.trainer.utils import use_adapter
+
+from ireasoner.trainer.errors import CanaryError
+from ireasoner.trainer.images import png_bytes
+from ireasoner.trainer.rollouts.client import RolloutClient
+from ireasoner.trainer.rollouts.prompts import proposer_messages
+from ireasoner.trainer.rollouts.replicas import RolloutReplicas
+from ireasoner.trainer.rollouts.rollout import Rollout, RolloutRequest, SamplingContract
+from ireasoner.trainer.settings import Role
+
+MAX_TOKENS = 8
+
+
+class Canary:
+    """Compares what the rollout server serves with the trainer's own policy.
+
+    Args:
+        client: The rollout server.
+        processor: The policy's processor.
+        picture: The image of the prompt.
+        forbidden_token_ids: What is never sampled.
+        tolerance_nats: By how much log-probabilities may differ, nats a token: on average over the tokens, and each
+            token from the trainer's first choice.
+    """
+
+    def __init__(
+        self,
+        client: RolloutClient | RolloutReplicas,
+        processor: Any,
+        picture: Image.Image,
+        *,
+        forbidden_token_ids: tuple[int, ...],
+        tolerance_nats: float,
+    ) -> None:
+        self._client = client
+        self._tolerance_nats = tolerance_nats
+        self._contract = SamplingContract(
+            MAX_TOKENS, temperature=0.0, forbidden_token_ids=forbidden_token_ids
+        )
+        self._request = RolloutRequest(proposer_messages(), png_bytes(picture), 1, 0)
+        text = processor.apply_chat_template(proposer_messages(), tokenize=False, add_generation_prompt=True)
+        self._inputs = processor(images=[picture], text=[text], return_tensors="pt")
+
+    def check(self, policy: Any, role: Role, name: str) -> float:
+        """Returns by how many nats a token the served and the trainer's log-probabilities differ, on average.
+
+        Every engine of every replica is asked; the one that differs most counts.
+
+        Args:
+            policy: The trainer's policy, with the adapter of `role` as it was published.
+            role: Whose adapter.
+            name: What it is served as.
+
+        Raises:
+            CanaryError: Another policy is served under that name.
+            RolloutServerError: The server refused, or stayed away past the budget.
+        """
+        return max(
+            self._check(member, engine, policy, role, name)
+            for member in self._client.members
+            for engine in range(member.engines())
+        )
+
+    def _check(self, client: RolloutClient, engine: int, policy: Any, role: Role, name: str) -> float:
+        [[served]] = client.sample(name, [self._request], self._contract, engine)
+        own, first_choice = self._read(policy, role, served)
+        sampled = torch.tensor(served.logprobs)
+        gap_nats = (own - sampled).abs().mean().item()
+        short_nats = (first_choice - own).max().item()
+        if not max(gap_nats, short_nats) <= self._tolerance_nats:
+            raise CanaryError(
+                f"{name} is not served by {client.base_url} (engine {engine}) as it was trained: of the canary's "
+                f"{len(own)} tokens, log-probabilities differ by {gap_nats:.4f} nats on average, and a token is "
+                f"{short_nats:.4f} nats below the trainer's first choice (rollout.canary_tolerance is "
+                f"{self._tolerance_nats})"
+            )
+        return gap_nats
+
+    def _read(self, policy: Any, role: Role, served: Rollout) -> tuple[torch.Tensor, torch.Tensor]:
+        """The trainer's log-probability of each served token, and of its own first choice, shape (tokens,) each."""
+        completion = torch.tensor(served.token_ids)
+        ids = torch.cat([self._inputs["input_ids"][0], completion])[None]
+        types = self._inputs["mm_token_type_ids"]
+        inputs = {
+            **self._inputs,
+            "input_ids": ids,
+            "attention_mask": torch.ones_like(ids),
+            "mm_token_type_ids": torch.cat([types, types.new_zeros(1, len(completion))], dim=1),
+        }
+        training = policy.training
+        policy.eval()
+        try:
+            with torch.no_grad(), use_adapter(policy, role):
+                logits = policy(**{k: v.to(policy.device) for k, v in inputs.items()}).logits
+        finally:
+            policy.train(training)
+        logits = logits[0, -len(completion) - 1 : -1].float().cpu()
+        logits[:, list(self._contract.forbidden_token_ids)] = -torch.inf
+        logprobs = logits.log_softmax(-1)
+        return logprobs.gather(1, completion[:, None])[:, 0], logprobs.amax(dim=-1)

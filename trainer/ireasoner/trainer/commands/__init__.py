@@ -1,0 +1,1 @@
+"""The subcommands of `ireasoner` that belong to the trainer."""

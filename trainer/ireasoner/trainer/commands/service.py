@@ -1,0 +1,154 @@
+"""A service that a command starts for itself, and that never outlives it."""
+
+import contextlib
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import httpx
+
+from ireasoner.trainer.errors import ServiceError
+
+_PR_SET_PDEATHSIG = 1
+
+
+class Service:
+    """A child process, in a process group of its own, with its output in a log file.
+
+    It is told to stop when this process dies, however it dies; when the `with` block ends it has stopped.
+
+    Args:
+        name: What messages call it.
+        module: The module to run, as `python -m module`.
+        arguments: Its arguments.
+        log: Where its output goes.
+        ready_url: Answers 200 once the service is ready.
+        environment: Added to this process's environment.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        module: str,
+        arguments: Sequence[str],
+        *,
+        log: Path,
+        ready_url: str,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.name = name
+        self.log = log
+        self._command = [sys.executable, "-m", module, *arguments]
+        self._ready_url = ready_url
+        self._environment = {**os.environ, **(environment or {})}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        parent = os.getpid()
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=self._environment,
+                start_new_session=True,
+                preexec_fn=lambda: die_with(parent),
+            )
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def wait_until_ready(self, deadline_s: float, on_wait: Callable[[float], None] | None = None) -> None:
+        """Waits until the service is ready.
+
+        Args:
+            deadline_s: How long at most.
+            on_wait: Called about twice a second with the seconds waited so far.
+
+        Raises:
+            ServiceError: It died, or was not ready in time; the message ends with the end of its log.
+        """
+        assert self._process is not None
+        start_s = time.monotonic()
+        while True:
+            code = self._process.poll()
+            if code is not None:
+                raise ServiceError(
+                    f"the {self.name} ended with code {code} before it was ready\n{self._log_end()}"
+                )
+            try:
+                if httpx.get(self._ready_url, timeout=2.0, trust_env=False).status_code == httpx.codes.OK:
+                    return
+            except httpx.TransportError:
+                pass  # not listening yet
+            waited_s = time.monotonic() - start_s
+            if waited_s > deadline_s:
+                raise ServiceError(
+                    f"the {self.name} was not ready after {deadline_s:.0f} s\n{self._log_end()}"
+                )
+            if on_wait is not None:
+                on_wait(waited_s)
+            time.sleep(0.5)
+
+    def is_alive(self) -> bool:
+        """Whether the process runs."""
+        return self._process is not None and self._process.poll() is None
+
+    def stop(self, grace_s: float = 20.0) -> None:
+        """Ends the service: SIGTERM to it, and SIGKILL to its whole group after `grace_s`."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(grace_s)
+            except subprocess.TimeoutExpired:
+                process.kill()
+        with contextlib.suppress(ProcessLookupError):  # nothing that it started was left behind
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait(5.0)
+
+    def _log_end(self) -> str:
+        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-15:]
+        return "\n".join([f"the end of {self.log}:", *lines])
+
+
+def free_ports(how_many: int) -> list[int]:
+    """Ports of the loopback that nothing listens on now."""
+    sockets = [socket.socket() for _ in range(how_many)]
+    try:
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [int(one.getsockname()[1]) for one in sockets]
+    finally:
+        for one in sockets:
+            one.close()
+
+
+def die_with(parent: int) -> None:
+    """In a child process: be told to stop (SIGTERM) when the parent dies, also if it died just now.
+
+    Args:
+        parent: Its process id.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:
+            os._exit(1)

@@ -1,0 +1,73 @@
+"""Unlabelled images: a folder of files, read once and checked."""
+
+import io
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image, UnidentifiedImageError
+
+from ireasoner.trainer.errors import ImagesError
+
+logger = logging.getLogger(__name__)
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFolder:
+    """The readable images of a folder, sub-folders included, sorted by path.
+
+    Attributes:
+        folder: Where they lie.
+        paths: One path an image.
+        skipped: Files that look like images and cannot be read.
+    """
+
+    folder: Path
+    paths: tuple[Path, ...]
+    skipped: tuple[Path, ...]
+
+    @classmethod
+    def scan(cls, folder: Path) -> "ImageFolder":
+        """Reads every image of `folder` once; what cannot be decoded is skipped with a warning and counted.
+
+        Raises:
+            ImagesError: The folder is missing, or holds no readable image.
+        """
+        if not folder.is_dir():
+            raise ImagesError(f"images: {folder} is not a folder")
+        candidates = sorted(p for p in folder.rglob("*") if p.is_file() and p.suffix.lower() in SUFFIXES)
+        paths, skipped = [], []
+        for path in candidates:
+            try:
+                read_image(path)
+            except (OSError, UnidentifiedImageError, Image.DecompressionBombError, ValueError) as error:
+                logger.warning("images: %s is skipped: %s", path, error)
+                skipped.append(path)
+            else:
+                paths.append(path)
+        if not paths:
+            suffixes = " ".join(sorted(SUFFIXES))
+            raise ImagesError(
+                f"images: {folder} holds no readable image ({len(skipped)} unreadable; looked for {suffixes})"
+            )
+        return cls(folder, tuple(paths), tuple(skipped))
+
+
+def read_image(path: Path) -> Image.Image:
+    """The image in RGB, decoded in full.
+
+    Raises:
+        OSError: The file cannot be read or is cut short.
+        UnidentifiedImageError: The file is not an image.
+    """
+    with Image.open(path) as image:
+        return image.convert("RGB")
+
+
+def png_bytes(image: Image.Image) -> bytes:
+    """The image as PNG: lossless, so that the server sees the pixels that the training forward pass sees."""
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG", compress_level=1)
+    return buffer.getvalue()

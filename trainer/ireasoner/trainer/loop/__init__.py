@@ -1,0 +1,1 @@
+"""The Proposer-Solver loop on TRL's GRPO."""

@@ -1,0 +1,77 @@
+"""The settings of a run as TRL takes them."""
+
+import os
+from dataclasses import fields
+from typing import Any
+
+import torch
+from trl import GRPOConfig
+
+from ireasoner.trainer.errors import SettingsError
+from ireasoner.trainer.settings import RunSettings, literals
+
+
+def launched_processes() -> int:
+    """How many processes a launcher started for this run; 1 without one."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def grpo_config(settings: RunSettings) -> GRPOConfig:
+    """TRL's config; `settings.grpo` passes through unchanged and wins over the defaults that are set here.
+
+    Raises:
+        SettingsError: `settings.grpo` names a field that TRL does not have, or gives it a value that TRL refuses, or
+            the rollouts of an update cannot be dealt out to the processes in equal passes.
+    """
+    processes = launched_processes()
+    per_pass = settings.micro_batch_size or settings.rollouts_per_update // processes
+    if not per_pass or settings.rollouts_per_update % (per_pass * processes):
+        raise SettingsError(
+            f"the {settings.rollouts_per_update} rollouts of an update (group_size x groups_per_update) cannot be "
+            f"dealt out to {processes} processes in passes of {per_pass or 1} (micro_batch_size)"
+        )
+    if settings.groups_at(settings.proposer_every) * settings.group_size % processes:
+        raise SettingsError(
+            "the rollouts of an update of the Proposer (group_size x proposer_groups_per_update) cannot be dealt out "
+            f"to {processes} processes"
+        )
+    unknown = sorted(settings.grpo.keys() - {field.name for field in fields(GRPOConfig)})
+    if unknown:
+        raise SettingsError(f"grpo.{unknown[0]}: TRL's GRPOConfig has no such field")
+    on_gpu = torch.cuda.is_available()
+    passed: dict[str, Any] = {
+        "bf16": on_gpu,
+        "use_cpu": not on_gpu,
+        "gradient_checkpointing": on_gpu,
+        "weight_decay": 0.01,
+        "lr_scheduler_type": "constant",
+        "report_to": ["tensorboard"],
+        "disable_tqdm": True,
+        "loss_type": "grpo",
+        # On where the server's log-probabilities cannot agree with the trainer's: see loop.importance.
+        "vllm_importance_sampling_correction": False,
+        **literals(settings.grpo),
+    }
+    try:
+        return GRPOConfig(
+            output_dir=str(settings.run_folder / "checkpoints"),
+            max_steps=settings.updates,
+            seed=settings.seed,
+            num_generations=settings.group_size,
+            per_device_train_batch_size=per_pass,
+            gradient_accumulation_steps=settings.rollouts_per_update // (per_pass * processes),
+            temperature=settings.rollout.temperature,
+            max_completion_length=max(
+                settings.rollout.solver_max_tokens, settings.rollout.proposer_max_tokens
+            ),
+            # TRL skips the reference pass where beta is 0; the coefficient of each update is set before it.
+            beta=0.0 if settings.kl.mode == "none" else settings.kl.beta,
+            save_strategy="steps",
+            save_steps=settings.save_every,
+            logging_steps=1,
+            logging_first_step=True,
+            remove_unused_columns=False,
+            **passed,
+        )
+    except (TypeError, ValueError, ImportError) as error:  # ImportError: deepspeed is not installed
+        raise SettingsError(f"grpo: {error}") from error

@@ -1,0 +1,63 @@
+"""Forward passes in which the prompt of a group is computed once.
+
+The rollouts of a group share their prompt, image and all, which is most of what a pass over them reads. Its keys and
+values are computed once and every rollout attends to them; gradients of all rollouts flow back through them. What is
+computed is the same, up to the order of floating-point sums.
+"""
+
+from typing import Any
+
+import torch
+from trl.trainer.utils import split_pixel_values_by_grid, unsplit_pixel_values_by_grid
+
+from ireasoner.trainer.loop.micro_batches import Batch
+
+
+def after_shared_prompts(model: Any, inputs: Batch, groups: torch.Tensor, completion_tokens: int) -> Batch:
+    """Computes the prompts, and returns the inputs of a pass over what follows them.
+
+    Args:
+        model: A `Qwen2_5_VLModel`, without its head; its adapters are those that are active.
+        inputs: `input_ids` and `attention_mask`, both (rows, tokens), prompts padded on the left and completions on
+            the right; `mm_token_type_ids`, (rows, tokens); `pixel_values`, `image_grid_thw` and `num_images`, as
+            TRL has them.
+        groups: The group of each row, (rows,); rows of a group stand together, and have one prompt and image.
+        completion_tokens: Tokens of a row that are its completion, padding included.
+
+    Returns:
+        `input_ids`, (rows, 1 + completion_tokens), of which the first is the last token of the prompt;
+        `attention_mask`, (rows, tokens); `position_ids`, (3, rows, 1 + completion_tokens); and `past_key_values`.
+    """
+    is_first = groups.diff(prepend=groups.new_tensor([-1])) != 0
+    starts, of_row = is_first.nonzero()[:, 0], is_first.cumsum(0) - 1
+    shared = inputs["input_ids"].size(1) - completion_tokens - 1
+    mask = inputs["attention_mask"]
+    by_row = split_pixel_values_by_grid(inputs)
+    prompts = unsplit_pixel_values_by_grid(
+        {name: [by_row[name][row] for row in starts.tolist()] for name in ("pixel_values", "image_grid_thw")}
+    )
+    ids, types = (inputs[name][starts, : shared + 1] for name in ("input_ids", "mm_token_type_ids"))
+    positions, offsets = model.get_rope_index(
+        ids,
+        image_grid_thw=prompts["image_grid_thw"],
+        attention_mask=mask[starts, : shared + 1],
+        mm_token_type_ids=types,
+    )
+    computed = model(
+        input_ids=ids[:, :shared],
+        attention_mask=mask[starts, :shared],
+        position_ids=positions[..., :shared],
+        mm_token_type_ids=types[:, :shared],
+        use_cache=True,
+        **prompts,
+    )
+    cache = computed.past_key_values
+    cache.batch_select_indices(of_row)
+    # After an image, a text's positions go on from the image's largest: by its offset from the count of tokens.
+    following = (mask.cumsum(-1) - 1)[:, shared:] + offsets.view(-1, 1)[of_row]
+    return {
+        "input_ids": inputs["input_ids"][:, shared:],
+        "attention_mask": mask,
+        "position_ids": following.clamp(min=0).expand(3, -1, -1),
+        "past_key_values": cache,
+    }

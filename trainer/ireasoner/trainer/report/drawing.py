@@ -1,0 +1,237 @@
+"""Curves, bars and intervals as inline SVG.
+
+Figures are drawn in stand-in colours, which then become the page's CSS variables, so that one SVG is right in the
+light and in the dark scheme. Text stays text.
+"""
+
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+from matplotlib import rc_context
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, NullFormatter
+
+from ireasoner.trainer.report.metrics import Curve, Floats
+
+COLOURS = ("blue", "orange", "teal", "purple", "grey", "red")
+_STAND_INS = {
+    name: f"#0{i}0{i}0{i}" for i, name in enumerate(("card", "muted", "line", *COLOURS), start=1)
+}  # near-black, and nowhere else in a figure
+_POINTS = 300
+_WIDTH_IN = 5.6
+_FONT_PT = 8.0
+_METADATA = re.compile(r"<metadata>.*?</metadata>", re.DOTALL)
+_IDS = re.compile(r'\bid="|url\(#|href="#')
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A curve in one of `COLOURS`."""
+
+    label: str
+    curve: Curve
+    colour: str
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """A dashed horizontal line at `value`, with its name above it."""
+
+    value: float
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A share in [0, 1] before and after, each as (mean, low, high), or None where it was not measured."""
+
+    label: str
+    before: tuple[float, float, float] | None
+    after: tuple[float, float, float] | None
+
+
+def curves(
+    name: str,
+    lines: Sequence[Line],
+    *,
+    last_update: int,
+    levels: Sequence[Level] = (),
+    bounds: tuple[float, float | None] = (0.0, None),
+    log: bool = False,
+) -> Markup:
+    """Curves over updates: each update faint, and a running mean over 1/20 of the run strong.
+
+    Args:
+        name: Unique on the page; all ids in the SVG begin with it.
+        lines: What to draw.
+        last_update: Right end of the horizontal axis.
+        levels: Reference lines.
+        bounds: Ends of the vertical axis; None leaves the upper end to the data.
+        log: Draw a logarithmic vertical axis.
+    """
+    figure, axes = _figure(2.15)
+    for line in lines:
+        updates, values = _thinned(line.curve)
+        width = max(round(len(values) / 20), 1)
+        smooth = _running_mean(values, width)
+        colour = _STAND_INS[line.colour]
+        if width > 1:
+            axes.plot(updates, values, color=colour, alpha=0.25, linewidth=0.7)
+        axes.plot(
+            updates, smooth, color=colour, linewidth=1.7, marker="o" if len(values) < 4 else "", markersize=4
+        )
+    for level in levels:
+        axes.axhline(level.value, color=_STAND_INS["muted"], linewidth=0.8, linestyle=(0, (4, 3)))
+        axes.annotate(
+            level.label,
+            (1.0, level.value),
+            xycoords=("axes fraction", "data"),
+            xytext=(-2, 2),
+            textcoords="offset points",
+            ha="right",
+            color=_STAND_INS["muted"],
+            fontsize=_FONT_PT - 1,
+        )
+    if log:
+        axes.set_yscale("log")
+        axes.yaxis.set_minor_formatter(NullFormatter())
+    else:
+        axes.set_ylim(bounds[0], _headroom(lines, levels) if bounds[1] is None else bounds[1])
+        axes.ticklabel_format(axis="y", scilimits=(-3, 4))
+    _span_updates(axes, last_update)
+    return _svg(figure, name)
+
+
+def stacked_bars(name: str, parts: Sequence[tuple[str, Floats]], *, unit: str) -> Markup:
+    """Stacked bars over updates, at most 60, each the mean of the updates that it spans.
+
+    Args:
+        name: Unique on the page.
+        parts: The colour and the values (updates,) of each part, from the bottom up.
+        unit: Of the values, for the axis.
+    """
+    figure, axes = _figure(2.15)
+    last_update = len(parts[0][1])
+    edges = np.unique(np.linspace(0, last_update, min(last_update, 60) + 1).round().astype(np.int64))
+    widths = np.diff(edges)
+    floor = np.zeros(len(widths))
+    for colour, values in parts:
+        heights = np.add.reduceat(values, edges[:-1]) / widths
+        axes.bar(
+            edges[:-1] + 0.5,
+            heights,
+            width=widths * 0.86,
+            bottom=floor,
+            align="edge",
+            color=_STAND_INS[colour],
+        )
+        floor += heights
+    axes.set_ylabel(unit)
+    _span_updates(axes, last_update)
+    return _svg(figure, name)
+
+
+def intervals(name: str, estimates: Sequence[Estimate]) -> Markup:
+    """One row an estimate: before (hollow) and after (filled), each with its interval, on a scale from 0 to 100%."""
+    figure, axes = _figure(0.5 + 0.34 * len(estimates))
+    muted, strong = _STAND_INS["muted"], _STAND_INS["blue"]
+    for row, estimate in enumerate(reversed(estimates)):
+        for figures, colour, lift, face in (
+            (estimate.before, muted, 0.12, _STAND_INS["card"]),
+            (estimate.after, strong, -0.12, strong),
+        ):
+            if figures is not None:
+                mean, low, high = (100.0 * share for share in figures)
+                axes.plot(
+                    [low, high],
+                    [row + lift] * 2,
+                    color=colour,
+                    linewidth=2,
+                    solid_capstyle="round",
+                    alpha=0.6,
+                )
+                axes.plot(
+                    [mean],
+                    [row + lift],
+                    "o",
+                    color=colour,
+                    markersize=5,
+                    markerfacecolor=face,
+                    markeredgewidth=1.4,
+                )
+    axes.set_yticks(range(len(estimates)), [estimate.label for estimate in reversed(estimates)])
+    axes.set_xlim(-1, 101)
+    axes.set_ylim(-0.6, len(estimates) - 0.4)
+    axes.xaxis.set_major_formatter("{x:.0f}%")
+    axes.grid(visible=False, axis="y")
+    axes.grid(visible=True, axis="x", color=_STAND_INS["line"], linewidth=0.7)
+    return _svg(figure, name)
+
+
+def _figure(height_in: float) -> tuple[Any, Any]:
+    figure = Figure(figsize=(_WIDTH_IN, height_in), layout="constrained")
+    figure.patch.set_alpha(0.0)
+    axes = figure.add_subplot()
+    axes.patch.set_alpha(0.0)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.spines["bottom"].set_color(_STAND_INS["muted"])
+    axes.tick_params(colors=_STAND_INS["muted"], labelsize=_FONT_PT, length=0, pad=4)
+    axes.grid(visible=True, axis="y", color=_STAND_INS["line"], linewidth=0.7)
+    axes.set_axisbelow(True)
+    axes.yaxis.get_offset_text().set(color=_STAND_INS["muted"], fontsize=_FONT_PT - 1)
+    axes.yaxis.label.set(color=_STAND_INS["muted"], fontsize=_FONT_PT)
+    axes.xaxis.label.set(color=_STAND_INS["muted"], fontsize=_FONT_PT)
+    return figure, axes
+
+
+def _headroom(lines: Sequence[Line], levels: Sequence[Level]) -> float:
+    """An upper end with room above the highest value."""
+    highest = max(
+        [*(line.curve.values.max() for line in lines), *(level.value for level in levels)], default=0.0
+    )
+    return 1.1 * float(highest) if highest > 0 else 1.0
+
+
+def _span_updates(axes: Any, last_update: int) -> None:
+    axes.set_xlim(0.5, last_update + 0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
+    axes.set_xlabel("update")
+
+
+def _thinned(curve: Curve) -> tuple[Floats, Floats]:
+    """The curve itself, or the means of at most 300 equal runs of its points."""
+    count = len(curve.values)
+    if count <= _POINTS:
+        return curve.updates, curve.values
+    starts = np.linspace(0, count, _POINTS + 1).astype(np.int64)
+    lengths = np.diff(starts)
+    return (
+        np.add.reduceat(curve.updates, starts[:-1]) / lengths,
+        np.add.reduceat(curve.values, starts[:-1]) / lengths,
+    )
+
+
+def _running_mean(values: Floats, width: int) -> Floats:
+    """Centred means over `width` points, over fewer at both ends."""
+    kernel = np.ones(width)
+    counts = np.convolve(np.ones(len(values)), kernel, mode="same")
+    smooth: Floats = np.convolve(values, kernel, mode="same") / counts
+    return smooth
+
+
+def _svg(figure: Any, name: str) -> Markup:
+    buffer = io.StringIO()
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+        FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None})
+    svg = buffer.getvalue()
+    svg = _METADATA.sub("", svg[svg.index("<svg") :])
+    svg = _IDS.sub(lambda found: f"{found[0]}{name}-", svg)
+    for variable, stand_in in _STAND_INS.items():
+        svg = svg.replace(stand_in, f"var(--{variable})")
+    return Markup(svg)

@@ -1,0 +1,153 @@
+"""evaluation.json: accuracy on labelled questions before and after training."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from ireasoner.trainer.errors import RunFolderError
+from ireasoner.trainer.evaluation.evaluation import bootstrap
+from ireasoner.trainer.report.drawing import Estimate, intervals
+
+_FIGURES = (
+    ("greedy", "greedy", "one answer at temperature 0"),
+    ("sampled", "sampled", "a rollout at temperature 1, on average"),
+    ("majority", "maj@{n}", "the most frequent of {n} rollouts"),
+    ("passed", "pass@{n}", "at least one of {n} rollouts"),
+)
+
+Bounds = tuple[float, float, float]
+"""Mean, and the ends of its 95% bootstrap interval."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What training changed, in shares of [0, 1].
+
+    Attributes:
+        questions: Labelled questions.
+        gain: Greedy accuracy after minus before, paired on the questions.
+        figures: Each figure with what it means.
+        kinds: Greedy accuracy on each kind of question.
+        formats: Share of sampled rollouts that hold an answer.
+    """
+
+    questions: int
+    greedy: Estimate
+    gain: Bounds | None
+    figures: list[tuple[Estimate, str]]
+    kinds: list[Estimate]
+    formats: Estimate
+    plot: Markup
+    kinds_plot: Markup | None
+
+    @property
+    def verdict(self) -> str:
+        """What the paired interval allows to be said."""
+        if self.gain is None:
+            return "Only one side has been evaluated so far."
+        _, low, high = self.gain
+        if low > 0:
+            return "Better: the whole interval of the gain is above zero."
+        if high < 0:
+            return "Worse: the whole interval of the gain is below zero."
+        return "No difference that this many questions could tell: the interval of the gain holds zero."
+
+
+def read_outcome(path: Path) -> Outcome | None:
+    """What an evaluation.json says of before and after; None where there is none, or it holds no evaluation yet.
+
+    Raises:
+        RunFolderError: The file is not JSON, or lacks a figure.
+    """
+    content = _read(path)
+    with _naming(path):
+        before, after, gain = (content.get(name) for name in ("before", "after", "gain"))
+        return _outcome(before, after, _bounds(gain) if gain else None) if before or after else None
+
+
+def read_difference(first: Path, second: Path) -> Outcome | None:
+    """What two runs ended with, from their evaluation.json; None unless both were evaluated after training.
+
+    The gain is known where both were asked the same questions: then it is paired on them.
+
+    Raises:
+        RunFolderError: A file is not JSON, or lacks a figure.
+    """
+    before, after = (_read(path).get("after") for path in (first, second))
+    if not before or not after:
+        return None
+    with _naming(second):
+        gain = None
+        if before["asked"] == after["asked"]:
+            pairs = zip(before["correct"], after["correct"], strict=True)
+            paired = bootstrap([float(b) - float(a) for a, b in pairs])
+            gain = (paired.mean, paired.low, paired.high)
+        return _outcome(before, after, gain)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    with _naming(path):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return {name: content.get(name) for name in ("before", "after", "gain")}
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, AttributeError, KeyError, TypeError) as error:
+        raise RunFolderError(f"{path}: not an evaluation: {type(error).__name__}: {error}") from error
+
+
+def _outcome(before: dict[str, Any] | None, after: dict[str, Any] | None, gain: Bounds | None) -> Outcome:
+    sides = [side for side in (before, after) if side]
+    samples = sides[-1]["samples"]
+    figures = [
+        (
+            Estimate(
+                label.format(n=samples),
+                _bounds(before[name]) if before else None,
+                _bounds(after[name]) if after else None,
+            ),
+            meaning.format(n=samples),
+        )
+        for name, label, meaning in _FIGURES
+    ]
+    names = sorted({kind for side in sides for kind in side["by_kind"]})
+    kinds = [
+        Estimate(
+            kind,
+            _greedy(before, kind),
+            _greedy(after, kind),
+        )
+        for kind in names
+    ]
+    return Outcome(
+        questions=sides[-1]["questions"],
+        greedy=figures[0][0],
+        gain=gain,
+        figures=figures,
+        kinds=kinds if len(kinds) > 1 else [],
+        formats=Estimate(
+            "format rate",
+            _bounds(before["format_rate"]) if before else None,
+            _bounds(after["format_rate"]) if after else None,
+        ),
+        plot=intervals("accuracy", [estimate for estimate, _ in figures]),
+        kinds_plot=intervals("kinds", kinds) if len(kinds) > 1 else None,
+    )
+
+
+def _bounds(interval: dict[str, float]) -> Bounds:
+    return float(interval["mean"]), float(interval["low"]), float(interval["high"])
+
+
+def _greedy(side: dict[str, Any] | None, kind: str) -> Bounds | None:
+    return _bounds(side["by_kind"][kind]["greedy"]) if side and kind in side["by_kind"] else None

@@ -1,0 +1,214 @@
+"""Which curves stand in which plot, and what each plot tells in one sentence."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from ireasoner.trainer.report.drawing import Level, Line, curves
+from ireasoner.trainer.report.metrics import Floats, Metrics
+
+
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """A plot as the page shows it.
+
+    Attributes:
+        legend: Label, colour, and the means over the early and the late window, of each curve.
+        absent: Labels of the curves that this run has not logged.
+        svg: None where it has logged none of them.
+    """
+
+    title: str
+    sentence: str
+    legend: list[tuple[str, str, float | None, float | None]]
+    absent: list[str]
+    svg: Markup | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    title: str
+    sentence: str
+    lines: tuple[tuple[str, str, str], ...]
+    bounds: tuple[float, float | None] = (0.0, None)
+
+
+_SHARE = (-0.03, 1.03)
+
+_LAYOUTS = {
+    "solver-reward": _Layout(
+        "Reward of the Solver",
+        "The outcome part pays for giving the answer that most of the group gives, the trajectory part for reaching "
+        "it by the same steps; the reward mixes the two, and the trajectory part gains weight as the run goes on.",
+        (
+            ("reward", "solver/reward", "blue"),
+            ("outcome", "solver/outcome", "teal"),
+            ("trajectory", "solver/trajectory", "purple"),
+        ),
+        _SHARE,
+    ),
+    "proposer-reward": _Layout(
+        "Reward of the Proposer",
+        "A question is worth most when the Solver's answers to it disagree to a middling degree: neither trivial nor "
+        "hopeless.",
+        (
+            ("in its own updates", "proposer/reward", "orange"),
+            ("of the questions that the Solver trained on", "solver/proposer_reward", "grey"),
+        ),
+        _SHARE,
+    ),
+    "entropy": _Layout(
+        "Answer entropy",
+        "How much the answers of a group disagree, in nats: 0 when all are equal; a fall to 0 early on is a collapse.",
+        (
+            ("Solver updates", "solver/answer_entropy_nats", "blue"),
+            ("Proposer updates", "proposer/answer_entropy_nats", "orange"),
+        ),
+    ),
+    "dominant-share": _Layout(
+        "Share of the dominant answer",
+        "How much of a group gives its most frequent answer; 1 means that every rollout agrees.",
+        (
+            ("Solver updates", "solver/dominant_share", "blue"),
+            ("Proposer updates", "proposer/dominant_share", "orange"),
+        ),
+        _SHARE,
+    ),
+    "kl": _Layout(
+        "KL divergence from the base model",
+        "How far each adapter has moved from the base model, in nats a token.",
+        (("Solver", "solver/kl", "blue"), ("Proposer", "proposer/kl", "orange")),
+    ),
+    "kl-coefficient": _Layout(
+        "KL coefficient",
+        "How strongly that divergence is penalised; an adaptive coefficient rises while the KL is above its target.",
+        (("Solver", "solver/kl_coefficient", "blue"), ("Proposer", "proposer/kl_coefficient", "orange")),
+    ),
+    "logprob-gap": _Layout(
+        "Log-probability gap",
+        "Mean absolute difference between the log-probability that a token was sampled with and the one that "
+        "training computes for it: small means that what was sampled is what is trained.",
+        (("Solver", "solver/logprob_gap/mean", "blue"), ("Proposer", "proposer/logprob_gap/mean", "orange")),
+    ),
+    "length": _Layout(
+        "Completion length",
+        "Mean tokens of a completion; a steady shrink or growth is often the first sign that a reward is being gamed.",
+        (
+            ("Solver", "solver/completions/mean_length", "blue"),
+            ("Proposer", "proposer/completions/mean_length", "orange"),
+        ),
+    ),
+    "questions": _Layout(
+        "Distinct questions",
+        "Share of an update's questions that differ from one another, and of proposals that hold no question at all; "
+        "a Proposer that asks one thing over and over shows here.",
+        (
+            ("distinct, Solver updates", "solver/questions_distinct", "blue"),
+            ("distinct, Proposer updates", "proposer/questions_distinct", "orange"),
+            ("without a question", "proposer/proposals_without_question", "red"),
+        ),
+        _SHARE,
+    ),
+    "shadow": _Layout(
+        "Measured against labels",
+        "Where the true answer is known: how often the dominant answer is right, how often a single rollout is, "
+        "whether any is, and how likely a right rollout has a higher reward than a wrong one. No reward depends on it.",
+        (
+            ("dominant answer right", "solver/shadow/pseudo_label_accuracy", "blue"),
+            ("rollout right", "solver/shadow/rollout_accuracy", "teal"),
+            ("pass@N", "solver/shadow/pass_at_n", "purple"),
+            ("reward ranks right above wrong (AUC)", "solver/shadow/reward_auc", "orange"),
+        ),
+        _SHARE,
+    ),
+    "flaws": _Layout(
+        "Groups and rollouts that teach little",
+        "Shares of Solver rollouts that are invalid or cut off at the token limit, and of groups whose leading answer "
+        "is tied or whose rewards are all equal, which leaves no gradient.",
+        (
+            ("invalid", "solver/invalid_rate", "red"),
+            ("cut off", "solver/completions/clipped_ratio", "purple"),
+            ("tied", "solver/tie_rate", "blue"),
+            ("equal rewards", "solver/frac_reward_zero_std", "grey"),
+        ),
+        _SHARE,
+    ),
+}
+
+
+def plots(metrics: Metrics, settings: dict[str, Any]) -> list[Plot]:
+    """Every plot over updates, in the order of the page; `settings` gives the reference lines.
+
+    What labels tell is shown for a run that has some.
+    """
+    return [
+        _plot(name, layout, metrics, settings)
+        for name, layout in _LAYOUTS.items()
+        if name != "shadow" or settings.get("labels")
+    ]
+
+
+def _plot(name: str, layout: _Layout, metrics: Metrics, settings: dict[str, Any]) -> Plot:
+    lines, legend, absent = [], [], []
+    late = metrics.late
+    for label, metric, colour in layout.lines:
+        curve = metrics.curve(metric)
+        if curve is None:
+            absent.append(label)
+        else:
+            lines.append(Line(label, curve, colour))
+            legend.append((label, colour, curve.mean(metrics.early), curve.mean(late) if late else None))
+    svg = None
+    if lines:
+        svg = curves(
+            f"plot-{name}",
+            lines,
+            last_update=metrics.last_update,
+            levels=_levels(name, settings),
+            bounds=layout.bounds,
+            log=name == "kl-coefficient" and _spans_decades([line.curve.values for line in lines]),
+        )
+    return Plot(layout.title, layout.sentence, legend, absent, svg)
+
+
+def comparisons(first: Metrics, second: Metrics, settings: dict[str, Any]) -> list[Plot]:
+    """A plot for each metric that either of two runs has logged: the first grey, the second blue."""
+    found = []
+    for name, layout in _LAYOUTS.items():
+        for label, metric, _ in layout.lines:
+            lines, legend, absent = [], [], []
+            for run, metrics, colour in (("A", first, "grey"), ("B", second, "blue")):
+                curve, late = metrics.curve(metric), metrics.late
+                if curve is None:
+                    absent.append(run)
+                    continue
+                lines.append(Line(run, curve, colour))
+                legend.append((run, colour, curve.mean(metrics.early), curve.mean(late) if late else None))
+            if lines:
+                svg = curves(
+                    "plot-" + metric.replace("/", "-"),
+                    lines,
+                    last_update=max(first.last_update, second.last_update),
+                    levels=_levels(name, settings),
+                    bounds=layout.bounds,
+                    log=name == "kl-coefficient" and _spans_decades([line.curve.values for line in lines]),
+                )
+                found.append(Plot(f"{layout.title}: {label}", layout.sentence, legend, absent, svg))
+    return found
+
+
+def _spans_decades(columns: list[Floats]) -> bool:
+    """Whether the largest value is above ten times the smallest, and all are above zero."""
+    lowest = min(column.min() for column in columns)
+    return bool(lowest > 0 and max(column.max() for column in columns) > 10 * lowest)
+
+
+def _levels(name: str, settings: dict[str, Any]) -> list[Level]:
+    if name == "entropy" and settings.get("group_size"):
+        return [Level(math.log(settings["group_size"]), "every answer differs (ln N)")]
+    kl = settings.get("kl") or {}
+    if name == "kl" and kl.get("mode") == "adaptive":
+        return [Level(kl["target"], "target")]
+    return []

@@ -1,0 +1,64 @@
+"""What the pages share: the template environment, and how figures and settings are written."""
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from ireasoner.trainer.report.timing import duration
+
+
+def render(template: str, **content: Any) -> str:
+    """The page that a template makes of its content."""
+    environment = Environment(
+        loader=PackageLoader("ireasoner.trainer.report", ""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(number=_number, percent=_percent, points=_points, duration=duration)
+    return environment.get_template(template).render(**content)
+
+
+def write_page(page: str, output: Path) -> Path:
+    """Writes a page whole or not at all; returns its path."""
+    partial = output.with_name(output.name + ".partial")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    partial.write_text(page, encoding="utf-8")
+    partial.replace(output)
+    return output
+
+
+def flat(settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Every setting with its dotted name, as text."""
+    for name, value in settings.items():
+        if isinstance(value, dict) and value:
+            yield from flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _number(value: float | None) -> str:
+    """Three significant digits, two below 0.1; a dash for nothing."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    if value == 0:
+        return "0"
+    if abs(value) < 0.001 or abs(value) >= 10_000:
+        return f"{value:.1e}".replace("-", "−")
+    decimals = max(0, (2 if abs(value) >= 0.1 else 1) - math.floor(math.log10(abs(value))))
+    return f"{value:.{decimals}f}".replace("-", "−")
+
+
+def _percent(share: float | None) -> str:
+    """A share with the digits that `evaluate` prints of it: rounded before it is made a percentage, not after."""
+    return "–" if share is None else f"{100 * round(share, 3):.1f}%"
+
+
+def _points(share: float) -> str:
+    """A difference of shares in percentage points, with its sign; rounded as `_percent` does."""
+    return f"{100 * round(share, 3):+.1f}".replace("-", "−")

@@ -1,0 +1,1 @@
+"""What the rollouts of an update are paid."""

@@ -1,0 +1,135 @@
+"""Shadow labels: how right the pseudo-labels and the rewards are, where the true answer happens to be known.
+
+They are measured on groups whose rewards are final, and go to the logs alone: nothing here is posted to the reward
+server or reaches a policy.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ireasoner.trainer.errors import SettingsError
+from ireasoner.trainer.evaluation.questions import Question, read_questions
+from ireasoner.trainer.rewards.named_function import named_function
+from ireasoner.trainer.rollouts.group import MIN_SPREAD, Group
+
+Labels = Callable[[Path, str], Question | None]
+"""The labelled question for an image and a proposed question; None where its true answer is not known."""
+
+
+class ShadowLabels:
+    """Measures the Solver's groups against true answers.
+
+    Args:
+        labels: Where true answers come from; None measures nothing.
+    """
+
+    def __init__(self, labels: Labels | None) -> None:
+        self._labels = labels
+
+    def measure(
+        self, groups: Sequence[Group], rewards: Sequence[Sequence[float | None]]
+    ) -> tuple[list[dict[str, Any]], dict[str, float]]:
+        """What is known of each group, for `groups.jsonl`, and the figures of the update; see docs/training.md.
+
+        Args:
+            groups: The groups of an update of the Solver, with their records.
+            rewards: What each rollout is trained on; None where it has no reward.
+        """
+        if self._labels is None:
+            return [{} for _ in groups], {}
+        records: list[dict[str, Any]] = []
+        aucs: list[float] = []
+        for group, group_rewards in zip(groups, rewards, strict=True):
+            label = self._labels(group.path, group.question) if group.question is not None else None
+            if label is None:
+                records.append({})
+                continue
+            answers = [rollout["answer"] for rollout in group.record["rollouts"]]
+            right = [answer is not None and label.is_right(answer) for answer in answers]
+            dominant = group.record["dominant_answer"]
+            auc = reward_auc(group_rewards, right)
+            if auc is not None:
+                aucs.append(auc)
+            records.append(
+                {
+                    "shadow": {
+                        "truth": label.answer,
+                        "pseudo_label_right": dominant is not None and label.is_right(dominant),
+                        "right": right,
+                        "reward_auc": auc,
+                    }
+                }
+            )
+        return records, _figures(groups, records, aucs)
+
+
+def reward_auc(rewards: Sequence[float | None], right: Sequence[bool]) -> float | None:
+    """How likely a right rollout of a group has a higher reward than a wrong one, in [0, 1]; equal rewards count half.
+
+    Rewards are equal that differ by rounding alone, as the trainer takes them to be.
+
+    The area under the ROC curve as the Mann-Whitney statistic: 1 ranks every right rollout above every wrong one, 0.5
+    tells them no better apart than chance. None where the group has not both.
+    """
+    pairs = [(reward, hit) for reward, hit in zip(rewards, right, strict=True) if reward is not None]
+    hits = np.array([reward for reward, hit in pairs if hit])
+    misses = np.array([reward for reward, hit in pairs if not hit])
+    if not hits.size or not misses.size:
+        return None
+    gaps = hits[:, None] - misses[None, :]
+    return float(np.mean((gaps > MIN_SPREAD) + 0.5 * (np.abs(gaps) <= MIN_SPREAD)))
+
+
+def load_labels(source: str | None) -> Labels | None:
+    """The labels that the setting names: a JSON-lines file of questions, or `module:function`.
+
+    The function is given the image's path and the question, and returns the true answer as a string, or None.
+
+    Raises:
+        SettingsError: There is neither such a file nor such a function.
+        ImagesError: The file has a bad line.
+    """
+    if source is None:
+        return None
+    if Path(source).is_file():
+        return from_questions(read_questions(Path(source)))
+    try:
+        program = named_function(source)
+    except SettingsError as error:
+        raise SettingsError(
+            f"labels: {source} is neither a file nor module:function: {error.__cause__}"
+        ) from error
+
+    def labelled(image: Path, text: str) -> Question | None:
+        answer = program(image, text)
+        return None if answer is None else Question(image, text, answer)
+
+    return labelled
+
+
+def from_questions(questions: Sequence[Question]) -> Labels:
+    """Labels of a dataset: they hold for a question that is asked about its own image in its own words."""
+    known = {(question.image.resolve(), _folded(question.text)): question for question in questions}
+    return lambda image, text: known.get((image.resolve(), _folded(text)))
+
+
+def _figures(
+    groups: Sequence[Group], records: Sequence[dict[str, Any]], aucs: Sequence[float]
+) -> dict[str, float]:
+    known = [record["shadow"] for record in records if record]
+    asked = sum(group.question is not None for group in groups)
+    figures = {"shadow/labelled_share": len(known) / asked} if asked else {}
+    if known:
+        figures["shadow/pseudo_label_accuracy"] = float(np.mean([one["pseudo_label_right"] for one in known]))
+        figures["shadow/rollout_accuracy"] = float(np.mean([np.mean(one["right"]) for one in known]))
+        figures["shadow/pass_at_n"] = float(np.mean([any(one["right"]) for one in known]))
+    if aucs:
+        figures["shadow/reward_auc"] = float(np.mean(aucs))
+    return figures
+
+
+def _folded(text: str) -> str:
+    return " ".join(text.split())

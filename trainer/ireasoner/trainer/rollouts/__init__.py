@@ -1,0 +1,1 @@
+"""Groups of rollouts, and the clients that sample them."""

@@ -1,0 +1,46 @@
+"""Answers from any OpenAI-compatible server, asked with the fields of OpenAI's own API alone."""
+
+from collections.abc import Sequence
+
+from ireasoner.trainer.rollouts.client import CHAT, RolloutClient, with_image
+from ireasoner.trainer.rollouts.rollout import RolloutRequest, SamplingContract
+
+
+class ChatClient(RolloutClient):
+    """Asks for texts, one completion a request, since not every server knows `n`; see `RolloutClient`.
+
+    Of the sampling contract it sends what the API has: `max_tokens`, `temperature`, `top_p` and the forbidden tokens.
+    """
+
+    def texts(
+        self, policy: str, requests: Sequence[RolloutRequest], contract: SamplingContract
+    ) -> list[list[str]]:
+        """The completions of each request, in order.
+
+        Raises:
+            RolloutServerError: A request was refused, or the server stayed away past the budget.
+        """
+        futures = [
+            [self.pool.submit(self._text, policy, request, contract, i) for i in range(request.count)]
+            for request in requests
+        ]
+        try:
+            return [[future.result() for future in group] for group in futures]
+        finally:
+            for group in futures:
+                for future in group:
+                    future.cancel()
+
+    def _text(self, policy: str, request: RolloutRequest, contract: SamplingContract, index: int) -> str:
+        body: dict[str, object] = {
+            "model": policy,
+            "messages": with_image(request),
+            "seed": request.seed + index,
+            "max_tokens": contract.max_tokens,
+            "temperature": contract.temperature,
+            "top_p": contract.top_p,
+        }
+        if contract.forbidden_token_ids:
+            body["logit_bias"] = {str(token_id): -100.0 for token_id in contract.forbidden_token_ids}
+        answer = self.request("POST", CHAT, body).json()
+        return str(answer["choices"][0]["message"]["content"] or "")

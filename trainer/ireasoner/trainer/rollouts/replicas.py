@@ -1,0 +1,61 @@
+"""Several rollout servers as one: requests are dealt out, adapters go to all of them."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from ireasoner.trainer.rollouts.busy_clock import BusyClock
+from ireasoner.trainer.rollouts.client import RolloutClient
+from ireasoner.trainer.rollouts.rollout import Rollout, RolloutRequest, SamplingContract
+
+
+class RolloutReplicas:
+    """Rollout servers of one base model that see the same adapters folder; used as a `RolloutClient` is.
+
+    An adapter counts as served only where every replica serves it. A replica that stays away past its client's
+    budget ends the run, as a single server would: the others may not have what it was asked for.
+
+    Attributes:
+        sampling: How long any of them has had rollouts to sample.
+    """
+
+    def __init__(self, members: Sequence[RolloutClient]) -> None:
+        self.members = tuple(members)
+        self.base_url = ", ".join(member.base_url for member in members)
+        self.sampling = BusyClock()
+        self._pool = ThreadPoolExecutor(len(members), thread_name_prefix="replica")
+
+    def close(self) -> None:
+        """Closes the connections to all of them."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        for member in self.members:
+            member.close()
+
+    def models(self) -> list[str]:
+        """The names that every replica serves. Raises as `RolloutClient.models` does."""
+        served = list(self._pool.map(RolloutClient.models, self.members))
+        return [name for name in served[0] if all(name in names for names in served[1:])]
+
+    def load_adapter(self, name: str, path: str) -> None:
+        """Loads the adapter on every replica. Raises as `RolloutClient.load_adapter` does."""
+        list(self._pool.map(lambda member: member.load_adapter(name, path), self.members))
+
+    def unload_adapter(self, name: str) -> None:
+        """Unloads the adapter on every replica. Raises as `RolloutClient.unload_adapter` does."""
+        list(self._pool.map(lambda member: member.unload_adapter(name), self.members))
+
+    def sample(
+        self, policy: str, requests: Sequence[RolloutRequest], contract: SamplingContract
+    ) -> list[list[Rollout]]:
+        """Samples each request from one replica, in turns; one list a request, in order.
+
+        Raises as `RolloutClient.sample` does.
+        """
+        count = len(self.members)
+        dealt = [(member, requests[first::count]) for first, member in enumerate(self.members)]
+        with self.sampling.working():
+            shares = list(
+                self._pool.map(
+                    lambda deal: deal[0].sample(policy, deal[1], contract) if deal[1] else [], dealt
+                )
+            )
+        return [shares[number % count][number // count] for number in range(len(requests))]

@@ -1,0 +1,185 @@
+"""The run folder: everything that a run leaves behind.
+
+settings.json      the resolved settings
+metrics.jsonl      one line an update
+groups.jsonl       one line a group: image, question, rollouts, rewards
+adapters/          the published versions that are still served
+checkpoints/       what the run can be taken up from
+tensorboard/       the same metrics, for TensorBoard
+final/             the two adapters as peft folders
+.lock              held by the process that trains
+"""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ireasoner.trainer.errors import RunFolderError, SettingsError
+from ireasoner.trainer.settings import RunSettings
+
+_LOGS = ("metrics.jsonl", "groups.jsonl")
+
+
+class RunFolder:
+    """Writes to one run folder.
+
+    Args:
+        settings: The run; it says where the folder is, and whether to go on with the run that it holds.
+
+    Attributes:
+        writes: Whether this process is the one that writes; in another, nothing is written or cut.
+
+    Raises:
+        SettingsError: The folder holds a run already, or none to go on with, or one with other settings.
+    """
+
+    def __init__(self, settings: RunSettings) -> None:
+        self.path = path = settings.run_folder
+        self.writes = True
+        file = path / "settings.json"
+        if settings.resume:
+            if not file.exists():
+                raise SettingsError(f"resume: {path} holds no run")
+            _compare(path, json.loads(file.read_text(encoding="utf-8")), settings)
+        elif any((path / name).exists() for name in (*_LOGS, "checkpoints", "final")):
+            raise SettingsError(
+                f"run_folder: {path} holds a run already; name another, remove it, or go on with --resume"
+            )
+        path.mkdir(parents=True, exist_ok=True)
+        partial = file.with_suffix(".partial")
+        partial.write_text(settings.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        partial.replace(file)
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def tensorboard(self) -> Path:
+        """Folder of TensorBoard's event files."""
+        return self.path / "tensorboard"
+
+    @property
+    def final(self) -> Path:
+        """Folder of the trained adapters."""
+        return self.path / "final"
+
+    @property
+    def groups(self) -> Path:
+        """The log of groups."""
+        return self.path / "groups.jsonl"
+
+    def append_metrics(self, metrics: Mapping[str, Any]) -> None:
+        """Adds the metrics of one update.
+
+        Raises:
+            RunFolderError: It could not be written (a full disk, say); what a checkpoint holds is as it was.
+        """
+        self._append("metrics.jsonl", metrics)
+
+    def append_group(self, group: Mapping[str, Any]) -> None:
+        """Adds one group with its rollouts and rewards; raises as `append_metrics` does."""
+        self._append("groups.jsonl", group)
+
+    def log_bytes(self) -> dict[str, int]:
+        """The length of each log, by name."""
+        return {name: (self.path / name).stat().st_size for name in _LOGS if (self.path / name).exists()}
+
+    def cut_logs(self, log_bytes: Mapping[str, int]) -> None:
+        """Takes the logs back to the lengths that they had at a checkpoint; a log without one is emptied."""
+        for name in _LOGS:
+            if self.writes and (self.path / name).exists():
+                os.truncate(self.path / name, log_bytes.get(name, 0))
+
+    def _append(self, name: str, line: Mapping[str, Any]) -> None:
+        if not self.writes:
+            return
+        path = self.path / name
+        try:
+            with path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n")
+        except OSError as error:
+            raise RunFolderError(f"{path} could not be written: {error.strerror}") from error
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """The settings.json of a run, of whatever version.
+
+    Raises:
+        RunFolderError: There is none, or it is not JSON.
+    """
+    try:
+        settings: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise RunFolderError(f"{path.parent} holds no run: there is no {path.name}") from error
+    except ValueError as error:
+        raise RunFolderError(f"{path}: not JSON: {error}") from error
+    return settings
+
+
+def defects(settings: dict[str, Any]) -> list[str]:
+    """The switches of `reference_defects` that a run was trained with: what it is known to have got wrong."""
+    return [name for name, is_on in settings.get("reference_defects", {}).items() if is_on]
+
+
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The objects of a JSON-lines file; see `read_lines_at`."""
+    for _, line in read_lines_at(path):
+        yield line
+
+
+def read_lines_at(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The objects of a JSON-lines file, each with the offset of its line in bytes.
+
+    A missing file has none. A last line without its newline is being written at this moment, and is left out.
+
+    Raises:
+        RunFolderError: A line is not a JSON object; the message names it.
+    """
+    if not path.exists():
+        return
+    offset = 0
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.endswith(b"\n"):
+                return
+            yield offset, _parsed(line, path, f"line {number}")
+            offset += len(line)
+
+
+def read_line_at(path: Path, offset: int) -> dict[str, Any]:
+    """The object of the line that begins at `offset`, in bytes, as `read_lines_at` gave it.
+
+    Raises:
+        RunFolderError: There is no JSON object.
+    """
+    with path.open("rb") as file:
+        file.seek(offset)
+        return _parsed(file.readline(), path, f"byte {offset}")
+
+
+def _parsed(line: bytes, path: Path, place: str) -> dict[str, Any]:
+    try:
+        value = json.loads(line)
+    except ValueError as error:
+        raise RunFolderError(f"{path}, {place}: not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise RunFolderError(f"{path}, {place}: not a JSON object")
+    return value
+
+
+def _compare(path: Path, written: Mapping[str, Any], settings: RunSettings) -> None:
+    """Refuses to go on with a run under settings that would shape its result otherwise.
+
+    Raises:
+        SettingsError: They differ; the message names the fields.
+    """
+    before, now = RunSettings(**written).experiment, settings.experiment
+    differing = [
+        f"{name} (was {before[name]!r}, is {now[name]!r})" for name in now if before[name] != now[name]
+    ]
+    if differing:
+        raise SettingsError(f"resume: the run in {path} has other settings: {'; '.join(differing)}")

@@ -1,0 +1,200 @@
+"""What a checkpoint scores on labelled pictures: greedy, by sample, by majority, and by any of its samples."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from ireasoner.trainer.rollouts.prompts import Message, parse_question, proposer_messages, solver_messages
+from ireasoner.trainer.tiny_model.completion import Completion, parse_completion
+from ireasoner.trainer.tiny_model.world import Asked, Opening
+
+if TYPE_CHECKING:
+    from transformers import Qwen2_5_VLForConditionalGeneration, Qwen2_5_VLProcessor
+
+_MAX_NEW_TOKENS = 96
+_PROMPTS_A_BATCH = 50
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Shares in 0..1 over the questions asked, except `questions` and `samples`, which count.
+
+    `greedy`, `sampled`: mean accuracy. `majority`: that of the samples' commonest answer (of equals, the one
+    that came first). `any_sample`: some sample is right. `majority_gain`: `majority - greedy`, paired over
+    questions, with its 95% bootstrap interval. `form`: samples with numbered steps and an answer. `reading`:
+    operands read right in the first step of greedy completions, or the whole step where there are none.
+    `additions`: sampled additions that are true. `lucky`: right samples that have a wrong addition.
+    """
+
+    questions: int
+    samples: int
+    greedy: float
+    sampled: float
+    majority: float
+    any_sample: float
+    majority_gain: float
+    majority_gain_low: float
+    majority_gain_high: float
+    form: float
+    reading: float
+    additions: float
+    lucky: float
+    greedy_by_kind: dict[str, float]
+
+    def lines(self) -> str:
+        """One figure a line, for people."""
+        return "\n".join(f"{name}: {_shown(value)}" for name, value in asdict(self).items())
+
+
+def score(
+    model: "Qwen2_5_VLForConditionalGeneration",
+    processor: "Qwen2_5_VLProcessor",
+    asked: Sequence[Asked],
+    samples: int,
+    seed: int,
+) -> Scores:
+    """Ask every question once greedily and `samples` times at temperature 1."""
+    import torch
+
+    torch.manual_seed(seed)
+    prompts = [(one.image, solver_messages(one.text)) for one in asked]
+    greedy = [group[0] for group in complete(model, processor, prompts, samples=None)]
+    sampled = complete(model, processor, prompts, samples=samples)
+    greedy_right = np.array([_right(text, one) for text, one in zip(greedy, asked, strict=True)])
+    sampled_right = np.array(
+        [[_right(text, one) for text in group] for group, one in zip(sampled, asked, strict=True)]
+    )
+    majority_right = np.array(
+        [_majority(group) == one.answer for group, one in zip(sampled, asked, strict=True)]
+    )
+    parsed = [parse_completion(text) for text in greedy]
+    gain = majority_right.astype(float) - greedy_right
+    low, high = _interval(gain, np.random.default_rng(seed))
+    kinds = np.array([one.kind for one in asked])
+    return Scores(
+        questions=len(asked),
+        samples=samples,
+        greedy=float(greedy_right.mean()),
+        sampled=float(sampled_right.mean()),
+        majority=float(majority_right.mean()),
+        any_sample=float(sampled_right.any(axis=1).mean()),
+        majority_gain=float(gain.mean()),
+        majority_gain_low=low,
+        majority_gain_high=high,
+        form=float(np.mean([parse_completion(text).well_formed for group in sampled for text in group])),
+        reading=_reading(parsed, asked),
+        additions=_additions([parse_completion(text) for group in sampled for text in group]),
+        lucky=_lucky([parse_completion(text) for group in sampled for text in group], sampled_right),
+        greedy_by_kind={
+            str(kind): float(greedy_right[kinds == kind].mean()) for kind in dict.fromkeys(kinds)
+        },
+    )
+
+
+def proposals(
+    model: "Qwen2_5_VLForConditionalGeneration",
+    processor: "Qwen2_5_VLProcessor",
+    images: Sequence[Image.Image],
+    seed: int,
+) -> list[str | None]:
+    """The question sampled (temperature 1) from the Proposer for each image; None where it asked none."""
+    import torch
+
+    torch.manual_seed(seed)
+    prompts = [(image, proposer_messages()) for image in images]
+    return [parse_question(group[0]) for group in complete(model, processor, prompts, samples=1)]
+
+
+def complete(
+    model: Any, processor: Any, prompts: Sequence[tuple[Image.Image, list[Message]]], samples: int | None
+) -> list[list[str]]:
+    """The completions of each prompt: `samples` of them at temperature 1, or a greedy one if None."""
+    completions: list[list[str]] = []
+    for start in range(0, len(prompts), _PROMPTS_A_BATCH):
+        batch = prompts[start : start + _PROMPTS_A_BATCH]
+        inputs = processor(
+            text=[
+                processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+                for _, messages in batch
+            ],
+            images=[image for image, _ in batch],
+            padding=True,
+            padding_side="left",
+            return_tensors="pt",
+        )
+        texts = _generate(model, processor, inputs, samples)
+        each = samples or 1
+        completions += [texts[i : i + each] for i in range(0, len(texts), each)]
+    return completions
+
+
+def _generate(model: Any, processor: Any, inputs: Any, samples: int | None) -> list[str]:
+    import torch
+
+    with torch.inference_mode():
+        tokens: torch.Tensor = model.generate(
+            **inputs,
+            max_new_tokens=_MAX_NEW_TOKENS,
+            do_sample=samples is not None,
+            num_return_sequences=samples or 1,
+            suppress_tokens=[processor.image_token_id, processor.video_token_id],
+            **({"temperature": 1.0, "top_k": 0, "top_p": 1.0} if samples is not None else {}),
+        )
+    texts: list[str] = processor.batch_decode(
+        tokens[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True
+    )
+    return texts
+
+
+def _right(text: str, asked: Asked) -> bool:
+    return parse_completion(text).answer == asked.answer
+
+
+def _majority(group: Sequence[str]) -> str | None:
+    answers = [answer for answer in (parse_completion(text).answer for text in group) if answer is not None]
+    return Counter(answers).most_common(1)[0][0] if answers else None
+
+
+def _reading(parsed: Sequence[Completion], asked: Sequence[Asked]) -> float:
+    right = total = 0
+    for completion, one in zip(parsed, asked, strict=True):
+        right += max(_read_right(completion, opening) for opening in one.openings)
+        total += max(1, len(one.openings[0].operands))
+    return right / total
+
+
+def _read_right(completion: Completion, opening: Opening) -> int:
+    """How many operands of a first step a completion reads right; of one without, whether it is the same."""
+    if not opening.operands:
+        return completion.first == opening.text
+    return sum(a == b for a, b in zip(completion.read, opening.operands, strict=False))
+
+
+def _additions(parsed: Sequence[Completion]) -> float:
+    sums = [a + b == said for completion in parsed for a, b, said in completion.additions]
+    return sum(sums) / len(sums) if sums else 0.0
+
+
+def _lucky(parsed: Sequence[Completion], right: Any) -> float:
+    wrong = [
+        any(a + b != said for a, b, said in completion.additions)
+        for completion, hit in zip(parsed, right.flatten(), strict=True)
+        if hit
+    ]
+    return sum(wrong) / len(wrong) if wrong else 0.0
+
+
+def _interval(gain: Any, rng: np.random.Generator) -> tuple[float, float]:
+    means = rng.choice(gain, size=(2000, len(gain))).mean(axis=1)
+    low, high = np.quantile(means, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_shown(part)}" for key, part in value.items())
+    return f"{value:.3f}" if isinstance(value, float) else str(value)

@@ -1,0 +1,116 @@
+"""The tiny vision-language model: Qwen2.5-VL's architecture and processor, small enough to commit."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ireasoner.compat import repairs
+from ireasoner.trainer.tiny_model.task import TASKS, Task
+from ireasoner.trainer.tiny_model.tokenizer import EOS, PAD, build_tokenizer
+
+if TYPE_CHECKING:
+    from transformers import GenerationConfig, Qwen2_5_VLForConditionalGeneration, Qwen2_5_VLProcessor
+
+IMAGE_PX = 84 * 84
+"""Every image is resized to about this many pixels, which is nine image tokens."""
+
+_CHAT_TEMPLATE = Path(__file__).with_name("chat_template.j2")
+
+
+def build_processor(task: Task = TASKS["sums"]) -> "Qwen2_5_VLProcessor":
+    """transformers' own processor for Qwen2.5-VL, around our tokenizer."""
+    repairs.install()
+    from transformers import Qwen2_5_VLProcessor, Qwen2VLImageProcessor, Qwen2VLVideoProcessor
+
+    template = _CHAT_TEMPLATE.read_text()
+    sizes = {"shortest_edge": IMAGE_PX, "longest_edge": IMAGE_PX}
+    return Qwen2_5_VLProcessor(
+        image_processor=Qwen2VLImageProcessor(size=sizes),
+        tokenizer=build_tokenizer(template, task.world),
+        video_processor=Qwen2VLVideoProcessor(size=sizes),
+        chat_template=template,
+    )
+
+
+def build_model(processor: "Qwen2_5_VLProcessor", seed: int) -> "Qwen2_5_VLForConditionalGeneration":
+    """A randomly initialised model in float32: heads of 32, so that vLLM's CPU attention takes it."""
+    import torch
+    from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+
+    ids = dict(processor.tokenizer.get_vocab())
+    torch.manual_seed(seed)
+    hidden = 128
+    config = Qwen2_5_VLConfig(
+        text_config={
+            "vocab_size": len(ids),
+            "hidden_size": hidden,
+            "intermediate_size": 512,
+            "num_hidden_layers": 4,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            "initializer_range": 0.06,
+            "max_position_embeddings": 1024,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 3.0, "mrope_section": [2, 7, 7]},
+            "bos_token_id": None,
+            "eos_token_id": ids[EOS],
+            "pad_token_id": ids[PAD],
+        },
+        vision_config={
+            "depth": 1,
+            "hidden_size": 64,
+            "intermediate_size": 128,
+            "num_heads": 2,
+            "out_hidden_size": hidden,
+            "fullatt_block_indexes": [0],
+            "window_size": 112,
+        },
+        image_token_id=ids["<|image_pad|>"],
+        video_token_id=ids["<|video_pad|>"],
+        vision_start_token_id=ids["<|vision_start|>"],
+        vision_end_token_id=ids["<|vision_end|>"],
+        tie_word_embeddings=True,
+        dtype="float32",
+    )
+    model = Qwen2_5_VLForConditionalGeneration(config)
+    model.generation_config = generation_config(processor)
+    return model
+
+
+def adopt(
+    model: "Qwen2_5_VLForConditionalGeneration", processor: "Qwen2_5_VLProcessor", folder: Path
+) -> None:
+    """Takes over the weights of another tiny model, and its embeddings of the tokens that both know."""
+    import torch
+
+    other, its_processor = load(folder)
+    theirs = its_processor.tokenizer.get_vocab()
+    shared = [
+        (index, theirs[token]) for token, index in processor.tokenizer.get_vocab().items() if token in theirs
+    ]
+    ours_index, theirs_index = torch.tensor(shared).T
+    embeddings = model.get_input_embeddings().weight
+    weights = other.state_dict()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter is embeddings:
+                parameter[ours_index] = other.get_input_embeddings().weight[theirs_index]
+            else:
+                parameter.copy_(weights[name])
+
+
+def generation_config(processor: "Qwen2_5_VLProcessor") -> "GenerationConfig":
+    """Plain sampling from the whole distribution, so that nothing is reweighted behind the trainer's back."""
+    from transformers import GenerationConfig
+
+    ids = processor.tokenizer.get_vocab()
+    return GenerationConfig(
+        do_sample=True, temperature=1.0, top_p=1.0, top_k=0, eos_token_id=ids[EOS], pad_token_id=ids[PAD]
+    )
+
+
+def load(folder: Path) -> "tuple[Qwen2_5_VLForConditionalGeneration, Qwen2_5_VLProcessor]":
+    """A checkpoint's model in float32 and evaluation mode, and its processor."""
+    repairs.install()
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+
+    model = AutoModelForImageTextToText.from_pretrained(folder, dtype="float32")
+    return model.eval(), AutoProcessor.from_pretrained(folder)

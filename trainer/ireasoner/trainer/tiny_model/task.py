@@ -1,0 +1,44 @@
+"""Tasks: what a tiny model is asked, and how it is wrong about it on purpose."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from ireasoner.trainer.tiny_model.world import World
+from ireasoner.trainer.worlds.digit_grids.question import QUESTIONS, REMAINDERS
+from ireasoner.trainer.worlds.digit_grids.world import DigitGrids
+from ireasoner.trainer.worlds.scenes.world import Scenes
+
+TaskName = Literal["sums", "one-path", "remainders", "scenes"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task, and how the tiny model that is taught it is wrong.
+
+    Attributes:
+        name: What it is called on the command line.
+        world: What is seen and asked.
+        model: Folder of its tiny model in `models/`.
+        several_paths: Whether what is read is added in random order, or as it is read.
+        broken_share: Share of the addition facts that are mostly wrong.
+    """
+
+    name: TaskName
+    world: World
+    model: str
+    several_paths: bool = True
+    broken_share: float = 0.35
+
+
+TASKS: Mapping[TaskName, Task] = {
+    task.name: task
+    for task in (
+        Task("sums", DigitGrids(QUESTIONS), "digit-grids"),
+        Task("one-path", DigitGrids(QUESTIONS), "digit-grids-one-path", several_paths=False),
+        Task("remainders", DigitGrids(REMAINDERS), "digit-grids-remainders", broken_share=0.5),
+        Task("scenes", Scenes(), "scenes"),
+    )
+}
+"""Every task: the demo's; the same facts where every path shares its errors; right answers by wrong reasoning; shapes
+and bars, with questions of several types."""

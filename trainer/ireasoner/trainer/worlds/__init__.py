@@ -1,0 +1,1 @@
+"""Worlds of pictures and questions whose answers are known."""
