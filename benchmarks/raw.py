@@ -11,13 +11,8 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from benchmarks.clock import best_s
-from ireasoner.reward_server.embedding.embedder import (
-    Embedder,
-    EmbedderSpec,
-    Runtime,
-    load_embedder,
-    packaged_minilm,
-)
+from ireasoner.reward_server.embedding.embedder import Embedder, EmbedderSpec, Runtime
+from ireasoner.reward_server.embedding.load import load_embedder, packaged_minilm
 
 Rows = NDArray[np.float32]
 Tokens = list[list[int]]

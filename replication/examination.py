@@ -14,7 +14,7 @@ from ireasoner.trainer.rollouts.prompts import solver_messages
 from ireasoner.trainer.rollouts.rollout import RolloutRequest, SamplingContract
 from ireasoner.trainer.tiny_model.completion import parse_completion
 from ireasoner.trainer.tiny_model.task import TASKS
-from ireasoner.trainer.tiny_model.world import Asked
+from ireasoner.trainer.worlds.world import Asked
 from replication.reasoning import check
 from replication.settings import TEST_SEED, Plan
 

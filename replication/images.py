@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ireasoner.trainer.tiny_model.world import World
+from ireasoner.trainer.worlds.world import World
 
 
 def write_images(folder: Path, world: World, count: int, seed: int) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ireasoner.trainer.tiny_model.completion import Completion
-from ireasoner.trainer.tiny_model.world import Opening
+from ireasoner.trainer.worlds.world import Opening
 
 _ADDITION = re.compile(r"(\d+) \+ (\d+) = (\d+)\.?")
 

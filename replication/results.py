@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ireasoner.trainer.tiny_model.world import Asked
+from ireasoner.trainer.worlds.world import Asked
 from replication.examination import FIGURES
 from replication.intervals import interval
 from replication.rows import REFERENCES, Row

@@ -17,7 +17,7 @@ from ireasoner.trainer.rewards.named_function import module_source
 from ireasoner.trainer.rollouts.client import RolloutClient
 from ireasoner.trainer.settings import RunSettings, read_toml
 from ireasoner.trainer.tiny_model.task import TASKS
-from ireasoner.trainer.tiny_model.world import Asked
+from ireasoner.trainer.worlds.world import Asked
 from replication.examination import Examiner, examinations
 from replication.results import commit
 from replication.reward_signal import read_curves, read_signal

@@ -25,7 +25,7 @@ from ireasoner.trainer.rollouts.client import RolloutClient
 from ireasoner.trainer.settings import read_toml
 from ireasoner.trainer.tiny_model.completion import parse_completion
 from ireasoner.trainer.tiny_model.task import TASKS, TaskName
-from ireasoner.trainer.tiny_model.world import Asked
+from ireasoner.trainer.worlds.world import Asked
 from replication.command import CommandSettings, run_command
 from replication.examination import Examiner
 from replication.intervals import interval

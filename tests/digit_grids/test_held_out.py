@@ -4,11 +4,11 @@ from collections import Counter
 from itertools import combinations_with_replacement, permutations
 from pathlib import Path
 
-from ireasoner.trainer.tiny_model.world import Asked
 from ireasoner.trainer.worlds.digit_grids.held_out import examination, is_held_out, training_grids
 from ireasoner.trainer.worlds.digit_grids.labels import digits_in
 from ireasoner.trainer.worlds.digit_grids.question import QUESTIONS, REMAINDERS
 from ireasoner.trainer.worlds.digit_grids.world import DigitGrids
+from ireasoner.trainer.worlds.world import Asked
 from replication.images import write_images
 
 

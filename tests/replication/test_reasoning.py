@@ -7,9 +7,9 @@ from PIL import Image
 from ireasoner.trainer.tiny_model.arithmetic import FaultyAddition
 from ireasoner.trainer.tiny_model.completion import parse_completion
 from ireasoner.trainer.tiny_model.worked_answer import worked_answer
-from ireasoner.trainer.tiny_model.world import Opening
 from ireasoner.trainer.worlds.digit_grids.grid import Grid
 from ireasoner.trainer.worlds.digit_grids.question import QUESTIONS
+from ireasoner.trainer.worlds.world import Opening
 from replication.reasoning import addition_is_true, check
 
 ROW = (Opening("Row 2 reads 3, 5, 8.", (3, 5, 8)),)

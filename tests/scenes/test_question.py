@@ -8,10 +8,10 @@ import pytest
 from ireasoner.trainer.tiny_model.arithmetic import FaultyAddition
 from ireasoner.trainer.tiny_model.completion import parse_completion
 from ireasoner.trainer.tiny_model.worked_answer import worked_answer
-from ireasoner.trainer.tiny_model.world import Asked
 from ireasoner.trainer.worlds.scenes.question import BY_TEXT, QUESTIONS, choose
 from ireasoner.trainer.worlds.scenes.scene import LAYOUTS, Layout, Picture, Scene, draw_scene, random_picture
 from ireasoner.trainer.worlds.scenes.thing import BAR, FORMS, OUTLINES, Thing, shape
+from ireasoner.trainer.worlds.world import Asked
 from replication.reasoning import check
 
 SHAPES = Scene(

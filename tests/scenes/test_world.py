@@ -9,7 +9,6 @@ from PIL import Image
 
 from ireasoner.trainer.rollouts.prompts import solver_messages
 from ireasoner.trainer.tiny_model.tokenizer import build_tokenizer
-from ireasoner.trainer.tiny_model.world import CELLS
 from ireasoner.trainer.worlds.scenes.easy_vqa_questions import examination as easy_vqa_examination
 from ireasoner.trainer.worlds.scenes.held_out import named_picture, training_picture
 from ireasoner.trainer.worlds.scenes.labels import answer
@@ -17,6 +16,7 @@ from ireasoner.trainer.worlds.scenes.question import BY_TEXT, QUESTIONS
 from ireasoner.trainer.worlds.scenes.scene import LAYOUTS, Scene, random_picture
 from ireasoner.trainer.worlds.scenes.thing import BAR, COLORS, FORMS, MAX_HEIGHT, Thing, shape
 from ireasoner.trainer.worlds.scenes.world import Scenes
+from ireasoner.trainer.worlds.world import CELLS
 from replication.images import write_images
 
 WORLD = Scenes()

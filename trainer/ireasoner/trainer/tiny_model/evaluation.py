@@ -10,7 +10,7 @@ from PIL import Image
 
 from ireasoner.trainer.rollouts.prompts import Message, parse_question, proposer_messages, solver_messages
 from ireasoner.trainer.tiny_model.completion import Completion, parse_completion
-from ireasoner.trainer.tiny_model.world import Asked, Opening
+from ireasoner.trainer.worlds.world import Asked, Opening
 
 if TYPE_CHECKING:
     from transformers import Qwen2_5_VLForConditionalGeneration, Qwen2_5_VLProcessor

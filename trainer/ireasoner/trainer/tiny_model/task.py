@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from ireasoner.trainer.tiny_model.world import World
 from ireasoner.trainer.worlds.digit_grids.question import QUESTIONS, REMAINDERS
 from ireasoner.trainer.worlds.digit_grids.world import DigitGrids
 from ireasoner.trainer.worlds.scenes.world import Scenes
+from ireasoner.trainer.worlds.world import World
 
 TaskName = Literal["sums", "one-path", "remainders", "scenes"]
 

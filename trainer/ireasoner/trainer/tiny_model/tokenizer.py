@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ireasoner.trainer.rollouts.prompts import PROPOSER_INSTRUCTIONS, solver_messages
 from ireasoner.trainer.tiny_model.worked_answer import proposal
-from ireasoner.trainer.tiny_model.world import World
+from ireasoner.trainer.worlds.world import World
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

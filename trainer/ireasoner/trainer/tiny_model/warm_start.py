@@ -17,8 +17,8 @@ from ireasoner.trainer.tiny_model.arithmetic import FaultyAddition
 from ireasoner.trainer.tiny_model.branching import IGNORED, Branch, Trunk
 from ireasoner.trainer.tiny_model.task import TASKS, TaskName
 from ireasoner.trainer.tiny_model.tokenizer import EOS, PAD
-from ireasoner.trainer.tiny_model.worked_answer import an_opening, first_step, proposal, worked_answer
-from ireasoner.trainer.tiny_model.world import CELLS, UNSAID, LessonPicture
+from ireasoner.trainer.tiny_model.worked_answer import an_opening, proposal, worked_answer
+from ireasoner.trainer.worlds.world import CELLS, UNSAID, LessonPicture, first_step
 
 if TYPE_CHECKING:
     import torch

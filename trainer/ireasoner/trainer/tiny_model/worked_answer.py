@@ -3,7 +3,7 @@
 import numpy as np
 
 from ireasoner.trainer.tiny_model.arithmetic import FaultyAddition
-from ireasoner.trainer.tiny_model.world import Asked, Opening
+from ireasoner.trainer.worlds.world import Asked, Opening, first_step
 
 
 def worked_answer(
@@ -30,11 +30,6 @@ def an_opening(asked: Asked, rng: np.random.Generator) -> Opening:
     """One of the question's true first steps."""
     openings = asked.openings
     return openings[rng.integers(len(openings))] if len(openings) > 1 else openings[0]
-
-
-def first_step(opening: Opening) -> str:
-    """How a worked answer begins."""
-    return f"<think>\nStep 1: {opening.text}\n"
 
 
 def proposal(text: str) -> str:

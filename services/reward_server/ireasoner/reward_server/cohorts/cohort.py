@@ -31,6 +31,7 @@ from typing import Generic, Protocol, TypeVar
 
 from ireasoner.reward_server.cohorts.cohort_memory import CohortLimits, CohortMemory
 from ireasoner.reward_server.errors import DeadlineExceeded, NotReady, Overloaded, ServiceError
+from ireasoner.reward_server.observability.cohort_counts import CohortCounts
 
 RETRY_WINDOW_S = 60.0
 """How long a retry may take to come; slime waits at most 31 s before it tries again."""
@@ -88,17 +89,6 @@ class _Member(Generic[Answer]):
     def counts(self) -> bool:
         """Whether it makes its queue whole: a rollout that is new more likely than not."""
         return not (self.came_back and self.may_be_retry)
-
-
-@dataclass(slots=True)
-class CohortCounts:
-    """What `/metrics` tells: totals since the start. A cohort that failed was full or partial before."""
-
-    full: int = 0
-    partial: int = 0
-    failed: int = 0
-    returned: int = 0
-    refused: int = 0
 
 
 class Cohorts(Generic[K, Answer]):

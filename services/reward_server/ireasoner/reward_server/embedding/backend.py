@@ -8,7 +8,8 @@ from typing import Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ireasoner.reward_server.embedding.embedder import Embedder, EmbedderSpec, load_embedder
+from ireasoner.reward_server.embedding.embedder import Embedder, EmbedderSpec
+from ireasoner.reward_server.embedding.load import load_embedder
 
 R = TypeVar("R")
 

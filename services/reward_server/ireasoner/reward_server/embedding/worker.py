@@ -20,7 +20,8 @@ from typing import BinaryIO
 import numpy as np
 
 from ireasoner.reward_server.embedding import frames
-from ireasoner.reward_server.embedding.embedder import Embedder, EmbedderSpec, load_embedder
+from ireasoner.reward_server.embedding.embedder import Embedder, EmbedderSpec
+from ireasoner.reward_server.embedding.load import load_embedder
 
 log = logging.getLogger(__name__)
 

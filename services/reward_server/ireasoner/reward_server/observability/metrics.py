@@ -11,8 +11,8 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from ireasoner.reward_server.cohorts.cohort import CohortCounts
 from ireasoner.reward_server.observability.batching_metrics import SECONDS, BatchingMetrics
+from ireasoner.reward_server.observability.cohort_counts import CohortCounts
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 SHARES = tuple(step / 10 for step in range(11))

@@ -7,9 +7,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from ireasoner.trainer.tiny_model.world import CELLS
 from ireasoner.trainer.worlds.digit_grids.cell import CELL_PX, draw_cell
 from ireasoner.trainer.worlds.digit_grids.digits import Digits
+from ireasoner.trainer.worlds.world import CELLS
 
 SIDE_CELLS = 3
 

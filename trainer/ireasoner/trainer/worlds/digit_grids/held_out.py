@@ -7,10 +7,10 @@ others; it is the training without labels that has not.)
 import zlib
 from collections.abc import Iterator, Sequence
 
-from ireasoner.trainer.tiny_model.world import Asked
 from ireasoner.trainer.worlds.digit_grids.digits import load_digits_part
 from ireasoner.trainer.worlds.digit_grids.grid import Grid, random_grids
 from ireasoner.trainer.worlds.digit_grids.question import QUESTIONS, Question
+from ireasoner.trainer.worlds.world import Asked
 
 HELD_OUT_ONE_IN = 10
 """One combination of operands in so many is held out."""

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from ireasoner.trainer.tiny_model.world import Asked, Opening
 from ireasoner.trainer.worlds.digit_grids.grid import SIDE_CELLS, Grid
+from ireasoner.trainer.worlds.world import Asked, Opening
 
 Kind = Literal["row", "column", "diagonal", "ends", "corners"]
 

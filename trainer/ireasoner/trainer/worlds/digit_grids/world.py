@@ -6,14 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from ireasoner.trainer.tiny_model.worked_answer import first_step
-from ireasoner.trainer.tiny_model.world import CELLS, Asked
 from ireasoner.trainer.worlds.digit_grids.cell import distort, draw_cell
 from ireasoner.trainer.worlds.digit_grids.digits import load_digits_part
 from ireasoner.trainer.worlds.digit_grids.folders import held_out as drawn_held_out
 from ireasoner.trainer.worlds.digit_grids.grid import Grid, draw_grid
 from ireasoner.trainer.worlds.digit_grids.held_out import examination, training_grids
 from ireasoner.trainer.worlds.digit_grids.question import Question
+from ireasoner.trainer.worlds.world import CELLS, Asked, first_step
 
 _HANDS = 48
 """Distorted copies of each digit image that the grids to teach with are drawn from."""

@@ -10,9 +10,9 @@ import numpy as np
 from PIL import Image
 
 from ireasoner.trainer.errors import SettingsError
-from ireasoner.trainer.tiny_model.world import Asked, Opening
 from ireasoner.trainer.worlds.scenes.question import NO, YES
 from ireasoner.trainer.worlds.scenes.thing import COLORS, FORMS
+from ireasoner.trainer.worlds.world import Asked, Opening
 
 _NEGATED = {"not", "no"}
 _GROUPS: Sequence[tuple[str, ...]] = (tuple(FORMS), tuple(COLORS), (YES,), (NO,))

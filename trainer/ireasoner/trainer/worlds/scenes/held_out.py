@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ireasoner.trainer.tiny_model.world import Asked
 from ireasoner.trainer.worlds.scenes.question import Kind, choose
 from ireasoner.trainer.worlds.scenes.scene import LAYOUTS, Layout, Picture, random_picture
+from ireasoner.trainer.worlds.world import Asked
 
 _TRAINING, _EXAMINATION = 1, 2
 """Streams of random numbers: pictures to train on are none to be examined on, whatever their seeds."""

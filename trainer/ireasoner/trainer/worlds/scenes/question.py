@@ -8,9 +8,9 @@ from typing import Literal
 
 import numpy as np
 
-from ireasoner.trainer.tiny_model.world import CELLS, Asked, Opening
 from ireasoner.trainer.worlds.scenes.scene import SIDE_CELLS, Layout, Picture, Scene
 from ireasoner.trainer.worlds.scenes.thing import COLORS, FORMS, Thing
+from ireasoner.trainer.worlds.world import CELLS, Asked, Opening
 
 Kind = Literal[
     "corners", "bars", "ends", "four bars", "count", "comparison", "attribute", "existence", "one shape"

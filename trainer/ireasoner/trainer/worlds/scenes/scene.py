@@ -6,7 +6,6 @@ from typing import Literal
 import numpy as np
 from PIL import Image, ImageDraw
 
-from ireasoner.trainer.tiny_model.world import CELLS
 from ireasoner.trainer.worlds.scenes.thing import (
     BAR,
     COLORS,
@@ -17,6 +16,7 @@ from ireasoner.trainer.worlds.scenes.thing import (
     draw_shape,
     shape,
 )
+from ireasoner.trainer.worlds.world import CELLS
 
 Layout = Literal["shapes", "bars", "one shape"]
 LAYOUTS: tuple[Layout, ...] = ("shapes", "bars", "one shape")

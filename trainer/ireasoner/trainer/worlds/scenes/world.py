@@ -7,13 +7,12 @@ from itertools import product
 import numpy as np
 from PIL import Image
 
-from ireasoner.trainer.tiny_model.worked_answer import first_step
-from ireasoner.trainer.tiny_model.world import CELLS, UNSAID, Asked
 from ireasoner.trainer.worlds.scenes import easy_vqa_questions
 from ireasoner.trainer.worlds.scenes.held_out import examination, training_name, training_picture
 from ireasoner.trainer.worlds.scenes.question import QUESTIONS, Kind, Question, choose
 from ireasoner.trainer.worlds.scenes.scene import LAYOUTS, Layout, Picture, Scene, random_picture
 from ireasoner.trainer.worlds.scenes.thing import BAR, COLORS, FORMS, MAX_HEIGHT, Thing, shape
+from ireasoner.trainer.worlds.world import CELLS, UNSAID, Asked, first_step
 
 _TAUGHT_LAYOUTS: Mapping[Layout, float] = {"shapes": 0.55, "bars": 0.2, "one shape": 0.25}
 

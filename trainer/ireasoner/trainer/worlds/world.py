@@ -59,6 +59,11 @@ class Asked:
         return LabelledQuestion(Path(), self.text, self.answer)
 
 
+def first_step(opening: Opening) -> str:
+    """How a worked answer begins."""
+    return f"<think>\nStep 1: {opening.text}\n"
+
+
 class LessonPicture(Protocol):
     """A picture to teach with."""
 
