@@ -16,10 +16,9 @@ from ireasoner.trainer.monitoring.collapse_guard import (
     CollapseGuard,
     CollapseWatch,
 )
-from ireasoner.trainer.monitoring.collapse_mark import read_mark
 from ireasoner.trainer.monitoring.question_diversity import RecentQuestions
 from ireasoner.trainer.run_folder.checkpoint import Checkpoints
-from ireasoner.trainer.run_folder.run_folder import read_lines
+from ireasoner.trainer.run_folder.run_folder import read_collapse_mark, read_lines
 from ireasoner.trainer.settings import CollapseSettings
 from tests.trainer.offline import OfflineRollouts, offline_settings, offline_trainer, reasoning
 from tests.trainer.test_resume import write_checkpoint
@@ -95,7 +94,7 @@ def test_the_guard_marks_the_onset_and_keeps_the_checkpoint_before_it(tmp_path: 
         guard.on_log(arguments, TrainerState(global_step=update), control, logs=logs)
     write_checkpoint(checkpoints, 31)
 
-    mark = read_mark(tmp_path)
+    mark = read_collapse_mark(tmp_path)
     assert mark is not None
     assert 21 <= mark.update <= 25
     assert mark.checkpoint == "checkpoint-15"
@@ -147,7 +146,7 @@ def test_a_run_of_one_question_an_update_stops_where_its_questions_become_one(tm
     say = OneQuestionAnUpdate()
     first = offline_trainer(offline_settings(tmp_path, **fields), OfflineRollouts(say))
     first.go()
-    mark = read_mark(tmp_path / "run")
+    mark = read_collapse_mark(tmp_path / "run")
     assert mark is not None
     assert mark.update == 8, "updates 5 to 8 ask one question, a quarter of the four that 1 to 4 ask"
     assert set(mark.signs) == {DISTINCT}
@@ -163,4 +162,4 @@ def test_a_run_of_one_question_an_update_stops_where_its_questions_become_one(tm
     again.go()
     resumed = list(read_lines(tmp_path / "run" / "metrics.jsonl"))
     assert [line.get("solver/questions_distinct_recent") for line in resumed] == shares
-    assert read_mark(tmp_path / "run") == mark
+    assert read_collapse_mark(tmp_path / "run") == mark

@@ -11,9 +11,9 @@ from transformers import AutoModelForImageTextToText
 from ireasoner.trainer.adapters.backbone import load_backbone, lora_config, name_roles
 from ireasoner.trainer.adapters.publisher import write_adapter
 from ireasoner.trainer.commands.export import export
-from ireasoner.trainer.commands.export_settings import ExportSettings
+from ireasoner.trainer.commands.settings import ExportSettings
 from ireasoner.trainer.errors import RunFolderError
-from ireasoner.trainer.evaluation.evaluation import Interval
+from ireasoner.trainer.evaluation.intervals import Interval
 from ireasoner.trainer.settings import ROLES, LoraSettings
 from tests.conftest import MODEL
 from tests.trainer.synthetic_run import SyntheticRun

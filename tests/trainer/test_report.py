@@ -13,11 +13,11 @@ import pytest
 
 from ireasoner.cli.__main__ import main
 from ireasoner.trainer.errors import RunFolderError
-from ireasoner.trainer.evaluation.evaluation import Interval
-from ireasoner.trainer.monitoring.collapse_mark import CollapseMark
+from ireasoner.trainer.evaluation.intervals import Interval
 from ireasoner.trainer.report import write_comparison, write_report
 from ireasoner.trainer.report.metrics import Metrics
 from ireasoner.trainer.report.timing import phases
+from ireasoner.trainer.run_folder.run_folder import CollapseMark
 from ireasoner.trainer.settings import ROLES
 from tests.trainer.synthetic_run import SyntheticRun
 

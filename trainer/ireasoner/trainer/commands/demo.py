@@ -12,9 +12,9 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from ireasoner.trainer.adapters.backbone import load_config, placeholder_token_ids
-from ireasoner.trainer.commands.demo_settings import DemoSettings
 from ireasoner.trainer.commands.evaluate import evaluate_with_bar, line, table
 from ireasoner.trainer.commands.service import Service, free_ports
+from ireasoner.trainer.commands.settings import DemoSettings
 from ireasoner.trainer.errors import SettingsError
 from ireasoner.trainer.evaluation.evaluation import Evaluation, paired_gain
 from ireasoner.trainer.evaluation.questions import Question, read_questions

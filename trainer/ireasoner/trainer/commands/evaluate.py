@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ireasoner.trainer.adapters.backbone import load_config, placeholder_token_ids
-from ireasoner.trainer.commands.evaluate_settings import EvaluateSettings
+from ireasoner.trainer.commands.settings import EvaluateSettings
 from ireasoner.trainer.evaluation.evaluation import AnswerClient, Evaluation, Figures, evaluate
 from ireasoner.trainer.evaluation.questions import Question, read_questions
 from ireasoner.trainer.monitoring.progress import progress_bar

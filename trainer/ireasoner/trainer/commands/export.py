@@ -5,9 +5,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from ireasoner.trainer.commands.export_settings import ExportSettings
+from ireasoner.trainer.commands.settings import ExportSettings
 from ireasoner.trainer.errors import RunFolderError
-from ireasoner.trainer.evaluation.evaluation import Interval
+from ireasoner.trainer.evaluation.intervals import Interval
 from ireasoner.trainer.run_folder.run_folder import defects, read_lines, read_settings
 
 

@@ -8,12 +8,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ireasoner.trainer.evaluation.intervals import Interval, bootstrap
 from ireasoner.trainer.evaluation.questions import Question, parse_answer
 from ireasoner.trainer.images import png_bytes, read_image
 from ireasoner.trainer.rollouts.prompts import solver_messages
 from ireasoner.trainer.rollouts.rollout import RolloutRequest, SamplingContract
 
-_BOOTSTRAPS = 2000
 _CHUNK = 64
 
 
@@ -24,18 +24,6 @@ class AnswerClient(Protocol):
         self, policy: str, requests: Sequence[RolloutRequest], contract: SamplingContract
     ) -> list[list[str]]:
         """One list a request, in order, of `count` completions each."""
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """A share in [0, 1] with its 95% bootstrap interval over questions."""
-
-    mean: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,15 +134,6 @@ def evaluate(
         asked=asked.hexdigest(),
         correct=[hit.greedy == 1.0 for hit in hits],
     )
-
-
-def bootstrap(values: Sequence[float], seed: int = 0) -> Interval:
-    """Mean and 95% percentile bootstrap interval of one value a question."""
-    array = np.asarray(values, dtype=np.float64)
-    draws = np.random.default_rng(seed).integers(0, len(array), size=(_BOOTSTRAPS, len(array)))
-    means = array[draws].mean(axis=1)
-    low, high = np.quantile(means, [0.025, 0.975])
-    return Interval(float(array.mean()), float(low), float(high))
 
 
 def paired_gain(before: Evaluation, after: Evaluation) -> Interval:

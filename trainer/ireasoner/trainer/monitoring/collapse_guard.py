@@ -15,10 +15,14 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from ireasoner.trainer.monitoring.collapse_mark import MARK, CollapseMark, read_mark
 from ireasoner.trainer.monitoring.question_diversity import DISTINCT_RECENT
 from ireasoner.trainer.run_folder.checkpoint import Checkpoints
-from ireasoner.trainer.run_folder.run_folder import read_lines
+from ireasoner.trainer.run_folder.run_folder import (
+    COLLAPSE_MARK,
+    CollapseMark,
+    read_collapse_mark,
+    read_lines,
+)
 from ireasoner.trainer.settings import CollapseSettings
 
 logger = logging.getLogger(__name__)
@@ -95,10 +99,10 @@ class CollapseGuard(TrainerCallback):  # type: ignore[misc]
         self._watch = CollapseWatch(self._settings)
         for line in read_lines(self._run_folder / "metrics.jsonl"):
             self._watch.observe(_solver_figures(line))
-        mark = read_mark(self._run_folder)
+        mark = read_collapse_mark(self._run_folder)
         self._is_marked = mark is not None and mark.update <= state.global_step
         if state.is_world_process_zero and not self._is_marked:
-            (self._run_folder / MARK).unlink(missing_ok=True)
+            (self._run_folder / COLLAPSE_MARK).unlink(missing_ok=True)
 
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -117,7 +121,7 @@ class CollapseGuard(TrainerCallback):  # type: ignore[misc]
         if newest is not None:
             shutil.copytree(newest, newest.parent / "before-collapse", dirs_exist_ok=True)
         mark = CollapseMark(update=state.global_step, signs=signs, checkpoint=newest.name if newest else None)
-        (self._run_folder / MARK).write_text(mark.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        (self._run_folder / COLLAPSE_MARK).write_text(mark.model_dump_json(indent=2) + "\n", encoding="utf-8")
         reasons = "; ".join(f"{name} {reason}" for name, reason in signs.items())
         kept = f"{newest.name} is kept as before-collapse" if newest else "there is no checkpoint before it"
         logger.warning("update %d: likely onset of collapse: %s; %s", state.global_step, reasons, kept)

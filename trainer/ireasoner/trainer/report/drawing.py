@@ -17,6 +17,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
+from ireasoner.trainer.evaluation.intervals import Interval
 from ireasoner.trainer.report.metrics import Curve, Floats
 
 COLOURS = ("blue", "orange", "teal", "purple", "grey", "red")
@@ -49,11 +50,11 @@ class Level:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A share in [0, 1] before and after, each as (mean, low, high), or None where it was not measured."""
+    """A share in [0, 1] before and after; None if it was not measured."""
 
     label: str
-    before: tuple[float, float, float] | None
-    after: tuple[float, float, float] | None
+    before: Interval | None
+    after: Interval | None
 
 
 def curves(
@@ -147,7 +148,7 @@ def intervals(name: str, estimates: Sequence[Estimate]) -> Markup:
             (estimate.after, strong, -0.12, strong),
         ):
             if figures is not None:
-                mean, low, high = (100.0 * share for share in figures)
+                mean, low, high = (100.0 * share for share in (figures.mean, figures.low, figures.high))
                 axes.plot(
                     [low, high],
                     [row + lift] * 2,

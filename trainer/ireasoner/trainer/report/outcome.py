@@ -10,7 +10,7 @@ from typing import Any
 from markupsafe import Markup
 
 from ireasoner.trainer.errors import RunFolderError
-from ireasoner.trainer.evaluation.evaluation import bootstrap
+from ireasoner.trainer.evaluation.intervals import Interval, bootstrap
 from ireasoner.trainer.report.drawing import Estimate, intervals
 
 _FIGURES = (
@@ -19,9 +19,6 @@ _FIGURES = (
     ("majority", "maj@{n}", "the most frequent of {n} rollouts"),
     ("passed", "pass@{n}", "at least one of {n} rollouts"),
 )
-
-Bounds = tuple[float, float, float]
-"""Mean, and the ends of its 95% bootstrap interval."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +35,7 @@ class Outcome:
 
     questions: int
     greedy: Estimate
-    gain: Bounds | None
+    gain: Interval | None
     figures: list[tuple[Estimate, str]]
     kinds: list[Estimate]
     formats: Estimate
@@ -50,10 +47,9 @@ class Outcome:
         """What the paired interval allows to be said."""
         if self.gain is None:
             return "Only one side has been evaluated so far."
-        _, low, high = self.gain
-        if low > 0:
+        if self.gain.low > 0:
             return "Better: the whole interval of the gain is above zero."
-        if high < 0:
+        if self.gain.high < 0:
             return "Worse: the whole interval of the gain is below zero."
         return "No difference that this many questions could tell: the interval of the gain holds zero."
 
@@ -67,7 +63,7 @@ def read_outcome(path: Path) -> Outcome | None:
     content = _read(path)
     with _naming(path):
         before, after, gain = (content.get(name) for name in ("before", "after", "gain"))
-        return _outcome(before, after, _bounds(gain) if gain else None) if before or after else None
+        return _outcome(before, after, _interval(gain) if gain else None) if before or after else None
 
 
 def read_difference(first: Path, second: Path) -> Outcome | None:
@@ -85,8 +81,7 @@ def read_difference(first: Path, second: Path) -> Outcome | None:
         gain = None
         if before["asked"] == after["asked"]:
             pairs = zip(before["correct"], after["correct"], strict=True)
-            paired = bootstrap([float(b) - float(a) for a, b in pairs])
-            gain = (paired.mean, paired.low, paired.high)
+            gain = bootstrap([float(b) - float(a) for a, b in pairs])
         return _outcome(before, after, gain)
 
 
@@ -106,15 +101,15 @@ def _naming(path: Path) -> Iterator[None]:
         raise RunFolderError(f"{path}: not an evaluation: {type(error).__name__}: {error}") from error
 
 
-def _outcome(before: dict[str, Any] | None, after: dict[str, Any] | None, gain: Bounds | None) -> Outcome:
+def _outcome(before: dict[str, Any] | None, after: dict[str, Any] | None, gain: Interval | None) -> Outcome:
     sides = [side for side in (before, after) if side]
     samples = sides[-1]["samples"]
     figures = [
         (
             Estimate(
                 label.format(n=samples),
-                _bounds(before[name]) if before else None,
-                _bounds(after[name]) if after else None,
+                _interval(before[name]) if before else None,
+                _interval(after[name]) if after else None,
             ),
             meaning.format(n=samples),
         )
@@ -137,17 +132,17 @@ def _outcome(before: dict[str, Any] | None, after: dict[str, Any] | None, gain: 
         kinds=kinds if len(kinds) > 1 else [],
         formats=Estimate(
             "format rate",
-            _bounds(before["format_rate"]) if before else None,
-            _bounds(after["format_rate"]) if after else None,
+            _interval(before["format_rate"]) if before else None,
+            _interval(after["format_rate"]) if after else None,
         ),
         plot=intervals("accuracy", [estimate for estimate, _ in figures]),
         kinds_plot=intervals("kinds", kinds) if len(kinds) > 1 else None,
     )
 
 
-def _bounds(interval: dict[str, float]) -> Bounds:
-    return float(interval["mean"]), float(interval["low"]), float(interval["high"])
+def _interval(figures: dict[str, float]) -> Interval:
+    return Interval(*(float(figures[name]) for name in ("mean", "low", "high")))
 
 
-def _greedy(side: dict[str, Any] | None, kind: str) -> Bounds | None:
-    return _bounds(side["by_kind"][kind]["greedy"]) if side and kind in side["by_kind"] else None
+def _greedy(side: dict[str, Any] | None, kind: str) -> Interval | None:
+    return _interval(side["by_kind"][kind]["greedy"]) if side and kind in side["by_kind"] else None

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from ireasoner.trainer.monitoring.collapse_mark import read_mark
 from ireasoner.trainer.report.drawing import COLOURS, stacked_bars
 from ireasoner.trainer.report.group_index import GroupIndex
 from ireasoner.trainer.report.metrics import Metrics
@@ -11,7 +10,7 @@ from ireasoner.trainer.report.plots import plots
 from ireasoner.trainer.report.samples import SampleSection, choose
 from ireasoner.trainer.report.template import flat, render, write_page
 from ireasoner.trainer.report.timing import phases
-from ireasoner.trainer.run_folder.run_folder import defects, read_settings
+from ireasoner.trainer.run_folder.run_folder import defects, read_collapse_mark, read_settings
 from ireasoner.trainer.settings import ROLES
 
 _TOP_QUESTIONS = 12
@@ -39,7 +38,7 @@ def write_report(run_folder: Path, output: Path | None = None) -> Path:
         settings=settings,
         flat_settings=list(flat(settings)),
         defects=defects(settings),
-        collapse=read_mark(run_folder),
+        collapse=read_collapse_mark(run_folder),
         roles=ROLES,
         colours=COLOURS,
         metrics=metrics,

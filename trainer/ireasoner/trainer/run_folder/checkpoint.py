@@ -10,12 +10,16 @@ A checkpoint is written beside the others under a name that nothing reads, and r
 import json
 import logging
 import os
+import random
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
 
@@ -48,6 +52,26 @@ class LoopState(BaseModel):
     moving_baselines: dict[Role, float]
     fingerprint: str
     log_bytes: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class RandomState:
+    """The states of the random number generators of Python, NumPy and torch (CPU and every GPU) at its creation."""
+
+    python: Any = field(default_factory=random.getstate)
+    numpy: Any = field(default_factory=np.random.get_state)
+    cpu: torch.Tensor = field(default_factory=torch.get_rng_state)
+    gpus: list[torch.Tensor] = field(
+        default_factory=lambda: torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    )
+
+    def restore(self) -> None:
+        """Sets the generators to these states."""
+        random.setstate(self.python)
+        np.random.set_state(self.numpy)
+        torch.set_rng_state(self.cpu)
+        if self.gpus:
+            torch.cuda.set_rng_state_all(self.gpus)
 
 
 class Checkpoints:

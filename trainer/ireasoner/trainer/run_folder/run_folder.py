@@ -1,10 +1,11 @@
 """The run folder: everything that a run leaves behind.
 
 settings.json      the resolved settings
-metrics.jsonl      one line an update
-groups.jsonl       one line a group: image, question, rollouts, rewards
+metrics.jsonl      one line per update
+groups.jsonl       one line per group: image, question, rollouts, rewards
+collapse.json      where the guard saw the likely onset of collapse, if it did
 adapters/          the published versions that are still served
-checkpoints/       what the run can be taken up from
+checkpoints/       what the run can resume from
 tensorboard/       the same metrics, for TensorBoard
 final/             the two adapters as peft folders
 .lock              held by the process that trains
@@ -16,10 +17,29 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict, ValidationError
+
 from ireasoner.trainer.errors import RunFolderError, SettingsError
 from ireasoner.trainer.settings import RunSettings
 
 _LOGS = ("metrics.jsonl", "groups.jsonl")
+COLLAPSE_MARK = "collapse.json"
+
+
+class CollapseMark(BaseModel):
+    """The likely onset of collapse, as `collapse.json` holds it.
+
+    Attributes:
+        update: The update that showed it, from 1.
+        signs: The metrics that showed it, each with the reason.
+        checkpoint: The newest checkpoint before it, which is kept; None if there was none yet.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    update: int
+    signs: dict[str, str]
+    checkpoint: str | None
 
 
 class RunFolder:
@@ -120,6 +140,21 @@ def read_settings(path: Path) -> dict[str, Any]:
     return settings
 
 
+def read_collapse_mark(run_folder: Path) -> CollapseMark | None:
+    """The mark of collapse of a run; None if it has none.
+
+    Raises:
+        RunFolderError: The file is not a mark.
+    """
+    path = run_folder / COLLAPSE_MARK
+    try:
+        return CollapseMark.model_validate_json(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValidationError as error:
+        raise RunFolderError(f"{path}: not a mark of collapse: {error}") from error
+
+
 def defects(settings: dict[str, Any]) -> list[str]:
     """The switches of `reference_defects` that a run was trained with: what it is known to have got wrong."""
     return [name for name, is_on in settings.get("reference_defects", {}).items() if is_on]
@@ -177,7 +212,7 @@ def _compare(path: Path, written: Mapping[str, Any], settings: RunSettings) -> N
     Raises:
         SettingsError: They differ; the message names the fields.
     """
-    before, now = RunSettings(**written).experiment, settings.experiment
+    before, now = type(settings)(**written).experiment, settings.experiment
     differing = [
         f"{name} (was {before[name]!r}, is {now[name]!r})" for name in now if before[name] != now[name]
     ]

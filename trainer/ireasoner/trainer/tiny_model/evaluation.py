@@ -2,12 +2,13 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
+from ireasoner.trainer.evaluation.intervals import Interval, bootstrap
 from ireasoner.trainer.rollouts.prompts import Message, parse_question, proposer_messages, solver_messages
 from ireasoner.trainer.tiny_model.completion import Completion, parse_completion
 from ireasoner.trainer.worlds.world import Asked, Opening
@@ -36,9 +37,7 @@ class Scores:
     sampled: float
     majority: float
     any_sample: float
-    majority_gain: float
-    majority_gain_low: float
-    majority_gain_high: float
+    majority_gain: Interval
     form: float
     reading: float
     additions: float
@@ -47,7 +46,7 @@ class Scores:
 
     def lines(self) -> str:
         """One figure a line, for people."""
-        return "\n".join(f"{name}: {_shown(value)}" for name, value in asdict(self).items())
+        return "\n".join(f"{field.name}: {_shown(getattr(self, field.name))}" for field in fields(self))
 
 
 def score(
@@ -72,8 +71,6 @@ def score(
         [_majority(group) == one.answer for group, one in zip(sampled, asked, strict=True)]
     )
     parsed = [parse_completion(text) for text in greedy]
-    gain = majority_right.astype(float) - greedy_right
-    low, high = _interval(gain, np.random.default_rng(seed))
     kinds = np.array([one.kind for one in asked])
     return Scores(
         questions=len(asked),
@@ -82,9 +79,7 @@ def score(
         sampled=float(sampled_right.mean()),
         majority=float(majority_right.mean()),
         any_sample=float(sampled_right.any(axis=1).mean()),
-        majority_gain=float(gain.mean()),
-        majority_gain_low=low,
-        majority_gain_high=high,
+        majority_gain=bootstrap(majority_right.astype(float) - greedy_right, seed),
         form=float(np.mean([parse_completion(text).well_formed for group in sampled for text in group])),
         reading=_reading(parsed, asked),
         additions=_additions([parse_completion(text) for group in sampled for text in group]),
@@ -186,12 +181,6 @@ def _lucky(parsed: Sequence[Completion], right: Any) -> float:
         if hit
     ]
     return sum(wrong) / len(wrong) if wrong else 0.0
-
-
-def _interval(gain: Any, rng: np.random.Generator) -> tuple[float, float]:
-    means = rng.choice(gain, size=(2000, len(gain))).mean(axis=1)
-    low, high = np.quantile(means, [0.025, 0.975])
-    return float(low), float(high)
 
 
 def _shown(value: object) -> str:

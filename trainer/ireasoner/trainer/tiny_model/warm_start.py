@@ -13,11 +13,15 @@ import numpy as np
 from pydantic import BaseModel, Field
 
 from ireasoner.trainer.rollouts.prompts import Message, proposer_messages, solver_messages
-from ireasoner.trainer.tiny_model.arithmetic import FaultyAddition
 from ireasoner.trainer.tiny_model.branching import IGNORED, Branch, Trunk
 from ireasoner.trainer.tiny_model.task import TASKS, TaskName
 from ireasoner.trainer.tiny_model.tokenizer import EOS, PAD
-from ireasoner.trainer.tiny_model.worked_answer import an_opening, proposal, worked_answer
+from ireasoner.trainer.tiny_model.worked_answer import (
+    FaultyAddition,
+    proposal,
+    random_opening,
+    worked_answer,
+)
 from ireasoner.trainer.worlds.world import CELLS, UNSAID, LessonPicture, first_step
 
 if TYPE_CHECKING:
@@ -70,7 +74,7 @@ class Lessons:
     def openings(self, picture: LessonPicture, prompts: "Prompts") -> list[Branch]:
         """Beginnings of the Solver's completions."""
         return [
-            Branch(prompts.solver[asked.text], prompts.tokens(first_step(an_opening(asked, self._rng))))
+            Branch(prompts.solver[asked.text], prompts.tokens(first_step(random_opening(asked, self._rng))))
             for asked in picture.to_open(self._rng)
         ]
 

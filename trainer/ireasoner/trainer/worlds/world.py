@@ -109,7 +109,7 @@ class World(Protocol):
     def training_images(self, count: int, seed: int) -> Iterator[tuple[str, Image.Image]]:
         """So many pictures to train on without labels, without a combination that is held out; each with its name."""
 
-    def examination(self, count: int, seed: int, *, held_out: bool) -> list[Asked]:
+    def evaluation_questions(self, count: int, seed: int, *, held_out: bool) -> list[Asked]:
         """So many questions about other pictures, with combinations that are held out, or without."""
 
     def foreign(self, count: int, seed: int) -> Mapping[str, list[Asked]]:

@@ -31,7 +31,9 @@ def training_grids(count: int, seed: int) -> Iterator[Grid]:
     return (grid for _, grid in zip(range(count), allowed, strict=False))
 
 
-def examination(count: int, seed: int, questions: Sequence[Question], *, held_out: bool) -> list[Asked]:
+def evaluation_questions(
+    count: int, seed: int, questions: Sequence[Question], *, held_out: bool
+) -> list[Asked]:
     """`count` questions about grids of held-out digits, of every kind about equally many.
 
     Args:

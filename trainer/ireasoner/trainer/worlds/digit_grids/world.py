@@ -10,7 +10,7 @@ from ireasoner.trainer.worlds.digit_grids.cell import distort, draw_cell
 from ireasoner.trainer.worlds.digit_grids.digits import load_digits_part
 from ireasoner.trainer.worlds.digit_grids.folders import held_out as drawn_held_out
 from ireasoner.trainer.worlds.digit_grids.grid import Grid, draw_grid
-from ireasoner.trainer.worlds.digit_grids.held_out import examination, training_grids
+from ireasoner.trainer.worlds.digit_grids.held_out import evaluation_questions, training_grids
 from ireasoner.trainer.worlds.digit_grids.question import Question
 from ireasoner.trainer.worlds.world import CELLS, Asked, first_step
 
@@ -57,9 +57,9 @@ class DigitGrids:
         for number, grid in enumerate(training_grids(count, seed)):
             yield f"grid-{number:05d}", grid.image
 
-    def examination(self, count: int, seed: int, *, held_out: bool) -> list[Asked]:
+    def evaluation_questions(self, count: int, seed: int, *, held_out: bool) -> list[Asked]:
         """Questions about grids of held-out digits, each about equally often."""
-        return examination(count, seed, self.questions, held_out=held_out)
+        return evaluation_questions(count, seed, self.questions, held_out=held_out)
 
     def foreign(self, count: int, seed: int) -> Mapping[str, list[Asked]]:
         """None."""

@@ -18,7 +18,7 @@ _NEGATED = {"not", "no"}
 _GROUPS: Sequence[tuple[str, ...]] = (tuple(FORMS), tuple(COLORS), (YES,), (NO,))
 
 
-def examination(count: int, seed: int) -> list[Asked]:
+def evaluation_questions(count: int, seed: int) -> list[Asked]:
     """`count` of the test's questions: answered by a form, by a colour, by yes and by no, in turn.
 
     Only pictures are asked about whose questions tell together what shape is in them (seven of eight), so that the
@@ -31,7 +31,7 @@ def examination(count: int, seed: int) -> list[Asked]:
         import easy_vqa
     except ImportError as error:
         raise SettingsError(
-            "the examination on easy-vqa needs the package easy-vqa: pip install -e '.[dev]'"
+            "the evaluation on easy-vqa needs the package easy-vqa: pip install -e '.[dev]'"
         ) from error
     texts, answers, images = easy_vqa.get_test_questions()
     files = easy_vqa.get_test_image_paths()

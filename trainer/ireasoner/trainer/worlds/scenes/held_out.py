@@ -14,13 +14,13 @@ from ireasoner.trainer.worlds.scenes.question import Kind, choose
 from ireasoner.trainer.worlds.scenes.scene import LAYOUTS, Layout, Picture, random_picture
 from ireasoner.trainer.worlds.world import Asked
 
-_TRAINING, _EXAMINATION = 1, 2
+_TRAINING, _EVALUATION = 1, 2
 """Streams of random numbers: pictures to train on are none to be examined on, whatever their seeds."""
 
 _TRAINING_LAYOUTS: dict[Layout, float] = {"shapes": 0.5, "bars": 0.45, "one shape": 0.05}
 """Few pictures of one shape: nothing about them is added up, so agreement has nothing to find out."""
 
-_EXAMINED: Sequence[tuple[Layout, Kind]] = (
+_EVALUATED: Sequence[tuple[Layout, Kind]] = (
     ("shapes", "corners"),
     ("bars", "bars"),
     ("shapes", "count"),
@@ -67,7 +67,7 @@ def named_picture(file: Path) -> Picture | None:
             return None
 
 
-def examination(count: int, seed: int, *, held_out: bool) -> list[Asked]:
+def evaluation_questions(count: int, seed: int, *, held_out: bool) -> list[Asked]:
     """`count` questions, one about each picture, of every kind in turn.
 
     Args:
@@ -75,9 +75,9 @@ def examination(count: int, seed: int, *, held_out: bool) -> list[Asked]:
         seed: Seed of the pictures; those of another seed are others.
         held_out: Whether the answers depend on things that are held out, or no such thing stands in the picture.
     """
-    rng = np.random.default_rng([_EXAMINATION, seed])
+    rng = np.random.default_rng([_EVALUATION, seed])
     asked: list[Asked] = []
-    for layout, kind in cycle(_EXAMINED):
+    for layout, kind in cycle(_EVALUATED):
         while len(asked) < count:
             picture = random_picture(layout, rng, held_out=held_out)
             question = choose(kind, picture.scene, rng)

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from ireasoner.trainer.worlds.scenes import easy_vqa_questions
-from ireasoner.trainer.worlds.scenes.held_out import examination, training_name, training_picture
+from ireasoner.trainer.worlds.scenes.held_out import evaluation_questions, training_name, training_picture
 from ireasoner.trainer.worlds.scenes.question import QUESTIONS, Kind, Question, choose
 from ireasoner.trainer.worlds.scenes.scene import LAYOUTS, Layout, Picture, Scene, random_picture
 from ireasoner.trainer.worlds.scenes.thing import BAR, COLORS, FORMS, MAX_HEIGHT, Thing, shape
@@ -81,17 +81,17 @@ class Scenes:
         for number in range(count):
             yield training_name(seed, number), training_picture(seed, number).image
 
-    def examination(self, count: int, seed: int, *, held_out: bool) -> list[Asked]:
+    def evaluation_questions(self, count: int, seed: int, *, held_out: bool) -> list[Asked]:
         """Questions about other pictures, of every kind in turn."""
-        return examination(count, seed, held_out=held_out)
+        return evaluation_questions(count, seed, held_out=held_out)
 
     def foreign(self, count: int, seed: int) -> Mapping[str, list[Asked]]:
         """easy-vqa's test."""
-        return {"easy_vqa": easy_vqa_questions.examination(count, seed)}
+        return {"easy_vqa": easy_vqa_questions.evaluation_questions(count, seed)}
 
     def scored(self, count: int, seed: int) -> list[Asked]:
         """Questions about other pictures, of every kind in turn, without pairs that are held out."""
-        return examination(count, seed, held_out=False)
+        return evaluation_questions(count, seed, held_out=False)
 
 
 @dataclass(frozen=True)
