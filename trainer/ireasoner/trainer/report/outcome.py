@@ -14,23 +14,23 @@ from ireasoner.trainer.evaluation.intervals import Interval, bootstrap
 from ireasoner.trainer.report.drawing import Estimate, intervals
 
 _FIGURES = (
-    ("greedy", "greedy", "one answer at temperature 0"),
+    ("greedy", "greedy", "the answer at temperature 0"),
     ("sampled", "sampled", "a rollout at temperature 1, on average"),
-    ("majority", "maj@{n}", "the most frequent of {n} rollouts"),
+    ("majority", "maj@{n}", "the most frequent answer of {n} rollouts"),
     ("passed", "pass@{n}", "at least one of {n} rollouts"),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What training changed, in shares of [0, 1].
+    """What training changed; all figures are shares in [0, 1].
 
     Attributes:
-        questions: Labelled questions.
-        gain: Greedy accuracy after minus before, paired on the questions.
-        figures: Each figure with what it means.
+        questions: Number of labelled questions.
+        gain: Greedy accuracy after minus before, paired by question.
+        figures: Each figure with its meaning.
         kinds: Greedy accuracy on each kind of question.
-        formats: Share of sampled rollouts that hold an answer.
+        formats: Share of sampled rollouts that contain an answer.
     """
 
     questions: int
@@ -44,18 +44,18 @@ class Outcome:
 
     @property
     def verdict(self) -> str:
-        """What the paired interval allows to be said."""
+        """The conclusion that the paired interval supports."""
         if self.gain is None:
             return "Only one side has been evaluated so far."
         if self.gain.low > 0:
             return "Better: the whole interval of the gain is above zero."
         if self.gain.high < 0:
             return "Worse: the whole interval of the gain is below zero."
-        return "No difference that this many questions could tell: the interval of the gain holds zero."
+        return "No measurable difference: the interval of the gain contains zero."
 
 
 def read_outcome(path: Path) -> Outcome | None:
-    """What an evaluation.json says of before and after; None where there is none, or it holds no evaluation yet.
+    """The evaluations before and after training; None if the file is missing or contains neither.
 
     Raises:
         RunFolderError: The file is not JSON, or lacks a figure.
@@ -67,9 +67,9 @@ def read_outcome(path: Path) -> Outcome | None:
 
 
 def read_difference(first: Path, second: Path) -> Outcome | None:
-    """What two runs ended with, from their evaluation.json; None unless both were evaluated after training.
+    """The evaluations of two runs after training; None unless both exist.
 
-    The gain is known where both were asked the same questions: then it is paired on them.
+    The gain is given if both runs were evaluated on the same questions, and is paired by question.
 
     Raises:
         RunFolderError: A file is not JSON, or lacks a figure.

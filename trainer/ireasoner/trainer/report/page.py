@@ -20,11 +20,11 @@ def write_report(run_folder: Path, output: Path | None = None) -> Path:
     """Writes the report of a run, finished or not, as one HTML file; returns its path.
 
     Args:
-        run_folder: What a run left behind, or is still writing.
-        output: The file to write; None: report.html in the run folder.
+        run_folder: Run folder of a finished run, or of one in progress.
+        output: File to write; None: report.html in the run folder.
 
     Raises:
-        RunFolderError: The folder holds no run, or a file of it cannot be read.
+        RunFolderError: The folder contains no run, or a file in it cannot be read.
     """
     settings = read_settings(run_folder / "settings.json")
     metrics = Metrics.read(run_folder / "metrics.jsonl")
@@ -48,7 +48,7 @@ def write_report(run_folder: Path, output: Path | None = None) -> Path:
         phases=timed,
         total_s=sum(phase.total_s for phase in timed),
         time_svg=stacked_bars(
-            "time", [(phase.colour, phase.seconds) for phase in timed], unit="seconds an update"
+            "time", [(phase.colour, phase.seconds) for phase in timed], unit="seconds per update"
         )
         if timed
         else None,

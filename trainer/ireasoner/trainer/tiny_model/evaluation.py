@@ -1,4 +1,4 @@
-"""What a checkpoint scores on labelled pictures: greedy, by sample, by majority, and by any of its samples."""
+"""Scores of a checkpoint on labelled pictures: greedy, per sample, by majority, and by any of the samples."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -17,18 +17,26 @@ if TYPE_CHECKING:
     from transformers import Qwen2_5_VLForConditionalGeneration, Qwen2_5_VLProcessor
 
 _MAX_NEW_TOKENS = 96
-_PROMPTS_A_BATCH = 50
+_PROMPTS_PER_BATCH = 50
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Shares in 0..1 over the questions asked, except `questions` and `samples`, which count.
+    """A checkpoint's scores; all are shares in [0, 1] except the two counts.
 
-    `greedy`, `sampled`: mean accuracy. `majority`: that of the samples' commonest answer (of equals, the one
-    that came first). `any_sample`: some sample is right. `majority_gain`: `majority - greedy`, paired over
-    questions, with its 95% bootstrap interval. `form`: samples with numbered steps and an answer. `reading`:
-    operands read right in the first step of greedy completions, or the whole step where there are none.
-    `additions`: sampled additions that are true. `lucky`: right samples that have a wrong addition.
+    Attributes:
+        questions: Number of questions.
+        samples: Samples per question.
+        greedy: Accuracy at temperature 0.
+        sampled: Mean accuracy of a sample.
+        majority: Accuracy of the samples' most frequent answer (among equals, the first).
+        any_sample: Questions that at least one sample answers correctly.
+        majority_gain: `majority - greedy`, paired by question, with its 95% bootstrap interval.
+        form: Samples with numbered steps and an answer.
+        reading: Operands read correctly in the first step of greedy completions; without operands, correct first steps.
+        additions: Sampled additions that are true.
+        lucky: Right samples that contain a wrong addition.
+        greedy_by_kind: `greedy` for each kind of question.
     """
 
     questions: int
@@ -45,7 +53,7 @@ class Scores:
     greedy_by_kind: dict[str, float]
 
     def lines(self) -> str:
-        """One figure a line, for people."""
+        """The scores as text, one per line."""
         return "\n".join(f"{field.name}: {_shown(getattr(self, field.name))}" for field in fields(self))
 
 
@@ -56,7 +64,7 @@ def score(
     samples: int,
     seed: int,
 ) -> Scores:
-    """Ask every question once greedily and `samples` times at temperature 1."""
+    """Asks every question once greedily and `samples` times at temperature 1."""
     import torch
 
     torch.manual_seed(seed)
@@ -96,7 +104,7 @@ def proposals(
     images: Sequence[Image.Image],
     seed: int,
 ) -> list[str | None]:
-    """The question sampled (temperature 1) from the Proposer for each image; None where it asked none."""
+    """One question per image, sampled from the Proposer at temperature 1; None for a proposal without one."""
     import torch
 
     torch.manual_seed(seed)
@@ -107,10 +115,10 @@ def proposals(
 def complete(
     model: Any, processor: Any, prompts: Sequence[tuple[Image.Image, list[Message]]], samples: int | None
 ) -> list[list[str]]:
-    """The completions of each prompt: `samples` of them at temperature 1, or a greedy one if None."""
+    """The completions of each prompt: `samples` at temperature 1, or a single greedy one if it is None."""
     completions: list[list[str]] = []
-    for start in range(0, len(prompts), _PROMPTS_A_BATCH):
-        batch = prompts[start : start + _PROMPTS_A_BATCH]
+    for start in range(0, len(prompts), _PROMPTS_PER_BATCH):
+        batch = prompts[start : start + _PROMPTS_PER_BATCH]
         inputs = processor(
             text=[
                 processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
@@ -163,7 +171,7 @@ def _reading(parsed: Sequence[Completion], asked: Sequence[Asked]) -> float:
 
 
 def _read_right(completion: Completion, opening: Opening) -> int:
-    """How many operands of a first step a completion reads right; of one without, whether it is the same."""
+    """Number of operands of a first step that a completion reads correctly; 1 or 0 for a step without operands."""
     if not opening.operands:
         return completion.first == opening.text
     return sum(a == b for a, b in zip(completion.read, opening.operands, strict=False))

@@ -1,4 +1,4 @@
-"""Grids of digits as a world: what is taught, trained on and examined."""
+"""Grids of digits as a world: pictures and questions for the warm start, training and evaluation."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ from ireasoner.trainer.worlds.digit_grids.question import Question
 from ireasoner.trainer.worlds.world import CELLS, Asked, first_step
 
 _HANDS = 48
-"""Distorted copies of each digit image that the grids to teach with are drawn from."""
+"""Distorted copies of each digit image for the grids of the warm start."""
 
 
 @dataclass(frozen=True)
 class DigitGrids:
-    """Grids of handwritten digits, and these questions about them."""
+    """Grids of handwritten digits, with the given questions about them."""
 
     questions: tuple[Question, ...]
 
@@ -33,12 +33,12 @@ class DigitGrids:
         return [question.text for question in self.questions]
 
     def texts(self) -> Iterable[str]:
-        """The first steps of every question about one grid."""
+        """The first steps of all questions about one grid."""
         for question in self.questions:
             yield from map(first_step, question.openings(tuple(range(CELLS))))
 
     def lessons(self, rng: np.random.Generator) -> "Callable[[int], Sequence[LessonGrid]]":
-        """Grids of warm-start digits in many hands."""
+        """Grids of warm-start digits in many handwritings."""
         digits = load_digits_part("warm-start")
         cells = np.stack([[distort(cell, rng) for _ in range(_HANDS)] for cell in map(draw_cell, digits.ink)])
 
@@ -53,7 +53,7 @@ class DigitGrids:
         return draw
 
     def training_images(self, count: int, seed: int) -> Iterator[tuple[str, Image.Image]]:
-        """Grids of unlabelled digits, without a combination of operands that is held out."""
+        """Grids of unlabelled digits without a held-out combination of operands."""
         for number, grid in enumerate(training_grids(count, seed)):
             yield f"grid-{number:05d}", grid.image
 
@@ -72,7 +72,7 @@ class DigitGrids:
 
 @dataclass(frozen=True)
 class LessonGrid:
-    """A grid to teach with, and the questions."""
+    """A grid for the warm start, and the questions."""
 
     grid: Grid
     questions: tuple[Question, ...]
@@ -84,7 +84,7 @@ class LessonGrid:
 
     @property
     def words(self) -> Sequence[Sequence[int]]:
-        """Every cell says its digit."""
+        """Every cell shows its digit."""
         return [self.grid.digits]
 
     def to_open(self, rng: np.random.Generator) -> Sequence[Asked]:
@@ -92,7 +92,7 @@ class LessonGrid:
         return [question.about(self.grid) for question in self.questions]
 
     def to_answer(self, count: int, rng: np.random.Generator) -> Sequence[Asked]:
-        """Some questions, none twice."""
+        """`count` different questions."""
         chosen = rng.choice(len(self.questions), size=count, replace=False)
         return [self.questions[index].about(self.grid) for index in chosen]
 
