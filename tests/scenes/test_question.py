@@ -1,4 +1,4 @@
-"""The questions: worked examples of each kind, the truth of first steps, and that answers follow from them."""
+"""The questions: worked examples of each kind, true first steps, and answers that follow from them."""
 
 from itertools import product
 
