@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from ireasoner.clients.group_lines import GroupLines
-from ireasoner.clients.score import ProgressBar, main
+from ireasoner.clients.score import main
 from tests.reward_server.requests import group, rollout, score
 
 
@@ -34,24 +34,34 @@ def test_a_file_is_scored_in_order(
     assert [line["id"] for line in lines] == [f"g{i}" for i in range(40)] + ["parsed"]
     assert lines[0]["rollouts"][0]["reward"] == pytest.approx(1.0)
     assert len({line["fingerprint"] for line in lines}) == 1
-    assert not captured.err, "no bar where there is no terminal"
+    assert not captured.err, "no count where there is no terminal"
 
 
-def test_a_terminal_shows_how_far_it_is() -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
+class Terminal(io.StringIO):
+    """A standard error on a terminal."""
 
-    terminal, lines = Terminal(), io.StringIO("{}\n\n{}\n{}\n")
-    bar = ProgressBar(lines, terminal)
-    assert lines.read() == "{}\n\n{}\n{}\n"
-    bar.advance(2)
-    bar.advance(1)
-    bar.close()
-    assert terminal.getvalue() == f"\r[{'#' * 20}{'.' * 10}] 2/3 groups\r[{'#' * 30}] 3/3 groups\n"
-    failed = Terminal()
-    ProgressBar(lines, failed).close()
-    assert not failed.getvalue(), "an error comes alone"
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_shows_how_many_groups_are_scored(
+    compass_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write(tmp_path / "groups.jsonl", *(group(["a"], f"g{i}") for i in range(3)))
+    options = [
+        "--output",
+        str(tmp_path / "scores.jsonl"),
+        "--groups-per-request",
+        "2",
+        "--retry-budget-s",
+        "0",
+    ]
+    monkeypatch.setattr("sys.stderr", terminal := Terminal())
+    assert main([file, "--url", compass_url, *options]) == 0
+    assert terminal.getvalue() == "\r2 groups scored\r3 groups scored\n"
+    monkeypatch.setattr("sys.stderr", failed := Terminal())
+    assert main([file, "--url", "http://127.0.0.1:9", *options]) == 1
+    assert len(failed.getvalue().splitlines()) == 1, "nothing is scored: there is an error alone"
 
 
 @pytest.mark.parametrize("detail", ["full", "rewards"])

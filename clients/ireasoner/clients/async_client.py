@@ -21,10 +21,10 @@ from ireasoner.clients.exchange import (
     limits,
     named_errors,
     timeouts,
+    trace_headers,
     trusts_proxies,
 )
 from ireasoner.clients.retry import Retry
-from ireasoner.clients.trace import trace_headers
 from ireasoner.clients.wire import Config, Detail, Endpoint, Group, ScoreResponse
 
 

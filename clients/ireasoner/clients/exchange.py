@@ -1,5 +1,6 @@
 """What the sync and the async client share: how a client is set up and how httpx's errors are named."""
 
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
@@ -22,6 +23,20 @@ def headers(token: str | None, traceparent: str | None, timeout_s: float) -> dic
     if traceparent is not None:
         told["traceparent"] = traceparent
     return told
+
+
+def trace_headers() -> dict[str, str]:
+    """The current OpenTelemetry span as headers, by default W3C `traceparent`; the server's spans join its trace.
+
+    Empty in a process that has not loaded OpenTelemetry: this function does not load it.
+    """
+    if "opentelemetry.trace" not in sys.modules:
+        return {}
+    from opentelemetry.propagate import inject
+
+    carried: dict[str, str] = {}
+    inject(carried)
+    return carried
 
 
 def timeouts(timeout_s: float) -> httpx.Timeout:

@@ -4,7 +4,7 @@ import json
 import math
 import os
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from contextlib import aclosing, closing
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, Self
@@ -12,7 +12,7 @@ from typing import Any, Self
 from ireasoner.clients.async_client import AsyncRewardClient
 from ireasoner.clients.errors import RewardError
 from ireasoner.clients.sync_client import RewardClient
-from ireasoner.clients.wire import Config, Group, Rollout, ScoredGroup, ScoreResponse
+from ireasoner.clients.wire import Config, Group, Rollout, ScoredGroup
 
 PREFIX = "IREASONER_REWARD_"
 DEFAULT_URL = "http://127.0.0.1:8010"
@@ -86,39 +86,25 @@ class RewardService:
         )
 
     def score(self, groups: Sequence[Sequence[str]], progress: float = 1.0) -> list[list[Judged]]:
-        """Scores groups of raw texts; raises RewardError.
-
-        They go out some at a time, but in one request where the config makes that the unit of scoring.
-        """
-        asked, sent = self._asked(progress), _groups(groups)
-        responses: list[ScoreResponse] = []
-        with (
-            RewardClient(self.url, **self._options()) as client,
-            closing(
-                client.score_many("solver", sent, groups_per_request=_groups_per_request(groups), **asked)
-            ) as coming,
-        ):
-            for response in coming:
-                if _depends_on_others(response, sent):
-                    return _judged([client.score("solver", sent, **asked)])
-                responses.append(response)
-        return _judged(responses)
+        """Scores groups of raw texts, several requests at a time. Raises RewardError."""
+        with RewardClient(self.url, **self._connection()) as client:
+            return [
+                judged
+                for response in client.score_many(
+                    "solver", _groups(groups), **self._request(groups, progress)
+                )
+                for judged in map(_judged_group, response.groups)
+            ]
 
     async def score_async(self, groups: Sequence[Sequence[str]], progress: float = 1.0) -> list[list[Judged]]:
-        """The same for callers on an event loop; its connections live no longer than the call."""
-        asked, sent = self._asked(progress), _groups(groups)
-        responses: list[ScoreResponse] = []
+        """`score` for callers on an event loop; its connections are closed when the call ends."""
         async with (
-            AsyncRewardClient(self.url, **self._options()) as client,
+            AsyncRewardClient(self.url, **self._connection()) as client,
             aclosing(
-                client.score_many("solver", sent, groups_per_request=_groups_per_request(groups), **asked)
-            ) as coming,
+                client.score_many("solver", _groups(groups), **self._request(groups, progress))
+            ) as responses,
         ):
-            async for response in coming:
-                if _depends_on_others(response, sent):
-                    return _judged([await client.score("solver", sent, **asked)])
-                responses.append(response)
-        return _judged(responses)
+            return [judged async for response in responses for judged in map(_judged_group, response.groups)]
 
     async def score_in_cohort(
         self, group_id: str, text: str, group_size: int, wait_s: float
@@ -128,16 +114,21 @@ class RewardService:
         A try that breaks off may be begun again within `timeout_s` after that.
         """
         options = {"timeout_s": wait_s + COHORT_GRACE_S, "retry_budget_s": wait_s + self.timeout_s}
-        async with AsyncRewardClient(self.url, **self._options() | options) as client:
+        async with AsyncRewardClient(self.url, **self._connection() | options) as client:
             return await client.score_in_cohort(
                 group_id, text, group_size=group_size, deadline_s=wait_s, config=self.config
             )
 
-    def _options(self) -> dict[str, Any]:
+    def _connection(self) -> dict[str, Any]:
         return {"token": self.token, "timeout_s": self.timeout_s, "retry_budget_s": self.timeout_s}
 
-    def _asked(self, progress: float) -> dict[str, Any]:
-        return {"config": self.config, "progress": progress, "detail": "rewards"}
+    def _request(self, groups: Sequence[Sequence[str]], progress: float) -> dict[str, Any]:
+        return {
+            "config": self.config,
+            "progress": progress,
+            "detail": "rewards",
+            "groups_per_request": _groups_per_request(groups),
+        }
 
 
 def means(judged: Iterable[Judged]) -> dict[str, float]:
@@ -190,15 +181,6 @@ def _groups(groups: Sequence[Sequence[str]]) -> list[Group]:
 def _groups_per_request(groups: Sequence[Sequence[str]]) -> int:
     largest = max((sum(map(len, texts)) for texts in groups), default=0)
     return max(1, min(GROUPS_PER_REQUEST, REQUEST_CHARACTERS // max(1, largest)))
-
-
-def _depends_on_others(response: ScoreResponse, sent: Sequence[Group]) -> bool:
-    """Whether a response to some of the groups is not what a response to all of them would say."""
-    return response.unit == "request" and len(response.groups) < len(sent)
-
-
-def _judged(responses: Iterable[ScoreResponse]) -> list[list[Judged]]:
-    return [_judged_group(group) for response in responses for group in response.groups]
 
 
 def _judged_group(group: ScoredGroup) -> list[Judged]:

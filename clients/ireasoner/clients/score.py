@@ -4,21 +4,20 @@ import argparse
 import json
 import math
 import os
+import shutil
 import signal
 import sys
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TextIO, cast
 
 from ireasoner.clients.errors import Fault, RequestRefused, RewardError
 from ireasoner.clients.group_lines import GroupLines, UnreadableGroup
-from ireasoner.clients.output_file import written_anew
 from ireasoner.clients.sync_client import RewardClient
 from ireasoner.clients.wire import Config, Detail, Endpoint, ScoredGroup
 
-BAR_WIDTH = 30
 TOKEN_VARIABLE = "IREASONER_REWARD_TOKEN"
 EPILOG = """\
 Each line of FILE is one group, an object like
@@ -170,12 +169,13 @@ def _input(stack: ExitStack, name: str) -> TextIO:
 
 
 def _output(stack: ExitStack, name: str) -> TextIO:
-    return sys.stdout if name == "-" else stack.enter_context(written_anew(Path(name)))
+    return sys.stdout if name == "-" else stack.enter_context(_written_anew(Path(name)))
 
 
 def _score(client: RewardClient, lines: TextIO, output: TextIO, options: argparse.Namespace) -> None:
-    bar = ProgressBar(lines, sys.stderr)
     groups = GroupLines(lines, options.file)
+    shows_count = sys.stderr.isatty() and not output.isatty()
+    done = 0
     try:
         responses = client.score_many(
             cast(Endpoint, options.endpoint),
@@ -190,14 +190,18 @@ def _score(client: RewardClient, lines: TextIO, output: TextIO, options: argpars
             for group in response.groups:
                 print(json.dumps(_as_line(group, response.fingerprint, options)), file=output)
             output.flush()
-            bar.advance(len(response.groups))
-    except RequestRefused as error:  # of the first request that is not answered, since answers come in order
-        faults = tuple(Fault(groups.place(fault.place, bar.done), fault.reason) for fault in error.faults)
+            done += len(response.groups)
+            if shows_count:
+                print(f"\r{done} groups scored", end="", file=sys.stderr, flush=True)
+    except RequestRefused as error:
+        # Responses come in order, so the refused request holds the groups that follow those that are done.
+        faults = tuple(Fault(groups.place(fault.place, done), fault.reason) for fault in error.faults)
         raise RequestRefused(
             error.status, error.code, error.detail, faults=faults, request_id=error.request_id
         ) from error
     finally:
-        bar.close()
+        if shows_count and done:
+            print(file=sys.stderr)
 
 
 def _as_line(group: ScoredGroup, fingerprint: str, options: argparse.Namespace) -> dict[str, object]:
@@ -221,39 +225,30 @@ def _as_line(group: ScoredGroup, fingerprint: str, options: argparse.Namespace) 
     return {**line, "fingerprint": fingerprint}
 
 
-class ProgressBar:
-    """A count of the groups done on `screen`, with a bar if the input's length can be known.
+@contextmanager
+def _written_anew(path: Path) -> Iterator[TextIO]:
+    """Replaces `path` once the block has ended.
 
-    On a screen that is no terminal it shows nothing.
+    If the block raises, `path` keeps its content, and whatever was written stays beside it in `<name>.partial`.
+    A pipe or a device is opened as it is.
     """
-
-    def __init__(self, lines: TextIO, screen: TextIO) -> None:
-        self._screen = screen
-        self._is_shown = screen.isatty()
-        self._total = None
-        self.done = 0
-        if self._is_shown and lines.seekable():
-            start = lines.tell()
-            self._total = sum(1 for line in lines if line.strip())
-            lines.seek(start)
-
-    def advance(self, count: int) -> None:
-        """Tells that `count` more groups are done."""
-        self.done += count
-        if self._is_shown:
-            self._screen.write(f"\r{self._text()}")
-            self._screen.flush()
-
-    def close(self) -> None:
-        """Ends the line that the bar stands in."""
-        if self._is_shown and self.done:
-            self._screen.write("\n")
-
-    def _text(self) -> str:
-        if not self._total:
-            return f"{self.done} groups"
-        filled = BAR_WIDTH * self.done // self._total
-        return f"[{'#' * filled}{'.' * (BAR_WIDTH - filled)}] {self.done}/{self._total} groups"
+    is_device = path.is_relative_to("/dev")  # /dev/stdout may point to a regular file
+    if path.exists() and (is_device or not path.is_file()):
+        with path.open("w", encoding="utf-8") as file:
+            yield file
+        return
+    target = path.resolve()
+    partial = target.with_name(f"{target.name}.partial")
+    try:
+        with partial.open("w", encoding="utf-8") as file:
+            yield file
+    except BaseException:
+        if partial.exists() and not partial.stat().st_size:
+            partial.unlink()
+        raise
+    if target.exists():
+        shutil.copymode(target, partial)
+    partial.replace(target)
 
 
 if __name__ == "__main__":
