@@ -90,10 +90,8 @@ def test_it_installs_from_git(installed: Path, elsewhere: Path) -> None:
         pytest.skip("this is no git checkout")
     target = elsewhere / "target"
     source = f"git+file://{ROOT}#subdirectory=clients"
-    run(
-        *(installed / "python", "-m", "pip", "install", "--quiet", "--no-deps", "--target", target, source),
-        cwd=elsewhere,
-    )
+    pip: list[str | Path] = [installed / "python", "-m", "pip", "install", "--quiet", "--no-deps"]
+    run(*pip, "--target", target, source, cwd=elsewhere)
     statement = "import ireasoner.clients; print(ireasoner.clients.__file__)"
     shown = run(installed / "python", "-c", statement, cwd=elsewhere, PYTHONPATH=str(target))
     assert shown.strip() == str(target / "ireasoner" / "clients" / "__init__.py")
@@ -103,8 +101,5 @@ def test_it_installs_from_git(installed: Path, elsewhere: Path) -> None:
 def test_the_clients_tests_pass_on_the_other_python(installed: Path, compass_url: str) -> None:
     run(installed / "python", "-m", "pip", "install", "--quiet", "pytest>=8", cwd=ROOT)
     files = [f"tests/clients/{name}.py" for name in TESTS]
-    run(
-        *(installed / "python", "-m", "pytest", "-q", "--confcutdir", "tests/clients", *files),
-        cwd=ROOT,
-        COMPASS_URL=compass_url,
-    )
+    suite: list[str | Path] = [installed / "python", "-m", "pytest", "-q", "--confcutdir", "tests/clients"]
+    run(*suite, *files, cwd=ROOT, COMPASS_URL=compass_url)

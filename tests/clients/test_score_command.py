@@ -162,7 +162,7 @@ def test_an_id_that_stands_twice_is_refused_however_far_apart(
 ) -> None:
     file = write(tmp_path / "groups.jsonl", *(group(["a"], f"g{i % 37}") for i in range(3, 50)))
     assert main([file, "--url", compass_url, "--output", str(tmp_path / "scores.jsonl")]) == 2
-    assert capsys.readouterr().err == f"reward-score: {file}:38: the id 'g3' stands on line 1, too\n"
+    assert capsys.readouterr().err == f"reward-score: {file}:38: the id 'g3' is already used on line 1\n"
     assert not (tmp_path / "scores.jsonl").exists()
 
 
@@ -227,7 +227,7 @@ def test_an_address_that_is_none_is_told_at_once(
     output = tmp_path / "scores.jsonl"
     output.write_text("yesterday's\n")
     assert main([file, "--url", url, "--output", str(output), "--retry-budget-s", "3600"]) == 2
-    assert f"{url!r} is no server's address: it must be like http://" in capsys.readouterr().err
+    assert f"{url!r} is not a server's address; write it like http://" in capsys.readouterr().err
     assert output.read_text() == "yesterday's\n"
 
 

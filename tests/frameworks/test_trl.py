@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from ireasoner.clients import RequestRefused
-from ireasoner.clients.reward_service import UnknownGroups
+from ireasoner.clients.reward_service import SplitGroups
 from ireasoner.clients.trl_reward import GroupReward
 from ireasoner.compat.repairs import STARTUP
 from tests.frameworks.conftest import ROOT, Solver, lines, run_script
@@ -48,7 +48,7 @@ def test_training(compass_url: str, tmp_path: Path, solver: Solver) -> None:
         assert told.count(f"{error}: ") >= STEPS
     assert told.count("this batch has no rewards, on any rank") == 2 * STEPS
     every_rank_was_told(tmp_path / "refused", "nowhere")
-    every_rank_was_told(tmp_path / "odd", "4 rows in a row have one prompt")
+    every_rank_was_told(tmp_path / "odd", "4 consecutive rows have one prompt")
     the_example_trained_on_text_alone(tmp_path / "example")
 
 
@@ -175,7 +175,7 @@ def test_a_single_process_is_told_of_what_fails(compass_url: str) -> None:
 def test_groups_of_another_size_are_refused(compass_url: str) -> None:
     texts = [rollout("7", "east")] * 6
     for size in (4, 12):
-        with pytest.raises(UnknownGroups, match="6 rows in a row have one prompt"):
+        with pytest.raises(SplitGroups, match="6 consecutive rows have one prompt"):
             GroupReward(size, compass_url)(["q"] * 6, texts)
 
 

@@ -1,4 +1,4 @@
-"""What the adapters of RL frameworks share: where the server is, and groups of texts in, rewards out."""
+"""What the adapters of RL frameworks share: the server's address, and groups of texts in, rewards out."""
 
 import json
 import math
@@ -17,27 +17,30 @@ from ireasoner.clients.wire import Config, Group, Rollout, ScoredGroup
 PREFIX = "IREASONER_REWARD_"
 DEFAULT_URL = "http://127.0.0.1:8010"
 COHORT_GRACE_S = 30.0
-"""How much longer a client waits than the deadline that it gives a cohort."""
+"""Added to the deadline of a cohort to get the time-out of its callers."""
 GROUPS_PER_REQUEST = 16
 REQUEST_CHARACTERS = 2**21
-"""The most text of a request that holds several groups: as JSON 24 MiB, of 32 that a server takes by default."""
+"""Limit for a request with several groups. It is at most 24 MiB as JSON; a server accepts 32 MiB by default."""
 
 
-class UnknownGroups(RewardError):
-    """The rows of a batch are no whole groups of the size that the caller was told."""
+class SplitGroups(RewardError):
+    """A batch does not consist of whole groups of the expected size."""
 
 
 class NotJudged(RewardError):
-    """The server abstained from every rollout of a group, and the caller needs a number."""
+    """The server abstained from every rollout of a group, but the framework needs numbers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """One rollout's reward in [0, 1], None if the server abstained, and numbers for the framework's charts.
+    """The reward of one rollout, and numbers for the framework's charts.
 
-    `metrics` has the same keys for every rollout, and floats only: what could not be computed for a rollout is
-    the mean of its group's others, and NaN if for none of them. `neutral` is the reward, or where there is
-    none the mean of the group's others, which gives the rollout no advantage and leaves theirs as it was.
+    Attributes:
+        reward: In [0, 1]; None if the server abstained.
+        answer: The normalised answer, None if there is none.
+        metrics: Floats under the same keys for every rollout. A value that could not be computed for this rollout is
+            the mean over its group, and NaN if the group has none.
+        others: The mean reward of the group's judged rollouts, None if there are none.
     """
 
     reward: float | None
@@ -47,18 +50,22 @@ class Judged:
 
     @property
     def neutral(self) -> float:
-        """A number for frameworks that have no word for "no opinion"; raises NotJudged if there is none."""
+        """The reward, or the mean of the group's others if the server abstained, for frameworks that need a number.
+
+        The mean gives the rollout no advantage and leaves those of the others unchanged. Raises NotJudged if the
+        server abstained from the whole group.
+        """
         value = self.others if self.reward is None else self.reward
         if value is None:
-            raise NotJudged("no rollout of the group could be judged")
+            raise NotJudged("the server could not judge any rollout of the group")
         return value
 
 
 @dataclass(frozen=True, slots=True)
 class RewardService:
-    """A reward server, and by what it is to score.
+    """A reward server, and the config to score by.
 
-    `config` is a config's name, or overrides on one: `{"preset": "robust", "answer_from": "boxed"}`.
+    `config` is the name of a config, or overrides on one: `{"preset": "robust", "answer_from": "boxed"}`.
     """
 
     url: str = DEFAULT_URL
@@ -70,10 +77,10 @@ class RewardService:
     def configured(
         cls, url: str | None = None, config: Config | None = None, timeout_s: float | None = None
     ) -> Self:
-        """What is given, else IREASONER_REWARD_{URL,CONFIG,TIMEOUT_S}, else the defaults.
+        """Takes the arguments, else the variables IREASONER_REWARD_{URL,CONFIG,TIMEOUT_S}, else the defaults.
 
-        IREASONER_REWARD_CONFIG is a name or a JSON object. A token is read from IREASONER_REWARD_TOKEN only.
-        Raises ValueError if a variable is malformed.
+        IREASONER_REWARD_CONFIG is a name or a JSON object. The token always comes from IREASONER_REWARD_TOKEN. Raises
+        ValueError if a variable is malformed.
         """
         if config is None:
             text = os.environ.get(f"{PREFIX}CONFIG", "paper")
@@ -109,9 +116,9 @@ class RewardService:
     async def score_in_cohort(
         self, group_id: str, text: str, group_size: int, wait_s: float
     ) -> dict[str, float]:
-        """The `reward` of one rollout and its parts; the server waits `wait_s` at most for its siblings.
+        """Returns the `reward` of one rollout and its parts; the server waits up to `wait_s` for its siblings.
 
-        A try that breaks off may be begun again within `timeout_s` after that.
+        A broken attempt may be repeated until `timeout_s` after that.
         """
         options = {"timeout_s": wait_s + COHORT_GRACE_S, "retry_budget_s": wait_s + self.timeout_s}
         async with AsyncRewardClient(self.url, **self._connection() | options) as client:
@@ -132,7 +139,7 @@ class RewardService:
 
 
 def means(judged: Iterable[Judged]) -> dict[str, float]:
-    """The mean of each metric over the rollouts for which it is known; one that is for none is left out."""
+    """The mean of each metric over the rollouts for which it is known; left out if it is known for none."""
     known: dict[str, list[float]] = {}
     for each in judged:
         for name, value in each.metrics.items():
@@ -142,10 +149,10 @@ def means(judged: Iterable[Judged]) -> dict[str, float]:
 
 
 def siblings(keys: Sequence[Hashable], *sizes: int | None) -> list[range]:
-    """The positions of each group in a batch whose groups are contiguous: runs of equal keys.
+    """The indices of each group in a batch with contiguous groups, which are runs of equal keys.
 
-    `sizes` are those that a group may have, in training and in evaluation. A run that is a multiple of one, of
-    the largest if of several, is as many groups: one prompt stands in the batch more than once.
+    `sizes` are the possible sizes of a group, in training and in evaluation. One prompt can occur in a batch more than
+    once, so a run whose length is a multiple of a size, of the largest such size, is split into groups of that size.
     """
     groups: list[range] = []
     start = 0
@@ -158,13 +165,13 @@ def siblings(keys: Sequence[Hashable], *sizes: int | None) -> list[range]:
 
 
 def progress_of(trainer_state: Any) -> float:
-    """How far a trainer of the transformers kind has come, 0 to 1; 1 if it does not say."""
+    """The progress of a transformers trainer, in [0, 1]; 1 if it is unknown."""
     steps = getattr(trainer_state, "max_steps", 0) or 0
     return min(1.0, trainer_state.global_step / steps) if steps > 0 else 1.0
 
 
 def gathered(keys: Sequence[Hashable]) -> list[list[int]]:
-    """The positions of each group in a batch in any order: those of equal keys."""
+    """The indices of each group in a batch in any order: those with equal keys."""
     groups: dict[Hashable, list[int]] = {}
     for position, key in enumerate(keys):
         groups.setdefault(key, []).append(position)

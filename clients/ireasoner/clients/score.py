@@ -23,17 +23,16 @@ EPILOG = """\
 Each line of FILE is one group, an object like
   {"id": "q1", "rollouts": [{"id": "0", "text": "<think>1. ...</think><answer>7</answer>"}, ...]}
 or, parsed before, with rollouts like {"id": "0", "answer": "7", "steps": ["...", "..."]}.
-No two groups have the same id. Each line written is one group's scores as the server answers them, in the order
-of FILE, with the fingerprint of what scored it.
+Group ids are unique. Each output line holds the scores of one group as the server returns them, in the order of
+FILE, and the fingerprint of the config, parser and embedder that scored it.
 
 examples:
   reward-score groups.jsonl > scores.jsonl
   reward-score groups.jsonl --endpoint outcome --config '{"preset": "paper", "alpha": 1.0}'
   reward-score - --progress 0.5 --detail rewards < groups.jsonl
 
-exit status: 0 all scored; 1 the server failed, or refused what it was sent (a config that it does not know, a
-rollout that is too long); 2 FILE or an option is wrong, whatever the server; 141 whoever read the scores (head,
-say) has enough of them.
+exit status: 0 all groups were scored; 1 the server failed or refused a request (an unknown config, a rollout that
+is too long); 2 FILE or an option is wrong; 141 the reader of the output (head, for example) closed it.
 """
 
 
@@ -51,8 +50,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
             output = _output(stack, options.output)
             _score(client, lines, output, options)
-    except BrokenPipeError:  # whoever read the scores has enough of them
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # takes what is flushed at the end
+    except BrokenPipeError:  # the reader of the output closed it
+        os.dup2(
+            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+        )  # the interpreter's last flush goes there
         return 128 + signal.SIGPIPE
     except OSError as error:
         file = f"{error.filename}: " if error.filename else ""
@@ -65,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"reward-score: {options.file}: not UTF-8: {error.reason}", file=sys.stderr)
         return 2
     except (UnreadableGroup, ValueError) as error:
-        # A ValueError is an option's: an address that is none, or NaN, which is no JSON.
+        # A ValueError comes from an option: a malformed address, or NaN, which JSON cannot express.
         print(f"reward-score: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -86,41 +87,53 @@ def _parser() -> argparse.ArgumentParser:
         "--token-file",
         type=Path,
         metavar="FILE",
-        help=f"holds the server's token [variable {TOKEN_VARIABLE}]",
+        help=f"file with the token for the server [variable {TOKEN_VARIABLE}]",
     )
     parser.add_argument(
         "--endpoint",
         choices=("outcome", "trajectory", "solver", "proposer"),
         default="solver",
-        help="which reward to compute [%(default)s]",
+        help="the reward to compute [%(default)s]",
     )
     parser.add_argument(
         "--config",
         type=_config,
         default="paper",
-        help="the name of a preset or of a registered config, or a JSON object of overrides [%(default)s]",
+        help="name of a preset or registered config, or a JSON object of overrides [%(default)s]",
     )
     parser.add_argument(
-        "--progress", type=_progress, help="progress of the training in [0, 1], for solver only [1]"
+        "--progress",
+        type=_progress,
+        help="progress of the training in [0, 1], for the endpoint solver only [1]",
     )
     parser.add_argument(
-        "--detail", choices=("full", "rewards"), default="full", help="rewards leaves out steps and clusters"
+        "--detail",
+        choices=("full", "rewards"),
+        default="full",
+        help="rewards leaves out steps and clusters [%(default)s]",
     )
     parser.add_argument(
         "--output",
         metavar="FILE",
         default="-",
-        help="where to write [standard output]; a file takes its name once all is scored, and is FILE.partial "
-        "until then",
+        help="output file [standard output]; written as FILE.partial, and renamed once all groups are scored",
     )
-    parser.add_argument("--groups-per-request", type=_positive, default=16, metavar="N", help="[%(default)s]")
-    parser.add_argument("--in-flight", type=_positive, default=4, metavar="N", help="requests [%(default)s]")
+    parser.add_argument(
+        "--groups-per-request",
+        type=_positive,
+        default=16,
+        metavar="N",
+        help="groups in one request [%(default)s]",
+    )
+    parser.add_argument(
+        "--in-flight", type=_positive, default=4, metavar="N", help="requests at a time [%(default)s]"
+    )
     parser.add_argument(
         "--retry-budget-s",
         type=_seconds,
         default=30.0,
         metavar="SECONDS",
-        help="how long a request is tried again while the server is away or busy [%(default)s]",
+        help="how long to retry a request while the server is unreachable or busy [%(default)s]",
     )
     return parser
 
@@ -205,7 +218,7 @@ def _score(client: RewardClient, lines: TextIO, output: TextIO, options: argpars
 
 
 def _as_line(group: ScoredGroup, fingerprint: str, options: argparse.Namespace) -> dict[str, object]:
-    """What the server answered of a group: what it left out is left out, not told to be empty."""
+    """A scored group as the server wrote it: fields that it left out are left out here, too."""
     line = asdict(group)
     if not group.not_compared:
         del line["not_compared"]
@@ -214,7 +227,7 @@ def _as_line(group: ScoredGroup, fingerprint: str, options: argparse.Namespace) 
             del cluster["members"]
     for rollout in line["rollouts"]:
         for step in rollout["steps"]:
-            if step["credit"] is None:  # its place is left out with it, and where it is not, null means none
+            if step["credit"] is None:  # the place is left out with it; a place of null means none
                 del step["credit"], step["place"]
     if options.detail == "rewards":
         del line["clusters"]
