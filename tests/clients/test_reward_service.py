@@ -39,7 +39,7 @@ EITHER_WAY = pytest.mark.parametrize(
 def small(compass: Path) -> Iterator[str]:
     """A server that takes little at once."""
     settings = RewardServerSettings(
-        embedder="token-mean", token_mean_checkpoint=compass, max_groups=16, max_body_bytes=40_000
+        embedder="token-mean", token_mean_checkpoint=compass, max_body_bytes=40_000
     )
     with running(settings) as url:
         yield url
