@@ -1,4 +1,4 @@
-"""`import ireasoner.clients` loads nothing that httpx does not, besides the standard library and itself."""
+"""`import ireasoner.clients` loads nothing but httpx, the standard library and itself."""
 
 import json
 import subprocess
@@ -11,7 +11,7 @@ EVERYTHING = "import " + ", ".join(
 
 
 def loaded_by(statement: str) -> set[str]:
-    """The top-level packages that are loaded after a statement in a fresh interpreter."""
+    """The top-level packages that a statement loads in a fresh interpreter."""
     program = f"{statement}; import json, sys; print(json.dumps(list(sys.modules)))"
     shown = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60

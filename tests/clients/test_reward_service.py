@@ -1,4 +1,4 @@
-"""What the adapters share: batches that one request could not hold, scored as if each group were alone."""
+"""Batches that are too large for one request are scored as if each group were sent alone."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -37,7 +37,7 @@ EITHER_WAY = pytest.mark.parametrize(
 
 @pytest.fixture(scope="module")
 def small(compass: Path) -> Iterator[str]:
-    """A server that takes little at once."""
+    """A server with a small limit on the size of a request."""
     settings = RewardServerSettings(
         embedder="token-mean", token_mean_checkpoint=compass, max_body_bytes=40_000
     )
@@ -50,7 +50,7 @@ def given(scored: Scored) -> list[list[float | None]]:
 
 
 @EITHER_WAY
-def test_a_batch_that_no_request_could_hold(
+def test_a_batch_that_is_too_large_for_one_request(
     small: str, score_all: Score, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reward_service, "REQUEST_CHARACTERS", 30_000)
