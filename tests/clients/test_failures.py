@@ -34,7 +34,7 @@ GROUPS = [Group("g", [Rollout("0", "a")])]
 EMPTY_ANSWER = b'{"request_id": "r", "fingerprint": "f", "groups": []}'
 Script = list[tuple[int, dict[str, str], bytes]]
 BROKEN = 0
-"""Stands for no answer at all: the connection ends."""
+"""A status that means no answer: the connection ends."""
 
 
 @contextmanager

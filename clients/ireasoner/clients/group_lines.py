@@ -38,14 +38,14 @@ class GroupLines:
                 raise UnreadableGroup(f"{self._name}:{number}: {error}") from error
             yield group
 
-    def place(self, place: str, before: int) -> str:
+    def locate(self, path: str, before: int) -> str:
         """Translates a path in a request, like `groups[0].rollouts[1].text`, into the line and id in the file.
 
         `before` is the number of groups in earlier requests. A path outside of all groups is returned unchanged.
         """
-        in_group = re.fullmatch(r"groups\[(\d+)\](?:\.(.*))?", place)
+        in_group = re.fullmatch(r"groups\[(\d+)\](?:\.(.*))?", path)
         if in_group is None or (index := before + int(in_group[1])) >= len(self._numbers):
-            return place
+            return path
         group_id, number = list(self._numbers.items())[index]
         line = f"{self._name}:{number} (id {group_id!r})"
         return f"{line}: {in_group[2]}" if in_group[2] else line

@@ -208,7 +208,7 @@ def _score(client: RewardClient, lines: TextIO, output: TextIO, options: argpars
                 print(f"\r{done} groups scored", end="", file=sys.stderr, flush=True)
     except RequestRefused as error:
         # Responses come in order, so the refused request holds the groups that follow those that are done.
-        faults = tuple(Fault(groups.place(fault.place, done), fault.reason) for fault in error.faults)
+        faults = tuple(Fault(groups.locate(fault.place, done), fault.reason) for fault in error.faults)
         raise RequestRefused(
             error.status, error.code, error.detail, faults=faults, request_id=error.request_id
         ) from error

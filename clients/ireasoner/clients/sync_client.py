@@ -37,7 +37,7 @@ class RewardClient:
     Args:
         base_url: The address, like `http://127.0.0.1:8010`.
         token: The token of the experiment, if the server requires one.
-        timeout_s: Seconds for one attempt. The server is sent the value too, and drops work that nobody waits for.
+        timeout_s: Seconds for one attempt. The client sends it along, and the server drops work that has timed out.
         retry_budget_s: Seconds in which a new attempt of a call may start; 0 allows one attempt.
         max_connections: Size of the pool.
         traceparent: A W3C trace context.
