@@ -36,9 +36,8 @@ ENGINES = 2
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     log = tmp_path_factory.mktemp("data_parallel") / "log.txt"
-    with running_server(
-        MODEL, log, "--cpu-threads", "1", "--warm-up", "text", "--data-parallel-size", str(ENGINES)
-    ) as server:
+    flags = ["--warm-up", "text", "--data-parallel-size", str(ENGINES)]
+    with running_server(MODEL, log, *flags, env={"OMP_NUM_THREADS": "1"}) as server:
         yield server.url
 
 
