@@ -29,6 +29,7 @@ _LOG = logging.getLogger("mkdocs.hooks.site_pages")
 _FENCE = re.compile(r"^ *(```|~~~).*?^ *\1 *$", re.MULTILINE | re.DOTALL)
 _RELATIVE = r"(?![a-z]+:|[#/])(?P<path>[^)#\s\"]+)"
 _TARGET = re.compile(rf"(?:\]\(|\b(?:src|href)=\"){_RELATIVE}")
+_HTML_TARGET = re.compile(rf"\b(?:src|href)=\"{_RELATIVE}")
 _WHOLE_LINK = re.compile(rf"\[(?P<text>[^\]]*)\]\({_RELATIVE}\)")
 _INDEX_LINE = re.compile(r"^## (?P<section>.+)|^- \[(?P<title>[^\]]+)\]\((?P<path>[^)#]+)\)", re.MULTILINE)
 _ITEM = re.compile(r"(?:[-*+]|\d+[.)]) ")
@@ -95,6 +96,11 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
             return f"[{found['text']}]({posixpath.join(found['path'], HOME)})"
         return found["text"]
 
+    for found in _HTML_TARGET.finditer(_FENCE.sub("", markdown)):
+        if not (ROOT / (target := _resolved(path, found["path"]))).is_file():
+            _LOG.warning(
+                "Doc file '%s' has HTML with '%s', but '%s' is not found", path, found["path"], target
+            )
     for line in _swallowed_lists(markdown):
         _LOG.warning("Doc file '%s' has a list without an empty line before it: %r", path, line)
     return re.sub(r"<details(?=[ >])", "<details markdown", _WHOLE_LINK.sub(to_file, markdown))

@@ -106,6 +106,7 @@ def checkout(tmp_path: Path) -> Path:
         ("[gone](gone.md)", "'docs/gone.md' is not found"),
         ("[gone](../configs/gone.toml)", "'configs/gone.toml' is not found"),
         ("![gone](gone.svg)", "'docs/gone.svg' is not found"),
+        ('<img src="gone.png" alt="gone">', "'docs/gone.png' is not found"),
         ("[part](README.md#gone)", "does not contain an anchor '#gone'"),
         ("These are:\n- a list on GitHub only", "a list without an empty line before it"),
     ],
