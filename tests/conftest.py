@@ -1,7 +1,7 @@
 """Fixtures that several packages of tests share; each is made once a session."""
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -46,6 +46,17 @@ def _turn(item: pytest.Item) -> int:
         return len(_SHARED) + 1
     shared = [turn for turn, name in enumerate(_SHARED, 1) if name in getattr(item, "fixturenames", ())]
     return max(shared, default=0)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]:
+    """Ends the output with a line that says so if the browser tests were skipped."""
+    yield
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None and any(
+        report.nodeid.startswith("tests/browser/") for report in reporter.stats.get("skipped", ())
+    ):
+        reporter.write_line("browser tests skipped: no Chromium; run `make browser`", yellow=True)
 
 
 @pytest.fixture(scope="session")
