@@ -20,6 +20,7 @@ from ireasoner.clients import RewardClient, ScoredGroup, ScoredRollout, ScoreRes
 from ireasoner.trainer.adapters.backbone import load_backbone, load_processor
 from ireasoner.trainer.evaluation.questions import parse_answer
 from ireasoner.trainer.images import ImageFolder
+from ireasoner.trainer.loop.assembly import Assembly
 from ireasoner.trainer.loop.grpo_config import grpo_config
 from ireasoner.trainer.loop.ranks import Ranks
 from ireasoner.trainer.loop.trainer import ProposerSolverTrainer
@@ -176,7 +177,9 @@ class OfflineRewards:
         )
 
 
-def offline_settings(folder: Path, **fields: Any) -> RunSettings:
+def offline_settings(
+    folder: Path, settings_class: type[RunSettings] = RunSettings, **fields: Any
+) -> RunSettings:
     """A run of one update of the Solver with groups of 4, unless said otherwise; every image is the same."""
     images = folder / "images"
     if not images.exists():
@@ -197,7 +200,7 @@ def offline_settings(folder: Path, **fields: Any) -> RunSettings:
         "rollout": {"canary_every": 0},  # scripted texts are not greedy
         "grpo": {"learning_rate": 3e-3, "report_to": "none"},
     }
-    return RunSettings(**{**defaults, **fields})
+    return settings_class(**{**defaults, **fields})
 
 
 def offline_trainer(
@@ -206,6 +209,7 @@ def offline_trainer(
     callbacks: Sequence[TrainerCallback] = (),
     rewards: OfflineRewards | RewardClient | None = None,
     on_wait: Callable[[str], None] = lambda _: None,
+    assembly: type[Assembly] = Assembly,
 ) -> ProposerSolverTrainer:
     """The trainer of a run, ready to go."""
     client: Any = rewards or OfflineRewards()
@@ -214,17 +218,22 @@ def offline_trainer(
     ranks = Ranks()
     run = ranks.from_first(lambda: RunFolder(settings))
     run.writes = ranks.is_first
-    return ProposerSolverTrainer(
-        settings,
+    return assembly(
+        settings=settings,
         backbone=load_backbone(settings.model, "float32"),
         processor=load_processor(settings.model),
         images=ImageFolder.scan(settings.images),
         rollouts=rollouts,
-        scorer=GroupScorer(client, settings.reward, settings.seed, on_wait=on_wait),
+        scorer=GroupScorer(
+            client,
+            settings.reward,
+            settings.seed,
+            retry_budget_s=settings.retry_budget_s,
+            on_wait=on_wait,
+        ),
         run=run,
         shadow=ShadowLabels(load_labels(settings.labels)),
-        callbacks=callbacks,
-    )
+    ).trainer(callbacks)
 
 
 def disturb(policy: Any, role: str = "solver") -> None:

@@ -173,7 +173,7 @@ def test_targets_are_layers_of_the_language_model_only() -> None:
 def test_a_server_that_is_away_is_waited_for_within_the_budget() -> None:
     said: list[str] = []
     client = RolloutClient("http://127.0.0.1:9", retry_budget_s=3.0, on_wait=said.append)
-    with pytest.raises(RolloutServerError, match="after 3 s of trying"):
+    with pytest.raises(RolloutServerError, match="after 3 s of retries"):
         client.models()
     client.close()
     assert said
@@ -268,6 +268,6 @@ def test_an_adapter_of_another_rank_than_it_says_is_refused(policy: Any, tmp_pat
 
 def test_an_adapter_without_a_layer_that_it_names_is_refused(policy: Any, tmp_path: Path) -> None:
     policy.peft_config["solver"].target_modules = {"q_proj", "absent_proj"}
-    with pytest.raises(AdapterError, match="says that it has weights of absent_proj"):
+    with pytest.raises(AdapterError, match="has absent_proj in its config"):
         write_adapter(policy, "solver", tmp_path / "solver-000000")
     assert not (tmp_path / "solver-000000").exists()

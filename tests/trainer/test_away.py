@@ -38,7 +38,7 @@ FIELDS: dict[str, Any] = {
     "groups_per_update": 4,  # two updates an epoch
     "save_every": 100,
     "lora": {"dropout": 0.1},  # its masks are drawn from the random state that a checkpoint holds
-    "reward": {"retry_budget_s": 0},
+    "retry_budget_s": 0,
 }
 
 
@@ -114,7 +114,7 @@ def test_a_run_whose_server_stays_away_is_saved_and_goes_on_as_if_it_had_not(
         run(tmp_path, **away())
     saved = [path.name for path in (tmp_path / "run" / "checkpoints").glob("checkpoint-*")]
     assert saved == ([f"checkpoint-{updates}"] if updates else [])
-    assert ("goes on with --resume" in caplog.text) == bool(updates)
+    assert ("continue with --resume" in caplog.text) == bool(updates)
 
     resumed = run(tmp_path, resume=True)
     pairs = zip(whole.model.named_parameters(), resumed.model.named_parameters(), strict=True)
@@ -169,7 +169,7 @@ def test_a_reward_server_that_is_killed_and_comes_back_is_waited_for(tmp_path: P
     server = RewardServer()
     crash = Crash(server)
     settings = offline_settings(
-        tmp_path, updates=3, groups_per_update=4, reward={"url": server.url, "retry_budget_s": 120}
+        tmp_path, updates=3, groups_per_update=4, reward={"url": server.url}, retry_budget_s=120
     )
     try:
         with RewardClient(server.url, retry_budget_s=0) as client:
@@ -180,7 +180,7 @@ def test_a_reward_server_that_is_killed_and_comes_back_is_waited_for(tmp_path: P
         crash.again.join()
         server.kill()
     assert said
-    assert all(re.match(r"reward server: .*; trying for another \d+ s", line) for line in said)
+    assert all(re.match(r"reward server: .*; retrying for another \d+ s", line) for line in said)
     assert len(said) < 15, "it waits longer each time"
     groups = list(read_lines(tmp_path / "run" / "groups.jsonl"))
     assert [group["update"] for group in groups] == [0] * 4 + [1] * 4 + [2] * 4

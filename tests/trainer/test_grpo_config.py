@@ -10,7 +10,7 @@ from trl import GRPOConfig
 
 from ireasoner.trainer.errors import SettingsError
 from ireasoner.trainer.loop.grpo_config import grpo_config
-from ireasoner.trainer.loop.importance import importance_ratio
+from ireasoner.trainer.loop.policy_update import importance_ratio
 from ireasoner.trainer.run_folder.run_folder import read_lines
 from ireasoner.trainer.settings import RunSettings, read_toml
 from tests.trainer.offline import Gradients, OfflineRollouts, answers, offline_settings, offline_trainer
@@ -64,7 +64,7 @@ def test_a_field_is_either_passed_on_or_refused_with_a_reason(tmp_path: Path) ->
         try:
             settings = RunSettings(model="m", images=Path("i"), run_folder=tmp_path, grpo={field.name: value})
         except ValueError as error:
-            assert f"grpo.{field.name} is set by this trainer itself" in str(error)  # noqa: PT017
+            assert f"grpo.{field.name} is set by the trainer" in str(error)  # noqa: PT017
         else:
             assert settings.grpo == {field.name: value}
 

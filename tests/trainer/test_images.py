@@ -46,7 +46,7 @@ def test_skips_corrupt_images_with_a_warning_and_counts_them(
 def test_refuses_a_folder_without_a_readable_image(tmp_path: Path) -> None:
     (tmp_path / "text.jpg").write_text("not an image")
 
-    with pytest.raises(ImagesError, match=r"holds no readable image \(1 unreadable"):
+    with pytest.raises(ImagesError, match=r"has no readable image \(1 unreadable"):
         ImageFolder.scan(tmp_path)
 
 

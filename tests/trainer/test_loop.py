@@ -83,7 +83,7 @@ def recorded(reward_url: str, rollout_url: str, tmp_path_factory: pytest.TempPat
         grpo={"learning_rate": 3e-3, "log_completions": True, "num_completions_to_print": 1},
     )
     recorder = Recorder()
-    original = ProposerSolverTrainer._compute_loss
+    original = ProposerSolverTrainer.policy_loss
 
     def compute_loss(self: ProposerSolverTrainer, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
         if not inputs:  # what there was to learn has been
@@ -92,16 +92,16 @@ def recorded(reward_url: str, rollout_url: str, tmp_path_factory: pytest.TempPat
         recorder.batches.append((self.state.global_step, kept))
         loss = original(self, model, inputs)
         with torch.no_grad():
-            metrics = {name: list(values) for name, values in self._metrics["train"].items()}
+            metrics = {name: list(values) for name, values in self.metrics.items()}
             same = original(self, model, inputs)
             other = original(self, model, {**inputs, "pixel_values": inputs["pixel_values"].flip(0)})
             recorder.losses.append((loss.item(), same.item(), other.item()))
-            self._metrics["train"].clear()
-            self._metrics["train"].update(metrics)
+            self.metrics.clear()
+            self.metrics.update(metrics)
         return loss
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ProposerSolverTrainer, "_compute_loss", compute_loss)
+        patch.setattr(ProposerSolverTrainer, "policy_loss", compute_loss)
         run = train(settings, Console(quiet=True), callbacks=[recorder])
     return Recorded(settings, run, recorder)
 

@@ -50,22 +50,22 @@ def score(one: GroupScorer, groups: int = 1) -> list[ScoredGroup]:
 
 
 def test_groups_that_are_the_policys_own_failure_go_on_for_ever() -> None:
-    one = scorer(Server(lambda group: scored(group, 0.0, "invalid")), abstentions_in_a_row=3)
+    one = scorer(Server(lambda group: scored(group, 0.0, "invalid")), max_consecutive_abstentions=3)
     for _ in range(20):
         assert score(one)[0].rollouts[0].reward == 0.0
 
 
 def test_a_group_that_cannot_be_judged_has_no_reward_and_too_many_in_a_row_stop_the_run() -> None:
-    one = scorer(Server(lambda group: scored(group, None)), abstentions_in_a_row=3)
+    one = scorer(Server(lambda group: scored(group, None)), max_consecutive_abstentions=3)
     for _ in range(3):
         assert score(one)[0].rollouts[0].reward is None
-    with pytest.raises(ScoringError, match="could not judge 4 groups in a row"):
+    with pytest.raises(ScoringError, match="could not judge 4 consecutive groups"):
         score(one)
 
 
 def test_abstentions_that_are_not_in_a_row_do_not_stop_the_run() -> None:
     server = Server(lambda group: scored(group, None if server.calls % 2 else 0.4))
-    one = scorer(server, abstentions_in_a_row=1)
+    one = scorer(server, max_consecutive_abstentions=1)
     for _ in range(20):
         score(one)
 
@@ -88,24 +88,24 @@ def test_a_server_that_scores_otherwise_than_before_is_refused() -> None:
     one = scorer(server)
     score(one)
     server.fingerprint = "another embedder"
-    with pytest.raises(ScoringError, match="scores otherwise than before"):
+    with pytest.raises(ScoringError, match="scoring changed"):
         score(one)
 
 
 def test_rewards_are_the_servers_unless_the_run_is_a_control() -> None:
     one = scorer(Server(lambda group: scored(group, 0.4)))
-    assert one.of(0.4, 1, 2, 3) == 0.4
-    assert one.of(None, 1, 2, 3) is None
+    assert one.reward(0.4, 1, 2, 3) == 0.4
+    assert one.reward(None, 1, 2, 3) is None
 
 
 def test_the_random_control_draws_uniformly_and_the_same_again() -> None:
     server = Server(lambda group: scored(group, 0.4))
     control, again = scorer(server, control="random"), scorer(server, control="random")
     places = [(update, group, member) for update in range(5) for group in range(10) for member in range(10)]
-    drawn = [control.of(0.4, *place) for place in places]
+    drawn = [control.reward(0.4, *place) for place in places]
     values = [value for value in drawn if value is not None]
     assert len(set(values)) == len(places)
-    assert drawn == [again.of(0.4, *place) for place in places]
+    assert drawn == [again.reward(0.4, *place) for place in places]
     assert all(0 <= value < 1 for value in values)
     assert 0.45 < sum(values) / len(values) < 0.55
-    assert control.of(None, 0, 0, 0) is None
+    assert control.reward(None, 0, 0, 0) is None

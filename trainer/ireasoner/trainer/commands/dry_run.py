@@ -91,9 +91,7 @@ def plan(settings: RunSettings) -> Plan:
     with torch.device("meta"):
         backbone = AutoModelForImageTextToText.from_config(config)
         frozen = sum(parameter.numel() for parameter in backbone.parameters())
-        shape = lora_config(
-            backbone, settings.lora, vision_tower=settings.reference_defects.adapters_on_vision_tower
-        )
+        shape = lora_config(backbone, settings.lora)
         policy = get_peft_model(backbone, shape)
         name_roles(policy, shape)
     trained = sum(parameter.numel() for parameter in role_parameters(policy, "solver").values())
@@ -109,7 +107,7 @@ def plan(settings: RunSettings) -> Plan:
         training_gib=len(ROLES) * trained * _ADAM_BYTES / _GIB,
         layer_gib=2 * largest / _GIB,
         rollout_gib=(stored + widest) / _GIB,
-        rollouts_per_pass=settings.rollouts_per_pass,
+        rollouts_per_pass=settings.rollouts_per_micro_batch,
         fixed_pass=settings.micro_batch_size is not None,
     )
 
@@ -131,7 +129,8 @@ def show_plan(settings: RunSettings, console: Console) -> Plan:
         "updates", f"{updates.count('solver'):,} of the Solver, {updates.count('proposer'):,} of the Proposer"
     )
     table.add_row(
-        "rollouts an update", f"{settings.rollouts_per_update:,}, {settings.rollouts_per_pass:,} in a pass"
+        "rollouts an update",
+        f"{settings.rollouts_per_update:,}, {settings.rollouts_per_micro_batch:,} in a pass",
     )
     table.add_row("parameters of the backbone", f"{needed.backbone_parameters:,}, frozen")
     table.add_row("parameters trained", f"{needed.adapter_parameters:,} a role, {len(ROLES)} roles")

@@ -35,7 +35,7 @@ class LoopState(BaseModel):
         update: Updates that the run has had.
         versions: Versions that each role's adapter has had; an update without anything to learn makes none.
         kl_betas: The KL coefficient of each role.
-        moving_baselines: The moving average of the rewards of each role, of a run with that defect put back.
+        moving_baselines: The moving baseline of each role; used with `advantage = "moving_baseline"` alone.
         fingerprint: What the groups were scored by.
         log_bytes: Length of each log of the run folder when the checkpoint was taken, by name.
     """

@@ -177,7 +177,7 @@ def _compare(path: Path, written: Mapping[str, Any], settings: RunSettings) -> N
     Raises:
         SettingsError: They differ; the message names the fields.
     """
-    before, now = RunSettings(**written).experiment, settings.experiment
+    before, now = type(settings)(**written).experiment, settings.experiment
     differing = [
         f"{name} (was {before[name]!r}, is {now[name]!r})" for name in now if before[name] != now[name]
     ]
