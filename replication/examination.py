@@ -58,8 +58,10 @@ def examinations(plan: Plan) -> dict[str, list[Asked]]:
     """The questions of each examination of a plan's task, by name: its own, and those that were made by others."""
     world = TASKS[plan.task].world
     return {
-        "test": world.examination(plan.questions, TEST_SEED, held_out=False),
-        "held_out_combinations": world.examination(max(plan.questions // 2, 1), TEST_SEED, held_out=True),
+        "test": world.evaluation_questions(plan.questions, TEST_SEED, held_out=False),
+        "held_out_combinations": world.evaluation_questions(
+            max(plan.questions // 2, 1), TEST_SEED, held_out=True
+        ),
         **world.foreign(plan.questions, TEST_SEED),
     }
 

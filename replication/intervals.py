@@ -1,30 +1,18 @@
 """Means with 95% bootstrap intervals over seeds and questions, and differences of rows that are paired on both."""
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ireasoner.trainer.evaluation.intervals import Interval
+
 _BOOTSTRAPS = 4000
 
 Values = npt.NDArray[np.float64]
 """(S, Q): one value for each seed and question; Q is 1 for what is known of a run as a whole."""
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """A mean with the ends of its 95% percentile bootstrap interval."""
-
-    mean: float
-    low: float
-    high: float
-
-    def as_dict(self) -> dict[str, float]:
-        """The interval as JSON holds it, to four places."""
-        return {name: round(getattr(self, name), 4) for name in self.__slots__}
 
 
 def interval(values: Any, clusters: Sequence[Hashable] | None = None) -> Interval:

@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 
 from peft import LoraConfig, PeftModel
 from pydantic import ValidationError
+from pydantic_settings import CliApp
 from rich.console import Console
 from transformers import TrainerCallback
 
@@ -33,7 +34,7 @@ from ireasoner.trainer.loop.trl_internals import Batch
 from ireasoner.trainer.rewards.variant import RewardVariant
 from ireasoner.trainer.rollouts.rollout import Rollout, SamplingContract
 from ireasoner.trainer.run_folder.run_folder import RunFolder
-from ireasoner.trainer.settings import Role, RunSettings, describe
+from ireasoner.trainer.settings import Role, RunSettings, describe, read_config
 from replication.released_code_settings import ReferenceDefects, ReleasedCodeSettings
 
 _IMAGE_INPUTS = ("pixel_values", "image_grid_thw", "num_images", "mm_token_type_ids")
@@ -181,8 +182,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Trains one run; exits with 1 after an error that the user can act on, with 2 after a wrong flag."""
     console = Console()
     try:
-        settings = ReleasedCodeSettings.from_flags(sys.argv[1:] if arguments is None else arguments)
-        train_arm(settings, console)
+        flags = list(sys.argv[1:] if arguments is None else arguments)
+        train_arm(CliApp.run(ReleasedCodeSettings, flags, **read_config(flags)), console)
     except ValidationError as error:
         message, status = describe(error), 2
     except (TrainerError, RewardError) as error:

@@ -91,7 +91,9 @@ def separate(settings: SeparationSettings, console: Console) -> int:
     from replication.servers import servers
 
     table = ReplicationSettings(task=settings.task)
-    asked = TASKS[settings.task].world.examination(settings.questions, VALIDATION_SEED, held_out=False)
+    asked = TASKS[settings.task].world.evaluation_questions(
+        settings.questions, VALIDATION_SEED, held_out=False
+    )
     config = read_toml(table.config)
     with servers(
         table.model_folder,

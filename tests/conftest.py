@@ -1,5 +1,6 @@
 """Fixtures that several packages of tests share; each is made once a session."""
 
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,6 +19,15 @@ MODEL = Path(__file__).resolve().parents[1] / "models" / "digit-grids"
 
 _SHARED = ("rollout_url", "pinned_url")
 """Fixtures whose server several modules of tests share, in the order of their turns."""
+
+
+def pytest_configure() -> None:
+    """Takes SIGINT back if the suite was started with it ignored (`nohup`, `make test &`, some CI systems).
+
+    Child processes inherit an ignored signal, so tests could not interrupt them.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -4,7 +4,7 @@ from collections import Counter
 from itertools import combinations_with_replacement, permutations
 from pathlib import Path
 
-from ireasoner.trainer.worlds.digit_grids.held_out import examination, is_held_out, training_grids
+from ireasoner.trainer.worlds.digit_grids.held_out import evaluation_questions, is_held_out, training_grids
 from ireasoner.trainer.worlds.digit_grids.labels import digits_in
 from ireasoner.trainer.worlds.digit_grids.question import QUESTIONS, REMAINDERS
 from ireasoner.trainer.worlds.digit_grids.world import DigitGrids
@@ -33,13 +33,13 @@ def test_no_training_grid_holds_a_combination_that_is_held_out() -> None:
 
 def test_an_examination_is_all_of_one_sort_and_of_every_kind_of_question() -> None:
     for held_out in (False, True):
-        asked = examination(48, 1, QUESTIONS, held_out=held_out)
+        asked = evaluation_questions(48, 1, QUESTIONS, held_out=held_out)
         assert {is_held_out(operands(one)) for one in asked} == {held_out}
         assert set(Counter(one.text for one in asked).values()) == {4}
-    remainders = examination(24, 1, REMAINDERS, held_out=False)
+    remainders = evaluation_questions(24, 1, REMAINDERS, held_out=False)
     assert {one.text for one in remainders} == {question.text for question in REMAINDERS}
     assert all(one.answer == str(sum(operands(one)) % 3) for one in remainders)
-    again = examination(48, 1, QUESTIONS, held_out=True)
+    again = evaluation_questions(48, 1, QUESTIONS, held_out=True)
     assert [one.image.tobytes() for one in again] == [one.image.tobytes() for one in asked]
 
 

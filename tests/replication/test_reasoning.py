@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ireasoner.trainer.tiny_model.arithmetic import FaultyAddition
 from ireasoner.trainer.tiny_model.completion import parse_completion
-from ireasoner.trainer.tiny_model.worked_answer import worked_answer
+from ireasoner.trainer.tiny_model.worked_answer import FaultyAddition, worked_answer
 from ireasoner.trainer.worlds.digit_grids.grid import Grid
 from ireasoner.trainer.worlds.digit_grids.question import QUESTIONS
 from ireasoner.trainer.worlds.world import Opening

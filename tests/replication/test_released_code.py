@@ -22,7 +22,7 @@ from ireasoner.trainer.loop.collector import Collector, Policies
 from ireasoner.trainer.loop.trainer import ProposerSolverTrainer
 from ireasoner.trainer.rollouts.rollout import Rollout, RolloutRequest
 from ireasoner.trainer.run_folder.run_folder import RunFolder, read_lines
-from ireasoner.trainer.settings import Role, RunSettings
+from ireasoner.trainer.settings import Role, RunSettings, read_toml
 from replication.released_code import ReleasedCodeAssembly, main, train_arm
 from replication.released_code_settings import ReferenceDefects, ReleasedCodeSettings
 from tests.trainer.offline import (
@@ -335,8 +335,7 @@ def test_a_run_with_every_defect_says_so(reward_url: str, rollout_url: str, tmp_
 
 
 def test_the_committed_config_puts_every_defect_back() -> None:
-    flags = ["--config", str(CONFIG), "--images", "i", "--run-folder", "r"]
-    settings = ReleasedCodeSettings.from_flags(flags)
+    settings = ReleasedCodeSettings(images="i", run_folder="r", **read_toml(CONFIG))
     assert settings.reference_defects.put_back == list(ReferenceDefects.model_fields)
 
 

@@ -5,9 +5,8 @@ from itertools import product
 import numpy as np
 import pytest
 
-from ireasoner.trainer.tiny_model.arithmetic import FaultyAddition
 from ireasoner.trainer.tiny_model.completion import parse_completion
-from ireasoner.trainer.tiny_model.worked_answer import worked_answer
+from ireasoner.trainer.tiny_model.worked_answer import FaultyAddition, worked_answer
 from ireasoner.trainer.worlds.scenes.question import BY_TEXT, QUESTIONS, choose
 from ireasoner.trainer.worlds.scenes.scene import LAYOUTS, Layout, Picture, Scene, draw_scene, random_picture
 from ireasoner.trainer.worlds.scenes.thing import BAR, FORMS, OUTLINES, Thing, shape

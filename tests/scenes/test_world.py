@@ -9,7 +9,7 @@ from PIL import Image
 
 from ireasoner.trainer.rollouts.prompts import solver_messages
 from ireasoner.trainer.tiny_model.tokenizer import build_tokenizer
-from ireasoner.trainer.worlds.scenes.easy_vqa_questions import examination as easy_vqa_examination
+from ireasoner.trainer.worlds.scenes.easy_vqa_questions import evaluation_questions as easy_vqa_evaluation
 from ireasoner.trainer.worlds.scenes.held_out import named_picture, training_picture
 from ireasoner.trainer.worlds.scenes.labels import answer
 from ireasoner.trainer.worlds.scenes.question import BY_TEXT, QUESTIONS
@@ -35,18 +35,18 @@ def test_one_pair_of_attributes_in_eight_is_held_out_and_none_is_trained_on() ->
 def test_pictures_to_be_examined_on_are_others_and_every_kind_is_asked() -> None:
     trained = {training_picture(1, number).image.tobytes() for number in range(80)}
     for held_out in (False, True):
-        asked = WORLD.examination(80, 1, held_out=held_out)
+        asked = WORLD.evaluation_questions(80, 1, held_out=held_out)
         assert len(asked) == 80
         assert not trained & {one.image.tobytes() for one in asked}
         counts = Counter(one.kind for one in asked)
         assert counts.keys() == {question.kind for question in QUESTIONS}
         one_step = counts["attribute"] + counts["existence"] + counts["one shape"]
         assert one_step <= 0.15 * len(asked)
-        again = WORLD.examination(80, 1, held_out=held_out)
+        again = WORLD.evaluation_questions(80, 1, held_out=held_out)
         assert [(one.text, one.image.tobytes()) for one in again] == [
             (one.text, one.image.tobytes()) for one in asked
         ]
-    other = WORLD.examination(80, 2, held_out=True)
+    other = WORLD.evaluation_questions(80, 2, held_out=True)
     assert not {one.image.tobytes() for one in other} & {one.image.tobytes() for one in asked}
 
 
@@ -111,7 +111,7 @@ def test_every_word_of_easy_vqas_questions_is_a_token() -> None:
 
 
 def test_our_programs_agree_with_easy_vqa() -> None:
-    asked = easy_vqa_examination(400, seed=0)
+    asked = easy_vqa_evaluation(400, seed=0)
     groups = Counter(
         "form" if one.answer in FORMS else "color" if one.answer in COLORS else one.answer for one in asked
     )
@@ -126,7 +126,7 @@ def test_our_programs_agree_with_easy_vqa() -> None:
 
 
 def test_a_test_of_easy_vqa_is_seeded() -> None:
-    texts = [[one.text for one in easy_vqa_examination(40, seed)] for seed in (0, 0, 1)]
+    texts = [[one.text for one in easy_vqa_evaluation(40, seed)] for seed in (0, 0, 1)]
     assert texts[0] == texts[1] != texts[2]
 
 

@@ -6,9 +6,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from ireasoner.trainer.rollouts.prompts import parse_question
-from ireasoner.trainer.tiny_model.arithmetic import FaultyAddition
 from ireasoner.trainer.tiny_model.completion import Completion, parse_completion
-from ireasoner.trainer.tiny_model.worked_answer import proposal, worked_answer
+from ireasoner.trainer.tiny_model.worked_answer import FaultyAddition, proposal, worked_answer
 from ireasoner.trainer.worlds.digit_grids.grid import Grid
 from ireasoner.trainer.worlds.digit_grids.question import QUESTIONS, REMAINDERS, Question
 

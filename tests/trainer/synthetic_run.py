@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from ireasoner.trainer.evaluation.evaluation import Evaluation, Figures, bootstrap, paired_gain
+from ireasoner.trainer.evaluation.evaluation import Evaluation, Figures, paired_gain
+from ireasoner.trainer.evaluation.intervals import bootstrap
 from ireasoner.trainer.run_folder.run_folder import RunFolder
 from ireasoner.trainer.settings import RunSettings
 

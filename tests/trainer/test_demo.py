@@ -1,4 +1,4 @@
-"""The demo as a user starts it: what it leaves behind, and that no process is among it."""
+"""The demo as a user starts it, in a folder that spoils imports: what it writes, and that it leaves no process."""
 
 import json
 import os
@@ -14,6 +14,8 @@ from pathlib import Path
 
 import psutil
 import pytest
+
+from tests.traps import write_traps
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(600)]
 
@@ -34,20 +36,24 @@ proposer_max_tokens = 24
 
 
 class Demo:
-    """A running `ireasoner demo`, and every process that inherited its environment."""
+    """A running `ireasoner demo`, and every process that inherited its environment.
+
+    Its current folder holds a `torch.py`, a `json.py` and the like, which no process may import.
+    """
 
     def __init__(self, folder: Path, arguments: Sequence[str]) -> None:
         self.folder = folder
         self.output = folder / "console.txt"
         self.mark = uuid.uuid4().hex
         (folder / "small.toml").write_text(SMALL)
-        command = [sys.executable, "-m", "ireasoner.cli", "demo", "--out", str(folder / "run")]
+        command = [sys.executable, "-P", "-m", "ireasoner.cli", "demo", "--out", str(folder / "run")]
         command += ["--config", str(folder / "small.toml"), *arguments]
         with self.output.open("wb") as output:
             self.process = subprocess.Popen(
                 command,
                 stdout=output,
                 stderr=subprocess.STDOUT,
+                cwd=write_traps(folder / "current"),
                 env={**os.environ, "IREASONER_TEST_MARK": self.mark},
                 start_new_session=True,
             )

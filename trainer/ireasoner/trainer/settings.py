@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic_settings import BaseSettings, CliApp, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from ireasoner.trainer.errors import SettingsError
 
@@ -204,19 +204,6 @@ class RunSettings(BaseSettings):
         """Reads flags and the file alone: no environment variable changes an experiment."""
         return (init_settings,)
 
-    @classmethod
-    def from_flags(cls, flags: Sequence[str]) -> Self:
-        """The settings of the TOML file that `--config` names, overridden by the other flags.
-
-        Raises:
-            SettingsError: The file is missing or is not TOML.
-            ValidationError: A setting is missing or wrong.
-        """
-        parser = argparse.ArgumentParser(add_help=False)
-        parser.add_argument("--config", type=Path)
-        config = parser.parse_known_args(flags)[0].config
-        return CliApp.run(cls, list(flags), **(read_toml(config) if config else {}))
-
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.rollouts_per_update % self.rollouts_per_micro_batch:
@@ -287,6 +274,18 @@ _GRPO_OWNED = frozenset(
         "logging_strategy", "logging_steps", "logging_first_step", "remove_unused_columns",
     }
 )  # fmt: skip
+
+
+def read_config(flags: Sequence[str]) -> dict[str, Any]:
+    """The settings in the TOML file that the flag `--config` names; none without that flag.
+
+    Raises:
+        SettingsError: The file is missing or is not TOML.
+    """
+    parser = argparse.ArgumentParser(prog="ireasoner train", add_help=False, allow_abbrev=False)
+    parser.add_argument("--config", type=Path)
+    config = parser.parse_known_args(flags)[0].config
+    return read_toml(config) if config else {}
 
 
 def read_toml(path: Path) -> dict[str, Any]:

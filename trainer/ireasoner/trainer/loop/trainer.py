@@ -45,8 +45,7 @@ from ireasoner.trainer.rollouts.busy_clock import IdleShare
 from ireasoner.trainer.rollouts.group import Group
 from ireasoner.trainer.rollouts.prompts import text_of
 from ireasoner.trainer.rollouts.rollout import Rollout
-from ireasoner.trainer.run_folder.checkpoint import Checkpoints, LoopState, read_state
-from ireasoner.trainer.run_folder.random_state import RandomState
+from ireasoner.trainer.run_folder.checkpoint import Checkpoints, LoopState, RandomState, read_state
 from ireasoner.trainer.run_folder.run_folder import RunFolder, read_lines
 from ireasoner.trainer.settings import ROLES, Role, RunSettings
 
