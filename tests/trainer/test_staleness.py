@@ -26,7 +26,7 @@ def test_rollouts_of_the_newest_version_are_not_stale(tmp_path: Path) -> None:
 def test_rollouts_that_are_too_far_behind_stop_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overlap: bool
 ) -> None:
-    """A publisher that has stopped: update 2 samples from version 0, one behind, and update 3 two behind."""
+    """A publisher that stops: update 2 samples from version 0, one version behind, and update 3 two behind."""
     allowed = int(overlap)
     publish = ProposerSolverTrainer.publish
 
