@@ -23,18 +23,7 @@ def grpo_config(settings: RunSettings) -> GRPOConfig:
         SettingsError: `settings.grpo` has a field or a value that TRL refuses, or the rollouts of an update cannot be
             divided evenly among the processes.
     """
-    processes = launched_processes()
-    rows = settings.micro_batch_size or settings.rollouts_per_update // processes
-    if not rows or settings.rollouts_per_update % (rows * processes):
-        raise SettingsError(
-            f"the {settings.rollouts_per_update} rollouts of an update (group_size x groups_per_update) cannot be "
-            f"divided among {processes} processes in micro-batches of {rows or 1} (micro_batch_size)"
-        )
-    if settings.groups_at(settings.proposer_every) * settings.group_size % processes:
-        raise SettingsError(
-            "the rollouts of a Proposer update (group_size x proposer_groups_per_update) cannot be divided among "
-            f"{processes} processes"
-        )
+    rows, micro_batches = _micro_batches(settings)
     unknown = sorted(settings.grpo.keys() - {field.name for field in fields(GRPOConfig)})
     if unknown:
         raise SettingsError(f"grpo.{unknown[0]}: TRL's GRPOConfig has no such field")
@@ -59,7 +48,7 @@ def grpo_config(settings: RunSettings) -> GRPOConfig:
             seed=settings.seed,
             num_generations=settings.group_size,
             per_device_train_batch_size=rows,
-            gradient_accumulation_steps=settings.rollouts_per_update // (rows * processes),
+            gradient_accumulation_steps=micro_batches,
             temperature=settings.rollout.temperature,
             max_completion_length=max(
                 settings.rollout.solver_max_tokens, settings.rollout.proposer_max_tokens
@@ -75,3 +64,24 @@ def grpo_config(settings: RunSettings) -> GRPOConfig:
         )
     except (TypeError, ValueError, ImportError) as error:  # ImportError: deepspeed is not installed
         raise SettingsError(f"grpo: {error}") from error
+
+
+def _micro_batches(settings: RunSettings) -> tuple[int, int]:
+    """Rows of one process per micro-batch, and micro-batches per update.
+
+    Raises:
+        SettingsError: The rollouts of an update cannot be divided evenly among the processes.
+    """
+    processes = launched_processes()
+    rows = settings.micro_batch_size or settings.rollouts_per_update // processes
+    if not rows or settings.rollouts_per_update % (rows * processes):
+        raise SettingsError(
+            f"the {settings.rollouts_per_update} rollouts of an update (group_size x groups_per_update) cannot be "
+            f"divided among {processes} processes in micro-batches of {rows or 1} (micro_batch_size)"
+        )
+    if settings.groups_at(settings.proposer_every) * settings.group_size % processes:
+        raise SettingsError(
+            "the rollouts of a Proposer update (group_size x proposer_groups_per_update) cannot be divided among "
+            f"{processes} processes"
+        )
+    return rows, settings.rollouts_per_update // (rows * processes)
