@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ireasoner.reward_server.scoring_config import PAPER, PRESETS, ROBUST, ConfigOverrides, ScoringConfig
-from ireasoner.trainer.settings import ReferenceDefects
+from replication.released_code_settings import ReferenceDefects
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,13 @@ DEFECTS = tuple(
 )
 """The defects of the released code that have a row of their own: `frozen-proposer` is the row of one of the others, and
 the other can do nothing here, since the tiny models' checkpoints have no sampling defaults."""
+
+
+def _put_back(*defects: str) -> Mapping[str, Any]:
+    """Settings of the trainer with these defects put back."""
+    fields: dict[str, Any] = {"reference_defects": dict.fromkeys(defects, True)}
+    return fields | ({"advantage": "moving_baseline"} if "one_moving_baseline" in defects else {})
+
 
 _METHODS = (
     Row("base", "method", "the warm-started model, untrained", trained=False),
@@ -125,7 +132,7 @@ _CONTROLS = (
             f"full-with-{defect.replace('_', '-')}",
             "control",
             f"full, with the released code's {defect.replace('_', ' ')}",
-            trainer={"reference_defects": {defect: True}},
+            trainer=_put_back(defect),
         )
         for defect in DEFECTS
     ),
@@ -134,7 +141,7 @@ _CONTROLS = (
         "control",
         "full, the released code's defects put back",
         overrides={"equivalence": "text", "ties": "one"},
-        trainer={"reference_defects": dict.fromkeys(ReferenceDefects.model_fields, True)},
+        trainer=_put_back(*ReferenceDefects.model_fields),
     ),
 )  # fmt: skip
 

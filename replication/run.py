@@ -19,6 +19,7 @@ from ireasoner.trainer.settings import RunSettings, read_toml
 from ireasoner.trainer.tiny_model.task import TASKS
 from ireasoner.trainer.worlds.world import Asked
 from replication.examination import Examiner, examinations
+from replication.released_code_settings import ReleasedCodeSettings
 from replication.results import commit
 from replication.reward_signal import read_curves, read_signal
 from replication.rows import Row
@@ -136,7 +137,8 @@ def run_settings(row: Row, seed: int, plan: Plan) -> RunSettings:
         "url": plan.reward_url,
     }
     fields["rollout"] = {**fields.get("rollout", {}), "url": plan.rollout_url}
-    return RunSettings(
+    settings = ReleasedCodeSettings if "reference_defects" in fields else RunSettings
+    return settings(
         **{
             **fields,
             "model": str(plan.model),
@@ -169,7 +171,7 @@ def run(row: Row, seed: int, plan: Plan) -> None:
     if row.trained:
         train_row(row, settings, log)
     trained_s = time.monotonic()
-    client = RolloutClient(plan.rollout_url, retry_budget_s=settings.rollout.retry_budget_s)
+    client = RolloutClient(plan.rollout_url, retry_budget_s=settings.retry_budget_s)
     examiner = Examiner(
         client,
         max_tokens=settings.rollout.solver_max_tokens,

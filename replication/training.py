@@ -6,9 +6,9 @@ from pathlib import Path
 from rich.console import Console
 
 from ireasoner.clients import RewardClient
-from ireasoner.trainer.loop.train import train
 from ireasoner.trainer.rewards.shadow_labels import load_labels
 from ireasoner.trainer.settings import RunSettings
+from replication.released_code import train_arm
 from replication.reward_variants import reward_variant
 from replication.rows import Row
 
@@ -28,6 +28,6 @@ def train_row(row: Row, settings: RunSettings, log: Path) -> None:
     assert labels is not None, "the plan names its labels"
     with (
         log.open("a", encoding="utf-8") as file,
-        RewardClient(settings.reward.url, retry_budget_s=settings.reward.retry_budget_s) as client,
+        RewardClient(settings.reward.url, retry_budget_s=settings.retry_budget_s) as client,
     ):
-        train(settings, Console(file=file, width=160), variant=reward_variant(row, labels, client))
+        train_arm(settings, Console(file=file, width=160), variant=reward_variant(row, labels, client))

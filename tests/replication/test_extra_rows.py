@@ -88,7 +88,7 @@ def test_an_extra_row_is_in_the_results(tmp_path: Path) -> None:
         ("[x]\nmeaning = 'x'\nreward = 'json:nothing'", "json:nothing is not module:function"),
         ("[x]\nmeaning = 'x'\nreward = '.x:f'", ".x:f is not module:function"),
         ("[x]\nmeaning = 'x'\nreward = 'json:__doc__'", "json:__doc__ is not module:function"),
-        ("[x]\nmeaning = 'x'\nreward = 'math:sqrt'", "math:sqrt: the text of the module cannot be read"),
+        ("[x]\nmeaning = 'x'\nreward = 'math:sqrt'", "math:sqrt: the source of the module cannot be read"),
         ("[x]\nmeaning = 'x'\noverrides = { preset = 'robust' }", "preset stands beside overrides"),
         ("[x]\nmeaning = 'x'\ntrainer = { reward = 'm:f' }", "a reward of your own stands beside trainer"),
         ("x = ", "rows.toml: Invalid value"),

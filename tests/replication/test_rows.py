@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from ireasoner.reward_server.scoring.fingerprint import fingerprint
 from ireasoner.reward_server.scoring_config import PAPER, ROBUST
 from ireasoner.trainer.settings import RunSettings, read_toml
+from replication.released_code_settings import ReleasedCodeSettings
 from replication.rows import DEFECTS, QUICK_ROWS, REFERENCES, ROBUST_PARTS, ROWS, Row
 from replication.run import recipe, run_settings
 from replication.settings import ReplicationSettings
@@ -63,6 +64,7 @@ def test_rows_that_are_referred_to_are_there() -> None:
 def test_reference_faithful_puts_back_what_its_config_does(tmp_path: Path) -> None:
     config = read_toml(REFERENCE_FAITHFUL)
     settings = run_settings(ROWS["reference-faithful"], 0, plan(tmp_path))
+    assert isinstance(settings, ReleasedCodeSettings)
     assert settings.reference_defects.put_back == [*config["reference_defects"]]
     assert (settings.reward.config, settings.reward.overrides) == (
         config["reward"]["config"],
@@ -74,7 +76,9 @@ def test_each_defect_that_has_a_row_is_put_back_alone(tmp_path: Path) -> None:
     assert DEFECTS
     for defect in DEFECTS:
         row = ROWS[f"full-with-{defect.replace('_', '-')}"]
-        assert run_settings(row, 0, plan(tmp_path)).reference_defects.put_back == [defect]
+        settings = run_settings(row, 0, plan(tmp_path))
+        assert isinstance(settings, ReleasedCodeSettings)
+        assert settings.reference_defects.put_back == [defect]
         assert row.scoring_config == PAPER
 
 

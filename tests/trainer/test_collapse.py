@@ -13,6 +13,7 @@ from ireasoner.trainer.monitoring.collapse_guard import (
     DOMINANT,
     ENTROPY,
     LENGTH,
+    ONSET_SHARES,
     CollapseGuard,
     CollapseWatch,
 )
@@ -135,12 +136,15 @@ class OneQuestionPerUpdate:
         return f"<question>What is the sum of row {min(self.asked, 5)}?</question>"
 
 
-def test_a_run_with_one_question_per_update_stops_once_its_questions_repeat(tmp_path: Path) -> None:
+def test_a_run_with_one_question_per_update_stops_once_its_questions_repeat(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(ONSET_SHARES, DISTINCT, 0.3)  # a window of four cannot fall below a quarter
     fields: dict[str, Any] = {
         "updates": 12,
         "groups_per_update": 1,
         "save_every": 3,
-        "collapse": {"window": 4, "distinct": 0.3},
+        "collapse": {"window": 4},
         "stop_on_collapse": True,
     }
     say = OneQuestionPerUpdate()

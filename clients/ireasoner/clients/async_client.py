@@ -72,12 +72,11 @@ class AsyncRewardClient:
     ) -> ScoreResponse:
         """Scores groups in one request; see `RewardClient.score`."""
         body = encode_request(groups, config, progress, detail)
-        retry = Retry(self._retry_budget_s)
-        while True:
-            try:
-                return decode_response(await self._exchange(f"/score/{endpoint}", body))
-            except RewardError as error:
-                await asyncio.sleep(retry.delay_s(error))
+
+        async def attempt() -> ScoreResponse:
+            return decode_response(await self._exchange(f"/score/{endpoint}", body))
+
+        return await Retry(self._retry_budget_s).call_async(attempt)
 
     async def score_in_cohort(
         self, group_id: str, text: str, *, group_size: int, deadline_s: float, config: Config = "paper"
@@ -95,12 +94,11 @@ class AsyncRewardClient:
         }
         path = f"/cohort/remote?{httpx.QueryParams(parameters)}"
         body = json.dumps({"prompt": group_id, "response": text, "group_id": group_id}).encode()
-        retry = Retry(self._retry_budget_s)
-        while True:
-            try:
-                return decode_cohort_answer(await self._exchange(path, body))
-            except RewardError as error:
-                await asyncio.sleep(retry.delay_s(error))
+
+        async def attempt() -> dict[str, float]:
+            return decode_cohort_answer(await self._exchange(path, body))
+
+        return await Retry(self._retry_budget_s).call_async(attempt)
 
     async def score_many(
         self,

@@ -90,12 +90,9 @@ class RewardClient:
         Raises RewardError (see `ireasoner.clients.errors`). Every reward that is returned was computed.
         """
         body = encode_request(groups, config, progress, detail)
-        retry = Retry(self._retry_budget_s)
-        while True:
-            try:
-                return decode_response(self._exchange(f"/score/{endpoint}", body))
-            except RewardError as error:
-                time.sleep(retry.delay_s(error))
+        return Retry(self._retry_budget_s).call(
+            lambda: decode_response(self._exchange(f"/score/{endpoint}", body))
+        )
 
     def score_many(
         self,

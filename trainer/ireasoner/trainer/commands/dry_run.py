@@ -91,7 +91,7 @@ def plan(settings: RunSettings) -> Plan:
         weights_gib=2 * frozen / _GIB,
         training_gib=len(ROLES) * trained * _ADAM_BYTES / _GIB,
         rollout_gib=(stored + widest) / _GIB,
-        rollouts_per_pass=settings.rollouts_per_pass,
+        rollouts_per_pass=settings.rollouts_per_micro_batch,
         fixed_pass=settings.micro_batch_size is not None,
     )
 
@@ -115,7 +115,7 @@ def show_plan(settings: RunSettings, console: Console) -> Plan:
             f"{updates.count('solver'):,} of the Solver, {updates.count('proposer'):,} of the Proposer",
         ),
         ("rollouts per update", f"{settings.rollouts_per_update:,}"),
-        ("rollouts per forward pass", f"{settings.rollouts_per_pass:,}"),
+        ("rollouts per forward pass", f"{settings.rollouts_per_micro_batch:,}"),
         ("parameters of the backbone", f"{needed.backbone_parameters:,}, frozen"),
         ("parameters of an adapter", f"{needed.adapter_parameters:,}, one adapter per role"),
         ("memory, backbone in bfloat16", f"{needed.weights_gib:.3g} GiB"),

@@ -12,7 +12,6 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, TypeVar
 
 import pydantic_settings
@@ -23,21 +22,13 @@ from rich.console import Console
 from ireasoner.clients import RewardError
 from ireasoner.trainer.commands.settings import DemoSettings, EvaluateSettings, ExportSettings, ReportSettings
 from ireasoner.trainer.errors import SettingsError, TrainerError
-from ireasoner.trainer.settings import RunSettings, describe, read_toml
+from ireasoner.trainer.settings import RunSettings, describe, read_config
 
 _Settings = TypeVar("_Settings", bound=BaseSettings)
 
 
 def _no_defaults(words: Sequence[str]) -> Mapping[str, Any]:
     return {}
-
-
-def _config_file(words: Sequence[str]) -> Mapping[str, Any]:
-    """The settings in the TOML file that `--config` names."""
-    parser = argparse.ArgumentParser(prog="ireasoner train", add_help=False, allow_abbrev=False)
-    parser.add_argument("--config", type=Path)
-    config = parser.parse_known_args(words)[0].config
-    return read_toml(config) if config else {}
 
 
 def _subcommand(
@@ -69,7 +60,7 @@ def demo(settings: DemoSettings, console: Console) -> None:
     demo(settings, console)
 
 
-@_subcommand(RunSettings, defaults=_config_file)
+@_subcommand(RunSettings, defaults=read_config)
 def train(settings: RunSettings, console: Console) -> None:
     """Train on a folder of images, or print what a run would do."""
     if settings.dry_run:

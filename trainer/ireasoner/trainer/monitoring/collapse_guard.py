@@ -32,6 +32,12 @@ DOMINANT = "dominant_share"
 DISTINCT = DISTINCT_RECENT
 LENGTH = "completions/mean_length"
 
+DOMINANT_SHARE_ONSET = 0.97
+"""A mean dominant share above this is a sign of collapse; ours."""
+
+ONSET_SHARES = {ENTROPY: 0.2, DISTINCT: 0.2, LENGTH: 0.4}
+"""A mean below this share of its first value is a sign of collapse; ours."""
+
 
 class CollapseWatch:
     """Finds the onset of collapse in the metrics of the Solver's updates.
@@ -65,11 +71,10 @@ class CollapseWatch:
         return signs
 
     def _fault(self, name: str, mean: float, first: float) -> str | None:
-        settings = self._settings
         if name == DOMINANT:
-            above = mean > settings.dominant_share and mean > first
-            return f"{mean:.2f} is above {settings.dominant_share}" if above else None
-        share = {ENTROPY: settings.entropy, DISTINCT: settings.distinct, LENGTH: settings.length}[name]
+            above = mean > DOMINANT_SHARE_ONSET and mean > first
+            return f"{mean:.2f} is above {DOMINANT_SHARE_ONSET}" if above else None
+        share = ONSET_SHARES[name]
         return f"{mean:.3g} is below {share} of the first {first:.3g}" if mean < share * first else None
 
 

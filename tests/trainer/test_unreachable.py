@@ -1,4 +1,4 @@
-"""A server that stays away past the budget ends the run, and nothing that was done is lost."""
+"""An unreachable server ends the run when the budget is spent, and no finished update is lost."""
 
 import io
 import re
@@ -38,12 +38,12 @@ FIELDS: dict[str, Any] = {
     "groups_per_update": 4,  # two updates an epoch
     "save_every": 100,
     "lora": {"dropout": 0.1},  # its masks are drawn from the random state that a checkpoint holds
-    "reward": {"retry_budget_s": 0},
+    "retry_budget_s": 0,
 }
 
 
 class SamplingEnds(OfflineRollouts):
-    """Is away when a version is to be sampled from."""
+    """A server that is unreachable when a version is sampled."""
 
     def __init__(self, version: int) -> None:
         super().__init__(answers(*GROUPS))
@@ -51,23 +51,21 @@ class SamplingEnds(OfflineRollouts):
 
     def sample(self, policy: str, *arguments: Any) -> Any:
         if policy.endswith(self._last):
-            raise RolloutServerError("away")
+            raise RolloutServerError("unreachable")
         return super().sample(policy, *arguments)
 
 
 class LoadingEnds(SamplingEnds):
-    """Takes a version and is away before it says so."""
+    """A server that loads a version and is unreachable before it answers."""
 
     def load_adapter(self, name: str, path: str) -> None:
-        super().load_adapter(
-            name, path
-        )  # it draws from the random state of this process, which a server does not
+        super().load_adapter(name, path)
         if name.endswith(self._last):
-            raise RolloutServerError("away")
+            raise RolloutServerError("unreachable")
 
 
 class ScoringEnds(OfflineRewards):
-    """Is away after so many posts."""
+    """A server that is unreachable after `posts` posts."""
 
     def __init__(self, posts: int) -> None:
         super().__init__()
@@ -76,7 +74,7 @@ class ScoringEnds(OfflineRewards):
     def score(self, endpoint: str, groups: Sequence[PostedGroup], **fields: Any) -> ScoreResponse:
         self._left -= 1
         if self._left < 0:
-            raise ConnectionBroken("away")
+            raise ConnectionBroken("unreachable")
         return super().score(endpoint, groups, **fields)
 
 
@@ -89,12 +87,12 @@ def run(folder: Path, rollouts: Any = None, rewards: Any = None, **fields: Any) 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> ProposerSolverTrainer:
-    """The run as it goes where no server is away."""
+    """The run with servers that are always reachable."""
     return run(tmp_path_factory.mktemp("whole"))
 
 
 @pytest.mark.parametrize(
-    ("away", "updates"),
+    ("failure", "updates"),
     [
         (lambda: {"rollouts": SamplingEnds(2)}, 2),
         (lambda: {"rollouts": LoadingEnds(3)}, 3),
@@ -103,18 +101,18 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> ProposerSolverTrainer:
     ],
     ids=["sampling, at the end of an epoch", "publishing", "scoring", "from the start"],
 )
-def test_a_run_whose_server_stays_away_is_saved_and_goes_on_as_if_it_had_not(
+def test_a_run_whose_server_stays_unreachable_is_saved_and_resumes_exactly(
     whole: ProposerSolverTrainer,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
-    away: Callable[[], dict[str, Any]],
+    failure: Callable[[], dict[str, Any]],
     updates: int,
 ) -> None:
-    with pytest.raises((RolloutServerError, RewardError), match="away"):
-        run(tmp_path, **away())
+    with pytest.raises((RolloutServerError, RewardError), match="unreachable"):
+        run(tmp_path, **failure())
     saved = [path.name for path in (tmp_path / "run" / "checkpoints").glob("checkpoint-*")]
     assert saved == ([f"checkpoint-{updates}"] if updates else [])
-    assert ("goes on with --resume" in caplog.text) == bool(updates)
+    assert ("continue with --resume" in caplog.text) == bool(updates)
 
     resumed = run(tmp_path, resume=True)
     pairs = zip(whole.model.named_parameters(), resumed.model.named_parameters(), strict=True)
@@ -127,11 +125,11 @@ def test_a_run_whose_server_stays_away_is_saved_and_goes_on_as_if_it_had_not(
         [(group["update"], group["trained_on"]) for group in read_lines(trainer.run.groups)]
         for trainer in (whole, resumed)
     ]
-    assert counted[1] == counted[0], "no group is lost or there twice"
+    assert counted[1] == counted[0], "no group is lost or written twice"
 
 
 class RewardServer:
-    """A real one, in a process of its own, that can be killed and started again at the same place."""
+    """A real server in a process of its own, which can be killed and restarted on the same port."""
 
     def __init__(self) -> None:
         self.port = free_port()
@@ -152,7 +150,7 @@ class RewardServer:
 
 
 class Crash(TrainerCallback):  # type: ignore[misc]
-    """Kills the server while the first update is trained; it is started again three seconds later."""
+    """Kills the server while the first update is trained, and restarts it three seconds later."""
 
     def __init__(self, server: RewardServer) -> None:
         self._server = server
@@ -164,12 +162,12 @@ class Crash(TrainerCallback):  # type: ignore[misc]
             self.again.start()
 
 
-def test_a_reward_server_that_is_killed_and_comes_back_is_waited_for(tmp_path: Path) -> None:
+def test_a_reward_server_that_is_killed_and_restarted_is_waited_for(tmp_path: Path) -> None:
     said: list[str] = []
     server = RewardServer()
     crash = Crash(server)
     settings = offline_settings(
-        tmp_path, updates=3, groups_per_update=4, reward={"url": server.url, "retry_budget_s": 120}
+        tmp_path, updates=3, groups_per_update=4, reward={"url": server.url}, retry_budget_s=120
     )
     try:
         with RewardClient(server.url, retry_budget_s=0) as client:
@@ -180,15 +178,15 @@ def test_a_reward_server_that_is_killed_and_comes_back_is_waited_for(tmp_path: P
         crash.again.join()
         server.kill()
     assert said
-    assert all(re.match(r"reward server: .*; trying for another \d+ s", line) for line in said)
-    assert len(said) < 15, "it waits longer each time"
+    assert all(re.match(r"reward server: .*; retrying for another \d+ s", line) for line in said)
+    assert len(said) < 15, "the delays grow"
     groups = list(read_lines(tmp_path / "run" / "groups.jsonl"))
     assert [group["update"] for group in groups] == [0] * 4 + [1] * 4 + [2] * 4
     assert all(None not in group["trained_on"] for group in groups)
     assert [line["update"] for line in read_lines(tmp_path / "run" / "metrics.jsonl")] == [1, 2, 3]
 
 
-def test_a_reward_server_that_is_not_there_yet_is_told_of_before_it_is_waited_for(tmp_path: Path) -> None:
+def test_a_wait_for_a_reward_server_that_is_not_up_is_reported(tmp_path: Path) -> None:
     shown = io.StringIO()
     url = f"http://127.0.0.1:{free_port()}"
     settings = offline_settings(tmp_path, reward={"url": url})

@@ -1,7 +1,7 @@
-"""What the released code gets wrong in training (its defects 1 to 7 and 14) is right here, and each check can tell.
+"""The training loop has none of the released code's defects 1 to 7 and 14.
 
 Each defect has one check. It must find nothing in our loop, and must report the defect where it is put back: by its
-switch where a run can have it, by hand where none should (a resume that loses adapters, one rollout at a time).
+switch in `replication`, or by hand where no run has it (a resume that loses adapters, one rollout at a time).
 """
 
 from collections.abc import Callable, Sequence
@@ -15,13 +15,16 @@ from rich.console import Console
 from transformers import TrainerCallback
 from trl.trainer.utils import use_adapter
 
-from ireasoner.trainer.errors import AdapterError
+from ireasoner.trainer.adapters.publisher import AdapterPublisher
+from ireasoner.trainer.errors import AdapterError, SettingsError
+from ireasoner.trainer.loop.assembly import Assembly
 from ireasoner.trainer.loop.collector import Collector, Policies
-from ireasoner.trainer.loop.train import train
 from ireasoner.trainer.loop.trainer import ProposerSolverTrainer
 from ireasoner.trainer.rollouts.rollout import Rollout, RolloutRequest
-from ireasoner.trainer.run_folder.run_folder import read_lines
-from ireasoner.trainer.settings import ReferenceDefects, Role, RunSettings
+from ireasoner.trainer.run_folder.run_folder import RunFolder, read_lines
+from ireasoner.trainer.settings import Role, RunSettings, read_toml
+from replication.released_code import ReleasedCodeAssembly, main, train_arm
+from replication.released_code_settings import ReferenceDefects, ReleasedCodeSettings
 from tests.trainer.offline import (
     Gradients,
     OfflineRewards,
@@ -38,10 +41,24 @@ from tests.trainer.offline import (
 pytestmark = pytest.mark.timeout(300)
 
 SPREAD = (1, 2, 4, 9)
+CONFIG = Path(__file__).resolve().parents[2] / "configs" / "reference-faithful.toml"
+
+
+def settings_of(folder: Path, defects: dict[str, bool], **fields: Any) -> RunSettings:
+    """Our own settings without defects, those of the released code with some."""
+    if not defects:
+        return offline_settings(folder, **fields)
+    if defects.get("one_moving_baseline"):
+        fields["advantage"] = "moving_baseline"
+    return offline_settings(folder, ReleasedCodeSettings, reference_defects=defects, **fields)
+
+
+def assembly_of(settings: RunSettings) -> type[Assembly]:
+    return ReleasedCodeAssembly if isinstance(settings, ReleasedCodeSettings) else Assembly
 
 
 class Ran:
-    """A short run with some defects put back, and what is left of it."""
+    """A short run with some defects put back, and what it leaves."""
 
     def __init__(
         self,
@@ -51,10 +68,12 @@ class Ran:
         callbacks: Sequence[TrainerCallback] = (),
         **fields: Any,
     ) -> None:
-        self.settings = offline_settings(folder, reference_defects=defects, **fields)
+        self.settings = settings_of(folder, defects, **fields)
         self.rollouts = OfflineRollouts(script)
         self.rewards = OfflineRewards()
-        self.trainer = offline_trainer(self.settings, self.rollouts, callbacks, self.rewards)
+        self.trainer = offline_trainer(
+            self.settings, self.rollouts, callbacks, self.rewards, assembly=assembly_of(self.settings)
+        )
         disturb(self.trainer.model)
         self.trainer.go()
 
@@ -65,11 +84,11 @@ class Ran:
     @property
     def sampled(self) -> list[Rollout]:
         """The rollouts of the last update."""
-        return [rollout for group in self.trainer._groups for rollout in group.rollouts]
+        return [rollout for group in self.trainer.groups for rollout in group.rollouts]
 
 
 Check = Callable[[Path, dict[str, bool]], str | None]
-"""Runs the loop with these defects put back; returns what is wrong, None if nothing is."""
+"""Runs the loop with these defects put back; returns what is wrong, or None."""
 
 
 def the_proposer_moves(folder: Path, defects: dict[str, bool]) -> str | None:
@@ -94,9 +113,9 @@ def the_proposer_moves(folder: Path, defects: dict[str, bool]) -> str | None:
 
 
 def kl_is_to_the_base_model(folder: Path, defects: dict[str, bool]) -> str | None:
-    """Defect 2: the KL that is shown is the one computed by hand, one rollout at a time."""
+    """Defect 2: the logged KL equals the one computed by hand, one rollout at a time."""
     ran = Ran(folder, defects, answers(SPREAD))
-    [group] = ran.trainer._groups
+    [group] = ran.trainer.groups
     inputs = ran.trainer.processing_class(images=[group.picture], text=["x"], return_tensors="pt")
     total, tokens = 0.0, 0
     for rollout in group.rollouts:
@@ -121,28 +140,25 @@ def kl_is_to_the_base_model(folder: Path, defects: dict[str, bool]) -> str | Non
 def the_loss_sees_the_image(folder: Path, defects: dict[str, bool]) -> str | None:
     """Defect 3."""
     ran = Ran(folder, defects, answers(SPREAD))
-    [inputs] = ran.trainer._passes
+    [inputs] = ran.trainer.micro_batches
     own, other = (
-        ran.trainer._compute_loss(
-            ran.trainer.model, ran.trainer._compared({**inputs, "pixel_values": pixels})
-        )
+        ran.trainer.policy_loss(ran.trainer.model, ran.trainer.compared({**inputs, "pixel_values": pixels}))
         for pixels in (inputs["pixel_values"], inputs["pixel_values"].flip(0))
     )
     return None if abs(own - other) > 1e-7 else "another image gives the same loss"
 
 
 def a_resumed_run_goes_on_as_it_was(folder: Path, defects: dict[str, bool]) -> str | None:
-    """Defect 4: a run that was stopped after its first update ends as one that was not, lambda's clock included."""
+    """Defect 4: a run stopped after its first update ends like one that was not, with lambda's schedule."""
 
     class Stop(TrainerCallback):  # type: ignore[misc]
         def on_step_end(self, _args: Any, _state: Any, control: Any, **_: Any) -> None:
             control.should_training_stop = True
 
     def run(name: str, callbacks: Sequence[TrainerCallback] = (), **fields: Any) -> ProposerSolverTrainer:
-        settings = offline_settings(
-            folder / name, updates=3, save_every=1, reference_defects=defects, **fields
-        )
-        trainer = offline_trainer(settings, OfflineRollouts(answers(SPREAD)), callbacks)
+        settings = settings_of(folder / name, defects, updates=3, save_every=1, **fields)
+        rollouts = OfflineRollouts(answers(SPREAD))
+        trainer = offline_trainer(settings, rollouts, callbacks, assembly=assembly_of(settings))
         trainer.go()
         return trainer
 
@@ -157,13 +173,13 @@ def a_resumed_run_goes_on_as_it_was(folder: Path, defects: dict[str, bool]) -> s
     ]
     if differing:
         return f"{len(differing)} weights differ"
-    return None if clocks == [[0.0, 0.5, 1.0]] * 2 else f"lambda's clock went {clocks}"
+    return None if clocks == [[0.0, 0.5, 1.0]] * 2 else f"the lambda schedule was {clocks}"
 
 
 def what_was_sampled_is_trained(folder: Path, defects: dict[str, bool]) -> str | None:
-    """Defect 5: the same token ids, the end of the sequence included."""
+    """Defect 5: the same token ids, with the end of the sequence."""
     ran = Ran(folder, defects, answers(SPREAD))
-    [inputs] = ran.trainer._passes
+    [inputs] = ran.trainer.micro_batches
     trained = [
         tuple(ids[mask.bool()].tolist())
         for ids, mask in zip(inputs["completion_ids"], inputs["completion_mask"], strict=True)
@@ -176,11 +192,11 @@ def what_was_sampled_is_trained(folder: Path, defects: dict[str, bool]) -> str |
 
 def no_default_of_the_checkpoint_shapes_sampling(folder: Path, defects: dict[str, bool]) -> str | None:
     """Defect 5: `generation_config` of the published checkpoints has a top_k and a repetition penalty."""
-    settings = offline_settings(folder, reference_defects=defects)
+    settings = settings_of(folder, defects)
     rollouts = OfflineRollouts(answers(SPREAD))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tests.trainer.offline.load_backbone", backbone_with_sampling_defaults)
-        offline_trainer(settings, rollouts).go()
+        offline_trainer(settings, rollouts, assembly=assembly_of(settings)).go()
     asked = {(contract.top_k, contract.repetition_penalty) for contract in rollouts.contracts}
     return None if asked == {(-1, 1.0)} else f"top_k and repetition penalty were {asked}"
 
@@ -199,7 +215,7 @@ def advantages_do_not_depend_on_order(folder: Path, defects: dict[str, bool]) ->
     by_answer = []
     for name, order in (("one", SPREAD), ("other", SPREAD[::-1])):
         ran = Ran(folder / name, defects, answers(order))
-        [inputs] = ran.trainer._passes
+        [inputs] = ran.trainer.micro_batches
         by_answer.append(dict(zip(order, inputs["advantages"].tolist(), strict=True)))
     same = by_answer[0] == pytest.approx(by_answer[1], abs=1e-6)
     return None if same else f"the order of rollouts makes {by_answer[0]} of {by_answer[1]}"
@@ -222,7 +238,7 @@ def a_group_is_one_request_and_an_update_one_step(folder: Path, defects: dict[st
         for policy, requests in ran.rollouts.calls
         if "solver" in policy
     ]
-    seen = (asked, ran.rewards.posts, len(ran.trainer._passes), len(gradients.updates))
+    seen = (asked, ran.rewards.posts, len(ran.trainer.micro_batches), len(gradients.updates))
     return None if seen == ([[4, 4]], [2], 1, 1) else f"requests, posts, passes and steps were {seen}"
 
 
@@ -238,7 +254,7 @@ SWITCHED: list[tuple[Check, str]] = [
 
 
 @pytest.mark.parametrize(("check", "switch"), SWITCHED, ids=lambda value: getattr(value, "__name__", ""))
-def test_the_check_finds_nothing_in_ours_and_the_defect_where_it_is_put_back(
+def test_the_check_passes_our_loop_and_finds_the_defect_that_is_put_back(
     tmp_path: Path, check: Check, switch: str
 ) -> None:
     assert check(tmp_path / "ours", {}) is None
@@ -251,17 +267,15 @@ def test_every_switch_has_a_check() -> None:
     assert {switch for _, switch in SWITCHED} == set(ReferenceDefects.model_fields)
 
 
-def test_a_resume_keeps_both_adapters_and_lambdas_clock(
+def test_a_resume_keeps_both_adapters_and_the_lambda_schedule(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert a_resumed_run_goes_on_as_it_was(tmp_path / "ours", {}) is None
-    monkeypatch.setattr(ProposerSolverTrainer, "_load_from_checkpoint", lambda *_, **__: None)
+    monkeypatch.setattr(ProposerSolverTrainer, "read_weights", lambda *_, **__: None)
     assert "weights differ" in str(a_resumed_run_goes_on_as_it_was(tmp_path / "put_back", {}))
 
 
-def test_a_clock_of_lambda_that_starts_again_is_found(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_lambda_schedule_that_restarts_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     go = ProposerSolverTrainer.go
 
     def start_again(self: ProposerSolverTrainer) -> None:
@@ -271,7 +285,7 @@ def test_a_clock_of_lambda_that_starts_again_is_found(
         go(self)
 
     monkeypatch.setattr(ProposerSolverTrainer, "go", start_again)
-    assert "lambda's clock" in str(a_resumed_run_goes_on_as_it_was(tmp_path, {}))
+    assert "the lambda schedule" in str(a_resumed_run_goes_on_as_it_was(tmp_path, {}))
 
 
 def test_rollouts_are_not_handled_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -288,16 +302,15 @@ def test_rollouts_are_not_handled_one_at_a_time(tmp_path: Path, monkeypatch: pyt
 
 
 def test_a_vision_adapter_is_refused_unless_it_is_the_defect(tmp_path: Path) -> None:
-    trainer = offline_trainer(
-        offline_settings(tmp_path, reference_defects={"adapters_on_vision_tower": True}),
-        OfflineRollouts(answers(SPREAD)),
-    )
-    trainer.publisher._vision_tower = False
+    settings = settings_of(tmp_path, {"adapters_on_vision_tower": True})
+    rollouts: Any = OfflineRollouts(answers(SPREAD))
+    trainer = offline_trainer(settings, rollouts, assembly=ReleasedCodeAssembly)
+    trainer.publisher = AdapterPublisher(rollouts, tmp_path / "adapters")
     with pytest.raises(AdapterError, match="outside the language model"):
         trainer.publish("solver")
 
 
-def test_a_moving_baseline_goes_on_after_a_resume(tmp_path: Path) -> None:
+def test_an_order_dependent_baseline_is_restored_after_a_resume(tmp_path: Path) -> None:
     """Defects are part of the experiment: a run with them resumes as exactly as one without."""
     assert a_resumed_run_goes_on_as_it_was(tmp_path, {"one_moving_baseline": True}) is None
 
@@ -307,15 +320,44 @@ def test_a_moving_baseline_goes_on_after_a_resume(tmp_path: Path) -> None:
 def test_a_run_with_every_defect_says_so(reward_url: str, rollout_url: str, tmp_path: Path) -> None:
     said = StringIO()
     switches = dict.fromkeys(ReferenceDefects.model_fields, True)
-    settings = offline_settings(
+    settings = settings_of(
         tmp_path,
+        switches,
         updates=2,
         proposer_every=1,
-        reference_defects=switches,
         reward={"url": reward_url},
         rollout={"url": rollout_url, "solver_max_tokens": 48, "proposer_max_tokens": 24},
     )
-    run = train(settings, Console(file=said, width=500))
+    run = train_arm(settings, Console(file=said, width=500))
     assert f"WRONG ON PURPOSE: this run puts back {', '.join(switches)}" in said.getvalue()
     for line in read_lines(run.path / "metrics.jsonl"):
         assert line[f"{line['role']}/reference_defects"] == len(switches)
+
+
+def test_the_committed_config_puts_every_defect_back() -> None:
+    settings = ReleasedCodeSettings(images="i", run_folder="r", **read_toml(CONFIG))
+    assert settings.reference_defects.put_back == list(ReferenceDefects.model_fields)
+
+
+def test_an_order_dependent_baseline_needs_the_moving_baseline(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    flags = ["--model", "m", "--images", "i", "--run-folder", "r", "--reference-defects.one-moving-baseline"]
+    with pytest.raises(SystemExit) as ended:
+        main(flags)
+    assert ended.value.code == 2
+    assert 'needs advantage = "moving_baseline"' in " ".join(capsys.readouterr().out.split())
+
+
+def test_an_ablation_runs_in_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    settings = settings_of(tmp_path, {"kl_to_itself": True})
+    with pytest.raises(SettingsError, match="runs in one process"):
+        train_arm(settings, Console(quiet=True))
+
+
+def test_defects_that_differ_are_another_experiment(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, {"kl_to_itself": True})
+    RunFolder(settings)
+    with pytest.raises(SettingsError, match="reference_defects"):
+        RunFolder(settings_of(tmp_path, {"frozen_proposer": True}, resume=True))
