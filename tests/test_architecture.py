@@ -11,7 +11,6 @@ from typing import Any
 
 import httpx
 
-
 import ireasoner.reward_server
 from ireasoner.reward_server.settings import RewardServerSettings
 from tests.reward_server.requests import group, rollout
@@ -79,5 +78,3 @@ def test_a_request_passes_the_files_that_the_page_names() -> None:
     in_children = {name for name in named if name.endswith("worker.py")}
     assert in_children, "the processes that the server starts are named, too"
     assert [name for name in named if name not in in_children] == footprints.files
-
-
