@@ -146,12 +146,12 @@ class OneAtATime:
         rewards = [0.0] * len(texts)
         for i in members:
             total = weights = 0.0
-            for j, row in enumerate(embedded[i]):
+            for j, embedding in enumerate(embedded[i]):
                 peers = [steps[j] for steps in embedded.values() if len(steps) > j]
                 if len(peers) < 2:
                     continue
                 mean = np.mean(peers, axis=0)
-                cosine = float(row @ mean / np.linalg.norm(mean))
+                cosine = float(embedding @ mean / np.linalg.norm(mean))
                 weight = float(np.exp(-0.15 * j))
                 total += weight * (1 + cosine) / 2
                 weights += weight
@@ -161,8 +161,8 @@ class OneAtATime:
 
     def _embed(self, step: str) -> NDArray[np.float32]:
         ids = self._processor.tokenizer(step, add_special_tokens=False)["input_ids"][:64]
-        row: NDArray[np.float32] = self._embeddings[ids].mean(axis=0)
-        return row / np.linalg.norm(row)
+        embedding: NDArray[np.float32] = self._embeddings[ids].mean(axis=0)
+        return embedding / np.linalg.norm(embedding)
 
     def _step(self, role: Role, sampled: _Sampled, reward: float) -> None:
         """A backward pass and an optimizer step for one completion."""
