@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.workload import Sample
-from ireasoner.reward_server.agreement.trajectories import Camp, judge
+from ireasoner.reward_server.agreement.trajectories import AnswerCluster, judge
 from ireasoner.reward_server.scoring_config import PAPER
 
 Rows = NDArray[np.float32]
@@ -18,9 +18,9 @@ def majority_rewards(groups: Sequence[Sequence[Sample]], rows: dict[str, Rows]) 
     rewards = []
     for group in groups:
         majority = [sample.steps for sample in group if sample.answer == group[0].answer]
-        camp = Camp.of(range(len(majority)), majority)
-        stacked = np.stack([rows[step] for steps in camp.steps for step in steps])
-        rewards.append(judge(camp, stacked, 1.0, PAPER).rewards.tolist())
+        cluster = AnswerCluster.of(range(len(majority)), majority)
+        stacked = np.stack([rows[step] for steps in cluster.steps for step in steps])
+        rewards.append(judge(cluster, stacked, 1.0, PAPER).rewards.tolist())
     return rewards
 
 

@@ -61,14 +61,3 @@ def test_a_batch_that_no_request_could_hold(
         assert http.post("/score/solver", json=whole).status_code == 413
     assert given(score_all(RewardService(small), groups)) == alone
     assert len({tuple(each) for each in alone}) > 10
-
-
-@EITHER_WAY
-def test_a_config_that_scores_requests_gets_one(compass_url: str, score_all: Score) -> None:
-    config = {"preset": "paper", "centring": "request"}
-    with httpx.Client(base_url=compass_url) as http:
-        sent = [group(texts, str(number)) for number, texts in enumerate(GROUPS)]
-        whole = [rewards(each) for each in score(http, "solver", *sent, config=config)["groups"]]
-        parts = [rewards(score(http, "solver", each, config=config)["groups"][0]) for each in sent]
-    assert given(score_all(RewardService(compass_url, config), GROUPS)) == whole
-    assert whole != parts

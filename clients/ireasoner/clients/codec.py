@@ -77,7 +77,6 @@ def decode_response(body: bytes) -> ScoreResponse:
             request_id=answer["request_id"],
             fingerprint=answer["fingerprint"],
             groups=tuple(_decode_scored_group(group) for group in answer["groups"]),
-            unit=answer.get("unit", "group"),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadAnswer(f"{type(error).__name__}: {error}; the answer began with {body[:200]!r}") from error

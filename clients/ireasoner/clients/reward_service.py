@@ -86,39 +86,26 @@ class RewardService:
         )
 
     def score(self, groups: Sequence[Sequence[str]], progress: float = 1.0) -> list[list[Judged]]:
-        """Scores groups of raw texts; raises RewardError.
-
-        They go out some at a time, but in one request where the config makes that the unit of scoring.
-        """
+        """Scores groups of raw texts, some at a time; raises RewardError."""
         asked, sent = self._asked(progress), _groups(groups)
-        responses: list[ScoreResponse] = []
         with (
             RewardClient(self.url, **self._options()) as client,
             closing(
                 client.score_many("solver", sent, groups_per_request=_groups_per_request(groups), **asked)
             ) as coming,
         ):
-            for response in coming:
-                if _depends_on_others(response, sent):
-                    return _judged([client.score("solver", sent, **asked)])
-                responses.append(response)
-        return _judged(responses)
+            return _judged(coming)
 
     async def score_async(self, groups: Sequence[Sequence[str]], progress: float = 1.0) -> list[list[Judged]]:
         """The same for callers on an event loop; its connections live no longer than the call."""
         asked, sent = self._asked(progress), _groups(groups)
-        responses: list[ScoreResponse] = []
         async with (
             AsyncRewardClient(self.url, **self._options()) as client,
             aclosing(
                 client.score_many("solver", sent, groups_per_request=_groups_per_request(groups), **asked)
             ) as coming,
         ):
-            async for response in coming:
-                if _depends_on_others(response, sent):
-                    return _judged([await client.score("solver", sent, **asked)])
-                responses.append(response)
-        return _judged(responses)
+            return _judged([response async for response in coming])
 
     async def score_in_cohort(
         self, group_id: str, text: str, group_size: int, wait_s: float
@@ -190,11 +177,6 @@ def _groups(groups: Sequence[Sequence[str]]) -> list[Group]:
 def _groups_per_request(groups: Sequence[Sequence[str]]) -> int:
     largest = max((sum(map(len, texts)) for texts in groups), default=0)
     return max(1, min(GROUPS_PER_REQUEST, REQUEST_CHARACTERS // max(1, largest)))
-
-
-def _depends_on_others(response: ScoreResponse, sent: Sequence[Group]) -> bool:
-    """Whether a response to some of the groups is not what a response to all of them would say."""
-    return response.unit == "request" and len(response.groups) < len(sent)
 
 
 def _judged(responses: Iterable[ScoreResponse]) -> list[list[Judged]]:

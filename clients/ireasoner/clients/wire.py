@@ -116,11 +116,9 @@ class ScoredGroup:
 class ScoreResponse:
     """The answer to one request: its groups in the order in which they were sent.
 
-    Two responses with the same `fingerprint` were scored by the same config, parser and embedder. `unit` is
-    what a group's scores depend on: that group alone, or the whole request.
+    Two responses with the same `fingerprint` were scored by the same config, parser and embedder.
     """
 
     request_id: str
     fingerprint: str
     groups: tuple[ScoredGroup, ...]
-    unit: Literal["group", "request"] = "group"
