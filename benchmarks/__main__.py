@@ -249,7 +249,7 @@ def _exchange_and_codec(url: str, sent: bytes) -> None:
     import httpx
 
     from ireasoner.reward_server import wire
-    from ireasoner.reward_server.scoring.scorer import written
+    from ireasoner.reward_server.scoring.response import written
 
     refused = httpx.post(f"{url}/score/solver?", content=sent[:-1], headers=served.JSON)
     assert refused.status_code == 422, refused.text
