@@ -437,7 +437,7 @@ def test_a_cohort_that_cannot_be_judged_is_asked_for_once(compass: Path) -> None
         shown = httpx.get(f"{url}/metrics").text
     assert [type(error) for error in errors] == [RequestRefused] * 2
     assert {error.code for error in errors} == {"not_judged"}
-    asked = re.findall(r'^reward_requests_total\{.*page="/cohort/remote".*\} (\S+)$', shown, re.MULTILINE)
+    asked = re.findall(r'^reward_requests_total\{.*route="/cohort/remote".*\} (\S+)$', shown, re.MULTILINE)
     assert [float(each) for each in asked] == [2.0]
 
 
