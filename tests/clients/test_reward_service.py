@@ -9,6 +9,7 @@ import pytest
 
 from ireasoner.clients import reward_service
 from ireasoner.clients.reward_service import Judged, RewardService
+from ireasoner.reward_server.api.limits import Limits
 from ireasoner.reward_server.settings import RewardServerSettings
 from tests.reward_server.requests import group, rewards, rollout, score
 from tests.reward_server.running import running
@@ -41,7 +42,7 @@ def small(compass: Path) -> Iterator[str]:
     settings = RewardServerSettings(
         embedder="token-mean", token_mean_checkpoint=compass, max_body_bytes=40_000
     )
-    with running(settings) as url:
+    with running(settings, limits=Limits(max_groups=16)) as url:
         yield url
 
 

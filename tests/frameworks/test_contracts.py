@@ -445,7 +445,7 @@ def test_a_cohort_that_cannot_be_judged_is_not_retried(compass: Path) -> None:
         shown = httpx.get(f"{url}/metrics").text
     assert [type(error) for error in errors] == [RequestRefused] * 2
     assert {error.code for error in errors} == {"not_judged"}
-    requests = re.findall(r'^reward_requests_total\{.*page="/cohort/remote".*\} (\S+)$', shown, re.MULTILINE)
+    requests = re.findall(r'^reward_requests_total\{.*route="/cohort/remote".*\} (\S+)$', shown, re.MULTILINE)
     assert [float(each) for each in requests] == [2.0]
 
 

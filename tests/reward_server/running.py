@@ -1,4 +1,4 @@
-"""The real app on a real port, in a thread of the test process."""
+"""The real server on a real port, in a thread of the test process."""
 
 import threading
 import time
@@ -8,15 +8,18 @@ from contextlib import contextmanager
 import httpx
 
 from ireasoner.reward_server.__main__ import Server
+from ireasoner.reward_server.api.limits import Limits
 from ireasoner.reward_server.settings import RewardServerSettings
 
 START_DEADLINE_S = 120.0
 
 
 @contextmanager
-def running(settings: RewardServerSettings, port: int | None = None) -> Iterator[str]:
-    """Runs the server that `settings` describe, by default on a free port; gives its address once ready."""
-    server = Server(settings.model_copy(update={"port": port or 0}))
+def running(
+    settings: RewardServerSettings, port: int | None = None, limits: Limits | None = None
+) -> Iterator[str]:
+    """Runs a server with these settings, by default on a free port; yields its address once it is ready."""
+    server = Server(settings.model_copy(update={"port": port or 0}), limits)
     thread = threading.Thread(target=server.run, name="reward-server")
     thread.start()
     try:

@@ -396,7 +396,7 @@ def test_whatever_callers_do_each_ends_with_a_place_of_its_own_prompt(seed: int)
                 try:
                     async with asyncio.timeout(patience_s):
                         return await server.call(text, key, deadline_s=0.2, lose=draw.random() < 0.2)
-                except (TimeoutError, EmbeddingFailed, Lost):
+                except (TimeoutError, DeadlineExceeded, EmbeddingFailed, Lost):
                     continue
 
         callers = [(f"p{i % 3}", f"p{i % 3} {draw.randrange(4)}") for i in range(36)]

@@ -10,7 +10,9 @@ from typing import Any
 import httpx
 import pytest
 
+from ireasoner.reward_server.api.limits import Limits
 from ireasoner.reward_server.api.tokens import add_token
+from ireasoner.reward_server.cohorts.cohort_memory import CohortLimits
 from ireasoner.reward_server.settings import RewardServerSettings
 from tests.reward_server.requests import Json, group, rollout
 from tests.reward_server.running import running
@@ -535,9 +537,8 @@ def test_a_query_whose_prompt_was_decoded_otherwise(compass_http: httpx.Client) 
 
 
 def test_waiting_callers_are_bounded(compass: Path) -> None:
-    settings = RewardServerSettings(
-        embedder="token-mean", token_mean_checkpoint=compass, max_cohort_callers=2
-    )
+    settings = RewardServerSettings(embedder="token-mean", token_mean_checkpoint=compass)
+    limits = Limits(cohorts=CohortLimits(max_callers=2))
 
     async def conversation(http: Http) -> None:
         calls = [asyncio.create_task(remote(http, text, deadline_s=4)) for text in TEXTS[:2]]
@@ -547,7 +548,7 @@ def test_waiting_callers_are_bounded(compass: Path) -> None:
         assert refused.headers["retry-after"] == "1"
         await answers(*calls)
 
-    with running(settings) as url:
+    with running(settings, limits=limits) as url:
         talk(url, conversation)
 
 
@@ -583,14 +584,13 @@ def test_a_token_in_the_url_lets_in_and_keeps_experiments_apart(compass: Path, t
 
 
 def test_what_is_too_large_for_the_server_is_refused(compass: Path) -> None:
-    settings = RewardServerSettings(
-        embedder="token-mean", token_mean_checkpoint=compass, max_rollouts=4, max_text_characters=100
-    )
+    settings = RewardServerSettings(embedder="token-mean", token_mean_checkpoint=compass)
+    limits = Limits(max_rollouts=4, max_text_characters=100)
 
     async def conversation(http: Http) -> None:
         assert (await remote(http, "x" * 101, size=1)).json()["code"] == "request_too_large"
         assert "1 to 4" in (await remote(http, "x", size=5)).json()["detail"]
         assert (await remote(http, "x", size=1)).status_code == 200
 
-    with running(settings) as url:
+    with running(settings, limits=limits) as url:
         talk(url, conversation)

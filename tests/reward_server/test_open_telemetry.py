@@ -1,5 +1,8 @@
 """With `--open-telemetry` a request is a span in its caller's trace, sent to a collector, here one of our own."""
 
+import json
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -63,8 +66,9 @@ def test_a_request_is_a_span_of_its_callers_trace(compass: Path) -> None:
                 json={"groups": [{"id": "g", "rollouts": [{"id": "0", "text": rollout("7", "east")}]}]},
                 headers={"traceparent": f"00-{TRACE}-{CALLER}-01"},
             )
+            made = httpx.get(f"{url}/configs", headers={"traceparent": f"00-{'0' * 32}-{CALLER}-01"})
             process.terminate()
-            process.communicate(timeout=DEADLINE_S)
+            _, errors = process.communicate(timeout=DEADLINE_S)
     spans = [
         span
         for body in collector.posted
@@ -75,3 +79,25 @@ def test_a_request_is_a_span_of_its_callers_trace(compass: Path) -> None:
     (ours,) = [span for span in spans if span.trace_id.hex() == TRACE]
     assert ours.parent_span_id.hex() == CALLER
     assert answer.headers["traceresponse"] == f"00-{TRACE}-{ours.span_id.hex()}-01"
+    version, trace, _, _ = made.headers["traceresponse"].split("-")
+    assert version == "00"
+    assert trace not in ("0" * 32, TRACE), "a malformed header begins a trace"
+    logged = {line["message"]: line["trace_id"] for line in map(json.loads, errors.splitlines())}
+    assert (logged["POST /score/outcome 200"], logged["GET /configs 200"]) == (TRACE, trace)
+
+
+def test_without_open_telemetry_nothing_is_traced(compass_http: httpx.Client) -> None:
+    answer = compass_http.get("/configs", headers={"traceparent": f"00-{TRACE}-{CALLER}-01"})
+    assert "traceresponse" not in answer.headers
+
+
+def test_open_telemetry_without_its_extra_is_refused() -> None:
+    program = (
+        "import sys; sys.modules['opentelemetry'] = None; "
+        "from ireasoner.reward_server.__main__ import main; sys.exit(main())"
+    )
+    command = [sys.executable, "-c", program, "--port", "0", "--open-telemetry"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_S)
+    assert ended.returncode == 1
+    assert "reward-server --open-telemetry needs its extra" in ended.stderr
+    assert "otel" in ended.stderr

@@ -106,14 +106,12 @@ def test_a_port_that_is_taken_ends_the_process(compass_url: str, compass: Path) 
 @pytest.mark.parametrize(
     ("flags", "variables", "told"),
     [
-        ([], {"REWARD_PROT": "8000"}, "REWARD_PROT is no option"),
+        ([], {"REWARD_PROT": "8000"}, "REWARD_PROT is not a setting"),
         ([], {"REWARD_PORT": "high"}, "port: Input should be a valid integer"),
         (["--port", "70000"], {}, "port: Input should be less than or equal to 65535"),
         (["--prot", "1"], {}, "unrecognized arguments: --prot"),
-        (["--workers", "2"], {}, "2 workers cannot be had"),
-        ([], {"WEB_CONCURRENCY": "4"}, "callers of one cohort would meet different processes"),
         (["--embedder", "token-mean"], {}, "needs --token-mean-checkpoint"),
-        (["--token-mean-checkpoint", "/"], {}, "goes with token-mean"),
+        (["--token-mean-checkpoint", "/"], {}, "is for token-mean"),
         (["--embedder", "token-mean", "--token-mean-checkpoint", "/nowhere"], {}, "is not a folder"),
     ],
 )

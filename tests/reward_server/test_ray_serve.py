@@ -18,7 +18,6 @@ from ray import serve
 from starlette.requests import Request
 
 from ireasoner.clients import RewardClient
-from ireasoner.reward_server.api.arriving_body import BodyLimits
 from ireasoner.reward_server.ray_serve import Front, app, cohort_key
 from ireasoner.reward_server.settings import RewardServerSettings
 from tests.reward_server.load import GROUPS
@@ -156,7 +155,7 @@ def test_the_front_reads_no_more_than_the_limit(declared: dict[str, str]) -> Non
 
     headers = [(name.encode(), value.encode()) for name, value in declared.items()]
     scope = {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": headers}
-    answer = asyncio.run(Front(None, BodyLimits(99, 60.0))(Request(scope, receive)))
+    answer = asyncio.run(Front(None, max_body_bytes=99, body_timeout_s=60.0)(Request(scope, receive)))
     assert (answer.status_code, sum(read)) == (413, 0 if declared else 100)
 
 
@@ -166,7 +165,7 @@ def test_the_front_waits_for_no_body_that_does_not_arrive() -> None:
         raise AssertionError
 
     scope = {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": []}
-    answer = asyncio.run(Front(None, BodyLimits(99, 0.01))(Request(scope, receive)))
+    answer = asyncio.run(Front(None, max_body_bytes=99, body_timeout_s=0.01)(Request(scope, receive)))
     assert json.loads(bytes(answer.body))["code"] == "body_too_slow"
 
 

@@ -10,20 +10,25 @@ from fastapi.openapi.utils import get_openapi
 from ireasoner.reward_server import wire
 from ireasoner.reward_server.api import cohort_routes, problems, routes
 from ireasoner.reward_server.api.admission import Admission
+from ireasoner.reward_server.api.examples import EXAMPLES
+from ireasoner.reward_server.api.limits import Limits
 from ireasoner.reward_server.api.tokens import Tokens
 from ireasoner.reward_server.cohorts.cohort import Cohorts
-from ireasoner.reward_server.cohorts.cohort_memory import CohortLimits
 from ireasoner.reward_server.engine import Engine
 from ireasoner.reward_server.observability.metrics import Metrics
 from ireasoner.reward_server.settings import RewardServerSettings
 
 
 def create_app(
-    settings: RewardServerSettings, on_failure: Callable[[Exception], None] = lambda error: None
+    settings: RewardServerSettings,
+    on_failure: Callable[[Exception], None] = lambda error: None,
+    limits: Limits | None = None,
 ) -> FastAPI:
-    """The app; its lifespan loads the embedder, and `on_failure` hears of it if that fails.
+    """The app; its lifespan loads the embedder, and calls `on_failure` if that fails.
 
-    Raises UnusableTokens if the token file cannot be read.
+    Raises:
+        UnusableTokens: The token file cannot be read.
+        ModuleNotFoundError: `settings.open_telemetry` is on and the extra `otel` is not installed.
     """
 
     @asynccontextmanager
@@ -43,34 +48,50 @@ def create_app(
         docs_url=None,
         redoc_url=None,
     )
+    limits = limits or Limits()
     metrics = Metrics()
     app.state.settings = settings
+    app.state.limits = limits
     app.state.metrics = metrics
-    app.state.engine = Engine(settings, metrics, on_failure)
-    limits = CohortLimits(settings.max_cohort_callers, settings.max_cohort_mib * 2**20)
-    app.state.cohorts = Cohorts(cohort_routes.CohortScoring(app.state.engine, metrics), limits)
+    app.state.engine = engine = Engine(settings, metrics, on_failure)
+    app.state.cohorts = Cohorts(cohort_routes.CohortScoring(engine, metrics), limits.cohorts)
     metrics.watch_cohorts(app.state.cohorts)
     app.include_router(routes.scoring_router)
     app.include_router(routes.router)
     app.include_router(cohort_routes.router)
     problems.install(app)
     tokens = Tokens(settings.tokens_file) if settings.tokens_file is not None else None
-    app.add_middleware(Admission, settings=settings, metrics=metrics, tokens=tokens, engine=app.state.engine)
+    tracer = None
+    if settings.open_telemetry:
+        from ireasoner.reward_server.observability.tracing import Tracer
+
+        tracer = Tracer()
+    app.add_middleware(
+        Admission,
+        settings=settings,
+        limits=limits,
+        metrics=metrics,
+        tokens=tokens,
+        tracer=tracer,
+        engine=engine,
+    )
     app.openapi = lambda: openapi(app)  # type: ignore[method-assign]
     return app
 
 
 def openapi(app: FastAPI) -> dict[str, Any]:
-    """The OpenAPI document, with problems under the media type that they are sent with.
+    """The OpenAPI document, with an example of every endpoint.
 
-    FastAPI's own 422 is taken out: every fault of a request is told as a problem, and stands there as one.
+    Problems have the media type that they are sent with. FastAPI's own 422 is left out: this server answers
+    every invalid request with a problem.
     """
     if app.openapi_schema is None:
         document = get_openapi(
             title=app.title, version=app.version, description=app.description, routes=app.routes
         )
-        for operations in document["paths"].values():
-            for operation in operations.values():
+        for route, operations in document["paths"].items():
+            for method, operation in operations.items():
+                EXAMPLES[f"{method.upper()} {route}"].add_to(operation)
                 if "HTTPValidationError" in str(operation["responses"].get("422")):
                     del operation["responses"]["422"]
                 for response in operation["responses"].values():

@@ -1,4 +1,4 @@
-"""What the app runs on, from start to stop: the embedder's backend, the batcher, the scorer, readiness."""
+"""What the app runs on: the embedder's backend, the batcher, the scorer and readiness, from start to stop."""
 
 import asyncio
 import logging
@@ -18,12 +18,19 @@ from ireasoner.reward_server.settings import RewardServerSettings
 log = logging.getLogger(__name__)
 
 PROBE_DEADLINE_S = 5.0
+"""Seconds that `/readyz` waits for a forward pass that it tries itself."""
+PASS_TIMEOUT_S = 120.0
+"""Seconds after which an embedding worker that does not answer is killed: with the default embedder a pass takes
+less than one."""
+REDIS_TIMEOUT_S = 0.05
+"""Seconds that a forward pass waits for Redis, before it and after it: nearby, it answers within a few
+milliseconds."""
 
 
 class Engine:
-    """Loads and warms the embedder in the background, so that the server can say meanwhile that it lives.
+    """Loads and warms the embedder in the background, while the server already answers its probes.
 
-    `on_failure` is called, once, with the error if that fails; the server is then of no use.
+    If that fails, `on_failure` is called once with the error; the server cannot score then.
     """
 
     def __init__(
@@ -40,15 +47,15 @@ class Engine:
         self.is_draining = False
 
     def start(self) -> None:
-        """Begins to load; returns at once."""
+        """Begins to load the embedder; returns at once."""
         self._starting = asyncio.create_task(self._start(), name="starting")
 
     def drain(self) -> None:
-        """Has readiness say that the server is about to end; requests are scored as before."""
+        """Reports not ready from now on; requests are still scored."""
         self.is_draining = True
 
     async def stop(self) -> None:
-        """Ends the batcher; requests that are still waiting get NotReady."""
+        """Stops the scorer, the batcher and the backend; requests that still wait get NotReady."""
         if self._starting is not None:
             self._starting.cancel()
             await asyncio.wait([self._starting])
@@ -61,18 +68,18 @@ class Engine:
 
     @property
     def scorer(self) -> Scorer:
-        """What scores requests; raises NotReady until the embedder is warm."""
+        """Scores requests; raises NotReady until the embedder is warm."""
         if self._scorer is None:
-            raise NotReady("the embedder is being loaded", retry_after_s=1)
+            raise NotReady("the embedder is loading", retry_after_s=1)
         return self._scorer
 
     async def readiness(self) -> wire.Readiness:
-        """Whether requests can be scored now. If the last pass failed, another is tried to find out."""
+        """Whether requests can be scored now; after a failed forward pass, another one is tried to find out."""
         backend, batcher = self._backend, self._batcher
         if backend is None or batcher is None or self._scorer is None:
             return wire.Readiness(
                 ready=False,
-                reason="the embedder is being loaded",
+                reason="the embedder is loading",
                 embedder=None,
                 last_pass=None,
                 queued_texts=0,
@@ -84,14 +91,14 @@ class Engine:
                 async with asyncio.timeout(PROBE_DEADLINE_S):
                     await batcher.probe()
             except (ServiceError, TimeoutError):
-                log.warning("a probe found the embedder still failing")
+                log.warning("the embedder still fails: a forward pass for /readyz failed too")
             last = batcher.last_pass
         if self.is_draining:
             reason: str | None = "the server is shutting down"
         elif not batcher.is_running:
-            reason = "the batcher has ended"
+            reason = "the batcher has stopped"
         else:
-            reason = backend.fault or (last.error if last is not None else "no pass was made")
+            reason = backend.fault or (last.error if last is not None else "no forward pass was made")
         return wire.Readiness(
             ready=reason is None,
             reason=reason,
@@ -106,7 +113,7 @@ class Engine:
         started_s = time.monotonic()
         spec = settings.embedder_spec
         backend: Backend = (
-            WorkerBackend(spec, settings.pass_timeout_s) if spec.needs_a_process else ThreadBackend.of(spec)
+            WorkerBackend(spec, PASS_TIMEOUT_S) if spec.needs_a_process else ThreadBackend.of(spec)
         )
         self._backend = backend
         try:
@@ -114,7 +121,7 @@ class Engine:
                 from ireasoner.reward_server.embedding.redis_cache import SharedCacheBackend
 
                 self._backend = backend = SharedCacheBackend(
-                    backend, settings.redis_url, settings.redis_timeout_ms / 1000, self._metrics.batching
+                    backend, settings.redis_url, REDIS_TIMEOUT_S, self._metrics.batching
                 )
             await backend.start()
             self._batcher = EmbeddingBatcher(
@@ -125,7 +132,7 @@ class Engine:
                 metrics=self._metrics.batching,
             )
             await self._batcher.probe()
-        except Exception as error:  # whatever a loader raises ends the server
+        except Exception as error:  # whatever the loader raises ends the server
             log.exception("the embedder %s could not be loaded", settings.embedder)
             self._on_failure(error)
             return

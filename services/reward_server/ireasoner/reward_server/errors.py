@@ -1,13 +1,13 @@
 """Every way in which the server can fail a caller, with its HTTP status, stable code and use of a retry.
 
     ServiceError
-    ├── RequestError            the request is at fault; the same one will fail again
+    ├── RequestError            the request is at fault; the same request fails again
     │   ├── MalformedRequest    422 malformed_request
     │   ├── Unauthorized        401 unauthorized
     │   ├── BodyTooSlow         408 body_too_slow
     │   ├── NotJudged           422 not_judged
     │   ├── RequestTooLarge     413 request_too_large
-    │   ├── NoSuchPage          404 no_such_page
+    │   ├── NoSuchRoute         404 no_such_page
     │   ├── NoSuchConfig        404 no_such_config
     │   ├── ConfigInUse         409 config_in_use
     │   ├── TooManyConfigs      409 too_many_configs
@@ -18,11 +18,12 @@
     ├── EmbeddingFailed         503 embedding_failed     retry
     ├── FormulasUnavailable     503 formulas_unavailable retry
     ├── DeadlineExceeded        504 deadline_exceeded    retry
-    ├── CallerGone              499 caller_gone          seen in logs and metrics only
+    ├── CallerGone              499 caller_gone          appears in logs and metrics only
     └── InternalError           500 internal_error
 
-What is raised inside is one of these, or a bug; a bug is logged with its traceback and answered as
-InternalError. A reward that could not be computed is one of these or the status `abstain`, never 0.
+Code raises one of these; any other exception is a bug, logged with its traceback and answered as InternalError.
+A reward that could not be computed is one of these or the status `abstain`, never 0. The docstring of each
+class is its entry in the API's table of errors.
 """
 
 from typing import ClassVar
@@ -31,7 +32,13 @@ from ireasoner.reward_server.wire import Fault
 
 
 class ServiceError(Exception):
-    """Something that a caller is told of as an RFC 9457 problem."""
+    """An error that the caller receives as an RFC 9457 problem.
+
+    Args:
+        detail: What is wrong with this request.
+        faults: Where in the request, and why.
+        retry_after_s: Seconds to wait before a retry.
+    """
 
     status: ClassVar[int] = 500
     code: ClassVar[str]
@@ -54,43 +61,43 @@ class RequestError(ServiceError):
 
 
 class MalformedRequest(RequestError):
-    """The body is not what the wire says; `faults` tells the places and the reasons."""
+    """The body, a header or a parameter is invalid; `errors` lists where and why."""
 
     status, code, title = 422, "malformed_request", "The request is malformed"
 
 
 class NotJudged(RequestError):
-    """No rollout of a cohort could be judged, and its caller has no word for "no opinion"."""
+    """No rollout of the cohort could be judged, and cohort protocols cannot express an abstention."""
 
     status, code, title = 422, "not_judged", "The group could not be judged"
 
 
 class RequestTooLarge(RequestError):
-    """The request is larger than this server will ever take."""
+    """The request exceeds a limit on bytes, groups, rollouts, steps, characters or JSON objects."""
 
     status, code, title = 413, "request_too_large", "The request is too large"
 
 
 class Unauthorized(RequestError):
-    """The request has no token that this server knows."""
+    """The request has no token, or one that this server does not know."""
 
     status, code, title = 401, "unauthorized", "A token is needed"
 
 
 class BodyTooSlow(RequestError):
-    """The body did not arrive in time."""
+    """The body did not arrive within 30 seconds."""
 
-    status, code, title = 408, "body_too_slow", "The body came too slowly"
+    status, code, title = 408, "body_too_slow", "The body arrived too slowly"
 
 
-class NoSuchPage(RequestError):
-    """There is nothing under this path."""
+class NoSuchRoute(RequestError):
+    """No endpoint has this path."""
 
-    status, code, title = 404, "no_such_page", "There is nothing here"
+    status, code, title = 404, "no_such_page", "There is no endpoint here"
 
 
 class MethodNotAllowed(RequestError):
-    """The path exists, but not for this method."""
+    """The endpoint does not support this method; the header `Allow` lists those that it supports."""
 
     status, code, title = 405, "method_not_allowed", "The method is not allowed"
 
@@ -102,37 +109,37 @@ class NoSuchConfig(RequestError):
 
 
 class ConfigInUse(RequestError):
-    """The name was used for scoring, and what it means cannot change any more."""
+    """The name belongs to a preset or was used for scoring, so its config is fixed."""
 
     status, code, title = 409, "config_in_use", "The name of the config is in use"
 
 
 class TooManyConfigs(RequestError):
-    """No more configs are registered."""
+    """The registry of configs is full."""
 
     status, code, title = 409, "too_many_configs", "There are too many configs"
 
 
 class Overloaded(ServiceError):
-    """The queue is full; nothing of the request was taken."""
+    """The queue is full, or requests in progress hold too many bytes; nothing of this request was queued."""
 
-    status, code, title, retryable = 429, "overloaded", "The queue is full", True
+    status, code, title, retryable = 429, "overloaded", "The server is overloaded", True
 
 
 class NotReady(ServiceError):
-    """The embedder is not warm yet, or its last pass failed."""
+    """The embedder is loading or failing, or the server is shutting down."""
 
     status, code, title, retryable = 503, "not_ready", "The server is not ready", True
 
 
 class ConfigNotSaved(ServiceError):
-    """The folder of configs could not be written, so a name would not keep its meaning."""
+    """The folder of configs cannot be written, so the name would not keep its meaning."""
 
     status, code, title, retryable = 503, "config_not_saved", "The config could not be saved", True
 
 
 class EmbeddingFailed(ServiceError):
-    """The pass that this request's texts were in failed; other requests are not touched."""
+    """The forward pass with this request's texts failed; other requests are not affected."""
 
     status, code, title, retryable = 503, "embedding_failed", "The texts could not be embedded", True
 
@@ -144,18 +151,26 @@ class FormulasUnavailable(ServiceError):
 
 
 class DeadlineExceeded(ServiceError):
-    """The request was not scored in time; what of it was still waiting was dropped."""
+    """The request was not scored within its deadline; its remaining work was dropped."""
 
     status, code, title, retryable = 504, "deadline_exceeded", "The request took too long", True
 
 
 class CallerGone(ServiceError):
-    """The caller closed the connection before it was answered; what of it was still waiting was dropped."""
+    """The caller closed the connection before the response; the remaining work was dropped."""
 
     status, code, title = 499, "caller_gone", "The caller has gone"
 
 
 class InternalError(ServiceError):
-    """A bug of this server; the log has the traceback under the request's id."""
+    """A bug of this server; its log has the traceback under the request id."""
 
     code, title = "internal_error", "The server failed"
+
+
+def answered_errors() -> list[type[ServiceError]]:
+    """Every error that a caller can receive, by status."""
+    kinds = [*RequestError.__subclasses__(), *ServiceError.__subclasses__()]
+    return sorted(
+        (kind for kind in kinds if kind not in (RequestError, CallerGone)), key=lambda kind: kind.status
+    )

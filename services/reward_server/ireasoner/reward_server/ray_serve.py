@@ -1,20 +1,26 @@
-"""The same app on Ray Serve, on as many machines as the queue asks for.
+"""The same app on Ray Serve, scaled over machines by the length of its queue.
 
-Two deployments. A `RewardReplica` runs the whole app: its own batcher, embedder, cache and cohorts. A `Front`
-takes HTTP and hands each request, whole, to a replica: calls of one cohort to one replica by key, all others to
-any. If the replica dies the request goes to another one: scoring changes nothing, so it can be repeated, and
-callers of a cohort that is lost meet again where their key leads now. `/metrics` is asked of every replica.
+There are two deployments. A `RewardReplica` runs the whole app, with its own batcher, embedder, cache and
+cohorts. A `Front` takes HTTP and routes each request, whole, to a replica: calls of one cohort to the same
+replica, by key, and all others to any. If a replica dies, its requests go to another one: scoring has no side
+effects, so it can be repeated, and the callers of a lost cohort meet again at the replica that their key now
+selects. `/metrics` merges the metrics of all replicas.
 """
 
 import asyncio
 import hashlib
 import json
 import time
+from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import Metric
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
 from ray import serve
 from ray.exceptions import RayActorError
 from ray.serve import Application
@@ -25,22 +31,22 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ireasoner.reward_server.api import problems
-from ireasoner.reward_server.api.arriving_body import ArrivingBody, BodyLimits
+from ireasoner.reward_server.api.arriving_body import ArrivingBody
+from ireasoner.reward_server.api.limits import Limits
 from ireasoner.reward_server.app import create_app
-from ireasoner.reward_server.cohorts.cohort_wire import COHORT_PAGES, prompt_keys
+from ireasoner.reward_server.cohorts.cohort_wire import COHORT_REQUESTS, prompt_keys
 from ireasoner.reward_server.errors import NotReady, RequestError
 from ireasoner.reward_server.observability.metrics import CONTENT_TYPE
-from ireasoner.reward_server.observability.replica_metrics import merged
 from ireasoner.reward_server.settings import RewardServerSettings
 
 READY_DEADLINE_S = 600.0
-"""For a model that has to be fetched first."""
+"""Long enough to download a model first."""
 RETRY_BUDGET_S = 60.0
-"""How long a request whose replicas die goes on from one to the next."""
+"""Seconds that a request whose replicas die is sent to others."""
 MAX_WAITING = 16_384
 """Requests that a replica holds at once: callers of cohorts mostly wait. The app bounds its queue itself."""
 METRICS_DEADLINE_S = 5.0
-"""How long `/metrics` waits for the replicas; one that is late is left out."""
+"""Seconds that `/metrics` waits for a replica; a late one is left out."""
 _POLL_S = 0.1
 _HOP_BY_HOP = frozenset({"connection", "content-length", "host", "keep-alive", "te", "transfer-encoding"})
 
@@ -50,7 +56,7 @@ Answer = tuple[int, Headers, bytes]
 
 @dataclass(frozen=True)
 class Exchange:
-    """A request as it travels to a replica."""
+    """A request as it is sent to a replica."""
 
     method: str
     target: str
@@ -59,24 +65,24 @@ class Exchange:
 
 
 def cohort_key(path: str, body: bytes) -> str:
-    """What leads a call to the replica of its cohort; empty if it belongs to none.
+    """The key that selects the replica of a call's cohort; empty if the call belongs to no cohort.
 
-    It is what the app knows siblings by, less what the URL and the token say: calls of one cohort have equal
-    keys. Calls of several may, too, which costs nothing but balance. Of a body with several rollouts the first
-    leads.
+    It is the app's own cohort key without the URL's parameters and the token: calls of one cohort have equal
+    keys. Different cohorts may share a key, which costs only balance. A body with several rollouts has the key
+    of its first.
     """
-    page = COHORT_PAGES.get(path)
-    if page is None:
+    request = COHORT_REQUESTS.get(path)
+    if request is None:
         return ""
     try:
-        shared = prompt_keys(page.model_validate(json.loads(body)))[0]
+        shared = prompt_keys(request.model_validate(json.loads(body)))[0]
     except (ValueError, RecursionError):
-        return ""  # the app says what is wrong with it
+        return ""  # the app answers with the error
     return hashlib.sha256(f"{path} {shared}".encode()).hexdigest()
 
 
 class RewardReplica:
-    """One reward server: the app in a process of its own, asked by Ray instead of over a socket."""
+    """One reward server: the app in a process of its own, called by Ray instead of over a socket."""
 
     async def __init__(self, options: dict[str, Any]) -> None:  # type: ignore[misc]  # Ray awaits it
         self._failure: Exception | None = None
@@ -92,12 +98,12 @@ class RewardReplica:
             await asyncio.sleep(_POLL_S)
 
     async def answer(self, sent: Exchange) -> Answer:
-        """The app's answer to one request."""
+        """The app's response to one request."""
         response = await self._http.request(sent.method, sent.target, headers=sent.headers, content=sent.body)
         return response.status_code, response.headers.multi_items(), response.content
 
     async def named_answer(self, sent: Exchange) -> tuple[str, Answer] | None:
-        """The answer, and which replica gave it; None past `METRICS_DEADLINE_S`."""
+        """The replica's name and its response; None after `METRICS_DEADLINE_S`."""
         try:
             async with asyncio.timeout(METRICS_DEADLINE_S):
                 return serve.get_replica_context().replica_tag, await self.answer(sent)
@@ -105,13 +111,13 @@ class RewardReplica:
             return None
 
     async def check_health(self) -> None:
-        """Asked by Ray now and then; raises if the app cannot score, and is replaced if that lasts."""
+        """Called by Ray periodically; raises if the app cannot score. If that lasts, Ray replaces the replica."""
         readiness = await self._app.state.engine.readiness()
         if not readiness.ready:
             raise RuntimeError(readiness.reason)
 
     async def __del__(self) -> None:
-        """Called by Ray once nothing is under way any more."""
+        """Called by Ray when no request is in progress any more."""
         self._app.state.cohorts.close()
         await self._stack.aclose()
 
@@ -120,20 +126,29 @@ class RewardReplica:
 
 
 class Front:
-    """Takes HTTP and leads each request to a replica."""
+    """Takes HTTP and routes each request to a replica.
 
-    def __init__(self, replicas: DeploymentHandle, limits: BodyLimits) -> None:
+    Args:
+        replicas: Ray's handle of the replicas.
+        max_body_bytes: Largest body that the replicas take.
+        body_timeout_s: Seconds that a body may take to arrive.
+    """
+
+    def __init__(self, replicas: DeploymentHandle, max_body_bytes: int, body_timeout_s: float) -> None:
         self._replicas = replicas
-        self._limits = limits
+        self._max_body_bytes = max_body_bytes
+        self._body_timeout_s = body_timeout_s
 
     async def __call__(self, request: Request) -> Response:
-        """The answer of a replica that lived to give one; 503 past the budget.
+        """The response of a replica; 503 if replicas keep dying for `RETRY_BUDGET_S`.
 
-        A body that is too large or too slow for the replicas is refused as they would, and not read on.
+        A body that is too large or too slow is refused here as a replica would refuse it, and read no further.
         """
         request_id = request.headers.get("x-request-id", "-")
         try:
-            arriving = ArrivingBody(request.headers, request.receive, self._limits)
+            arriving = ArrivingBody(
+                request.headers, request.receive, self._max_body_bytes, self._body_timeout_s
+            )
             body = await Request(request.scope, arriving.receive).body()
         except RequestError as error:
             return problems.answer(error, request_id)
@@ -150,33 +165,61 @@ class Front:
                 status, answered, content = await replicas.answer.remote(sent)
             except (RayActorError, BackPressureError) as error:
                 if time.monotonic() > deadline_s:
-                    lost = NotReady(f"no replica lived to answer: {type(error).__name__}", retry_after_s=1)
+                    lost = NotReady(
+                        f"no replica stayed alive to answer: {type(error).__name__}", retry_after_s=1
+                    )
                     return problems.answer(lost, request_id)
                 await asyncio.sleep(_POLL_S)
             else:
                 return _response(status, answered, content)
 
     async def _metrics(self, sent: Exchange) -> Response:
-        """The page of every replica that lives to answer, as one; or what the first says that refuses."""
+        """The merged metrics of all replicas that respond, or the refusal of the first that refuses."""
         called = self._replicas.broadcast("named_answer", sent)
-        told = await called.results_async(return_exceptions=True)
-        answers: dict[str, Answer] = dict(each for each in told if isinstance(each, tuple))
+        results = await called.results_async(return_exceptions=True)
+        answers: dict[str, Answer] = dict(each for each in results if isinstance(each, tuple))
         for status, answered, content in answers.values():
             if status != httpx.codes.OK:
                 return _response(status, answered, content)
-        pages = {replica: content.decode() for replica, (_, _, content) in answers.items()}
-        return Response(merged(pages), media_type=CONTENT_TYPE)
+        texts = {replica: content.decode() for replica, (_, _, content) in answers.items()}
+        return Response(merged(texts), media_type=CONTENT_TYPE)
+
+
+class _Families(Collector):
+    def __init__(self, families: Iterable[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterable[Metric]:
+        return self._families
+
+
+def merged(texts: Mapping[str, str]) -> bytes:
+    """The metrics of several replicas in one text of Prometheus' format; each sample gets the label `replica`.
+
+    Args:
+        texts: Prometheus text of each replica, by its name.
+    """
+    families: dict[str, Metric] = {}
+    for replica, text in texts.items():
+        for found in text_string_to_metric_families(text):
+            family = families.setdefault(found.name, Metric(found.name, found.documentation, found.type))
+            family.samples += [
+                sample._replace(labels={**sample.labels, "replica": replica}) for sample in found.samples
+            ]
+    registry = CollectorRegistry()
+    registry.register(_Families(families.values()))
+    return generate_latest(registry)
 
 
 def _response(status: int, headers: Headers, content: bytes) -> Response:
-    """A replica's answer as HTTP sends it on."""
+    """A replica's response, without the headers of its own connection."""
     return Response(content, status, {name: value for name, value in headers if name not in _HOP_BY_HOP})
 
 
 def app(options: dict[str, Any]) -> Application:
-    """What `serve run` and a config file name: the options are those of the reward server, by field name."""
-    settings = RewardServerSettings(**options)  # tells what is wrong with them here, not in every replica
-    return _front.bind(_replicas.bind(options), BodyLimits.of(settings))
+    """The application that `serve run` and a config file name; `options` are reward server settings by name."""
+    settings = RewardServerSettings(**options)  # reports an invalid setting here, not in every replica
+    return _front.bind(_replicas.bind(options), settings.max_body_bytes, Limits().body_timeout_s)
 
 
 _replicas = serve.deployment(
@@ -194,5 +237,5 @@ _front = serve.deployment(
     name="Front",
     max_ongoing_requests=MAX_WAITING,
     graceful_shutdown_timeout_s=60,
-    ray_actor_options={"num_cpus": 0},  # it waits; a core of its own would be one replica fewer
+    ray_actor_options={"num_cpus": 0},  # it only waits; a core reserved for it would be one replica fewer
 )

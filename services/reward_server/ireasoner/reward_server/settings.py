@@ -1,4 +1,4 @@
-"""The server's options: each field is a flag, a `REWARD_*` variable and a line of `--help`."""
+"""The server's settings: each field is a flag, a `REWARD_*` variable and a line of `--help`."""
 
 import os
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, CliImplicitFlag, SettingsConfigDict
 
 from ireasoner.reward_server.embedding.embedder import EmbedderSpec, Runtime
@@ -16,13 +16,13 @@ PREFIX = "REWARD_"
 
 
 class UnknownVariable(Exception):
-    """The environment has a variable `REWARD_*` that is no option."""
+    """The environment has a `REWARD_*` variable that is not a setting."""
 
 
 class RewardServerSettings(BaseSettings):
     """Scores groups of rollouts by their agreement with themselves, over HTTP.
 
-    Every option can be given as a flag or as a variable REWARD_<OPTION>; a flag wins.
+    Every setting is a flag and an environment variable REWARD_<SETTING>; the flag wins.
     """
 
     model_config = SettingsConfigDict(
@@ -35,117 +35,87 @@ class RewardServerSettings(BaseSettings):
         frozen=True,
     )
 
-    host: str = Field("127.0.0.1", description="Address to listen on.")
-    port: int = Field(8010, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    host: str = Field(
+        "127.0.0.1", description="Address to listen on; beyond loopback it needs --tokens-file."
+    )
+    port: int = Field(8010, ge=0, le=65535, description="Port to listen on; 0 picks a free port.")
     embedder: str = Field(
         "minilm",
         min_length=1,
-        description="minilm (all-MiniLM-L6-v2, from its package), token-mean (needs a checkpoint), or "
-        "the hub id or folder of any sentence-transformers model.",
+        description="minilm (all-MiniLM-L6-v2, installed as a package), token-mean (needs "
+        "--token-mean-checkpoint), or the hub id or folder of any sentence-transformers model.",
     )
     token_mean_checkpoint: Path | None = Field(
         None,
-        description="For token-mean: a policy's checkpoint, a folder with tokenizer.json and *.safetensors.",
+        description="For token-mean: a checkpoint of the policy, a folder with tokenizer.json and *.safetensors.",
     )
     runtime: Runtime = Field(
         "auto",
-        description="What runs the embedder, in which precision: openvino-bf16 or openvino-fp32 (on a CPU), torch-bf16 "
-        "or torch-fp32; auto is OpenVINO for minilm on a CPU, else torch, in bfloat16 where the device computes "
+        description="Runtime and precision of the embedder: openvino-bf16 or openvino-fp32 (CPU only), torch-bf16 or "
+        "torch-fp32. auto picks OpenVINO for minilm on a CPU, torch otherwise, and bfloat16 if the device computes "
         "in it.",
     )
-    device: str = Field("auto", description="Torch's name of the embedder's device; auto takes a GPU if any.")
+    device: str = Field("auto", description="Torch device of the embedder; auto picks a GPU if there is one.")
     threads: int | None = Field(
-        None, ge=1, description="Threads of the embedder; left to the runtime by default."
+        None, ge=1, description="CPU threads of the embedder; the runtime decides if not set."
     )
     tokens_file: Path | None = Field(
-        None,
-        description="Hashes of the bearer tokens of experiments. Needed to listen on anything but loopback.",
+        None, description="File of hashed bearer tokens, each of one experiment; requests then need a token."
     )
     open_metrics: CliImplicitFlag[bool] = Field(
-        False, description="Show /metrics without a token, for a Prometheus that has none."
+        False, description="Serve /metrics without a token, for a Prometheus that has none."
     )
-    max_body_bytes: int = Field(32 * 2**20, ge=1024, description="Largest body of a request.")
+    max_body_bytes: int = Field(
+        32 * 2**20, ge=1024, description="Largest request body; a larger one gets 413."
+    )
     max_held_bytes: int = Field(
-        256 * 2**20, ge=1024, description="Bodies of all requests together; beyond it requests get 429."
+        256 * 2**20, ge=1024, description="Bodies of all requests in progress; beyond it requests get 429."
     )
-    max_groups: int = Field(1_024, ge=1, description="Groups in a request.")
-    max_rollouts: int = Field(1_024, ge=1, description="Rollouts in a group.")
-    max_request_rollouts: int = Field(
-        16_384, ge=1, description="Rollouts in a request, those of all its groups together."
-    )
-    max_steps: int = Field(256, ge=1, description="Steps of a rollout that was parsed before it was sent.")
-    max_text_characters: int = Field(200_000, ge=1, description="Characters of a rollout.")
     max_queue_texts: int = Field(
         16_384, ge=1, description="Distinct steps that may wait to be embedded; beyond it requests get 429."
     )
-    max_batch_tokens: int = Field(2_048, ge=1, description="Tokens in one forward pass.")
-    cache_mib: int = Field(256, ge=0, description="Memory for embeddings that were computed before.")
+    max_batch_tokens: int = Field(2_048, ge=1, description="Tokens in one forward pass of the embedder.")
+    cache_mib: int = Field(256, ge=0, description="Memory of the embedding cache.")
     redis_url: str | None = Field(
         None,
         pattern=r"^(rediss?|unix)://",
-        description="Redis in which replicas share embeddings (needs the extra `redis`); one that is away is a "
-        "cache that holds nothing.",
-    )
-    redis_timeout_ms: float = Field(
-        50.0, gt=0, description="Milliseconds that a pass waits for Redis, before and after it."
+        description="Redis in which replicas share embeddings (extra `redis`). If it is unreachable or slow, "
+        "lookups count as misses.",
     )
     configs_folder: Path | None = Field(
-        None,
-        description="Folder in which configs that are registered by name are kept; without it they end with "
-        "the server.",
+        None, description="Folder that keeps registered configs; if not set, they are lost on restart."
     )
     request_timeout_s: float = Field(
         60.0,
         gt=0,
-        description="Seconds after which a request gets 504; a request can ask for less with the header "
-        "X-Request-Timeout.",
-    )
-    max_cohort_callers: int = Field(
-        65_536, ge=1, description="Callers that may wait for their cohorts; beyond it they get 429."
-    )
-    max_cohort_mib: int = Field(
-        128, ge=1, description="Memory for the rollouts of callers that wait; beyond it they get 429."
-    )
-    workers: int = Field(
-        default_factory=lambda: int(os.environ.get("WEB_CONCURRENCY", "1")),
-        description="Must be 1, which is the default unless WEB_CONCURRENCY says otherwise: a cohort lives in "
-        "one process.",
-    )
-    body_timeout_s: float = Field(30.0, gt=0, description="Seconds that a request's body may take to arrive.")
-    write_timeout_s: float = Field(30.0, gt=0, description="Seconds that a caller may take to read on.")
-    pass_timeout_s: float = Field(
-        120.0, gt=0, description="Seconds after which an embedding worker that does not answer is killed."
+        description="Seconds after which a request gets 504; the header X-Request-Timeout can shorten it.",
     )
     drain_notice_s: float = Field(
-        1.0, ge=0, description="Seconds from SIGTERM, when readiness goes off, until nothing more is taken."
+        1.0,
+        ge=0,
+        description="Seconds from SIGTERM, when /readyz starts to answer 503, until the port closes.",
     )
-    shutdown_timeout_s: int = Field(30, ge=1, description="Seconds that running requests get after that.")
+    shutdown_timeout_s: int = Field(
+        30, ge=1, description="Seconds that requests in progress get after the port has closed."
+    )
     open_telemetry: CliImplicitFlag[bool] = Field(
-        False, description="Send spans as the OTEL_* variables say (needs the extra `otel`)."
+        False, description="Export a span per request, as the OTEL_* variables configure (extra `otel`)."
     )
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="What is logged.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Lowest level that is logged."
+    )
     log_format: LogFormat = Field("json", description="Log lines as JSON objects or as text.")
     new_token: str | None = Field(
-        None, description="Make a token for the experiment of this name, print it and end."
+        None, description="Create a token for the experiment of this name, print it and exit."
     )
-    print_openapi: CliImplicitFlag[bool] = Field(False, description="Print the OpenAPI document and end.")
-
-    @field_validator("workers")
-    @classmethod
-    def _one_worker(cls, workers: int) -> int:
-        if workers != 1:
-            raise ValueError(
-                f"{workers} workers cannot be had: callers of one cohort would meet different processes and "
-                "wait for each other in vain. Run one; it embeds in a thread of its own (--threads)"
-            )
-        return workers
+    print_openapi: CliImplicitFlag[bool] = Field(False, description="Print the OpenAPI document and exit.")
 
     @model_validator(mode="after")
     def _checkpoint_for_token_mean(self) -> Self:
         if self.embedder == "token-mean" and self.token_mean_checkpoint is None:
             raise ValueError("--embedder token-mean needs --token-mean-checkpoint")
         if self.embedder != "token-mean" and self.token_mean_checkpoint is not None:
-            raise ValueError(f"--token-mean-checkpoint goes with token-mean, not with {self.embedder!r}")
+            raise ValueError(f"--token-mean-checkpoint is for token-mean, not for {self.embedder!r}")
         if self.token_mean_checkpoint is not None and not self.token_mean_checkpoint.is_dir():
             raise ValueError(f"--token-mean-checkpoint: {self.token_mean_checkpoint} is not a folder")
         return self
@@ -153,19 +123,19 @@ class RewardServerSettings(BaseSettings):
     @model_validator(mode="after")
     def _tokens_unless_on_loopback(self) -> Self:
         if self.tokens_file is None and not is_loopback(self.host):
-            raise ValueError(f"--host {self.host} can be reached from elsewhere: it needs --tokens-file")
+            raise ValueError(f"--host {self.host} can be reached from other machines: it needs --tokens-file")
         if self.tokens_file is None and self.new_token is not None:
             raise ValueError("--new-token needs --tokens-file")
         return self
 
     @property
     def embedder_spec(self) -> EmbedderSpec:
-        """Which embedder, run how."""
+        """The embedder and how to run it."""
         return EmbedderSpec(**{name: getattr(self, name) for name in EmbedderSpec.model_fields})
 
 
 def is_loopback(host: str) -> bool:
-    """Whether `host` can be reached from this machine only."""
+    """Whether only this machine can reach `host`."""
     if host == "localhost":
         return True
     try:
@@ -175,12 +145,16 @@ def is_loopback(host: str) -> bool:
 
 
 def read_settings(arguments: Sequence[str]) -> RewardServerSettings:
-    """Reads flags and environment; `--help` and a wrong flag end the process as argparse does.
+    """Reads flags and environment; `--help` and an unknown flag end the process as argparse does.
 
-    Raises UnknownVariable for a mistyped variable and pydantic's ValidationError for a wrong value.
+    Raises:
+        UnknownVariable: The environment has a mistyped `REWARD_*` variable.
+        pydantic.ValidationError: A value is invalid.
     """
     known = {f"{PREFIX}{name}".upper() for name in RewardServerSettings.model_fields}
     present = {name.upper() for name in os.environ if name.upper().startswith(PREFIX)}
     if unknown := sorted(present - known):
-        raise UnknownVariable(f"{', '.join(unknown)} is no option; there are {', '.join(sorted(known))}")
+        raise UnknownVariable(
+            f"{', '.join(unknown)} is not a setting; the settings are {', '.join(sorted(known))}"
+        )
     return RewardServerSettings(_cli_parse_args=list(arguments))

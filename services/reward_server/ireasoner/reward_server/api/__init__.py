@@ -1,1 +1,1 @@
-"""HTTP in and out: admission, limits, request bodies, routes and the errors that leave the server."""
+"""HTTP: admission, limits, request bodies, routes, errors and the documentation of the API."""

@@ -1,10 +1,12 @@
-"""What every request passes first: its id and trace, its token, and the limits on what is read and held."""
+"""The first stop of every request: its id and trace, its token, and the bounds on what is read and held."""
 
 import asyncio
 import logging
 import re
 import time
 import uuid
+from contextlib import nullcontext
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -12,7 +14,8 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ireasoner.reward_server.api import problems
-from ireasoner.reward_server.api.arriving_body import ArrivingBody, BodyLimits
+from ireasoner.reward_server.api.arriving_body import ArrivingBody
+from ireasoner.reward_server.api.limits import Limits
 from ireasoner.reward_server.api.tokens import Tokens
 from ireasoner.reward_server.engine import Engine
 from ireasoner.reward_server.errors import (
@@ -24,73 +27,83 @@ from ireasoner.reward_server.errors import (
     Unauthorized,
 )
 from ireasoner.reward_server.observability.metrics import Metrics
-from ireasoner.reward_server.observability.request_context import request_id, trace_id
-from ireasoner.reward_server.observability.tracing import Tracer
+from ireasoner.reward_server.observability.request_context import request_id
 from ireasoner.reward_server.settings import RewardServerSettings
+
+if TYPE_CHECKING:
+    from ireasoner.reward_server.observability.tracing import Tracer
 
 log = logging.getLogger(__name__)
 
 PROBES = frozenset({"/livez", "/readyz"})
-"""Asked every few seconds: that all is well is logged at debug only."""
-OPEN_PAGES = PROBES | {"/", "/docs", "/openapi.json"}
-"""What needs no token: nothing on them is anybody's."""
-METRICS_PAGE = "/metrics"
+"""Called every few seconds: a success is logged at debug only."""
+OPEN_ROUTES = PROBES | {"/", "/docs", "/openapi.json"}
+"""Routes that need no token: they show nothing of any experiment."""
+METRICS_ROUTE = "/metrics"
 TOKEN_IN_URL = ("/cohort/", "/verify")
-"""Under these, `?token=` is as good as the header, for callers that cannot send one."""
+"""Path prefixes under which `?token=` replaces the header, for callers that cannot send one."""
 NO_EXPERIMENT = "-"
 _REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 _RETRY_AFTER_S = 1
 SENT_BYTES = 2**17
-"""Sent in one go; the server waits between two of them for a caller that reads slowly."""
+"""Bytes sent at once; before the next part the server waits until a slow caller has read on."""
 
 
 class Admission:
-    """ASGI middleware: keeps a sane `X-Request-ID` or makes one, echoes it, logs one line a request.
+    """ASGI middleware: identifies, authorises, bounds, logs and counts every request.
 
-    Nothing escapes it unanswered: what no handler has made a problem of is a bug, is logged with its
-    traceback and answered as InternalError. The bodies of all requests together are held to a limit.
-    Once the server drains, callers are told to take their next request elsewhere: a connection that stays
-    open could be closed as that is on its way.
+    It keeps a valid `X-Request-ID` or creates one, echoes it, and logs one line per request. Every request
+    gets a response: an exception that no handler turned into a problem is a bug, logged with its traceback and
+    answered as InternalError. While the server drains, each response closes its connection, so that the
+    caller's next request goes to another server instead of meeting a connection that is being closed.
     """
 
     def __init__(
         self,
         app: ASGIApp,
         settings: RewardServerSettings,
+        limits: Limits,
         metrics: Metrics,
         tokens: Tokens | None,
+        tracer: "Tracer | None",
         engine: Engine,
     ) -> None:
         self._app = app
-        self._settings = settings
+        self._max_body_bytes = settings.max_body_bytes
+        self._max_held_bytes = settings.max_held_bytes
+        self._limits = limits
         self._metrics = metrics
         self._tokens = tokens
+        self._tracer = tracer
         self._engine = engine
-        self._tracer = Tracer(settings.open_telemetry)
-        self._open_pages = OPEN_PAGES | ({METRICS_PAGE} if settings.open_metrics else set())
+        self._open_routes = OPEN_ROUTES | ({METRICS_ROUTE} if settings.open_metrics else set())
         self._held_bytes = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Passes a request on, unless it is not to be let in."""
+        """Passes a request on to the app, or refuses it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        asked_id = headers.get("x-request-id", "")
+        sent_id = headers.get("x-request-id", "")
         state = scope.setdefault("state", {})
-        state["request_id"] = asked_id if _REQUEST_ID.fullmatch(asked_id) else uuid.uuid4().hex
+        state["request_id"] = sent_id if _REQUEST_ID.fullmatch(sent_id) else uuid.uuid4().hex
         state["experiment"] = NO_EXPERIMENT
-        with self._tracer.span(scope["method"], headers) as trace:
-            tokens = (request_id.set(state["request_id"]), trace_id.set(trace.trace_id))
+        span = self._tracer.span(scope["method"], headers) if self._tracer else nullcontext()
+        with span as traceresponse:
+            token = request_id.set(state["request_id"])
             try:
-                await _Exchange(self, scope, receive, send, headers, trace.header).run()
+                await _Exchange(self, scope, receive, send, headers, traceresponse).run()
             finally:
-                trace_id.reset(tokens[1])
-                request_id.reset(tokens[0])
+                request_id.reset(token)
 
     def experiment(self, scope: Scope, headers: Headers) -> str:
-        """Who asks; raises Unauthorized if that has to be known and is not."""
-        if self._tokens is None or scope["path"] in self._open_pages:
+        """The experiment that the request's token belongs to; `-` if the request needs no token.
+
+        Raises:
+            Unauthorized: The request needs a token and has none that this server knows.
+        """
+        if self._tokens is None or scope["path"] in self._open_routes:
             return NO_EXPERIMENT
         kind, _, token = headers.get("authorization", "").partition(" ")
         if kind.lower() != "bearer":
@@ -98,23 +111,27 @@ class Admission:
         if not token and scope["path"].startswith(TOKEN_IN_URL):
             token = parse_qs(scope["query_string"].decode(errors="replace")).get("token", [""])[0]
         if not token:
-            raise Unauthorized("this server takes requests with the header authorization: Bearer TOKEN only")
+            raise Unauthorized("the request needs the header authorization: Bearer TOKEN")
         experiment = self._tokens.experiment(token)
         if experiment is None:
-            raise Unauthorized("the token is not one of this server's")
+            raise Unauthorized("the token is not known to this server")
         return experiment
 
+    def arriving_body(self, headers: Headers, receive: Receive) -> ArrivingBody:
+        """A request's body; raises RequestTooLarge if its declared length is over the limit."""
+        return ArrivingBody(headers, receive, self._max_body_bytes, self._limits.body_timeout_s)
+
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Has the app answer."""
+        """Has the app respond."""
         await self._app(scope, receive, send)
 
     def hold(self, count: int) -> None:
-        """Counts bytes of a body that is held from now on; raises HTTPException if they are too many."""
-        if self._held_bytes + count > self._settings.max_held_bytes:
+        """Counts bytes of a body that is held from now on; raises HTTPException if the total is too large."""
+        if self._held_bytes + count > self._max_held_bytes:
             raise HTTPException(
                 Overloaded.status,
-                f"requests of {self._held_bytes} bytes are being worked on, and no more than "
-                f"{self._settings.max_held_bytes} are taken",
+                f"requests in progress hold {self._held_bytes} bytes; this server holds at most "
+                f"{self._max_held_bytes}",
                 {"retry-after": str(_RETRY_AFTER_S)},
             )
         self._held_bytes += count
@@ -129,9 +146,9 @@ class Admission:
         return self._engine.is_draining
 
     @property
-    def settings(self) -> RewardServerSettings:
-        """The server's options."""
-        return self._settings
+    def write_timeout_s(self) -> float:
+        """Seconds that a caller may stop reading."""
+        return self._limits.write_timeout_s
 
     @property
     def metrics(self) -> Metrics:
@@ -140,7 +157,7 @@ class Admission:
 
 
 class _Exchange:
-    """One request and its answer."""
+    """One request and its response."""
 
     def __init__(
         self,
@@ -149,7 +166,7 @@ class _Exchange:
         receive: Receive,
         send: Send,
         headers: Headers,
-        traceresponse: str,
+        traceresponse: str | None,
     ) -> None:
         self._admission = admission
         self._scope = scope
@@ -164,23 +181,24 @@ class _Exchange:
         self._started = False
 
     async def run(self) -> None:
-        """Lets the app answer, or refuses."""
+        """Has the app respond, or refuses the request."""
         try:
             self._scope["state"]["experiment"] = self._admission.experiment(self._scope, self._headers)
-            limits = BodyLimits.of(self._admission.settings)
-            self._body = ArrivingBody(self._headers, self._receive, limits)
+            self._body = self._admission.arriving_body(self._headers, self._receive)
             await self._admission.answer(self._scope, self._limited_receive, self._watched_send)
         except ServiceError as error:
             await self._refuse(error)
-        except asyncio.CancelledError:  # the time that a shutdown leaves was not enough
+        except asyncio.CancelledError:  # the shutdown's time limit has passed
             if self._started:
                 raise
             await self._refuse(NotReady("the server is shutting down", retry_after_s=1))
         except Exception:
-            log.exception("%s %s failed", self._scope["method"], self._page)
+            log.exception("%s %s failed", self._scope["method"], self._route)
             if self._started:
                 raise
-            await self._refuse(InternalError("a fault of the server; its log has it under this request's id"))
+            await self._refuse(
+                InternalError("the server failed; its log has the traceback under the request id")
+            )
         finally:
             self._admission.release(self._held_bytes)
 
@@ -189,7 +207,7 @@ class _Exchange:
         await response(self._scope, self._receive, self._watched_send)
 
     async def _limited_receive(self) -> Message:
-        assert self._body is not None, "run() makes it before the app is asked"
+        assert self._body is not None, "run() sets it before the app receives anything"
         try:
             message = await self._body.receive()
         except RequestError as error:
@@ -204,10 +222,11 @@ class _Exchange:
             self._started = True
             headers = MutableHeaders(scope=message)
             headers["x-request-id"] = self._request_id
-            headers["traceresponse"] = self._traceresponse
+            if self._traceresponse is not None:
+                headers["traceresponse"] = self._traceresponse
             if self._admission.is_draining:
                 headers["connection"] = "close"
-            self._tell(message["status"])
+            self._report(message["status"])
         body = memoryview(message.get("body", b""))
         while len(body) > SENT_BYTES:
             await self._send_on({**message, "body": bytes(body[:SENT_BYTES]), "more_body": True})
@@ -215,21 +234,21 @@ class _Exchange:
         await self._send_on({**message, "body": bytes(body)} if "body" in message else message)
 
     async def _send_on(self, message: Message) -> None:
-        """Sends, as soon as the caller has read most of what was sent before."""
-        async with asyncio.timeout(self._admission.settings.write_timeout_s):
+        """Sends once the caller has read most of the previous part; raises TimeoutError if it does not."""
+        async with asyncio.timeout(self._admission.write_timeout_s):
             await self._send(message)
 
-    def _tell(self, status: int) -> None:
+    def _report(self, status: int) -> None:
         """Logs and counts the request."""
         experiment = self._scope["state"]["experiment"]
         seconds = time.monotonic() - self._arrived_s
-        self._admission.metrics.answered(self._page, status, experiment, seconds)
-        told = {"status": status, "ms": round(1e3 * seconds, 1), "experiment": experiment}
-        level = logging.DEBUG if self._page in PROBES and status < 400 else logging.INFO
-        log.log(level, "%s %s %d", self._scope["method"], self._page, status, extra=told)
+        self._admission.metrics.answered(self._route, status, experiment, seconds)
+        extra = {"status": status, "ms": round(1e3 * seconds, 1), "experiment": experiment}
+        level = logging.DEBUG if self._route in PROBES and status < 400 else logging.INFO
+        log.log(level, "%s %s %d", self._scope["method"], self._route, status, extra=extra)
 
     @property
-    def _page(self) -> str:
-        """The template of the route that answers; a path that was asked for could be anything."""
+    def _route(self) -> str:
+        """The template of the route, `none` if no route matched: a requested path could be anything."""
         route = self._scope.get("route")
         return route.path if route is not None else "none"

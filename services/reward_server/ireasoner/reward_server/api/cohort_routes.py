@@ -1,18 +1,19 @@
-"""The pages for frameworks that post one sample a call; see `cohort` for how calls become groups."""
+"""The endpoints for frameworks that post one rollout per call; `cohorts.cohort` makes groups of the calls."""
 
 import asyncio
 import time
 import uuid
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import Annotated, Any, Literal, TypeVar, cast
+from typing import Annotated, Literal, cast
 
 from fastapi import APIRouter, Depends, Query, Request
 
 from ireasoner.reward_server import wire
 from ireasoner.reward_server.api.json_body import ScoringRoute
-from ireasoner.reward_server.api.limits import check_size
-from ireasoner.reward_server.api.routes import SCORING_PROBLEMS, config_label
+from ireasoner.reward_server.api.limits import Limits, check_size
+from ireasoner.reward_server.api.problems import documented
+from ireasoner.reward_server.api.routes import SCORING_ERRORS, config_label, while_connected
 from ireasoner.reward_server.cohorts.cohort import Cohorts
 from ireasoner.reward_server.cohorts.cohort_wire import (
     CohortKey,
@@ -29,18 +30,19 @@ from ireasoner.reward_server.cohorts.cohort_wire import (
     rollout_answers,
 )
 from ireasoner.reward_server.engine import Engine
-from ireasoner.reward_server.errors import CallerGone, MalformedRequest, NotJudged, ServiceError
+from ireasoner.reward_server.errors import MalformedRequest, NotJudged, ServiceError
 from ireasoner.reward_server.observability.metrics import Metrics
 from ireasoner.reward_server.scoring_config import ConfigOverrides, ScoringConfig
 
 router = APIRouter(route_class=ScoringRoute)
 
-T = TypeVar("T")
+COHORT_PROBLEMS = documented(*SCORING_ERRORS, NotJudged)
 RETRY_S = 0.2
+"""Seconds between two tries to score a cohort."""
 
 
 class CohortScoring:
-    """Scores the cohorts of one engine, and waits while it cannot."""
+    """Scores cohorts; while the engine cannot score, it waits."""
 
     def __init__(self, engine: Engine, metrics: Metrics) -> None:
         self._engine = engine
@@ -49,8 +51,8 @@ class CohortScoring:
     async def __call__(self, key: CohortKey, texts: Sequence[str], until_s: float) -> list[RemoteAnswer]:
         """The answers to a cohort's rollouts, in order.
 
-        What may pass, such as an embedder that is still being loaded, is tried again until `until_s`: these
-        callers give up, and end their run, after a few tries.
+        Retryable errors, such as an embedder that is still loading, are retried until `until_s`: the frameworks
+        themselves give up, and end their run, after a few tries.
         """
         request = _one_group(texts, ConfigOverrides.model_validate_json(key.config))
         while True:
@@ -70,24 +72,25 @@ class CohortScoring:
 
 
 class _Caller:
-    """What the URL says of a call, and the way into its cohort."""
+    """The URL's parameters of a call, and the way into its cohort."""
 
     def __init__(
         self,
         request: Request,
         group_size: Annotated[
-            int | None, Query(ge=1, description="Rollouts of a prompt. No such protocol sends it.")
+            int | None,
+            Query(ge=1, description="Rollouts per prompt; no such protocol sends it."),
         ] = None,
         deadline_s: Annotated[
             float,
-            Query(ge=1, le=3600, description="Seconds to the answer; keep it below the client's time-out."),
+            Query(ge=1, le=3600, description="Seconds to the response; keep it below the client's timeout."),
         ] = 100.0,
         config: Annotated[
             str, Query(description="A config's name, or a JSON object of overrides.")
         ] = "paper",
-        progress: Annotated[float, Query(ge=0, le=1, description="Progress of the training.")] = 1.0,
+        progress: Annotated[float, Query(ge=0, le=1, description="Progress of the training, 0 to 1.")] = 1.0,
         run: Annotated[
-            str, Query(max_length=256, description="Keeps runs apart that have prompts in common.")
+            str, Query(max_length=256, description="Any name; separates runs that share prompts.")
         ] = "",
     ) -> None:
         self._request = request
@@ -102,11 +105,11 @@ class _Caller:
     def key(
         self, protocol: Literal["openrlhf", "remote", "verify"], prompt: str, group_size: object = None
     ) -> CohortKey:
-        """The key of a call; `group_size` is what its body says, if it says anything."""
+        """The key of a call; `group_size` is the body's, used if the URL has none."""
         size = self._group_size or group_size
-        most = self._request.app.state.settings.max_rollouts
+        most = cast(Limits, self._request.app.state.limits).max_rollouts
         if not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= most:
-            reason = f"say in the URL how many rollouts a prompt has, 1 to {most}: ?group_size=8"
+            reason = f"the URL must give the number of rollouts per prompt, 1 to {most}: ?group_size=8"
             raise MalformedRequest(reason, faults=(wire.Fault(place="group_size", reason=reason),))
         return CohortKey(
             protocol,
@@ -120,16 +123,17 @@ class _Caller:
         )
 
     async def rewards(self, rollouts: Sequence[tuple[CohortKey, str]]) -> list[RemoteAnswer]:
-        """The answers to the rollouts of one call, each with its key, which are to be sent at once.
+        """The answers to the rollouts of one call, each given with its key.
 
-        Raises CallerGone if nobody waits for them any more.
+        Raises:
+            CallerGone: The caller has closed the connection.
         """
         state = self._request.app.state
-        check_size(_one_group([text for _, text in rollouts], ConfigOverrides()), state.settings)
+        check_size(_one_group([text for _, text in rollouts], ConfigOverrides()), state.limits)
         cohorts = cast(Cohorts[CohortKey, RemoteAnswer], state.cohorts)
         with ExitStack() as visits:
             waits = [visits.enter_context(cohorts.visit(*each, self._deadline_s)) for each in rollouts]
-            return await _while_connected(self._request, asyncio.gather(*(wait() for wait in waits)))
+            return await while_connected(self._request, asyncio.gather(*(wait() for wait in waits)))
 
 
 Caller = Annotated[_Caller, Depends()]
@@ -142,30 +146,9 @@ def _one_group(texts: Sequence[str], config: ConfigOverrides) -> wire.ScoreReque
     )
 
 
-async def _while_connected(request: Request, working: Awaitable[T]) -> T:
-    """The result of `working`, which is cancelled if the client goes; raises CallerGone if it has gone."""
-    result = asyncio.ensure_future(working)
-    leaving = asyncio.create_task(_disconnected(request))
-    both: list[asyncio.Future[Any]] = [result, leaving]
-    try:
-        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-        if leaving.done():
-            raise CallerGone("the connection was closed")
-        return result.result()
-    finally:
-        for each in both:
-            each.cancel()
-        await asyncio.gather(*both, return_exceptions=True)
-
-
-async def _disconnected(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-
-
-@router.post("/cohort/openrlhf", responses=SCORING_PROBLEMS)
+@router.post("/cohort/openrlhf", responses=COHORT_PROBLEMS)
 async def cohort_openrlhf(body: OpenRLHFRequest, caller: Caller) -> OpenRLHFAnswer:
-    """OpenRLHF's `--reward.remote_url`: waits for the prompt's other rollouts, and scores them together."""
+    """OpenRLHF's `--reward.remote_url`: waits for the other rollouts of the prompt and scores them together."""
     count = len(body.query)
     if len(body.prompts) != count or len(body.labels) not in (0, count):
         reason = f"{count} queries, {len(body.prompts)} prompts and {len(body.labels)} labels"
@@ -184,26 +167,27 @@ async def cohort_openrlhf(body: OpenRLHFRequest, caller: Caller) -> OpenRLHFAnsw
     return OpenRLHFAnswer(rewards=rewards, scores=rewards, extra_logs=logs)
 
 
-@router.post("/cohort/remote", responses=SCORING_PROBLEMS)
+@router.post("/cohort/remote", responses=COHORT_PROBLEMS)
 async def cohort_remote(
     body: RemoteRequest,
     caller: Caller,
     answer: Annotated[
-        Literal["full", "number"], Query(description="number: the reward alone, for a client without a key.")
+        Literal["full", "number"],
+        Query(description="`number` answers with the reward alone, for clients that read no key."),
     ] = "full",
 ) -> RemoteAnswer | float:
-    """slime's `--rm-type remote_rm`: waits for the prompt's other rollouts, and scores them together."""
+    """slime's `--rm-type remote_rm`: waits for the other rollouts of the prompt and scores them together."""
     [shared] = prompt_keys(body)
     scored = (await caller.rewards([(caller.key("remote", shared), body.response)]))[0]
     return scored.reward if answer == "number" else scored
 
 
-@router.post("/verify", responses=SCORING_PROBLEMS)
+@router.post("/verify", responses=COHORT_PROBLEMS)
 async def verify(body: VerifyRequest, caller: Caller) -> VerifyAnswer:
-    """NeMo-Gym's `/verify`: waits for the task's other rollouts, and scores them together.
+    """NeMo-Gym's `/verify`: waits for the other rollouts of the task and scores them together.
 
-    Siblings have the same `prompt_id`, else the same `_ng_task_index`, else the same input and label. NeMo-Gym
-    cannot put a query into this URL: a row of the data set may carry `group_size`.
+    Rollouts of one task have the same `prompt_id`, else the same `_ng_task_index`, else the same input and label.
+    NeMo-Gym cannot put a query into this URL, so a row of the data set may carry `group_size`.
     """
     sent = body.model_extra or {}
     [shared] = prompt_keys(body)

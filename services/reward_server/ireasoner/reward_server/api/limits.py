@@ -1,40 +1,70 @@
-"""How large a request may be, beyond the bytes of its body."""
+"""What one request may hold, and how long its caller may take: bounds that no operator has had to change."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 from ireasoner.reward_server import wire
+from ireasoner.reward_server.cohorts.cohort_memory import CohortLimits
 from ireasoner.reward_server.errors import RequestTooLarge
-from ireasoner.reward_server.settings import RewardServerSettings
 
 
-def check_size(request: wire.ScoreRequest, settings: RewardServerSettings) -> None:
-    """Raises RequestTooLarge, with the first place that is over a limit."""
-    for place, count, what, limit in _counts(request, settings):
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds on a request. Bytes and the queue, which decide over memory, are settings.
+
+    Attributes:
+        max_groups: Groups of a request.
+        max_rollouts: Rollouts of a group, and the largest `group_size` of a cohort.
+        max_request_rollouts: Rollouts of all groups of a request.
+        max_steps: Steps of a rollout that was parsed before it was sent; no config reads more than 64.
+        max_text_characters: Characters of a rollout: about 50,000 tokens. Reading one rollout holds the event
+            loop, for a tenth of a second at this length.
+        body_timeout_s: Seconds that a body may take to arrive: 32 MiB at 10 Mbit/s.
+        write_timeout_s: Seconds that a caller may stop reading its answer.
+        cohorts: Bounds on callers that wait for the rest of their cohort.
+    """
+
+    max_groups: int = 1_024
+    max_rollouts: int = 1_024
+    max_request_rollouts: int = 16_384
+    max_steps: int = 256
+    max_text_characters: int = 200_000
+    body_timeout_s: float = 30.0
+    write_timeout_s: float = 30.0
+    cohorts: CohortLimits = field(default_factory=CohortLimits)
+
+    @property
+    def max_containers(self) -> int:
+        """JSON objects and lists in the largest request: two per rollout, two per group, and three for the request."""
+        return 2 * self.max_request_rollouts + 2 * self.max_groups + 3
+
+
+def check_size(request: wire.ScoreRequest, limits: Limits) -> None:
+    """Raises RequestTooLarge, which names the first field that is over a limit."""
+    for path, count, what, limit in _counts(request, limits):
         if count > limit:
             reason = f"{count} {what}; this server takes {limit}"
-            raise RequestTooLarge(f"{place}: {reason}", faults=(wire.Fault(place=place, reason=reason),))
+            raise RequestTooLarge(f"{path}: {reason}", faults=(wire.Fault(place=path, reason=reason),))
 
 
-def _counts(
-    request: wire.ScoreRequest, settings: RewardServerSettings
-) -> Iterator[tuple[str, int, str, int]]:
-    """Place, count, name and limit of whatever has one."""
-    yield "groups", len(request.groups), "groups", settings.max_groups
+def _counts(request: wire.ScoreRequest, limits: Limits) -> Iterator[tuple[str, int, str, int]]:
+    """Path, count, noun and limit of each thing that has a limit."""
+    yield "groups", len(request.groups), "groups", limits.max_groups
     rollouts = sum(len(group.rollouts) for group in request.groups)
-    yield "groups", rollouts, "rollouts", settings.max_request_rollouts
-    most_characters = settings.max_text_characters
+    yield "groups", rollouts, "rollouts", limits.max_request_rollouts
+    max_characters = limits.max_text_characters
     for g, group in enumerate(request.groups):
-        if len(group.rollouts) > settings.max_rollouts:
-            yield f"groups[{g}].rollouts", len(group.rollouts), "rollouts", settings.max_rollouts
+        if len(group.rollouts) > limits.max_rollouts:
+            yield f"groups[{g}].rollouts", len(group.rollouts), "rollouts", limits.max_rollouts
         for r, rollout in enumerate(group.rollouts):
             if rollout.text is not None:
-                if len(rollout.text) > most_characters:
-                    place = f"groups[{g}].rollouts[{r}].text"
-                    yield place, len(rollout.text), "characters", most_characters
+                if len(rollout.text) > max_characters:
+                    path = f"groups[{g}].rollouts[{r}].text"
+                    yield path, len(rollout.text), "characters", max_characters
                 continue
-            place = f"groups[{g}].rollouts[{r}]"
-            if len(rollout.answer or "") > most_characters:
-                yield f"{place}.answer", len(rollout.answer or ""), "characters", most_characters
+            path = f"groups[{g}].rollouts[{r}]"
+            if len(rollout.answer or "") > max_characters:
+                yield f"{path}.answer", len(rollout.answer or ""), "characters", max_characters
             steps = rollout.steps or ()
-            yield f"{place}.steps", len(steps), "steps", settings.max_steps
-            yield f"{place}.steps", sum(map(len, steps)), "characters", most_characters
+            yield f"{path}.steps", len(steps), "steps", limits.max_steps
+            yield f"{path}.steps", sum(map(len, steps)), "characters", max_characters

@@ -1,4 +1,4 @@
-"""Errors as they leave the server: RFC 9457 problems, whatever was raised."""
+"""Every error leaves the server as an RFC 9457 problem."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
@@ -12,7 +12,7 @@ from ireasoner.reward_server.errors import (
     InternalError,
     MalformedRequest,
     MethodNotAllowed,
-    NoSuchPage,
+    NoSuchRoute,
     Overloaded,
     RequestTooLarge,
     ServiceError,
@@ -23,19 +23,30 @@ from ireasoner.reward_server.wire import Fault, Problem
 MEDIA_TYPE = "application/problem+json"
 _SHOWN_FAULTS = 20
 _KINDS = {
-    kind.status: kind for kind in (NoSuchPage, MethodNotAllowed, RequestTooLarge, BodyTooSlow, Overloaded)
+    kind.status: kind for kind in (NoSuchRoute, MethodNotAllowed, RequestTooLarge, BodyTooSlow, Overloaded)
 }
 
 
 def install(app: FastAPI) -> None:
-    """Has every error of `app` answered as a problem."""
+    """Registers the handlers that turn every error of `app` into a problem."""
     app.add_exception_handler(ServiceError, _on_service_error)
     app.add_exception_handler(RequestValidationError, _on_malformed)
     app.add_exception_handler(HTTPException, _on_http_error)
 
 
+def documented(*kinds: type[ServiceError]) -> dict[int | str, dict[str, Any]]:
+    """The errors of a route as FastAPI's `responses`: a problem per status, with the codes that it can have."""
+    return {
+        status: {
+            "model": Problem,
+            "description": " or ".join(f"`{kind.code}`" for kind in kinds if kind.status == status),
+        }
+        for status in sorted({kind.status for kind in kinds})
+    }
+
+
 def answer(error: ServiceError, request_id: str) -> Response:
-    """The response that tells of `error`."""
+    """The response for `error`."""
     problem = Problem(
         type=f"urn:ireasoner:problem:{error.code}",
         title=error.title,
@@ -52,8 +63,8 @@ def answer(error: ServiceError, request_id: str) -> Response:
     return Response(problem.model_dump_json(), error.status, headers, MEDIA_TYPE)
 
 
-def place(location: Sequence[int | str]) -> str:
-    """A place in the body as people write it: `groups[0].rollouts[1].text`."""
+def path(location: Sequence[int | str]) -> str:
+    """A location in the body as a path: `groups[0].rollouts[1].text`."""
     parts = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in location]
     return "".join(parts).removeprefix(".")
 
@@ -69,10 +80,10 @@ async def _on_service_error(request: Request, error: Exception) -> Response:
 async def _on_malformed(request: Request, error: Exception) -> Response:
     found = cast(RequestValidationError, error).errors()
     if request.headers.get("content-type", "").split(";")[0].strip() != "application/json":
-        reason = "the body must be sent with the header content-type: application/json"
+        reason = "the request needs the header content-type: application/json"
         return answer(MalformedRequest(reason, faults=(_body(reason),)), _request_id(request))
     faults = tuple(_fault(entry) for entry in found[:_SHOWN_FAULTS])
-    more = "" if len(found) <= _SHOWN_FAULTS else f", of which {_SHOWN_FAULTS} are shown"
+    more = "" if len(found) <= _SHOWN_FAULTS else f"; the first {_SHOWN_FAULTS} are listed"
     detail = f"{len(found)} fault{'s' if len(found) > 1 else ''}{more}"
     return answer(MalformedRequest(detail, faults=faults), _request_id(request))
 
@@ -82,7 +93,7 @@ def _fault(entry: Mapping[str, Any]) -> Fault:
     if entry["type"] == "json_invalid":
         reason = f"not JSON: {entry['ctx']['error']}"
         return Fault(place=f"character {location[-1]}", reason=reason)
-    return Fault(place=place(location[1:]) or "body", reason=entry["msg"].removeprefix("Value error, "))
+    return Fault(place=path(location[1:]) or "body", reason=entry["msg"].removeprefix("Value error, "))
 
 
 def _body(reason: str) -> Fault:

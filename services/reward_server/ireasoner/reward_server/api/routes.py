@@ -1,9 +1,10 @@
-"""The pages of the server: each reads a request, has it scored and writes the answer."""
+"""The endpoints: each reads a request, has it scored and writes the response."""
 
 import asyncio
 import math
 import time
-from typing import Annotated, cast
+from collections.abc import Awaitable
+from typing import Annotated, Any, TypeVar, cast
 
 from fastapi import APIRouter, Depends, Header, Request, Response
 from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse
@@ -11,7 +12,8 @@ from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse
 from ireasoner.reward_server import wire
 from ireasoner.reward_server.api.docs_page import as_html
 from ireasoner.reward_server.api.json_body import ScoringRoute
-from ireasoner.reward_server.api.limits import check_size
+from ireasoner.reward_server.api.limits import Limits, check_size
+from ireasoner.reward_server.api.problems import documented
 from ireasoner.reward_server.engine import Engine
 from ireasoner.reward_server.errors import (
     BodyTooSlow,
@@ -27,7 +29,6 @@ from ireasoner.reward_server.errors import (
     NotReady,
     Overloaded,
     RequestTooLarge,
-    ServiceError,
     TooManyConfigs,
     Unauthorized,
 )
@@ -40,19 +41,9 @@ from ireasoner.reward_server.settings import RewardServerSettings
 router = APIRouter()
 scoring_router = APIRouter(route_class=ScoringRoute)
 
+T = TypeVar("T")
 
-def _problems(*errors: type[ServiceError]) -> dict[int | str, dict[str, object]]:
-    statuses = sorted({error.status for error in errors})
-    return {
-        status: {
-            "model": wire.Problem,
-            "description": " or ".join(f"`{error.code}`" for error in errors if error.status == status),
-        }
-        for status in statuses
-    }
-
-
-SCORING_PROBLEMS = _problems(
+SCORING_ERRORS = (
     Unauthorized,
     BodyTooSlow,
     RequestTooLarge,
@@ -65,93 +56,9 @@ SCORING_PROBLEMS = _problems(
     FormulasUnavailable,
     DeadlineExceeded,
 )
-
-
-def _engine(request: Request) -> Engine:
-    return cast(Engine, request.app.state.engine)
-
-
-class _Scoring:
-    """What every scoring page needs besides the body."""
-
-    def __init__(
-        self,
-        request: Request,
-        engine: Annotated[Engine, Depends(_engine)],
-        x_request_timeout: Annotated[
-            float | None,
-            Header(gt=0, allow_inf_nan=False, description="Seconds after which the answer is of no use."),
-        ] = None,
-    ) -> None:
-        self._request = request
-        self._engine = engine
-        self._settings = cast(RewardServerSettings, request.app.state.settings)
-        self._metrics = cast(Metrics, request.app.state.metrics)
-        self._timeout_s = min(x_request_timeout or math.inf, self._settings.request_timeout_s)
-
-    async def answer(self, endpoint: Endpoint, body: wire.ScoreRequest, progress: float = 1.0) -> Response:
-        check_size(body, self._settings)
-        state = self._request.state
-        left_s = state.arrived_s + self._timeout_s - time.monotonic()
-        scoring = asyncio.create_task(self._engine.scorer.score(endpoint, body, progress, state.request_id))
-        leaving = asyncio.create_task(self._caller_gone())
-        try:
-            await asyncio.wait(
-                (scoring, leaving), timeout=max(0.0, left_s), return_when=asyncio.FIRST_COMPLETED
-            )
-            if scoring.done():
-                scores = scoring.result()
-            elif leaving.done():
-                raise CallerGone("the connection was closed")
-            else:
-                raise DeadlineExceeded(f"not scored within {self._timeout_s:g} s", retry_after_s=1)
-        finally:
-            for task in (scoring, leaving):
-                task.cancel()
-            await asyncio.wait((scoring, leaving))
-        self._metrics.scored(scores["groups"], state.experiment, config_label(body.config))
-        return Response(written(scores), media_type="application/json")
-
-    async def _caller_gone(self) -> None:
-        """Returns when the caller has closed the connection."""
-        while (await self._request.receive())["type"] != "http.disconnect":
-            pass
-
-
-def config_label(config: wire.Config) -> str:
-    """The config as metrics name it: `paper`, or `paper+` with any overrides."""
-    return f"{config.preset}+" if config.model_fields_set - {"preset"} else config.preset
-
-
-Scoring = Annotated[_Scoring, Depends()]
-
-
-@scoring_router.post("/score/outcome", response_model=wire.ScoreResponse, responses=SCORING_PROBLEMS)
-async def score_outcome(body: wire.ScoreRequest, scoring: Scoring) -> Response:
-    """Reward of each answer: its share of the group, less a penalty for length."""
-    return await scoring.answer("outcome", body)
-
-
-@scoring_router.post("/score/trajectory", response_model=wire.ScoreResponse, responses=SCORING_PROBLEMS)
-async def score_trajectory(body: wire.ScoreRequest, scoring: Scoring) -> Response:
-    """Reward of each rollout's steps: their agreement with those of the rollouts that answer alike."""
-    return await scoring.answer("trajectory", body)
-
-
-@scoring_router.post("/score/solver", response_model=wire.ScoreResponse, responses=SCORING_PROBLEMS)
-async def score_solver(body: wire.SolverRequest, scoring: Scoring) -> Response:
-    """The Solver's reward: outcome and trajectory, mixed by the progress of the training."""
-    return await scoring.answer("solver", body, body.progress)
-
-
-@scoring_router.post("/score/proposer", response_model=wire.ScoreResponse, responses=SCORING_PROBLEMS)
-async def score_proposer(body: wire.ScoreRequest, scoring: Scoring) -> Response:
-    """The Proposer's reward for each group's question: highest where the answers are about half sure."""
-    return await scoring.answer("proposer", body)
-
-
-CONFIG_PROBLEMS = _problems(Unauthorized, NoSuchConfig, InternalError)
-REGISTRATION_PROBLEMS = _problems(
+SCORING_PROBLEMS = documented(*SCORING_ERRORS)
+CONFIG_PROBLEMS = documented(Unauthorized, NoSuchConfig, InternalError)
+REGISTRATION_PROBLEMS = documented(
     Unauthorized,
     BodyTooSlow,
     MalformedRequest,
@@ -161,6 +68,100 @@ REGISTRATION_PROBLEMS = _problems(
     ConfigNotSaved,
     InternalError,
 )
+
+
+def _engine(request: Request) -> Engine:
+    return cast(Engine, request.app.state.engine)
+
+
+class _Scoring:
+    """What every scoring endpoint needs besides the body."""
+
+    def __init__(
+        self,
+        request: Request,
+        engine: Annotated[Engine, Depends(_engine)],
+        x_request_timeout: Annotated[
+            float | None,
+            Header(gt=0, allow_inf_nan=False, description="Seconds after which the response is of no use."),
+        ] = None,
+    ) -> None:
+        self._request = request
+        self._engine = engine
+        self._limits = cast(Limits, request.app.state.limits)
+        self._metrics = cast(Metrics, request.app.state.metrics)
+        settings = cast(RewardServerSettings, request.app.state.settings)
+        self._timeout_s = min(x_request_timeout or math.inf, settings.request_timeout_s)
+
+    async def answer(self, endpoint: Endpoint, body: wire.ScoreRequest, progress: float = 1.0) -> Response:
+        check_size(body, self._limits)
+        state = self._request.state
+        left_s = state.arrived_s + self._timeout_s - time.monotonic()
+        scoring = self._engine.scorer.score(endpoint, body, progress, state.request_id)
+        try:
+            async with asyncio.timeout(max(0.0, left_s)) as deadline:
+                scores = await while_connected(self._request, scoring)
+        except TimeoutError:
+            if not deadline.expired():
+                raise
+            reason = f"not scored within {self._timeout_s:g} s"
+            raise DeadlineExceeded(reason, retry_after_s=1) from None
+        self._metrics.scored(scores["groups"], state.experiment, config_label(body.config))
+        return Response(written(scores), media_type="application/json")
+
+
+async def while_connected(request: Request, working: Awaitable[T]) -> T:
+    """The result of `working`, which is cancelled if the caller leaves; raises CallerGone if it has left."""
+    result = asyncio.ensure_future(working)
+    leaving = asyncio.create_task(_disconnected(request))
+    both: list[asyncio.Future[Any]] = [result, leaving]
+    try:
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        if leaving.done():
+            raise CallerGone("the connection was closed")
+        return result.result()
+    finally:
+        for each in both:
+            each.cancel()
+        await asyncio.gather(*both, return_exceptions=True)
+
+
+async def _disconnected(request: Request) -> None:
+    """Returns when the caller has closed the connection."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def config_label(config: wire.Config) -> str:
+    """The config's label in metrics: `paper`, or `paper+` if the request overrides any field."""
+    return f"{config.preset}+" if config.model_fields_set - {"preset"} else config.preset
+
+
+Scoring = Annotated[_Scoring, Depends()]
+
+
+@scoring_router.post("/score/outcome", response_model=wire.ScoreResponse, responses=SCORING_PROBLEMS)
+async def score_outcome(body: wire.ScoreRequest, scoring: Scoring) -> Response:
+    """Scores each rollout's answer: its share of the group, less a length penalty."""
+    return await scoring.answer("outcome", body)
+
+
+@scoring_router.post("/score/trajectory", response_model=wire.ScoreResponse, responses=SCORING_PROBLEMS)
+async def score_trajectory(body: wire.ScoreRequest, scoring: Scoring) -> Response:
+    """Scores each rollout's steps: their agreement with the steps of the rollouts with the dominant answer."""
+    return await scoring.answer("trajectory", body)
+
+
+@scoring_router.post("/score/solver", response_model=wire.ScoreResponse, responses=SCORING_PROBLEMS)
+async def score_solver(body: wire.SolverRequest, scoring: Scoring) -> Response:
+    """Scores each rollout for the Solver: outcome and trajectory reward, mixed by the training's progress."""
+    return await scoring.answer("solver", body, body.progress)
+
+
+@scoring_router.post("/score/proposer", response_model=wire.ScoreResponse, responses=SCORING_PROBLEMS)
+async def score_proposer(body: wire.ScoreRequest, scoring: Scoring) -> Response:
+    """Scores each group's question for the Proposer by the entropy of its answers, highest at a target entropy."""
+    return await scoring.answer("proposer", body)
 
 
 def _configs(engine: Annotated[Engine, Depends(_engine)]) -> ConfigRegistry:
@@ -174,53 +175,53 @@ def _registered(named: NamedConfig) -> wire.RegisteredConfig:
     return wire.RegisteredConfig(name=named.name, used=named.used, config=named.config)
 
 
-@router.get("/configs", responses=_problems(Unauthorized))
+@router.get("/configs", responses=documented(Unauthorized))
 async def list_configs(configs: Configs) -> wire.RegisteredConfigs:
-    """Every config that a request can name: the presets, and those that were registered."""
+    """Lists every config that a request can name: the presets and the registered configs."""
     return wire.RegisteredConfigs(configs=[_registered(named) for named in configs.all()])
 
 
 @router.get("/configs/{name}", responses=CONFIG_PROBLEMS)
 async def get_config(name: str, configs: Configs) -> wire.RegisteredConfig:
-    """One config, with all of its fields."""
+    """Shows one config, with all of its fields."""
     return _registered(configs.get(name))
 
 
 @router.put("/configs/{name}", responses=REGISTRATION_PROBLEMS)
 async def put_config(name: str, body: wire.Config, configs: Configs) -> wire.RegisteredConfig:
-    """Registers a config. The name can be given another one until something was scored by it."""
+    """Registers a config under a name. Until something is scored by it, the name can be given another config."""
     return _registered(configs.put(name, body))
 
 
 @router.get("/livez")
 async def livez() -> wire.Alive:
-    """Answers as long as the process does."""
+    """Answers 200 while the process runs."""
     return wire.Alive()
 
 
 @router.get("/readyz", responses={503: {"model": wire.Readiness, "description": "Not ready."}})
 async def readyz(response: Response, engine: Annotated[Engine, Depends(_engine)]) -> wire.Readiness:
-    """Tells whether requests can be scored now, from the embedder's last pass."""
+    """Shows whether requests can be scored now, judged by the embedder's last forward pass."""
     readiness = await engine.readiness()
     if not readiness.ready:
         response.status_code = 503
     return readiness
 
 
-@router.get("/metrics", response_class=PlainTextResponse, responses=_problems(Unauthorized))
+@router.get("/metrics", response_class=PlainTextResponse, responses=documented(Unauthorized))
 async def metrics(request: Request) -> Response:
-    """Counts and distributions, in Prometheus' text format."""
+    """Exposes counts and distributions in Prometheus' text format."""
     shown = cast(Metrics, request.app.state.metrics).exposition()
     return Response(shown, media_type=CONTENT_TYPE)
 
 
 @router.get("/", include_in_schema=False)
 async def root() -> RedirectResponse:
-    """Leads people to the docs; relative, for servers that a proxy shows under another path."""
+    """Redirects to the docs; the target is relative, for proxies that serve this server under another path."""
     return RedirectResponse("docs")
 
 
 @router.get("/docs", include_in_schema=False)
 async def docs(request: Request) -> HTMLResponse:
-    """The OpenAPI document for people; nothing of it is fetched from elsewhere."""
+    """The OpenAPI document as a page; it loads nothing from elsewhere."""
     return HTMLResponse(as_html(request.app.openapi()))

@@ -1,9 +1,9 @@
-"""Bearer tokens: one or several for each experiment, kept as hashes in a file.
+"""Bearer tokens: one or several per experiment, stored as hashes in a file.
 
-A line of the file is an experiment's name and the SHA-256 of a token, in hexadecimal. Tokens are made here,
-of 256 random bits, so a plain hash of one can be neither guessed nor searched. The file is read again when
-it has changed: tokens are given out and taken back while the server runs. What cannot be read then changes
-nothing: it may be half written.
+A line of the file is an experiment's name and the SHA-256 of a token, in hexadecimal. Tokens are created here
+from 256 random bits, so that their plain hashes cannot be searched. The file is read again when it changes, so
+tokens can be added and revoked while the server runs. A file that cannot be read then changes nothing: it may be
+half written.
 """
 
 import hashlib
@@ -20,13 +20,13 @@ _HASH = re.compile(r"[0-9a-f]{64}")
 
 
 class UnusableTokens(Exception):
-    """A token file cannot be used; says which line and why."""
+    """A token file cannot be used; the message names the line and the reason."""
 
 
 class Tokens:
     """The tokens of a file; raises UnusableTokens if it cannot be read.
 
-    If it cannot be read later on, the tokens that were read last stay the ones, and the log says so.
+    If it cannot be read later, the tokens of the last successful read stay valid, and an error is logged.
     """
 
     def __init__(self, file: Path) -> None:
@@ -35,7 +35,7 @@ class Tokens:
         self._known = _read(file)
 
     def experiment(self, token: str) -> str | None:
-        """Whose token it is; None if nobody's. Takes as long for a wrong token as for a right one."""
+        """The experiment that a token belongs to, or None. A wrong token takes as long as a right one."""
         self._refresh()
         presented = hashlib.sha256(token.encode(errors="surrogateescape")).digest()
         found = None
@@ -52,11 +52,11 @@ class Tokens:
         try:
             self._known = _read(self._file)
         except UnusableTokens as error:
-            log.error("%s; the %d tokens that were read before stay", error, len(self._known))  # noqa: TRY400
+            log.error("%s; the %d tokens that were read before stay valid", error, len(self._known))  # noqa: TRY400
 
 
 def _stamp(file: Path) -> tuple[int, int] | None:
-    """What changes with the file; None if there is none."""
+    """Time and size of a file, which change when it does; None if it is missing."""
     try:
         status = file.stat()
     except OSError:
@@ -70,22 +70,23 @@ def _read(file: Path) -> tuple[tuple[bytes, str], ...]:
     except OSError as error:
         raise UnusableTokens(f"{file}: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise UnusableTokens(f"{file}: not text") from error
+        raise UnusableTokens(f"{file}: not a text file") from error
     known = []
     for number, line in enumerate(lines, start=1):
         if not line.strip() or line.startswith("#"):
             continue
         name, _, digest = line.strip().partition(" ")
         if not _NAME.fullmatch(name) or not _HASH.fullmatch(digest.strip()):
-            raise UnusableTokens(f"{file}:{number}: not an experiment's name and the SHA-256 of a token")
+            raise UnusableTokens(f"{file}:{number}: expected an experiment's name and the SHA-256 of a token")
         known.append((bytes.fromhex(digest.strip()), name))
     return tuple(known)
 
 
 def add_token(file: Path, experiment: str) -> str:
-    """Makes a token for an experiment, adds its hash to `file` (made if missing) and returns the token.
+    """Creates a token for an experiment, adds its hash to `file` (created if missing) and returns the token.
 
-    Raises UnusableTokens if the name is not one, or if the file cannot be written.
+    Raises:
+        UnusableTokens: The name is invalid, or the file cannot be written.
     """
     if not _NAME.fullmatch(experiment):
         raise UnusableTokens(f"{experiment!r}: a name has 1 to 64 of A-Z, a-z, 0-9, _, . and -")

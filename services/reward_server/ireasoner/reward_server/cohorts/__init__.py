@@ -1,1 +1,1 @@
-"""Cohorts: callers that post one rollout each and are scored as one group."""
+"""Cohorts: callers that post one rollout each and are scored together as one group."""

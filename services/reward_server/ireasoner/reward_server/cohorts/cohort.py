@@ -1,22 +1,22 @@
-"""Cohorts: callers that each bring one rollout of a prompt, and are answered together.
+"""Cohorts: callers that each post one rollout of a prompt and are scored together.
 
-Frameworks that post one sample a call say neither which calls belong together nor that a call is a retry.
-So callers with equal keys stand in one queue, and the first N of it are a cohort. Short of its deadline a
-caller is answered with whoever is there.
+Frameworks that post one rollout per call tell the server neither which calls belong together nor which are
+retries. So callers with equal keys wait in one queue, and its first N are a cohort. A caller whose deadline is
+near is scored with those that are waiting.
 
-A retry is never a new member, though two equal rollouts are two. It is known by its text, and by what became
-of the same text before:
+A retry is never a new member, although two equal rollouts are two members. A retry is recognised by its text and
+by what happened to the same text before:
 
-- Its caller left while it waited: the retry takes its old place in the queue.
-- Its caller left after its cohort was formed: the call may be the retry, or a rollout of the next cohort. It
-  waits to see. If N others come, or too few by its time, it is the retry, and gets what its old cohort gave
-  it; if exactly it was missing from a cohort, it is new.
-- Its answer was sent: the call is new. Only where none but such calls stand in the queue when time is up, they
-  are the retries of answers that were lost on the way, and get these.
+- Its caller left while it waited: the retry takes its old position in the queue.
+- Its caller left after its cohort was formed: the call is either the retry, or a rollout of the next cohort, and
+  waits for the decision. If N others come, or too few before its deadline, it is the retry and gets the answer
+  from its old cohort. If a cohort is complete with it and not without it, it is new.
+- Its answer was sent: the call is new. Only if every waiting call is of this kind when time is up, they are
+  retries of answers that were lost on the way, and get those answers.
 
-So nobody is scored with a group that is not its own unless a retry and a whole new cohort of the same prompt
-cross each other with an equal text. All of it happens on one event loop, in one process: nothing is locked,
-and nothing is shared.
+So a rollout is scored with a group that is not its own only if a retry and a complete new cohort of the same
+prompt with an equal text arrive at once. All of this happens on one event loop in one process: there are no locks
+and no shared state.
 """
 
 import asyncio
@@ -31,19 +31,19 @@ from typing import Generic, Protocol, TypeVar
 
 from ireasoner.reward_server.cohorts.cohort_memory import CohortLimits, CohortMemory
 from ireasoner.reward_server.errors import DeadlineExceeded, NotReady, Overloaded, ServiceError
-from ireasoner.reward_server.observability.cohort_counts import CohortCounts
+from ireasoner.reward_server.observability.metrics import CohortCounts
 
 RETRY_WINDOW_S = 60.0
-"""How long a retry may take to come; slime waits at most 31 s before it tries again."""
+"""Seconds within which a retry is recognised; slime waits at most 31 s before it retries."""
 SCORING_SHARE = 0.25
 SCORING_MOST_S = 5.0
-"""The end of a caller's time that is kept for scoring: this share of it, but no more than these seconds."""
+"""The end of a caller's time that is reserved for scoring: this share of it, but at most this many seconds."""
 
 Answer = TypeVar("Answer")
 
 
 class Key(Protocol):
-    """What callers of one cohort have in common; hashable, with the number N of rollouts of its prompt."""
+    """What callers of one cohort have in common; hashable, with the number N of rollouts per prompt."""
 
     @property
     def group_size(self) -> int:
@@ -65,14 +65,21 @@ class _Cohort(Generic[Answer]):
 
 @dataclass(eq=False, slots=True)
 class _Member(Generic[Answer]):
-    """One rollout. `place` orders a queue; `cohort` is None until the rollout is being scored.
+    """One rollout.
 
-    `present` is false once its caller was seen to go. `earlier` is a member of a cohort, of the same text,
-    whose retry this may be; `came_back` tells that the caller of that one was seen to go.
+    Attributes:
+        text: The rollout.
+        position: Orders the queue.
+        deadline_s: On the monotonic clock, when its caller gives up.
+        answer: Set once the rollout is scored.
+        earlier: A member of an earlier cohort with the same text, which this may be a retry of.
+        came_back: Whether the caller of `earlier` was seen to leave.
+        cohort: None until the rollout is being scored.
+        present: False once its caller was seen to leave.
     """
 
     text: str
-    place: int
+    position: int
     deadline_s: float
     answer: asyncio.Future[Answer]
     earlier: "_Member[Answer] | None" = None
@@ -82,20 +89,22 @@ class _Member(Generic[Answer]):
 
     @property
     def may_be_retry(self) -> bool:
-        """Whether it may be the retry of a member of a cohort; a cohort that failed has nothing to give."""
+        """Whether it may be the retry of a member of a cohort; a failed cohort has no answer to repeat."""
         return self.earlier is not None and self.earlier.cohort is not None and not self.earlier.cohort.failed
 
     @property
     def counts(self) -> bool:
-        """Whether it makes its queue whole: a rollout that is new more likely than not."""
+        """Whether it counts towards N: it is more likely new than a retry."""
         return not (self.came_back and self.may_be_retry)
 
 
 class Cohorts(Generic[K, Answer]):
-    """Gathers callers into cohorts and gives each its answer, or an error, by its deadline.
+    """Gathers callers into cohorts and answers each, or fails it, by its deadline.
 
-    `score(key, texts, until_s)` scores the rollouts of one cohort, in order; `until_s`, on the monotonic
-    clock, is when the last of its callers gives up. It is called once a cohort.
+    Args:
+        score: `score(key, texts, until_s)` scores the rollouts of one cohort, in order. It is called once per
+            cohort; `until_s`, on the monotonic clock, is when the last of its callers gives up.
+        limits: Bounds on callers and on what is kept for retries.
     """
 
     def __init__(
@@ -107,7 +116,7 @@ class Cohorts(Generic[K, Answer]):
         self._gone: CohortMemory[_Member[Answer]] = CohortMemory(RETRY_WINDOW_S, limits)
         self._sent: CohortMemory[_Member[Answer]] = CohortMemory(RETRY_WINDOW_S, limits)
         self._cohorts: dict[_Cohort[Answer], K] = {}
-        self._places = count()
+        self._positions = count()
         self._characters = 0
         self._callers = 0
         self._closed = False
@@ -120,16 +129,20 @@ class Cohorts(Generic[K, Answer]):
 
     @property
     def callers(self) -> int:
-        """Callers that wait, for more rollouts or for their scores."""
+        """Callers that wait for more rollouts or for their scores."""
         return self._callers
 
     @contextmanager
     def visit(self, key: K, text: str, deadline_s: float) -> Iterator[Callable[[], Awaitable[Answer]]]:
-        """One call: gives the function that waits for its answer, which comes within `deadline_s` seconds.
+        """One call; yields a function that waits for its answer, at most `deadline_s` seconds.
 
-        A visit that ends with an exception, say because its caller has gone, is one of which the answer did
-        not arrive: its retry may come within `RETRY_WINDOW_S`. Raises Overloaded or NotReady; the function
-        raises what scoring raises, or DeadlineExceeded if scoring took too long.
+        If the block ends with an exception, for example because the caller has left, the answer counts as not
+        delivered, and a retry is recognised for `RETRY_WINDOW_S`. The function raises what scoring raises, or
+        DeadlineExceeded.
+
+        Raises:
+            Overloaded: Too many callers wait.
+            NotReady: The server is shutting down.
         """
         size = len(text)
         self._admit(size)
@@ -150,7 +163,7 @@ class Cohorts(Generic[K, Answer]):
             self._characters -= size
 
     def close(self) -> None:
-        """Answers everyone who waits with NotReady, so that a stop need not wait for deadlines."""
+        """Fails every waiting caller with NotReady, so that a shutdown need not wait for their deadlines."""
         self._closed = True
         for members in self._queues.values():
             for member in members:
@@ -164,10 +177,12 @@ class Cohorts(Generic[K, Answer]):
             raise NotReady("the server is shutting down", retry_after_s=1)
         if self._callers >= self._limits.max_callers:
             self.counts.refused += 1
-            raise Overloaded(f"{self._callers} callers wait for their cohorts already", retry_after_s=1)
+            raise Overloaded(
+                f"{self._callers} callers are already waiting for their cohorts", retry_after_s=1
+            )
         if self._characters + size > self._limits.max_characters:
             self.counts.refused += 1
-            raise Overloaded(f"waiting rollouts hold {self._characters} characters already", retry_after_s=1)
+            raise Overloaded(f"waiting rollouts already hold {self._characters} characters", retry_after_s=1)
 
     def _enter(self, key: K, text: str, deadline_s: float) -> _Member[Answer]:
         gone = self._gone.take(key, text)
@@ -178,25 +193,25 @@ class Cohorts(Generic[K, Answer]):
         else:
             answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
             earlier = gone or self._sent.take(key, text)
-            member = _Member(text, next(self._places), deadline_s, answer, earlier, gone is not None)
-        insort(self._queues.setdefault(key, []), member, key=lambda each: each.place)
-        self._form_if_whole(key)
+            member = _Member(text, next(self._positions), deadline_s, answer, earlier, gone is not None)
+        insort(self._queues.setdefault(key, []), member, key=lambda each: each.position)
+        self._form_if_complete(key)
         return member
 
-    def _form_if_whole(self, key: K) -> None:
-        """Makes a cohort of N members that count; then those that have waited with them are retries."""
+    def _form_if_complete(self, key: K) -> None:
+        """Forms a cohort of N members that count; those that have waited with them are then retries."""
         queue = self._queues.get(key, [])
         new = [each for each in queue if each.counts]
         if len(new) >= key.group_size:
             retries = [each for each in queue if not each.counts]
             self._form(key, new[: key.group_size])
             for each in retries:
-                self._take_old_place(key, each)
+                self._repeat_earlier(key, each)
 
     def _end_waiting(self, key: K, member: _Member[Answer]) -> None:
-        """Decides what `member`, whose time is up, is answered with.
+        """Decides how to answer `member`, whose time for waiting is up.
 
-        Fewer than N count, or they were a cohort already: where some do, `member` is one of those that make N.
+        At this point fewer than N members count. If N wait and at least one counts, they are a cohort.
         """
         queue = self._queues.get(key, [])
         if member not in queue:
@@ -206,12 +221,12 @@ class Cohorts(Generic[K, Answer]):
             chosen = by_claim[: key.group_size]
             self._form(key, [each for each in queue if each in chosen])
         elif not member.counts or all(each.may_be_retry for each in queue):
-            self._take_old_place(key, member)
+            self._repeat_earlier(key, member)
         else:
             self._form(key, [each for each in queue if each.counts])
 
-    def _take_old_place(self, key: K, member: _Member[Answer]) -> None:
-        """Makes `member` what it is a retry of: one of a cohort that was formed before."""
+    def _repeat_earlier(self, key: K, member: _Member[Answer]) -> None:
+        """Puts `member` into the earlier cohort, in the slot of the member that it is a retry of."""
         self._dequeue(key, member)
         self.counts.returned += 1
         earlier = member.earlier
@@ -230,7 +245,7 @@ class Cohorts(Generic[K, Answer]):
                 del self._queues[key]
 
     def _form(self, key: K, members: list[_Member[Answer]]) -> None:
-        """Makes some of a queue, N at most, a cohort."""
+        """Forms a cohort of some of a queue, at most N."""
         if len(members) == key.group_size:
             self.counts.full += 1
         else:
@@ -258,23 +273,23 @@ class Cohorts(Generic[K, Answer]):
             self._cohorts.pop(cohort, None)
 
     def _cancel(self, key: K, cohort: _Cohort[Answer]) -> None:
-        """Ends the scoring of a cohort, which may not have begun; nothing happens where it has ended."""
+        """Cancels the scoring of a cohort; does nothing if it has ended."""
         if cohort.scoring is not None and cohort.scoring.cancel():
             self._cohorts.pop(cohort, None)
             self._fail(key, cohort, NotReady("the server is shutting down", retry_after_s=1))
 
     def _fail(self, key: K, cohort: _Cohort[Answer], error: Exception) -> None:
-        """Has every caller of a cohort raise; its retries are new members."""
+        """Fails every caller of a cohort; their retries are new members."""
         self.counts.failed += 1
         cohort.failed = True
         for member in cohort.members:
             self._gone.discard(member)
             if member.present and not member.answer.done():
                 member.answer.set_exception(error)
-        self._form_if_whole(key)
+        self._form_if_complete(key)
 
     def _leave(self, key: K, member: _Member[Answer]) -> None:
-        """Keeps a member whose caller has gone, unless all of its cohort have: they will make it anew."""
+        """Keeps a member whose caller has left, for its retry; if all of a cohort left, retries form a new one."""
         member.present = False
         if member.cohort is None:
             self._dequeue(key, member)

@@ -1,4 +1,4 @@
-"""Rollouts of which a retry may come: what they were is kept for a while, and only so much of it."""
+"""Rollouts that a retry may repeat, kept for a limited time and up to a limited size."""
 
 import time
 from collections import OrderedDict
@@ -7,7 +7,7 @@ from typing import Generic, Protocol, TypeVar
 
 
 class Rollout(Protocol):
-    """Whatever is kept, by its text."""
+    """What is kept: anything with a text."""
 
     @property
     def text(self) -> str:
@@ -20,14 +20,19 @@ M = TypeVar("M", bound=Rollout)
 
 @dataclass(frozen=True, slots=True)
 class CohortLimits:
-    """Callers that may wait at once, and characters of their texts; a memory of rollouts holds as much."""
+    """Bounds on the callers that wait, and on what is kept for retries.
 
-    max_callers: int
-    max_characters: int
+    Attributes:
+        max_callers: Callers that may wait at once, and rollouts that are kept: more than a trainer's whole batch.
+        max_characters: Characters of all their texts together, which bounds the memory they take.
+    """
+
+    max_callers: int = 65_536
+    max_characters: int = 128 * 2**20
 
 
 class CohortMemory(Generic[M]):
-    """Rollouts by key and text, each kept for `keep_s` seconds unless newer ones need its room."""
+    """Rollouts by key and text, each kept for `keep_s` seconds, or until newer ones exceed the limits."""
 
     def __init__(self, keep_s: float, limits: CohortLimits) -> None:
         self._keep_s = keep_s
@@ -40,7 +45,7 @@ class CohortMemory(Generic[M]):
         return len(self._until_s)
 
     def add(self, key: object, rollout: M) -> None:
-        """Keeps a rollout from now on."""
+        """Keeps a rollout, or keeps it for longer."""
         self.discard(rollout)
         now_s = time.monotonic()
         self._until_s[rollout] = (key, now_s + self._keep_s)
@@ -49,7 +54,7 @@ class CohortMemory(Generic[M]):
         self._forget(now_s)
 
     def take(self, key: object, text: str) -> M | None:
-        """The oldest rollout of this key and text, which is kept no longer; None if there is none."""
+        """Removes and returns the oldest rollout of this key and text; None if there is none."""
         self._forget(time.monotonic())
         found = next(iter(self._by_text.get((key, text), ())), None)
         if found is not None:
@@ -57,7 +62,7 @@ class CohortMemory(Generic[M]):
         return found
 
     def discard(self, rollout: M) -> None:
-        """Forgets a rollout, if it is kept."""
+        """Removes a rollout, if it is kept."""
         if rollout not in self._until_s:
             return
         key, _ = self._until_s.pop(rollout)

@@ -1,4 +1,4 @@
-"""What frameworks that post one sample a call send, and what they get: their protocols, not ours."""
+"""The protocols of frameworks that post one rollout per call: their requests and responses."""
 
 import hashlib
 import json
@@ -18,13 +18,13 @@ _TASK_LABELS = ("label", "expected_answer", "verifier_metadata")
 
 
 class _Foreign(BaseModel):
-    """A body that another project defines: what it has besides is passed over."""
+    """A body that another project defines: its unknown fields are ignored."""
 
     model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
 
 class OpenRLHFRequest(_Foreign):
-    """What `openrlhf.utils.agent` posts; `query` is prompt and response in one."""
+    """The body that `openrlhf.utils.agent` posts; each `query` is a prompt and its response in one text."""
 
     query: list[Text] = Field(min_length=1)
     prompts: list[Text] = Field(min_length=1)
@@ -32,7 +32,7 @@ class OpenRLHFRequest(_Foreign):
 
 
 class OpenRLHFAnswer(BaseModel):
-    """What OpenRLHF reads; every list has one number a query."""
+    """The response that OpenRLHF reads; every list has one number per query."""
 
     rewards: list[float]
     scores: list[float]
@@ -40,7 +40,7 @@ class OpenRLHFAnswer(BaseModel):
 
 
 class RemoteRequest(_Foreign):
-    """What slime's `remote_rm` posts. Other clients may add `group_id`, which is the same for siblings."""
+    """The body that slime's `remote_rm` posts. Other clients may add a `group_id`, one per group of rollouts."""
 
     prompt: JsonValue
     response: Text
@@ -49,7 +49,7 @@ class RemoteRequest(_Foreign):
 
 
 class RemoteAnswer(BaseModel):
-    """The reward and its parts, all floats, always the same; see `rollout_answers`."""
+    """The reward and its parts, all floats; every field is always present."""
 
     reward: float
     outcome: float
@@ -64,7 +64,7 @@ class RemoteAnswer(BaseModel):
 
 
 class VerifyRequest(_Foreign):
-    """What NeMo-Gym posts to a resources server's `/verify`; all of it comes back."""
+    """The body that NeMo-Gym posts to `/verify` of a resources server; the response repeats all of it."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
@@ -80,9 +80,17 @@ class VerifyAnswer(VerifyRequest):
 
 @dataclass(frozen=True, slots=True)
 class CohortKey:
-    """What the callers of one cohort have in common. `prompt` is a group's id, or a hash of what was sent.
+    """What the callers of one cohort have in common.
 
-    `config` is the resolved config as JSON, `config_label` what metrics call it.
+    Attributes:
+        protocol: The endpoint.
+        experiment: Of the token; `-` without tokens.
+        run: The URL's `run`.
+        prompt: The id of a group, or a hash of what its rollouts share.
+        group_size: Rollouts per prompt, N.
+        config: The resolved config as JSON.
+        config_label: The config's label in metrics.
+        progress: Progress of the training, 0 to 1.
     """
 
     protocol: Literal["openrlhf", "remote", "verify"]
@@ -96,20 +104,20 @@ class CohortKey:
 
 
 def digest(*parts: JsonValue) -> str:
-    """A hash of what siblings share."""
+    """A hash of what the rollouts of a group share."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-COHORT_PAGES: Mapping[str, type[OpenRLHFRequest | RemoteRequest | VerifyRequest]] = {
+COHORT_REQUESTS: Mapping[str, type[OpenRLHFRequest | RemoteRequest | VerifyRequest]] = {
     "/cohort/openrlhf": OpenRLHFRequest,
     "/cohort/remote": RemoteRequest,
     "/verify": VerifyRequest,
 }
-"""What is posted to each cohort endpoint."""
+"""The request body of each cohort endpoint."""
 
 
 def prompt_keys(sent: OpenRLHFRequest | RemoteRequest | VerifyRequest) -> list[str]:
-    """What the siblings of each rollout of a body share, in order: OpenRLHF's may hold several, others one."""
+    """The key of each rollout's group, in order: OpenRLHF's body may hold several rollouts, others hold one."""
     match sent:
         case OpenRLHFRequest():
             labels = sent.labels or [None] * len(sent.prompts)
@@ -123,9 +131,9 @@ def prompt_keys(sent: OpenRLHFRequest | RemoteRequest | VerifyRequest) -> list[s
 
 
 def _task_of(body: VerifyRequest) -> str:
-    """What siblings of NeMo-Gym share: an id of their task, which may be null, else its input and label.
+    """The key of a NeMo-Gym task: one of its ids if any is not null, else a hash of its input and label.
 
-    A row names its label as its resources server does: NeMo-Gym's own say `expected_answer` or `verifier_metadata`.
+    Each resources server has its own field for the label: NeMo-Gym's have `expected_answer` or `verifier_metadata`.
     """
     sent = body.model_extra or {}
     for name in _TASK_IDS:
@@ -134,24 +142,32 @@ def _task_of(body: VerifyRequest) -> str:
     return digest(body.responses_create_params.get("input"), *(sent.get(name) for name in _TASK_LABELS))
 
 
-def response_of(query: str, prompt: str, place: str) -> str:
-    """The response in a query that is prompt and response in one.
+def response_of(query: str, prompt: str, path: str) -> str:
+    """The response in a query, which is a prompt and its response in one text.
 
-    Decoding may have put a special token before the prompt, and truncation may have taken its beginning away;
-    then what follows the prompt's end is the response. Raises MalformedRequest if that is not in the query.
+    Decoding may have put a special token before the prompt, and truncation may have cut off its beginning; the
+    response is then what follows the prompt's end.
+
+    Args:
+        query: Prompt and response.
+        prompt: The prompt.
+        path: Of the query in the body, for the error.
+
+    Raises:
+        MalformedRequest: The query does not contain the prompt's end.
     """
     if query.startswith(prompt):
         return query[len(prompt) :]
     anchor = prompt[-_ANCHOR_CHARACTERS:]
     start = query.find(anchor)
     if start < 0:
-        reason = "the query does not hold its prompt"
-        raise MalformedRequest(f"{place}: {reason}", faults=(Fault(place=place, reason=reason),))
+        reason = "the query does not contain its prompt"
+        raise MalformedRequest(f"{path}: {reason}", faults=(Fault(place=path, reason=reason),))
     return query[start + len(anchor) :]
 
 
 def output_text(response: dict[str, Any]) -> str:
-    """The text of an OpenAI Responses object: that of its output messages, one after the other."""
+    """The text of an OpenAI Responses object: the texts of its output messages, joined."""
     texts = []
     for item in _objects(response.get("output")):
         texts += [part["text"] for part in _objects(item.get("content")) if isinstance(part.get("text"), str)]
@@ -163,7 +179,7 @@ def _objects(value: object) -> list[dict[str, Any]]:
 
 
 def config_of(text: str) -> ConfigOverrides:
-    """A config as a URL has it: a name, or a JSON object of overrides. Raises MalformedRequest."""
+    """A config from a URL: a name, or a JSON object of overrides; raises MalformedRequest."""
     try:
         return ConfigOverrides.model_validate(
             json.loads(text) if text.lstrip().startswith("{") else {"preset": text}
@@ -174,12 +190,16 @@ def config_of(text: str) -> ConfigOverrides:
 
 
 def rollout_answers(group: Mapping[str, Any], group_size: int) -> list[RemoteAnswer | None]:
-    """Each rollout's answer; None if nothing in the group could be judged. `group` is a `wire.ScoredGroup`.
+    """The answer to each rollout, or None for all if the server abstained from every one.
 
-    These protocols have no word for "no opinion". A rollout that the server could not judge gets the mean of
-    those that it could, which leaves it without advantage and theirs as it was, and is flagged `abstained`.
-    So does one whose steps could not be, of their part `trajectory`, and has no `steps_judged`: where no
-    rollout has, which matters only while steps have no weight, the part is told as 0.
+    These protocols cannot express an abstention. A rollout that the server abstained from is flagged `abstained`
+    and gets the mean reward of the others: its own advantage is then 0, and theirs do not change. A rollout whose
+    steps could not be judged gets the mean trajectory reward, and `steps_judged` 0. If no rollout's steps were
+    judged, which is allowed only while steps have no weight, `trajectory` is 0.
+
+    Args:
+        group: A `wire.ScoredGroup` as a mapping.
+        group_size: Rollouts per prompt, N; with fewer rollouts the group is `partial`.
     """
     rollouts: list[Mapping[str, Any]] = group["rollouts"]
     means = {name: _mean_of(rollouts, name) for name in ("reward", "outcome", "trajectory")}

@@ -1,4 +1,4 @@
-"""Log lines: one JSON object each, or plain text, with the request that they belong to."""
+"""Log lines: JSON objects or plain text, each with the id of its request."""
 
 import json
 import logging
@@ -15,12 +15,12 @@ _LEFT_OUT = frozenset(vars(logging.makeLogRecord({}))) | {
     "request_id",
     "trace_id",
     "taskName",
-    "color_message",  # uvicorn's own message once more, for terminals
+    "color_message",  # uvicorn's message again, for terminals
 }
 
 
 def configure(level: str, log_format: LogFormat) -> None:
-    """Has everything at `level` and above written to standard error."""
+    """Writes everything at `level` and above to standard error."""
     handler = logging.StreamHandler()
     handler.addFilter(_add_request)
     handler.setFormatter(_JsonLines() if log_format == "json" else logging.Formatter(_TEXT))
@@ -33,7 +33,7 @@ def _add_request(record: logging.LogRecord) -> bool:
 
 
 class _JsonLines(logging.Formatter):
-    """One object a line: time, level, logger, message, request, and what was given as `extra`."""
+    """One object per line: time, level, logger, message, request, and the fields given as `extra`."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, object] = {

@@ -1,9 +1,10 @@
-"""What `/metrics` tells: counts of requests, rollouts and groups, and how rewards are distributed.
+"""What `/metrics` exposes: counts of requests, rollouts and groups, and the distributions of rewards.
 
-Labels are of low cardinality: experiments are those of the token file, configs those that have a name.
+Labels have few values: experiments are those of the token file, configs those that have a name, routes are templates.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,7 +13,6 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from ireasoner.reward_server.observability.batching_metrics import SECONDS, BatchingMetrics
-from ireasoner.reward_server.observability.cohort_counts import CohortCounts
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 SHARES = tuple(step / 10 for step in range(11))
@@ -21,8 +21,19 @@ ENTROPIES_NATS = tuple(step / 4 for step in range(13))
 Labels = tuple[str, str]
 
 
+@dataclass(slots=True)
+class CohortCounts:
+    """Totals of the cohorts since the start. A cohort that failed was full or partial before."""
+
+    full: int = 0
+    partial: int = 0
+    failed: int = 0
+    returned: int = 0
+    refused: int = 0
+
+
 class _Distribution(Collector):
-    """A histogram that takes many values at once: prometheus_client's own takes them one by one."""
+    """A histogram that observes many values at once; prometheus_client's own takes one at a time."""
 
     def __init__(
         self,
@@ -39,15 +50,15 @@ class _Distribution(Collector):
         registry.register(self)
 
     def observe(self, labels: tuple[str, ...], values: Sequence[float]) -> None:
-        """Counts `values`, each in the first bucket that is not below it."""
-        places = np.searchsorted(self._edges, values, side="left")
-        counts = np.bincount(places, minlength=len(self._edges) + 1).tolist()
+        """Counts each value in the first bucket whose edge is not below it."""
+        buckets = np.searchsorted(self._edges, values, side="left")
+        counts = np.bincount(buckets, minlength=len(self._edges) + 1).tolist()
         known = self._counts.get(labels)
         self._counts[labels] = [a + b for a, b in zip(known, counts, strict=True)] if known else counts
         self._sums[labels] = self._sums.get(labels, 0.0) + float(sum(values))
 
     def collect(self) -> Iterable[Metric]:
-        """The histogram as Prometheus reads it."""
+        """The histogram, with cumulative buckets."""
         family = HistogramMetricFamily(self._name, self._text, labels=self._labels)
         names = [*map(str, self._edges.tolist()), "+Inf"]
         for labels, counts in list(self._counts.items()):
@@ -88,14 +99,14 @@ class Metrics(Collector):
         self.batching = BatchingMetrics(registry)
         self._requests = Counter(
             "reward_requests",
-            "Requests by page, status and experiment.",
-            ["page", "code", "experiment"],
+            "Requests by route, status and experiment.",
+            ["route", "code", "experiment"],
             registry=registry,
         )
         self._seconds = Histogram(
             "reward_request_seconds",
-            "From a request's first byte to its answer.",
-            ["page"],
+            "Time from a request's arrival to its response.",
+            ["route"],
             buckets=SECONDS,
             registry=registry,
         )
@@ -110,7 +121,7 @@ class Metrics(Collector):
             "reward_ties", "Groups whose dominant answer is tied.", per_config, registry=registry
         )
         self._entropy = _Distribution(
-            "reward_entropy_nats", "Entropy of a group's answers.", ENTROPIES_NATS, per_config, registry
+            "reward_entropy_nats", "Entropy of the answers of a group.", ENTROPIES_NATS, per_config, registry
         )
         self._share = _Distribution(
             "reward_dominant_share", "Share of the dominant answer.", SHARES, per_config, registry
@@ -128,20 +139,20 @@ class Metrics(Collector):
         registry.register(self)
 
     def watch(self, queue: _Queue, worker: _Worker) -> None:
-        """Has the gauges tell of a queue and of an embedder."""
+        """Has the gauges show the state of a queue and of an embedder."""
         self._queue, self._worker = queue, worker
 
     def watch_cohorts(self, cohorts: _Cohorts) -> None:
-        """Has the gauges tell of cohorts."""
+        """Has the gauges show the state of the cohorts."""
         self._cohorts = cohorts
 
-    def answered(self, page: str, code: int, experiment: str, seconds: float) -> None:
-        """Counts a request that was answered; `page` is a route's template, not the path that was asked."""
-        self._requests.labels(page, str(code), experiment).inc()
-        self._seconds.labels(page).observe(seconds)
+    def answered(self, route: str, code: int, experiment: str, seconds: float) -> None:
+        """Counts a request that was answered; `route` is a template such as `/configs/{name}`, not a path."""
+        self._requests.labels(route, str(code), experiment).inc()
+        self._seconds.labels(route).observe(seconds)
 
     def scored(self, groups: Sequence[Mapping[str, Any]], experiment: str, config: str) -> None:
-        """Counts the groups of an answer, their rollouts and their rewards."""
+        """Counts the groups of a response, their rollouts and their rewards."""
         labels = (experiment, config)
         statuses: dict[str, int] = {}
         values: dict[str, list[float]] = {"reward": [], "outcome": [], "trajectory": []}
@@ -163,13 +174,15 @@ class Metrics(Collector):
             self._rewards.observe((*labels, component), found)
 
     def collect(self) -> Iterable[Metric]:
-        """The gauges, read when they are asked for."""
+        """The gauges, read at each scrape."""
         queued = self._queue.queued_texts if self._queue else 0
-        yield GaugeMetricFamily("reward_queue_texts", "Distinct texts waiting or being embedded.", queued)
+        yield GaugeMetricFamily(
+            "reward_queue_texts", "Distinct texts that wait or are being embedded.", queued
+        )
         is_up = self._worker is not None and self._worker.fault is None
         yield GaugeMetricFamily("reward_embedder_up", "1 if texts can be embedded.", float(is_up))
         restarts = self._worker.restarts if self._worker else 0
-        yield GaugeMetricFamily("reward_worker_restarts", "How often the worker was started again.", restarts)
+        yield GaugeMetricFamily("reward_worker_restarts", "Restarts of the embedding worker.", restarts)
 
         if self._cohorts is not None:
             yield from _cohort_metrics(self._cohorts)
@@ -188,8 +201,10 @@ def _cohort_metrics(cohorts: _Cohorts) -> Iterable[Metric]:
         ended.add_metric([how], getattr(counts, how))
     yield ended
     yield CounterMetricFamily(
-        "reward_cohort_returns", "Callers that came back and took their old place.", counts.returned
+        "reward_cohort_returns",
+        "Retries that took the slot of the call that they repeat.",
+        counts.returned,
     )
     yield CounterMetricFamily(
-        "reward_cohort_refusals", "Callers that were refused because too many waited.", counts.refused
+        "reward_cohort_refusals", "Callers that were refused because too many waited already.", counts.refused
     )

@@ -1,9 +1,9 @@
-"""What the log lines of one request share, from its arrival to its answer."""
+"""What the log lines of one request have in common."""
 
 from contextvars import ContextVar
 
 request_id: ContextVar[str] = ContextVar("request_id", default="-")
-"""The id of the request that is being worked on; `-` outside of requests."""
+"""The id of the current request; `-` outside requests."""
 
 trace_id: ContextVar[str] = ContextVar("trace_id", default="-")
-"""The W3C trace that the request belongs to; `-` outside of requests."""
+"""The trace of the current request; `-` outside requests, and without OpenTelemetry."""
