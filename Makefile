@@ -32,7 +32,7 @@ test-frameworks: $(INSTALLED)  ## test the adapters with every framework on PyPI
 	$(PY) -m pytest tests/frameworks
 
 docs: $(INSTALLED)  ## build the documentation site into site/
-	@NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --quiet --strict
+	@NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
 	@echo "docs: open site/index.html"
 
 demo: $(INSTALLED)  ## train the tiny model on this machine's CPU and write runs/demo/report.html; 15 minutes

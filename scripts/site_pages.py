@@ -28,7 +28,7 @@ FRAMEWORKS = "docs/frameworks/README.md"
 _LOG = logging.getLogger("mkdocs.hooks.site_pages")
 _FENCE = re.compile(r"^ *(```|~~~).*?^ *\1 *$", re.MULTILINE | re.DOTALL)
 _RELATIVE = r"(?![a-z]+:|[#/])(?P<path>[^)#\s\"]+)"
-_TARGET = re.compile(rf"(?:\]\(|\b(?:src|href)=\"){_RELATIVE}")
+_TARGET = re.compile(rf"(?:\]\(|^\[[^\]]+\]: +|\b(?:src|href)=\"){_RELATIVE}", re.MULTILINE)
 _HTML_TARGET = re.compile(rf"\b(?:src|href)=\"{_RELATIVE}")
 _WHOLE_LINK = re.compile(rf"\[(?P<text>[^\]]*)\]\({_RELATIVE}\)")
 _INDEX_LINE = re.compile(r"^## (?P<section>.+)|^- \[(?P<title>[^\]]+)\]\((?P<path>[^)#]+)\)", re.MULTILINE)

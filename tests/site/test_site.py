@@ -97,6 +97,8 @@ def checkout(tmp_path: Path) -> Path:
     (tmp_path / "parts/full/README.md").write_text("# A part\n\n[its code](code.py)\n")
     (tmp_path / "parts/full/code.py").write_text("ANSWER = 42\n")
     (tmp_path / "parts/bare").mkdir()
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs/some.toml").write_text("answer = 42\n")
     return tmp_path
 
 
@@ -121,7 +123,9 @@ def test_a_fault_of_a_page_fails_the_build(checkout: Path, text: str, complaint:
 def test_a_page_looks_on_the_site_as_it_does_on_github(checkout: Path) -> None:
     page = """# A page
 
-[part](../parts/full) and [bare](../parts/bare), [ARCHITECTURE](../ARCHITECTURE.md)
+[part](../parts/full) and [bare](../parts/bare), [ARCHITECTURE](../ARCHITECTURE.md), [configs][]
+
+[configs]: ../configs/some.toml
 
 - outer
   - inner
@@ -150,7 +154,9 @@ Some **bold** text.
     assert re.search(r"<li>outer\s*<ul>\s*<li>inner</li>", html)
     assert "<strong>bold</strong>" in html
     assert 'id="get-a_b-and-more"' in html
-    assert (checkout / "site/parts/full/code.py").read_text() == "ANSWER = 42\n"
+    assert '<a href="../configs/some.toml">' in html
+    for path in ("parts/full/code.py", "configs/some.toml"):
+        assert (checkout / "site" / path).read_text() == (checkout / path).read_text()
     navigation = html[html.index("md-nav--primary") : html.index("md-content")]
     assert "First" in navigation
     assert "A page" in navigation
