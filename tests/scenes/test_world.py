@@ -1,4 +1,4 @@
-"""Pictures to train on, to be examined on and to teach with: what is held out, labels, and the foreign test."""
+"""Pictures for training, evaluation and the warm start: held-out pairs, labels, and the foreign evaluation."""
 
 from collections import Counter
 from pathlib import Path
@@ -32,7 +32,7 @@ def test_one_pair_of_attributes_in_eight_is_held_out_and_none_is_trained_on() ->
     assert not any(thing.held_out for picture in pictures for thing in picture.scene.things)
 
 
-def test_pictures_to_be_examined_on_are_others_and_every_kind_is_asked() -> None:
+def test_evaluation_pictures_are_new_and_every_kind_is_asked() -> None:
     trained = {training_picture(1, number).image.tobytes() for number in range(80)}
     for held_out in (False, True):
         asked = WORLD.evaluation_questions(80, 1, held_out=held_out)
@@ -50,14 +50,14 @@ def test_pictures_to_be_examined_on_are_others_and_every_kind_is_asked() -> None
     assert not {one.image.tobytes() for one in other} & {one.image.tobytes() for one in asked}
 
 
-def test_a_seed_of_training_gives_the_same_pictures_wherever_one_begins() -> None:
+def test_a_training_seed_gives_the_same_pictures_in_any_order() -> None:
     picture = training_picture(3, 7)
     training_picture.cache_clear()
     assert training_picture(3, 7).image.tobytes() == picture.image.tobytes()
     assert training_picture(4, 7).image.tobytes() != picture.image.tobytes()
 
 
-def test_labels_are_true_of_the_files_and_of_nothing_else(tmp_path: Path) -> None:
+def test_labels_are_right_for_the_files_and_unknown_for_anything_else(tmp_path: Path) -> None:
     folder = tmp_path / "scenes"
     write_images(folder, WORLD, 12, seed=0)
     files = sorted(folder.iterdir())
@@ -91,9 +91,9 @@ def test_a_lesson_says_what_each_cell_shows() -> None:
         assert said.shape == (3, CELLS)
         seen = [cell for cell in lesson.picture.seen if cell is not None]
         assert set(seen) == set(scene.things)
-        for place, thing in enumerate(lesson.picture.seen):
+        for cell, thing in enumerate(lesson.picture.seen):
             if thing is not None:
-                words = (numbers[said[0, place]], forms[said[1, place]], colors[said[2, place]])
+                words = (numbers[said[0, cell]], forms[said[1, cell]], colors[said[2, cell]])
                 assert words == (str(thing.number), f"{thing.form}.\n", f"{thing.color} ")
         for asked in (*lesson.to_open(rng), *lesson.to_answer(6, rng)):
             assert asked.text in BY_TEXT
@@ -125,12 +125,12 @@ def test_our_programs_agree_with_easy_vqa() -> None:
         assert question.conclude(0, scene) == one.answer
 
 
-def test_a_test_of_easy_vqa_is_seeded() -> None:
+def test_the_evaluation_on_easy_vqa_is_seeded() -> None:
     texts = [[one.text for one in easy_vqa_evaluation(40, seed)] for seed in (0, 0, 1)]
     assert texts[0] == texts[1] != texts[2]
 
 
-def test_pictures_of_one_shape_vary_in_place_and_size() -> None:
+def test_pictures_of_one_shape_vary_in_position_and_size() -> None:
     rng = np.random.default_rng(0)
     covered = [random_picture("one shape", rng, held_out=True).seen for _ in range(60)]
     shown = np.array([[thing is not None for thing in cells] for cells in covered])

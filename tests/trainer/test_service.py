@@ -19,8 +19,8 @@ NAMES = ("clients", "ireasoner", "json", "services", "torch", "trainer")
 
 def found():
     specs = {name: importlib.util.find_spec(name) for name in NAMES}
-    places = {name: spec and [spec.origin, *(spec.submodule_search_locations or [])] for name, spec in specs.items()}
-    return [str(place) for all_of_one in places.values() for place in all_of_one or []]
+    paths = [[spec.origin, *(spec.submodule_search_locations or [])] for spec in specs.values() if spec]
+    return [str(path) for found in paths for path in found]
 
 
 class Ready(BaseHTTPRequestHandler):
@@ -57,9 +57,9 @@ def test_nothing_is_imported_from_the_current_folder(tmp_path: Path, monkeypatch
     ) as service:
         service.wait_until_ready(60)
     origins = json.loads(found.read_text())
-    for places in (origins["service"], origins["child"]):
-        assert any(place.endswith("/ireasoner") for place in places)
-        assert not [place for place in places if str(traps) in place]
+    for paths in (origins["service"], origins["child"]):
+        assert any(path.endswith("/ireasoner") for path in paths)
+        assert not [path for path in paths if str(traps) in path]
 
 
 def test_a_service_that_ends_early_is_reported_with_its_log(tmp_path: Path) -> None:

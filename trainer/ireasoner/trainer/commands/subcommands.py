@@ -122,7 +122,7 @@ def _errors_reported(command: str) -> Iterator[Console]:
 
 
 class _Help(argparse.RawDescriptionHelpFormatter):
-    """Prints a class's docstring without its indentation, and no default where there is none."""
+    """Prints a class's docstring without its indentation, and omits the defaults None and null."""
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         return super()._fill_text(inspect.cleandoc(text), width, indent)
