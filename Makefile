@@ -33,9 +33,9 @@ bench: $(INSTALLED)  ## the reward server's speed and memory beside what it is c
 bench-trainer: $(INSTALLED)  ## what a question costs the trainer beside the released code's order of work; five minutes
 	@$(PY) -m benchmarks.trainer
 
-replicate: $(INSTALLED)  ## every row of the table with 5 seeds, into docs/replication; hours, and can be stopped and gone on with
+replicate: $(INSTALLED)  ## every arm of the table with five seeds, into docs/replication; hours, and you can stop and continue
 	@$(PY) -m replication
 	@$(PY) -m scripts.replication_docs
 
-replicate-quick: $(INSTALLED)  ## two rows and two seeds, into docs/replication/quick; 20 minutes
+replicate-quick: $(INSTALLED)  ## two arms and two seeds, into docs/replication/quick; 20 minutes
 	@$(PY) -m replication --quick

@@ -1,6 +1,6 @@
-"""Writes the pages that are generated from the reward server: openapi.json, api.md, a table in operators.md.
+"""Writes the pages generated from the reward server: openapi.json, api.md, and a table in operators.md.
 
-`python -m scripts.reward_server_docs` writes them; with `--check` it only tells which are out of date.
+`python -m scripts.reward_server_docs` writes them; with `--check` it only lists those that are out of date.
 """
 
 import json
@@ -16,7 +16,7 @@ BEGIN, END = "<!-- settings: generated -->", "<!-- settings: end -->"
 
 
 def pages() -> dict[Path, str]:
-    """Every generated page as it should be."""
+    """The current text of every generated page."""
     document = create_app(RewardServerSettings()).openapi()
     operators = DOCS / "operators.md"
     before, _, rest = operators.read_text().partition(BEGIN)
@@ -29,7 +29,7 @@ def pages() -> dict[Path, str]:
 
 
 def settings_table() -> str:
-    """Flags, variables, defaults and meanings of the server's settings, in Markdown."""
+    """A Markdown table of the server's settings: flags, variables, defaults and meanings."""
     lines = ["| flag | variable | default | meaning |", "| --- | --- | --- | --- |"]
     for name, field in RewardServerSettings.model_fields.items():
         flag = f"`--{name.replace('_', '-')}`"

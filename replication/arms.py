@@ -1,4 +1,4 @@
-"""The rows of the table: methods and controls, each a scoring config, a reward variant and settings of the trainer."""
+"""The arms of the table: methods and controls, each a scoring config, a reward variant and settings of the trainer."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,19 +9,19 @@ from replication.released_code_settings import ReferenceDefects
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One row.
+class Arm:
+    """One arm.
 
     Attributes:
-        name: What it is called in files and on the command line.
-        kind: A method, or a control that bounds or refutes one.
+        name: Its name in files and on the command line.
+        kind: A method, or a control that bounds or refutes a method.
         meaning: What is rewarded, in a few words.
-        preset: The scoring config that it starts from.
-        overrides: The fields of the scoring config that differ from it.
-        variant: What the Solver is trained on instead of its scores: a name of `replication.reward_variants`, or
-            `module:function`.
-        trainer: Settings of the trainer that differ from the plan's.
-        trained: False for the base model, which is only examined.
+        preset: The scoring config that the overrides change.
+        overrides: The fields of the scoring config that differ from the preset.
+        variant: The reward that replaces the Solver's scores: a name of `replication.reward_variants`, or
+            `module:function`; None trains on the scores.
+        trainer: Settings of the trainer that differ from those of the plan.
+        trained: False for the base model, which is only evaluated.
     """
 
     name: str
@@ -35,22 +35,24 @@ class Row:
 
     @property
     def scoring_config(self) -> ScoringConfig:
-        """The config that the reward server resolves the row to."""
+        """The scoring config that the reward server resolves for the arm."""
         return ConfigOverrides(preset=self.preset, **self.overrides).on(PRESETS[self.preset])
 
 
 ROBUST_PARTS = tuple(
     name for name in ScoringConfig.model_fields if getattr(ROBUST, name) != getattr(PAPER, name)
 )
-"""The switches in which `robust` differs from `paper`."""
+"""The switches by which `robust` differs from `paper`."""
 
 DEFECTS = tuple(
     name
     for name in ReferenceDefects.model_fields
     if name not in ("frozen_proposer", "checkpoint_sampling_defaults")
 )
-"""The defects of the released code that have a row of their own: `frozen-proposer` is the row of one of the others, and
-the other can do nothing here, since the tiny models' checkpoints have no sampling defaults."""
+"""The properties of the released code that have an arm `full-with-...`.
+
+The arm `frozen-proposer` covers a frozen Proposer. The checkpoints' sampling defaults have no arm, because those of the
+tiny models have none."""
 
 
 def _put_back(*defects: str) -> Mapping[str, Any]:
@@ -60,45 +62,50 @@ def _put_back(*defects: str) -> Mapping[str, Any]:
 
 
 _METHODS = (
-    Row("base", "method", "the warm-started model, untrained", trained=False),
-    Row("outcome-only", "method", "agreement on the answer (EvoLMM)", overrides={"lambda_max": 0.0}),
-    Row(
+    Arm("base", "method", "the warm-started model, untrained", trained=False),
+    Arm("outcome-only", "method", "agreement on the answer (EvoLMM)", overrides={"lambda_max": 0.0}),
+    Arm(
         "step-only",
         "method",
         "agreement on the steps",
         overrides={"lambda_schedule": "constant", "lambda_max": 1.0},
     ),
-    Row("full", "method", "the paper's mix"),
-    Row("no-warm-up", "method", "full, the step reward phased in from the start", overrides={"warmup": 0.0}),
-    Row("no-position-decay", "method", "full, late steps weigh the same", overrides={"position_decay": 0.0}),
-    Row("no-density-weight", "method", "full, the step reward blind to the majority's size", overrides={"gamma": 0.0}),
-    Row(
+    Arm("full", "method", "the paper's mix"),
+    Arm("no-warm-up", "method", "full, the step reward phased in from the start", overrides={"warmup": 0.0}),
+    Arm("no-position-decay", "method", "full, all steps weigh the same", overrides={"position_decay": 0.0}),
+    Arm(
+        "no-density-weight",
+        "method",
+        "full, the step reward does not depend on the size of the majority",
+        overrides={"gamma": 0.0},
+    ),
+    Arm(
         "outcome-confident",
         "method",
-        "outcome-only, of groups in which three in five agree",
+        "outcome-only, on groups in which at least 60% agree",
         overrides={"lambda_max": 0.0, "min_dominant_share": 0.6},
     ),
-    Row(
+    Arm(
         "full-confident",
         "method",
-        "full, of groups in which three in five agree",
+        "full, on groups in which at least 60% agree",
         overrides={"min_dominant_share": 0.6},
     ),
-    Row(
+    Arm(
         "outcome-distinct",
         "method",
-        "outcome-only, of different trajectories rather than of copies",
+        "outcome-only, copies of a trajectory count less",
         overrides={"lambda_max": 0.0, "distinct_exponent": 0.75},
     ),
-    Row(
+    Arm(
         "outcome-distinct-confident",
         "method",
-        "outcome-distinct, of groups in which half agree",
+        "outcome-distinct, on groups in which at least half agree",
         overrides={"lambda_max": 0.0, "distinct_exponent": 0.75, "min_dominant_share": 0.5},
     ),
-    Row("robust", "method", "our preset", preset="robust"),
+    Arm("robust", "method", "our preset", preset="robust"),
     *(
-        Row(
+        Arm(
             f"robust-without-{part.replace('_', '-')}",
             "method",
             f"robust with the paper's {part}",
@@ -110,25 +117,25 @@ _METHODS = (
 )  # fmt: skip
 
 _CONTROLS = (
-    Row("random", "control", "uniform draws, for both roles", trainer={"reward": {"control": "random"}}),
-    Row(
+    Arm("random", "control", "uniform random rewards, for both roles", trainer={"reward": {"control": "random"}}),
+    Arm(
         "constant-step-agreement",
         "control",
-        "full, every majority rollout with its group's mean step reward",
+        "full, every rollout of the majority gets their mean step reward",
         variant="constant_step_agreement",
     ),
-    Row("true-answers", "control", "1 if the answer is true (upper bound)", variant="true_answers"),
-    Row("format-only", "control", "1 if there are steps and an answer", variant="format_only"),
-    Row("hard-majority", "control", "1 if the answer is the dominant one (TTRL)", variant="hard_majority"),
-    Row(
+    Arm("true-answers", "control", "1 if the answer is true (upper bound)", variant="true_answers"),
+    Arm("format-only", "control", "1 if there are steps and an answer", variant="format_only"),
+    Arm("hard-majority", "control", "1 if the answer is the dominant one (TTRL)", variant="hard_majority"),
+    Arm(
         "images-shuffled",
         "control",
         "full, each rollout scored against answers to the same question about other images",
         variant="other_images",
     ),
-    Row("frozen-proposer", "control", "full, questions of the untrained Proposer", trainer={"proposer_every": 0}),
+    Arm("frozen-proposer", "control", "full, the Proposer is not trained", trainer={"proposer_every": 0}),
     *(
-        Row(
+        Arm(
             f"full-with-{defect.replace('_', '-')}",
             "control",
             f"full, with the released code's {defect.replace('_', ' ')}",
@@ -136,20 +143,20 @@ _CONTROLS = (
         )
         for defect in DEFECTS
     ),
-    Row(
+    Arm(
         "reference-faithful",
         "control",
-        "full, the released code's defects put back",
+        "full, with the released code's defects",
         overrides={"equivalence": "text", "ties": "one"},
         trainer=_put_back(*ReferenceDefects.model_fields),
     ),
 )  # fmt: skip
 
-ROWS: Mapping[str, Row] = {row.name: row for row in (*_METHODS, *_CONTROLS)}
-"""Every row of the table, by name, in its order."""
+ARMS: Mapping[str, Arm] = {arm.name: arm for arm in (*_METHODS, *_CONTROLS)}
+"""Every arm by name, in the order of the table."""
 
-QUICK_ROWS = ("outcome-only", "full")
-"""What `make replicate-quick` trains."""
+QUICK_ARMS = ("outcome-only", "full")
+"""The arms that `make replicate-quick` trains."""
 
 REFERENCES = ("base", "outcome-only", "full", "robust")
-"""The rows that every other one is compared with, paired on seeds and questions."""
+"""The arms that every other arm is compared with, paired on seeds and questions."""

@@ -1,4 +1,4 @@
-"""Rows of a user's own, from a TOML file with a table for each."""
+"""A user's own arms, from a TOML file with one table per arm."""
 
 import re
 import tomllib
@@ -12,23 +12,23 @@ from ireasoner.reward_server.scoring_config import PRESETS, ConfigOverrides
 from ireasoner.trainer.errors import SettingsError
 from ireasoner.trainer.rewards.named_function import module_source, named_function
 from ireasoner.trainer.settings import describe
-from replication.rows import ROWS, Row
+from replication.arms import ARMS, Arm
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _FOLDERS = ("inputs", "logs", "results")
-"""What else lies in the folder of runs."""
+"""The other subfolders of the folder of runs."""
 _FILLED_IN = (
     *("model", "images", "run_folder", "seed", "resume", "labels"),
     *("reward.config", "reward.overrides", "reward.url", "rollout.url"),
 )
-"""Settings of the trainer that are the table's, or the row's own."""
+"""Settings of the trainer that an arm cannot choose."""
 
 
-class ExtraRow(BaseModel):
-    """One row, as the file has it.
+class ExtraArm(BaseModel):
+    """One arm of the file.
 
     Raises:
-        ValidationError: A field is unknown or wrong, or there is no such function.
+        ValidationError: A field is unknown or wrong, or the function does not exist.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -36,20 +36,20 @@ class ExtraRow(BaseModel):
     meaning: str
     """What is rewarded, in a few words."""
     preset: Literal["paper", "robust"] = "paper"
-    """The scoring config that it starts from."""
+    """The scoring config that the overrides change."""
     overrides: dict[str, Any] = Field(default_factory=dict)
-    """The fields of the scoring config that differ from it."""
+    """The fields of the scoring config that differ from the preset."""
     trainer: dict[str, Any] = Field(default_factory=dict)
-    """Settings of the trainer that differ from those of all rows."""
+    """Settings of the trainer that differ from the shared ones."""
     reward: str | None = None
-    """`module:function` that gives what the Solver is trained on instead of its scores; a
+    """`module:function` whose rewards replace the Solver's scores: an
     `ireasoner.trainer.rewards.variant.RewardVariant`."""
 
     @field_validator("overrides")
     @classmethod
     def _preset_is_apart(cls, overrides: dict[str, Any]) -> dict[str, Any]:
         if "preset" in overrides:
-            raise ValueError("preset stands beside overrides, not in them")
+            raise ValueError("preset is a field beside overrides, not one of them")
         return overrides
 
     @field_validator("trainer")
@@ -61,11 +61,11 @@ class ExtraRow(BaseModel):
         }
         if any(not isinstance(trainer.get(name, {}), dict) for name in ("reward", "rollout")):
             raise ValueError(
-                "reward and rollout are tables; a reward of your own stands beside trainer, not in it"
+                "reward and rollout are tables; your own reward is a field beside trainer, not in it"
             )
         for name in _FILLED_IN:
             if name in given:
-                raise ValueError(f"{name} is filled in by the table; leave it out")
+                raise ValueError(f"{name} is set by the command; leave it out")
         return trainer
 
     @field_validator("reward")
@@ -80,33 +80,33 @@ class ExtraRow(BaseModel):
         return reward
 
     @model_validator(mode="after")
-    def _resolves(self) -> "ExtraRow":
+    def _resolves(self) -> "ExtraArm":
         ConfigOverrides(preset=self.preset, **self.overrides).on(PRESETS[self.preset])
         return self
 
 
-def read_extra_rows(file: Path) -> Mapping[str, Row]:
-    """The rows of a file by name, in its order.
+def read_extra_arms(file: Path) -> Mapping[str, Arm]:
+    """The arms of a file by name, in its order.
 
     Raises:
-        SettingsError: The file cannot be read, or a row is wrong; the message names both.
+        SettingsError: The file cannot be read, or an arm is wrong; the message names the file and the arm.
     """
     try:
         tables = tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise SettingsError(f"{file}: {error}") from error
-    rows = {}
+    arms = {}
     for name, fields in tables.items():
-        if name in ROWS or name in _FOLDERS or not _NAME.fullmatch(name):
+        if name in ARMS or name in _FOLDERS or not _NAME.fullmatch(name):
             raise SettingsError(
-                f"{file}: {name}: a row's name is words of small letters and digits with dashes between, and neither "
-                f"{', '.join(_FOLDERS)} nor that of another row"
+                f"{file}: {name}: an arm's name has lower-case letters and digits, with single dashes between, and "
+                f"is neither {', '.join(_FOLDERS)} nor the name of another arm"
             )
         try:
-            row = ExtraRow.model_validate(fields)
+            arm = ExtraArm.model_validate(fields)
         except ValidationError as error:
             raise SettingsError(f"{file}: {name}: {describe(error)}") from error
-        rows[name] = Row(
-            name, "method", row.meaning, row.preset, row.overrides, variant=row.reward, trainer=row.trainer
+        arms[name] = Arm(
+            name, "method", arm.meaning, arm.preset, arm.overrides, variant=arm.reward, trainer=arm.trainer
         )
-    return rows
+    return arms

@@ -1,4 +1,4 @@
-"""What an examination makes of a policy's answers, on answers that are written by hand."""
+"""The metrics of an evaluation, on answers written by hand."""
 
 import math
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from ireasoner.trainer.rollouts.client import RolloutClient
 from ireasoner.trainer.rollouts.rollout import RolloutRequest, SamplingContract
 from ireasoner.trainer.worlds.digit_grids.grid import Grid
 from ireasoner.trainer.worlds.digit_grids.question import find_question
-from replication.examination import Examiner
+from replication.evaluation import Evaluator
 
 
 def written(*additions: str, answer: int) -> str:
@@ -27,7 +27,7 @@ WRONG = written("3 + 5 = 9", "9 + 8 = 17", answer=17)
 
 
 class Answers:
-    """A server whose every policy answers so."""
+    """A server whose policies all give these answers."""
 
     def __init__(self, greedy: str, *sampled: str) -> None:
         self._greedy, self._sampled = greedy, sampled
@@ -39,29 +39,29 @@ class Answers:
         return [texts for _ in requests]
 
 
-def examined(greedy: str, *sampled: str) -> dict[str, Any]:
+def evaluated(greedy: str, *sampled: str) -> dict[str, Any]:
     question = find_question("What is the sum of row 1?")
     assert question is not None
     asked = question.about(Grid(Image.new("RGB", (84, 84)), (3, 5, 8, 0, 0, 0, 0, 0, 0)))
-    examiner = Examiner(cast(RolloutClient, Answers(greedy, *sampled)), 64, ())
-    assert examiner.greedy_hits("policy", [asked]) == [float("16</answer>" in greedy)]
-    values = examiner.examine("policy", [asked], samples=len(sampled), seed=0).as_dict()
+    evaluator = Evaluator(cast(RolloutClient, Answers(greedy, *sampled)), 64, ())
+    assert evaluator.greedy_hits("policy", [asked]) == [float("16</answer>" in greedy)]
+    values = evaluator.evaluate("policy", [asked], samples=len(sampled), seed=0).as_dict()
     return {name: value for name, [value] in values.items()}
 
 
-def test_right_by_true_steps_and_by_luck_are_told_apart() -> None:
-    told = examined(LUCKY, SOUND, OTHER_ORDER, LUCKY, WRONG)
-    assert (told["greedy"], told["greedy_sound"]) == (1.0, 0.0)
-    assert (told["sampled"], told["sound"]) == (0.75, 0.5)
-    assert (told["majority"], told["passed"]) == (1.0, 1.0)
-    assert examined(SOUND, SOUND)["greedy_sound"] == 1.0
+def test_sound_and_lucky_answers_are_counted_separately() -> None:
+    metrics = evaluated(LUCKY, SOUND, OTHER_ORDER, LUCKY, WRONG)
+    assert (metrics["greedy"], metrics["greedy_sound"]) == (1.0, 0.0)
+    assert (metrics["sampled"], metrics["sound"]) == (0.75, 0.5)
+    assert (metrics["majority"], metrics["passed"]) == (1.0, 1.0)
+    assert evaluated(SOUND, SOUND)["greedy_sound"] == 1.0
 
 
-def test_spread_of_answers_and_of_orders() -> None:
-    told = examined(WRONG, SOUND, OTHER_ORDER, LUCKY, WRONG)
-    assert told["orders"] == 0.5
-    assert told["entropy_nats"] == pytest.approx(-0.75 * math.log(0.75) - 0.25 * math.log(0.25))
-    assert examined(SOUND, SOUND, SOUND)["entropy_nats"] == 0.0
-    silent = examined(SOUND, "no answer", "none either")
+def test_the_spread_of_answers_and_of_orders() -> None:
+    metrics = evaluated(WRONG, SOUND, OTHER_ORDER, LUCKY, WRONG)
+    assert metrics["orders"] == 0.5
+    assert metrics["entropy_nats"] == pytest.approx(-0.75 * math.log(0.75) - 0.25 * math.log(0.25))
+    assert evaluated(SOUND, SOUND, SOUND)["entropy_nats"] == 0.0
+    silent = evaluated(SOUND, "no answer", "none either")
     assert silent["entropy_nats"] == pytest.approx(math.log(2))
     assert silent["orders"] == 0.0

@@ -1,22 +1,29 @@
-"""One comparison a row, printed side by side and written to a file."""
+"""Comparisons of two measured things, printed as a table and written to a file."""
 
 import json
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.clock import best_s
-
 MATRIX = 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """What we do against something else. `goal` bounds `ratio`, from above if `at_most`; None: no goal.
+class Comparison:
+    """What we reach, against something else.
 
-    `gflops` is what a float32 matrix product reached on one core just before: machines drift.
+    Attributes:
+        name: What is compared.
+        unit: The unit of `ours` and `other`.
+        ours: What we reach.
+        other: What the other thing reaches; None if there is none.
+        ratio: `ours` divided by `other`, or `ours` itself if there is only a goal.
+        goal: The bound on `ratio`; None: no goal.
+        at_most: Whether the goal is an upper bound.
+        gflops: The speed of a float32 matrix product on one core just before, because machines drift.
     """
 
     name: str
@@ -36,7 +43,7 @@ class Row:
         return self.ratio <= self.goal if self.at_most else self.ratio >= self.goal
 
 
-def row(
+def compare(
     name: str,
     unit: str,
     ours: float,
@@ -44,10 +51,10 @@ def row(
     goal: float | None = None,
     *,
     at_most: bool = False,
-) -> Row:
-    """A row whose ratio is `ours` to `other`, or `ours` itself if there is no other; takes its calibration."""
+) -> Comparison:
+    """A comparison with its ratio, and the speed of the machine now."""
     ratio = ours / other if other is not None else ours if goal is not None else None
-    return Row(name, unit, ours, other, ratio, goal, at_most, calibration_gflops())
+    return Comparison(name, unit, ours, other, ratio, goal, at_most, calibration_gflops())
 
 
 def calibration_gflops() -> float:
@@ -56,10 +63,20 @@ def calibration_gflops() -> float:
     return 2 * MATRIX**3 / best_s(lambda: matrix @ matrix, 5) / 1e9
 
 
-def table(rows: Sequence[Row]) -> str:
-    """The rows as text."""
+def best_s(action: Callable[[], object], tries: int) -> float:
+    """Seconds of the fastest of `tries` runs of `action`: other programs use the machine, too."""
+    best = float("inf")
+    for _ in range(tries):
+        started_s = time.perf_counter()
+        action()
+        best = min(best, time.perf_counter() - started_s)
+    return best
+
+
+def table(comparisons: Sequence[Comparison]) -> str:
+    """The comparisons as text, one line each."""
     head = ("", "ours", "other", "ratio", "goal", "", "unit", "GFLOP/s")
-    lines = [head, *map(_cells, rows)]
+    lines = [head, *map(_cells, comparisons)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
     return "\n".join(
         "  ".join(
@@ -70,7 +87,7 @@ def table(rows: Sequence[Row]) -> str:
     )
 
 
-def _cells(shown: Row) -> tuple[str, ...]:
+def _cells(shown: Comparison) -> tuple[str, ...]:
     bound = "" if shown.goal is None else f"{'<=' if shown.at_most else '>='} {_number(shown.goal)}"
     mark = {None: "", True: "reached", False: "MISSED"}[shown.reached]
     numbers = (_number(shown.ours), _number(shown.other), _number(shown.ratio))
@@ -83,11 +100,11 @@ def _number(value: float | None) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
-def write(rows: Sequence[Row], file: Path) -> None:
-    """Writes the rows as JSON."""
-    file.write_text(json.dumps([asdict(each) for each in rows], indent=2) + "\n")
+def write(comparisons: Sequence[Comparison], file: Path) -> None:
+    """Writes the comparisons as JSON."""
+    file.write_text(json.dumps([asdict(each) for each in comparisons], indent=2) + "\n")
 
 
-def read(file: Path) -> list[Row]:
-    """The rows of a file that `write` wrote."""
-    return [Row(**each) for each in json.loads(file.read_text())]
+def read(file: Path) -> list[Comparison]:
+    """The comparisons of a file written by `write`."""
+    return [Comparison(**each) for each in json.loads(file.read_text())]

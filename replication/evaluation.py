@@ -1,4 +1,4 @@
-"""An examination: what a policy answers to labelled questions, and how true its steps are, question by question."""
+"""Evaluates a policy on labelled questions: its answers, and how many of its steps are true, question by question."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -19,23 +19,24 @@ from replication.reasoning import check
 from replication.settings import TEST_SEED, Plan
 
 _CHUNK = 64
+"""Questions that are sent at a time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """One value a question, each in [0, 1] but the entropy.
+    """One value per question; all are in [0, 1] except the entropy.
 
     Attributes:
         greedy: Whether the answer at temperature 0 is right.
-        greedy_sound: Whether it is right with all its steps true.
-        sampled: Mean accuracy of the samples at temperature 1.
+        greedy_sound: Whether it is right and all its steps are true.
+        sampled: avg@N: mean accuracy of the samples at temperature 1.
         majority: maj@N: whether the most frequent answer of the samples is right; a tie counts in part.
-        passed: pass@N: whether some sample is right.
+        passed: pass@N: whether any sample is right.
         true_steps: Share of a sample's steps that are true, mean over samples.
         gold_steps: Agreement of a sample's steps with the gold steps, mean over samples.
-        sound: Share of the samples that are right with all their steps true; the others that are right are lucky.
-        orders: Different orders of adding among the samples, over the samples.
-        entropy_nats: Entropy of the samples' answers; a sample without one has an answer of its own.
+        sound: Share of the samples that are right with all steps true. The other right ones are lucky.
+        orders: Number of different orders of adding among the samples, divided by the number of samples.
+        entropy_nats: Entropy of the samples' answers; each sample without an answer counts as an answer of its own.
     """
 
     greedy: list[float]
@@ -50,12 +51,16 @@ class Answered:
     entropy_nats: list[float]
 
     def as_dict(self) -> dict[str, list[float]]:
-        """The values as JSON can hold them."""
+        """The values by metric, as stored in JSON."""
         return asdict(self)
 
 
-def examinations(plan: Plan) -> dict[str, list[Asked]]:
-    """The questions of each examination of a plan's task, by name: its own, and those that were made by others."""
+METRICS = tuple(Answered.__slots__)
+"""The names of the metrics of an evaluation."""
+
+
+def splits(plan: Plan) -> dict[str, list[Asked]]:
+    """The questions of each split of a plan's task, by name: our own splits, and foreign ones."""
     world = TASKS[plan.task].world
     return {
         "test": world.evaluation_questions(plan.questions, TEST_SEED, held_out=False),
@@ -66,17 +71,13 @@ def examinations(plan: Plan) -> dict[str, list[Asked]]:
     }
 
 
-FIGURES = tuple(Answered.__slots__)
-"""The names of the figures of an examination."""
-
-
 @dataclass(frozen=True, slots=True)
-class Examiner:
-    """Asks policies of a server.
+class Evaluator:
+    """Evaluates policies of a rollout server.
 
     Attributes:
-        client: The server.
-        max_tokens: New tokens of an answer at most.
+        client: The client of the server.
+        max_tokens: Maximum number of new tokens per answer.
         forbidden_token_ids: Tokens that are never sampled.
     """
 
@@ -84,24 +85,24 @@ class Examiner:
     max_tokens: int
     forbidden_token_ids: tuple[int, ...]
 
-    def examine(self, policy: str, asked: Sequence[Asked], *, samples: int, seed: int) -> Answered:
-        """Asks `policy` every question once greedily and `samples` times at temperature 1.
+    def evaluate(self, policy: str, asked: Sequence[Asked], *, samples: int, seed: int) -> Answered:
+        """Asks `policy` each question once greedily and `samples` times at temperature 1.
 
         Raises:
-            RolloutServerError: The server refused, or stayed away past the budget.
+            RolloutServerError: The server refused, or stayed unreachable past the retry budget.
         """
         greedy = self._greedy(policy, asked)
         sampled = self.sampled(policy, asked, samples, seed)
-        rows = [
+        by_question = [
             _judge(one, *texts) for one, texts in zip(asked, zip(greedy, sampled, strict=True), strict=True)
         ]
-        return Answered(*(list(column) for column in zip(*rows, strict=True)))
+        return Answered(*(list(metric) for metric in zip(*by_question, strict=True)))
 
     def greedy_hits(self, policy: str, asked: Sequence[Asked]) -> list[float]:
-        """Whether the answer of `policy` to each question at temperature 0 is right: 1 or 0.
+        """1 for each question that `policy` answers right at temperature 0, else 0.
 
         Raises:
-            RolloutServerError: The server refused, or stayed away past the budget.
+            RolloutServerError: The server refused, or stayed unreachable past the retry budget.
         """
         texts = self._greedy(policy, asked)
         return [float(_is_right(one, parse_answer(text))) for one, text in zip(asked, texts, strict=True)]
@@ -110,7 +111,7 @@ class Examiner:
         """`samples` completions of `policy` at temperature 1 for each question.
 
         Raises:
-            RolloutServerError: The server refused, or stayed away past the budget.
+            RolloutServerError: The server refused, or stayed unreachable past the retry budget.
         """
         contract = SamplingContract(self.max_tokens, forbidden_token_ids=self.forbidden_token_ids)
         return self._texts(policy, asked, contract, samples, seed)
@@ -124,7 +125,7 @@ class Examiner:
     def _texts(
         self, policy: str, asked: Sequence[Asked], contract: SamplingContract, count: int, seed: int
     ) -> list[list[str]]:
-        """`count` completions for each question, a few questions at a time."""
+        """`count` completions for each question."""
         texts: list[list[str]] = []
         for start in range(0, len(asked), _CHUNK):
             requests = [
