@@ -122,7 +122,9 @@ def _sample(settings: SeparationSettings, model: Path, max_tokens: int, url: str
     """One group of the base model for each validation question."""
     from ireasoner.trainer.adapters.backbone import load_config, placeholder_token_ids
 
-    asked = TASKS[settings.task].world.examination(settings.questions, VALIDATION_SEED, held_out=False)
+    asked = TASKS[settings.task].world.evaluation_questions(
+        settings.questions, VALIDATION_SEED, held_out=False
+    )
     client = RolloutClient(url)
     evaluator = Evaluator(client, max_tokens, placeholder_token_ids(load_config(str(model))))
     texts = evaluator.sampled(client.models()[0], asked, settings.samples, seed=VALIDATION_SEED)
