@@ -151,7 +151,7 @@ class _FrozenProposer(TrainerCallback):  # type: ignore[misc]
                 parameter.grad = None
 
 
-def train_run(
+def train_with_defects(
     settings: RunSettings,
     console: Console,
     *,
@@ -183,7 +183,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     console = Console()
     try:
         flags = list(sys.argv[1:] if arguments is None else arguments)
-        train_run(CliApp.run(ReleasedCodeSettings, flags, **read_config(flags)), console)
+        train_with_defects(CliApp.run(ReleasedCodeSettings, flags, **read_config(flags)), console)
     except ValidationError as error:
         message, status = describe(error), 2
     except (TrainerError, RewardError) as error:

@@ -9,7 +9,7 @@ from ireasoner.clients import RewardClient
 from ireasoner.trainer.rewards.shadow_labels import load_labels
 from ireasoner.trainer.settings import RunSettings
 from replication.arms import Arm
-from replication.released_code import train_run
+from replication.released_code import train_with_defects
 from replication.reward_variants import reward_variant
 
 
@@ -30,4 +30,6 @@ def train_arm(arm: Arm, settings: RunSettings, log: Path) -> None:
         log.open("a", encoding="utf-8") as file,
         RewardClient(settings.reward.url, retry_budget_s=settings.retry_budget_s) as client,
     ):
-        train_run(settings, Console(file=file, width=160), variant=reward_variant(arm, labels, client))
+        train_with_defects(
+            settings, Console(file=file, width=160), variant=reward_variant(arm, labels, client)
+        )

@@ -23,7 +23,7 @@ from ireasoner.trainer.loop.trainer import ProposerSolverTrainer
 from ireasoner.trainer.rollouts.rollout import Rollout, RolloutRequest
 from ireasoner.trainer.run_folder.run_folder import RunFolder, read_lines
 from ireasoner.trainer.settings import Role, RunSettings, read_toml
-from replication.released_code import ReleasedCodeAssembly, main, train_run
+from replication.released_code import ReleasedCodeAssembly, main, train_with_defects
 from replication.released_code_settings import ReferenceDefects, ReleasedCodeSettings
 from tests.trainer.offline import (
     Gradients,
@@ -328,7 +328,7 @@ def test_a_run_with_every_defect_says_so(reward_url: str, rollout_url: str, tmp_
         reward={"url": reward_url},
         rollout={"url": rollout_url, "solver_max_tokens": 48, "proposer_max_tokens": 24},
     )
-    run = train_run(settings, Console(file=said, width=500))
+    run = train_with_defects(settings, Console(file=said, width=500))
     assert f"WRONG ON PURPOSE: this run puts back {', '.join(switches)}" in said.getvalue()
     for line in read_lines(run.path / "metrics.jsonl"):
         assert line[f"{line['role']}/reference_defects"] == len(switches)
@@ -353,7 +353,7 @@ def test_an_ablation_runs_in_one_process(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("WORLD_SIZE", "2")
     settings = settings_of(tmp_path, {"kl_to_itself": True})
     with pytest.raises(SettingsError, match="runs in one process"):
-        train_run(settings, Console(quiet=True))
+        train_with_defects(settings, Console(quiet=True))
 
 
 def test_defects_that_differ_are_another_experiment(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ class Service:
     """A child process in a process group of its own, with its output in a log file.
 
     It has stopped when the `with` block ends, and it is sent SIGTERM when this process dies, however that happens.
-    Neither it nor its own children import from the current folder, which may hold a `json.py`. PYTHONPATH applies.
+    Neither it nor its children import from the current folder, which may hold a `json.py`; PYTHONPATH stays in effect.
 
     Args:
         name: What messages call it.
