@@ -135,7 +135,7 @@ def test_a_refused_place_is_one_in_the_file(
     groups[42] = group(["a"], "x" * 257)
     assert main([write(tmp_path / "late.jsonl", *groups), "--url", compass_url]) == 1
     told = capsys.readouterr().err
-    assert f"{file}:42 (id 'g40'): rollouts: the id '0' stands here more than once" in told
+    assert f"{file}:42 (id 'g40'): rollouts: the id '0' is used more than once" in told
     assert f"{file}:43 (id '{'x' * 257}'): id: " in told
 
 
