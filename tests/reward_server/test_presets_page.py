@@ -76,7 +76,9 @@ def test_the_table_of_switches_is_complete_and_correct() -> None:
     assert differing <= {name for name, _, _ in rows}
 
 
-def test_every_plot_of_the_page_is_committed_and_can_be_drawn(minilm_http: httpx.Client, tmp_path: Path) -> None:
+def test_every_plot_of_the_page_is_committed_and_can_be_drawn(
+    minilm_http: httpx.Client, tmp_path: Path
+) -> None:
     pytest.importorskip("matplotlib")
     run(f"{sys.executable} -m docs.presets.draw --url {minilm_http.base_url} --into {tmp_path}", "")
     drawn = {file.name for file in tmp_path.iterdir()}
