@@ -1,4 +1,4 @@
-"""Draws the pictures of presets.md with the scores of a running reward server (with its default embedder).
+"""Draws the plots of presets.md from the scores of a running reward server with its default embedder.
 
 From the root of the repository: `python -m docs.presets.draw [--url URL] [--into FOLDER]`.
 """
@@ -37,7 +37,7 @@ def majority(group: ScoredGroup) -> list[ScoredRollout]:
 
 
 def ladder(client: RewardClient) -> plt.Figure:
-    """The step reward of each majority rollout as one switch after the other is turned."""
+    """The step reward of each majority rollout as one switch after the other is turned on."""
     groups = read("groups.jsonl")
     figure, axes = plt.subplots(1, len(groups), figsize=(12, 3.4), sharey=True)
     config: dict[str, Any] = {"gamma": 0.0}
@@ -57,13 +57,13 @@ def ladder(client: RewardClient) -> plt.Figure:
         )
         axis.set_ylim(-0.03, 1.03)
         axis.grid(axis="y", lw=0.3)
-    axes[0].set_ylabel("step reward (density left out)")
+    axes[0].set_ylabel("step reward (without density)")
     axes[0].legend(fontsize=7, frameon=False, loc="lower left")
     return figure
 
 
-def places(client: RewardClient) -> plt.Figure:
-    """Which step is compared with which, by index and aligned, for the group with an extra first step."""
+def slots(client: RewardClient) -> plt.Figure:
+    """Which steps are compared, by index and aligned, in the group with an extra first step."""
     group = read("groups.jsonl")[0]
     figure, axes = plt.subplots(1, 2, figsize=(13, 3), sharey=True)
     base = {"step_means": "leave_one_out", "centring": "group"}
@@ -73,13 +73,13 @@ def places(client: RewardClient) -> plt.Figure:
         scored = client.score("trajectory", [group], config={**base, **switch}).groups[0]
         for row, rollout in enumerate(majority(scored)):
             for index, step in enumerate(rollout.steps):
-                place = index if step.place is None and not switch else step.place
-                x = -1 if step.cosine is None else place
+                slot = index if step.place is None and not switch else step.place
+                x = -1 if step.cosine is None else slot
                 shade = 0.0 if step.cosine is None else max(0.0, step.cosine)
                 axis.add_patch(
                     plt.Rectangle((x - 0.48, row - 0.45), 0.96, 0.9, color=plt.cm.Blues(shade * 0.8))
                 )
-                shown = "no place" if step.cosine is None else f"{step.cosine:.2f}"
+                shown = "no slot" if step.cosine is None else f"{step.cosine:.2f}"
                 axis.text(
                     x,
                     row - 0.12,
@@ -90,7 +90,7 @@ def places(client: RewardClient) -> plt.Figure:
                 axis.text(x, row + 0.25, shown, ha="center", fontsize=7.5)
         axis.set_xlim(-1.6, 2.6)
         axis.set_ylim(3.6, -0.6)
-        axis.set_xticks([-1, 0, 1, 2], ["none", "place 0", "place 1", "place 2"], fontsize=8)
+        axis.set_xticks([-1, 0, 1, 2], ["none", "slot 0", "slot 1", "slot 2"], fontsize=8)
         axis.set_yticks(range(4), [f"rollout {row}" for row in range(4)], fontsize=8)
         axis.set_title(f"{title}: step, and cosine to the others' mean", fontsize=9)
         axis.tick_params(length=0)
@@ -131,20 +131,20 @@ def entropy(client: RewardClient) -> plt.Figure:
 
 
 def ties(client: RewardClient) -> plt.Figure:
-    """What the rollouts of two tied answers and of a third one get for their steps."""
+    """The step rewards of two tied answers and a third one."""
     group = read("ties.jsonl")[0]
     return _by_rule(client, group, "trajectory", "ties", ("one", "shared"), "step reward")
 
 
 def equivalence(client: RewardClient) -> plt.Figure:
-    """How the answers of one group fall into clusters, by text and by value; they stand as they were written."""
+    """The answers of one group, as written, in clusters by text and by value."""
     group = read("equivalence.jsonl")[0]
     written = [rollout.answer or "" for rollout in group.rollouts]
     return _by_rule(client, group, "outcome", "equivalence", ("text", "value"), "outcome reward", written)
 
 
 def copies(client: RewardClient) -> plt.Figure:
-    """The outcome reward of an answer in five copies, and of one in four ways, as distinctness counts more."""
+    """The outcome rewards of an answer in five copies and of one reached in four ways, by exponent."""
     group = read("copies.jsonl")[0]
     exponents = [0.0, 0.25, 0.5, 0.75, 1.0]
     figure, axis = plt.subplots(figsize=(5.5, 2.7))
@@ -158,8 +158,8 @@ def copies(client: RewardClient) -> plt.Figure:
             for each in scored
         ]
         ways = len({tuple(each.steps or ()) for each in group.rollouts if each.answer == cluster.answer})
-        told = f"“{cluster.answer}”: {cluster.count} rollouts, {ways} distinct"
-        axis.plot(exponents, line, "o-", ms=3.5, lw=1.4, color=colour, label=told)
+        label = f"“{cluster.answer}”: {cluster.count} rollouts, {ways} distinct"
+        axis.plot(exponents, line, "o-", ms=3.5, lw=1.4, color=colour, label=label)
     axis.set_xticks(exponents)
     axis.set_xlabel("distinct_exponent")
     axis.set_ylabel("outcome reward")
@@ -190,30 +190,30 @@ def _by_rule(
 def _bars(
     axis: plt.Axes, scored: ScoredGroup, title: str, written: list[str] | None = None
 ) -> None:
-    """A bar for each rollout's reward, under its answer, in the colour of its cluster."""
-    colours = {cluster.answer: COLOURS[place % 4] for place, cluster in enumerate(scored.clusters)}
-    for place, rollout in enumerate(scored.rollouts):
-        axis.bar(place, (rollout.reward or 0) + 0.004, 0.7, color=colours[rollout.answer or ""])
+    """One bar per rollout, labelled with its answer, in the colour of its cluster."""
+    colours = {cluster.answer: COLOURS[number % 4] for number, cluster in enumerate(scored.clusters)}
+    for index, rollout in enumerate(scored.rollouts):
+        axis.bar(index, (rollout.reward or 0) + 0.004, 0.7, color=colours[rollout.answer or ""])
     shown = written or [rollout.answer or "" for rollout in scored.rollouts]
     axis.set_xticks(range(len(shown)), [each.replace("$", r"\$") for each in shown], fontsize=8)
     axis.set_title(title, fontsize=9)
     axis.set_ylim(0, 1)
 
 
-PICTURES = {
-    each.__name__: each for each in (ladder, places, entropy, ties, equivalence, copies)
+PLOTS = {
+    each.__name__: each for each in (ladder, slots, entropy, ties, equivalence, copies)
 }
 
 
 def main() -> None:
-    """Draws all of them."""
+    """Draws every plot."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--url", default="http://127.0.0.1:8010", help="the reward server [%(default)s]")
-    parser.add_argument("--into", type=Path, default=HERE, help="folder for the pictures [%(default)s]")
+    parser.add_argument("--into", type=Path, default=HERE, help="folder for the plots [%(default)s]")
     options = parser.parse_args()
     plt.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "presets", "font.family": "sans-serif"})
     with RewardClient(options.url) as client:
-        for name, draw in PICTURES.items():
+        for name, draw in PLOTS.items():
             figure = draw(client)
             figure.savefig(options.into / f"{name}.svg", bbox_inches="tight", metadata={"Date": None})
             plt.close(figure)

@@ -1,4 +1,4 @@
-"""A policy checkpoint whose input embeddings are points of a compass: its cosines are known by hand."""
+"""A policy checkpoint whose input embeddings are points of a compass, so cosines are known by hand."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-# Lengths differ, since only directions may count. "nowhere" has none.
+# Lengths differ, because only directions may matter. "nowhere" has no direction.
 POINTS = {
     "nowhere": (0.0, 0.0),
     "east": (2.0, 0.0),
@@ -20,7 +20,7 @@ POINTS = {
 
 
 def write_compass(folder: Path) -> Path:
-    """Writes the checkpoint into `folder`, which it returns."""
+    """Writes the checkpoint into `folder`; returns the folder."""
     vocabulary = {word: index for index, word in enumerate(POINTS)}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="nowhere"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
@@ -31,7 +31,7 @@ def write_compass(folder: Path) -> Path:
 
 
 def write_safetensors(file: Path, tensors: dict[str, tuple[str, NDArray[Any]]]) -> None:
-    """Writes a safetensors file of tensors given with the format's names of their types."""
+    """Writes a safetensors file; each tensor comes with the format's name of its type."""
     header, data = {}, b""
     for name, (kind, array) in tensors.items():
         begin = len(data)

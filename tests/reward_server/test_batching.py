@@ -1,4 +1,4 @@
-"""The batcher's promises: once each, in order, failures kept to their callers, a bounded queue."""
+"""The batcher's promises: each text once, in order, failures only for their own callers, a bounded queue."""
 
 import asyncio
 import threading
@@ -15,7 +15,7 @@ from ireasoner.reward_server.errors import EmbeddingFailed, NotReady, Overloaded
 
 
 class Letters:
-    """An embedder whose vector of a text tells its length; fails where it is told to, waits for its gate."""
+    """An embedder whose vectors contain the text's length; it waits for its gate and fails on marked texts."""
 
     name = identity = "letters"
     dimension = 2
@@ -99,7 +99,7 @@ def test_a_text_is_embedded_once_for_all_callers_and_then_remembered() -> None:
     asyncio.run(scenario())
 
 
-def test_a_failing_batch_fails_its_own_callers_and_the_loop_lives_on() -> None:
+def test_a_failing_batch_fails_only_its_own_callers_and_the_loop_continues() -> None:
     async def scenario() -> None:
         embedder = Letters()
         async with batching(embedder) as batcher:
@@ -115,7 +115,7 @@ def test_a_failing_batch_fails_its_own_callers_and_the_loop_lives_on() -> None:
     asyncio.run(scenario())
 
 
-def test_the_last_pass_tells_of_a_failure_and_a_probe_of_its_end() -> None:
+def test_the_last_pass_shows_a_failure_until_a_probe_succeeds() -> None:
     async def scenario() -> None:
         async with batching(Letters()) as batcher:
             with pytest.raises(EmbeddingFailed):
@@ -128,7 +128,7 @@ def test_the_last_pass_tells_of_a_failure_and_a_probe_of_its_end() -> None:
     asyncio.run(scenario())
 
 
-def test_what_has_no_tokens_or_no_finite_row_is_a_zero_row() -> None:
+def test_a_text_without_tokens_or_a_finite_row_has_a_zero_row() -> None:
     async def scenario() -> None:
         async with batching(Letters()) as batcher:
             assert lengths(await embedded(batcher, ["", "a", "?", "b"])) == [0, 1, 0, 1]
@@ -136,7 +136,7 @@ def test_what_has_no_tokens_or_no_finite_row_is_a_zero_row() -> None:
     asyncio.run(scenario())
 
 
-def test_a_row_that_is_not_finite_is_computed_again_next_time() -> None:
+def test_a_row_that_is_not_finite_is_computed_again() -> None:
     async def scenario() -> None:
         letters = Letters()
         async with batching(letters) as batcher:
@@ -164,7 +164,7 @@ def test_a_probe_leaves_an_equal_text_in_the_queue() -> None:
     asyncio.run(scenario())
 
 
-def test_the_queue_is_bounded_in_texts_and_takes_all_or_nothing() -> None:
+def test_the_queue_is_bounded_and_accepts_all_texts_of_a_call_or_none() -> None:
     async def scenario() -> None:
         embedder = Letters()
         async with batching(embedder, max_queue_texts=4) as batcher:
@@ -186,7 +186,7 @@ def test_the_queue_is_bounded_in_texts_and_takes_all_or_nothing() -> None:
     asyncio.run(scenario())
 
 
-def test_texts_of_a_caller_that_left_are_dropped_unless_others_wait() -> None:
+def test_texts_of_a_cancelled_call_are_dropped_unless_others_wait() -> None:
     async def scenario() -> None:
         embedder = Letters()
         async with batching(embedder) as batcher:
@@ -234,7 +234,7 @@ def test_the_cache_drops_the_least_recently_used() -> None:
     assert cache.find("abc") == ({"a": row, "c": row}, ["b"])
 
 
-def test_an_embedder_that_mixes_lengths_is_asked_once() -> None:
+def test_an_embedder_that_mixes_lengths_gets_one_batch() -> None:
     letters = Letters()
     letters.mixes_lengths = True
 
@@ -247,7 +247,7 @@ def test_an_embedder_that_mixes_lengths_is_asked_once() -> None:
     assert letters.batches == [[3, 1, 12], [2]]
 
 
-def test_passes_over_many_texts_have_few_shapes() -> None:
+def test_large_passes_have_few_shapes() -> None:
     async def scenario() -> None:
         embedder = Letters()
         async with batching(embedder) as batcher:

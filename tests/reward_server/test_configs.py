@@ -145,7 +145,7 @@ def test_what_cannot_be_read_is_not_passed_over(tmp_path: Path, content: str) ->
 def test_a_preset_cannot_be_redefined_by_a_file(tmp_path: Path) -> None:
     config = PAPER.model_dump() | {"alpha": 0.1}
     (tmp_path / "paper.json").write_text(json.dumps({"used": False, "config": config}))
-    with pytest.raises(UnreadableConfigs, match="no name"):
+    with pytest.raises(UnreadableConfigs, match="not a valid name"):
         ConfigRegistry(tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""Which answers are the same answer, and that sameness is an equivalence relation that knows no order."""
+"""Which answers are the same; sameness is an equivalence relation and does not depend on order."""
 
 import asyncio
 import os
@@ -108,7 +108,7 @@ ANSWERS = [answer for answers in [*SAME, *OTHERS] for answer in answers]
 
 
 class Loop:
-    """One event loop for all calls, on which the process for formulas lives."""
+    """One event loop for all calls, on which the formula worker lives."""
 
     def __init__(self) -> None:
         self.runner = asyncio.Runner()
@@ -136,7 +136,7 @@ def test_the_same_answer(loop: Loop, answers: list[str]) -> None:
 
 
 @pytest.mark.parametrize("answers", OTHERS)
-def test_another_answer(loop: Loop, answers: list[str]) -> None:
+def test_different_answers(loop: Loop, answers: list[str]) -> None:
     names = loop.cluster(answers).names
     assert len(set(names)) == len(answers), names
 
@@ -148,7 +148,7 @@ def test_another_answer(loop: Loop, answers: list[str]) -> None:
         (IGNORED, ["5 cm", "5", "5 kg", "$5"], ["50%", "5 apples", "50 mm"]),
     ],
 )
-def test_percent_and_units_only_where_asked(
+def test_percent_and_units_are_equated_only_on_request(
     loop: Loop, config: ScoringConfig, same: list[str], others: list[str]
 ) -> None:
     names = loop.cluster([*same, *others], config).names
@@ -181,7 +181,7 @@ def running_child(comparer: ExpressionComparer) -> ChildProcess:
     return comparer._child
 
 
-def test_what_hangs_is_given_up_in_time_and_it_is_said_so(loop: Loop) -> None:
+def test_a_formula_that_hangs_is_given_up_and_reported(loop: Loop) -> None:
     answers = [HANGING, "10", "2^3", "8"]
     clusters = loop.cluster(answers)
     assert len(set(clusters.names)) == 3
@@ -191,15 +191,15 @@ def test_what_hangs_is_given_up_in_time_and_it_is_said_so(loop: Loop) -> None:
     assert len(set(loop.cluster(["y+40", "40+y"]).names)) == 1
 
 
-def test_the_time_of_a_group_is_bounded_and_it_is_said_so(loop: Loop) -> None:
+def test_the_time_of_a_group_is_bounded_and_the_rest_reported(loop: Loop) -> None:
     clusters = loop.cluster([HANGING, *(f"x+{number}" for number in range(8)), "2+x"])
     assert len(set(clusters.names)) == 9 + 1 - ("2+x" in clusters.names)
     assert sum("not decided" in each for each in clusters.not_compared) == MAX_GIVEN_UP
-    assert "whatever comes after" in clusters.not_compared[-1]
+    assert "the remaining pairs" in clusters.not_compared[-1]
 
 
-def test_a_busy_machine_decides_nothing(loop: Loop) -> None:
-    """While a pair is calculated its process gets no processor for longer than the pair may take of it."""
+def test_a_busy_machine_changes_no_result(loop: Loop) -> None:
+    """The worker is stopped for longer than the processor time that a pair may take."""
     assert len(set(loop.cluster(["y+47", "47+y"]).names)) == 1
     child = running_child(loop.comparer)
 
@@ -215,7 +215,7 @@ def test_a_busy_machine_decides_nothing(loop: Loop) -> None:
     assert clusters.not_compared == ()
 
 
-def test_what_could_not_be_calculated_now_is_an_error_and_is_not_remembered(
+def test_a_starved_comparison_is_an_error_and_is_not_remembered(
     loop: Loop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert len(set(loop.cluster(["y+49", "49+y"]).names)) == 1
@@ -227,7 +227,7 @@ def test_what_could_not_be_calculated_now_is_an_error_and_is_not_remembered(
     assert len(set(loop.cluster(["y+50", "50+y"]).names)) == 1
 
 
-def test_a_process_that_somebody_else_ends_decides_nothing(loop: Loop) -> None:
+def test_a_worker_killed_from_outside_changes_no_result(loop: Loop) -> None:
     assert len(set(loop.cluster(["y+51", "51+y"]).names)) == 1
     child = running_child(loop.comparer)
 
@@ -243,7 +243,7 @@ def test_a_process_that_somebody_else_ends_decides_nothing(loop: Loop) -> None:
     assert clusters.not_compared == ()
 
 
-def test_a_killed_process_is_replaced(loop: Loop) -> None:
+def test_a_killed_worker_is_replaced(loop: Loop) -> None:
     assert len(set(loop.cluster(["y+42", "42+y"]).names)) == 1
     child = running_child(loop.comparer)
     os.kill(child.pid, signal.SIGKILL)
@@ -251,7 +251,7 @@ def test_a_killed_process_is_replaced(loop: Loop) -> None:
     assert len(set(loop.cluster(["y+43", "43+y"]).names)) == 1
 
 
-def test_too_many_formulas_are_not_compared_and_it_is_said_so(loop: Loop) -> None:
+def test_too_many_formulas_are_not_compared_and_are_reported(loop: Loop) -> None:
     clusters = loop.cluster([f"x+{number}" for number in range(33)])
     assert len(set(clusters.names)) == 33
     assert "33 formulas" in clusters.not_compared[0]
@@ -269,7 +269,7 @@ def test_a_cancelled_comparison_leaves_no_answer_behind(loop: Loop) -> None:
     assert len(set(loop.cluster(["y+45", "y+46"]).names)) == 2
 
 
-def test_a_comparison_that_is_cancelled_while_the_process_starts_leaves_no_answer_behind() -> None:
+def test_a_comparison_cancelled_while_the_worker_starts_leaves_no_answer_behind() -> None:
     async def scenario() -> list[bool]:
         comparer = ExpressionComparer()
         asking = asyncio.create_task(comparer.compare("y+1", "1+y"))
@@ -309,7 +309,7 @@ GROUPS = st.lists(st.one_of(st.sampled_from(WRITTEN), st.none(), st.text(max_siz
 
 @given(answers=GROUPS, data=st.data())
 @settings(max_examples=60, deadline=None)
-def test_it_is_an_equivalence_relation_and_knows_no_order(
+def test_sameness_is_an_equivalence_relation_and_does_not_depend_on_order(
     loop: Loop, answers: list[str | None], data: st.DataObject
 ) -> None:
     answers = [None if answer is None else " ".join(answer.split()) or None for answer in answers]
@@ -399,14 +399,14 @@ def test_the_explanation_over_http(compass_http: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("detail", ["full", "rewards"])
-def test_what_was_not_compared_is_said_over_http(compass_http: httpx.Client, detail: str) -> None:
+def test_uncompared_formulas_are_reported_over_http(compass_http: httpx.Client, detail: str) -> None:
     texts = [rollout("8^{8^{8^{8^8}}}"), rollout("17")]
     scored = score_group(compass_http, "outcome", texts, config="robust", detail=detail)
     assert len(scored["not_compared"]) == 1
     assert scored["tie"] is True
 
 
-def test_many_at_once_get_what_each_alone_gets(compass_http: httpx.Client) -> None:
+def test_simultaneous_requests_get_what_each_alone_gets(compass_http: httpx.Client) -> None:
     def asked(number: int) -> Json:
         texts = [rollout(f"x+{number}"), rollout(f"{number}+x"), rollout(f"{number}")]
         return score_group(compass_http, "outcome", texts, config="robust")

@@ -1,7 +1,7 @@
-"""What scores mean is part of the fingerprint: a change of meaning needs another version, and gives another one.
+"""The fingerprint covers what scores mean: a change of meaning needs another version, which changes the fingerprint.
 
-`meanings.json` holds, for each part that has a version, that version and a digest of what the part makes of
-many inputs. If a test here fails, raise the part's version and write down what the failure shows.
+For each part with a version, `meanings.json` contains that version and a digest of the part's results for many inputs.
+If a test here fails, raise the part's version and write the new digest into the file.
 """
 
 import hashlib
@@ -62,7 +62,7 @@ GROUPS = [
     group([rollout(answer, "east", f"north {'east ' * n}") for n, answer in enumerate("7878")], "tied"),
     group([rollout("7", "south east", "north"), rollout("7", "east north", "west", "north")], "two"),
 ]
-"""No two steps of an answer stand equally near to a third, so that no last bit decides."""
+"""No two steps of an answer are equally close to a third, so no last bit decides."""
 
 
 def digest(meaning: object) -> str:
@@ -70,7 +70,7 @@ def digest(meaning: object) -> str:
 
 
 def rounded(value: Any) -> Any:
-    """Less the last bits, in which machines differ."""
+    """`value` without the last bits, in which machines differ."""
     if isinstance(value, dict):
         return {name: rounded(each) for name, each in sorted(value.items())}
     if isinstance(value, list):
@@ -79,7 +79,7 @@ def rounded(value: Any) -> Any:
 
 
 def parser(http: httpx.Client) -> object:
-    configs = [PAPER.model_copy(update={"answer_from": place}) for place in ("tag", "boxed", "any")]
+    configs = [PAPER.model_copy(update={"answer_from": source}) for source in ("tag", "boxed", "any")]
     read = [parse_text(text, config) for text in WRITTEN for config in configs]
     return [*read, parsed_before(" 7. ", ["Step  one", "", "<step>two</step>"])]
 
@@ -123,6 +123,6 @@ def test_another_version_gives_another_fingerprint(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(fingerprint, "version", lambda name: "0" if name == "sympy" else "1")
     seen.append(both())
     assert len({robust for _, robust in seen}) == 5
-    assert len({paper for paper, _ in seen}) == 3, "texts are compared without any of that"
+    assert len({paper for paper, _ in seen}) == 3, "comparing texts involves none of these versions"
     monkeypatch.undo()
     assert both() == seen[0]

@@ -1,19 +1,19 @@
-"""The paper preset against values worked out by hand, over HTTP, with embeddings that are known by hand.
+"""The paper preset against values calculated by hand, over HTTP, with embeddings that are known by hand.
 
 The group, N = 5, with compass points for steps:
 
     rollout  answer  position 0  position 1    cos 0                cos 1
-    0        7       east        north         2/sqrt(5) = .894427  1
-    1        7       north       north         1/sqrt(5) = .447214  1
-    2        7       east        -             2/sqrt(5) = .894427  -
+    0        7       east        north         2/sqrt(5) = 0.894427  1
+    1        7       north       north         1/sqrt(5) = 0.447214  1
+    2        7       east        -             2/sqrt(5) = 0.894427  -
     3        8       east        -
     4        none
 
-G = {0, 1, 2}, mu_0 = unit(2 east + north) = (2, 1)/sqrt(5), mu_1 = north; v_0 = 1, v_1 = e^-.15 = .860708;
-rho = .6^.7 = .699368. Then r_step is rho times
-    0: ((1 + .894427)/2 + .860708) / 1.860708 = .971631
-    1: ((1 + .447214)/2 + .860708) / 1.860708 = .851458
-    2:  (1 + .894427)/2                       = .947214
+G = {0, 1, 2}, mu_0 = unit(2 east + north) = (2, 1)/sqrt(5), mu_1 = north; v_0 = 1, v_1 = e^-0.15 = 0.860708;
+rho = 0.6^0.7 = 0.699368. Then r_step is rho times
+    0: ((1 + 0.894427)/2 + 0.860708) / 1.860708 = 0.971631
+    1: ((1 + 0.447214)/2 + 0.860708) / 1.860708 = 0.851458
+    2:  (1 + 0.894427)/2                       = 0.947214
 """
 
 import httpx
@@ -28,7 +28,7 @@ GROUP = [
     rollout("8", "east"),
     rollout(None, "east"),
 ]
-OUTCOME = [0.699368, 0.699368, 0.699368, 0.324131, 0.0]  # .6^.7, .2^.7
+OUTCOME = [0.699368, 0.699368, 0.699368, 0.324131, 0.0]  # 0.6^0.7, 0.2^0.7
 TRAJECTORY = [0.679528, 0.595483, 0.662451, 0.0, 0.0]
 TOLERANCE = 1e-6
 
@@ -49,7 +49,7 @@ def test_trajectory(compass_http: httpx.Client) -> None:
     assert rewards(scored, "outcome") == [None] * 5
 
 
-def test_every_step_tells_its_cosine_and_weight(compass_http: httpx.Client) -> None:
+def test_every_step_has_its_cosine_and_weight(compass_http: httpx.Client) -> None:
     scored = score_group(compass_http, "trajectory", GROUP)
     cosines = [[step["cosine"] for step in each["steps"]] for each in scored["rollouts"]]
     weights = [[step["weight"] for step in each["steps"]] for each in scored["rollouts"]]
@@ -64,8 +64,8 @@ def test_every_step_tells_its_cosine_and_weight(compass_http: httpx.Client) -> N
     [
         (0.0, OUTCOME),
         (0.3, OUTCOME),
-        (0.65, [0.692424, 0.663008, 0.686447, 0.210685, 0.0]),  # lambda = .35
-        (1.0, [0.685480, 0.626648, 0.673526, 0.097239, 0.0]),  # lambda = .7
+        (0.65, [0.692424, 0.663008, 0.686447, 0.210685, 0.0]),  # lambda = 0.35
+        (1.0, [0.685480, 0.626648, 0.673526, 0.097239, 0.0]),  # lambda = 0.7
         (None, [0.685480, 0.626648, 0.673526, 0.097239, 0.0]),
     ],
 )
@@ -83,7 +83,7 @@ def test_group_fields(compass_http: httpx.Client) -> None:
         assert scored["status"] == "ok"
         assert (scored["dominant_answer"], scored["tie"]) == ("7", False)
         assert scored["clusters"] == [{"answer": "7", "count": 3}, {"answer": "8", "count": 1}]
-        # H = -(.6 ln .6 + .2 ln .2) = .628383; exp(-(.628383 - .9)^2 / .245) = .739985
+        # H = -(0.6 ln 0.6 + 0.2 ln 0.2) = 0.628383; exp(-(0.628383 - 0.9)^2 / 0.245) = 0.739985
         numbers = [scored[name] for name in ("dominant_share", "density", "entropy_nats", "proposer_reward")]
         assert numbers == near([0.6, 0.699368, 0.628383, 0.739985])
         assert ("rollouts" in scored) == (endpoint != "proposer")
@@ -112,7 +112,9 @@ def test_the_seven_entropies_of_five(
     ("words", "expected"),
     [(64, 1.0), (65, 1 - 0.05 / 64), (96, 0.975), (128, 0.95), (200, 0.95)],
 )
-def test_words_before_the_answer_cost(compass_http: httpx.Client, words: int, expected: float) -> None:
+def test_many_words_before_the_answer_lower_the_reward(
+    compass_http: httpx.Client, words: int, expected: float
+) -> None:
     thinking = " ".join(["<think>", *["word"] * (words - 2), "</think>"])
     scored = score_group(compass_http, "outcome", [f"{thinking} <answer>7 words of an answer</answer>"])
     assert rewards(scored) == near([expected])
@@ -165,18 +167,18 @@ def test_outcome_and_proposer_constants_can_be_overridden(compass_http: httpx.Cl
     scored = score_group(compass_http, "outcome", GROUP, config=config)
     # "<think>Step 1: east\nStep 2: north</think>" has 6 words: full penalty; "<think>Step 1: east</think>" 3.
     assert rewards(scored) == near([0.3, 0.3, 0.45, 0.15, 0.0])
-    assert scored["proposer_reward"] == pytest.approx(0.820835, abs=TOLERANCE)  # exp(-.628383^2 / 2)
+    assert scored["proposer_reward"] == pytest.approx(0.820835, abs=TOLERANCE)  # exp(-0.628383^2 / 2)
 
 
-def test_opposite_steps_have_the_cosine_of_their_limit(compass_http: httpx.Client) -> None:
+def test_the_cosine_of_opposite_steps_is_its_limit(compass_http: httpx.Client) -> None:
     scored = score_group(compass_http, "trajectory", [rollout("7", "east"), rollout("7", "west")])
     assert rewards(scored) == near([0.5, 0.5])
 
 
 def test_a_mean_of_tokens_is_taken_before_its_direction(compass_http: httpx.Client) -> None:
-    # mean((2, 0), (0, -.5)) has the direction (4, -1)/sqrt(17); its cosine to the mean with (1, 0) follows.
+    # mean((2, 0), (0, -0.5)) has the direction (4, -1)/sqrt(17); its cosine to the mean with (1, 0) follows.
     scored = score_group(compass_http, "trajectory", [rollout("7", "east south"), rollout("7", "east")])
-    # cos(angle / 2) with cos(angle) = 4/sqrt(17) = .970143: sqrt((1 + .970143)/2) = .992507
+    # cos(angle / 2) with cos(angle) = 4/sqrt(17) = 0.970143: sqrt((1 + 0.970143)/2) = 0.992507
     assert rewards(scored) == near([0.996254, 0.996254])
 
 
@@ -186,7 +188,7 @@ def test_a_lone_dominant_answer_gets_no_step_reward(compass_http: httpx.Client) 
     assert scored["tie"] is True
 
 
-def test_a_rollout_without_steps_agrees_with_nobody(compass_http: httpx.Client) -> None:
+def test_a_rollout_without_steps_gets_no_step_reward(compass_http: httpx.Client) -> None:
     texts = [rollout("7", "east"), rollout("7", "east"), rollout("7")]
     scored = score_group(compass_http, "trajectory", texts)
     assert rewards(scored) == near([1.0, 1.0, 0.0])
@@ -222,7 +224,7 @@ def test_an_invalid_rollout_counts_in_n_and_does_not_vote(
     assert (invalid["status"], invalid["answer"], invalid["reward"]) == ("invalid", None, 0.0)
     assert reason in invalid["reason"]
     assert (valid["status"], valid["reason"]) == ("ok", None)
-    assert valid["reward"] == pytest.approx(0.378929, abs=TOLERANCE)  # .25^.7
+    assert valid["reward"] == pytest.approx(0.378929, abs=TOLERANCE)  # 0.25^0.7
     assert (scored["dominant_answer"], scored["tie"], scored["dominant_share"]) == ("7", False, 0.25)
 
 
@@ -233,7 +235,7 @@ def test_a_group_without_any_answer_is_invalid(compass_http: httpx.Client) -> No
         assert (scored["entropy_nats"], scored["proposer_reward"]) == (None, 0.0)
 
 
-def test_parsed_rollouts_score_like_their_texts(compass_http: httpx.Client) -> None:
+def test_parsed_rollouts_score_as_their_texts_do(compass_http: httpx.Client) -> None:
     parsed = [
         {"id": "0", "answer": "7", "steps": ["east", "north"]},
         {"id": "1", "answer": "7", "steps": ["north", "north"]},

@@ -1,4 +1,4 @@
-"""What holds of any request: order, echoes, bounds, and that a group's scores depend on that group alone."""
+"""Laws of any request: order, echoed ids, bounds, and that a group's scores depend on that group alone."""
 
 import httpx
 import pytest
@@ -31,13 +31,13 @@ def test_the_order_of_rollouts_does_not_matter(
     shuffled = score_group(compass_http, "solver", [texts[index] for index in order], config=config)
     for name in ("dominant_answer", "tie", "clusters", "entropy_nats", "proposer_reward", "density"):
         assert shuffled[name] == plain[name]
-    for place, index in enumerate(order):
-        assert abs(rewards(shuffled)[place] - rewards(plain)[index]) < TOLERANCE
+    for position, index in enumerate(order):
+        assert abs(rewards(shuffled)[position] - rewards(plain)[index]) < TOLERANCE
 
 
 @http_examples
 @given(groups=st.lists(TEXTS, min_size=1, max_size=5), preset=PRESETS)
-def test_many_groups_score_as_each_alone(
+def test_each_of_many_groups_scores_as_it_does_alone(
     compass_http: httpx.Client, groups: list[list[str]], preset: str
 ) -> None:
     named = [group(texts, f"g{i}") for i, texts in enumerate(groups)]
@@ -56,8 +56,8 @@ def test_the_order_of_groups_does_not_matter(
     named = [group(texts, str(i)) for i, texts in enumerate(groups)]
     plain = score(compass_http, "solver", *named, config=config)["groups"]
     shuffled = score(compass_http, "solver", *[named[index] for index in order], config=config)["groups"]
-    for place, index in enumerate(order):
-        for one, other in zip(rewards(shuffled[place]), rewards(plain[index]), strict=True):
+    for position, index in enumerate(order):
+        for one, other in zip(rewards(shuffled[position]), rewards(plain[index]), strict=True):
             assert abs(one - other) < TOLERANCE
 
 
@@ -74,9 +74,7 @@ def test_rewards_are_in_the_unit_interval(
 
 @http_examples
 @given(texts=TEXTS, preset=PRESETS)
-def test_equal_rollouts_are_rewarded_equally(
-    compass_http: httpx.Client, texts: list[str], preset: str
-) -> None:
+def test_equal_rollouts_get_equal_rewards(compass_http: httpx.Client, texts: list[str], preset: str) -> None:
     scored = rewards(score_group(compass_http, "solver", [texts[0], *texts], config=preset))
     assert abs(scored[0] - scored[1]) < TOLERANCE
 
@@ -84,7 +82,7 @@ def test_equal_rollouts_are_rewarded_equally(
 @http_examples
 @given(texts=TEXTS)
 def test_a_group_given_twice_over_has_the_same_rewards(compass_http: httpx.Client, texts: list[str]) -> None:
-    """With ties shared: which of tied answers is picked depends on the number of votes."""
+    """Ties are shared, since the choice among tied answers depends on the number of votes."""
     doubled = {"min_position_members": 4, "ties": "shared"}
     once = rewards(score_group(compass_http, "solver", texts, config={"ties": "shared"}))
     twice = rewards(score_group(compass_http, "solver", texts * 2, config=doubled))
@@ -120,7 +118,7 @@ def test_order_is_kept_and_ids_are_echoed(compass_http: httpx.Client) -> None:
     ]
 
 
-def test_a_tie_does_not_go_to_the_first(compass_http: httpx.Client) -> None:
+def test_a_tie_does_not_go_to_the_first_answer(compass_http: httpx.Client) -> None:
     winners = set()
     for first, second in (("7", "8"), ("8", "7")):
         scored = score_group(compass_http, "outcome", [rollout(first), rollout(second)])
@@ -136,7 +134,7 @@ def test_the_rule_for_ties_favours_neither_the_smaller_nor_the_larger(compass_ht
     assert 70 <= smaller <= 130
 
 
-def test_detail_rewards_leaves_out_steps_and_clusters_only(compass_http: httpx.Client) -> None:
+def test_detail_rewards_omits_steps_and_clusters_only(compass_http: httpx.Client) -> None:
     texts = [rollout("7", "east"), rollout("8")]
     full = score_group(compass_http, "solver", texts)
     short = score_group(compass_http, "solver", texts, detail="rewards")
@@ -148,7 +146,7 @@ def test_detail_rewards_leaves_out_steps_and_clusters_only(compass_http: httpx.C
     assert short == full
 
 
-def test_the_fingerprint_tells_configs_apart_and_nothing_else(compass_http: httpx.Client) -> None:
+def test_the_fingerprint_distinguishes_configs_and_nothing_else(compass_http: httpx.Client) -> None:
     def of(config: object, texts: list[str]) -> str:
         return str(score(compass_http, "outcome", group(texts), config=config)["fingerprint"])
 

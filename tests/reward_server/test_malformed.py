@@ -32,11 +32,11 @@ GOOD = group([rollout("7", "east")])
             "groups[0].rollouts[0].steps[1]",
             "string",
         ),
-        ({"groups": [GOOD, group(["a"], "h"), GOOD]}, "groups", "the id 'g' stands here more than once"),
+        ({"groups": [GOOD, group(["a"], "h"), GOOD]}, "groups", "the id 'g' is used more than once"),
         (
             {"groups": [{"id": "g", "rollouts": [*GOOD["rollouts"], {"id": "0", "text": "b"}]}]},
             "groups[0].rollouts",
-            "the id '0' stands here more than once",
+            "the id '0' is used more than once",
         ),
         ({"groups": [GOOD], "config": "nope"}, "config", "no config 'nope'"),
         ({"groups": [GOOD], "config": {"preset": "nope"}}, "config", "no config 'nope'"),

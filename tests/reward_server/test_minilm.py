@@ -1,4 +1,4 @@
-"""The default embedder through the real app: the same texts get the same rewards, whoever else is asking."""
+"""The default embedder in the real app: the same texts get the same rewards, whatever else is scored."""
 
 import subprocess
 import sys
@@ -30,7 +30,7 @@ TEXTS = [
 
 
 def crowd(size: int, first: int = 0) -> list[Json]:
-    """Groups of other people's texts, of many lengths."""
+    """Other groups, with steps of many lengths."""
     words = SENTENCE.split()
     return [
         group([rollout("7", *[f"{' '.join(words[: 1 + i * j % 17])} {i}" for j in range(1, 6)])] * 2, name)
@@ -39,7 +39,7 @@ def crowd(size: int, first: int = 0) -> list[Json]:
 
 
 @pytest.mark.parametrize("preset", ["paper", "robust"])
-def test_rewards_do_not_depend_on_who_else_asks(minilm_http: httpx.Client, preset: str) -> None:
+def test_rewards_do_not_depend_on_other_requests(minilm_http: httpx.Client, preset: str) -> None:
     config = {"preset": preset}
     alone = rewards(score_group(minilm_http, "solver", TEXTS, config=config))
     inside = score(minilm_http, "solver", *crowd(20), group(TEXTS), *crowd(10, 20), config=config)["groups"][
@@ -57,7 +57,7 @@ def test_rewards_do_not_depend_on_who_else_asks(minilm_http: httpx.Client, prese
 
 
 def minilm_on(runtime: Runtime) -> Embedder:
-    """The default embedder on one thread; skips the test where the processor must be refused, and is."""
+    """The default embedder on one thread; skips the test if the processor does not compute in the precision."""
     import openvino  # after the embedder, which keeps its telemetry out
 
     spec = EmbedderSpec(
@@ -67,7 +67,7 @@ def minilm_on(runtime: Runtime) -> Embedder:
     if runtime == "openvino-bf16" and "BF16" not in capabilities:
         with pytest.raises(PrecisionNotComputed):
             load_embedder(spec)
-        pytest.skip("this processor does not compute in bfloat16, and the server says so")
+        pytest.skip("this processor does not compute in bfloat16, and the embedder refuses it")
     return load_embedder(spec)
 
 
@@ -75,7 +75,9 @@ def minilm_on(runtime: Runtime) -> Embedder:
     ("runtime", "tolerance"),
     [("openvino-fp32", 1e-5), ("openvino-bf16", 5e-3), ("torch-fp32", 1e-5), ("torch-bf16", 5e-3)],
 )
-def test_vectors_are_those_of_the_library_and_depend_on_no_other(runtime: Runtime, tolerance: float) -> None:
+def test_vectors_equal_the_librarys_and_do_not_depend_on_the_batch(
+    runtime: Runtime, tolerance: float
+) -> None:
     embedder = minilm_on(runtime)
     from sentence_transformers import SentenceTransformer  # repaired by the embedder
 
@@ -91,7 +93,7 @@ def test_vectors_are_those_of_the_library_and_depend_on_no_other(runtime: Runtim
 
 
 @pytest.mark.parametrize("runtime", ["openvino-fp32", "openvino-bf16"])
-def test_vectors_depend_on_no_other_of_a_full_batch(runtime: Runtime) -> None:
+def test_vectors_do_not_depend_on_the_rest_of_a_full_batch(runtime: Runtime) -> None:
     """Batches as large as the batcher's largest, of short, usual and long steps."""
     embedder = minilm_on(runtime)
     most_tokens = RewardServerSettings().max_batch_tokens
@@ -115,19 +117,19 @@ class Conversion:
 @pytest.fixture(scope="module")
 def conversion() -> Conversion:
     loaded = load_model(packaged_minilm(), "cpu")
-    with warnings.catch_warnings(record=True, action="always") as told:
+    with warnings.catch_warnings(record=True, action="always") as caught:
         converted = openvino_embedder._converted(loaded)
-    return Conversion(loaded, converted, [str(each.message) for each in told])
+    return Conversion(loaded, converted, [str(each.message) for each in caught])
 
 
-def test_what_torch_tells_itself_in_a_conversion_is_not_told_to_operators(conversion: Conversion) -> None:
-    assert [told for told in conversion.warned if "LeafSpec" in told] == []
+def test_the_conversion_hides_torchs_internal_warnings(conversion: Conversion) -> None:
+    assert [text for text in conversion.warned if "LeafSpec" in text] == []
 
 
-def test_openvino_runs_in_the_precision_that_is_told_or_not_at_all(
+def test_openvino_runs_in_the_requested_precision_or_not_at_all(
     monkeypatch: pytest.MonkeyPatch, conversion: Conversion
 ) -> None:
-    """On a processor without bfloat16 OpenVINO silently takes another precision: here it is made to."""
+    """Without bfloat16, OpenVINO silently uses another precision; here it is forced to."""
     import openvino  # after the embedder, which keeps its telemetry out
 
     class WithoutBf16(openvino.Core):  # type: ignore[misc]
@@ -142,7 +144,7 @@ def test_openvino_runs_in_the_precision_that_is_told_or_not_at_all(
     assert auto.identity == identity(conversion.loaded, "openvino-fp32")
 
 
-def test_the_packaged_model_runs_on_openvino_where_nothing_else_is_asked_for() -> None:
+def test_the_packaged_model_runs_on_openvino_by_default() -> None:
     def on_openvino(embedder: str, runtime: Runtime, device: str) -> bool:
         spec = EmbedderSpec(
             embedder=embedder, token_mean_checkpoint=None, runtime=runtime, device=device, threads=1
@@ -156,10 +158,10 @@ def test_the_packaged_model_runs_on_openvino_where_nothing_else_is_asked_for() -
     assert not on_openvino("minilm", "torch-bf16", "cpu")
 
 
-def test_openvino_reports_to_nobody() -> None:
+def test_openvino_sends_no_usage_reports() -> None:
     imported = (
         "import sys; from importlib.util import find_spec\n"
-        "assert find_spec('openvino_telemetry'), 'OpenVINO comes without it: the line that hides it can go'\n"
+        "assert find_spec('openvino_telemetry'), 'OpenVINO no longer ships it: remove the line that hides it'\n"
         "import ireasoner.reward_server.embedding.openvino_embedder\n"
         "print([name for name in sys.modules if 'telemetry_stub' in name or name.startswith('openvino_telemetry.')])\n"
     )

@@ -1,4 +1,4 @@
-"""What is read out of a rollout's text."""
+"""What is read from a rollout's text."""
 
 import pytest
 from hypothesis import given, settings
@@ -86,7 +86,7 @@ def test_answers_and_words(text: str, answer: str | None, flaw: str | None, word
     assert (parsed.answer, parsed.flaw, parsed.words) == (answer, flaw, words)
 
 
-def test_only_the_thinking_before_the_answer_holds_steps() -> None:
+def test_only_the_thinking_before_the_answer_has_steps() -> None:
     parsed = parse_text("1. not yet <think>\n1. read</think>\n2. too late<answer>7</answer>\n3. no")
     assert parsed.steps == ("read",)
 
@@ -154,7 +154,7 @@ WELL_FORMED = st.lists(
 
 @given(steps=WELL_FORMED, style=st.sampled_from(["Step {}: ", "{}. ", "{}) "]), answer=st.integers(0, 99))
 @settings(max_examples=300, deadline=None)
-def test_well_formed_text_is_read_as_it_stands(steps: list[tuple[str, str]], style: str, answer: int) -> None:
+def test_well_formed_text_is_read_as_written(steps: list[tuple[str, str]], style: str, answer: int) -> None:
     written = [" ".join(f"{words}{end}".split()) for words, end in steps]
     lines = "\n".join(style.format(number) + step for number, step in enumerate(written, start=1))
     parsed = parse_text(f"<think>{lines}</think><answer>{answer}</answer>")
@@ -169,14 +169,14 @@ def test_well_formed_text_is_read_as_it_stands(steps: list[tuple[str, str]], sty
     ).map("".join)
 )
 @settings(max_examples=300, deadline=None)
-def test_anything_is_read(text: str) -> None:
+def test_any_text_is_read(text: str) -> None:
     for config in (ScoringConfig(), BOXED, ANY, QWEN):
         parsed = parse_text(text, config)
         assert (parsed.answer is None) == (parsed.flaw is not None)
         assert all(step == " ".join(step.split()) and step for step in parsed.steps)
 
 
-def test_what_was_parsed_before_is_folded_alike() -> None:
+def test_parsed_rollouts_are_folded_in_the_same_way() -> None:
     parsed = parsed_before(" Seven. ", ["read  the\nrow", " ", "add"])
     assert (parsed.answer, parsed.steps, parsed.words) == ("seven", ("read the row", "add"), 4)
     assert parsed_before(None, []).flaw == "no_answer"
@@ -218,13 +218,13 @@ def test_the_same_answer(one: str, other: str) -> None:
         ("a b", "ab"),
     ],
 )
-def test_another_answer(one: str, other: str) -> None:
+def test_different_answers(one: str, other: str) -> None:
     assert normalise_answer(one) != normalise_answer(other)
 
 
 @pytest.mark.parametrize("piece", PIECES)
 @pytest.mark.timeout(20)
-def test_a_megabyte_of_anything_is_read_in_linear_time(piece: str) -> None:
+def test_a_megabyte_is_read_in_linear_time(piece: str) -> None:
     megabyte = piece * (2**20 // len(piece))
     parse_text(megabyte)
     parse_text(f"<think>{megabyte}</think><answer>{megabyte}</answer>")

@@ -1,4 +1,4 @@
-"""docs/presets.md: its commands run, what it says they answer is what they answer, its pictures can be drawn."""
+"""docs/presets.md: its commands run and respond as shown, its table is right, its plots can be drawn."""
 
 import json
 import os
@@ -19,7 +19,7 @@ DEADLINE_S = 60
 
 
 def run(command: str, url: str) -> str:
-    """Runs a command of the page against the server at `url`, with this Python's commands."""
+    """Runs a command of the page against the server at `url`, with the commands of this Python."""
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     command = command.replace("http://127.0.0.1:8010", url)
     if command.startswith("reward-score"):
@@ -32,44 +32,42 @@ def run(command: str, url: str) -> str:
     return ended.stdout
 
 
-def assert_contains(answer: object, shown: object, place: str = "answer") -> None:
-    """Everything that is shown is in the answer; numbers to the digits that are shown."""
+def assert_contains(response: object, shown: object, path: str = "response") -> None:
+    """Everything shown is in the response; numbers agree to 0.001."""
     if isinstance(shown, dict):
-        assert isinstance(answer, dict), place
+        assert isinstance(response, dict), path
         for name, value in shown.items():
-            assert_contains(answer[name], value, f"{place}.{name}")
+            assert_contains(response[name], value, f"{path}.{name}")
     elif isinstance(shown, list):
-        assert isinstance(answer, list), place
-        assert len(answer) == len(shown), place
-        for number, (one, other) in enumerate(zip(answer, shown, strict=True)):
-            assert_contains(one, other, f"{place}[{number}]")
+        assert isinstance(response, list), path
+        assert len(response) == len(shown), path
+        for number, (one, other) in enumerate(zip(response, shown, strict=True)):
+            assert_contains(one, other, f"{path}[{number}]")
     elif isinstance(shown, float):
-        assert answer == pytest.approx(shown, abs=1e-3), place
+        assert response == pytest.approx(shown, abs=1e-3), path
     else:
-        assert answer == shown, place
+        assert response == shown, path
 
 
-def test_every_command_runs_and_answers_what_the_page_shows(minilm_http: httpx.Client) -> None:
+def test_every_command_responds_as_the_page_shows(minilm_http: httpx.Client) -> None:
     url = str(minilm_http.base_url).rstrip("/")
     checked = 0
-    for place, (language, text) in enumerate(BLOCKS):
+    for number, (language, text) in enumerate(BLOCKS):
         if language != "bash":
             continue
-        answer = run(text, url)
-        if place + 1 < len(BLOCKS) and BLOCKS[place + 1][0] == "json":
-            assert_contains(json.loads(answer), json.loads(BLOCKS[place + 1][1]))
+        printed = run(text, url)
+        if number + 1 < len(BLOCKS) and BLOCKS[number + 1][0] == "json":
+            assert_contains(json.loads(printed), json.loads(BLOCKS[number + 1][1]))
             checked += 1
         else:
-            assert all(json.loads(line)["status"] == "ok" for line in answer.splitlines())
+            assert all(json.loads(line)["status"] == "ok" for line in printed.splitlines())
     assert checked == sum(language == "json" for language, _ in BLOCKS)
 
 
-def test_the_table_of_switches_is_complete_and_right() -> None:
+def test_the_table_of_switches_is_complete_and_correct() -> None:
     rows = re.findall(r"^\| `(\w+)` \| (\S+) \| (\S+) \|", PAGE, re.MULTILINE)
 
     def shown(value: object) -> str:
-        if isinstance(value, bool):
-            return "on" if value else "off"
         return f"`{value}`" if isinstance(value, str) else f"{value:g}"
 
     for name, paper, robust in rows:
@@ -78,7 +76,9 @@ def test_the_table_of_switches_is_complete_and_right() -> None:
     assert differing <= {name for name, _, _ in rows}
 
 
-def test_the_pictures_can_be_drawn_and_are_all_there(minilm_http: httpx.Client, tmp_path: Path) -> None:
+def test_every_plot_of_the_page_is_committed_and_can_be_drawn(
+    minilm_http: httpx.Client, tmp_path: Path
+) -> None:
     pytest.importorskip("matplotlib")
     run(f"{sys.executable} -m docs.presets.draw --url {minilm_http.base_url} --into {tmp_path}", "")
     drawn = {file.name for file in tmp_path.iterdir()}

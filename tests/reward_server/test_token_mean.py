@@ -1,4 +1,4 @@
-"""The embedder that reads one tensor of a checkpoint, in every form in which checkpoints hold it."""
+"""The embedder that reads one tensor of a checkpoint, in every format of checkpoints."""
 
 import json
 import subprocess
@@ -76,7 +76,7 @@ def test_the_identity_changes_with_the_weights_and_the_tokenizer(tmp_path: Path)
     assert len(identities) == 3
 
 
-def test_an_unusable_checkpoint_says_why(tmp_path: Path) -> None:
+def test_an_unusable_checkpoint_is_refused_with_the_reason(tmp_path: Path) -> None:
     with pytest.raises(UnusableCheckpoint, match=r"tokenizer\.json is missing"):
         TokenMean(tmp_path)
     write_compass(tmp_path)

@@ -1,4 +1,4 @@
-"""Steps with embeddings that are made to have given cosines."""
+"""Steps whose embeddings have given cosines."""
 
 import hashlib
 
@@ -20,7 +20,7 @@ def axis(number: int) -> Doubles:
 
 
 def alike(cosine: float, count: int, shared: int, first_own: int) -> list[Doubles]:
-    """`count` unit vectors, any two of which have `cosine`; they share the axis `shared`."""
+    """`count` unit vectors with pairwise `cosine`, which share the axis `shared`."""
     return [
         np.sqrt(cosine) * axis(shared) + np.sqrt(1 - cosine) * axis(first_own + own) for own in range(count)
     ]

@@ -1,4 +1,4 @@
-"""The scoring config: every constant of the rewards, and the presets that give it values."""
+"""The scoring config: every constant and switch of the rewards, and the presets."""
 
 from typing import Annotated, Literal
 
@@ -12,127 +12,140 @@ TagName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,31}$")]
 class ScoringConfig(BaseModel):
     """Everything that a reward depends on besides the rollouts, the parser and the embedder.
 
-    The defaults are the paper's values (iReasoner, arXiv 2601.05877, on EvoLMM, arXiv 2511.16672). Any field
-    can be set in a request; ablations are values of these fields, as their descriptions say.
+    The defaults are the paper's values (iReasoner, arXiv 2601.05877, on EvoLMM, arXiv 2511.16672). A request can
+    override any field, so an ablation is a value of one of these fields.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     alpha: NonNegative = Field(0.7, description="Exponent of the answer's share in the outcome reward.")
     eta: Share = Field(
-        0.05, description="Largest part of the outcome reward that length takes away; 0: none."
+        0.05,
+        description="Largest share of the outcome reward that the length penalty takes away. 0: no penalty.",
     )
     tau_words: float = Field(
         64.0,
         gt=0,
         le=1e6,
-        description="Words before the answer from which the length penalty grows, up to twice as many.",
+        description="Number of words before the answer at which the length penalty starts; it is full at twice that.",
     )
     gamma: NonNegative = Field(
-        0.7, description="Exponent of the density of the dominant answer; 0: no density weight."
+        0.7,
+        description="Exponent of the dominant share in the density, a factor of the step reward. 0: no factor.",
     )
     position_decay: NonNegative = Field(
-        0.15, description="Rate, a step, at which a later step weighs less; 0: all weigh the same."
+        0.15, description="Rate per step at which later steps weigh less. 0: all weigh the same."
     )
-    max_steps: int = Field(8, ge=1, le=64, description="Steps of a rollout that are read, from its first.")
+    max_steps: int = Field(
+        8, ge=1, le=64, description="Number of steps that are read from each rollout; later ones are ignored."
+    )
     min_position_members: int = Field(
         2,
         ge=2,
         le=10_000,
-        description="Rollouts with the dominant answer that must have a step at a position for it to be used. "
-        "If fewer gave that answer, the step reward is 0.",
+        description="Rollouts with the dominant answer that must have a step in a slot for it to be used. If fewer "
+        "gave that answer, the step reward is 0.",
     )
     lambda_max: Share = Field(0.7, description="Weight of the step reward at the end of training.")
     lambda_schedule: Literal["linear", "constant"] = Field(
         "linear",
-        description="linear: 0 up to `warmup`, then rising to `lambda_max`; constant: always `lambda_max`.",
+        description="Weight of the step reward during training. linear: 0 up to `warmup`, then rising to "
+        "`lambda_max`; constant: always `lambda_max`.",
     )
     warmup: float = Field(
-        0.3, ge=0, lt=1, description="Progress up to which the step reward has no weight; 0: rises at once."
+        0.3,
+        ge=0,
+        lt=1,
+        description="Progress up to which the step reward has no weight. 0: it rises at once.",
     )
     entropy_target_nats: NonNegative = Field(
-        0.9, description="Answer entropy at which the Proposer's reward is 1; the paper's is for groups of 5."
+        0.9,
+        description="Answer entropy at which the Proposer's reward is 1. The paper's value is for groups of 5.",
     )
     entropy_width_nats: float = Field(
-        0.35, gt=0, le=1e6, description="Width of the Gaussian around the target."
+        0.35, gt=0, le=1e6, description="Width of the Proposer's Gaussian around the target."
     )
 
     entropy_scale: Literal["nats", "ln_n"] = Field(
         "nats",
-        description="nats: target and width are as they stand; ln_n: both times ln N / ln 5, for a group of N.",
+        description="nats: target and width are used as given; ln_n: both times ln N / ln 5 for a group of N.",
     )
     step_means: Literal["all", "leave_one_out"] = Field(
         "all",
-        description="all: a step is compared with a mean that it is part of; leave_one_out: with the others'.",
+        description="all: a step is compared with a mean that includes it; leave_one_out: with the mean of the others.",
     )
     centring: Literal["none", "group"] = Field(
         "none",
-        description="What is subtracted from step embeddings: nothing, or the mean of the group's compared steps.",
+        description="none: step embeddings are used as they are; group: the mean of the group's compared steps is "
+        "subtracted from them.",
     )
     cosine_floor: float = Field(
         -1.0,
         ge=-1,
         le=0.99,
-        description="Cosine up to which a step earns nothing; from there its credit rises linearly to 1.",
+        description="Cosine up to which a step earns nothing. Above it the credit rises linearly to 1.",
     )
     alignment: Literal["index", "monotonic"] = Field(
         "index",
-        description="index: the first step is compared with first steps, and so on; monotonic: each step with "
-        "the place in the group's prototype sequence that it fits best, order kept.",
+        description="index: steps with the same index are compared; monotonic: steps are aligned, in order, to the "
+        "slots of a prototype sequence, and those in the same slot are compared.",
     )
     coverage: Literal["own", "union"] = Field(
         "own",
-        description="What a rollout's credits are averaged over. own: its compared steps; union: those, the "
-        "places of the group that it lacks and its steps that have no place, which earn nothing.",
+        description="Steps that a rollout's credit is averaged over. own: its compared steps; union: also the "
+        "group's slots that it lacks and its steps without a slot, which earn nothing.",
     )
     min_steps: int = Field(
-        0, ge=0, le=64, description="Distinct steps below which the step reward falls in proportion; 0: none."
+        0,
+        ge=0,
+        le=64,
+        description="Distinct steps below which the step reward falls in proportion. 0: no minimum.",
     )
     distinct_exponent: NonNegative = Field(
         0.0,
-        description="Exponent of the share of distinct trajectories among the rollouts with one answer, by "
-        "which that answer's share is weighed; 0: copies weigh as much as independent rollouts.",
+        description="Exponent of the share of distinct trajectories among an answer's rollouts; the answer's own "
+        "share is multiplied by the result. 0: copies count as much as independent rollouts.",
     )
     min_dominant_share: Share = Field(
         0.0,
-        description="Share of the dominant answer below which a group has no consensus: all rewards of its "
-        "rollouts are 0, so that a group-relative method learns nothing from it; 0: every group counts.",
+        description="Dominant share below which a group has no consensus. All rewards of its rollouts are then 0, "
+        "so a group-relative method learns nothing from it. 0: every group counts.",
     )
     ties: Literal["one", "shared"] = Field(
         "one",
-        description="one: of tied answers one is dominant, and only its rollouts get a step reward; shared: "
-        "the rollouts of every tied answer get theirs, divided by the number of tied answers.",
+        description="one: a single one of the tied answers is dominant, and only its rollouts get a step reward; "
+        "shared: the rollouts of every tied answer get theirs, divided by the number of tied answers.",
     )
     equivalence: Literal["text", "value"] = Field(
         "text",
-        description="text: answers are the same if their normalised texts are; value: if they mean the same.",
+        description="text: answers are equal if their normalised texts are; value: if they mean the same.",
     )
     percent: Literal["distinct", "fraction"] = Field(
-        "distinct", description="With equivalence by value: fraction makes 50% and 0.5 the same answer."
+        "distinct", description="With `equivalence` value: fraction makes 50% and 0.5 the same answer."
     )
     units: Literal["distinct", "ignored"] = Field(
-        "distinct", description="With equivalence by value: ignored makes 5 cm, 5 kg and 5 the same answer."
+        "distinct", description="With `equivalence` value: ignored makes 5 cm, 5 kg and 5 the same answer."
     )
 
-    think_tag: TagName = Field("think", description="Name of the element that holds the steps.")
-    answer_tag: TagName = Field("answer", description="Name of the element that holds the answer.")
+    think_tag: TagName = Field("think", description="Name of the element that contains the steps.")
+    answer_tag: TagName = Field("answer", description="Name of the element that contains the answer.")
     step_tag: TagName = Field(
-        "step", description="Name of the element that is one step, where there are any."
+        "step", description="Name of the element that is one step, if steps are elements."
     )
     answer_from: Literal["tag", "boxed", "any"] = Field(
         "tag",
-        description="Where the answer is: in its element, in the last \\boxed{}, or in the first of these "
-        "that there is.",
+        description="Where the answer is read from. tag: its element; boxed: the last \\boxed{}; any: the first of "
+        "its element, the last \\boxed{} and a stated answer (`answer: 7`) that exists.",
     )
 
     @property
     def explains_steps(self) -> bool:
-        """Whether a step's credit and place are more than its cosine and index say."""
+        """Whether a step's credit and slot differ from what its cosine and index imply."""
         return self.alignment != "index" or self.cosine_floor != -1.0
 
 
 class ConfigOverrides(ScoringConfig):
-    """A preset and the fields that are to differ from it."""
+    """A config by name, and the fields that differ from it."""
 
     preset: str = Field("paper", description="The preset or registered config to start from.")
 
@@ -143,7 +156,7 @@ class ConfigOverrides(ScoringConfig):
 
 
 PAPER = ScoringConfig()
-"""method.md's formulas to the letter."""
+"""The formulas of iReasoner, to the letter."""
 
 ROBUST = ScoringConfig(
     entropy_scale="ln_n",
@@ -157,7 +170,7 @@ ROBUST = ScoringConfig(
     ties="shared",
     equivalence="value",
 )
-"""Our improvement on it. Each group's scores still depend on that group alone."""
+"""Our improvement on the paper's formulas."""
 
 PRESETS: dict[str, ScoringConfig] = {"paper": PAPER, "robust": ROBUST}
-"""What a request's `config` may name without having registered it."""
+"""The configs that a request can name without registering them."""

@@ -15,7 +15,7 @@ Detail = Literal["full", "rewards"]
 
 
 def _whole(text: str) -> str:
-    """Refuses half of a surrogate pair, which JSON can hold and UTF-8 cannot."""
+    """Refuses half of a surrogate pair, which JSON can express and UTF-8 cannot."""
     if not text.isascii():
         try:
             text.encode()
@@ -31,40 +31,42 @@ EXAMPLE_TEXT = "<think>Step 1: The row reads 2, 4, 1.\nStep 2: 2 + 4 + 1 = 7.</t
 
 
 class _Read(BaseModel):
-    """Part of a request: unknown fields, NaN, infinity and values of another type are refused."""
+    """Part of a request. Unknown fields, NaN, infinity and values of another type are refused."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True)
 
 
 class _Written(BaseModel):
-    """Part of an answer; NaN and infinity cannot be in one."""
+    """Part of a response; it cannot contain NaN or infinity."""
 
     model_config = ConfigDict(allow_inf_nan=False, frozen=True)
 
 
 class _Named(_Read):
-    """Part of a request that is echoed by its id."""
+    """Part of a request with an id."""
 
-    id: Identity = Field(description="Echoed in the answer; no two of a list are equal.")
+    id: Identity = Field(description="Echoed in the response; unique within its list.")
 
 
 N = TypeVar("N", bound=_Named)
 
 
 def _distinct(parts: list[N]) -> list[N]:
-    """Refuses two parts of one id: their answers could not be told apart by it."""
+    """Refuses parts with the same id: their scores could not be told apart."""
     if len({part.id for part in parts}) < len(parts):
         [(twice, _)] = Counter(part.id for part in parts).most_common(1)
-        raise ValueError(f"the id {twice!r} stands here more than once")
+        raise ValueError(f"the id {twice!r} is used more than once")
     return parts
 
 
 class Rollout(_Named):
-    """One sampled completion: raw `text`, or `answer` and `steps` that were parsed before."""
+    """One sampled completion: either raw `text`, or `answer` and `steps` that the sender parsed."""
 
     text: Text | None = Field(None, description="The completion, tags included.", examples=[EXAMPLE_TEXT])
-    answer: Text | None = Field(None, description="The answer; null if there is none. Goes with `steps`.")
-    steps: list[Text] | None = Field(None, description="The steps, without their numbers.")
+    answer: Text | None = Field(None, description="The answer; null if there is none. Sent with `steps`.")
+    steps: list[Text] | None = Field(
+        None, description="The steps, without their numbers. Sent with `answer`."
+    )
 
     @model_validator(mode="after")
     def _text_or_parsed(self) -> Self:
@@ -74,7 +76,7 @@ class Rollout(_Named):
 
 
 class Group(_Named):
-    """All rollouts of one question about one image; they are scored against each other."""
+    """All rollouts of one question about one image, which are scored against each other."""
 
     rollouts: Annotated[list[Rollout], AfterValidator(_distinct)] = Field(min_length=1)
 
@@ -87,62 +89,67 @@ Config = Annotated[ConfigOverrides, BeforeValidator(_named, json_schema_input_ty
 
 
 class ScoreRequest(_Read):
-    """Groups to score, and by what."""
+    """Groups to score, and the config to score them with."""
 
     groups: Annotated[list[Group], AfterValidator(_distinct)] = Field(min_length=1)
     config: Config = Field(
         default_factory=ConfigOverrides,
-        description="The name of a preset or registered config, or an object of overrides with an optional "
-        "`preset`, which is such a name.",
+        description="The name of a preset or registered config, or an object of overrides. Its optional field "
+        "`preset` names the config to override.",
         examples=["paper", {"preset": "paper", "alpha": 0.5}],
     )
-    detail: Detail = Field("full", description="`rewards` leaves out steps and clusters.")
+    detail: Detail = Field("full", description="`rewards` omits steps and clusters.")
 
 
 class SolverRequest(ScoreRequest):
-    """Groups to score for the Solver, whose reward depends on how far the training has come."""
+    """Groups to score for the Solver, whose reward depends on training progress."""
 
-    progress: float = Field(1.0, ge=0, le=1, description="Progress of the training, 0 to 1.")
+    progress: float = Field(1.0, ge=0, le=1, description="Training progress, 0 to 1.")
 
 
 class Step(_Written):
-    """One step as it was parsed."""
+    """One parsed step."""
 
     text: str
     cosine: float | None = Field(
-        description="To the unit mean of the dominant rollouts' steps at this position; null if not compared."
+        description="Cosine to the unit mean of the dominant rollouts' steps in the same slot; null if the step "
+        "was not compared."
     )
-    weight: float = Field(description="Its weight in the trajectory reward; 0 if not compared.")
+    weight: float = Field(
+        description="Weight of the step in the trajectory reward; 0 if it was not compared."
+    )
     credit: float | None = Field(
-        None, description="What it earned, 0 to 1. Left out where it is (1 + cosine) / 2."
+        None, description="What the step earned, 0 to 1. Omitted where it is (1 + cosine) / 2."
     )
     place: int | None = Field(
         None,
-        description="Its place in the group's sequence; null if it has none. Left out where it is its index.",
+        description="Slot of the step in the group's aligned sequence, from 0; null if it has none. Omitted where "
+        "it is the step's index.",
     )
 
 
 class ScoredRollout(_Written):
-    """One rollout's rewards; `outcome` and `trajectory` are null where the endpoint does not compute them."""
+    """One rollout's rewards; `outcome` and `trajectory` are null if the endpoint does not compute them."""
 
     id: str
     status: Status = Field(
-        description="`invalid`: the policy's own failure, reward 0; `abstain`: not to be judged, reward null."
+        description="`invalid`: the policy failed, and the reward is 0. `abstain`: the server could not judge the "
+        "rollout, and the reward is null."
     )
-    reason: str | None = Field(description="Why the status is not `ok`; null if it is.")
+    reason: str | None = Field(description="Why the status is not `ok`; null if it is `ok`.")
     answer: str | None = Field(description="The normalised answer; null if there is none.")
-    reward: float | None = Field(description="The reward of the endpoint that was called.")
+    reward: float | None = Field(description="The reward that the called endpoint computes.")
     outcome: float | None
     trajectory: float | None
-    steps: list[Step] = Field(default_factory=list, description="Left out unless `detail` is `full`.")
+    steps: list[Step] = Field(default_factory=list, description="Omitted unless `detail` is `full`.")
 
 
 class Member(_Written):
-    """One way in which a cluster's answer was written."""
+    """One way in which the answer of a cluster was written."""
 
-    answer: str = Field(description="As it was written, white space folded.")
+    answer: str = Field(description="As written, white space folded.")
     count: int
-    rules: list[str] = Field(description="What was applied to find what it means, in that order.")
+    rules: list[str] = Field(description="Rules that led to its canonical form, in order.")
 
 
 class Cluster(_Written):
@@ -151,43 +158,43 @@ class Cluster(_Written):
     answer: str
     count: int
     members: list[Member] = Field(
-        default_factory=list, description="How it was written. Left out unless answers are compared by value."
+        default_factory=list, description="How it was written. Omitted unless answers are compared by value."
     )
 
 
 class ScoredGroup(_Written):
-    """One group's agreement with itself. `invalid`: none of its rollouts has an answer."""
+    """How far one group agrees with itself. It is `invalid` if none of its rollouts has an answer."""
 
     id: str
     status: Status
     dominant_answer: str | None
-    tie: bool = Field(description="Whether another answer has as large a weighed share as the dominant one.")
-    dominant_share: float = Field(description="Share of the group that gave the dominant answer, 0 to 1.")
+    tie: bool = Field(description="Whether another answer has the same weighted share as the dominant one.")
+    dominant_share: float = Field(description="Share of the rollouts that gave the dominant answer, 0 to 1.")
     density: float = Field(
-        description="`dominant_share`, weighed as `distinct_exponent` says, to the power of `gamma`; 0 below "
+        description="`dominant_share`, weighted by `distinct_exponent`, to the power of `gamma`; 0 below "
         "`min_dominant_share`."
     )
-    entropy_nats: float | None = Field(description="Entropy of the answers; null if there are none.")
+    entropy_nats: float | None = Field(description="Entropy of the answers, in nats; null if there are none.")
     proposer_reward: float | None = Field(description="The Proposer's reward for the question, 0 to 1.")
     clusters: list[Cluster] = Field(
-        default_factory=list, description="The dominant answer first. Left out unless `detail` is `full`."
+        default_factory=list, description="The dominant answer first. Omitted unless `detail` is `full`."
     )
     not_compared: list[str] = Field(
         default_factory=list,
-        description="Formulas that could not be compared, and why: they count as different answers. Left out "
-        "if there are none.",
+        description="Formulas that could not be compared, and why; they count as different answers. Omitted if "
+        "there are none.",
     )
     rollouts: list[ScoredRollout] = Field(
-        default_factory=list, description="In the order sent. Left out by `/score/proposer`."
+        default_factory=list, description="In the order sent. `/score/proposer` omits them."
     )
 
 
 class ScoreResponse(_Written):
-    """Every group's scores, in the order sent."""
+    """The scores of every group, in the order sent."""
 
     request_id: str
     fingerprint: str = Field(
-        description="Equal fingerprints: scored by the same config, parser, formulas and embedder."
+        description="Scores with equal fingerprints come from the same config, parser, formulas and embedder."
     )
     groups: list[ScoredGroup]
 
@@ -196,38 +203,40 @@ class RegisteredConfig(_Written):
     """A config that requests can name."""
 
     name: str
-    used: bool = Field(description="Whether it was used for scoring, and so is fixed; presets always are.")
+    used: bool = Field(
+        description="Whether something was scored with it, which fixes its meaning. True for presets."
+    )
     config: ScoringConfig
 
 
 class RegisteredConfigs(_Written):
     """Every config that requests can name."""
 
-    configs: list[RegisteredConfig] = Field(description="By name.")
+    configs: list[RegisteredConfig] = Field(description="Sorted by name.")
 
 
 class Fault(_Written):
-    """One thing that is wrong with a request."""
+    """One fault of a request."""
 
-    place: str = Field(description="Where, like `groups[0].rollouts[1].text`.")
+    place: str = Field(description="Path of the fault, such as `groups[0].rollouts[1].text`.")
     reason: str
 
 
 class Problem(_Written):
-    """An error, as RFC 9457 (`application/problem+json`) has it, with a stable code."""
+    """An error in the form of RFC 9457 (`application/problem+json`), with a stable code."""
 
-    type: str = Field(description="`urn:ireasoner:problem:` and the code.")
+    type: str = Field(description="`urn:ireasoner:problem:` followed by the code.")
     title: str
     status: int
     detail: str
-    code: str = Field(description="Stable; fit for a comparison.")
+    code: str = Field(description="Stable across versions; compare this.")
     retryable: bool = Field(description="Whether sending the same request again can help.")
-    errors: list[Fault] = Field(description="Places and reasons, if the request is at fault.")
+    errors: list[Fault] = Field(description="The faults of the request, if it is at fault.")
     request_id: str
 
 
 class Alive(_Written):
-    """The process answers."""
+    """The process is alive."""
 
     alive: Literal[True] = True
 
@@ -245,8 +254,8 @@ class Readiness(_Written):
     """Whether requests can be scored now."""
 
     ready: bool
-    reason: str | None = Field(description="Why not.")
+    reason: str | None = Field(description="Why not; null if ready.")
     embedder: str | None
     last_pass: LastPass | None
-    queued_texts: int = Field(description="Distinct steps that wait or are being embedded.")
-    worker_restarts: int = Field(description="How often the embedding worker had to be started again.")
+    queued_texts: int = Field(description="Distinct steps that are waiting or being embedded.")
+    worker_restarts: int = Field(description="How often the embedding worker was restarted.")

@@ -1,7 +1,7 @@
 """What an answer means: one canonical form for all ways to write a number, a quantity, a choice or a list.
 
-An answer's form depends on that answer and the config alone. Answers with one form are the same answer, so
-sameness is an equivalence relation, and no matter in what order they come.
+An answer's form depends on that answer and the config alone. Answers with the same form are the same answer, so
+sameness is an equivalence relation and does not depend on their order.
 """
 
 import json
@@ -25,10 +25,11 @@ MAX_EXPONENT = 300
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """The canonical form of an answer: `key`, and the `rules` that led to it, in the order they were used.
+    """The canonical form of an answer.
 
-    `name` is a short way to write it, `expression` the answer in LaTeX if it can be calculated with.
-    `settled` forms tell all there is to know: two of them are the same only if their keys are.
+    Answers with equal keys are the same. `rules` led to the form, in the order in which they were applied. `name` is a
+    short way to write it, `expression` the answer in LaTeX if it is a formula or number. Two `settled` forms are the
+    same only if their keys are; other pairs may also be equal as formulas.
     """
 
     key: str
@@ -72,9 +73,9 @@ _MARKED_CHOICE = re.compile(
     """,
     re.X | re.S,
 )
-"""A letter before the option that it stands for. No choice are `(x) + 3`, which is a formula, and `E. coli`."""
+"""A letter before its option. `(x) + 3`, a formula, and `E. coli` are not choices."""
 _OPTION_IN_LOWER_CASE = re.compile(r"(?:the|an?|all|none|both|neither)\b")
-"""How an option may go on after `B.`: another word in lower case makes that an abbreviation."""
+"""Words in lower case that may start an option after `B.`; after any other one, `B.` is an abbreviation."""
 _DECIMAL = r"(?:\d+\.?\d*|\.\d+)"
 _NUMBER = re.compile(
     rf"""(?P<sign>[+-]?)\s*(?:
@@ -108,11 +109,11 @@ _MATH = re.compile(r"[\d\w\s+\-*/^=<>≤≥().,\[\]{}|!\\π√∞θ]+")
 _OPERATION = re.compile(
     r"[\w)}π]\s*[\^*+<>=≤≥]|[\\π√∞]|\d[a-z]|[a-z]\s*[-/]\s*\d|\d\s*[-/]\s*[a-z(]|\)\(", re.I
 )
-# 5-3 and 10/12/2020 are no formulas, but a score and a date
+# 5-3 and 10/12/2020 are not formulas, but a score and a date
 
 
 def form_of(answer: str, config: ScoringConfig) -> Form:
-    """The canonical form of an answer as it was written, white space folded."""
+    """The canonical form of an answer, given as written with white space folded."""
     return _form(answer, config, 0)
 
 
@@ -142,9 +143,9 @@ def _form(answer: str, config: ScoringConfig, depth: int) -> Form:
 
 
 def _chosen_letter(text: str, *, within_list: bool) -> str | None:
-    """The letter of a multiple-choice answer, as it was written; None if `text` is none.
+    """The letter of a multiple-choice answer, as written; None if `text` is not one.
 
-    Within a list a letter before something else is that item's label.
+    Within a list, a letter before other text is the label of that item.
     """
     if choice := _CHOICE.fullmatch(text):
         return choice[1] or choice[2]
@@ -166,7 +167,7 @@ def _noting(rule: str, change: Callable[[str], str], text: str, rules: list[str]
 
 
 def _without_markup(text: str, rules: list[str]) -> str:
-    """Unicode's ways to write fractions, powers and dashes, and LaTeX's wrappers and spaces, undone."""
+    """Replaces Unicode fractions, powers and dashes, and LaTeX wrappers and spaces, by plain text."""
     text = _noting("unicode", _plain, text, rules)
     return _noting("latex", _without_latex, text, rules)
 
@@ -203,22 +204,22 @@ def _without_latex(text: str) -> str:
 
 
 def _closing(text: str, opening: int) -> int | None:
-    """Where the bracket that opens at `opening` closes; None if it does not."""
+    """The index at which the bracket at `opening` closes; None if it does not."""
     pairs = {"{": "}", "(": ")", "[": "]"}
     open_character, close_character = text[opening], pairs[text[opening]]
     depth = 0
-    for place in range(opening, len(text)):
-        if text[place] == open_character:
+    for index in range(opening, len(text)):
+        if text[index] == open_character:
             depth += 1
-        elif text[place] == close_character:
+        elif text[index] == close_character:
             depth -= 1
             if depth == 0:
-                return place
+                return index
     return None
 
 
 def _trimmed(text: str) -> str:
-    """Less quotes, emphasis and closing punctuation."""
+    """`text` without quotes, emphasis and closing punctuation."""
     text = text.strip(" \t\r\n\"'`*_“”‘’")
     return text.rstrip(" .,;!?。\"'`*_“”‘’") or text
 
@@ -228,20 +229,20 @@ def _quantity_form(text: str, config: ScoringConfig, rules: list[str]) -> Form |
     if number is not None:
         return _number_form(number, text, rules)
     for amount, unit in _amounts(text):
-        dimension, worth = UNITS[unit]
+        dimension, size = UNITS[unit]
         number = _number(amount, rules)
         if number is None:
             continue
         if dimension == "percent":
             rules.append("percent")
             if config.percent == "fraction":
-                return _number_form(number * worth / 100, text, rules)
+                return _number_form(number * size / 100, text, rules)
         else:
             rules.append("unit")
             if config.units == "ignored":
                 return _number_form(number, text, rules)
         return Form(
-            _key("quantity", dimension, str(number * worth)),
+            _key("quantity", dimension, str(number * size)),
             tuple(rules),
             normalise_answer(text),
             settled=True,
@@ -250,7 +251,7 @@ def _quantity_form(text: str, config: ScoringConfig, rules: list[str]) -> Form |
 
 
 def _amounts(text: str) -> list[tuple[str, str]]:
-    """The ways to read `text` as an amount and a known unit."""
+    """The possible readings of `text` as an amount and a known unit."""
     lower = text.lower()
     found = []
     sign = lower[:1] if lower[:1] in ("-", "+") else ""
@@ -280,7 +281,7 @@ def _latex_of(number: Fraction) -> str:
 
 
 def _number(text: str, rules: list[str]) -> Fraction | None:
-    """The exact value of `text` if all of it is one number."""
+    """The exact value of `text` if the whole of it is one number."""
     text = text.strip()
     sign, unsigned = ("-", text[1:].strip()) if text[:1] == "-" else ("", text.removeprefix("+").strip())
     if _THOUSANDS.fullmatch(unsigned):
@@ -331,14 +332,14 @@ def _value(match: re.Match[str], rules: list[str]) -> Fraction | None:
 
 
 def _list_form(text: str, config: ScoringConfig, rules: list[str], depth: int) -> Form | None:
-    """Lists in braces, joined by `and` or `or`, or of words are sets; lists of values keep their order."""
+    """A list; in braces, joined by `and` or `or`, or of words it is a set, otherwise its order counts."""
     if depth >= MAX_DEPTH or len(text) < 3:
         return None
     brackets = ""
     inside = text
     if text[0] in "([{" and text[-1] in ")]}":
         brackets, inside = text[0] + text[-1], text[1:-1].strip()
-    elif _DIGIT_COMMA_DIGIT.fullmatch(text):  # a decimal comma, or two numbers: nobody knows
+    elif _DIGIT_COMMA_DIGIT.fullmatch(text):  # ambiguous: a decimal comma, or two numbers
         return None
     items = _items(inside, joined=not brackets)
     if not 2 <= len(items) <= MAX_ITEMS or not all(items):
@@ -355,7 +356,7 @@ def _list_form(text: str, config: ScoringConfig, rules: list[str], depth: int) -
 
 
 def _items(inside: str, *, joined: bool) -> list[str]:
-    """The items of a list, split at commas and semicolons outside of brackets, and at `and` if `joined`."""
+    """The items of a list, split at commas and semicolons outside brackets, and at `and` if `joined`."""
     outside, depth = [], 0
     for character in inside:
         depth += (character in "([{") - (character in ")]}")
@@ -371,10 +372,10 @@ def _items(inside: str, *, joined: bool) -> list[str]:
 
 
 def _unwrapped(text: str, config: ScoringConfig, rules: list[str], depth: int) -> Form | None:
-    """What stands alone in brackets: `(-5)`, `[7]`."""
+    """The form of an answer in brackets: `(-5)`, `[7]`."""
     if depth >= MAX_DEPTH or len(text) < 3 or text[0] not in "([{" or _closing(text, 0) != len(text) - 1:
         return None
-    if _THOUSANDS.fullmatch(text[1:-1].strip()):  # (100,200): a number, or two
+    if _THOUSANDS.fullmatch(text[1:-1].strip()):  # (100,200) is ambiguous: one number, or two
         return None
     inside = _form(text[1:-1], config, depth + 1)
     return Form(
@@ -391,7 +392,7 @@ def _text_form(answer: str, text: str, rules: list[str]) -> Form:
 
 
 def _as_expression(text: str) -> str | None:
-    """`text` in LaTeX if it is a formula and nothing else."""
+    """`text` in LaTeX if the whole of it is a formula."""
     named = _FUNCTION_NAME.sub(r"\\\1", text.replace("√", r"\sqrt "))
     if not _MATH.fullmatch(named) or not _OPERATION.search(named):
         return None

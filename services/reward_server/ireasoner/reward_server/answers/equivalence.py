@@ -10,16 +10,16 @@ from ireasoner.reward_server.answers.formulas import ExpressionComparer
 from ireasoner.reward_server.scoring_config import ScoringConfig
 
 EQUIVALENCE_VERSION = "2"
-"""Part of the fingerprint: raised with every change that can join or part any two answers, or rename them."""
+"""Part of the fingerprint. Raise it with every change that can join, separate or rename any answers."""
 MAX_FORMULAS = 32
-"""Distinct formulas of one group that are compared with each other; they are compared in pairs."""
+"""Most distinct formulas of one group that are compared with each other, in pairs."""
 MAX_GIVEN_UP = 3
-"""Pairs of one group that may be given up before no more are compared."""
+"""Pairs of one group that may be given up before the others are left uncompared."""
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One way in which an answer was written, how often, and the rules that joined it to its cluster."""
+    """One way in which an answer was written, its count, and the rules that joined it to its cluster."""
 
     answer: str
     count: int
@@ -28,10 +28,10 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Clusters:
-    """A group's answers, clustered. `names` has each rollout's cluster by name, None without an answer.
+    """A group's answers, clustered.
 
-    `members` has the ways in which each cluster's answer was written; `not_compared` says which formulas
-    could not be compared, and why: they are in clusters of their own.
+    `names` is the name of each rollout's cluster, None if it has no answer. `members` lists how each cluster's answer
+    was written. `not_compared` lists the formulas that could not be compared, and why; they stay in separate clusters.
     """
 
     names: list[str | None]
@@ -42,11 +42,11 @@ class Clusters:
 async def cluster(
     answers: Sequence[str | None], config: ScoringConfig, comparer: ExpressionComparer
 ) -> Clusters:
-    """Clusters answers as they were written, white space folded; None is a rollout that has none.
+    """Clusters answers, given as written with white space folded; None is a rollout without an answer.
 
-    Two answers are the same if their canonical forms are, or if their formulas are equal; and so is whatever
-    a chain of such pairs connects. That is an equivalence relation and knows no order. A cluster is named
-    after its most frequent answer, normalised; of several the shortest, then the first in the alphabet.
+    Two answers are the same if their canonical forms or their formulas are equal, or if a chain of such pairs connects
+    them. That is an equivalence relation and does not depend on order. A cluster is named after its most frequent
+    answer, normalised; among equals the shortest, then the first in alphabetical order.
 
     Raises FormulasUnavailable.
     """
@@ -75,7 +75,7 @@ async def cluster(
 async def _join_formulas(
     forms: dict[str, Form], joined: "_Partition", comparer: ExpressionComparer
 ) -> tuple[dict[str, tuple[str, ...]], list[str]]:
-    """Joins the forms whose formulas are equal; gives the rule for each such key, and what is not known."""
+    """Joins forms whose formulas are equal; returns the rule for each joined key, and what was not compared."""
     formulas = {form.key: form for form in forms.values() if form.expression is not None}
     calculated: dict[str, tuple[str, ...]] = {}
     not_compared: list[str] = []
@@ -93,7 +93,7 @@ async def _join_formulas(
         assert first.expression is not None
         assert second.expression is not None
         if given_up == MAX_GIVEN_UP:
-            not_compared.append(f"whatever comes after these {given_up}, which took all of the group's time")
+            not_compared.append(f"the remaining pairs: these {given_up} took all of the group's time")
             break
         compared = await comparer.compare(first.expression, second.expression)
         given_up += compared.gave_up
@@ -107,7 +107,7 @@ async def _join_formulas(
 
 
 def _names(clusters: dict[str, list[str]], forms: dict[str, Form], counts: Counter[str]) -> dict[str, str]:
-    """A name for each cluster. Should two clusters get one name, all are named as they were written."""
+    """A name for each cluster. If two would get the same name, all are named as they were written."""
     names = {
         root: _most_frequent((forms[each].name, counts[each]) for each in written)
         for root, written in clusters.items()
@@ -133,13 +133,13 @@ class _Partition:
         self._parents = {key: key for key in keys}
 
     def root(self, key: str) -> str:
-        """The key that stands for the set that `key` is in."""
+        """The key that represents the set of `key`."""
         while self._parents[key] != key:
             self._parents[key] = self._parents[self._parents[key]]
             key = self._parents[key]
         return key
 
     def join(self, one: str, other: str) -> None:
-        """Makes one set of two; the smaller key stands for it."""
+        """Merges two sets; the smaller key represents the result."""
         first, second = sorted((self.root(one), self.root(other)))
         self._parents[second] = first

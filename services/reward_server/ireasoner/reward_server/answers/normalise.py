@@ -1,9 +1,9 @@
-"""When two answers are the same answer."""
+"""The normalised text of an answer."""
 
 import re
 import unicodedata
 
-# 1,234 and 12,345,678, standing alone: a comma anywhere else is a decimal comma or part of a list.
+# 1,234 and 12,345,678 on their own; any other comma is a decimal comma or separates a list.
 _THOUSANDS = re.compile(r"(?<![\d.,])[1-9]\d{0,2}(?:,\d{3})+(?![\d,])")
 # A sign or a decimal point in front of a number belongs to the number.
 _SIGNED = re.compile(r"[-\u2013\u2014]?\.?\d")
@@ -11,13 +11,13 @@ _MEANINGFUL = frozenset("%‰")
 
 
 def normalise_answer(answer: str) -> str:
-    """The form in which answers are compared; empty if nothing is left, and then it is no answer.
+    """The form in which answers are compared as text; empty if nothing is left, which is not an answer.
 
-    Lower-cases, drops commas used as thousands separators and outer punctuation, folds white space. What
-    changes a value is kept: `-5` is not `5`, `.5` is not `5`, `1,5` is not `15`, `5%` is not `5`.
+    Lower-cases, folds white space, and drops thousands separators and outer punctuation. What changes a value is kept:
+    `-5` is not `5`, `.5` is not `5`, `1,5` is not `15`, `5%` is not `5`.
     """
     if answer.isascii() and answer.isalnum():
-        return answer.lower()  # what most answers are has nothing to fold
+        return answer.lower()  # most answers need no folding
     folded = " ".join(answer.lower().split())
     folded = _THOUSANDS.sub(lambda number: number.group().replace(",", ""), folded)
     return _without_outer_punctuation(folded)

@@ -1,4 +1,4 @@
-"""Numbers that are written in English words, exactly: `minus twenty-one`, `two thirds`, `1.5 million`."""
+"""The exact values of numbers in English words: `minus twenty-one`, `two thirds`, `three point one four`."""
 
 from fractions import Fraction
 
@@ -27,9 +27,9 @@ MAX_WORDS = 24
 
 
 def number_in_words(text: str) -> Fraction | None:
-    """The value of `text`, lower case, if all of it is one number in words; else None.
+    """The value of `text`, which is lower case, if the whole of it is one number in words; else None.
 
-    Ordinals alone are none (`third` may be a place), and so are digits one by one (`two three`).
+    Ordinals alone are not numbers (`third` may be a rank), nor are digits one by one (`two three`).
     """
     words = text.replace("-", " ").split()
     if not words or len(words) > MAX_WORDS:
@@ -41,10 +41,10 @@ def number_in_words(text: str) -> Fraction | None:
 
 
 def _unsigned(words: list[str]) -> Fraction | None:
-    for place in (-1, -2, -3):
-        # "five and a half", "two and three quarters": a whole number, and, a fraction
-        if len(words) > 1 - place and words[place - 1] == "and":
-            whole, part = _whole(words[: place - 1]), _fraction(words[place:])
+    for start in (-1, -2, -3):
+        # "five and a half", "two and three quarters": a whole number, "and", a fraction
+        if len(words) > 1 - start and words[start - 1] == "and":
+            whole, part = _whole(words[: start - 1]), _fraction(words[start:])
             if whole is not None and part is not None:
                 return whole + part
     return next((value for read in (_fraction, _decimal, _whole) if (value := read(words)) is not None), None)
@@ -68,9 +68,9 @@ def _decimal(words: list[str]) -> Fraction | None:
     """`three point one four`."""
     if "point" not in words:
         return None
-    place = words.index("point")
-    whole = Fraction(0) if place == 0 else _whole(words[:place])
-    digits = [_ONES.get(word, 10) for word in words[place + 1 :]]
+    point = words.index("point")
+    whole = Fraction(0) if point == 0 else _whole(words[:point])
+    digits = [_ONES.get(word, 10) for word in words[point + 1 :]]
     if whole is None or not digits or max(digits) > 9:
         return None
     return whole + Fraction(int("".join(map(str, digits))), 10 ** len(digits))
@@ -88,7 +88,7 @@ def _whole(words: list[str]) -> Fraction | None:
             return None
     total, below, largest = 0, words, 10**15
     while below:
-        scale_at = next((place for place, word in enumerate(below) if word in _SCALES), None)
+        scale_at = next((index for index, word in enumerate(below) if word in _SCALES), None)
         scale = 1 if scale_at is None else _SCALES[below[scale_at]]
         count = _below_thousand(below if scale_at is None else below[:scale_at])
         if count is None or scale >= largest:
@@ -104,8 +104,8 @@ def _below_thousand(words: list[str]) -> int | None:
         words = words[1:]
     if "hundred" not in words:
         return _below_hundred(words)
-    place = words.index("hundred")
-    hundreds, rest = _below_hundred(words[:place]), words[place + 1 :]
+    hundred = words.index("hundred")
+    hundreds, rest = _below_hundred(words[:hundred]), words[hundred + 1 :]
     if hundreds is None or not 0 < hundreds < 100:
         return None
     if rest[:1] == ["and"]:

@@ -1,11 +1,11 @@
-"""Units of measurement that answers are given in, with what one of each is worth, exactly."""
+"""Units of measurement in answers, each with its exact size in the base unit of its dimension."""
 
 from fractions import Fraction
 
 
 def _table() -> dict[str, tuple[str, Fraction]]:
     rows = (
-        # dimension, worth in the dimension's base, names
+        # dimension, size in the dimension's base unit, names
         ("length", "1", "m meter meters metre metres"),
         ("length", "1000", "km kilometer kilometers kilometre kilometres"),
         ("length", "1/100", "cm centimeter centimeters centimetre centimetres"),
@@ -47,7 +47,7 @@ def _table() -> dict[str, tuple[str, Fraction]]:
         ("percent", "1", "% percent pct"),
         ("percent", "1/10", "‰"),
     )
-    return {name: (dimension, Fraction(worth)) for dimension, worth, names in rows for name in names.split()}
+    return {name: (dimension, Fraction(size)) for dimension, size, names in rows for name in names.split()}
 
 
 UNITS = _table() | {
@@ -58,7 +58,7 @@ UNITS = _table() | {
     "square metres": ("area", Fraction(1)),
     "square centimeters": ("area", Fraction(1, 10_000)),
 }
-"""Lower-case name of a unit: (dimension, worth in that dimension's base unit)."""
+"""From a unit's name, in lower case, to its dimension and its size in that dimension's base unit."""
 
 LEADING = "$€£¥₹"
-"""Those that may also stand before their number."""
+"""Units that may precede their number."""

@@ -1,4 +1,4 @@
-"""Where an embedder runs: in a thread of the server, or in a process of its own (`worker_process`)."""
+"""Where an embedder runs: in a thread of the server, or in a child process (`worker_backend`)."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -15,14 +15,14 @@ R = TypeVar("R")
 
 
 class Backend(Protocol):
-    """An embedder as the event loop sees it; calls are carried out one by one, in the order of their coming.
+    """An embedder as the event loop uses it; calls run one at a time, in the order in which they were made.
 
-    `tokenize` and `embed` raise whatever went wrong; see `Embedder` for what they take and give.
+    `tokenize` and `embed` raise what the embedder raises; see `Embedder` for their arguments and results.
     """
 
     @property
     def name(self) -> str:
-        """What people call the embedder."""
+        """Name of the embedder."""
 
     @property
     def identity(self) -> str:
@@ -38,27 +38,27 @@ class Backend(Protocol):
 
     @property
     def fault(self) -> str | None:
-        """Why it cannot embed now; None if it can."""
+        """Why it cannot embed at present; None if it can."""
 
     @property
     def restarts(self) -> int:
-        """How often it had to be started again."""
+        """How often it was restarted."""
 
     async def start(self) -> None:
-        """Loads the embedder; raises what its loader raises."""
+        """Loads the embedder; raises what the loader raises."""
 
     async def stop(self) -> None:
-        """Ends it; calls that are under way fail."""
+        """Ends it; calls in progress fail."""
 
     async def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text."""
 
     async def embed(self, batch: Sequence[Sequence[int]]) -> NDArray[np.float32]:
-        """Unit rows of token ids; of one length unless it mixes them."""
+        """Unit rows for token ids, which have one length unless `mixes_lengths`."""
 
 
 class ThreadBackend:
-    """An embedder in a thread, for one that cannot crash or hang."""
+    """Runs an embedder that cannot crash or hang, in a thread."""
 
     fault: str | None = None
     restarts = 0
@@ -70,7 +70,7 @@ class ThreadBackend:
 
     @classmethod
     def of(cls, spec: EmbedderSpec) -> "ThreadBackend":
-        """The backend of the embedder that `spec` names."""
+        """The backend for the embedder that `spec` names."""
         return cls(lambda: load_embedder(spec))
 
     @property

@@ -1,12 +1,11 @@
-"""The one batcher behind all requests: texts in, embeddings out. It knows no model and no reward.
+"""The one queue behind all requests: texts in, embeddings out. It knows no model and no reward.
 
-A request's texts are looked up in the cache; those that are new join the queue, once however many requests
-hold them. One loop has what has arrived tokenised. Another takes the text that has waited longest, and with
-it others of equally many tokens (of any number, if the embedder mixes lengths), as one pass; it keeps two
-passes at the backend, so that the backend never waits for the event loop. So nobody is overtaken, batches
-are of equal length, and a request that is alone with a length does not wait for company. A pass that fails
-fails the requests that have a text in it and no others. All bookkeeping is done on the event loop, so
-nothing here is locked.
+A request's texts are looked up in the cache. New ones join the queue, once however many requests contain them. One
+loop tokenises what has arrived. Another takes the text that has waited longest, together with others of the same
+number of tokens (of any number, if the embedder mixes lengths), as one forward pass. It keeps two passes at the
+backend, so that the backend never waits for the event loop. So no text is overtaken, batches have equal lengths, and
+a text whose length nobody shares does not wait. A pass that fails fails the requests that have a text in it and no
+others. All bookkeeping happens on the event loop, so it needs no locks.
 """
 
 import asyncio
@@ -35,22 +34,22 @@ log = logging.getLogger(__name__)
 
 Row = NDArray[np.float32]
 TOKENIZED_TOGETHER = 512
-"""Most texts that are tokenised in one go, some 20 ms: passes wait behind it."""
+"""Most texts that are tokenised at once, which takes about 20 ms. Passes wait behind it."""
 PASSES_AT_BACKEND = 2
 ROWS_STEP = 8
-"""A pass over more texts than this has a multiple of it: OpenVINO prepares itself for every new shape of a
-batch, which takes 4 to 7% of a pass, and remembers some hundreds of them."""
+"""A pass over more texts than this takes a multiple of it. OpenVINO prepares for every new batch shape, which takes 4
+to 7% of a pass, and remembers some hundreds of shapes."""
 MIXED_BATCHES = 4
-"""How many batches' tokens one pass holds of an embedder that mixes lengths: it looks them up in a table."""
+"""Factor of a batch's tokens for an embedder that mixes lengths: it only looks rows up in a table."""
 LONGEST_RETRY_AFTER_S = 60
 ENTRY_BYTES = 300
-"""What a cached embedding takes besides its numbers and its text (tracemalloc counts about 230)."""
-_NOT_RUNNING = "no texts are embedded any more: the server is shutting down, or its log says why"
+"""Memory of a cached embedding besides its numbers and its text (tracemalloc counts about 230)."""
+_NOT_RUNNING = "the embedding queue has stopped: the server is shutting down, or its log says why"
 
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """How the embedder's most recent forward pass went."""
+    """The outcome of a forward pass of the embedder; `error` is None if it succeeded."""
 
     texts: int
     ended_at_s: float
@@ -59,13 +58,13 @@ class Pass:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """The embeddings that one call asked for, each text's once."""
+    """The embeddings of one call, by text."""
 
     of_text: Mapping[str, Row]
     dimension: int
 
     def stacked(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """The rows [len(texts), D] of `texts`, in their order."""
+        """The rows [len(texts), D] of `texts`, in the same order."""
         if not texts:
             return np.zeros((0, self.dimension), np.float32)
         return np.concatenate([self.of_text[text] for text in texts]).reshape(len(texts), -1)
@@ -106,7 +105,7 @@ class _Item:
 
 
 class EmbeddingCache:
-    """Embeddings by text, the least recently used dropped first; holds at most about `max_bytes`."""
+    """Embeddings by text, at most about `max_bytes`; the least recently used are dropped first."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
@@ -117,7 +116,7 @@ class EmbeddingCache:
         return text in self._rows
 
     def find(self, texts: Iterable[str]) -> tuple[dict[str, Row], list[str]]:
-        """The embeddings of the texts that are known, and the other texts."""
+        """The embeddings of the cached texts, and the texts that are not cached."""
         known, rest = {}, []
         for text in texts:
             if (row := self._rows.get(text)) is None:
@@ -128,7 +127,7 @@ class EmbeddingCache:
         return known, rest
 
     def put(self, text: str, row: Row) -> None:
-        """Keeps the embedding of a text that is not in the cache."""
+        """Adds the embedding of a text that is not in the cache."""
         self._rows[text] = row
         self._bytes += _entry_bytes(text, row)
         while self._bytes > self._max_bytes:
@@ -140,9 +139,9 @@ def _entry_bytes(text: str, row: Row) -> int:
 
 
 class _Tokenized:
-    """Items that wait for a pass, in the order of their arrival and by their number of tokens.
+    """Items that wait for a pass, in order of arrival and by number of tokens.
 
-    Where lengths may be mixed, only having tokens or not keeps two items apart.
+    If lengths are mixed, only items without tokens are kept apart from the others.
     """
 
     def __init__(self, mixes_lengths: bool) -> None:
@@ -158,9 +157,9 @@ class _Tokenized:
         self._by_length.setdefault(self._length(item), {})[item] = None
 
     def take(self, max_tokens: int) -> list[_Item]:
-        """The oldest item and the next ones of its length, at most `max_tokens` tokens, but at least one.
+        """Removes the oldest item and the next ones of its length: up to `max_tokens` tokens, at least one item.
 
-        Where lengths are not mixed, more than `ROWS_STEP` are a multiple of it: the others wait for the next.
+        If lengths are not mixed, a number above ROWS_STEP is rounded down to a multiple of it.
         """
         length = self._length(next(iter(self._in_order)))
         same = self._by_length[length]
@@ -183,10 +182,10 @@ class _Tokenized:
 
 
 class EmbeddingBatcher:
-    """Embeds texts for any number of callers on one event loop, which is the one that it was made on.
+    """Embeds texts for any number of callers on the event loop that it was created on.
 
-    A text's embedding may differ in its last bits with the pass that it is in; passes of equal length keep
-    that within 1e-6 of each component.
+    The last bits of an embedding may depend on the other texts of its pass. As all of them have the same length, each
+    component stays within 1e-6.
     """
 
     def __init__(
@@ -222,24 +221,24 @@ class EmbeddingBatcher:
 
     @property
     def is_running(self) -> bool:
-        """Whether texts are being taken; false after `stop`, or after a bug has ended a loop."""
+        """Whether it accepts texts; false after `stop`, or if a bug ended a loop."""
         return not any(loop.done() for loop in self._loops)
 
     @property
     def backend(self) -> Backend:
-        """What embeds the texts."""
+        """The backend that embeds the texts."""
         return self._backend
 
     @property
     def queued_texts(self) -> int:
-        """Distinct texts that wait or are being embedded."""
+        """Distinct texts that are waiting or being embedded."""
         return len(self._queued)
 
     async def embed(self, texts: Iterable[str]) -> Rows:
-        """The unit row [D] of each distinct text; one is zero if its text has no direction.
+        """The unit row [D] of each distinct text; zero if the text has no direction.
 
-        Raises RequestTooLarge, Overloaded (nothing was queued), EmbeddingFailed or NotReady. A cancelled
-        call's texts are dropped from the queue unless others wait for them.
+        Raises RequestTooLarge, Overloaded (nothing was queued), EmbeddingFailed or NotReady. If the call is cancelled,
+        its texts leave the queue unless another call waits for them.
         """
         call = self._admit(dict.fromkeys(texts))
         if call.missing:
@@ -247,7 +246,7 @@ class EmbeddingBatcher:
         return Rows(call.rows, self._backend.dimension)
 
     async def probe(self) -> None:
-        """Runs one forward pass past the cache, so that `last_pass` tells of the embedder as it is now."""
+        """Runs one forward pass that bypasses the cache, so that `last_pass` reflects the embedder's present state."""
         item = _Item("probe", time.monotonic())
         call = _Call(1, {}, asyncio.get_running_loop().create_future(), request_id.get())
         item.calls.append(call)
@@ -257,13 +256,13 @@ class EmbeddingBatcher:
         await call.done
 
     async def stop(self) -> None:
-        """Ends the loops; whoever still waits gets NotReady."""
+        """Ends the loops; calls that are still waiting raise NotReady."""
         for task in (*self._loops, *self._passes):
             task.cancel()
         await asyncio.wait([*self._loops, *self._passes])
 
     def _admit(self, texts: Iterable[str]) -> _Call:
-        """Queues what is neither known nor queued, all of it or nothing."""
+        """Queues the texts that are neither cached nor queued: all of them or none."""
         if not self.is_running:
             raise NotReady(_NOT_RUNNING)
         rows, missing = self._cache.find(texts)
@@ -293,7 +292,7 @@ class EmbeddingBatcher:
             )
 
     def _seconds_to_embed(self, texts: int) -> int:
-        """How long `texts` texts take at the present rate, at least 1 s."""
+        """The time that `texts` texts take at the current rate, at least 1 s."""
         if not self._texts_per_s:
             return 1
         return min(max(1, math.ceil(texts / self._texts_per_s)), LONGEST_RETRY_AFTER_S)
@@ -315,7 +314,7 @@ class EmbeddingBatcher:
         while True:
             await self._passable.wait()
             self._passable.clear()
-            # Whatever has arrived is tokenised first, which takes a fiftieth of its passes: these are fuller then.
+            # New arrivals are tokenised first, so that passes are fuller; it takes a fiftieth of a pass's time.
             while self._tokenized and not self._arrived:
                 await self._room.acquire()
                 batch = self._wanted(self._tokenized.take(self._max_batch_tokens)) if self._tokenized else []
@@ -330,12 +329,12 @@ class EmbeddingBatcher:
         self._passes.discard(task)
         self._room.release()
         if not task.cancelled() and (error := task.exception()):
-            log.critical("a pass died of a bug", exc_info=error)
+            log.critical("a bug ended a forward pass", exc_info=error)
             for loop in self._loops:
                 loop.cancel()
 
     def _wanted(self, items: list[_Item]) -> list[_Item]:
-        """The items that somebody waits for; the others leave, so that a later call queues them anew."""
+        """The items that a call waits for; the others leave the queue, so that a later call queues them again."""
         wanted = []
         for item in items:
             if item.abandoned:
@@ -346,12 +345,12 @@ class EmbeddingBatcher:
         return wanted
 
     def _leave(self, item: _Item) -> None:
-        """Takes it off the queue, if it is there: a probe's text may be queued by a call as well."""
+        """Removes the item from the queue if it is there: a call may have queued the same text as a probe."""
         if self._queued.get(item.text) is item:
             del self._queued[item.text]
 
     async def _tokenize(self, items: list[_Item]) -> None:
-        """Gives every item its tokens; if that fails it is tried one by one, to find the culprits."""
+        """Sets every item's tokens. If that fails, items are tokenised one by one, to fail only those at fault."""
         if not items:
             return
         try:
@@ -377,25 +376,23 @@ class EmbeddingBatcher:
         for item, row in zip(batch, rows, strict=True):
             own = row.copy()  # a view would keep the whole batch in the cache
             self._leave(item)
-            if (
-                item.text not in self._cache and own.any()
-            ):  # a row that could not be computed may be next time
+            if own.any() and item.text not in self._cache:  # a zero row may be computable next time
                 self._cache.put(item.text, own)
             for call in item.calls:
                 call.receive(item.text, own)
 
     async def _rows(self, tokens: list[list[int]]) -> NDArray[np.float32]:
-        """One batch's rows. A text without tokens has none, and a row that is not finite is none."""
+        """The rows of one batch; zero for texts without tokens and for rows that are not finite."""
         if not tokens[0]:
             return np.zeros((len(tokens), self._backend.dimension), np.float32)
         rows = await self._backend.embed(tokens)
         if rows.shape != (len(tokens), self._backend.dimension):
-            raise ValueError(f"the embedder gave {rows.shape} for {len(tokens)} texts")
+            raise ValueError(f"the embedder returned an array {rows.shape} for {len(tokens)} texts")
         rows[~np.isfinite(rows).all(axis=1)] = 0.0
         return rows
 
     def _passed(self, batch: list[_Item], started_s: float) -> None:
-        """Keeps what a pass that went well tells: that it did, and how fast the texts go."""
+        """Records a successful pass and updates the rate."""
         now_s = time.monotonic()
         busy_s = now_s - max(started_s, self._last_pass_ended_s)
         rate = len(batch) / max(busy_s, 1e-6)
@@ -406,7 +403,9 @@ class EmbeddingBatcher:
 
     def _fail(self, items: list[_Item], error: Exception) -> None:
         waiting = sorted({call.request_id for item in items for call in item.calls})
-        log.error("a pass over %d texts of the requests %s failed", len(items), waiting, exc_info=error)
+        log.error(
+            "a forward pass over %d texts of the requests %s failed", len(items), waiting, exc_info=error
+        )
         reason = f"{type(error).__name__}: {error}"
         self.last_pass = Pass(len(items), time.monotonic(), reason)
         self._metrics.failed()
@@ -414,11 +413,11 @@ class EmbeddingBatcher:
             self._leave(item)
             for call in item.calls:
                 call.fail(
-                    EmbeddingFailed(f"the pass over this request's steps failed: {reason}", retry_after_s=1)
+                    EmbeddingFailed(f"embedding this request's steps failed: {reason}", retry_after_s=1)
                 )
 
     def _ended(self, loop: asyncio.Task[None]) -> None:
-        """Tells everybody who waits, however the loop ended."""
+        """Fails every waiting call, however the loop ended."""
         if not loop.cancelled() and (error := loop.exception()):
             log.critical("the %s loop died", loop.get_name(), exc_info=error)
         _end(self._queued.values())

@@ -1,4 +1,4 @@
-"""What the server needs of an embedder, and which one it is asked to run."""
+"""What the server needs from an embedder, and the spec of the one to run."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,11 +12,11 @@ Runtime = Literal["auto", "openvino-bf16", "openvino-fp32", "torch-bf16", "torch
 
 
 class Embedder(Protocol):
-    """Turns texts into unit vectors; used from one thread only, knows nothing of requests or batches."""
+    """Turns texts into unit vectors. It is used from one thread and knows nothing of requests or queues."""
 
     @property
     def name(self) -> str:
-        """What people call it."""
+        """Its name, for logs and readiness."""
 
     @property
     def identity(self) -> str:
@@ -28,20 +28,20 @@ class Embedder(Protocol):
 
     @property
     def mixes_lengths(self) -> bool:
-        """Whether a batch may hold texts of different lengths, at no cost and to the same bits."""
+        """Whether a batch may mix texts of different lengths, at no cost and with bit-identical results."""
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of each text, cut to what `embed` takes; empty if the text has none."""
+        """Token ids of each text, truncated to what `embed` accepts; empty if the text has none."""
 
     def embed(self, batch: Sequence[Sequence[int]]) -> NDArray[np.float32]:
-        """Unit rows [len(batch), D] for token ids, at least one a text; of one length unless it mixes them.
+        """Unit rows [len(batch), D]; a row is zero if its text has no direction.
 
-        A row is zero if its text has no direction.
+        Every text has at least one token id, and all have the same number unless `mixes_lengths`.
         """
 
 
 class EmbedderSpec(BaseModel):
-    """Which embedder, run how; the settings of these names explain the fields."""
+    """Which embedder to run, and how. Fields are the server settings of the same names."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -53,19 +53,19 @@ class EmbedderSpec(BaseModel):
 
     @property
     def needs_a_process(self) -> bool:
-        """Whether it runs code that can crash or hang; a table of token embeddings cannot."""
+        """Whether its code can crash or hang; a table of token embeddings cannot."""
         return self.embedder != "token-mean"
 
     @property
     def on_openvino(self) -> bool:
-        """Whether OpenVINO runs it: where it is asked for, and unasked the packaged model on a CPU."""
+        """Whether OpenVINO runs it: if `runtime` says so, and by default for the packaged model on a CPU."""
         if self.runtime != "auto":
             return self.runtime.startswith("openvino")
         return self.embedder == "minilm" and _device(self.device) == "cpu"
 
 
 def _device(name: str) -> str:
-    """The kind of device that torch takes for `auto`, else `name`."""
+    """The kind of device that torch chooses for `auto`, else `name`."""
     if name != "auto":
         return name
     import torch

@@ -1,4 +1,4 @@
-"""Loading the embedder that a spec names; each kind is imported only where it is asked for."""
+"""Loads the embedder that a spec names; each kind is imported only when it is used."""
 
 from importlib import import_module
 from importlib.resources import files
@@ -8,7 +8,7 @@ from ireasoner.reward_server.embedding.embedder import Embedder, EmbedderSpec
 
 
 def load_embedder(spec: EmbedderSpec) -> Embedder:
-    """Loads what `spec` names; may take many seconds, and raises what the loader raises."""
+    """Loads the embedder; may take many seconds, and raises what the loader raises."""
     if spec.embedder == "token-mean":
         from ireasoner.reward_server.embedding.token_mean import TokenMean
 

@@ -1,4 +1,4 @@
-"""Embeddings by any sentence-transformers model, on OpenVINO: the fastest way on a CPU."""
+"""Embeddings from any sentence-transformers model, on OpenVINO: the fastest runtime on a CPU."""
 
 import sys
 import warnings
@@ -12,30 +12,30 @@ from numpy.typing import NDArray
 from ireasoner.reward_server.embedding.embedder import Runtime
 from ireasoner.reward_server.embedding.sentence_embedder import Tokenizer, identity, load_model
 
-# OpenVINO reports its use to its maker where it finds this package; without it, it does not.
+# OpenVINO sends usage reports if it can import this package; this line makes the import fail.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 import openvino  # noqa: E402 - after the line above
 
 
 class PrecisionNotComputed(Exception):
-    """The processor would compute in another precision than the one that was asked for."""
+    """The processor would not compute in the requested precision."""
 
 
 class OpenVinoEmbedder:
-    """A sentence-transformers model, converted from its weights when it is loaded (about 10 s).
+    """A sentence-transformers model, converted from its weights at loading time (about 10 s).
 
-    A text's vector does not depend on the other texts of its batch: to the bit where it was measured, in both
-    precisions and up to 512 texts, and to 1e-6 a component by a test. In float32 it is torch's to 1e-5.
+    A text's vector does not depend on the other texts of its batch: bit for bit where that was measured, in both
+    precisions and up to 512 texts, and to 1e-6 per component by a test. In float32 it equals torch's to 1e-5.
 
     Args:
-        name: What people call it.
-        model: Its id on the hub or the path of its folder.
-        threads: Bounds its threads; None leaves them to the runtime.
-        runtime: `openvino-bf16` or `openvino-fp32`, or `auto` for bfloat16 where the processor computes in it.
+        name: The embedder's name.
+        model: Its hub id or the path of its folder.
+        threads: Limits its threads; None leaves them to OpenVINO.
+        runtime: `openvino-bf16`, `openvino-fp32`, or `auto` for bfloat16 if the processor computes in it.
 
     Raises:
-        PrecisionNotComputed: Bfloat16 was asked for, of a processor that does not compute in it.
+        PrecisionNotComputed: `openvino-bf16` on a processor that does not compute in bfloat16.
     """
 
     mixes_lengths = False
@@ -60,7 +60,7 @@ class OpenVinoEmbedder:
         self.dimension = len(self.embed(self.tokenize(["warm"]))[0])
 
     def embed(self, batch: Sequence[Sequence[int]]) -> NDArray[np.float32]:
-        """Unit rows [len(batch), D] of token ids of one length."""
+        """Unit rows [len(batch), D] for token ids of one length."""
         rows: NDArray[np.float32] = self._request.infer({0: np.asarray(batch, np.int64)})[self._rows]
         return rows
 
@@ -68,9 +68,9 @@ class OpenVinoEmbedder:
 def compiled_in(
     precision: str, core: "openvino.Core", model: "openvino.Model", threads: int | None
 ) -> "openvino.CompiledModel":
-    """A model that computes in `precision`, by OpenVINO's name of it.
+    """A model that computes in `precision`, which is a name of OpenVINO's.
 
-    Raises PrecisionNotComputed where OpenVINO takes another one instead, which it does without a word.
+    Raises PrecisionNotComputed if OpenVINO chose another precision, which it does silently.
     """
     hints = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
     bounds = {} if threads is None else {"INFERENCE_NUM_THREADS": threads}

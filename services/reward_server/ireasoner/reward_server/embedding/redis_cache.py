@@ -1,4 +1,4 @@
-"""Embeddings that the replicas of a server share, in a Redis that may be away at any time."""
+"""Embeddings that the replicas of a server share, in a Redis that may be unreachable at any time."""
 
 import asyncio
 import hashlib
@@ -19,25 +19,25 @@ from ireasoner.reward_server.observability.batching_metrics import BatchingMetri
 log = logging.getLogger(__name__)
 
 LIFETIME_S = 7 * 24 * 3600
-"""Seconds that an embedding is kept."""
+"""How long an embedding is kept."""
 PAUSE_S = 5.0
-"""After a failure Redis is left alone for so long: an outage costs one time-out in a while, not one a pass."""
+"""How long Redis is not used after a failure, so that an outage does not cost every pass a time-out."""
 
 
 class SharedCacheBackend:
-    """A backend whose embeddings are looked up in Redis first, and written there once they are computed.
+    """A backend that looks embeddings up in Redis first, and writes there what it had to compute.
 
-    The key is a hash of the embedder's identity and of the token ids, so replicas that embed otherwise never
-    meet. A Redis that is away, slow, or holds something else is a miss, never an error.
+    The key is a hash of the embedder's identity and the token ids, so replicas with different embedders share nothing.
+    If Redis is unreachable, slow or corrupt, the lookup counts as a miss, never as an error.
 
     Args:
-        backend: What computes the embeddings that are not there.
-        url: Of the Redis: redis://, rediss:// or unix://.
-        timeout_s: For one look-up and for one write, connecting included.
-        metrics: What look-ups are counted in.
+        backend: Computes the embeddings that Redis does not have.
+        url: Address of Redis: redis://, rediss:// or unix://.
+        timeout_s: Limit of one lookup and of one write, including connecting.
+        metrics: Counts the lookups.
 
     Raises:
-        ValueError: The URL is none.
+        ValueError: The URL is malformed.
     """
 
     def __init__(self, backend: Backend, url: str, timeout_s: float, metrics: BatchingMetrics) -> None:
@@ -45,8 +45,8 @@ class SharedCacheBackend:
         self._timeout_s = timeout_s
         self._metrics = metrics
         self._redis = Redis.from_url(url, retry=Retry(NoBackoff(), 0), health_check_interval=0)
-        self._away_until_s = 0.0
-        self._is_away = False
+        self._unused_until_s = 0.0
+        self._is_unreachable = False
 
     @property
     def name(self) -> str:
@@ -85,15 +85,15 @@ class SharedCacheBackend:
     async def embed(self, batch: Sequence[Sequence[int]]) -> NDArray[np.float32]:
         keys = [self._key(ids) for ids in batch]
         known = await self._look_up(keys)
-        missing = [place for place, row in enumerate(known) if row is None]
+        missing = [index for index, row in enumerate(known) if row is None]
         self._metrics.shared(hits=len(batch) - len(missing), misses=len(missing))
         rows = np.zeros((len(batch), self.dimension), np.float32)
-        for place, row in enumerate(known):
+        for index, row in enumerate(known):
             if row is not None:
-                rows[place] = row
+                rows[index] = row
         if missing:
-            computed = await self._backend.embed([batch[place] for place in missing])
-            await self._keep([keys[place] for place in missing], computed)
+            computed = await self._backend.embed([batch[index] for index in missing])
+            await self._keep([keys[index] for index in missing], computed)
             rows[missing] = computed
         return rows
 
@@ -102,9 +102,9 @@ class SharedCacheBackend:
         return b"ireasoner:embedding:" + digest.digest()
 
     async def _look_up(self, keys: Sequence[bytes]) -> list[NDArray[np.float32] | None]:
-        """The row of each key, None for those that are not known."""
+        """The row of each key, None for unknown keys."""
         nothing: list[NDArray[np.float32] | None] = [None] * len(keys)
-        if time.monotonic() < self._away_until_s:
+        if time.monotonic() < self._unused_until_s:
             return nothing
         try:
             async with asyncio.timeout(self._timeout_s):
@@ -112,13 +112,13 @@ class SharedCacheBackend:
         except (RedisError, OSError, TimeoutError) as error:
             self._lost(error)
             return nothing
-        if self._is_away:
-            log.info("the shared embedding cache is back")
-            self._is_away = False
+        if self._is_unreachable:
+            log.info("the shared embedding cache is reachable again")
+            self._is_unreachable = False
         return [self._row(value) for value in found]
 
     async def _keep(self, keys: Sequence[bytes], rows: NDArray[np.float32]) -> None:
-        if time.monotonic() < self._away_until_s:
+        if time.monotonic() < self._unused_until_s:
             return
         try:
             async with asyncio.timeout(self._timeout_s), self._redis.pipeline(transaction=False) as pipeline:
@@ -130,14 +130,14 @@ class SharedCacheBackend:
             self._lost(error)
 
     def _row(self, value: object) -> NDArray[np.float32] | None:
-        """The embedding that a value holds; None if it holds none of ours."""
+        """The embedding in a value; None if the value is not one of ours."""
         if not isinstance(value, bytes) or len(value) != 4 * self.dimension:
             return None
         row = np.frombuffer(value, "<f4")
         return row if np.isfinite(row).all() else None
 
     def _lost(self, error: Exception) -> None:
-        self._away_until_s = time.monotonic() + PAUSE_S
-        if not self._is_away:
-            self._is_away = True
-            log.warning("the shared embedding cache is away: %s: %s", type(error).__name__, error)
+        self._unused_until_s = time.monotonic() + PAUSE_S
+        if not self._is_unreachable:
+            self._is_unreachable = True
+            log.warning("the shared embedding cache is unreachable: %s: %s", type(error).__name__, error)

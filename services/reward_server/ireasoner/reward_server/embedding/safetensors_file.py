@@ -1,7 +1,7 @@
-"""Reading single tensors, and single rows of them, out of safetensors files without loading the rest.
+"""Reads single tensors, and single rows of them, from safetensors files without loading the rest.
 
-The safetensors package gives no bfloat16 to numpy. The format is simple: eight bytes with the length of a
-JSON header, the header (name -> dtype, shape, offsets), the data.
+The safetensors package cannot read bfloat16 into numpy. The format is simple: eight bytes with the length of a JSON
+header, the header (name -> dtype, shape, offsets), then the data.
 """
 
 import json
@@ -18,12 +18,12 @@ MAX_HEADER_BYTES = 100_000_000
 
 
 class UnreadableTensors(Exception):
-    """A file is not a safetensors file, or holds a type that is not a float."""
+    """The file is not a safetensors file, or stores a type that is not a float."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredTensor:
-    """A tensor of floats that stays in its file; rows are read when they are asked for."""
+    """A tensor of floats that stays in its file; rows are read on demand."""
 
     name: str
     shape: tuple[int, ...]
@@ -31,7 +31,7 @@ class StoredTensor:
     data: NDArray[Any]
 
     def rows(self, indices: NDArray[np.integer]) -> NDArray[np.floating]:
-        """The rows at `indices`, [*indices.shape, *shape[1:]]; bfloat16 comes as float32, exactly."""
+        """The rows at `indices`, [*indices.shape, *shape[1:]]; bfloat16 is returned as float32, exactly."""
         taken = self.data[indices]
         if self.is_bfloat16:
             widened: NDArray[np.float32] = (taken.astype(np.uint32) << np.uint32(16)).view(np.float32)
@@ -40,14 +40,14 @@ class StoredTensor:
         return floats
 
     def bytes(self) -> memoryview:
-        """The data as it lies in the file."""
+        """The data as stored in the file."""
         return self.data.view(np.uint8).data
 
 
 def find_tensor(folder: Path, wanted: Callable[[str], bool]) -> list[StoredTensor]:
-    """All tensors in the folder's safetensors files whose names are wanted, by name.
+    """All tensors in the folder's safetensors files whose name is `wanted`, file by file, sorted by name.
 
-    Raises UnreadableTensors for a damaged file. Only headers are read.
+    Only headers are read. Raises UnreadableTensors for a damaged file.
     """
     found = []
     for file in sorted(folder.glob("*.safetensors")):
@@ -74,9 +74,9 @@ def _stored(file: Path, start: int, name: str, entry: dict[str, object]) -> Stor
         case {"dtype": str(kind), "shape": list(shape), "data_offsets": [int(begin), int(_)]}:
             pass
         case _:
-            raise UnreadableTensors(f"{file}: the header's entry of {name} cannot be read")
+            raise UnreadableTensors(f"{file}: the header entry of {name} cannot be read")
     if kind not in _STORED_AS:
-        raise UnreadableTensors(f"{file}: {name} is stored as {kind}; one of {list(_STORED_AS)} is needed")
+        raise UnreadableTensors(f"{file}: {name} is stored as {kind}, not as one of {list(_STORED_AS)}")
     try:
         data = np.memmap(file, _STORED_AS[kind], "r", offset=start + begin, shape=tuple(shape))
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Embeddings by any sentence-transformers model, on torch."""
+"""Embeddings from any sentence-transformers model, on torch."""
 
 import hashlib
 from collections.abc import Sequence
@@ -13,10 +13,10 @@ from ireasoner.reward_server.embedding.embedder import Runtime
 
 
 class SentenceEmbedder:
-    """A sentence-transformers model, by its id on the hub or the path of its folder.
+    """A sentence-transformers model, given by its hub id or the path of its folder.
 
-    `device` is torch's name of one, or `auto`; `threads` bounds torch's threads, None leaves them to torch.
-    `runtime` gives the precision; `auto` takes bfloat16 where the device computes in it, else float32.
+    `device` is a torch device or `auto`. `threads` limits torch's threads; None leaves them to torch. `runtime` sets
+    the precision; `auto` is bfloat16 if the device has instructions for it, else float32.
     """
 
     mixes_lengths = False
@@ -35,7 +35,7 @@ class SentenceEmbedder:
         self.dimension = len(self.embed(self.tokenize(["warm"]))[0])
 
     def embed(self, batch: Sequence[Sequence[int]]) -> NDArray[np.float32]:
-        """Unit rows [len(batch), D] of token ids of one length."""
+        """Unit rows [len(batch), D] for token ids of one length."""
         ids = torch.tensor(batch, device=self._model.device)
         with torch.inference_mode():
             output = self._model({"input_ids": ids, "attention_mask": torch.ones_like(ids)})
@@ -45,7 +45,7 @@ class SentenceEmbedder:
 
 
 def load_model(model: str, device: str) -> Any:
-    """A `SentenceTransformer` that is ready to compute."""
+    """A `SentenceTransformer` in evaluation mode."""
     repairs.install()  # transformers imports torchvision
     from sentence_transformers import SentenceTransformer
     from transformers.utils import logging as transformers_logging
@@ -56,7 +56,7 @@ def load_model(model: str, device: str) -> Any:
 
 
 class Tokenizer:
-    """Turns texts into the token ids that a `SentenceTransformer` takes; keeps nothing else of it."""
+    """Turns texts into a `SentenceTransformer`'s token ids; keeps nothing else of the model."""
 
     def __init__(self, model: Any) -> None:
         self._tokenizer = model.tokenizer.backend_tokenizer
@@ -64,7 +64,7 @@ class Tokenizer:
         self._tokenizer.no_padding()
 
     def __call__(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids with the model's special tokens, cut to the model's length."""
+        """Token ids with the model's special tokens, truncated to the model's length."""
         return [encoded.ids for encoded in self._tokenizer.encode_batch_fast(list(texts))]
 
 

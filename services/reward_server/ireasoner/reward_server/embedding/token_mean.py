@@ -12,18 +12,18 @@ from ireasoner.reward_server.embedding.safetensors_file import StoredTensor, fin
 
 MAX_TOKENS = 64
 INPUT_EMBEDDINGS = ("embed_tokens.weight", "wte.weight", "word_embeddings.weight")
-"""How the input embedding's name ends: Qwen, Llama and most others; GPT-2; BLOOM and Falcon."""
+"""Name endings of the input embedding: Qwen, Llama and most others; GPT-2; BLOOM and Falcon."""
 
 
 class UnusableCheckpoint(Exception):
-    """A folder is not a checkpoint whose input embedding can be read."""
+    """The folder is not a checkpoint with a readable input embedding."""
 
 
 class TokenMean:
-    """The unit mean of the input embeddings of a text's first 64 tokens, special tokens not added.
+    """The unit mean of the input embeddings of a text's first 64 tokens, without special tokens.
 
-    Reads one tensor and the tokenizer of a checkpoint, and needs neither torch nor transformers. Adapters
-    never touch that tensor, so the vectors stay those of the policy for a whole run.
+    Reads one tensor and the tokenizer of a checkpoint, and needs neither torch nor transformers. Adapters do not
+    change that tensor, so the vectors remain the policy's own for a whole run.
     """
 
     name = "token-mean"
@@ -41,7 +41,7 @@ class TokenMean:
         largest = max(self._tokenizer.get_vocab(with_added_tokens=True).values())
         if largest >= rows:
             raise UnusableCheckpoint(
-                f"{checkpoint}: the tokenizer has a token {largest}, the input embedding only {rows} rows"
+                f"{checkpoint}: the tokenizer has a token {largest}, but the input embedding has only {rows} rows"
             )
         self.identity = self._hash(tokenizer_file)
 
@@ -51,12 +51,12 @@ class TokenMean:
         return [encoding.ids for encoding in encodings]
 
     def embed(self, batch: Sequence[Sequence[int]]) -> NDArray[np.float32]:
-        """Unit rows [len(batch), D] of token ids; zero where the tokens cancel out."""
+        """Unit rows [len(batch), D] for token ids; zero where the tokens cancel out."""
         means = np.empty((len(batch), self.dimension))
         lengths = np.array([len(ids) for ids in batch])
         for length in np.unique(lengths):
             same = np.flatnonzero(lengths == length)
-            ids = np.array([batch[place] for place in same])
+            ids = np.array([batch[index] for index in same])
             means[same] = self._table.rows(ids).mean(axis=1, dtype=np.float64)
         norms = np.linalg.norm(means, axis=1, keepdims=True)
         unit: NDArray[np.float32] = np.divide(means, norms, out=np.zeros_like(means), where=norms > 0).astype(
@@ -75,8 +75,8 @@ def _input_embedding(checkpoint: Path) -> StoredTensor:
     found = find_tensor(checkpoint, lambda name: name.endswith(INPUT_EMBEDDINGS))
     if len(found) != 1:
         raise UnusableCheckpoint(
-            f"{checkpoint}: one tensor named *{', *'.join(INPUT_EMBEDDINGS)} is needed in its safetensors "
-            f"files, found {sorted(tensor.name for tensor in found) or 'none'}"
+            f"{checkpoint}: its safetensors files must contain exactly one tensor named "
+            f"*{', *'.join(INPUT_EMBEDDINGS)}; found {sorted(tensor.name for tensor in found) or 'none'}"
         )
     if len(found[0].shape) != 2:
         raise UnusableCheckpoint(f"{checkpoint}: {found[0].name} has shape {found[0].shape}")

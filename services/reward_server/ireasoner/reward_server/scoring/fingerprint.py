@@ -1,4 +1,4 @@
-"""What two experiments compare to know that they were scored alike."""
+"""The fingerprint that shows whether two experiments were scored in the same way."""
 
 import hashlib
 import json
@@ -11,11 +11,11 @@ from ireasoner.reward_server.parsing.rollout import PARSER_VERSION
 from ireasoner.reward_server.scoring_config import ScoringConfig
 
 FORMULA_LIBRARIES = ("latex2sympy2-extended", "math-verify", "sympy")
-"""They decide which formulas are equal, so their versions count where answers are compared by value."""
+"""They decide which formulas are equal, so their versions count if answers are compared by value."""
 
 
 def versions(config: ScoringConfig) -> dict[str, str]:
-    """The versions of all code that gives a reward under `config` its meaning."""
+    """The versions of all code that defines what a reward under `config` means."""
     known = {"parser": PARSER_VERSION, "formulas": FORMULAS_VERSION}
     if config.equivalence == "value":
         known["equivalence"] = EQUIVALENCE_VERSION
@@ -25,6 +25,6 @@ def versions(config: ScoringConfig) -> dict[str, str]:
 
 @lru_cache(maxsize=1_024)
 def fingerprint(config: ScoringConfig, embedder_identity: str) -> str:
-    """16 hexadecimal digits that stand for the resolved config, what it means, and the embedder's weights."""
+    """16 hexadecimal digits: a hash of the resolved config, the versions behind it and the embedder's identity."""
     parts = {"config": config.model_dump(), "versions": versions(config), "embedder": embedder_identity}
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]

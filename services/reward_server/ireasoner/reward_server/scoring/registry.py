@@ -1,4 +1,4 @@
-"""Scoring configs by name: the presets, and those that an experiment has registered."""
+"""Scoring configs by name: the presets, and those that experiments registered."""
 
 import json
 import os
@@ -23,12 +23,12 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 class UnreadableConfigs(Exception):
-    """The folder of registered configs holds something that is none."""
+    """The folder of registered configs contains a file that is not one."""
 
 
 @dataclass(frozen=True, slots=True)
 class NamedConfig:
-    """A config under its name; `used` tells that something was scored by it, so that it is fixed."""
+    """A config and its name; `used` means that something was scored with it, which fixes its meaning."""
 
     name: str
     config: ScoringConfig
@@ -38,10 +38,11 @@ class NamedConfig:
 class ConfigRegistry:
     """The configs that a request can name. A name that was used for scoring never changes its meaning.
 
-    Names are kept in memory; with a `folder` also there, one JSON file each, written whole or not at all, so
-    that they outlive the server. Without, they end with it: the fingerprint in each answer tells whether a
-    name means what it meant before. Servers may share a folder: what one registers, the others know. Raises
-    UnreadableConfigs if the folder holds what it cannot read.
+    Names are kept in memory, and end with the server unless there is a `folder`, where each is a JSON file that is
+    replaced atomically. Servers may share a folder: what one registers, the others know. The fingerprint in each
+    response shows whether a name still means what it meant before.
+
+    Raises UnreadableConfigs if the folder contains a file that is not a config.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -54,25 +55,25 @@ class ConfigRegistry:
                 self._configs[named.name] = named
 
     def all(self) -> list[NamedConfig]:
-        """Every config, by name."""
+        """Every config, sorted by name."""
         return [self._configs[name] for name in sorted(self._configs)]
 
     def get(self, name: str) -> NamedConfig:
-        """The config of that name; raises NoSuchConfig."""
+        """The config with that name; raises NoSuchConfig."""
         named = self._find(name)
         if named is None:
-            raise NoSuchConfig(f"there is no config {name!r}; there are {self._names()}")
+            raise NoSuchConfig(f"there is no config {name!r}; known configs: {self._names()}")
         return named
 
     def put(self, name: str, overrides: ConfigOverrides) -> NamedConfig:
-        """Registers what `overrides` resolve to now; the same again changes nothing.
+        """Registers what `overrides` resolve to now; registering the same config again changes nothing.
 
-        Raises ConfigInUse if the name means something else and was used, or is a preset's; TooManyConfigs;
-        MalformedRequest if the name or what it is based on is wrong; ConfigNotSaved.
+        Raises ConfigInUse if the name has another meaning and was used, or is a preset's; MalformedRequest if the name
+        is not valid or its base is unknown; TooManyConfigs; ConfigNotSaved.
         """
         if not _NAME.fullmatch(name):
             reason = (
-                "a name has 1 to 64 letters, digits, dots, dashes or underscores, the first no dot or dash"
+                "a name has 1 to 64 letters, digits, dots, dashes or underscores, first a letter or digit"
             )
             raise MalformedRequest(reason, faults=(Fault(place="name", reason=reason),))
         config = self._resolve(overrides)
@@ -81,13 +82,13 @@ class ConfigRegistry:
             return known
         if known is not None and known.used:
             kind = "is a preset" if name in PRESETS else "was used for scoring"
-            raise ConfigInUse(f"{name!r} {kind}: what it means cannot change; take another name")
+            raise ConfigInUse(f"{name!r} {kind}, so its meaning cannot change; choose another name")
         if known is None and len(self._configs) >= MAX_CONFIGS:
-            raise TooManyConfigs(f"{MAX_CONFIGS} configs are registered; no more are taken")
+            raise TooManyConfigs(f"{MAX_CONFIGS} configs are registered, which is the limit")
         return self._keep(NamedConfig(name, config, used=False))
 
     def use(self, overrides: ConfigOverrides) -> ScoringConfig:
-        """The config that a request asks for; from now on the name that it is based on is fixed.
+        """The config that a request asks for; from now on the meaning of the name it is based on is fixed.
 
         Raises MalformedRequest if there is no such name, and ConfigNotSaved.
         """
@@ -100,12 +101,12 @@ class ConfigRegistry:
     def _resolve(self, overrides: ConfigOverrides) -> ScoringConfig:
         base = self._find(overrides.preset)
         if base is None:
-            reason = f"there is no config {overrides.preset!r}; there are {self._names()}"
+            reason = f"there is no config {overrides.preset!r}; known configs: {self._names()}"
             raise MalformedRequest(reason, faults=(Fault(place="config", reason=reason),))
         return overrides.on(base.config)
 
     def _find(self, name: str) -> NamedConfig | None:
-        """The config of that name, as another server that shares the folder may have left it."""
+        """The config with that name, read again if another server that shares the folder may have changed it."""
         known = self._configs.get(name)
         if self._folder is None or (known is not None and known.used) or not _NAME.fullmatch(name):
             return known
@@ -131,7 +132,7 @@ class ConfigRegistry:
 
 
 def _write(file: Path, named: NamedConfig) -> None:
-    """Replaces `file` in one go, with what it says on the disk before it has its name."""
+    """Replaces `file` atomically: the new content is on the disk before it gets the name."""
     draft = file.with_suffix(".tmp")
     with draft.open("w") as stream:
         json.dump({"used": named.used, "config": named.config.model_dump()}, stream, indent=2)
@@ -142,7 +143,7 @@ def _write(file: Path, named: NamedConfig) -> None:
 
 def _read(file: Path) -> NamedConfig:
     if not _NAME.fullmatch(file.stem) or file.stem in PRESETS:
-        raise UnreadableConfigs(f"{file}: {file.stem!r} is no name for a config")
+        raise UnreadableConfigs(f"{file}: {file.stem!r} is not a valid name for a config")
     try:
         saved = json.loads(file.read_text())
         return NamedConfig(file.stem, ScoringConfig.model_validate(saved["config"]), bool(saved["used"]))
