@@ -1,41 +1,56 @@
 .DEFAULT_GOAL := help
-.PHONY: help install check test test-frameworks demo bench bench-trainer replicate replicate-quick
+.PHONY: help install check browser test test-all test-frameworks docs demo screenshots
+.PHONY: bench bench-trainer replicate replicate-quick
 PY := .venv/bin/python
+PYTEST := $(PY) -m pytest --numprocesses 2 --dist loadgroup
 INSTALLED := .venv/.installed
 
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
-install: $(INSTALLED)  ## install everything into .venv
+install: $(INSTALLED)  ## install everything into .venv (about 5 GB)
 $(INSTALLED): pyproject.toml clients/pyproject.toml constraints.txt scripts/install
 	@scripts/install
 	@touch $@
 
-check: $(INSTALLED)  ## lint, types, import rules
+check: $(INSTALLED)  ## run lint, types and import rules
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 	.venv/bin/lint-imports
 
-test: check  ## the whole suite, with the real vLLM
-	$(PY) -m pytest -m "not slow and not frameworks" --numprocesses 2 --dist loadgroup
+browser: $(INSTALLED)  ## find a Chromium for the browser tests and screenshots, or install one
+	@$(PY) -m scripts.browser
 
-test-frameworks: $(INSTALLED)  ## adapters against all frameworks that PyPI has, in environments of their own (.venvs, about 8 GB)
+test: check browser  ## run the checks and the test suite, with the real vLLM; what CI runs
+	$(PYTEST) -m "not slow and not frameworks"
+
+test-all: check browser  ## run the same and the tests that are slow and seldom fail
+	$(PYTEST) -m "not frameworks"
+
+test-frameworks: $(INSTALLED)  ## test the adapters with every framework on PyPI, each in its own environment (.venvs, about 8 GB)
 	$(PY) -m pytest tests/frameworks
 
-demo: $(INSTALLED)  ## the whole loop on this machine's CPU; writes runs/demo/report.html
+docs: $(INSTALLED)  ## build the documentation site into site/
+	@NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
+	@echo "docs: open site/index.html"
+
+demo: $(INSTALLED)  ## train the tiny model on this machine's CPU and write runs/demo/report.html; 15 minutes
 	@$(PY) -m ireasoner.cli demo
 
-bench: $(INSTALLED)  ## the reward server's speed and memory beside what it is compared with; half an hour
+screenshots: browser  ## take the README's pictures of runs/demo into docs/images
+	@$(PY) -m scripts.screenshots
+
+bench: $(INSTALLED)  ## compare the reward server's speed and memory with other servers; 30 minutes
 	@$(PY) -m benchmarks
 	@$(PY) -m scripts.scaling_docs
 
-bench-trainer: $(INSTALLED)  ## what a question costs the trainer beside the released code's order of work; five minutes
+bench-trainer: $(INSTALLED)  ## compare the trainer's cost per question with that of the released code; 5 minutes
 	@$(PY) -m benchmarks.trainer
 
-replicate: $(INSTALLED)  ## every row of the table with 5 seeds, into docs/replication; hours, and can be stopped and gone on with
+replicate: $(INSTALLED)  ## run every arm of the replication with 5 seeds, into docs/replication; hours, continues if stopped
 	@$(PY) -m replication
 	@$(PY) -m scripts.replication_docs
 
-replicate-quick: $(INSTALLED)  ## two rows and two seeds, into docs/replication/quick; 20 minutes
+replicate-quick: $(INSTALLED)  ## run two arms with 2 seeds, into docs/replication/quick; 20 minutes
 	@$(PY) -m replication --quick

@@ -1,4 +1,4 @@
-"""What the reward server and the trainer are worth in figures: `make bench`, `make bench-trainer`."""
+"""Speed and memory of the reward server and the trainer: `make bench` and `make bench-trainer`."""
 
 from ireasoner.compat.repairs import install
 

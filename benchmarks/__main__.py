@@ -1,8 +1,8 @@
-"""`make bench`: the reward server's speed and memory, each beside what it is to be compared with.
+"""`make bench`: the reward server's speed and memory, each against a baseline.
 
-Everything runs on one core, callers on another. Two things that are compared are measured in turns, several
-times, and the row is the turn with the median ratio, since machines drift. Short runs (`--quick`) show that it
-works, no more.
+The server runs on one core, callers on another. Two things that are compared are measured in turns, several times, and
+the turn with the median ratio is kept, because machines drift. A short run (`--quick`) only shows that the benchmark
+works.
 """
 
 import argparse
@@ -17,12 +17,18 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer
 
-from benchmarks import measured, served
-from benchmarks.clock import best_s
-from benchmarks.flips import flip_rate, majority_rewards
-from benchmarks.measured import LATEST
-from benchmarks.raw import OneAtATime, Tokens, forward, forward_per_s, minilm, table_of_tokens
-from benchmarks.rows import Row, read, row, table, write
+from benchmarks import capacity, served
+from benchmarks.comparison import Comparison, best_s, compare, read, table, write
+from benchmarks.runtimes import (
+    OneAtATime,
+    Tokens,
+    flip_rate,
+    forward,
+    forward_per_s,
+    majority_rewards,
+    minilm,
+    table_of_tokens,
+)
 from benchmarks.workload import GROUPS, groups
 from ireasoner.reward_server.embedding.embedder import Embedder, Runtime
 from ireasoner.reward_server.embedding.token_mean import TokenMean
@@ -37,23 +43,23 @@ MEMORY_IN_FLIGHT = 64
 
 
 class Turns:
-    """What two things reached in each turn."""
+    """The results of two things in each turn."""
 
     def __init__(self) -> None:
         self._turns: list[tuple[float, float]] = []
 
     def add(self, ours: float, other: float) -> None:
-        """One more turn."""
+        """Adds a turn."""
         self._turns.append((ours, other))
 
     @property
     def median(self) -> tuple[float, float]:
-        """The turn whose ratio is the median one."""
+        """The turn with the median ratio."""
         return sorted(self._turns, key=lambda turn: turn[0] / turn[1])[len(self._turns) // 2]
 
 
 class Bench:
-    """One run; `tries` of each measurement, over `count` groups."""
+    """One run of the benchmark: `tries` turns per comparison, over `count` groups."""
 
     def __init__(self, tries: int, count: int, soak_minutes: float) -> None:
         self._tries = tries
@@ -61,8 +67,8 @@ class Bench:
         self._soak_minutes = soak_minutes
         self._seeds = iter(range(1_000, 10**9))
 
-    def run(self, parts: Sequence[str]) -> Iterator[Row]:
-        """Every row of the parts, as soon as it is known."""
+    def run(self, parts: Sequence[str]) -> Iterator[Comparison]:
+        """Every comparison of the parts, as soon as it is known."""
         each = {
             "runtimes": self._runtimes,
             "token-mean": self._token_mean,
@@ -73,12 +79,12 @@ class Bench:
             yield from each[part]()
 
     def _fresh_body(self, count: int) -> bytes:
-        """Groups that were never sent before."""
+        """The body of a request with groups that were never sent before."""
         return served.body(groups(next(self._seeds), count))
 
-    def _runtimes(self) -> Iterator[Row]:
+    def _runtimes(self) -> Iterator[Comparison]:
         sample = groups(1, self._count)
-        # Each text once, as the server embeds it: what is compared gains nothing by repeats.
+        # Each text once, as the server embeds it, so that repeated texts favour neither side.
         texts = list(dict.fromkeys(step for group in sample for each in group for step in each.steps))
         with served.on_core(served.SERVER_CORE):
             single = OneAtATime()
@@ -90,11 +96,11 @@ class Bench:
                 turns = Turns()
                 for _ in range(self._tries):
                     turns.add(forward_per_s(embedder.embed, tokens, 1), single.per_s(texts[:ONE_BY_ONE]))
-                yield row(f"{name}: forward pass against one at a time", "steps/s", *turns.median)
-                rows = dict(zip(texts, forward(embedder.embed, tokens), strict=True))
-                rate = flip_rate(reference, majority_rewards(sample, rows))
+                yield compare(f"{name}: forward pass against one at a time", "steps/s", *turns.median)
+                embeddings = dict(zip(texts, forward(embedder.embed, tokens), strict=True))
+                rate = flip_rate(reference, majority_rewards(sample, embeddings))
                 goal = 0.005 if name == FASTEST else None
-                yield row(f"{name}: rank flips against fp32", "of pairs", rate, goal=goal, at_most=True)
+                yield compare(f"{name}: rank flips against fp32", "of pairs", rate, goal=goal, at_most=True)
         for runtime, goal in ((EXACT, 3.0), (FASTEST, 6.0)):
             yield from self._served(
                 runtime, embedders[runtime], tokens, lambda: single.per_s(texts[:ONE_BY_ONE]), goal
@@ -107,8 +113,8 @@ class Bench:
         tokens: Tokens,
         one_at_a_time: Callable[[], float],
         goal: float,
-    ) -> Iterator[Row]:
-        """Over HTTP against the raw pass of the same runtime, taken in turns."""
+    ) -> Iterator[Comparison]:
+        """Compares the server over HTTP with the forward pass alone of the same runtime, in turns."""
         many, one, single = Turns(), Turns(), Turns()
         with served.server("--runtime", runtime, "--device", "cpu", "--cache-mib", "0") as running:
 
@@ -116,49 +122,49 @@ class Bench:
                 with served.on_core(served.SERVER_CORE):
                     return forward_per_s(embedder.embed, tokens, 1)
 
-            # Warms the server up, as the forward pass over these very texts has been.
+            # Warms the server up; the forward pass has seen these texts before.
             served.load(running.url, [self._fresh_body(self._count) for _ in range(self._tries)], 1)
             for _ in range(self._tries):
                 before = forward_alone()
-                bodies = [self._fresh_body(self._count) for _ in range(2 * measured.REQUESTS_IN_FLIGHT)]
-                served_many = _embedded_per_s(running, bodies, measured.REQUESTS_IN_FLIGHT)
+                bodies = [self._fresh_body(self._count) for _ in range(2 * capacity.REQUESTS_IN_FLIGHT)]
+                served_many = _embedded_per_s(running, bodies, capacity.REQUESTS_IN_FLIGHT)
                 between = forward_alone()
                 served_one = _embedded_per_s(running, [self._fresh_body(1) for _ in range(self._count)], 8)
                 many.add(served_many, (before + between) / 2)
                 with served.on_core(served.SERVER_CORE):
                     single.add(served_many, one_at_a_time())
                 one.add(served_one, (between + forward_alone()) / 2)
-            name = measured.served(runtime, self._count)
-            yield row(f"{name} forward pass", "steps/s", *many.median, 0.95)
-            yield row(f"{name} one at a time", "steps/s", *single.median, goal)
-            yield row(
+            name = capacity.served(runtime, self._count)
+            yield compare(f"{name} forward pass", "steps/s", *many.median, 0.95)
+            yield compare(f"{name} one at a time", "steps/s", *single.median, goal)
+            yield compare(
                 f"{runtime}: served, 1 group, 8 in flight, against forward pass", "steps/s", *one.median, 0.8
             )
             if runtime == FASTEST:
                 yield self._tail(running)
                 yield self._overhead(running, many.median[0])
 
-    def _tail(self, running: served.Server) -> Row:
-        """p99 against the time that the requests ahead take, 32 of them, at the throughput of the same run."""
+    def _tail(self, running: served.Server) -> Comparison:
+        """The p99 latency against the time of the 32 requests ahead, at the throughput of the same run."""
         bodies = [self._fresh_body(1) for _ in range(3 * P99_IN_FLIGHT)]
         total_s, latencies_s = served.load(running.url, bodies, P99_IN_FLIGHT)
-        explained_s = P99_IN_FLIGHT * total_s / len(bodies)
+        wait_s = P99_IN_FLIGHT * total_s / len(bodies)
         p99_s = float(np.quantile(latencies_s, 0.99))
-        name = f"p99 at {P99_IN_FLIGHT} in flight against what the queue explains"
-        return row(name, "s", p99_s, explained_s, 1.5, at_most=True)
+        name = f"p99 at {P99_IN_FLIGHT} in flight against the wait in the queue"
+        return compare(name, "s", p99_s, wait_s, 1.5, at_most=True)
 
-    def _overhead(self, running: served.Server, steps_per_s: float) -> Row:
-        """HTTP and JSON alone: the same bytes to a page that reads and refuses them, against embedding them."""
+    def _overhead(self, running: served.Server, steps_per_s: float) -> Comparison:
+        """HTTP and JSON alone, with the same bytes in a request that is refused, against embedding them."""
         sent = self._fresh_body(self._count)
         before = running.embedded()
         served.load(running.url, [sent], 1)
         uncached_s = (running.embedded() - before) / steps_per_s
         transport_s = best_s(lambda: _exchange_and_codec(running.url, sent), max(3, self._tries))
-        return row(
+        return compare(
             "HTTP and JSON against an uncached request", "s", transport_s, uncached_s, 0.01, at_most=True
         )
 
-    def _token_mean(self) -> Iterator[Row]:
+    def _token_mean(self) -> Iterator[Comparison]:
         with tempfile.TemporaryDirectory() as folder:
             checkpoint = table_of_tokens(Path(folder))
             embedder = TokenMean(checkpoint)
@@ -187,11 +193,13 @@ class Bench:
                     embedded.add(ours, batched)
                     single.add(ours, one_by_one)
             name = "token-mean: served, steps"
-            yield row(f"{name} answered, against the tokenizer's batches", "steps/s", *answered.median)
-            yield row(f"{name} embedded, against the tokenizer's batches", "steps/s", *embedded.median, 0.8)
-            yield row(f"{name} embedded, against one at a time", "steps/s", *single.median)
+            yield compare(f"{name} answered, against the tokenizer's batches", "steps/s", *answered.median)
+            yield compare(
+                f"{name} embedded, against the tokenizer's batches", "steps/s", *embedded.median, 0.8
+            )
+            yield compare(f"{name} embedded, against one at a time", "steps/s", *single.median)
 
-    def _cached(self) -> Iterator[Row]:
+    def _cached(self) -> Iterator[Comparison]:
         with served.server("--device", "cpu", "--cache-mib", "1024") as running:
             for detail in ("full", "rewards"):
                 sent = served.body(groups(3, GROUPS), detail)
@@ -199,22 +207,22 @@ class Bench:
                 sizes = len(groups(3, GROUPS)) * 8
                 best = min(served.load(running.url, [sent] * 10, 2)[0] for _ in range(max(3, self._tries)))
                 goal = 20_000.0 if detail == "full" else None
-                yield row(
+                yield compare(
                     f"all embeddings cached, detail {detail}", "trajectories/s", 10 * sizes / best, goal=goal
                 )
 
-    def _memory(self) -> Iterator[Row]:
+    def _memory(self) -> Iterator[Comparison]:
         with served.server("--device", "cpu") as running:
             idle = running.rss_mib()
             with served.Peak(running) as peak:
                 self._post_fresh(running, 3 * MEMORY_IN_FLIGHT)
-            yield row(f"peak memory, {MEMORY_IN_FLIGHT} in flight, against idle", "MiB", peak.mib, idle)
+            yield compare(f"peak memory, {MEMORY_IN_FLIGHT} in flight, against idle", "MiB", peak.mib, idle)
             if self._soak_minutes:
                 end_s = time.monotonic() + 60 * self._soak_minutes
                 while time.monotonic() < end_s:
                     self._post_fresh(running, MEMORY_IN_FLIGHT)
                 name = f"memory after {self._soak_minutes:g} minutes against peak"
-                yield row(name, "MiB", running.rss_mib(), peak.mib)
+                yield compare(name, "MiB", running.rss_mib(), peak.mib)
 
     def _post_fresh(self, running: served.Server, count: int) -> None:
         bodies = [self._fresh_body(1) for _ in range(count)]
@@ -237,11 +245,11 @@ def _one_by_one(embedder: Embedder, texts: list[str]) -> None:
 
 
 def _exchange_and_codec(url: str, sent: bytes) -> None:
-    """The bytes over HTTP, and what the server does to read and to write JSON of that size."""
+    """Sends the bytes over HTTP, and reads and writes JSON of that size as the server does."""
     import httpx
 
     from ireasoner.reward_server import wire
-    from ireasoner.reward_server.scoring.scorer import written
+    from ireasoner.reward_server.scoring.response import written
 
     refused = httpx.post(f"{url}/score/solver?", content=sent[:-1], headers=served.JSON)
     assert refused.status_code == 422, refused.text
@@ -250,33 +258,43 @@ def _exchange_and_codec(url: str, sent: bytes) -> None:
 
 
 def main() -> int:
-    """Runs the benchmark; returns 0 whether the goals are reached or not: the table tells."""
+    """Runs the benchmark; returns 0, whether the goals are reached or not, which the table shows."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="few groups and one try: shows that it works")
-    parser.add_argument("--soak-minutes", type=float, default=10.0, help="load before memory is read again")
     parser.add_argument(
-        "--output", type=Path, default=LATEST, help="where the rows are written [%(default)s]"
+        "--quick", action="store_true", help="few groups and one turn: only shows that it works"
     )
     parser.add_argument(
-        "--only", choices=PARTS, nargs="+", help="measure these parts, and keep the rows of the rest"
+        "--soak-minutes",
+        type=float,
+        default=10.0,
+        help="minutes of load before the memory is read again [%(default)s]",
+    )
+    parser.add_argument(
+        "--output", type=Path, default=capacity.LATEST, help="file of the results [%(default)s]"
+    )
+    parser.add_argument(
+        "--only",
+        choices=PARTS,
+        nargs="+",
+        help="measure only these parts, and keep the other results of the file",
     )
     options = parser.parse_args()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    if (
-        not ALLOCATOR.keys() <= os.environ.keys()
-    ):  # what is compared gets the server's; glibc reads it at the start
+    if not ALLOCATOR.keys() <= os.environ.keys():
+        # Baselines get the server's allocator; glibc reads its variables at the start of a process.
         again = [sys.executable, "-m", "benchmarks", *sys.argv[1:]]
         os.execve(sys.executable, again, {**ALLOCATOR, **os.environ})
     bench = Bench(1, 8, 0.0) if options.quick else Bench(3, GROUPS, options.soak_minutes)
-    rows = []
+    comparisons = []
     for each in bench.run(options.only or PARTS):
-        rows.append(each)
+        comparisons.append(each)
         print(f"{each.name}: {each.ours:.4g} {each.unit}", file=sys.stderr, flush=True)
     if options.only and options.output.exists():
-        anew = {each.name for each in rows}
-        rows = [each for each in read(options.output) if each.name not in anew] + rows
-    print(table(rows))
-    write(rows, options.output)
+        new = {each.name for each in comparisons}
+        kept = [each for each in read(options.output) if each.name not in new]
+        comparisons = kept + comparisons
+    print(table(comparisons))
+    write(comparisons, options.output)
     return 0
 
 

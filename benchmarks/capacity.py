@@ -1,22 +1,58 @@
-"""What a run of a given size needs of a scorer, on paper: `python -m benchmarks.capacity` prints the table.
+"""Estimates the scorer cores that a training run needs: `python -m benchmarks.capacity` prints the table.
 
-Everything that is assumed is a field of `Assumptions`, with its reason; what the scorer does was measured by
-`make bench`. Rollouts are decoding at the memory's bandwidth, the forward passes and the
-update are arithmetic; both reach a stated share of the hardware's peak, and they take turns on the same GPUs.
+Every assumption is a field of `Assumptions`, with its reason; the speed of the scorer was measured by `make bench`.
+Decoding is bound by the bandwidth of the memory, forward passes and the update by arithmetic. Both reach a stated share
+of the hardware's peak, and they take turns on the same GPUs.
 """
 
 import argparse
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from benchmarks.measured import groups_per_s, steps_a_group
+from benchmarks.comparison import Comparison, read
+from benchmarks.workload import GROUPS, groups
 
+LATEST = Path(__file__).with_name("latest.json")
+REQUESTS_IN_FLIGHT = 3
 GIGA = 1e9
+
+
+def served(runtime: str, count: int = GROUPS) -> str:
+    """How the names of the comparisons begin that send `count` groups per request to one core, with nothing cached."""
+    return f"{runtime}: served, {count} groups per request, {REQUESTS_IN_FLIGHT} in flight, against"
+
+
+SERVED = served("openvino-bf16") + " forward pass"
+"""The comparison of the default runtime."""
+
+
+class NotMeasured(Exception):
+    """The file of the benchmark lacks the comparison of the default runtime."""
+
+
+def groups_per_s(comparisons: Sequence[Comparison] | None = None) -> float:
+    """Groups of the benchmark's workload that one core scores per second, by default from `LATEST`.
+
+    Raises:
+        NotMeasured: The comparison is missing.
+    """
+    known = read(LATEST) if comparisons is None else comparisons
+    steps_per_s = next((one.ours for one in known if one.name == SERVED), None)
+    if steps_per_s is None:
+        raise NotMeasured(f"{SERVED!r} has not been measured: run make bench")
+    return steps_per_s / steps_per_group()
+
+
+def steps_per_group() -> float:
+    """Mean number of steps in a group of the benchmark's workload."""
+    return sum(len(rollout.steps) for group in groups(1) for rollout in group) / GROUPS
 
 
 @dataclass(frozen=True)
 class Model:
-    """A model, by the billions of parameters that each token passes, and the GPUs that one engine spreads over."""
+    """A model: billions of parameters that each token passes through, and the GPUs of one engine."""
 
     name: str
     parameters: float
@@ -25,31 +61,32 @@ class Model:
 
 @dataclass(frozen=True)
 class Assumptions:
-    """None of it was measured by us: an H100 by its data sheet, a recipe like the paper's with N = 8."""
+    """None of these was measured by us: an H100 by its data sheet, and a recipe like the paper's with N = 8."""
 
     flops_per_s: float = 989e12
     """Peak of an H100 SXM in bfloat16, dense."""
     bytes_per_s: float = 3.35e12
     """Peak bandwidth of its memory."""
     arithmetic_share: float = 0.35
-    """Of the peak that training and prompts reach."""
+    """Share of the peak that training and prompts reach."""
     bandwidth_share: float = 0.5
-    """Of the peak that decoding reaches, key-value blocks and scheduling counted in."""
+    """Share of the peak that decoding reaches, including key-value blocks and scheduling."""
     decoded_at_once: int = 128
     """Sequences that an engine decodes together."""
     rollouts: int = 8
+    """Rollouts per group."""
     prompt_tokens: int = 1300
-    """An image of about a thousand tokens, and the question; read once a group, thanks to the prefix cache."""
+    """An image of about a thousand tokens, and the question; the prefix cache reads it once per group."""
     rollout_tokens: int = 200
     forward_flops: float = 2.0
-    """A forward pass, a parameter and token."""
+    """Operations of a forward pass, per parameter and token."""
     update_flops: float = 6.0
     """Forward pass, its repetition for the checkpointed activations, backward pass to the activations: the
     backbone is frozen, and its own gradients are not computed."""
     extra_forwards: float = 1.0
     """The reference's log-probabilities; the old ones come with the rollouts."""
     proposer_share: float = 1.2
-    """Groups in all to groups of the Solver: one update in six is the Proposer's."""
+    """All groups per group of the Solver: one update in six is the Proposer's."""
 
 
 MODELS = (Model("7B", 7.6, 1), Model("72B", 72.7, 4))
@@ -64,13 +101,13 @@ def gpu_seconds(model: Model, assumed: Assumptions) -> float:
     decode = assumed.rollouts * assumed.rollout_tokens * step_s * model.engine_gpus / assumed.decoded_at_once
     prompt = assumed.prompt_tokens * assumed.forward_flops * parameters / arithmetic
     trained = assumed.rollouts * (assumed.prompt_tokens + assumed.rollout_tokens)
-    passes = assumed.update_flops + assumed.extra_forwards * assumed.forward_flops
-    return assumed.proposer_share * (decode + prompt + trained * passes * parameters / arithmetic)
+    flops = assumed.update_flops + assumed.extra_forwards * assumed.forward_flops
+    return assumed.proposer_share * (decode + prompt + trained * flops * parameters / arithmetic)
 
 
 def table(replica_groups_per_s: float, busy: float, assumed: Assumptions) -> str:
-    """Markdown: groups a second and replicas of one core, for each model and number of GPUs."""
-    lines = ["| model | GPUs | GPU-seconds a group | groups/s | scorer cores |", "|---|---|---|---|---|"]
+    """Groups per second and scorer cores for each model and number of GPUs, in Markdown."""
+    lines = ["| model | GPUs | GPU-seconds per group | groups/s | scorer cores |", "|---|---|---|---|---|"]
     for model in MODELS:
         cost = gpu_seconds(model, assumed)
         for gpus in GPUS:
@@ -84,13 +121,17 @@ def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.capacity", description=__doc__)
     parser.add_argument(
-        "--replica-groups-per-s", type=float, help="that one core scores; by default what was measured"
+        "--replica-groups-per-s",
+        type=float,
+        help="groups that one core scores per second (default: as measured)",
     )
-    parser.add_argument("--busy", type=float, default=0.6, help="share of their time that cores should work")
+    parser.add_argument(
+        "--busy", type=float, default=0.6, help="share of the time that the cores should work"
+    )
     options = parser.parse_args()
     speed = options.replica_groups_per_s or groups_per_s()
     print(table(speed, options.busy, Assumptions()))
-    print(f"\n_One core: {speed:.1f} groups a second, of {steps_a_group():.0f} steps each._")
+    print(f"\n_One core: {speed:.1f} groups per second, of {steps_per_group():.0f} steps each._")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""The order of work of the code released with the paper: what `make bench-trainer` compares our loop with.
+"""The order of work of the code released with the paper, with which `make bench-trainer` compares our loop.
 
-Written from its description alone (docs/training.md names what it gets wrong): each rollout is sampled by itself, each
-step is embedded by itself, and each rollout has a backward pass and an optimizer step of its own. What it computes is
-what our loop computes: same model, adapters, sampling, rewards, image in the gradient, KL to the base model.
+It was written from a description of that code: each rollout is sampled alone, each step is embedded alone, and each
+rollout has its own backward pass and optimizer step. It computes the same as our loop: same model, adapters, sampling
+and rewards, with the image in the gradient and the KL to the base model.
 """
 
 import re
@@ -45,14 +45,14 @@ class _Sampled:
 
 
 class OneAtATime:
-    """Trains on one question after the other.
+    """Trains on one question after another.
 
     Args:
-        settings: The run; its servers are not asked.
+        settings: The settings of the run; its servers are not used.
 
     Attributes:
-        seconds: What each phase took so far: propose, roll_out, score, train.
-        solver_tokens: Tokens of each rollout of the Solver so far.
+        seconds: Seconds of each phase so far: propose, roll_out, score, train.
+        solver_tokens: Number of tokens of each of the Solver's rollouts so far.
     """
 
     def __init__(self, settings: RunSettings) -> None:
@@ -76,7 +76,7 @@ class OneAtATime:
         self.solver_tokens: list[int] = []
 
     def train_on(self, image: Path, progress: float, *, proposer: bool) -> None:
-        """One question: ask, answer N times, score, step the Solver N times, and the Proposer once if told to."""
+        """Trains on one question: N optimizer steps of the Solver and, if `proposer`, one of the Proposer."""
         picture = read_image(image)
         with self._timed("propose"):
             proposal = self._sample("proposer", proposer_messages(), picture)
@@ -146,12 +146,12 @@ class OneAtATime:
         rewards = [0.0] * len(texts)
         for i in members:
             total = weights = 0.0
-            for j, row in enumerate(embedded[i]):
+            for j, embedding in enumerate(embedded[i]):
                 peers = [steps[j] for steps in embedded.values() if len(steps) > j]
                 if len(peers) < 2:
                     continue
                 mean = np.mean(peers, axis=0)
-                cosine = float(row @ mean / np.linalg.norm(mean))
+                cosine = float(embedding @ mean / np.linalg.norm(mean))
                 weight = float(np.exp(-0.15 * j))
                 total += weight * (1 + cosine) / 2
                 weights += weight
@@ -161,8 +161,8 @@ class OneAtATime:
 
     def _embed(self, step: str) -> NDArray[np.float32]:
         ids = self._processor.tokenizer(step, add_special_tokens=False)["input_ids"][:64]
-        row: NDArray[np.float32] = self._embeddings[ids].mean(axis=0)
-        return row / np.linalg.norm(row)
+        embedding: NDArray[np.float32] = self._embeddings[ids].mean(axis=0)
+        return embedding / np.linalg.norm(embedding)
 
     def _step(self, role: Role, sampled: _Sampled, reward: float) -> None:
         """A backward pass and an optimizer step for one completion."""

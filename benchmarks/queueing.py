@@ -1,9 +1,9 @@
-"""How long groups wait for a scorer of several replicas: a simulation, event by event.
+"""Simulates how long groups wait for a scorer with several replicas, event by event.
 
-`python -m benchmarks.queueing --groups-per-s 30` prints the delay against the number of replicas. Requests come
-at random (Poisson), as from many training runs, each with the groups of one update; the balancer gives each to
-a replica at random, or to the shorter queue of two drawn at random, as Ray Serve does. A replica embeds one
-request after the other, at a steady speed.
+`python -m benchmarks.queueing --groups-per-s 30` prints the delay by number of replicas. Requests arrive at random
+(Poisson), as from many training runs, each with the groups of one update. The balancer sends each to a random replica,
+or to the shorter queue of two random replicas, as Ray Serve does. A replica embeds one request after the other, at a
+constant speed.
 """
 
 import argparse
@@ -13,29 +13,29 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.measured import groups_per_s
+from benchmarks.capacity import groups_per_s
 
 Balancer = Literal["random", "two-choices"]
 
 
 @dataclass(frozen=True)
 class Load:
-    """What comes in, and how fast one replica works on it."""
+    """The load, and the speed of one replica."""
 
     groups_per_s: float
     groups_per_request: int
     service_s: float
-    """Seconds that a replica takes for one group."""
+    """Seconds that a replica needs for one group."""
 
     def utilisation(self, replicas: int) -> float:
-        """Share of their time that the replicas work; from 1 on the queue grows without end."""
+        """Share of the time that the replicas work; from 1 on, the queue grows without end."""
         return self.groups_per_s * self.service_s / replicas
 
 
 def delays_s(load: Load, replicas: int, balancer: Balancer, requests: int, seed: int) -> NDArray[np.float64]:
-    """Seconds that each of `requests` requests waits before a replica begins with it; the first tenth is left out.
+    """Seconds that each request waits before a replica begins it; the first tenth of `requests` is left out.
 
-    For one replica the mean is Pollaczek and Khinchine's rho s / (2 (1 - rho)), with s the seconds of a request.
+    For one replica the mean follows Pollaczek and Khinchine: rho s / (2 (1 - rho)), where a request takes s seconds.
     """
     draw = np.random.default_rng(seed)
     gaps_s = draw.exponential(load.groups_per_request / load.groups_per_s, requests)
@@ -53,7 +53,7 @@ def delays_s(load: Load, replicas: int, balancer: Balancer, requests: int, seed:
 
 
 def table(load: Load, balancer: Balancer, most: int, requests: int, seed: int) -> str:
-    """Markdown: utilisation, median and 99th percentile of the delay, from the fewest replicas that keep up."""
+    """Utilisation, median and 99th percentile of the delay, from the fewest replicas that keep up, in Markdown."""
     fewest = int(load.groups_per_s * load.service_s) + 1
     lines = ["| replicas | busy | median delay | p99 delay |", "|---|---|---|---|"]
     for replicas in range(fewest, max(fewest, most) + 1):
@@ -66,15 +66,21 @@ def table(load: Load, balancer: Balancer, most: int, requests: int, seed: int) -
 def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.queueing", description=__doc__)
-    parser.add_argument("--groups-per-s", type=float, required=True, help="groups that all runs post")
+    parser.add_argument(
+        "--groups-per-s", type=float, required=True, help="groups that all runs post per second"
+    )
     parser.add_argument("--groups-per-request", type=int, default=16, help="groups of one update")
     parser.add_argument(
-        "--replica-groups-per-s", type=float, help="that one replica scores; by default what was measured"
+        "--replica-groups-per-s",
+        type=float,
+        help="groups that one replica scores per second (default: as measured)",
     )
     parser.add_argument("--balancer", choices=["random", "two-choices"], default="two-choices")
-    parser.add_argument("--most", type=int, default=0, help="most replicas (default: twice the fewest)")
-    parser.add_argument("--requests", type=int, default=100_000)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--most", type=int, default=0, help="largest number of replicas (default: twice the fewest)"
+    )
+    parser.add_argument("--requests", type=int, default=100_000, help="requests to simulate")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the simulation")
     options = parser.parse_args()
     speed = options.replica_groups_per_s or groups_per_s()
     load = Load(options.groups_per_s, options.groups_per_request, 1 / speed)

@@ -1,4 +1,4 @@
-"""A reward server on one core, and callers on another."""
+"""Runs a reward server on one core, and its callers on another."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ SERVER_CORE, CALLER_CORE = CORES[0], CORES[-1]
 
 @contextmanager
 def on_core(core: int) -> Iterator[None]:
-    """Has this process run on one core."""
+    """Runs this process on one core within the block."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {core})
     try:
@@ -36,19 +36,19 @@ def on_core(core: int) -> Iterator[None]:
 
 
 class Server:
-    """A running server with its address and its processes."""
+    """A running server: its address and its processes."""
 
     def __init__(self, process: subprocess.Popen[str], url: str) -> None:
         self.url = url
         self._process = psutil.Process(process.pid)
 
     def rss_mib(self) -> float:
-        """Memory of the server and its children now."""
+        """Current memory of the server and its children."""
         processes = [self._process, *self._process.children(recursive=True)]
         return float(sum(each.memory_info().rss for each in processes)) / 2**20
 
     def embedded(self) -> int:
-        """Texts embedded so far."""
+        """Number of texts embedded so far."""
         shown = httpx.get(f"{self.url}/metrics").text
         found = re.search(r"^reward_batch_texts_sum (\S+)$", shown, re.MULTILINE)
         assert found is not None
@@ -56,7 +56,7 @@ class Server:
 
 
 class Peak:
-    """The most memory that a server has had while this was entered, looked at 50 times a second."""
+    """The peak memory of a server within the block, read 50 times per second."""
 
     def __init__(self, running: Server) -> None:
         self._running = running
@@ -79,7 +79,7 @@ class Peak:
 
 @contextmanager
 def server(*flags: str) -> Iterator[Server]:
-    """Runs a server, and its worker, on one core."""
+    """Runs a server and its worker on one core within the block."""
     with on_core(SERVER_CORE):
         process = subprocess.Popen(
             [sys.executable, "-m", "ireasoner.reward_server", "--port", "0", "--threads", "1", *flags],
@@ -103,7 +103,7 @@ def server(*flags: str) -> Iterator[Server]:
 
 
 def body(groups: Sequence[Sequence[Sample]], detail: str = "full") -> bytes:
-    """A request for the trajectory and outcome rewards of `groups`."""
+    """The body of a request for the Solver's rewards of `groups`."""
     sent = [
         {"id": str(g), "rollouts": [{"id": str(r), "text": each.text} for r, each in enumerate(group)]}
         for g, group in enumerate(groups)
@@ -112,7 +112,7 @@ def body(groups: Sequence[Sequence[Sample]], detail: str = "full") -> bytes:
 
 
 async def post_all(url: str, bodies: Sequence[bytes], in_flight: int) -> tuple[float, list[float]]:
-    """Posts the bodies, `in_flight` at a time; gives the seconds for all and those of each."""
+    """Posts the bodies, `in_flight` at a time; returns the seconds for all and for each."""
     rest = iter(bodies)
     latencies_s: list[float] = []
     limits = httpx.Limits(max_connections=in_flight, max_keepalive_connections=in_flight)
@@ -131,6 +131,6 @@ async def post_all(url: str, bodies: Sequence[bytes], in_flight: int) -> tuple[f
 
 
 def load(url: str, bodies: Sequence[bytes], in_flight: int) -> tuple[float, list[float]]:
-    """`post_all` from the callers' core."""
+    """Runs `post_all` on the core of the callers."""
     with on_core(CALLER_CORE):
         return asyncio.run(post_all(url, bodies, in_flight))

@@ -1,15 +1,15 @@
-"""`make bench-trainer`: what one question costs our loop, beside the order of work of the released code.
+"""`make bench-trainer`: the time per question of our loop, and of the released code's order of work.
 
-Both train the tiny model on this machine within one run: the other before ours and after it, whole cycles of both
-(Solver updates, then one of the Proposer). Ours has the real vLLM and the real reward server; the other has the machine
-to itself meanwhile, with as many threads as are fastest for it.
+Both train the tiny model on this machine within one run: the other loop runs before ours and after it, in whole cycles
+(Solver updates, then one of the Proposer). Ours uses the real vLLM and the real reward server. The other loop has the
+machine to itself, with the number of threads that is fastest for it.
 
-Ours runs as the paper's recipe does, one question an update; with many questions an update, which is what batches are
-for; and with `overlap`, which samples the next update while one is trained.
+Ours runs with one question per update, as the paper's settings have it; with many questions per update, which batching
+needs; and with `overlap`, which samples the next update while one is trained.
 
-Both train the Proposer on as many proposals, one for every five questions, as far as whole groups allow: ours on N
-about each of a few images. It has the Solver answer each of them N times; the other rewards its proposals by the
-answers that it has anyway, as the released code does. The difference is not in our favour.
+Both train the Proposer on one proposal for every five questions, as far as whole groups allow: ours on N proposals
+about each of a few images. In ours the Solver answers each proposal N times; the other loop rewards its proposals by
+answers that it has already, as the released code does. This difference is to our disadvantage.
 """
 
 import argparse
@@ -27,8 +27,8 @@ import torch
 from rich.console import Console
 from transformers import TrainerCallback
 
+from benchmarks.comparison import Comparison, calibration_gflops, compare, table, write
 from benchmarks.one_at_a_time import OneAtATime
-from benchmarks.rows import Row, calibration_gflops, row, table, write
 from ireasoner.trainer.commands.service import Service
 from ireasoner.trainer.loop.train import train
 from ireasoner.trainer.monitoring.time_shares import before_training
@@ -46,14 +46,14 @@ IMAGES = 256
 PORTS = {"reward": 18110, "rollout": 18120}
 PHASES = ("propose", "roll_out", "score", "train", "publish")
 RUNS = ((32, True, 10.0), (32, False, None), (1, False, None))
-"""Questions an update, whether the next is collected meanwhile, and the goal."""
+"""Questions per update, whether the next update is sampled meanwhile, and the goal."""
 
 
 class Cycles(TrainerCallback):  # type: ignore[misc]
-    """Times each cycle: as many Solver updates as go with one of the Proposer, and that one.
+    """Times each cycle: the Solver updates before one of the Proposer, and that one.
 
     Attributes:
-        seconds: Of each cycle.
+        seconds: Seconds of each cycle.
     """
 
     def __init__(self) -> None:
@@ -70,8 +70,8 @@ class Cycles(TrainerCallback):  # type: ignore[misc]
             self._started_s = now_s
 
 
-def run(cycles: int, folder: Path) -> Iterator[Row]:
-    """Every row, as soon as it is known; where the time goes is printed to standard error."""
+def run(cycles: int, folder: Path) -> Iterator[Comparison]:
+    """Every comparison, as soon as it is known."""
     images = folder / "images"
     write_unlabelled(images, IMAGES, seed=0)
     paths = cycle(sorted(images.iterdir()))
@@ -84,18 +84,18 @@ def run(cycles: int, folder: Path) -> Iterator[Row]:
             )
             other.seconds.clear()
             other.solver_tokens.clear()
-            before_s = _others_turn(other, paths, cycles, fastest)
+            before_s = _other_turn(other, paths, cycles, fastest)
             timed = Cycles()
             train(settings, Console(quiet=True), callbacks=[timed])
-            after_s = _others_turn(other, paths, cycles, fastest)
-            # The first cycle warms up; the last collects nothing ahead.
+            after_s = _other_turn(other, paths, cycles, fastest)
+            # The first cycle warms up; the last samples no next update.
             ours_s = statistics.median(timed.seconds[1:-1]) / (PROPOSER_EVERY * questions)
             other_s = (before_s + after_s) / 2
             ours = Measured(settings)
-            what = f"N = {GROUP_SIZE}, {questions} question{'s' * (questions > 1)} an update"
-            what += ", the next collected meanwhile" * overlap
-            yield Row(
-                f"questions a second, Solver and Proposer trained: {what}",
+            what = f"N = {GROUP_SIZE}, {questions} question{'s' * (questions > 1)} per update"
+            what += ", the next sampled meanwhile" * overlap
+            yield Comparison(
+                f"questions per second, Solver and Proposer trained: {what}",
                 "1/s",
                 1 / ours_s,
                 1 / other_s,
@@ -104,25 +104,27 @@ def run(cycles: int, folder: Path) -> Iterator[Row]:
                 at_most=False,
                 gflops=calibration_gflops(),
             )
-            yield row(
-                f"tokens of a rollout: {what}", "tokens", ours.tokens, statistics.mean(other.solver_tokens)
+            yield compare(
+                f"tokens per rollout: {what}", "tokens", ours.tokens, statistics.mean(other.solver_tokens)
             )
             trained = 2 * PROPOSER_EVERY * cycles
             for phase in PHASES:
                 spent_s = other.seconds[phase] / trained
-                yield row(f"{phase}, seconds a question: {what}", "s", ours.seconds[phase], spent_s or None)
-            yield row(f"rollouts trained, the others taught nothing: {what}", "share", ours.trained, 1.0)
-            yield row(f"rollout server idle: {what}", "share", ours.idle)
+                yield compare(
+                    f"{phase}, seconds per question: {what}", "s", ours.seconds[phase], spent_s or None
+                )
+            yield compare(f"rollouts with a learning signal: {what}", "share", ours.trained, 1.0)
+            yield compare(f"rollout server idle: {what}", "share", ours.idle)
 
 
 class Measured:
-    """What the logs of a run of ours tell, its first and last cycle left out.
+    """The figures of a run of ours from its logs, without its first and last cycle.
 
     Attributes:
-        seconds: Of each phase, a question; where the next update is collected meanwhile, phases go on at once.
-        idle: Share of the time in which the rollout server had nothing to sample.
-        tokens: Of a rollout of the Solver, on average.
-        trained: Share of the Solver's rollouts that had something to teach.
+        seconds: Seconds of each phase per question; with `overlap`, phases run at the same time.
+        idle: Share of the time in which the rollout server was idle.
+        tokens: Mean number of tokens of the Solver's rollouts.
+        trained: Share of the Solver's rollouts in groups with a learning signal.
     """
 
     def __init__(self, settings: RunSettings) -> None:
@@ -149,7 +151,7 @@ class Measured:
 def _settings(
     folder: Path, images: Path, questions: int, cycles: int, *, overlap: bool = False
 ) -> RunSettings:
-    """The paper's learning rate: the policy, and so the length of what it writes, stays what it is."""
+    """Settings with the paper's learning rate, at which the policy and the length of its rollouts hardly change."""
     return RunSettings(
         model=str(MODEL),
         images=images,
@@ -176,7 +178,7 @@ def _settings(
 
 @contextmanager
 def _servers(folder: Path) -> Iterator[None]:
-    """The reward server with the paper's embedder, and vLLM."""
+    """Runs the reward server with the paper's embedder, and vLLM."""
     rewards = ["--embedder", "token-mean", "--token-mean-checkpoint", str(MODEL)]
     rollouts = ["--model", str(MODEL), "--max-lora-rank", "8"]
     with (
@@ -192,15 +194,15 @@ def _service(name: str, flags: list[str], folder: Path) -> Service:
     port = PORTS[name]
     return Service(
         f"{name} server",
-        f"services.{name}_server",
+        f"ireasoner.{name}_server",
         [*flags, "--port", str(port)],
         log=folder / f"{name}.log",
         ready_url=f"http://127.0.0.1:{port}/readyz",
     )
 
 
-def _others_turn(other: OneAtATime, images: Iterator[Path], cycles: int, count: int) -> float:
-    """Seconds a question."""
+def _other_turn(other: OneAtATime, images: Iterator[Path], cycles: int, count: int) -> float:
+    """Seconds per question of the other loop."""
     started_s = time.perf_counter()
     with threads(count):
         for number in range(cycles * PROPOSER_EVERY):
@@ -218,7 +220,7 @@ def _other_s(other: OneAtATime, image: Path, count: int) -> float:
 
 @contextmanager
 def threads(count: int) -> Iterator[None]:
-    """Has torch use so many threads."""
+    """Sets the number of torch's threads within the block."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -228,20 +230,18 @@ def threads(count: int) -> Iterator[None]:
 
 
 def main() -> int:
-    """Runs the benchmark; returns 0 whether the goal is reached or not: the table tells."""
+    """Runs the benchmark; returns 0, whether the goal is reached or not, which the table shows."""
     parser = argparse.ArgumentParser(prog="make bench-trainer", description=__doc__)
-    parser.add_argument("--cycles", type=int, default=4, help="cycles that are compared [%(default)s]")
-    parser.add_argument(
-        "--output", type=Path, default=LATEST, help="where the rows are written [%(default)s]"
-    )
+    parser.add_argument("--cycles", type=int, default=4, help="number of cycles to compare [%(default)s]")
+    parser.add_argument("--output", type=Path, default=LATEST, help="file of the results [%(default)s]")
     options = parser.parse_args()
-    rows = []
+    comparisons = []
     with tempfile.TemporaryDirectory() as folder:
         for each in run(options.cycles, Path(folder)):
-            rows.append(each)
+            comparisons.append(each)
             print(f"{each.name}: {each.ours:.4g} {each.unit}", file=sys.stderr, flush=True)
-    print(table(rows))
-    write(rows, options.output)
+    print(table(comparisons))
+    write(comparisons, options.output)
     return 0
 
 

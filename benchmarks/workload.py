@@ -1,4 +1,4 @@
-"""The rollouts that are measured with: groups of paraphrased reasoning."""
+"""The workload of the benchmark: groups of rollouts with paraphrased reasoning."""
 
 import random
 from dataclasses import dataclass
@@ -72,8 +72,8 @@ class Sample:
 def groups(seed: int, count: int = GROUPS) -> list[list[Sample]]:
     """`count` groups of 8 rollouts with 3 to 6 steps; 5 to 8 rollouts of each give the dominant answer.
 
-    The rollouts of a group say the same things in other words, with slips, so that their steps agree in part.
-    Equal seeds give equal groups. No step stands in the groups of one seed twice.
+    The rollouts of a group say the same in other words, with errors, so that their steps agree in part. Equal seeds
+    give equal groups. No step occurs twice in the groups of one seed.
     """
     random_state = random.Random(seed)
     said: set[str] = set()
@@ -117,7 +117,7 @@ def _facts(random_state: random.Random) -> _Facts:
 
 
 def _step(random_state: random.Random, facts: _Facts, said: set[str]) -> str:
-    """The facts in other words: a third of their parts, and of their numbers and names, are replaced."""
+    """The facts in other words; a third of their parts, numbers and names are replaced."""
     while True:
         fresh = _facts(random_state)
         parts = [

@@ -1,11 +1,11 @@
-"""Text only: TRL's GRPOTrainer on word problems, rewarded by a running reward server, without any label.
+"""Trains on word problems with TRL's GRPOTrainer and a running reward server, without labels and on text only.
 
     reward-server &
     python examples/trl_arithmetic.py --model Qwen/Qwen2.5-0.5B-Instruct --max-completion-length 256 --steps 100
 
-In the environment of `make install`, put PYTHONPATH=compat/startup before it (docs/frameworks/trl.md).
-Without --model it trains a tiny model with random weights, which answers nonsense (all rewards are 0) and
-shows that all parts fit. `answer` in the file of problems is for your own evaluation; nothing here reads it.
+In the environment of `make install`, set PYTHONPATH=compat/ireasoner/compat/startup (docs/frameworks/trl.md).
+Without --model it trains a tiny model with random weights. That model answers nonsense, so all rewards are 0: it shows
+that the parts fit together. `answer` in the file of problems is for your own evaluation; nothing here reads it.
 """
 
 import argparse
@@ -39,7 +39,7 @@ def problems(file: Path = PROBLEMS) -> "Dataset":
 
 
 def tiny_model() -> tuple[Any, Any]:
-    """A Qwen2 of about 0.1 M random weights and a tokenizer of single bytes, made on the spot."""
+    """A Qwen2 with about 0.1 M random weights, and a byte-level tokenizer."""
     from tokenizers import Tokenizer, models, pre_tokenizers
     from tokenizers.decoders import ByteLevel
     from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
@@ -68,18 +68,22 @@ def tiny_model() -> tuple[Any, Any]:
 
 
 def main(flags: Sequence[str] | None = None) -> "GRPOTrainer":
-    """Reads the flags and trains; gives the trainer, whose state has the log."""
+    """Reads the flags and trains; returns the trainer, whose state holds the log."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", help="a model's hub id or folder [a tiny random one]")
+    parser.add_argument("--model", help="hub id or folder of a model [a tiny random one]")
     parser.add_argument(
         "--reward-url", default="http://127.0.0.1:8010", help="the reward server [%(default)s]"
     )
-    parser.add_argument("--reward-config", default="paper", help="by which config it scores [%(default)s]")
-    parser.add_argument("--output", default="runs/trl-arithmetic", help="where checkpoints go [%(default)s]")
-    parser.add_argument("--steps", type=int, default=2, help="[%(default)s]")
-    parser.add_argument("--num-generations", type=int, default=4, help="rollouts of a problem [%(default)s]")
-    parser.add_argument("--batch-size", type=int, default=8, help="rollouts of one process [%(default)s]")
-    parser.add_argument("--max-completion-length", type=int, default=32, help="tokens [%(default)s]")
+    parser.add_argument("--reward-config", default="paper", help="the config to score by [%(default)s]")
+    parser.add_argument(
+        "--output", default="runs/trl-arithmetic", help="folder for checkpoints [%(default)s]"
+    )
+    parser.add_argument("--steps", type=int, default=2, help="updates [%(default)s]")
+    parser.add_argument("--num-generations", type=int, default=4, help="rollouts per problem [%(default)s]")
+    parser.add_argument("--batch-size", type=int, default=8, help="rollouts per process [%(default)s]")
+    parser.add_argument(
+        "--max-completion-length", type=int, default=32, help="tokens per rollout [%(default)s]"
+    )
     options = parser.parse_args(flags)
 
     import torch

@@ -1,4 +1,4 @@
-"""What the commands of this package share: how settings are read, and how errors are told."""
+"""Shared by the commands of this package: reading settings, and reporting errors."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ from ireasoner.trainer.settings import describe
 
 
 class CommandSettings(BaseSettings):
-    """Settings that are given as flags."""
+    """Settings given as flags."""
 
     model_config = SettingsConfigDict(
         extra="forbid",
@@ -37,14 +37,14 @@ def run_command(
     *,
     interrupted: str = "interrupted",
 ) -> None:
-    """Does the work, and exits: with what it returns, 1 for an error that is told, 2 for a wrong flag, 130 on Ctrl+C.
+    """Runs `work` and exits: with its return value, 1 for a known error, 2 for a wrong flag, or 130 on Ctrl+C.
 
     Args:
-        name: What the command is called in messages.
-        settings: What it is told.
-        work: What it does; returns the exit status.
+        name: The name of the command in messages.
+        settings: The class of its settings.
+        work: The command itself; returns the exit status.
         arguments: Its flags (default: those of the process).
-        interrupted: What Ctrl+C is answered with.
+        interrupted: The message on Ctrl+C.
     """
     console = Console()
     try:

@@ -1,4 +1,4 @@
-"""The images to train on, as files."""
+"""The training images, as files."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from ireasoner.trainer.worlds.world import World
 
 
 def write_images(folder: Path, world: World, count: int, seed: int) -> None:
-    """`count` training images of a world as PNG files, and nothing else; done if they are there."""
+    """Writes `count` training images of a world as PNG files into a new folder; an existing folder is kept."""
     if folder.is_dir():
         return
     partial = folder.with_name(f".{folder.name}.partial")

@@ -1,43 +1,30 @@
-"""Means with 95% bootstrap intervals over seeds and questions, and differences of rows that are paired on both."""
+"""Means with 95% bootstrap intervals over seeds and questions, and paired differences between arms."""
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ireasoner.trainer.evaluation.intervals import Interval
+
 _BOOTSTRAPS = 4000
 
 Values = npt.NDArray[np.float64]
-"""(S, Q): one value for each seed and question; Q is 1 for what is known of a run as a whole."""
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """A mean with the ends of its 95% percentile bootstrap interval."""
-
-    mean: float
-    low: float
-    high: float
-
-    def as_dict(self) -> dict[str, float]:
-        """The interval as JSON holds it, to four places."""
-        return {name: round(getattr(self, name), 4) for name in self.__slots__}
+"""(S, Q): one value for each seed and question; Q is 1 for a figure of a whole run."""
 
 
 def interval(values: Any, clusters: Sequence[Hashable] | None = None) -> Interval:
-    """The mean of `values` (S, Q), with seeds and questions both drawn anew, independently, with repetition.
+    """The mean of `values` (S, Q), with its interval: seeds and questions are resampled independently.
 
-    All seeds answer the same questions, so a draw of questions holds for every seed that is drawn. The difference of
-    two rows, value by value, is paired in this way on seeds and questions. Of very few seeds the interval is too
-    narrow.
+    All seeds answer the same questions, so a draw of questions applies to every drawn seed. For a paired difference,
+    pass the difference of two arms value by value. With very few seeds the interval is too narrow.
 
     Args:
         values: (S, Q).
-        clusters: (Q,) what questions have in common that are right or wrong together; those that have the same are
-            drawn together. None: each is drawn by itself.
+        clusters: (Q,) the cluster of each question; the questions of a cluster are drawn together, because they tend
+            to be right or wrong together. None: each question is drawn alone.
     """
     array: Values = np.asarray(values, dtype=np.float64)
     seeds, questions = array.shape
@@ -56,13 +43,13 @@ def _seed_shares(count: int) -> Values:
 @lru_cache(maxsize=8)
 def _question_shares(clusters: tuple[Hashable, ...]) -> Values:
     """(B, Q): the share of each question in each draw of clusters."""
-    place = {cluster: number for number, cluster in enumerate(dict.fromkeys(clusters))}
-    drawn = _draws(len(place), np.random.default_rng(1))[:, [place[cluster] for cluster in clusters]]
+    index = {cluster: number for number, cluster in enumerate(dict.fromkeys(clusters))}
+    drawn = _draws(len(index), np.random.default_rng(1))[:, [index[cluster] for cluster in clusters]]
     shares: Values = drawn / drawn.sum(axis=1, keepdims=True)
     return shares
 
 
 def _draws(count: int, rng: np.random.Generator) -> Values:
-    """(B, count): how often each of `count` things comes in each draw of as many."""
+    """(B, count): how often each of `count` things is drawn, for each of B draws of `count` things."""
     draws: Values = rng.multinomial(count, np.full(count, 1 / count), size=_BOOTSTRAPS).astype(np.float64)
     return draws

@@ -1,4 +1,4 @@
-"""The results as plots, SVG files that are the same on every build."""
+"""The results as plots: SVG files that are equal on every build."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,84 +12,118 @@ from matplotlib.figure import Figure
 from replication.results import BOTH
 
 _WINDOW = 8
-_PANELS_A_LINE = 5
+_PANELS_PER_LINE = 5
+_FINDINGS = (
+    ("base", "base model, untrained"),
+    ("random", "random rewards"),
+    ("outcome-only", "agreement on answers (EvoLMM)"),
+    ("full", "agreement on answers and steps (the paper)"),
+    ("outcome-distinct", "agreement on answers, copies count less"),
+    ("robust", "our preset robust"),
+    ("true-answers", "true answers (upper bound)"),
+    ("reference-faithful", "full, with the released code's defects"),
+)
+"""The arms of the plot that sums up the table, with what each is trained on."""
 
 
 def draw(document: Mapping[str, Any], folder: Path) -> list[Path]:
     """Writes every plot of a results.json into `folder`; returns the files."""
     mpl.rcParams["svg.hashsalt"] = "replication"
-    rows = document["rows"]
-    files = [_save(_accuracy(rows), folder / "accuracy.svg")]
-    trained = [row for row in rows if row["curves"]]
+    arms = document["arms"]
+    files = [_save(_accuracy(arms), folder / "accuracy.svg")]
+    trained = [arm for arm in arms if arm["curves"]]
     if trained:
         files.append(_save(_over_updates(trained), folder / "updates.svg"))
         files.append(_save(_signal(trained), folder / "signal.svg"))
     return files
 
 
-def _accuracy(rows: Sequence[Mapping[str, Any]]) -> Figure:
-    """Greedy accuracy and maj@N, one line a row: on the test, and less outcome-only's, paired, on both examinations."""
-    figure = Figure(figsize=(9, 1.2 + 0.35 * len(rows)), layout="constrained")
+def draw_findings(document: Mapping[str, Any], file: Path) -> None:
+    """Writes the plot that sums up a results.json: greedy accuracy of a few arms minus outcome-only's."""
+    mpl.rcParams["svg.hashsalt"] = "replication"
+    by_name = {arm["arm"]: arm for arm in document["arms"]}
+    shown = [(name, label) for name, label in _FINDINGS if name in by_name]
+    figure = Figure(figsize=(8, 0.9 + 0.38 * len(shown)), layout="constrained")
+    axes = figure.subplots()
+    for height, (name, _) in enumerate(shown):
+        against = by_name[name]["against"].get("outcome-only")
+        color = "C0" if by_name[name]["kind"] == "method" else "0.45"
+        found = against[BOTH]["greedy"] if against else {"mean": 0.0, "low": None, "high": None}
+        _dot(axes, found, height, color)
+        if against:
+            axes.annotate(
+                f"{found['mean']:+.3f}", (found["mean"], height - 0.18), ha="center", fontsize="small"
+            )
+    axes.axvline(0.0, color="0.6", linewidth=0.8)
+    axes.set_yticks(range(len(shown)), [f"{label}\n{name}" for name, label in shown], fontsize="small")
+    axes.set_ylim(len(shown) - 0.5, -0.7)
+    axes.set_xlabel("greedy accuracy minus that of outcome-only (paired, 95% interval)")
+    _save(figure, file)
+
+
+def _accuracy(arms: Sequence[Mapping[str, Any]]) -> Figure:
+    """Greedy accuracy and maj@N, one line per arm: on the test questions, and paired differences to outcome-only."""
+    figure = Figure(figsize=(9, 1.2 + 0.35 * len(arms)), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
-    against = [row["against"].get("outcome-only") for row in rows]
+    against = [arm["against"].get("outcome-only") for arm in arms]
     for offset, name, label, color in ((-0.12, "greedy", "greedy", "C0"), (0.12, "majority", "maj@N", "C1")):
-        _dots(left, [row["test"][name] for row in rows], offset, color)
+        _dots(left, [arm["test"][name] for arm in arms], offset, color)
         _dots(right, [found and found[BOTH][name] for found in against], offset, color)
         left.plot([], [], "o-", color=color, markersize=4, linewidth=1.4, label=label)
     right.axvline(0.0, color="0.6", linewidth=0.8)
-    left.set_xlabel("accuracy on the test")
-    right.set_xlabel("less outcome-only, paired,\non both examinations")
-    _name_rows(left, rows)
+    left.set_xlabel("accuracy on the test questions")
+    right.set_xlabel("difference to outcome-only, paired,\ntest questions and held-out combinations")
+    _name_arms(left, arms)
     figure.legend(loc="outside upper right", ncols=2, frameon=False)
     return figure
 
 
-def _signal(rows: Sequence[Mapping[str, Any]]) -> Figure:
-    """In training: how well cosines tell true additions from wrong ones, and rewards right rollouts from wrong ones."""
-    figure = Figure(figsize=(9, 1.2 + 0.35 * len(rows)), layout="constrained")
+def _signal(arms: Sequence[Mapping[str, Any]]) -> Figure:
+    """In training: how well cosines separate true from wrong additions, and rewards right from wrong rollouts."""
+    figure = Figure(figsize=(9, 1.2 + 0.35 * len(arms)), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
-    _dots(left, [row["signal"]["step_separation"] for row in rows])
+    _dots(left, [arm["signal"]["step_separation"] for arm in arms])
     left.axvline(0.5, color="0.6", linewidth=0.8)
-    left.set_xlabel("how likely a true addition agrees more\nthan a wrong one")
-    _dots(right, [row["signal"]["reward_rank_correlation"] for row in rows])
+    left.set_xlabel("probability that a true addition\nagrees more than a wrong one")
+    _dots(right, [arm["signal"]["reward_rank_correlation"] for arm in arms])
     right.axvline(0.0, color="0.6", linewidth=0.8)
-    right.set_xlabel("rank correlation of reward and correctness\ninside a group")
-    _name_rows(left, rows)
+    right.set_xlabel("rank correlation of reward and correctness\nwithin a group")
+    _name_arms(left, arms)
     return figure
 
 
-def _over_updates(rows: Sequence[Mapping[str, Any]]) -> Figure:
-    """A panel a row: greedy accuracy on the same questions beside outcome-only's, and entropy in training.
+def _over_updates(arms: Sequence[Mapping[str, Any]]) -> Figure:
+    """One panel per arm: greedy accuracy on the same questions as outcome-only, and entropy in training.
 
-    A cross marks where a run collapsed.
+    A cross marks the onset of a collapse.
     """
-    lines = -(-len(rows) // _PANELS_A_LINE)
-    figure = Figure(figsize=(2.4 * _PANELS_A_LINE, 0.8 + 1.7 * lines), layout="constrained")
-    panels = figure.subplots(lines, _PANELS_A_LINE, sharex=True, sharey=True, squeeze=False)
-    reference = next((row for row in rows if row["row"] == "outcome-only"), None)
-    for axes, row in zip(panels.flat, rows, strict=False):
+    lines = -(-len(arms) // _PANELS_PER_LINE)
+    figure = Figure(figsize=(2.4 * _PANELS_PER_LINE, 0.8 + 1.7 * lines), layout="constrained")
+    panels = figure.subplots(lines, _PANELS_PER_LINE, sharex=True, sharey=True, squeeze=False)
+    reference = next((arm for arm in arms if arm["arm"] == "outcome-only"), None)
+    for axes, arm in zip(panels.flat, arms, strict=False):
         if reference is not None:
             _accuracy_line(axes, reference, color="0.7", label="greedy accuracy of outcome-only")
-        _accuracy_line(axes, row, color="C0", label="greedy accuracy, on the same questions", band=True)
-        updates, entropies = _smooth(row["curves"]["update"], row["curves"]["answer_entropy_nats"])
+        _accuracy_line(axes, arm, color="C0", label="greedy accuracy", band=True)
+        updates, entropies = _smooth(arm["curves"]["update"], arm["curves"]["answer_entropy_nats"])
         axes.plot(updates, entropies, color="C1", linewidth=1.0, label="answer entropy in training, nats")
-        for onset in row["collapse_updates"]:
+        for onset in arm["collapse_updates"]:
             if onset is not None and len(updates):
                 axes.plot([onset], [np.interp(onset, updates, entropies)], "x", color="C3")
-        axes.set_title(f"{row['row']} ({len(row['seeds'])})", fontsize=7.5)
+        axes.set_title(f"{arm['arm']} ({len(arm['seeds'])})", fontsize=7.5)
         axes.tick_params(labelsize="small")
-    for place, axes in enumerate(panels.flat[len(rows) :], start=len(rows)):
+    for index, axes in enumerate(panels.flat[len(arms) :], start=len(arms)):
         axes.remove()
-        panels.flat[place - _PANELS_A_LINE].tick_params(labelbottom=True)
+        panels.flat[index - _PANELS_PER_LINE].tick_params(labelbottom=True)
     figure.supxlabel("update", fontsize="medium")
-    figure.supylabel("accuracy (with its 95% interval), or nats", fontsize="medium")
-    handles, labels = panels.flat[len(rows) - 1].get_legend_handles_labels()
+    figure.supylabel("accuracy (with 95% interval), or nats", fontsize="medium")
+    handles, labels = panels.flat[len(arms) - 1].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=3, frameon=False, fontsize="small")
     return figure
 
 
-def _accuracy_line(axes: Axes, row: Mapping[str, Any], *, color: str, label: str, band: bool = False) -> None:
-    updates, greedy = row["learning"]["update"], row["learning"]["greedy"]
+def _accuracy_line(axes: Axes, arm: Mapping[str, Any], *, color: str, label: str, band: bool = False) -> None:
+    updates, greedy = arm["learning"]["update"], arm["learning"]["greedy"]
     axes.plot(updates, [found["mean"] for found in greedy], color=color, linewidth=1.2, label=label)
     if band:
         low, high = ([found[end] for found in greedy] for end in ("low", "high"))
@@ -99,26 +133,30 @@ def _accuracy_line(axes: Axes, row: Mapping[str, Any], *, color: str, label: str
 def _dots(
     axes: Axes, figures: Sequence[Mapping[str, Any] | None], offset: float = 0.0, color: str = "C0"
 ) -> None:
-    """A dot for each mean, and a line for its interval, where it has one."""
-    for place, found in enumerate(figures):
+    """A dot for each mean, and a line for its interval, if it has one."""
+    for index, found in enumerate(figures):
         if found is not None:
-            ends = [] if found["low"] is None else [found["low"], found["high"]]
-            axes.plot(ends, [place + offset] * len(ends), color=color, linewidth=1.4)
-            axes.plot(found["mean"], place + offset, "o", color=color, markersize=4)
+            _dot(axes, found, index + offset, color)
 
 
-def _name_rows(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Names them with their number of seeds, and draws a line where controls begin."""
-    axes.set_yticks(range(len(rows)), [f"{row['row']} ({len(row['seeds'])})" for row in rows])
-    axes.set_ylim(len(rows) - 0.5, -0.5)
-    first_control = next((place for place, row in enumerate(rows) if row["kind"] == "control"), None)
+def _dot(axes: Axes, found: Mapping[str, Any], height: float, color: str) -> None:
+    ends = [] if found["low"] is None else [found["low"], found["high"]]
+    axes.plot(ends, [height] * len(ends), color=color, linewidth=1.4)
+    axes.plot(found["mean"], height, "o", color=color, markersize=4)
+
+
+def _name_arms(axes: Axes, arms: Sequence[Mapping[str, Any]]) -> None:
+    """Labels the arms with their number of seeds, and draws a line above the first control."""
+    axes.set_yticks(range(len(arms)), [f"{arm['arm']} ({len(arm['seeds'])})" for arm in arms])
+    axes.set_ylim(len(arms) - 0.5, -0.5)
+    first_control = next((index for index, arm in enumerate(arms) if arm["kind"] == "control"), None)
     if first_control:
         for panel in axes.figure.axes:
             panel.axhline(first_control - 0.5, color="0.8", linewidth=0.8)
 
 
 def _smooth(updates: Sequence[float], values: Sequence[float | None]) -> tuple[Any, Any]:
-    """Running means over the last updates that are known."""
+    """Running means over the updates that have a value."""
     known = [(update, value) for update, value in zip(updates, values, strict=True) if value is not None]
     at, heights = np.array(known, dtype=np.float64).reshape(-1, 2).T
     window = min(_WINDOW, len(at))

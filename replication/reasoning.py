@@ -1,4 +1,4 @@
-"""Steps against the truth: which of a completion's steps are true, and how many are those of a right derivation."""
+"""Checks the steps of a completion: which are true, and how many belong to a right derivation."""
 
 import re
 from collections import Counter
@@ -13,13 +13,13 @@ _ADDITION = re.compile(r"(\d+) \+ (\d+) = (\d+)\.?")
 
 @dataclass(frozen=True, slots=True)
 class StepTruth:
-    """What a completion's steps are worth.
+    """How many steps of a completion are right.
 
     Attributes:
-        steps: How many it has; 0 where it has not the form of a worked answer.
-        true: How many say something true: what is there, or a sum that is right, whatever came before.
-        gold: How many, from the first on, are the steps of some right derivation of the answer.
-        gold_steps: How many a right derivation has: reading, and one addition fewer than there are operands.
+        steps: Number of steps; 0 if the completion is malformed.
+        true: Number of true steps: a right reading of the image, or a right sum, whatever came before.
+        gold: Number of steps, counted from the first, that belong to a right derivation of the answer.
+        gold_steps: Number of steps of a right derivation: the reading, and one addition fewer than operands.
     """
 
     steps: int
@@ -29,12 +29,12 @@ class StepTruth:
 
     @property
     def true_share(self) -> float:
-        """Share of the steps that are true; 0 of none."""
+        """Share of the steps that are true; 0 if there are none."""
         return self.true / self.steps if self.steps else 0.0
 
     @property
     def gold_share(self) -> float:
-        """Agreement with the gold steps, in [0, 1]: steps too many count against it."""
+        """Agreement with the gold steps, in [0, 1]; extra steps lower it."""
         return self.gold / max(self.steps, self.gold_steps)
 
     @property
@@ -46,8 +46,8 @@ class StepTruth:
 def check(completion: Completion, openings: Sequence[Opening]) -> StepTruth:
     """Checks a parsed completion against the true first steps.
 
-    A first step that reads numbers is true if it reads those of the true one, in their order. Where several are true,
-    or nothing is read, it is true if it is one of them, word by word.
+    A first step that reads numbers is true if it reads the right numbers in the right order. If several first steps
+    are true, or none reads numbers, it must equal one of them word by word.
     """
     gold_steps = max(1, len(openings[0].operands))
     if not completion.well_formed:
@@ -59,7 +59,7 @@ def check(completion: Completion, openings: Sequence[Opening]) -> StepTruth:
 
 
 def addition_is_true(step: str) -> bool | None:
-    """Whether a step that adds two numbers adds them right; None of a step of another form."""
+    """Whether a step adds two numbers right; None for a step of another form."""
     found = _ADDITION.fullmatch(step.strip())
     if found is None:
         return None
@@ -74,7 +74,7 @@ def _says(completion: Completion, opening: Opening, *, by_word: bool) -> bool:
 
 
 def _derived(additions: Sequence[tuple[int, int, int]], operands: Sequence[int]) -> int:
-    """How many additions, from the first on, add one more operand to the true sum of those before."""
+    """Number of additions, counted from the first, that add one more operand to the true sum so far."""
     left = Counter(operands)
     total: int | None = None
     for number, (a, b, said) in enumerate(additions):

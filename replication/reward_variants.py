@@ -1,7 +1,7 @@
-"""The controls as rewards: what the Solver is trained on instead of its scores.
+"""The controls as rewards: each replaces the scores on which the Solver is trained.
 
-Each takes scored groups and returns a reward for each rollout; one that the server could not judge (None) stays so.
-The Proposer's reward is left as it is.
+A variant takes scored groups and returns one reward per rollout. A rollout on which the server abstained (None) keeps
+None. The Proposer's reward does not change.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,40 +18,40 @@ from ireasoner.trainer.rewards.named_function import named_function
 from ireasoner.trainer.rewards.shadow_labels import Labels
 from ireasoner.trainer.rewards.variant import RewardVariant
 from ireasoner.trainer.rollouts.group import Group
-from replication.rows import Row
+from replication.arms import Arm
 
 Judge = Callable[[Group, dict[str, Any]], float | None]
-"""The reward of a rollout (None: none to be had), from its group and what `groups.jsonl` says of it."""
+"""The reward of a rollout (None: unknown), from its group and the rollout's record in `groups.jsonl`."""
 
 _REMEMBERED = 16
-"""Groups that are kept of each question; a batch that asks one question about all its images has eight."""
+"""Groups kept per question; an update that asks one question about all its images adds eight."""
 
 
-def reward_variant(row: Row, labels: Labels, client: RewardClient) -> RewardVariant | None:
-    """What the row trains the Solver on; None for its scores.
+def reward_variant(arm: Arm, labels: Labels, client: RewardClient) -> RewardVariant | None:
+    """The reward on which the arm trains the Solver; None for the scores.
 
     Args:
-        row: The row.
-        labels: The true answers, for the row that trains on them.
-        client: The reward server, for the row that has other groups scored.
+        arm: The arm.
+        labels: The true answers, for the arm that trains on them.
+        client: The reward server, for the arm that scores other groups.
 
     Raises:
-        SettingsError: The row names a function that is not there.
+        SettingsError: The arm names a function that does not exist.
     """
     variants: dict[str, RewardVariant] = {
         "format_only": EachRollout(_is_formed),
         "hard_majority": EachRollout(_is_dominant),
         "true_answers": EachRollout(lambda group, rollout: _is_true(labels, group, rollout)),
-        "constant_step_agreement": ConstantStepAgreement(row),
-        "other_images": OtherImages(row, client),
+        "constant_step_agreement": ConstantStepAgreement(arm),
+        "other_images": OtherImages(arm, client),
     }
-    if row.variant is None:
+    if arm.variant is None:
         return None
-    return variants[row.variant] if row.variant in variants else named_function(row.variant)
+    return variants[arm.variant] if arm.variant in variants else named_function(arm.variant)
 
 
 class EachRollout:
-    """Rewards each rollout by itself."""
+    """Rewards each rollout on its own."""
 
     def __init__(self, judge: Judge) -> None:
         self._judge = judge
@@ -70,13 +70,13 @@ class EachRollout:
 
 
 class ConstantStepAgreement:
-    """The row's mix in which every rollout of the majority has the mean step reward of the majority.
+    """The arm's mix in which every rollout of the majority gets their mean step reward.
 
-    So the step reward still grows with the majority and with progress, and tells no member of it from another.
+    The step reward still grows with the majority and with progress, but does not distinguish the majority's rollouts.
     """
 
-    def __init__(self, row: Row) -> None:
-        self._config = row.scoring_config
+    def __init__(self, arm: Arm) -> None:
+        self._config = arm.scoring_config
 
     def __call__(
         self, groups: Sequence[Group], rewards: Sequence[GroupRewards], progress: float
@@ -90,15 +90,15 @@ class ConstantStepAgreement:
 
 
 class OtherImages:
-    """The row's reward of each rollout in a group with rollouts that answer the same question about other images.
+    """The arm's reward of each rollout in a group with answers to the same question about other images.
 
-    What such a group agrees on does not come from the image. Each rollout is scored in a group of its own, whose other
-    members are taken in turn from the newest groups that were asked the same question about another image, in this
-    update or before; where there is none yet, it has no reward. What was asked before a run was resumed is forgotten.
+    Agreement in such a group does not come from the image. Each rollout is scored in its own group, whose other members
+    are taken in turn from the newest groups with the same question about another image, of this or an earlier update.
+    Without such a group, the rollout has no reward. A resumed run starts without earlier groups.
     """
 
-    def __init__(self, row: Row, client: RewardClient) -> None:
-        self._config = {"preset": row.preset, **row.overrides}
+    def __init__(self, arm: Arm, client: RewardClient) -> None:
+        self._config = {"preset": arm.preset, **arm.overrides}
         self._client = client
         self._asked: dict[str, list[Group]] = {}
 
@@ -120,19 +120,19 @@ class OtherImages:
                             id=f"{i}-{j}",
                             rollouts=[Rollout(id=str(k), text=text) for k, text in enumerate(members)],
                         )
-        told: list[GroupRewards] = [[None] * len(scores) for scores in rewards]
+        new: list[GroupRewards] = [[None] * len(scores) for scores in rewards]
         if posted:
             scored = self._client.score(
                 "solver", list(posted.values()), config=self._config, progress=progress
             ).groups
             for (i, j), one in zip(posted, scored, strict=True):
-                told[i][j] = one.rollouts[0].reward
+                new[i][j] = one.rollouts[0].reward
         for question, asked in self._asked.items():
             self._asked[question] = asked[:_REMEMBERED]
-        return told
+        return new
 
     def _others(self, group: Group, count: int) -> list[Group]:
-        """The newest group of each other image that was asked the same question, `count` at most."""
+        """The newest group of each other image with the same question, at most `count`."""
         newest: dict[Path, Group] = {}
         for other in self._asked.get(group.question or "", ()):
             if other.path != group.path:
@@ -141,7 +141,7 @@ class OtherImages:
 
 
 def _in_turn(others: Sequence[Group], first: int, count: int) -> list[str]:
-    """So many texts, one of each group in turn; of a group the rollouts from place `first` on."""
+    """`count` texts, one of each group in turn; within a group the rollouts from index `first` on."""
     return [
         other.rollouts[(first + k // len(others)) % len(other.rollouts)].text
         for k, other in zip(range(count), cycle(others), strict=False)

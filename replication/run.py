@@ -1,4 +1,4 @@
-"""One run: a row with a seed, trained, examined, and written down as result.json."""
+"""One run: an arm with a seed, trained, evaluated, and written to result.json."""
 
 import hashlib
 import json
@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from ireasoner.clients import Group, RewardClient, Rollout
@@ -18,28 +19,29 @@ from ireasoner.trainer.rollouts.client import RolloutClient
 from ireasoner.trainer.settings import RunSettings, read_toml
 from ireasoner.trainer.tiny_model.task import TASKS
 from ireasoner.trainer.worlds.world import Asked
-from replication.examination import Examiner, examinations
-from replication.results import commit
+from replication.arms import Arm
+from replication.evaluation import Evaluator, splits
+from replication.provenance import commit
+from replication.released_code_settings import ReleasedCodeSettings
 from replication.reward_signal import read_curves, read_signal
-from replication.rows import Row
 from replication.settings import FOLLOWED_QUESTIONS, Plan
 
 RESULT = "result.json"
 RECIPE = "recipe.txt"
-"""Which recipe began a run, so that no other goes on with it."""
+"""Holds the recipe that began a run, so that no other recipe continues it."""
 LOG = "log.txt"
-"""What a run says."""
+"""The console output of a run."""
 
 
-def recipe(row: Row, seed: int, plan: Plan) -> str:
-    """Digest of what shapes the result of a run: 16 hexadecimal digits.
+def recipe(arm: Arm, seed: int, plan: Plan) -> str:
+    """Digest of what determines the result of a run: 16 hexadecimal digits.
 
-    Of the code it has the formulas' version and the module of an extra row's reward. Of the scoring config it has what
-    differs from the paper's values, so that a switch that is new, and off, changes no recipe.
+    Of the code, it covers the version of the formulas and the module of an extra arm's reward. Of the scoring config,
+    it covers the fields that differ from the paper's values, so that a new switch that is off changes no recipe.
     """
     parts = {
-        "row": {name: value for name, value in asdict(row).items() if name != "meaning"},
-        "config": row.scoring_config.model_dump(exclude_defaults=True),
+        "arm": {name: value for name, value in asdict(arm).items() if name != "meaning"},
+        "config": arm.scoring_config.model_dump(exclude_defaults=True),
         "formulas": FORMULAS_VERSION,
         "trainer": _shared_settings(plan),
         "seed": seed,
@@ -50,63 +52,63 @@ def recipe(row: Row, seed: int, plan: Plan) -> str:
         "samples": plan.samples,
         "model": hashlib.sha256((plan.model / "model.safetensors").read_bytes()).hexdigest(),
     }
-    if row.variant is not None and ":" in row.variant:
-        parts["reward"] = module_source(row.variant)
+    if arm.variant is not None and ":" in arm.variant:
+        parts["reward"] = module_source(arm.variant)
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def read_result(row: Row, seed: int, plan: Plan) -> dict[str, Any] | None:
-    """What a run came to; None where it is not complete.
+def read_result(arm: Arm, seed: int, plan: Plan) -> dict[str, Any] | None:
+    """The result of a run, or None if the run is not complete.
 
     Raises:
         SettingsError: The folder holds the result of another recipe.
     """
-    file = plan.folder(row.name, seed) / RESULT
+    file = plan.folder(arm.name, seed) / RESULT
     if not file.exists():
         return None
     result: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    if result["recipe"] != recipe(row, seed, plan):
+    if result["recipe"] != recipe(arm, seed, plan):
         raise SettingsError(
-            f"{file} was made by another recipe (row, its reward, config, formulas, model or numbers): remove "
-            f"{file.parent}, or name another --runs"
+            f"{file} was made by another recipe (another arm, reward, config, version of the formulas, model or "
+            f"number of questions): remove {file.parent}, or choose another --runs"
         )
     return result
 
 
-def begin(row: Row, seed: int, plan: Plan) -> str:
-    """Makes the folder of a run, or finds it as this recipe left it; returns the recipe.
+def begin(arm: Arm, seed: int, plan: Plan) -> str:
+    """Prepares the folder of a run, new or interrupted, and returns the recipe.
 
     Raises:
-        SettingsError: It holds a run that another recipe began.
+        SettingsError: The folder holds a run that another recipe began.
     """
-    refuse_other_recipe(row, seed, plan)
-    folder = plan.folder(row.name, seed)
-    wanted = recipe(row, seed, plan)
+    refuse_other_recipe(arm, seed, plan)
+    folder = plan.folder(arm.name, seed)
+    wanted = recipe(arm, seed, plan)
     if not (folder / "run").exists():
         folder.mkdir(parents=True, exist_ok=True)
         (folder / RECIPE).write_text(wanted, encoding="utf-8")
     return wanted
 
 
-def refuse_other_recipe(row: Row, seed: int, plan: Plan) -> None:
-    """Looks whether the run may begin, or go on.
+def refuse_other_recipe(arm: Arm, seed: int, plan: Plan) -> None:
+    """Checks that the run may begin or continue.
 
     Raises:
         SettingsError: Its folder holds a run that another recipe began.
     """
-    folder = plan.folder(row.name, seed)
+    folder = plan.folder(arm.name, seed)
     file = folder / RECIPE
     if (folder / "run").exists() and not (
-        file.exists() and file.read_text(encoding="utf-8") == recipe(row, seed, plan)
+        file.exists() and file.read_text(encoding="utf-8") == recipe(arm, seed, plan)
     ):
         raise SettingsError(
-            f"{folder} holds a run that another recipe began: remove it, or name another --runs"
+            f"{folder} holds a run that another recipe began: remove it, or choose another --runs"
         )
 
 
-def updates_done(row: Row, seed: int, plan: Plan) -> int:
-    """Updates that the run has logged."""
-    file = plan.folder(row.name, seed) / "run" / "metrics.jsonl"
+def updates_done(arm: Arm, seed: int, plan: Plan) -> int:
+    """Number of updates that the run has logged."""
+    file = plan.folder(arm.name, seed) / "run" / "metrics.jsonl"
     return file.read_bytes().count(b"\n") if file.exists() else 0
 
 
@@ -114,29 +116,30 @@ def _shared_settings(plan: Plan) -> dict[str, Any]:
     """The trainer's settings that all runs share.
 
     Raises:
-        SettingsError: The file names labels, which are the task's.
+        SettingsError: The file sets `labels`, which the task sets.
     """
     settings = read_toml(plan.config)
     if "labels" in settings:
-        raise SettingsError(f"{plan.config}: labels: the task has its own; leave them out")
+        raise SettingsError(f"{plan.config}: labels: the task sets its own; remove this setting")
     return {**settings, "labels": TASKS[plan.task].world.labels}
 
 
-def run_settings(row: Row, seed: int, plan: Plan) -> RunSettings:
-    """The trainer's settings for a row; a run that was cut off goes on from its newest checkpoint."""
-    folder = plan.folder(row.name, seed) / "run"
+def run_settings(arm: Arm, seed: int, plan: Plan) -> RunSettings:
+    """The trainer's settings for an arm; an interrupted run continues from its newest checkpoint."""
+    folder = plan.folder(arm.name, seed) / "run"
     fields = _shared_settings(plan)
-    for name, value in row.trainer.items():
+    for name, value in arm.trainer.items():
         before = fields.get(name)
         fields[name] = {**before, **value} if isinstance(before, dict) and isinstance(value, dict) else value
     fields["reward"] = {
         **fields.get("reward", {}),
-        "config": row.preset,
-        "overrides": dict(row.overrides),
+        "config": arm.preset,
+        "overrides": dict(arm.overrides),
         "url": plan.reward_url,
     }
     fields["rollout"] = {**fields.get("rollout", {}), "url": plan.rollout_url}
-    return RunSettings(
+    settings = ReleasedCodeSettings if "reference_defects" in fields else RunSettings
+    return settings(
         **{
             **fields,
             "model": str(plan.model),
@@ -148,78 +151,96 @@ def run_settings(row: Row, seed: int, plan: Plan) -> RunSettings:
     )
 
 
-def run(row: Row, seed: int, plan: Plan) -> None:
-    """Trains the row with this seed, examines what came of it, and writes result.json.
+def run(arm: Arm, seed: int, plan: Plan) -> None:
+    """Trains the arm with this seed, evaluates the policy, and writes result.json.
 
     Raises:
-        TrainerError: Something that the user can act on.
-        RewardError: The reward server refused, or went away.
+        TrainerError: An error that the user can fix.
+        RewardError: The reward server refused, or became unreachable.
     """
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    settings = run_settings(row, seed, plan)
-    folder = plan.folder(row.name, seed)
-    begun = begin(row, seed, plan)
+    settings = run_settings(arm, seed, plan)
+    folder = plan.folder(arm.name, seed)
+    begun = begin(arm, seed, plan)
     log = folder / LOG
-    logging.basicConfig(filename=log, format="%(levelname)s %(message)s")  # a run has a process of its own
-    from ireasoner.trainer.adapters.backbone import load_config, placeholder_token_ids
-    from replication.training import train_row
+    logging.basicConfig(filename=log, format="%(levelname)s %(message)s")  # each run has its own process
+    from replication.training import train_arm
 
-    exams = examinations(plan)
     started_s = time.monotonic()
-    if row.trained:
-        train_row(row, settings, log)
+    if arm.trained:
+        train_arm(arm, settings, log)
     trained_s = time.monotonic()
-    client = RolloutClient(plan.rollout_url, retry_budget_s=settings.rollout.retry_budget_s)
-    examiner = Examiner(
+    evaluated, seconds = _evaluate(arm, seed, plan, settings)
+    result = {
+        "arm": arm.name,
+        "seed": seed,
+        "recipe": begun,
+        "fingerprint": fingerprint(arm, plan),
+        "commit": commit(),
+        "seconds": {"training": round(trained_s - started_s, 1), **seconds},
+        **evaluated,
+        "signal": read_signal(settings.run_folder) if arm.trained else {},
+        "curves": read_curves(settings.run_folder) if arm.trained else {},
+    }
+    _write(result, folder / RESULT)
+
+
+def _write(result: dict[str, Any], file: Path) -> None:
+    """Writes the file whole or not at all."""
+    partial = file.with_name(f"{file.name}.partial")
+    partial.write_text(json.dumps(result) + "\n", encoding="utf-8")
+    partial.replace(file)
+
+
+def _evaluate(
+    arm: Arm, seed: int, plan: Plan, settings: RunSettings
+) -> tuple[dict[str, Any], dict[str, float]]:
+    """Evaluates the final policy on all splits, and each saved one on the followed questions.
+
+    Returns:
+        `evaluations` (the metrics of each split) and `learning` (greedy hits at each save); seconds of each.
+    """
+    from ireasoner.trainer.adapters.backbone import load_config, placeholder_token_ids
+
+    asked_by_split = splits(plan)
+    followed = asked_by_split["test"][:FOLLOWED_QUESTIONS]
+    started_s = time.monotonic()
+    client = RolloutClient(plan.rollout_url, retry_budget_s=settings.retry_budget_s)
+    evaluator = Evaluator(
         client,
         max_tokens=settings.rollout.solver_max_tokens,
         forbidden_token_ids=placeholder_token_ids(load_config(str(plan.model))),
     )
     try:
-        with _policy(client, row, seed, settings) as policy:
-            answered = {
-                exam: examiner.examine(
+        with _policy(client, arm, seed, settings) as policy:
+            evaluations = {
+                split: evaluator.evaluate(
                     policy, asked, samples=plan.samples, seed=(seed + 1) * 1_000_000
                 ).as_dict()
-                for exam, asked in exams.items()
+                for split, asked in asked_by_split.items()
             }
-        examined_s = time.monotonic()
-        followed = exams["test"][:FOLLOWED_QUESTIONS]
-        learning = _learning(examiner, row, seed, settings, followed)
-        learning["update"].append(settings.updates if row.trained else 0)
-        learning["greedy"].append(answered["test"]["greedy"][: len(followed)])
+        evaluated_s = time.monotonic()
+        learning = _learning(evaluator, arm, seed, settings, followed)
     finally:
         client.close()
-    result = {
-        "row": row.name,
-        "seed": seed,
-        "recipe": begun,
-        "fingerprint": fingerprint(row, plan),
-        "commit": commit(),
-        "seconds": {
-            "training": round(trained_s - started_s, 1),
-            "examination": round(examined_s - trained_s, 1),
-            "learning": round(time.monotonic() - examined_s, 1),
-        },
-        "examinations": answered,
-        "learning": learning,
-        "signal": read_signal(settings.run_folder) if row.trained else {},
-        "curves": read_curves(settings.run_folder) if row.trained else {},
+    learning["update"].append(settings.updates if arm.trained else 0)
+    learning["greedy"].append(evaluations["test"]["greedy"][: len(followed)])
+    seconds = {
+        "evaluation": round(evaluated_s - started_s, 1),
+        "learning": round(time.monotonic() - evaluated_s, 1),
     }
-    partial = folder / f"{RESULT}.partial"
-    partial.write_text(json.dumps(result) + "\n", encoding="utf-8")
-    partial.replace(folder / RESULT)
+    return {"evaluations": evaluations, "learning": learning}, seconds
 
 
 @contextmanager
 def _policy(
-    client: RolloutClient, row: Row, seed: int, settings: RunSettings, update: int | None = None
+    client: RolloutClient, arm: Arm, seed: int, settings: RunSettings, update: int | None = None
 ) -> Iterator[str]:
-    """The name of the row's policy on the server, after so many updates (default: all), while the block lasts."""
-    if not row.trained:
+    """The name of the arm's policy on the server within the block: after `update`, or the final one."""
+    if not arm.trained:
         yield client.models()[0]
         return
-    name = f"{row.name}-{seed}-{'final' if update is None else update}"
+    name = f"{arm.name}-{seed}-{'final' if update is None else update}"
     part = "final" if update is None else f"checkpoints/checkpoint-{update}"
     client.load_adapter(name, str((settings.run_folder / part / "solver").resolve()))
     try:
@@ -229,19 +250,19 @@ def _policy(
 
 
 def _learning(
-    examiner: Examiner, row: Row, seed: int, settings: RunSettings, asked: Sequence[Asked]
+    evaluator: Evaluator, arm: Arm, seed: int, settings: RunSettings, asked: Sequence[Asked]
 ) -> dict[str, list[Any]]:
     """Greedy hits at each save before the end: `update` (U), and `greedy` (U, questions)."""
-    saves = range(settings.save_every, settings.updates, settings.save_every) if row.trained else ()
+    saves = range(settings.save_every, settings.updates, settings.save_every) if arm.trained else ()
     greedy = []
     for update in saves:
-        with _policy(examiner.client, row, seed, settings, update) as policy:
-            greedy.append(examiner.greedy_hits(policy, asked))
+        with _policy(evaluator.client, arm, seed, settings, update) as policy:
+            greedy.append(evaluator.greedy_hits(policy, asked))
     return {"update": list(saves), "greedy": greedy}
 
 
-def fingerprint(row: Row, plan: Plan) -> str:
-    """What the reward server calls the row's scoring config with its parser and embedder."""
+def fingerprint(arm: Arm, plan: Plan) -> str:
+    """The reward server's fingerprint of the arm's scoring config."""
     with RewardClient(plan.reward_url) as client:
         group = Group(id="0", rollouts=[Rollout(id="0", answer="1", steps=["1 + 0 = 1."])])
-        return client.score("outcome", [group], config={"preset": row.preset, **row.overrides}).fingerprint
+        return client.score("outcome", [group], config={"preset": arm.preset, **arm.overrides}).fingerprint

@@ -1,8 +1,8 @@
-"""The command `python -m replication.separation`: what each row's reward tells apart before anything is trained.
+"""The command `python -m replication.separation`: what each arm's reward ranks, before anything is trained.
 
-The base model answers questions of the validation, and its groups are scored under the scoring config of each row, at
-the end of the schedule (progress 1). A reward can only teach what it ranks: a row whose reward does not rank sound
-reasoning above luck is not going to teach it. Minutes, where a table takes hours.
+The base model answers validation questions, and each arm's scoring config scores these groups at the end of the
+schedule (progress 1). A reward can only teach what it ranks: an arm whose reward does not rank sound reasoning above
+luck cannot teach it. This takes minutes; a table takes hours.
 """
 
 import json
@@ -26,46 +26,46 @@ from ireasoner.trainer.settings import read_toml
 from ireasoner.trainer.tiny_model.completion import parse_completion
 from ireasoner.trainer.tiny_model.task import TASKS, TaskName
 from ireasoner.trainer.worlds.world import Asked
+from replication.arms import ARMS, Arm
 from replication.command import CommandSettings, run_command
-from replication.examination import Examiner
+from replication.evaluation import Evaluator
 from replication.intervals import interval
+from replication.provenance import provenance
 from replication.reasoning import check
-from replication.results import provenance
-from replication.rows import ROWS, Row
 from replication.settings import ReplicationSettings
 from replication.table import cell, markdown_table
 
 VALIDATION_SEED = 2
-"""Seed of the pictures that rewards may be tuned on; the test's are others."""
+"""Seed of the validation images, on which rewards may be tuned; the test images have another."""
 
 _BOOTSTRAPS = 1000
 
 
 class SeparationSettings(CommandSettings):
-    """Score the base model's groups under every row's config, and write separation.json and separation.md."""
+    """Score the base model's groups with every arm's config, and write separation.json and separation.md."""
 
     model_config = SettingsConfigDict(cli_prog_name="python -m replication.separation")
 
     task: TaskName = "sums"
-    """What is asked, of the tiny model that was taught it."""
+    """The task; each has its own tiny model."""
     questions: int = Field(300, ge=1)
-    """Groups: questions of the validation."""
+    """Number of validation questions, one group each."""
     samples: int = Field(8, ge=2)
-    """Rollouts in a group."""
+    """Rollouts per group."""
     out: Path | None = None
-    """Where results go (default: where the table of the task goes)."""
+    """Folder of the results (default: as for the task's table)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sampled:
-    """A group of the base model, with the truth about it.
+    """A group of the base model, checked against the truth.
 
     Attributes:
-        texts: Its rollouts.
-        right: Whether the answer of each is true.
-        sound: Whether it is, with all steps true.
-        orders: The order in which each adds the operands; empty where it adds nothing.
-        answers: The answer of each, as it votes; None where there is none.
+        texts: The rollouts.
+        right: Whether each has the true answer.
+        sound: Whether each has the true answer and all steps true.
+        orders: The order in which each adds the operands; empty if it adds nothing.
+        answers: The normalised answer of each, which votes; None if it has none.
     """
 
     texts: list[str]
@@ -76,7 +76,7 @@ class Sampled:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Samples, scores and writes; exits with 1 where a server could not do its part."""
+    """Samples, scores and writes; exits with 1 if a server fails."""
     run_command("separation", SeparationSettings, separate, arguments)
 
 
@@ -84,14 +84,12 @@ def separate(settings: SeparationSettings, console: Console) -> int:
     """Samples, scores and writes.
 
     Raises:
-        TrainerError: Something that the user can act on.
-        RewardError: The reward server refused, or went away.
+        TrainerError: An error that the user can fix.
+        RewardError: The reward server refused, or became unreachable.
     """
-    from ireasoner.trainer.adapters.backbone import load_config, placeholder_token_ids
     from replication.servers import servers
 
     table = ReplicationSettings(task=settings.task)
-    asked = TASKS[settings.task].world.examination(settings.questions, VALIDATION_SEED, held_out=False)
     config = read_toml(table.config)
     with servers(
         table.model_folder,
@@ -100,17 +98,9 @@ def separate(settings: SeparationSettings, console: Console) -> int:
         parallel=1,
         console=console,
     ) as (reward_url, rollout_url, _):
-        client = RolloutClient(rollout_url)
-        examiner = Examiner(
-            client,
-            max_tokens=config["rollout"]["solver_max_tokens"],
-            forbidden_token_ids=placeholder_token_ids(load_config(str(table.model_folder))),
-        )
-        texts = examiner.sampled(client.models()[0], asked, settings.samples, seed=VALIDATION_SEED)
-        client.close()
-        groups = [judged(one, group) for one, group in zip(asked, texts, strict=True)]
-        with RewardClient(reward_url) as rewards:
-            rows = [_row(row, groups, rewards) for row in ROWS.values() if _has_a_reward_of_its_own(row)]
+        groups = _sample(settings, table.model_folder, config["rollout"]["solver_max_tokens"], rollout_url)
+        with RewardClient(reward_url) as client:
+            arms = [_arm(arm, groups, client) for arm in ARMS.values() if _is_a_scoring_config(arm)]
     document = {
         "task": settings.task,
         "questions": settings.questions,
@@ -118,18 +108,32 @@ def separate(settings: SeparationSettings, console: Console) -> int:
         **provenance(),
         "lucky_share": _lucky_share(groups),
         "majorities": majorities(groups),
-        "rows": rows,
+        "arms": arms,
     }
     out = settings.out or table.out_folder
     out.mkdir(parents=True, exist_ok=True)
     (out / "separation.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    (out / "separation.md").write_text(_markdown(document), encoding="utf-8")
+    (out / "separation.md").write_text(markdown(document), encoding="utf-8")
     console.print(f"results: {out}", highlight=False)
     return 0
 
 
+def _sample(settings: SeparationSettings, model: Path, max_tokens: int, url: str) -> list[Sampled]:
+    """One group of the base model for each validation question."""
+    from ireasoner.trainer.adapters.backbone import load_config, placeholder_token_ids
+
+    asked = TASKS[settings.task].world.evaluation_questions(
+        settings.questions, VALIDATION_SEED, held_out=False
+    )
+    client = RolloutClient(url)
+    evaluator = Evaluator(client, max_tokens, placeholder_token_ids(load_config(str(model))))
+    texts = evaluator.sampled(client.models()[0], asked, settings.samples, seed=VALIDATION_SEED)
+    client.close()
+    return [judged(one, group) for one, group in zip(asked, texts, strict=True)]
+
+
 def judged(asked: Asked, texts: list[str]) -> Sampled:
-    """The truth about the rollouts of a group."""
+    """Checks the rollouts of a group against the truth."""
     question = asked.labelled
     completions = [parse_completion(text) for text in texts]
     answers = [parse_answer(text) for text in texts]
@@ -145,10 +149,10 @@ def judged(asked: Asked, texts: list[str]) -> Sampled:
 
 
 def separation(groups: Sequence[Sampled], rewards: Sequence[Sequence[float | None]]) -> dict[str, Any]:
-    """Rank-biserial correlations inside groups, in [-1, 1], each with its interval over the groups that have both.
+    """Rank-biserial correlations of rewards within groups, in [-1, 1], with intervals over the groups that have both.
 
-    right       right rollouts from wrong ones
-    sound       right rollouts with all steps true from lucky ones
+    right       with being right: right rollouts above wrong ones
+    sound       with being sound, among right rollouts: all steps true above lucky ones
     """
     right = [reward_auc(values, group.right) for group, values in zip(groups, rewards, strict=True)]
     sound = [
@@ -162,10 +166,10 @@ def separation(groups: Sequence[Sampled], rewards: Sequence[Sequence[float | Non
 
 
 def majorities(groups: Sequence[Sampled]) -> dict[str, Any]:
-    """What tells groups whose majority is right from the others: the chance that a right one has more of it.
+    """Which groups have a right majority: the probability that a right majority has more of something than a wrong one.
 
     size            rollouts in the majority
-    orders          different orders of adding in the majority, among majorities of one size
+    orders          different orders of adding in the majority, among majorities of equal size
     """
     sizes, orders, right = [], [], []
     for group in groups:
@@ -173,9 +177,9 @@ def majorities(groups: Sequence[Sampled]) -> dict[str, Any]:
         if not counts:
             continue
         dominant = counts.most_common(1)[0][0]
-        members = [place for place, answer in enumerate(group.answers) if answer == dominant]
+        members = [index for index, answer in enumerate(group.answers) if answer == dominant]
         sizes.append(len(members))
-        orders.append(len({group.orders[place] for place in members}))
+        orders.append(len({group.orders[index] for index in members}))
         right.append(group.right[members[0]])
     size, order, truth = np.array(sizes), np.array(orders), np.array(right)
     return {
@@ -190,10 +194,10 @@ def _chance(
     strata: "np.typing.NDArray[np.int64]",
     right: "np.typing.NDArray[np.bool_]",
 ) -> dict[str, float] | None:
-    """The chance that, of two groups of one stratum, the right one has the higher value; with its interval."""
+    """Probability that a right group has a higher value than a wrong one of its stratum, with its interval."""
 
-    def chance(places: "np.typing.NDArray[np.int64]") -> float:
-        v, s, r = values[places], strata[places], right[places]
+    def chance(indices: "np.typing.NDArray[np.int64]") -> float:
+        v, s, r = values[indices], strata[indices], right[indices]
         comparable = (s[r][:, None] == s[~r][None, :]).astype(float)
         gaps = v[r][:, None] - v[~r][None, :]
         pairs = comparable.sum()
@@ -208,21 +212,21 @@ def _chance(
     return {"mean": round(mean, 4), "low": round(float(low), 4), "high": round(float(high), 4)}
 
 
-def _has_a_reward_of_its_own(row: Row) -> bool:
-    return row.trained and row.variant is None and not row.trainer
+def _is_a_scoring_config(arm: Arm) -> bool:
+    return arm.trained and arm.variant is None and not arm.trainer
 
 
-def _row(row: Row, groups: Sequence[Sampled], client: RewardClient) -> dict[str, Any]:
+def _arm(arm: Arm, groups: Sequence[Sampled], client: RewardClient) -> dict[str, Any]:
     posted = [
         PostedGroup(
             id=str(number), rollouts=[Rollout(id=str(j), text=text) for j, text in enumerate(group.texts)]
         )
         for number, group in enumerate(groups)
     ]
-    config = {"preset": row.preset, **row.overrides}
+    config = {"preset": arm.preset, **arm.overrides}
     scored = client.score("solver", posted, config=config, progress=1.0).groups
     rewards = [[rollout.reward for rollout in group.rollouts] for group in scored]
-    return {"row": row.name, "meaning": row.meaning, **separation(groups, rewards)}
+    return {"arm": arm.name, "meaning": arm.meaning, **separation(groups, rewards)}
 
 
 def _correlation(aucs: Sequence[float | None]) -> dict[str, Any] | None:
@@ -235,20 +239,20 @@ def _lucky_share(groups: Sequence[Sampled]) -> float:
     return round(1 - sound / right, 4) if right else 0.0
 
 
-def _markdown(document: Mapping[str, Any]) -> str:
+def markdown(document: Mapping[str, Any]) -> str:
     found = document["majorities"]
     body = [
-        [row["row"], cell(row["right"], sign=True), cell(row["sound"], sign=True)] for row in document["rows"]
+        [arm["arm"], cell(arm["right"], sign=True), cell(arm["sound"], sign=True)] for arm in document["arms"]
     ]
     parts = [
-        f"# What rewards tell apart in the base model's groups: `{document['task']}`",
-        f"Commit `{document['commit'][:12]}`. {document['questions']} groups of {document['samples']}, on questions of "
-        "the validation, scored at progress 1. Rank correlation inside a group, with 95% intervals over groups.",
-        f"Of the right rollouts {document['lucky_share']:.3f} are lucky: right with a step that is not true.",
-        markdown_table(["row", "right from wrong", "sound from lucky"], body),
-        f"The majority is right in {found['right_share']:.3f} of the groups. The chance that a right one has",
+        f"# What rewards rank in the base model's groups: `{document['task']}`",
+        f"Commit `{document['commit'][:12]}`. {document['questions']} groups of {document['samples']} on validation "
+        "questions, scored at progress 1. Rank correlations within a group, with 95% intervals over groups.",
+        f"{document['lucky_share']:.3f} of the right rollouts are lucky: right with a step that is not true.",
+        markdown_table(["arm", "right above wrong", "sound above lucky"], body),
+        f"The majority is right in {found['right_share']:.3f} of the groups. The probability that a right majority has",
         f"- more rollouts than a wrong one: {cell(found['size'])}\n"
-        f"- more orders of adding than a wrong one of its size: {cell(found['orders'])}",
+        f"- more orders of adding than a wrong one of equal size: {cell(found['orders'])}",
     ]
     return "\n\n".join(parts) + "\n"
 

@@ -11,12 +11,12 @@ from ireasoner.trainer.commands.service import Service, free_ports
 REWARD_DEADLINE_S = 180.0
 _ROLLOUT_DEADLINE_S = 600.0
 
-_ROLLOUTS_AT_A_TIME = 64
-"""What a run has under way on the rollout server, more or less: the groups of an update."""
+_ROLLOUTS_PER_RUN = 64
+"""About how many rollouts a run samples at once: the groups of an update."""
 
 
 def reward_server(model: Path, logs: Path, port: int) -> tuple[Service, str]:
-    """A reward server that can be started, and its URL; it embeds as in the paper, by the model's token embeddings."""
+    """A reward server to start, and its URL; it embeds steps as in the paper, by the model's token embeddings."""
     url = f"http://127.0.0.1:{port}"
     flags = (
         "--port",
@@ -36,10 +36,10 @@ def reward_server(model: Path, logs: Path, port: int) -> tuple[Service, str]:
 def servers(
     model: Path, logs: Path, *, max_lora_rank: int, parallel: int, console: Console
 ) -> Iterator[tuple[str, str, Sequence[Service]]]:
-    """Starts both; gives the URLs of the reward and the rollout server, and the services, which end with the block.
+    """Starts both servers for the block; gives the URLs of the reward and the rollout server, and both services.
 
     Raises:
-        ServiceError: One of them did not get ready.
+        ServiceError: A server did not become ready.
     """
     reward_port, rollout_port = free_ports(2)
     reward, reward_url = reward_server(model, logs, reward_port)
@@ -52,9 +52,9 @@ def servers(
             *("--port", str(rollout_port)),
             *("--max-lora-rank", str(max_lora_rank)),
             *("--max-loras", str(2 * parallel)),
-            # A block is what rollouts of one prompt share; vLLM's 128 tokens are longer than these prompts.
+            # Rollouts of a prompt share whole blocks; vLLM's default of 128 tokens is longer than these prompts.
             *("--block-size", "32"),
-            *("--max-num-seqs", str(_ROLLOUTS_AT_A_TIME * parallel)),
+            *("--max-num-seqs", str(_ROLLOUTS_PER_RUN * parallel)),
         ],
         log=logs / "rollout-server.log",
         ready_url=f"{rollout_url}/readyz",

@@ -9,59 +9,62 @@ from pydantic import Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from ireasoner.trainer.tiny_model.task import TASKS, TaskName
+from replication.arms import ARMS, QUICK_ARMS, Arm
 from replication.command import CommandSettings
-from replication.extra_rows import read_extra_rows
-from replication.rows import QUICK_ROWS, ROWS, Row
+from replication.extra_arms import read_extra_arms
 
 _ROOT = Path(__file__).resolve().parent.parent
 
 TEST_SEED = 1
-"""Seed of the pictures that results are reported on; what is tuned is tuned on others (the demo's are of seed 0)."""
+"""Seed of the test images. Settings are tuned on images of other seeds (the demo's have seed 0)."""
 
 TRAINING_SEED = 0
-"""Seed of the pictures to train on."""
+"""Seed of the training images."""
 
 FOLLOWED_QUESTIONS = 100
-"""How many questions of the test, the first, are also asked at each save of a run."""
+"""Number of test questions, the first ones, that are also answered at each save of a run."""
+
+_UNREACHABLE = "http://127.0.0.1:1"
+"""The URL of a server that has not started."""
 
 
 class ReplicationSettings(CommandSettings):
-    """Run rows of the table, each with several seeds, and write results.json, table.md and plots.
+    """Run the arms of the table, each with several seeds, and write results.json, table.md and plots.
 
-    What was run before is kept and not run again: stop it at any time, and start it again to go on.
+    Complete runs are kept and not run again: stop the command at any time, and start it again to continue.
     """
 
     model_config = SettingsConfigDict(cli_prog_name="python -m replication")
 
-    rows: tuple[str, ...] = ()
-    """Rows to run, by name, with commas between (default: all; with --quick or --extra-rows outcome-only and full); the
-    base model is always examined, and extra rows are always run."""
-    extra_rows: Path | None = None
-    """TOML file with rows of your own, to be compared with the table's (docs/replication.md says how)."""
+    arms: tuple[str, ...] = ()
+    """Names of the arms to run, separated by commas (default: all; with --quick or --extra-arms: outcome-only and
+    full). The base model is always evaluated, and extra arms are always run."""
+    extra_arms: Path | None = None
+    """TOML file with your own arms, to compare with those of the table (see docs/replication/own-arms.md)."""
     seeds: int = Field(5, ge=1)
-    """Seeds of each row: 0 to this, less one."""
+    """Number of seeds per arm, counted from 0."""
     run: bool = True
-    """Run what is missing; `--no-run` writes the results of the runs that are complete, and starts nothing."""
+    """Run what is missing. `--no-run` starts nothing and writes the results of the complete runs."""
     quick: bool = False
-    """Two rows, two seeds."""
+    """Run two arms with two seeds."""
     task: TaskName = "sums"
-    """What is asked, of the tiny model that was taught it; `sums` is the table's."""
+    """The task; each has its own tiny model. The main table is about `sums`."""
     runs: Path | None = None
-    """Where runs are kept, one folder a row and seed (default: runs/replication; of other tasks than sums
+    """Folder of the runs, with one subfolder per arm and seed (default: runs/replication; for tasks other than sums
     runs/replication-TASK)."""
     out: Path | None = None
-    """Where results go (default: of the whole table docs/replication, of other tasks than sums docs/replication/TASK,
-    with --quick the folder quick in it; of anything else the folder results in that of the runs)."""
+    """Folder of the results (default: for a whole table docs/replication, for tasks other than sums
+    docs/replication/TASK, with --quick its subfolder quick; otherwise the subfolder results of the runs)."""
     config: Path = _ROOT / "configs" / "replication.toml"
-    """TOML file of what all runs share."""
+    """TOML file with the settings that all runs share."""
     model: Path | None = None
     """The base model (default: the task's own in models/)."""
     images: int = Field(2000, ge=1)
-    """Pictures to train on."""
+    """Number of training images."""
     questions: int = Field(200, ge=1)
-    """Questions of the test; half as many about combinations that were held out."""
+    """Number of test questions; half as many are asked about held-out combinations."""
     samples: int = Field(8, ge=1)
-    """Rollouts a question at temperature 1."""
+    """Rollouts per question at temperature 1."""
     parallel: int = Field(2, ge=1)
     """Runs at a time; they share the two servers."""
 
@@ -81,7 +84,7 @@ class ReplicationSettings(CommandSettings):
 
     @property
     def is_whole_table(self) -> bool:
-        """Whether nothing is asked for but a task, --quick and how it is run: what the committed results are of."""
+        """Whether only the task, --quick and the way of running are set, as for the committed results."""
         return self.model_fields_set <= {"task", "quick", "run", "runs", "out", "parallel"}
 
     @property
@@ -89,47 +92,47 @@ class ReplicationSettings(CommandSettings):
         """`model`, or its default."""
         return self.model or _ROOT / "models" / TASKS[self.task].model
 
-    def _of_task(self, mark: str) -> str:
-        return "" if self.task == "sums" else f"{mark}{self.task}"
+    def _of_task(self, separator: str) -> str:
+        return "" if self.task == "sums" else f"{separator}{self.task}"
 
     @cached_property
-    def table(self) -> Mapping[str, Row]:
-        """Every row by name, the extra ones last.
+    def table(self) -> Mapping[str, Arm]:
+        """Every arm by name, the extra ones last.
 
         Raises:
-            SettingsError: The file of extra rows cannot be read, or a row in it is wrong.
+            SettingsError: The file of extra arms cannot be read, or an arm in it is wrong.
         """
-        return {**ROWS, **({} if self.extra_rows is None else read_extra_rows(self.extra_rows))}
+        return {**ARMS, **({} if self.extra_arms is None else read_extra_arms(self.extra_arms))}
 
     @property
-    def wanted_rows(self) -> Sequence[Row]:
-        """The base model, and the rows to run."""
-        extra = [name for name in self.table if name not in ROWS]
-        chosen = self.rows or (QUICK_ROWS if self.quick or extra else tuple(ROWS))
+    def wanted_arms(self) -> Sequence[Arm]:
+        """The base model, and the arms to run."""
+        extra = [name for name in self.table if name not in ARMS]
+        chosen = self.arms or (QUICK_ARMS if self.quick or extra else tuple(ARMS))
         return [self.table[name] for name in dict.fromkeys(("base", *chosen, *extra))]
 
     @model_validator(mode="after")
-    def _rows_are_known(self) -> "ReplicationSettings":
-        for name in self.rows:
+    def _arms_are_known(self) -> "ReplicationSettings":
+        for name in self.arms:
             if name not in self.table:
-                raise ValueError(f"rows: there is no row {name!r}; there are {', '.join(self.table)}")
+                raise ValueError(f"arms: there is no arm {name!r}; the arms are {', '.join(self.table)}")
         return self
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What every run of a table shares.
+    """What all runs of a table share.
 
     Attributes:
-        task: What is asked.
-        runs: Where runs are kept.
-        config: TOML file of the trainer's settings.
+        task: The task.
+        runs: Folder of the runs.
+        config: TOML file with the trainer's settings.
         model: The base model.
-        images: Pictures to train on.
-        questions: Questions of the test.
-        samples: Rollouts a question.
-        reward_url: The reward server.
-        rollout_url: The rollout server.
+        images: Number of training images.
+        questions: Number of test questions.
+        samples: Rollouts per question at temperature 1.
+        reward_url: URL of the reward server.
+        rollout_url: URL of the rollout server.
     """
 
     task: TaskName
@@ -142,11 +145,26 @@ class Plan:
     reward_url: str
     rollout_url: str
 
+    @classmethod
+    def of(cls, settings: ReplicationSettings) -> "Plan":
+        """The plan of the settings, before the servers have started."""
+        return cls(
+            task=settings.task,
+            runs=settings.runs_folder.resolve(),
+            config=settings.config.resolve(),
+            model=settings.model_folder.resolve(),
+            images=settings.images,
+            questions=settings.questions,
+            samples=settings.samples,
+            reward_url=_UNREACHABLE,
+            rollout_url=_UNREACHABLE,
+        )
+
     @property
     def images_folder(self) -> Path:
-        """The folder of the pictures to train on."""
+        """The folder of the training images."""
         return self.runs / "inputs" / f"{self.task}-{self.images}-{TRAINING_SEED}"
 
-    def folder(self, row: str, seed: int) -> Path:
+    def folder(self, arm: str, seed: int) -> Path:
         """The folder of a run."""
-        return self.runs / row / str(seed)
+        return self.runs / arm / str(seed)

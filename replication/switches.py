@@ -1,19 +1,19 @@
-"""What a switch of the reward is worth over all pairs of rows that differ in it alone."""
+"""Finds the pairs of arms that differ in one switch of the reward alone."""
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any, NamedTuple
 
-from replication.rows import Row
+from replication.arms import Arm
 
 
 class Change(NamedTuple):
-    """A number of the scoring config that is raised.
+    """A numeric field of the scoring config, raised from one value to another.
 
     Attributes:
         switch: The field of the scoring config.
-        low: Its value before.
-        high: Its value after.
+        low: The lower value.
+        high: The higher value.
     """
 
     switch: str
@@ -22,16 +22,16 @@ class Change(NamedTuple):
 
 
 Pair = tuple[str, str]
-"""The row with the higher value, and the one with the lower, by name."""
+"""The names of the arm with the higher value and of the arm with the lower one."""
 
 
-def repeated_changes(rows: Sequence[Row]) -> Mapping[Change, Sequence[Pair]]:
-    """The changes that more than one pair of rows differ in, and in nothing else, with these pairs."""
+def repeated_changes(arms: Sequence[Arm]) -> Mapping[Change, Sequence[Pair]]:
+    """The changes that are the only difference of at least two pairs of arms, with these pairs."""
     found: dict[Change, list[Pair]] = {}
-    for one, other in combinations([row for row in rows if row.trained], 2):
+    for one, other in combinations([arm for arm in arms if arm.trained], 2):
         if (one.variant, one.trainer) != (other.variant, other.trainer):
             continue
-        theirs, ours = (row.scoring_config.model_dump() for row in (one, other))
+        theirs, ours = (arm.scoring_config.model_dump() for arm in (one, other))
         differing = [name for name in ours if ours[name] != theirs[name]]
         if len(differing) == 1 and _is_number(ours[differing[0]]) and _is_number(theirs[differing[0]]):
             [name] = differing

@@ -3,21 +3,21 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from replication.arms import REFERENCES
 from replication.results import BOTH, LEAST_SEEDS
-from replication.rows import REFERENCES
 
 _TITLES = {
-    "test": "on the test",
-    "held_out_combinations": "on held-out combinations",
-    "easy_vqa": "on easy-vqa",
+    "test": "test questions",
+    "held_out_combinations": "held-out combinations",
+    "easy_vqa": "easy-vqa",
 }
-_EXAM_COLUMNS = (
+_ACCURACY_COLUMNS = (
     ("greedy", "greedy"),
-    ("sample", "sampled"),
+    ("avg@{n}", "sampled"),
     ("maj@{n}", "majority"),
     ("pass@{n}", "passed"),
 )
-_SOUND_COLUMNS = (("right, by true steps", "sound"), ("greedy, by true steps", "greedy_sound"))
+_SOUND_COLUMNS = (("right, all steps true", "sound"), ("greedy, all steps true", "greedy_sound"))
 _REASONING_COLUMNS = (
     ("true steps", "true_steps"),
     ("gold steps", "gold_steps"),
@@ -27,149 +27,75 @@ _REASONING_COLUMNS = (
 )
 _SIGNAL_COLUMNS = (
     ("pseudo-labels true", "pseudo_label_accuracy"),
-    ("reward and correctness", "reward_rank_correlation"),
-    ("the same, late", "reward_rank_correlation_late"),
+    ("reward vs correctness", "reward_rank_correlation"),
+    ("reward vs correctness, late", "reward_rank_correlation_late"),
     ("lucky", "lucky_share"),
-    ("reward and sound steps", "reward_soundness_correlation"),
-    ("step reward and sound steps", "step_reward_correlation"),
-    ("true from wrong steps", "step_separation"),
+    ("reward vs sound steps", "reward_soundness_correlation"),
+    ("step reward vs sound steps", "step_reward_correlation"),
+    ("true vs wrong additions", "step_separation"),
     ("answer entropy, nats", "answer_entropy_nats"),
     ("dominant share", "dominant_share"),
     ("distinct questions", "questions_distinct"),
     ("steps", "steps"),
 )
 
+Document = Mapping[str, Any]
+"""The content of a results.json."""
 
-def tables(document: Mapping[str, Any]) -> str:
+Arms = Sequence[Mapping[str, Any]]
+"""The arms of a results.json."""
+
+
+def tables(document: Document) -> str:
     """All tables of a results.json."""
-    rows, samples = document["rows"], document["samples"]
+    arms, samples = document["arms"], document["samples"]
+    titles = {split: title for split, title in _TITLES.items() if any(split in arm for arm in arms)}
     parts = [_heading(document)]
-    titles = {exam: title for exam, title in _TITLES.items() if any(exam in row for row in rows)}
-    for exam, title in titles.items():
-        head = ["row", "seeds", *(name.format(n=samples) for name, _ in _EXAM_COLUMNS)]
-        head += [name for name, _ in _REASONING_COLUMNS]
-        keys = [key for _, key in (*_EXAM_COLUMNS, *_REASONING_COLUMNS)]
-        body = [[row["row"], str(len(row["seeds"])), *(cell(row[exam][key]) for key in keys)] for row in rows]
-        parts.append(f"## {title[0].upper()}{title[1:]}\n\n{markdown_table(head, body)}")
-    for exam, title in (*titles.items(), (BOTH, "on both")):
-        parts.append(f"## Greedy accuracy less another row's, paired: {title}\n\n{_gains(rows, exam)}")
-    parts.append(f"## Less `outcome-only`, paired, on both\n\n{_less_outcome_only(rows, samples)}")
+    parts += [f"## {_capital(title)}\n\n{_metrics(arms, split, samples)}" for split, title in titles.items()]
+    for split, title in (*titles.items(), (BOTH, "test questions and held-out combinations")):
+        parts.append(f"## Paired difference in greedy accuracy: {title}\n\n{_gains(arms, split)}")
+    parts.append(
+        f"## Paired difference to `outcome-only`, test questions and held-out combinations\n\n"
+        f"{_less_outcome_only(arms, samples)}"
+    )
     if any(switch["seeds"] for switch in document["switches"]):
         parts.append(
-            f"## A switch, over the rows that differ in it alone, on both\n\n{_switches(document, samples)}"
+            "## Effect of a switch: mean over the pairs of arms that differ in it alone\n\n"
+            f"{_switches(document, samples)}"
         )
-    head = ["row", *(name for name, _ in _SIGNAL_COLUMNS), "onset of collapse"]
-    body = [
-        [row["row"], *(cell(row["signal"].get(key)) for _, key in _SIGNAL_COLUMNS), _collapse(row)]
-        for row in rows
-        if row["signal"]
-    ]
-    parts.append(f"## Signal\n\n{markdown_table(head, body)}")
+    parts.append(f"## Signal in training\n\n{_signal(arms)}")
     if document["not_run"]:
-        missing = "\n".join(f"- `{one['row']}`: {one['reason']}" for one in document["not_run"])
+        missing = "\n".join(f"- `{one['arm']}`: {one['reason']}" for one in document["not_run"])
         parts.append(f"## Not run\n\n{missing}")
     return "\n\n".join(parts) + "\n"
 
 
-def summary(document: Mapping[str, Any]) -> str:
-    """The rows of a results.json in one table: accuracy on the test, and less outcome-only's, paired, on both."""
+def summary(document: Document) -> str:
+    """The arms of a results.json in one table.
+
+    It has the accuracy on the test questions, and the paired difference to outcome-only on both splits.
+    """
     samples = document["samples"]
     absolute = (("greedy", "greedy"), ("maj@{n}", "majority"))
-    paired = (*absolute, ("right, by true steps", "sound"))
-    head = ["row", "seeds", *(name.format(n=samples) for name, _ in absolute)]
-    head += [f"{name.format(n=samples)}, less outcome-only" for name, _ in paired]
+    paired = (*absolute, ("right, all steps true", "sound"))
+    head = ["arm", "seeds", *(name.format(n=samples) for name, _ in absolute)]
+    head += [f"{name.format(n=samples)} vs outcome-only" for name, _ in paired]
     body = []
-    for row in document["rows"]:
-        against = row["against"].get("outcome-only")
+    for arm in document["arms"]:
+        against = arm["against"].get("outcome-only")
         body.append(
             [
-                row["row"],
-                str(len(row["seeds"])),
-                *(cell(row["test"][key]) for _, key in absolute),
+                arm["arm"],
+                str(len(arm["seeds"])),
+                *(cell(arm["test"][key]) for _, key in absolute),
                 *(cell(against and against[BOTH][key], sign=True) for _, key in paired),
             ]
         )
     return markdown_table(head, body)
 
 
-def _heading(document: Mapping[str, Any]) -> str:
-    machine, versions = document["machine"], document["versions"]
-    lines = [
-        f"# {document['label']}",
-        "",
-        f"Commit `{document['commit'][:12]}`{', changed since' if document['commit'].endswith('+') else ''}. "
-        f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB. "
-        + ", ".join(f"{name} {version}" for name, version in versions.items())
-        + ".",
-        "",
-        f"Task `{document['task']}`, base model `{document['model']}`: "
-        f"{document['questions']} questions, {document['samples']} samples each; "
-        "95% bootstrap intervals over seeds and questions; questions that add up the same numbers are drawn together. "
-        "Those of signals are over seeds alone, and of three or more.",
-    ]
-    few = [row["row"] for row in document["rows"] if len(row["seeds"]) < LEAST_SEEDS]
-    if few:
-        told = f"Fewer than {LEAST_SEEDS} seeds, whose intervals say next to nothing of how runs differ: "
-        lines += ["", f"{told}{', '.join(few)}."]
-    if document["gate"] is not None:
-        gate = document["gate"]
-        verdict = "passed" if gate["passed"] else "NOT passed: there is nothing to climb"
-        headroom = cell(gate["majority_less_greedy"])
-        lines += ["", f"Gate: maj@N less greedy of the base model is {headroom}, at least {gate['least']:.2f} is asked: {verdict}."]  # fmt: skip # noqa: E501
-    return "\n".join(lines)
-
-
-def _gains(rows: Sequence[Mapping[str, Any]], exam: str) -> str:
-    references = [name for name in REFERENCES if any(name in row["against"] for row in rows)]
-    body = [
-        [
-            row["row"],
-            *(
-                cell(row["against"][name][exam]["greedy"], sign=True) if name in row["against"] else ""
-                for name in references
-            ),
-        ]
-        for row in rows
-    ]
-    return markdown_table(["row", *(f"less {name}" for name in references)], body)
-
-
-def _less_outcome_only(rows: Sequence[Mapping[str, Any]], samples: int) -> str:
-    columns = (*_EXAM_COLUMNS, *_SOUND_COLUMNS)
-    body = [
-        [
-            row["row"],
-            *(cell(row["against"]["outcome-only"][BOTH][key], sign=True) for _, key in columns),
-        ]
-        for row in rows
-        if "outcome-only" in row["against"]
-    ]
-    return markdown_table(["row", *(name.format(n=samples) for name, _ in columns)], body)
-
-
-def _switches(document: Mapping[str, Any], samples: int) -> str:
-    columns = (*_EXAM_COLUMNS, *_SOUND_COLUMNS)
-    body = [
-        [
-            f"`{one['switch']}` {one['low']:g} to {one['high']:g}",
-            ", ".join(f"{ours} less {theirs}" for ours, theirs in one["pairs"]),
-            str(len(one["seeds"])),
-            *(cell(one[BOTH][key], sign=True) for _, key in columns),
-        ]
-        for one in document["switches"]
-        if one["seeds"]
-    ]
-    head = ["switch", "mean of", "seeds", *(name.format(n=samples) for name, _ in columns)]
-    return markdown_table(head, body)
-
-
-def _collapse(row: Mapping[str, Any]) -> str:
-    marks = [f"{update:.0f}" for update in row["collapse_updates"] if update is not None]
-    return f"update {', '.join(marks)} ({len(marks)} of {len(row['seeds'])})" if marks else "none"
-
-
 def cell(found: Mapping[str, Any] | None, *, sign: bool = False) -> str:
-    """A mean with its interval, where it has one; nothing of none."""
+    """A mean with its interval, if it has one; empty for None."""
     if found is None:
         return ""
     mean = f"{found['mean']:+.3f}" if sign else f"{found['mean']:.3f}"
@@ -180,3 +106,108 @@ def markdown_table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
     """A table in Markdown."""
     lines = [head, ["---"] * len(head), *body]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _heading(document: Document) -> str:
+    machine, versions = document["machine"], document["versions"]
+    lines = [
+        f"# {document['label']}",
+        "",
+        f"Commit `{document['commit'][:12]}`{', with later changes' if document['commit'].endswith('+') else ''}. "
+        f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB. "
+        + ", ".join(f"{name} {version}" for name, version in versions.items())
+        + ".",
+        "",
+        f"Task `{document['task']}`, base model `{document['model']}`: "
+        f"{document['questions']} questions, {document['samples']} samples each. "
+        "Brackets hold 95% bootstrap intervals over seeds and questions; questions that add up the same numbers are "
+        "drawn together. Intervals of the signal are over seeds alone, and given for at least three.",
+    ]
+    few = [arm["arm"] for arm in document["arms"] if len(arm["seeds"]) < LEAST_SEEDS]
+    if few:
+        warning = f"Fewer than {LEAST_SEEDS} seeds, too few for an interval to show how runs differ: "
+        lines += ["", f"{warning}{', '.join(few)}."]
+    if document["gate"] is not None:
+        lines += ["", _gate(document["gate"])]
+    return "\n".join(lines)
+
+
+def _gate(gate: Mapping[str, Any]) -> str:
+    verdict = "passed" if gate["passed"] else "NOT passed, there is little to learn from agreement"
+    headroom = cell(gate["majority_less_greedy"])
+    return (
+        f"Gate: maj@N of the base model exceeds its greedy accuracy by {headroom}; "
+        f"at least {gate['least']:.2f} is required: {verdict}."
+    )
+
+
+def _metrics(arms: Arms, split: str, samples: int) -> str:
+    columns = (*_ACCURACY_COLUMNS, *_REASONING_COLUMNS)
+    head = ["arm", "seeds", *(name.format(n=samples) for name, _ in columns)]
+    body = [
+        [arm["arm"], str(len(arm["seeds"])), *(cell(arm[split][key]) for _, key in columns)] for arm in arms
+    ]
+    return markdown_table(head, body)
+
+
+def _gains(arms: Arms, split: str) -> str:
+    references = [name for name in REFERENCES if any(name in arm["against"] for arm in arms)]
+    body = [
+        [
+            arm["arm"],
+            *(
+                cell(arm["against"][name][split]["greedy"], sign=True) if name in arm["against"] else ""
+                for name in references
+            ),
+        ]
+        for arm in arms
+    ]
+    return markdown_table(["arm", *(f"vs {name}" for name in references)], body)
+
+
+def _less_outcome_only(arms: Arms, samples: int) -> str:
+    columns = (*_ACCURACY_COLUMNS, *_SOUND_COLUMNS)
+    body = [
+        [
+            arm["arm"],
+            *(cell(arm["against"]["outcome-only"][BOTH][key], sign=True) for _, key in columns),
+        ]
+        for arm in arms
+        if "outcome-only" in arm["against"]
+    ]
+    return markdown_table(["arm", *(name.format(n=samples) for name, _ in columns)], body)
+
+
+def _switches(document: Document, samples: int) -> str:
+    columns = (*_ACCURACY_COLUMNS, *_SOUND_COLUMNS)
+    body = [
+        [
+            f"`{one['switch']}` {one['low']:g} to {one['high']:g}",
+            ", ".join(f"{ours} vs {theirs}" for ours, theirs in one["pairs"]),
+            str(len(one["seeds"])),
+            *(cell(one[BOTH][key], sign=True) for _, key in columns),
+        ]
+        for one in document["switches"]
+        if one["seeds"]
+    ]
+    head = ["switch", "pairs", "seeds", *(name.format(n=samples) for name, _ in columns)]
+    return markdown_table(head, body)
+
+
+def _signal(arms: Arms) -> str:
+    head = ["arm", *(name for name, _ in _SIGNAL_COLUMNS), "onset of collapse"]
+    body = [
+        [arm["arm"], *(cell(arm["signal"].get(key)) for _, key in _SIGNAL_COLUMNS), _collapse(arm)]
+        for arm in arms
+        if arm["signal"]
+    ]
+    return markdown_table(head, body)
+
+
+def _collapse(arm: Mapping[str, Any]) -> str:
+    marks = [f"{update:.0f}" for update in arm["collapse_updates"] if update is not None]
+    return f"update {', '.join(marks)} ({len(marks)} of {len(arm['seeds'])})" if marks else "none"
+
+
+def _capital(title: str) -> str:
+    return f"{title[0].upper()}{title[1:]}"

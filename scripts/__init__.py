@@ -1,1 +1,1 @@
-"""Commands for developers; none is installed."""
+"""Commands for developers, run from a checkout."""

@@ -1,6 +1,6 @@
-"""Writes the figures of docs/scaling.md: under each command of `benchmarks` there, what it prints.
+"""Writes the figures of docs/scaling.md: below each command of `benchmarks` in it, the output of the command.
 
-`python -m scripts.scaling_docs`, after `make bench` has measured anew.
+`python -m scripts.scaling_docs`, after `make bench`.
 """
 
 import re
@@ -17,12 +17,12 @@ _SHOWN = re.compile(
 
 
 def page(text: str) -> str:
-    """The page with the tables as its commands print them now."""
+    """The page with the current output of its commands."""
     return _SHOWN.sub(lambda shown: shown["command"] + printed(shown["words"].split()), text)
 
 
 def printed(words: list[str]) -> str:
-    """What `python -m` with these words prints."""
+    """The output of `python -m` with these words."""
     return subprocess.run(
         [sys.executable, "-m", *words], capture_output=True, text=True, check=True, cwd=ROOT
     ).stdout

@@ -1,6 +1,7 @@
 """Fixtures that several packages of tests share; each is made once a session."""
 
-from collections.abc import Callable, Iterator
+import signal
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -20,6 +21,15 @@ _SHARED = ("rollout_url", "pinned_url")
 """Fixtures whose server several modules of tests share, in the order of their turns."""
 
 
+def pytest_configure() -> None:
+    """Takes SIGINT back if the suite was started with it ignored (`nohup`, `make test &`, some CI systems).
+
+    Child processes inherit an ignored signal, so tests could not interrupt them.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests with the real vLLM come first, those that share a server after each other.
 
@@ -36,6 +46,17 @@ def _turn(item: pytest.Item) -> int:
         return len(_SHARED) + 1
     shared = [turn for turn, name in enumerate(_SHARED, 1) if name in getattr(item, "fixturenames", ())]
     return max(shared, default=0)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]:
+    """Ends the output with a line that says so if the browser tests were skipped."""
+    yield
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None and any(
+        report.nodeid.startswith("tests/browser/") for report in reporter.stats.get("skipped", ())
+    ):
+        reporter.write_line("browser tests skipped: no Chromium; run `make browser`", yellow=True)
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""A tiny Qwen2.5-VL with random weights: the architecture of the real policy, made in a second."""
+"""A tiny Qwen2.5-VL with random weights: the real policy's architecture, built in a second."""
 
 import sys
 from pathlib import Path
@@ -26,7 +26,7 @@ CHAT_TEMPLATE = (
 
 
 def build(folder: Path, seed: int = 0) -> Path:
-    """Write a policy's checkpoint (weights, tokenizer, processor) of about 0.3 M parameters; return `folder`.
+    """Writes a policy's checkpoint (weights, tokenizer, processor) of about 0.3 M parameters; returns `folder`.
 
     One image token covers 28x28 pixels, as in the 7B. Weights are float32, drawn wide enough (standard
     deviation 0.2) that the text, the image and an adapter all visibly move the next token's distribution.
@@ -77,7 +77,7 @@ def build(folder: Path, seed: int = 0) -> Path:
 
 
 def build_adapter(policy: Path, folder: Path, seed: int = 1, rank: int = 4) -> Path:
-    """Write a LoRA adapter for `policy`, on the language model only, whose weights are not zero."""
+    """Writes a LoRA adapter for `policy`, on the language model only, with weights other than zero."""
     import torch
     from peft import LoraConfig, get_peft_model
     from transformers import Qwen2_5_VLForConditionalGeneration
@@ -94,7 +94,7 @@ def build_adapter(policy: Path, folder: Path, seed: int = 1, rank: int = 4) -> P
 
 
 def _processor() -> Any:
-    """One token a byte, so that any text can be written and none is unknown, and the special tokens."""
+    """A tokenizer with one token per byte, so that no text is unknown, and the special tokens."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import (
         PreTrainedTokenizerFast,

@@ -1,4 +1,4 @@
-"""What counts as a proposed question."""
+"""The prompts, and which completions hold a question."""
 
 import pytest
 

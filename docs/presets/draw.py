@@ -97,24 +97,6 @@ def places(client: RewardClient) -> plt.Figure:
     return figure
 
 
-def templates(client: RewardClient) -> plt.Figure:
-    """What the steps of one request earn with the template guard."""
-    groups = read("templates.jsonl")
-    scored = client.score("trajectory", groups, config={"preset": "robust", "template_guard": True})
-    figure, axis = plt.subplots(figsize=(7, 2.6))
-    for number, group in enumerate(scored.groups):
-        steps = group.rollouts[0].steps
-        for index, step in enumerate(steps):
-            axis.bar(number + 0.27 * (index - 1), (step.credit or 0) + 0.004, 0.24, color=COLOURS[index])
-    axis.set_xticks(range(len(groups)), [group.id for group in groups])
-    for index, name in enumerate(["“Look at the image carefully.”", "its second step", "its third step"]):
-        axis.bar(0, 0, color=COLOURS[index], label=name)
-    axis.legend(fontsize=7, frameon=False, ncols=3, loc="upper center", bbox_to_anchor=(0.5, 1.2))
-    axis.set_ylabel("credit")
-    axis.set_ylim(0, 1)
-    return figure
-
-
 def entropy(client: RewardClient) -> plt.Figure:
     """The Proposer's reward against H / ln N for groups of 5 and of 16, with both targets."""
     figure, axes = plt.subplots(1, 2, figsize=(8, 2.7), sharey=True)
@@ -219,7 +201,7 @@ def _bars(
 
 
 PICTURES = {
-    each.__name__: each for each in (ladder, places, templates, entropy, ties, equivalence, copies)
+    each.__name__: each for each in (ladder, places, entropy, ties, equivalence, copies)
 }
 
 

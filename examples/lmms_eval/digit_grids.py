@@ -1,4 +1,4 @@
-"""What lmms-eval calls for the task in digit_grids.yaml; it runs in an environment of its own, without this project."""
+"""The functions of the lmms-eval task in digit_grids.yaml. They do not need this project to be installed."""
 
 import re
 from pathlib import Path
@@ -15,17 +15,17 @@ PROMPT = (
 
 
 def doc_to_visual(doc: dict[str, Any]) -> list[Image.Image]:
-    """The one image of a question, which lmms-eval puts before the text."""
+    """The image of a question, which lmms-eval puts before the text."""
     return [Image.open(FOLDER / doc["image"]).convert("RGB")]
 
 
 def doc_to_text(doc: dict[str, Any]) -> str:
-    """The prompt, word for word that of the Solver."""
+    """The prompt of the Solver, word for word."""
     return PROMPT.format(question=doc["question"])
 
 
 def process_results(doc: dict[str, Any], results: list[str]) -> dict[str, float]:
-    """Whether the answer is there, and right."""
+    """Whether the rollout has an answer, and whether it is right."""
     found = re.findall(r"<answer>(.*?)</answer>", results[0], re.DOTALL)
     return {
         "accuracy": float(bool(found) and found[-1].strip() == doc["answer"]),

@@ -1,4 +1,4 @@
-"""What the clients do when the server is away, busy, broken, or no reward server: over real sockets."""
+"""The clients with a server that is unreachable, busy, broken or not a reward server, over real sockets."""
 
 import asyncio
 import pickle
@@ -34,19 +34,19 @@ GROUPS = [Group("g", [Rollout("0", "a")])]
 EMPTY_ANSWER = b'{"request_id": "r", "fingerprint": "f", "groups": []}'
 Script = list[tuple[int, dict[str, str], bytes]]
 BROKEN = 0
-"""The status of an answer that never comes: the connection ends."""
+"""A status that means no answer: the connection ends."""
 
 
 @contextmanager
 def scripted(script: Script, delay_s: float = 0.0) -> Iterator[tuple[str, list[str]]]:
-    """A server that gives the script's answers in turn, the last for ever; and what it was asked."""
-    asked: list[str] = []
+    """A server that sends the answers of a script in turn, then repeats the last; and the paths of its requests."""
+    paths: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers.get("content-length", 0)))
-            status, headers, body = script[min(len(asked), len(script) - 1)]
-            asked.append(self.path)
+            status, headers, body = script[min(len(paths), len(script) - 1)]
+            paths.append(self.path)
             time.sleep(delay_s)
             if status == BROKEN:
                 self.close_connection = True
@@ -66,7 +66,7 @@ def scripted(script: Script, delay_s: float = 0.0) -> Iterator[tuple[str, list[s
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}", asked
+        yield f"http://127.0.0.1:{server.server_port}", paths
     finally:
         server.shutdown()
         thread.join()
@@ -92,10 +92,10 @@ CLIENTS = pytest.mark.parametrize("call", [by_sync, by_async])
 
 @CLIENTS
 @pytest.mark.parametrize("status", [429, 502, 503, 504, BROKEN])
-def test_what_may_pass_is_tried_again(call: Call, status: int) -> None:
-    with scripted([(status, {}, b"busy"), (status, {}, b"{}"), (200, {}, EMPTY_ANSWER)]) as (url, asked):
+def test_temporary_failures_are_retried(call: Call, status: int) -> None:
+    with scripted([(status, {}, b"busy"), (status, {}, b"{}"), (200, {}, EMPTY_ANSWER)]) as (url, paths):
         call(url, 30, 10)
-    assert asked == ["/score/solver"] * 3
+    assert paths == ["/score/solver"] * 3
 
 
 @CLIENTS
@@ -103,43 +103,43 @@ def test_what_may_pass_is_tried_again(call: Call, status: int) -> None:
     ("status", "error"),
     [(422, RequestRefused), (404, RequestRefused), (500, ServerFailed)],
 )
-def test_what_will_not_pass_is_not(call: Call, status: int, error: type[RewardError]) -> None:
-    with scripted([(status, {}, b"no")]) as (url, asked), pytest.raises(error):
+def test_permanent_failures_are_not_retried(call: Call, status: int, error: type[RewardError]) -> None:
+    with scripted([(status, {}, b"no")]) as (url, paths), pytest.raises(error):
         call(url, 30, 10)
-    assert len(asked) == 1
+    assert len(paths) == 1
 
 
 @CLIENTS
 def test_retries_end_with_their_budget(call: Call) -> None:
     problem = b'{"code": "overloaded", "detail": "the queue is full"}'
     with (
-        scripted([(429, {"retry-after": "3600"}, problem)]) as (url, asked),
+        scripted([(429, {"retry-after": "3600"}, problem)]) as (url, paths),
         pytest.raises(Overloaded) as ended,
     ):
         call(url, 1, 10)
-    assert len(asked) == 1
+    assert len(paths) == 1
     assert (ended.value.code, ended.value.retry_after_s) == ("overloaded", 3600)
     for status, error in ((503, Unavailable), (BROKEN, ConnectionBroken)):
-        with scripted([(status, {}, b"")]) as (url, asked), pytest.raises(error):
+        with scripted([(status, {}, b"")]) as (url, paths), pytest.raises(error):
             call(url, 1, 10)
-        assert len(asked) > 1
+        assert len(paths) > 1
 
 
 @CLIENTS
-def test_a_slow_answer_is_asked_for_again_within_the_budget(call: Call) -> None:
-    with scripted([(200, {}, EMPTY_ANSWER)], delay_s=0.5) as (url, asked), pytest.raises(TimedOut):
+def test_a_timed_out_request_is_retried_within_the_budget(call: Call) -> None:
+    with scripted([(200, {}, EMPTY_ANSWER)], delay_s=0.5) as (url, paths), pytest.raises(TimedOut):
         call(url, 1, 0.2)
-    assert len(asked) > 1
-    with scripted([(200, {}, EMPTY_ANSWER)], delay_s=0.5) as (url, asked), pytest.raises(TimedOut):
+    assert len(paths) > 1
+    with scripted([(200, {}, EMPTY_ANSWER)], delay_s=0.5) as (url, paths), pytest.raises(TimedOut):
         call(url, 0, 0.2)
-    assert len(asked) == 1
+    assert len(paths) == 1
 
 
 @CLIENTS
 @pytest.mark.parametrize(
     "body", [b"<html>", b"[]", b"{}", b'{"request_id": 1, "fingerprint": 2, "groups": [3]}']
 )
-def test_an_answer_of_something_else_is_named(call: Call, body: bytes) -> None:
+def test_an_answer_that_is_not_a_reward_servers_is_refused(call: Call, body: bytes) -> None:
     with scripted([(200, {}, body)]) as (url, _), pytest.raises(BadAnswer):
         call(url, 30, 10)
 
@@ -152,16 +152,16 @@ def free_port() -> int:
 
 
 @CLIENTS
-def test_nobody_there_is_tried_again_and_then_named(call: Call) -> None:
+def test_an_unreachable_server_is_retried_and_then_named(call: Call) -> None:
     with pytest.raises(Unreachable, match=r"127\.0\.0\.1"):
         call(f"http://127.0.0.1:{free_port()}", 0.5, 1)
 
 
-def test_waiting_for_readiness_ends_with_readiness_deadline_or_death() -> None:
-    with scripted([(503, {}, b'{"ready": false}'), (200, {}, b'{"ready": true}')]) as (url, asked):
+def test_waiting_ends_when_the_server_is_ready_late_or_dead() -> None:
+    with scripted([(503, {}, b'{"ready": false}'), (200, {}, b'{"ready": true}')]) as (url, paths):
         with RewardClient(url) as client:
             client.wait_until_ready(30)
-        assert asked == ["/readyz"] * 2
+        assert paths == ["/readyz"] * 2
 
         async def wait() -> None:
             async with AsyncRewardClient(url) as client:
@@ -175,12 +175,12 @@ def test_waiting_for_readiness_ends_with_readiness_deadline_or_death() -> None:
             client.wait_until_ready(3600, is_alive=lambda: False)
 
 
-def test_a_proxy_is_not_asked_for_a_server_on_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_proxy_is_used_for_a_server_on_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")  # nothing listens there
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
-    with scripted([(200, {}, EMPTY_ANSWER)]) as (url, asked):
+    with scripted([(200, {}, EMPTY_ANSWER)]) as (url, paths):
         with RewardClient(url, retry_budget_s=0) as client:
             assert client.score("outcome", GROUPS).fingerprint == "f"
 
@@ -189,12 +189,12 @@ def test_a_proxy_is_not_asked_for_a_server_on_this_machine(monkeypatch: pytest.M
                 return (await client.score("outcome", GROUPS)).fingerprint
 
         assert asyncio.run(ask()) == "f"
-    assert len(asked) == 2
+    assert len(paths) == 2
 
 
 @pytest.mark.parametrize("kind", [RequestRefused, Overloaded, Unavailable, ServerFailed])
-def test_one_process_can_tell_another_of_a_servers_problem(kind: type[ServerProblem]) -> None:
+def test_the_errors_of_a_server_can_be_pickled(kind: type[ServerProblem]) -> None:
     problem = kind(503, "not_ready", "wait", faults=(Fault("a", "b"),), request_id="r", retry_after_s=1.5)
-    told = pickle.loads(pickle.dumps(problem))
-    assert type(told) is kind
-    assert (str(told), told.faults, told.retry_after_s) == (str(problem), problem.faults, 1.5)
+    copy = pickle.loads(pickle.dumps(problem))
+    assert type(copy) is kind
+    assert (str(copy), copy.faults, copy.retry_after_s) == (str(problem), problem.faults, 1.5)

@@ -1,4 +1,4 @@
-"""What the adapters share: batches that one request could not hold, scored as if each group were alone."""
+"""Batches that are too large for one request are scored as if each group were sent alone."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -38,7 +38,7 @@ EITHER_WAY = pytest.mark.parametrize(
 
 @pytest.fixture(scope="module")
 def small(compass: Path) -> Iterator[str]:
-    """A server that takes little at once."""
+    """A server with a small limit on the size of a request."""
     settings = RewardServerSettings(
         embedder="token-mean", token_mean_checkpoint=compass, max_body_bytes=40_000
     )
@@ -51,7 +51,7 @@ def given(scored: Scored) -> list[list[float | None]]:
 
 
 @EITHER_WAY
-def test_a_batch_that_no_request_could_hold(
+def test_a_batch_that_is_too_large_for_one_request(
     small: str, score_all: Score, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reward_service, "REQUEST_CHARACTERS", 30_000)
@@ -62,14 +62,3 @@ def test_a_batch_that_no_request_could_hold(
         assert http.post("/score/solver", json=whole).status_code == 413
     assert given(score_all(RewardService(small), groups)) == alone
     assert len({tuple(each) for each in alone}) > 10
-
-
-@EITHER_WAY
-def test_a_config_that_scores_requests_gets_one(compass_url: str, score_all: Score) -> None:
-    config = {"preset": "paper", "centring": "request"}
-    with httpx.Client(base_url=compass_url) as http:
-        sent = [group(texts, str(number)) for number, texts in enumerate(GROUPS)]
-        whole = [rewards(each) for each in score(http, "solver", *sent, config=config)["groups"]]
-        parts = [rewards(score(http, "solver", each, config=config)["groups"][0]) for each in sent]
-    assert given(score_all(RewardService(compass_url, config), GROUPS)) == whole
-    assert whole != parts

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from ireasoner.clients.group_lines import GroupLines
-from ireasoner.clients.score import ProgressBar, main
+from ireasoner.clients.score import main
 from tests.reward_server.requests import group, rollout, score
 
 
@@ -34,30 +34,40 @@ def test_a_file_is_scored_in_order(
     assert [line["id"] for line in lines] == [f"g{i}" for i in range(40)] + ["parsed"]
     assert lines[0]["rollouts"][0]["reward"] == pytest.approx(1.0)
     assert len({line["fingerprint"] for line in lines}) == 1
-    assert not captured.err, "no bar where there is no terminal"
+    assert not captured.err, "no count without a terminal"
 
 
-def test_a_terminal_shows_how_far_it_is() -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
+class Terminal(io.StringIO):
+    """A standard error on a terminal."""
 
-    terminal, lines = Terminal(), io.StringIO("{}\n\n{}\n{}\n")
-    bar = ProgressBar(lines, terminal)
-    assert lines.read() == "{}\n\n{}\n{}\n"
-    bar.advance(2)
-    bar.advance(1)
-    bar.close()
-    assert terminal.getvalue() == f"\r[{'#' * 20}{'.' * 10}] 2/3 groups\r[{'#' * 30}] 3/3 groups\n"
-    failed = Terminal()
-    ProgressBar(lines, failed).close()
-    assert not failed.getvalue(), "an error comes alone"
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_shows_how_many_groups_are_scored(
+    compass_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write(tmp_path / "groups.jsonl", *(group(["a"], f"g{i}") for i in range(3)))
+    options = [
+        "--output",
+        str(tmp_path / "scores.jsonl"),
+        "--groups-per-request",
+        "2",
+        "--retry-budget-s",
+        "0",
+    ]
+    monkeypatch.setattr("sys.stderr", terminal := Terminal())
+    assert main([file, "--url", compass_url, *options]) == 0
+    assert terminal.getvalue() == "\r2 groups scored\r3 groups scored\n"
+    monkeypatch.setattr("sys.stderr", failed := Terminal())
+    assert main([file, "--url", "http://127.0.0.1:9", *options]) == 1
+    assert len(failed.getvalue().splitlines()) == 1, "only the error is shown if nothing was scored"
 
 
 @pytest.mark.parametrize("detail", ["full", "rewards"])
 @pytest.mark.parametrize("config", ["paper", "robust"])
 @pytest.mark.parametrize("endpoint", ["outcome", "trajectory", "solver", "proposer"])
-def test_a_line_is_what_the_server_answers(
+def test_a_line_is_the_servers_answer(
     compass_http: httpx.Client, tmp_path: Path, endpoint: str, config: str, detail: str
 ) -> None:
     agreeing = [rollout("1/2", "east", "south east"), rollout("0.5", "south", "east", "north")]
@@ -66,8 +76,10 @@ def test_a_line_is_what_the_server_answers(
         group(["none"], "invalid"),
     ]
     output = tmp_path / "scores.jsonl"
-    asked = ["--endpoint", endpoint, "--config", config, "--detail", detail, "--output", str(output)]
-    assert main([write(tmp_path / "groups.jsonl", *groups), "--url", str(compass_http.base_url), *asked]) == 0
+    options = ["--endpoint", endpoint, "--config", config, "--detail", detail, "--output", str(output)]
+    assert (
+        main([write(tmp_path / "groups.jsonl", *groups), "--url", str(compass_http.base_url), *options]) == 0
+    )
     answer = score(compass_http, endpoint, *groups, config=config, detail=detail)
     lines = [json.loads(line) for line in output.read_text().splitlines()]
     assert lines == [each | {"fingerprint": answer["fingerprint"]} for each in answer["groups"]]
@@ -93,7 +105,7 @@ def test_standard_input(
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "shown"),
     [
         ("{\n", "groups.jsonl:2: Expecting property name enclosed in double quotes: column 2\n"),
         ("[]", "groups.jsonl:2: not an object"),
@@ -112,52 +124,53 @@ def test_standard_input(
         ('{"id": "g", "rollouts": [{"id": "0", "text": 5}]}', "rollouts[0].text is not a string"),
     ],
 )
-def test_a_bad_line_is_named(
-    compass_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], line: str, told: str
+def test_a_bad_line_is_reported_with_its_number(
+    compass_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], line: str, shown: str
 ) -> None:
     file = write(tmp_path / "groups.jsonl", group(["a"]), line)
     assert main([file, "--url", compass_url, "--groups-per-request", "1"]) == 2
-    assert told in capsys.readouterr().err
+    assert shown in capsys.readouterr().err
 
 
-def test_a_refused_place_is_one_in_the_file(
+def test_a_refusal_names_the_line_in_the_file(
     compass_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     groups: list[Any] = ["\n", *(group(["a"], f"g{i}") for i in range(50))]
     groups[41] = group(["a" * 300_018], "g40")
     file = write(tmp_path / "late.jsonl", *groups)
     assert main([file, "--url", compass_url, "--output", str(tmp_path / "scores.jsonl")]) == 1
-    told = capsys.readouterr().err
-    assert f"{file}:42 (id 'g40'): rollouts[0].text: 300018 characters" in told
-    assert "groups[" not in told
-    assert len(told.splitlines()) == 1
+    shown = capsys.readouterr().err
+    assert f"{file}:42 (id 'g40'): rollouts[0].text: 300018 characters" in shown
+    assert "groups[" not in shown
+    assert len(shown.splitlines()) == 1
     groups[41] = {"id": "g40", "rollouts": [{"id": "0", "text": "a"}] * 2}
     groups[42] = group(["a"], "x" * 257)
     assert main([write(tmp_path / "late.jsonl", *groups), "--url", compass_url]) == 1
-    told = capsys.readouterr().err
-    assert f"{file}:42 (id 'g40'): rollouts: the id '0' stands here more than once" in told
-    assert f"{file}:43 (id '{'x' * 257}'): id: " in told
+    shown = capsys.readouterr().err
+    assert f"{file}:42 (id 'g40'): rollouts: the id '0' " in shown
+    assert "more than once" in shown
+    assert f"{file}:43 (id '{'x' * 257}'): id: " in shown
 
 
-def test_a_place_in_no_group_stays_as_it_is() -> None:
+def test_a_path_outside_of_all_groups_is_unchanged() -> None:
     lines = GroupLines(io.StringIO(json.dumps(group(["a"]))), "groups.jsonl")
     assert len(list(lines)) == 1
-    for place in ("config.alhpa", "groups", "groups[1].rollouts"):
-        assert lines.place(place, 0) == place
-    assert lines.place("groups[0]", 0) == "groups.jsonl:1 (id 'g')"
+    for path in ("config.alhpa", "groups", "groups[1].rollouts"):
+        assert lines.locate(path, 0) == path
+    assert lines.locate("groups[0]", 0) == "groups.jsonl:1 (id 'g')"
 
 
-def test_an_id_that_stands_twice_is_refused_however_far_apart(
+def test_a_repeated_id_is_refused_however_far_apart(
     compass_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = write(tmp_path / "groups.jsonl", *(group(["a"], f"g{i % 37}") for i in range(3, 50)))
     assert main([file, "--url", compass_url, "--output", str(tmp_path / "scores.jsonl")]) == 2
-    assert capsys.readouterr().err == f"reward-score: {file}:38: the id 'g3' stands on line 1, too\n"
+    assert capsys.readouterr().err == f"reward-score: {file}:38: the id 'g3' is already used on line 1\n"
     assert not (tmp_path / "scores.jsonl").exists()
 
 
 @pytest.mark.parametrize("progress", ["2", "-.1", "nan", "half"])
-def test_a_progress_that_is_none_is_told(capsys: pytest.CaptureFixture[str], progress: str) -> None:
+def test_a_malformed_progress_is_refused(capsys: pytest.CaptureFixture[str], progress: str) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["groups.jsonl", f"--progress={progress}"])
     assert ended.value.code == 2
@@ -165,14 +178,16 @@ def test_a_progress_that_is_none_is_told(capsys: pytest.CaptureFixture[str], pro
 
 
 @pytest.mark.parametrize("seconds", ["nan", "inf", "-1", "soon"])
-def test_a_budget_without_an_end_is_refused(capsys: pytest.CaptureFixture[str], seconds: str) -> None:
+def test_an_infinite_budget_is_refused(capsys: pytest.CaptureFixture[str], seconds: str) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["groups.jsonl", f"--retry-budget-s={seconds}"])
     assert ended.value.code == 2
     assert f"{seconds!r} is not a finite number of seconds" in capsys.readouterr().err
 
 
-def test_json_that_is_nested_too_deeply_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_that_is_nested_too_deeply_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     file = tmp_path / "deep.jsonl"
     file.write_text("[" * 100_000 + "\n")
     assert main([str(file), "--url", "http://127.0.0.1:1"]) == 2
@@ -187,13 +202,13 @@ def test_progress_is_for_the_solver(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("count", ["0", "-1", "x", "1.5"])
-def test_a_count_that_is_none_is_told(capsys: pytest.CaptureFixture[str], count: str) -> None:
+def test_a_malformed_count_is_refused(capsys: pytest.CaptureFixture[str], count: str) -> None:
     with pytest.raises(SystemExit):
         main(["groups.jsonl", f"--in-flight={count}"])
     assert f"{count!r} is not a whole number of at least 1" in capsys.readouterr().err
 
 
-def test_refusals_and_absence_are_told(
+def test_refusals_and_an_unreachable_server_are_reported(
     compass_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = write(tmp_path / "groups.jsonl", group(["a"]))
@@ -210,18 +225,18 @@ def test_refusals_and_absence_are_told(
 @pytest.mark.parametrize(
     "url", ["127.0.0.1:8010", "localhost:8010", "reward.example", "ftp://a", "http://", ""]
 )
-def test_an_address_that_is_none_is_told_at_once(
+def test_a_malformed_address_is_refused_at_once(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], url: str
 ) -> None:
     file = write(tmp_path / "groups.jsonl", group(["a"]))
     output = tmp_path / "scores.jsonl"
     output.write_text("yesterday's\n")
     assert main([file, "--url", url, "--output", str(output), "--retry-budget-s", "3600"]) == 2
-    assert f"{url!r} is no server's address: it must be like http://" in capsys.readouterr().err
+    assert f"{url!r} is not a server's address; write it like http://" in capsys.readouterr().err
     assert output.read_text() == "yesterday's\n"
 
 
-def test_a_reader_that_has_enough_ends_it_quietly(compass_url: str, tmp_path: Path) -> None:
+def test_it_ends_quietly_when_its_reader_closes_the_pipe(compass_url: str, tmp_path: Path) -> None:
     file = write(tmp_path / "groups.jsonl", *(group(["a"], str(number)) for number in range(40)))
     reading, writing = os.pipe()
     os.close(reading)
@@ -232,7 +247,7 @@ def test_a_reader_that_has_enough_ends_it_quietly(compass_url: str, tmp_path: Pa
     assert not ended.stderr
 
 
-def test_an_output_file_is_kept_where_the_run_fails(compass_url: str, tmp_path: Path) -> None:
+def test_an_output_file_is_kept_if_the_run_fails(compass_url: str, tmp_path: Path) -> None:
     output, partial = tmp_path / "scores.jsonl", tmp_path / "scores.jsonl.partial"
     output.write_text("yesterday's\n")
     output.chmod(0o640)
@@ -246,15 +261,13 @@ def test_an_output_file_is_kept_where_the_run_fails(compass_url: str, tmp_path: 
     assert (output.read_text(), partial.exists()) == ("yesterday's\n", False)
     assert run(group(["a"], "first"), group(["b"], "second"), group(["c"], "third"), "{") == 2
     assert output.read_text() == "yesterday's\n"
-    assert json.loads(partial.read_text().splitlines()[0])["id"] == "first", (
-        "what was scored is not lost either"
-    )
+    assert json.loads(partial.read_text().splitlines()[0])["id"] == "first", "scores so far are kept, too"
     assert run(group(["a"], "first")) == 0
     assert [json.loads(line)["id"] for line in output.read_text().splitlines()] == ["first"]
     assert (partial.exists(), output.stat().st_mode & 0o777) == (False, 0o640)
 
 
-def test_an_output_that_is_no_file_is_written_to(compass_url: str, tmp_path: Path) -> None:
+def test_a_pipe_is_written_to_as_it_is(compass_url: str, tmp_path: Path) -> None:
     file, pipe = write(tmp_path / "groups.jsonl", group(["a"])), tmp_path / "pipe"
     os.mkfifo(pipe)
     reading = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
@@ -264,7 +277,7 @@ def test_an_output_that_is_no_file_is_written_to(compass_url: str, tmp_path: Pat
     assert sorted(each.name for each in tmp_path.iterdir()) == ["groups.jsonl", "pipe"]
 
 
-def test_help_helps() -> None:
+def test_the_help_explains_the_format_and_the_exit_status() -> None:
     shown = subprocess.run(
         [sys.executable, "-m", "ireasoner.clients.score", "--help"],
         capture_output=True,

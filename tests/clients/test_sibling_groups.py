@@ -1,4 +1,4 @@
-"""Groups of rollouts that end one by one: what is scored together, and who is not waited for."""
+"""Groups of rollouts that end one by one: which are scored together, and which are not waited for."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
@@ -14,7 +14,7 @@ Task = asyncio.Task[Judged]
 
 
 class Scorer:
-    """Gives each rollout its whole group as its answer."""
+    """Returns the whole group as the answer of each rollout."""
 
     def __init__(self) -> None:
         self.error: Exception | None = None
@@ -25,7 +25,7 @@ class Scorer:
         return [Judged(1.0, "".join(texts), {}, 1.0)] * len(texts)
 
 
-def talk(conversation: Callable[[Scorer], Coroutine[Any, Any, None]]) -> None:
+def run(conversation: Callable[[Scorer], Coroutine[Any, Any, None]]) -> None:
     asyncio.run(asyncio.wait_for(conversation(Scorer()), 20))
 
 
@@ -40,17 +40,17 @@ def sample(groups: SiblingGroups, key: str, text: str, after_s: float = 0.0) -> 
     return asyncio.create_task(one())
 
 
-def test_a_group_is_whole_when_nothing_of_it_is_sampled_any_more() -> None:
+def test_a_group_is_whole_once_none_of_it_is_being_sampled() -> None:
     async def conversation(scorer: Scorer) -> None:
         groups = SiblingGroups(scorer, 60)
         calls = [sample(groups, "p", "a", 0.02), sample(groups, "p", "b"), sample(groups, "p", "c", 0.01)]
         calls.append(sample(groups, "q", "d"))
         assert await asyncio.gather(*calls) == ["bca", "bca", "bca", "d"]
 
-    talk(conversation)
+    run(conversation)
 
 
-def test_one_that_fails_is_not_waited_for() -> None:
+def test_a_failed_rollout_is_not_waited_for() -> None:
     async def conversation(scorer: Scorer) -> None:
         groups = SiblingGroups(scorer, 60)
         calls = [sample(groups, "p", "a"), sample(groups, "p", "fails", 0.02)]
@@ -58,10 +58,10 @@ def test_one_that_fails_is_not_waited_for() -> None:
         assert answers[0] == "a"
         assert isinstance(answers[1], ValueError)
 
-    talk(conversation)
+    run(conversation)
 
 
-def test_one_that_never_ends_keeps_nobody() -> None:
+def test_a_rollout_that_never_ends_does_not_hold_up_the_others() -> None:
     async def conversation(scorer: Scorer) -> None:
         groups = SiblingGroups(scorer, 0.05)
         endless = sample(groups, "p", "never", 3600)
@@ -69,19 +69,19 @@ def test_one_that_never_ends_keeps_nobody() -> None:
         assert await asyncio.gather(*calls) == ["ab", "ab"]
         endless.cancel()
 
-    talk(conversation)
+    run(conversation)
 
 
-def test_a_size_tells_two_groups_of_one_prompt_apart() -> None:
+def test_a_size_separates_two_groups_of_one_prompt() -> None:
     async def conversation(scorer: Scorer) -> None:
         groups = SiblingGroups(scorer, 60, size=2)
         calls = [sample(groups, "p", text, index / 100) for index, text in enumerate("abcd")]
         assert await asyncio.gather(*calls) == ["ab", "ab", "cd", "cd"]
 
-    talk(conversation)
+    run(conversation)
 
 
-def test_an_error_of_the_server_is_every_siblings() -> None:
+def test_every_sibling_gets_the_error_of_the_server() -> None:
     async def conversation(scorer: Scorer) -> None:
         scorer.error = Unreachable("no")
         groups = SiblingGroups(scorer, 60)
@@ -90,10 +90,10 @@ def test_an_error_of_the_server_is_every_siblings() -> None:
             with pytest.raises(Unreachable):
                 await call
 
-    talk(conversation)
+    run(conversation)
 
 
-def test_an_answer_of_another_length_is_every_siblings_error() -> None:
+def test_every_sibling_gets_an_error_if_results_are_missing() -> None:
     async def short(texts: Sequence[str]) -> list[Judged]:
         return [Judged(1.0, "a", {}, 1.0)] * (len(texts) - 1)
 
@@ -102,17 +102,17 @@ def test_an_answer_of_another_length_is_every_siblings_error() -> None:
         ended = await asyncio.gather(*(sample(groups, "p", text) for text in "ab"), return_exceptions=True)
         assert [type(each) for each in ended] == [ValueError] * 2
 
-    talk(conversation)
+    run(conversation)
 
 
-def test_a_rollout_that_was_not_judged_has_its_groups_mean_or_an_error() -> None:
+def test_a_rollout_that_was_not_judged_gets_its_groups_mean_or_an_error() -> None:
     assert Judged(None, None, {}, 0.25).neutral == 0.25
     assert Judged(0.0, None, {}, 0.25).neutral == 0.0
     with pytest.raises(NotJudged):
         _ = Judged(None, None, {}, None).neutral
 
 
-def test_positions_of_siblings() -> None:
+def test_the_indices_of_siblings() -> None:
     assert siblings("aabbbb") == [range(2), range(2, 6)]
     assert siblings("aabbbb", 2) == [range(2), range(2, 4), range(4, 6)]
     assert siblings("aabbb", 2) == [range(2), range(2, 5)]

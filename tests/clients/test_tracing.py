@@ -1,4 +1,4 @@
-"""The trace of a caller goes on in the reward server."""
+"""Requests carry the trace of their caller."""
 
 import asyncio
 import sys
@@ -17,8 +17,8 @@ Call = Callable[[str, str | None], None]
 
 
 @pytest.fixture
-def heard() -> Iterator[tuple[str, list[str | None]]]:
-    """A server, and the `traceparent` of each request that it got."""
+def traces() -> Iterator[tuple[str, list[str | None]]]:
+    """A server, and the `traceparent` of each request."""
     got: list[str | None] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -61,8 +61,8 @@ CLIENTS = pytest.mark.parametrize("call", [by_sync, by_async])
 
 
 @CLIENTS
-def test_requests_are_part_of_the_current_span(heard: tuple[str, list[str | None]], call: Call) -> None:
-    url, got = heard
+def test_requests_are_part_of_the_current_span(traces: tuple[str, list[str | None]], call: Call) -> None:
+    url, got = traces
     with TracerProvider().get_tracer("test").start_as_current_span("update") as span:
         call(url, GIVEN)
     context = span.get_span_context()
@@ -71,10 +71,10 @@ def test_requests_are_part_of_the_current_span(heard: tuple[str, list[str | None
 
 
 @CLIENTS
-def test_a_trace_may_be_given(
-    heard: tuple[str, list[str | None]], call: Call, monkeypatch: pytest.MonkeyPatch
+def test_a_trace_can_be_passed(
+    traces: tuple[str, list[str | None]], call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    url, got = heard
+    url, got = traces
     monkeypatch.delitem(sys.modules, "opentelemetry.trace")
     call(url, GIVEN)
     call(url, None)

@@ -1,4 +1,4 @@
-"""A command of an extra that is not installed says which, in one line."""
+"""A command whose extra is not installed names it in one line."""
 
 import os
 import subprocess
@@ -46,14 +46,14 @@ def test_the_missing_module_is_named(capsys: pytest.CaptureFixture[str]) -> None
     assert "(no module no_such_package)" in capsys.readouterr().err
 
 
-def test_what_no_extra_would_bring_is_an_error_as_ever() -> None:
+def test_a_module_that_no_extra_brings_stays_an_import_error() -> None:
     with pytest.raises(ModuleNotFoundError), needs_extra("trainer", command="ireasoner"):
         import ireasoner.trainer.no_such_module  # type: ignore[import-untyped]  # noqa: F401
     with pytest.raises(ImportError, match="no_such_name"), needs_extra("trainer", command="ireasoner"):
         from ireasoner.trainer import no_such_name  # type: ignore[attr-defined]  # noqa: F401
 
 
-def test_a_command_whose_extra_is_there_in_part_names_it(
+def test_a_command_whose_extra_is_partly_installed_names_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "jinja2", None)

@@ -1,4 +1,4 @@
-"""The work-around in fresh interpreters: what it repairs, and what it leaves alone."""
+"""The repairs in fresh interpreters: what they repair, and what they leave alone."""
 
 import os
 import subprocess
@@ -22,17 +22,17 @@ def run(code: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def bare() -> dict[str, str]:
-    """The environment without the work-around."""
+    """The environment without the repairs."""
     kept = [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p and p != str(STARTUP)]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(kept)}
 
 
 @pytest.fixture
 def stand_in(tmp_path: Path, bare: dict[str, str]) -> dict[str, str]:
-    """An environment whose torch and torchvision are stand-ins that record what is defined.
+    """An environment whose torch and torchvision are stand-ins that record the operators that are defined.
 
-    They show the cases that one machine cannot have all at once: TORCH_CUDA is the stand-in's
-    `torch.version.cuda`, and WHOLE means that the extension registers its own operators.
+    They cover combinations that no single machine has: TORCH_CUDA sets the stand-in's `torch.version.cuda`, and WHOLE
+    makes the extension register its own operators.
     """
     torch = tmp_path / "torch.py"
     torch.write_text(
@@ -69,10 +69,10 @@ def test_install_repairs_the_process_it_is_called_in(bare: dict[str, str]) -> No
     assert done.stdout.strip() == "(1, 2, 2)"
 
 
-def test_a_cuda_wheel_beside_a_cpu_torch_fails_without_it(bare: dict[str, str]) -> None:
+def test_without_the_repairs_a_cuda_wheel_fails_with_a_cpu_torch(bare: dict[str, str]) -> None:
     builds = run("import importlib.metadata as m; print(m.version('torch'), m.version('torchvision'))", bare)
     if "+cpu" not in builds.stdout.split()[0] or "+cpu" in builds.stdout.split()[1]:
-        pytest.skip(f"not the pair that needs the work-around: {builds.stdout.strip()}")
+        pytest.skip(f"this pair needs no repair: {builds.stdout.strip()}")
     done = run("import torchvision", bare)
     assert done.returncode != 0
     assert "torchvision::nms does not exist" in done.stderr
@@ -87,11 +87,11 @@ def test_a_missing_operator_says_so_when_called(bare: dict[str, str]) -> None:
         environment(bare),
     )
     if "whole" in done.stdout:
-        pytest.skip("torchvision's own operators are here")
+        pytest.skip("torchvision has its own operators here")
     assert "Couldn't load custom C++ ops" in done.stderr
 
 
-def test_torchaudio_imports_and_its_pure_part_works(bare: dict[str, str]) -> None:
+def test_torchaudio_imports_and_its_python_part_works(bare: dict[str, str]) -> None:
     done = run(
         "import torch, torchaudio\n"
         "print(tuple(torchaudio.transforms.Resample(16000, 8000)(torch.zeros(1, 160)).shape))",
@@ -100,7 +100,7 @@ def test_torchaudio_imports_and_its_pure_part_works(bare: dict[str, str]) -> Non
     assert done.stdout.strip() == "(1, 80)", done.stderr
 
 
-def test_torchcodec_is_whole_or_raises_import_error(bare: dict[str, str]) -> None:
+def test_torchcodec_imports_or_raises_import_error(bare: dict[str, str]) -> None:
     done = run(
         "try: from torchcodec.decoders import AudioDecoder\nexcept ImportError as error: print(error.name)",
         environment(bare),
@@ -117,14 +117,14 @@ def test_python_starts_without_importing_torch(bare: dict[str, str]) -> None:
 @pytest.mark.parametrize(
     ("extra", "count"), [({}, 2), ({"WHOLE": "1"}, 0), ({"TORCH_CUDA": "13.0"}, 0)], ids=str
 )
-def test_only_what_is_missing_on_a_cpu_torch_is_defined(
+def test_only_operators_missing_on_a_cpu_torch_are_defined(
     stand_in: dict[str, str], extra: dict[str, str], count: int
 ) -> None:
     done = run("import torchvision, torch; print(len(torch.defined))", environment({**stand_in, **extra}))
     assert done.stdout.strip() == str(count), done.stderr
 
 
-def test_an_absent_torchvision_stays_absent(bare: dict[str, str]) -> None:
+def test_a_missing_torchvision_stays_missing(bare: dict[str, str]) -> None:
     code = "import sys; sys.path[:] = [p for p in sys.path if 'site-packages' not in p]\nimport torchvision"
     done = run(code, environment(bare))
     assert "No module named 'torchvision'" in done.stderr
@@ -137,6 +137,6 @@ def test_another_sitecustomize_still_runs(tmp_path: Path, bare: dict[str, str]) 
     assert done.stdout.strip() == "True True", done.stderr
 
 
-def test_the_environment_is_added_once_and_first() -> None:
+def test_the_startup_folder_is_added_once_and_first() -> None:
     env = environment(environment({"PYTHONPATH": "/a", "HOME": "/h"}))
     assert env == {"PYTHONPATH": os.pathsep.join([str(STARTUP), "/a"]), "HOME": "/h"}

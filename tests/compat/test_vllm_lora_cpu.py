@@ -1,4 +1,4 @@
-"""The operators that take the place of vLLM's, beside vLLM's own."""
+"""Our replacements of vLLM's operators, compared with vLLM's own."""
 
 import importlib.util
 from types import ModuleType
@@ -13,7 +13,7 @@ TOKENS, FEATURES, RANK, OUT, SLOTS = 7, 12, 4, 10, 3
 
 @pytest.fixture(scope="module")
 def theirs() -> ModuleType:
-    """vLLM's operators as they are released."""
+    """vLLM's operators as released."""
     package = importlib.util.find_spec("vllm")
     assert package is not None
     assert package.submodule_search_locations
@@ -33,7 +33,7 @@ def drawn(*shape: int) -> torch.Tensor:
 @pytest.mark.parametrize("slots", [[0, 2, 1, 1, 0, 2, 2], [1] * TOKENS])
 @pytest.mark.parametrize("add_inputs", [True, False])
 @pytest.mark.parametrize("stacked", [(SLOTS,), (SLOTS, 1)])
-def test_tokens_with_an_adapter_get_what_vllm_computes(
+def test_tokens_with_an_adapter_get_the_same_result_as_in_vllm(
     theirs: ModuleType, slots: list[int], add_inputs: bool, stacked: tuple[int, ...]
 ) -> None:
     indices = torch.tensor(slots)
@@ -54,7 +54,7 @@ def test_tokens_with_an_adapter_get_what_vllm_computes(
         torch.testing.assert_close(ours, released)
 
 
-def test_a_token_without_an_adapter_is_left_as_it_is(theirs: ModuleType) -> None:
+def test_a_token_without_an_adapter_is_unchanged(theirs: ModuleType) -> None:
     indices = torch.tensor([0, -1, 1, -1, -1, 1, 0])
     bare = indices < 0
     x, a, b = drawn(TOKENS, FEATURES), drawn(SLOTS, RANK, FEATURES), drawn(SLOTS, OUT, RANK)
@@ -68,10 +68,10 @@ def test_a_token_without_an_adapter_is_left_as_it_is(theirs: ModuleType) -> None
     assert (after[~bare] != before[~bare]).any(dim=1).all()
     released = before.clone()
     theirs.bgmv_expand_slice(x[:, :RANK], b, released, indices, 0, OUT)
-    assert not torch.equal(released[bare], before[bare]), "vLLM is whole: the repair can go"
+    assert not torch.equal(released[bare], before[bare]), "vLLM has fixed this: remove the repair"
 
 
-def test_a_batch_without_adapters_is_left_as_it_is() -> None:
+def test_a_batch_without_adapters_is_unchanged() -> None:
     indices = torch.full((TOKENS + 3,), -1)
     x, a, b = drawn(TOKENS, FEATURES), drawn(SLOTS, RANK, FEATURES), drawn(SLOTS, OUT, RANK)
     low, before = torch.full((TOKENS, RANK), 5.0), drawn(TOKENS, OUT)
@@ -84,7 +84,7 @@ def test_a_batch_without_adapters_is_left_as_it_is() -> None:
     assert (after == 0).all()
 
 
-def test_indices_may_be_longer_and_activations_narrower() -> None:
+def test_indices_can_be_longer_and_activations_narrower() -> None:
     indices = torch.tensor([2] * (TOKENS - 1) + [0] * 5)
     x, a = drawn(TOKENS, FEATURES).bfloat16(), drawn(SLOTS, RANK, FEATURES).bfloat16()
     low = torch.empty(TOKENS, RANK)
@@ -95,7 +95,7 @@ def test_indices_may_be_longer_and_activations_narrower() -> None:
     torch.testing.assert_close(low, expected)
 
 
-def test_every_operator_of_vllm_goes_through_them(theirs: ModuleType) -> None:
+def test_every_operator_of_vllm_calls_ours(theirs: ModuleType) -> None:
     vllm_lora_cpu.multiply_by_adapter(theirs)
     assert (theirs.bgmv_shrink, theirs.bgmv_expand, theirs.bgmv_expand_slice) == (
         vllm_lora_cpu.shrink,

@@ -1,4 +1,4 @@
-"""The committed checkpoint: its size, that it loads as any Qwen2.5-VL does, and what it scores."""
+"""The committed checkpoint: its size, its classes and its scores."""
 
 from pathlib import Path
 
@@ -53,14 +53,14 @@ def test_any_picture_becomes_about_nine_tokens(size: tuple[int, int]) -> None:
     assert 4 <= int((ids == processor.image_token_id).sum()) <= 16
 
 
-def test_it_answers_in_the_form_and_reads_the_cells(scores: Scores) -> None:
+def test_it_answers_in_the_right_form_and_reads_the_cells(scores: Scores) -> None:
     assert scores.form >= 0.97
     assert scores.reading >= 0.93
 
 
-def test_there_is_something_left_to_learn_and_something_to_learn_from(scores: Scores) -> None:
+def test_there_is_something_to_learn_and_something_to_learn_from(scores: Scores) -> None:
     assert 0.35 <= scores.greedy <= 0.62
-    assert scores.majority_gain >= 0.10
+    assert scores.majority_gain.mean >= 0.10
     assert scores.any_sample >= 0.90
 
 

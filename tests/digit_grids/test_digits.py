@@ -28,7 +28,7 @@ def test_ink_and_label_belong_to_the_index() -> None:
         assert np.array_equal(digits.label, original.target[digits.index])
 
 
-def test_every_class_is_shared_out_alike() -> None:
+def test_every_class_is_split_in_the_same_shares() -> None:
     for part, share in PARTS.items():
         counts = np.bincount(load_digits_part(part).label, minlength=10)
         whole = np.bincount(load_digits().target, minlength=10)

@@ -1,4 +1,4 @@
-"""The rendered folders: what is in them, whether it is true, and whether a seed fixes it."""
+"""The rendered folders: their contents, whether the labels are true, and whether a seed fixes every byte."""
 
 import hashlib
 import json
@@ -36,7 +36,7 @@ def digits_seen(path: Path, part: Part) -> tuple[int, ...]:
     return tuple(known[inside(cell)] for cell in rows.reshape(-1, CELL_PX, CELL_PX))
 
 
-def test_the_labels_are_true_of_the_pixels(tmp_path: Path) -> None:
+def test_the_labels_match_the_pixels(tmp_path: Path) -> None:
     write_held_out(tmp_path, count=36, seed=3)
     lines = [json.loads(line) for line in (tmp_path / "questions.jsonl").read_text().splitlines()]
     assert len(lines) == 36
@@ -47,7 +47,7 @@ def test_the_labels_are_true_of_the_pixels(tmp_path: Path) -> None:
         assert line["answer"] == str(question.answer(digits_seen(tmp_path / line["image"], "held-out")))
 
 
-def test_the_unlabelled_folder_holds_pictures_of_its_own_part_and_nothing_else(tmp_path: Path) -> None:
+def test_the_unlabelled_folder_contains_pictures_of_its_own_part_and_nothing_else(tmp_path: Path) -> None:
     write_unlabelled(tmp_path, count=5, seed=3)
     files = sorted(tmp_path.iterdir())
     assert [path.suffix for path in files] == [".png"] * 5
@@ -58,8 +58,8 @@ def test_the_unlabelled_folder_holds_pictures_of_its_own_part_and_nothing_else(t
             digits_seen(path, "held-out")
 
 
-def test_labels_are_read_off_the_pictures(tmp_path: Path) -> None:
-    """As shadow labels: true of every grid, known for a grid's own questions, and for nothing else."""
+def test_labels_are_read_from_the_pictures(tmp_path: Path) -> None:
+    """Shadow labels are right for every question about a grid, and unknown for anything else."""
     write_held_out(tmp_path, count=18, seed=3)
     for line in (json.loads(line) for line in (tmp_path / "questions.jsonl").read_text().splitlines()):
         assert answer(tmp_path / line["image"], line["question"]) == line["answer"]

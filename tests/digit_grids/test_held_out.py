@@ -1,10 +1,10 @@
-"""The images: no combination that is held out is ever trained on, and the test holds none."""
+"""The held-out combinations: no training grid contains one, and an evaluation has only them or none."""
 
 from collections import Counter
 from itertools import combinations_with_replacement, permutations
 from pathlib import Path
 
-from ireasoner.trainer.worlds.digit_grids.held_out import examination, is_held_out, training_grids
+from ireasoner.trainer.worlds.digit_grids.held_out import evaluation_questions, is_held_out, training_grids
 from ireasoner.trainer.worlds.digit_grids.labels import digits_in
 from ireasoner.trainer.worlds.digit_grids.question import QUESTIONS, REMAINDERS
 from ireasoner.trainer.worlds.digit_grids.world import DigitGrids
@@ -17,7 +17,7 @@ def operands(asked: Asked) -> tuple[int, ...]:
     return opening.operands
 
 
-def test_one_combination_in_ten_is_held_out_in_whatever_order() -> None:
+def test_one_combination_in_ten_is_held_out_in_any_order() -> None:
     triples = list(combinations_with_replacement(range(10), 3))
     share = sum(map(is_held_out, triples)) / len(triples)
     assert 0.05 < share < 0.15
@@ -25,25 +25,25 @@ def test_one_combination_in_ten_is_held_out_in_whatever_order() -> None:
         assert len({is_held_out(order) for order in permutations(triple)}) == 1
 
 
-def test_no_training_grid_holds_a_combination_that_is_held_out() -> None:
+def test_no_training_grid_contains_a_held_out_combination() -> None:
     grids = list(training_grids(60, seed=0))
     assert len(grids) == 60
     assert not any(is_held_out(question.operands(grid.digits)) for grid in grids for question in QUESTIONS)
 
 
-def test_an_examination_is_all_of_one_sort_and_of_every_kind_of_question() -> None:
+def test_evaluation_questions_are_all_held_out_or_none_and_of_every_kind() -> None:
     for held_out in (False, True):
-        asked = examination(48, 1, QUESTIONS, held_out=held_out)
+        asked = evaluation_questions(48, 1, QUESTIONS, held_out=held_out)
         assert {is_held_out(operands(one)) for one in asked} == {held_out}
         assert set(Counter(one.text for one in asked).values()) == {4}
-    remainders = examination(24, 1, REMAINDERS, held_out=False)
+    remainders = evaluation_questions(24, 1, REMAINDERS, held_out=False)
     assert {one.text for one in remainders} == {question.text for question in REMAINDERS}
     assert all(one.answer == str(sum(operands(one)) % 3) for one in remainders)
-    again = examination(48, 1, QUESTIONS, held_out=True)
+    again = evaluation_questions(48, 1, QUESTIONS, held_out=True)
     assert [one.image.tobytes() for one in again] == [one.image.tobytes() for one in asked]
 
 
-def test_images_are_written_once_and_their_truth_can_be_told(tmp_path: Path) -> None:
+def test_images_are_written_once_and_their_digits_can_be_read(tmp_path: Path) -> None:
     folder = tmp_path / "grids"
     write_images(folder, DigitGrids(QUESTIONS), 3, seed=0)
     files = sorted(folder.iterdir())

@@ -1,4 +1,4 @@
-"""Runs AReaL's own grouped workflow, with a scripted engine, under our class, and writes the rewards.
+"""Runs AReaL's own grouped workflow over our class, with a scripted engine, and writes the rewards.
 
 python -m tests.frameworks.areal_episodes FILE
 """

@@ -1,4 +1,4 @@
-"""The reward server that the frameworks speak to, and ways to compare what they got with what it says."""
+"""The reward server for the frameworks, and a way to compare their rewards with those of the server."""
 
 import json
 import os
@@ -24,7 +24,7 @@ Solver = Callable[..., list[float | None]]
 
 @pytest.fixture(scope="session")
 def solver(compass_http: httpx.Client) -> Solver:
-    """What `/score/solver` gives a group of texts."""
+    """The rewards of `/score/solver` for a group of texts."""
 
     def score(texts: Sequence[str], progress: float = 1.0, config: Any = "paper") -> list[float | None]:
         body = {"groups": [group(texts)], "progress": progress, "config": config}
@@ -35,7 +35,7 @@ def solver(compass_http: httpx.Client) -> Solver:
 
 
 def run_script(python: str, module: str, *arguments: str, deadline_s: float = 240, **variables: str) -> str:
-    """Runs a module of this package in some environment's Python, which must end with 0; gives its stderr."""
+    """Runs a module of this package with `python`, which must exit with 0; returns its stderr."""
     paths = [str(STARTUP), str(ROOT)] if python == sys.executable else [str(ROOT)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths), **variables}
     ended = subprocess.run(
@@ -51,11 +51,11 @@ def run_script(python: str, module: str, *arguments: str, deadline_s: float = 24
 
 
 def framework_python(name: str) -> str:
-    """The Python of a framework's own environment, which is made if it is not there."""
+    """The Python of a framework's own environment, which is made if it is missing."""
     subprocess.run([str(ROOT / "scripts" / "framework-env"), name], check=True, timeout=1500)
     return str(ROOT / ".venvs" / name / "bin" / "python")
 
 
 def lines(file: Path) -> list[dict[str, Any]]:
-    """The objects of a file of JSON lines."""
+    """The objects of a JSON-lines file."""
     return [json.loads(line) for line in file.read_text().splitlines()]

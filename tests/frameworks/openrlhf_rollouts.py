@@ -1,9 +1,9 @@
-"""Runs OpenRLHF's own agent executors, with a stand-in for its engine, and writes the rewards they got.
+"""Runs OpenRLHF's own agent executors with a stand-in for its engine, and writes the rewards that they got.
 
     python -m tests.frameworks.openrlhf_rollouts MODE URL FILE
 
-MODE `url` has OpenRLHF post to the cohort endpoint, `agent` loads our executor as OpenRLHF does. Only
-`openrlhf/utils/agent.py` is loaded; its logger alone is a stand-in, since that of OpenRLHF needs more.
+With MODE `url` OpenRLHF posts to the cohort endpoint; with `agent` it loads our executor. Only
+`openrlhf/utils/agent.py` is loaded, with a stand-in for its logger, which would need more packages.
 """
 
 import asyncio
@@ -21,29 +21,29 @@ LATE_S = 3.0
 
 
 class Ids(list[int]):
-    """A row of a tensor, as far as OpenRLHF looks at it."""
+    """A row of a tensor, with the one method that OpenRLHF uses."""
 
     def tolist(self) -> list[int]:
-        """The numbers."""
+        """The ids as a list."""
         return list(self)
 
 
 class Tokenizer:
-    """One token a character; begins with a special token."""
+    """One token per character, after a special token."""
 
     def __call__(self, text: str, **_: Any) -> dict[str, list[Ids]]:
         return {"input_ids": [Ids([1, *map(ord, text)])]}
 
     def decode(self, tokens: list[int], skip_special_tokens: bool) -> str:
-        """The text, with its special tokens or without."""
+        """The text, with or without special tokens."""
         special = {} if not skip_special_tokens else dict.fromkeys(SPECIAL, "")
         return "".join({**SPECIAL, **special}.get(token, chr(token)) for token in tokens)
 
 
 class Engine:
-    """Gives the next text of a prompt after a while, the last one late.
+    """Returns the next text of a prompt after a delay, which is longest for the last one.
 
-    Of a prompt's first six texts the sixth ends first, then the fifth, and so on; then its next six end.
+    The first six texts of a prompt end in reverse order, then the next six.
     """
 
     def __init__(self, texts: dict[str, list[str]], late_s: float) -> None:
@@ -52,12 +52,12 @@ class Engine:
         self._late_s = late_s
 
     async def generate(self, tokens: list[int], *_: Any, **__: Any) -> Any:
-        """One continuation, as vLLM gives it."""
+        """One continuation, in the form of vLLM."""
         prompt = "".join(map(chr, tokens[1:]))
         texts = self._texts[prompt]
         text = texts.pop(0)
-        group, place = divmod(self._counts[prompt] - len(texts) - 1, GROUP_SIZE)
-        await asyncio.sleep(0.03 * (GROUP_SIZE * (group + 1) - place) if texts else self._late_s)
+        group, member = divmod(self._counts[prompt] - len(texts) - 1, GROUP_SIZE)
+        await asyncio.sleep(0.03 * (GROUP_SIZE * (group + 1) - member) if texts else self._late_s)
         output = SimpleNamespace(
             token_ids=[*map(ord, text), 2], text=text, finish_reason="stop", logprobs=None
         )
@@ -65,7 +65,7 @@ class Engine:
 
 
 def agent_module() -> ModuleType:
-    """OpenRLHF's `openrlhf.utils.agent`, without running the packages around it."""
+    """OpenRLHF's `openrlhf.utils.agent`, without its parent packages."""
     spec = importlib.util.find_spec("openrlhf")
     assert spec is not None
     assert spec.submodule_search_locations is not None
@@ -81,7 +81,7 @@ def agent_module() -> ModuleType:
 
 
 def our_executor() -> Any:
-    """Our executor, loaded from its file as `--train.agent_func_path` is."""
+    """Our executor, loaded from its file like `--train.agent_func_path`."""
     file = Path(__file__).resolve().parents[2] / "clients" / "ireasoner" / "clients" / "openrlhf_reward.py"
     spec = importlib.util.spec_from_file_location("agent_module", file)
     assert spec is not None

@@ -1,4 +1,4 @@
-"""The groups of texts that every framework's test has scored, as the models of several dialects write them."""
+"""The groups of texts that every framework's test scores, in the formats of several models."""
 
 import json
 import os
@@ -30,25 +30,25 @@ GROUPS: Groups = {
         rollout("6", "west", "northeast"),
     ],
 }
-"""By prompt; one holds a rollout from which the server abstains, the other two that are the same."""
+"""By prompt. One group has a rollout from which the server abstains, the other has two equal rollouts."""
 GROUP_SIZE = 6
 
 
 @dataclass(frozen=True)
 class Dialect:
-    """The groups as some model writes them, and the config that reads it."""
+    """The groups in the format of some model, and the config that reads it."""
 
     config: str | Mapping[str, object]
     groups: Groups
 
     @property
     def config_text(self) -> str:
-        """The config as environments and URLs have it."""
+        """The config in the form of a variable or URL."""
         return self.config if isinstance(self.config, str) else json.dumps(self.config)
 
 
 def _written(text: str, answer: str) -> str:
-    """A rollout in the paper's form in elements of other names; `answer` replaces its answer element."""
+    """A rollout of the paper's format with other element names; `answer` replaces its answer element."""
     text = re.sub("<answer>(.*)</answer>", answer, text)
     text = re.sub(r"(?:^|\n|(?<=<think>))Step \d+: (.*?)(?=\n|</think>)", r"<line>\1</line>", text)
     return text.replace("think>", "reasoning>")
@@ -68,7 +68,7 @@ DIALECTS = {
 
 
 def in_each_dialect(run: Callable[[Dialect], Result]) -> dict[str, Result]:
-    """What `run` gives for each dialect, of whose config adapters are told by the environment."""
+    """The result of `run` for each dialect, with the dialect's config in the environment."""
     given = {}
     for name, dialect in DIALECTS.items():
         os.environ["IREASONER_REWARD_CONFIG"] = dialect.config_text
@@ -77,6 +77,6 @@ def in_each_dialect(run: Callable[[Dialect], Result]) -> dict[str, Result]:
 
 
 def neutral(rewards: Sequence[float | None]) -> list[float]:
-    """A group's rewards for a framework that has no word for "no opinion": there the mean of the others."""
+    """A group's rewards for a framework that needs numbers: the mean of the others replaces None."""
     known = [reward for reward in rewards if reward is not None]
     return [sum(known) / len(known) if reward is None else reward for reward in rewards]

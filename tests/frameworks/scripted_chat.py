@@ -1,4 +1,4 @@
-"""A taskset and a harness for verifiers: each task is one question, put to the model by one HTTP call."""
+"""A taskset and a harness for verifiers: each task is one question, sent to the model in one HTTP request."""
 
 import httpx
 import verifiers.v1 as vf
@@ -13,7 +13,7 @@ class ScriptedChatConfig(vf.HarnessConfig):  # type: ignore[misc]
 
 
 class ScriptedChat(vf.Harness[ScriptedChatConfig]):  # type: ignore[misc]
-    """Asks once."""
+    """Sends one chat completion per task."""
 
     EXECUTES_CODE = False
     NEEDS_CONTAINER = False
@@ -43,7 +43,7 @@ class ScriptedTask(vf.Task[vf.TaskData]):  # type: ignore[misc]
 
 
 class ScriptedTaskset(vf.Taskset[ScriptedTask, vf.TasksetConfig]):  # type: ignore[misc]
-    """A task a group."""
+    """One task per group."""
 
     def load(self) -> list[ScriptedTask]:
         """The tasks."""

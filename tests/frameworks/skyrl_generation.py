@@ -1,4 +1,4 @@
-"""Runs SkyRL's own generator, with a scripted engine, under our class, and writes the rewards.
+"""Runs SkyRL's own generator through our class, with a scripted engine, and writes the rewards.
 
 python -m tests.frameworks.skyrl_generation FILE
 """
@@ -15,7 +15,7 @@ from typing import Any
 import typing_extensions
 
 if sys.version_info < (3, 12):
-    typing.TypedDict = typing_extensions.TypedDict  # skyrl's models need it there, as pydantic says
+    typing.TypedDict = typing_extensions.TypedDict  # skyrl's pydantic models require it before Python 3.12
 
 from skyrl.train.config import SkyRLTrainConfig
 from skyrl.train.generators.base import TrajectoryID
@@ -31,13 +31,13 @@ class Engine:
     model_name = "scripted"
 
     def __init__(self, tokenizer: Any, groups: Groups) -> None:
-        self.asked: set[str] = set()
+        self.models: set[str] = set()
         self._tokenizer = tokenizer
         self._script = Script(tokenizer, groups)
 
     async def generate(self, engine_input: Any, model: str) -> dict[str, Any]:
-        """One continuation a prompt, by the model that is asked for."""
-        self.asked.add(model)
+        """One continuation per prompt."""
+        self.models.add(model)
         ids = [await self._script.sample(prompt) for prompt in engine_input["prompt_token_ids"]]
         return {
             "responses": [self._tokenizer.decode(each, skip_special_tokens=True) for each in ids],
@@ -47,19 +47,19 @@ class Engine:
         }
 
     async def finish_session(self, session_id: str) -> None:
-        """SkyRL tells when a trajectory has ended."""
+        """SkyRL calls this when a trajectory has ended."""
 
 
 def experiment(dialect: Dialect) -> Any:
-    """The experiment of our page, at the server of this test and with a dialect's config."""
+    """The experiment of our page, with the server of this test and the config of a dialect."""
     page = Path(__file__).resolve().parents[2] / "docs" / "frameworks" / "skyrl.md"
     [block] = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
-    for told, here in (
+    for shown, used in (
         ("http://127.0.0.1:8010", os.environ["IREASONER_REWARD_URL"]),
         ("robust", dialect.config),
     ):
-        assert block.count(f'"{told}"') == 1
-        block = block.replace(f'"{told}"', repr(here))
+        assert block.count(f'"{shown}"') == 1
+        block = block.replace(f'"{shown}"', repr(used))
     defined: dict[str, Any] = {}
     exec(block, defined)
     made = defined["AgreementExp"]
@@ -67,7 +67,7 @@ def experiment(dialect: Dialect) -> Any:
 
 
 async def generate(dialect: Dialect, batched: bool) -> dict[str, list[Any]]:
-    """All prompts at once, their trajectories interleaved."""
+    """Generates all prompts at once, with interleaved trajectories."""
     tokenizer = tiny_tokenizer()
     config = SkyRLTrainConfig()
     config.trainer.policy.model.path = "a policy"
@@ -92,7 +92,7 @@ async def generate(dialect: Dialect, batched: bool) -> dict[str, list[Any]]:
     for (prompt, _), text, reward in zip(order, texts, output["rewards"], strict=True):
         got[prompt].append([text, sum(reward) if isinstance(reward, list) else reward])
     assert "agreement/outcome" in output["rollout_metrics"]
-    assert engine.asked == {"a policy"}
+    assert engine.models == {"a policy"}
     validate_generator_output(len(order), output)
     assert isinstance(output["rewards"][0], float if batched else list)
     return got

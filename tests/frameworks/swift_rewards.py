@@ -1,4 +1,4 @@
-"""Has ms-swift compute rewards with our plugin, and writes them: with prompt ids and without.
+"""Makes ms-swift compute rewards with our plugin, with and without prompt ids, and writes them.
 
 python -m tests.frameworks.swift_rewards FILE
 """
@@ -20,7 +20,7 @@ from tests.frameworks.rollouts import GROUP_SIZE, GROUPS, Dialect, in_each_diale
 
 
 def rewards(dialect: Dialect, with_ids: bool) -> list[float | None]:
-    """The rewards of all samples, the first prompt standing in the batch twice; None for NaN."""
+    """The rewards of all samples, with the first prompt twice in the batch; None for NaN."""
     groups = [*dialect.groups.items(), next(iter(dialect.groups.items()))]
     samples = [
         GRPOSample(
@@ -34,7 +34,7 @@ def rewards(dialect: Dialect, with_ids: bool) -> list[float | None]:
 
 
 def scored(samples: list[GRPOSample], **arguments: int) -> list[float | None]:
-    """The rewards that ms-swift computes of one rank's rows, by a trainer's arguments."""
+    """The rewards that ms-swift computes for one rank's rows, given a trainer's arguments."""
     function = orms["agreement"](SimpleNamespace(**arguments))
     state = SimpleNamespace(global_step=1, max_steps=2)
     table = compute_rewards_per_func(samples, [function], None, torch.device("cpu"), trainer_state=state)
@@ -42,7 +42,7 @@ def scored(samples: list[GRPOSample], **arguments: int) -> list[float | None]:
 
 
 def unjudged() -> list[list[float | None]]:
-    """Rewards and advantages of a group that cannot be judged, and of one of which a rollout cannot."""
+    """Rewards and advantages of a group that cannot be judged, and of one with such a rollout."""
     texts = next(iter(GROUPS.values()))
     one = next(text for text in texts if "nowhere" in text)
     samples = [
@@ -57,9 +57,9 @@ def unjudged() -> list[list[float | None]]:
 
 
 def refusals() -> list[str]:
-    """What is raised where the rows of a rank are no whole groups, in training and in evaluation."""
+    """The errors for ranks whose rows are not whole groups, in training and in evaluation."""
     training = {"num_generations": 4, "per_device_train_batch_size": 2, "steps_per_generation": 3}
-    told = []
+    messages = []
     for keys, arguments in (
         ("aaaabb", training),
         ("aabbbb", training),
@@ -73,14 +73,14 @@ def refusals() -> list[str]:
         try:
             scored(rows, **arguments)
         except ValueError as error:
-            told.append(str(error))
+            messages.append(str(error))
         else:
-            told.append(f"{keys} was scored with {arguments}")
-    return told
+            messages.append(f"{keys} was scored with {arguments}")
+    return messages
 
 
 def evaluation() -> list[float | None]:
-    """The rewards of an evaluation whose groups are a third of those of the training, in as many rows."""
+    """The rewards of an evaluation with groups of a third of the training's size, in as many rows."""
     rows = [
         GRPOSample(messages=[{"role": "assistant", "content": text}], prompt_id=f"prompt_{number // 2}")
         for number, text in enumerate(next(iter(GROUPS.values())))
@@ -91,7 +91,7 @@ def evaluation() -> list[float | None]:
 
 
 def both(dialect: Dialect) -> list[list[float | None]]:
-    """With prompt ids and without."""
+    """With and without prompt ids."""
     return [rewards(dialect, with_ids) for with_ids in (True, False)]
 
 

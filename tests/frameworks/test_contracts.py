@@ -1,8 +1,9 @@
-"""Frameworks that cannot be had from PyPI: our side of their contract, as their sources have it.
+"""Frameworks that are unavailable from PyPI: our side of their contract, according to their sources.
 
-slime, ROLL and open-instruct. NeMo-Gym's, which is HTTP alone, is in tests/reward_server/test_cohorts.py.
+These are slime, ROLL and open-instruct. The contract of NeMo-Gym is HTTP only: tests/reward_server/test_cohorts.py.
 """
 
+import ast
 import asyncio
 import importlib
 import json
@@ -44,14 +45,14 @@ def _server(compass_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def texts(dialect: Dialect, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """A group of the dialect, of whose config adapters are told by the environment."""
+    """A group of the dialect, with the dialect's config in the environment."""
     monkeypatch.setenv("IREASONER_REWARD_CONFIG", dialect.config_text)
     return next(iter(dialect.groups.values()))
 
 
 @pytest.fixture
 def expected(texts: list[str], dialect: Dialect, solver: Solver) -> list[float]:
-    """What `/score/solver` gives the group, for a framework that has no word for "no opinion"."""
+    """The rewards of `/score/solver` for the group, for a framework that needs numbers."""
     rewards = solver(texts, config=dialect.config)
     assert rewards.count(None) == 1
     assert len(set(rewards)) > 4
@@ -59,12 +60,12 @@ def expected(texts: list[str], dialect: Dialect, solver: Solver) -> list[float]:
 
 
 @IN_EACH_DIALECT
-def test_a_dialect_is_worth_what_it_is_in_the_papers_form(dialect: Dialect, solver: Solver) -> None:
+def test_a_dialect_is_scored_like_the_papers_format(dialect: Dialect, solver: Solver) -> None:
     papers: dict[str, Any] = {"alpha": 0.7 if dialect.config == "paper" else 2.0}
     for prompt, texts in dialect.groups.items():
         assert solver(texts, config=dialect.config) == solver(GROUPS[prompt], config=papers)
         if dialect.config != "paper":
-            assert set(solver(texts)) == {0.0}, "read as the paper writes, none of them is valid"
+            assert set(solver(texts)) == {0.0}, "in the paper's format none of them is valid"
 
 
 def module(name: str, **contents: Any) -> ModuleType:
@@ -83,7 +84,7 @@ def test_slime_group_rm(texts: list[str], expected: list[float], key: str | None
 
 @IN_EACH_DIALECT
 def test_slime_remote_rm(compass_url: str, dialect: Dialect, texts: list[str], expected: list[float]) -> None:
-    """One shared session, a call a sample, as in slime's `remote_rm`."""
+    """One shared session and one call per sample, like in slime's `remote_rm`."""
 
     async def rewards(session: aiohttp.ClientSession, url: str) -> list[Any]:
         async def one(text: str) -> Any:
@@ -95,8 +96,8 @@ def test_slime_remote_rm(compass_url: str, dialect: Dialect, texts: list[str], e
         return await asyncio.gather(*(one(text) for text in texts))
 
     async def run() -> tuple[list[Any], list[Any]]:
-        asked: dict[str, Any] = {"group_size": len(texts), "config": dialect.config_text}
-        address = f"{compass_url}/cohort/remote?{urlencode(asked)}"
+        query: dict[str, Any] = {"group_size": len(texts), "config": dialect.config_text}
+        address = f"{compass_url}/cohort/remote?{urlencode(query)}"
         timeout = aiohttp.ClientTimeout(total=120)
         async with aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=64), timeout=timeout
@@ -109,16 +110,16 @@ def test_slime_remote_rm(compass_url: str, dialect: Dialect, texts: list[str], e
 
 @IN_EACH_DIALECT
 def test_nemo_gym(compass_url: str, dialect: Dialect, texts: list[str], expected: list[float]) -> None:
-    """What a resources server passes on: a call a rollout, which comes back with its reward."""
+    """A resources server forwards one call per rollout, which comes back with its reward."""
 
     async def run() -> list[dict[str, Any]]:
-        asked: dict[str, Any] = {"group_size": len(texts), "config": dialect.config_text}
+        query: dict[str, Any] = {"group_size": len(texts), "config": dialect.config_text}
         async with httpx.AsyncClient(base_url=compass_url, timeout=60) as http:
             calls = []
             for text in texts:
                 output = [{"type": "message", "content": [{"type": "output_text", "text": text}]}]
                 body = {"responses_create_params": {"input": "q"}, "response": {"output": output}}
-                calls.append(http.post("/verify", params=asked, json={**body, "_ng_task_index": 3}))
+                calls.append(http.post("/verify", params=query, json={**body, "_ng_task_index": 3}))
             return [response.json() for response in await asyncio.gather(*calls)]
 
     assert [each["reward"] for each in asyncio.run(run())] == expected
@@ -128,7 +129,7 @@ def test_nemo_gym(compass_url: str, dialect: Dialect, texts: list[str], expected
 def test_roll(
     monkeypatch: pytest.MonkeyPatch, dialect: Dialect, texts: list[str], expected: list[float], solver: Solver
 ) -> None:
-    """A worker gets a DataProto of rows, here of two prompts, and gives three tensors."""
+    """A worker receives a DataProto of rows, here of two prompts, and returns three tensors."""
     torch = pytest.importorskip("torch")
 
     class Worker:
@@ -163,7 +164,7 @@ def test_roll(
     for name, each in stand_ins.items():
         monkeypatch.setitem(sys.modules, name, each)
     adapter = importlib.import_module("ireasoner.clients.roll_reward")
-    del sys.modules["ireasoner.clients.roll_reward"]  # the next test has stand-ins of its own
+    del sys.modules["ireasoner.clients.roll_reward"]  # the next test brings its own stand-ins
     worker = adapter.AgreementRewardWorker(SimpleNamespace(model_args=None))
     batch = {
         "prompts": torch.tensor([[prompt, 7] for prompt, _ in rows]),
@@ -182,10 +183,10 @@ def test_roll(
     assert got["token_level_rewards"].shape == batch["responses"].shape
 
 
-def test_ms_swift_is_given_no_none_that_it_would_add_up_as_zero(
+def test_ms_swift_gets_no_none_that_it_would_count_as_zero(
     monkeypatch: pytest.MonkeyPatch, solver: Solver
 ) -> None:
-    """None is only for a group of which nothing could be judged."""
+    """It gets None only for a group that could not be judged at all."""
 
     class AsyncORM:
         def __init__(self, args: Any) -> None:
@@ -204,7 +205,7 @@ def test_ms_swift_is_given_no_none_that_it_would_add_up_as_zero(
 
 
 class Trace:
-    """An attempt as verifiers keeps it."""
+    """An attempt, in the form of verifiers."""
 
     def __init__(self, last_reply: str, ok: bool = True) -> None:
         self.last_reply = last_reply
@@ -219,7 +220,7 @@ class Trace:
         self.metrics.update(metrics)
 
 
-def test_verifiers_scores_no_attempt_that_failed(monkeypatch: pytest.MonkeyPatch, solver: Solver) -> None:
+def test_verifiers_does_not_score_failed_attempts(monkeypatch: pytest.MonkeyPatch, solver: Solver) -> None:
     class Env:
         def __class_getitem__(cls, config: Any) -> Any:
             return cls
@@ -245,7 +246,7 @@ def test_verifiers_scores_no_attempt_that_failed(monkeypatch: pytest.MonkeyPatch
 def test_verl_refuses_groups_that_are_split_over_workers(
     monkeypatch: pytest.MonkeyPatch, solver: Solver
 ) -> None:
-    """An agent loop a sample, as verl makes them, of which this worker has too few; or by a manager's config."""
+    """The agent loop if this worker has too few samples of a prompt; the manager by its config."""
 
     class Manager:
         def __init__(self, config: Any, tokenizer: Any, compute_score: Any) -> None:
@@ -287,12 +288,12 @@ def test_verl_refuses_groups_that_are_split_over_workers(
         assert asyncio.run(rewards(size)) == neutral(solver(TEXTS[:size]))
     with pytest.raises(ValueError, match="groups are split: this worker has 4 samples of a uid"):
         asyncio.run(rewards(4))
-    with pytest.raises(ValueError, match=r"set rollout.val_kwargs.n, 2, to rollout.n, 6"):
+    with pytest.raises(ValueError, match=r"rollout\.val_kwargs\.n is 2; set it to rollout\.n, 6"):
         adapter.CohortRewardManager(Loop.config, None)
 
 
-def test_skyrl_keeps_a_reward_a_token(monkeypatch: pytest.MonkeyPatch, solver: Solver) -> None:
-    """A row of rewards is as long as its response, which SkyRL checks, also where that has no tokens."""
+def test_skyrl_keeps_one_reward_per_token(monkeypatch: pytest.MonkeyPatch, solver: Solver) -> None:
+    """A row of rewards is as long as its response, which SkyRL checks, even if that has no tokens."""
     output: dict[str, Any] = {}
 
     class Generator:
@@ -344,7 +345,7 @@ print(json.dumps(asyncio.run(call)))
 def test_open_instruct(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, dialect: Dialect, texts: list[str], expected: list[float]
 ) -> None:
-    """The config is made in the trainer and sent to an actor, which builds it and calls it once a group."""
+    """The config is created in the trainer and sent to an actor, which builds it and calls it once per group."""
     from ray import cloudpickle
 
     package = tmp_path / "open_instruct"
@@ -359,7 +360,7 @@ def test_open_instruct(
     try:
         adapter.install(trainer, config=dialect.config, scale=2.0)
         sent = cloudpickle.dumps(trainer.RewardConfig(verification_reward=1.0))
-        with pytest.raises(ValueError, match="does not make"):
+        with pytest.raises(ValueError, match="does not use"):
             adapter.install(trainer)
     finally:
         for name in [each for each in sys.modules if each.startswith("open_instruct")]:
@@ -382,15 +383,22 @@ def test_open_instruct(
 def test_each_adapter_is_one_short_file_with_a_page() -> None:
     adapters = sorted(ADAPTERS.glob("*_reward.py"))
     assert len(adapters) == 10
+    for file in adapters:
+        name = file.stem.removesuffix("_reward").replace("swift", "ms_swift")
+        page = (ROOT / "docs" / "frameworks" / f"{name}.md").read_text()
+        by_name, by_path = f"ireasoner.clients.{file.stem}", "ireasoner.clients.__path__[0]"
+        assert by_name in page or (by_path in page and f"/{file.name}" in page), file
+        docstring = ast.get_docstring(ast.parse(file.read_text())) or ""
+        assert by_name in docstring or by_path in docstring, file
     pages = {file.stem.replace("ms_", "") for file in (ROOT / "docs" / "frameworks").glob("*.md")}
     assert {file.stem.removesuffix("_reward") for file in adapters} <= pages
     assert {file.name: len(file.read_text().splitlines()) for file in adapters if _length(file) > 80} == {}
 
 
-def test_the_page_tells_what_adapters_stand_on() -> None:
+def test_the_page_lists_what_adapters_import() -> None:
     page = (ROOT / "docs" / "frameworks" / "README.md").read_text()
     shared = re.findall(r"^\| `(\w+)\.py` \| .* \| (.*) \|$", page, re.MULTILINE)
-    told = {name: set(re.findall(r"`(\w+\.py)`", adapters)) for name, adapters in shared}
+    listed = {name: set(re.findall(r"`(\w+\.py)`", adapters)) for name, adapters in shared}
     used: dict[str, set[str]] = {}
     files = sorted(ADAPTERS.glob("*_reward.py"))
     for file in files:
@@ -398,8 +406,8 @@ def test_the_page_tells_what_adapters_stand_on() -> None:
             used.setdefault(name, set()).add(file.name)
     assert used.pop("reward_service") == {file.name for file in files}
     assert dict(shared)["reward_service"] == "all"
-    del told["reward_service"], used["wire"]  # types alone
-    assert told == used
+    del listed["reward_service"], used["wire"]  # types alone
+    assert listed == used
 
 
 def _length(file: Path) -> int:
@@ -423,8 +431,8 @@ def test_a_token_in_the_environment(
         assert asyncio.run(group_reward(SimpleNamespace(), samples)) == neutral(solver(TEXTS))
 
 
-def test_a_cohort_that_cannot_be_judged_is_asked_for_once(compass: Path) -> None:
-    """A retry cannot help: the same rollouts would be judged."""
+def test_a_cohort_that_cannot_be_judged_is_not_retried(compass: Path) -> None:
+    """A retry cannot help, because it would hold the same rollouts."""
     settings = RewardServerSettings(embedder="token-mean", token_mean_checkpoint=compass)
 
     async def calls(url: str) -> list[Any]:
@@ -437,14 +445,14 @@ def test_a_cohort_that_cannot_be_judged_is_asked_for_once(compass: Path) -> None
         shown = httpx.get(f"{url}/metrics").text
     assert [type(error) for error in errors] == [RequestRefused] * 2
     assert {error.code for error in errors} == {"not_judged"}
-    asked = re.findall(r'^reward_requests_total\{.*route="/cohort/remote".*\} (\S+)$', shown, re.MULTILINE)
-    assert [float(each) for each in asked] == [2.0]
+    requests = re.findall(r'^reward_requests_total\{.*route="/cohort/remote".*\} (\S+)$', shown, re.MULTILINE)
+    assert [float(each) for each in requests] == [2.0]
 
 
-def test_a_cohort_of_single_calls_comes_back_to_a_server_that_is_started_again(
+def test_a_cohort_of_single_calls_survives_a_restart_of_the_server(
     monkeypatch: pytest.MonkeyPatch, compass: Path, solver: Solver
 ) -> None:
-    """What verl's reward manager does; the server stops while a cohort waits for its last rollout."""
+    """Calls like those of verl's reward manager; the server stops while a cohort waits for its last rollout."""
     settings = RewardServerSettings(embedder="token-mean", token_mean_checkpoint=compass)
     size = len(TEXTS)
 

@@ -1,4 +1,4 @@
-"""A reward server that is killed in the middle of cohorts: real processes, real HTTP, nothing said goodbye."""
+"""A reward server that is killed in the middle of cohorts: real processes, real HTTP."""
 
 import asyncio
 import signal
@@ -23,14 +23,14 @@ Answer = dict[str, float]
 
 @pytest.fixture
 def flags(compass: Path) -> list[str]:
-    """A server's, which starts at once and always listens at one place."""
+    """The flags of a server that starts fast and always listens on the same port."""
     port = str(free_port())
     return ["--port", port, "--embedder", "token-mean", "--token-mean-checkpoint", str(compass)]
 
 
 @contextmanager
 def until_killed(log: Path, flags: Sequence[str]) -> Iterator[str]:
-    """A server process, which at the end of the context dies of SIGKILL."""
+    """A server process that is killed with SIGKILL at the end of the context."""
     with server(log, *flags) as started:
         yield started.url
         started.process.kill()
@@ -38,7 +38,7 @@ def until_killed(log: Path, flags: Sequence[str]) -> Iterator[str]:
 
 
 async def calls(url: str, part: slice, retry_budget_s: float) -> list[list[Answer | BaseException]]:
-    """What becomes of a call for each rollout of that part of every group, within `PATIENCE_S`."""
+    """The results of one call per rollout of `part` of every group, within `PATIENCE_S`."""
     async with (
         asyncio.timeout(PATIENCE_S),
         AsyncRewardClient(url, timeout_s=PATIENCE_S, retry_budget_s=retry_budget_s) as client,
@@ -57,8 +57,8 @@ async def calls(url: str, part: slice, retry_budget_s: float) -> list[list[Answe
         )
 
 
-def test_callers_come_back_to_the_next_server(flags: list[str], tmp_path: Path, solver: Solver) -> None:
-    """The first one dies with two cohorts half full; each is whole in the next, and is scored by itself."""
+def test_callers_reach_the_next_server(flags: list[str], tmp_path: Path, solver: Solver) -> None:
+    """The first server dies with two incomplete cohorts; in the next both are complete and scored separately."""
     with ThreadPoolExecutor() as pool:
         with until_killed(tmp_path / "first", flags) as url:
             early = pool.submit(asyncio.run, calls(url, EARLY, PATIENCE_S))
@@ -67,13 +67,13 @@ def test_callers_come_back_to_the_next_server(flags: list[str], tmp_path: Path, 
             late = pool.submit(asyncio.run, calls(url, LATE, PATIENCE_S))
             halves = zip(early.result(PATIENCE_S), late.result(PATIENCE_S), strict=True)
     for texts, (first, second) in zip(GROUPS.values(), halves, strict=True):
-        mine = [each for each in first + second if not isinstance(each, BaseException)]
-        assert [each["reward"] for each in mine] == neutral(solver(texts))
-        assert [each["partial"] for each in mine] == [0.0] * len(texts)
+        answers = [each for each in first + second if not isinstance(each, BaseException)]
+        assert [each["reward"] for each in answers] == neutral(solver(texts))
+        assert [each["partial"] for each in answers] == [0.0] * len(texts)
 
 
-def test_callers_of_a_server_that_stays_dead_are_told(flags: list[str], tmp_path: Path) -> None:
-    """Each by a typed error, soon after the time in which a try may be begun again; nobody by a number."""
+def test_callers_of_a_server_that_stays_dead_get_an_error(flags: list[str], tmp_path: Path) -> None:
+    """Each call raises a typed error once its retry budget is spent; none returns a number."""
     with ThreadPoolExecutor() as pool:
         with until_killed(tmp_path / "log", flags) as url:
             early = pool.submit(asyncio.run, calls(url, EARLY, 1.0))

@@ -22,7 +22,7 @@ Sample = Callable[..., dict[str, list[dict[str, Any]]]]
 
 @pytest.fixture(scope="module")
 def sample() -> Sample:
-    """Samples groups with OpenRLHF and gives what it got."""
+    """Samples groups with OpenRLHF and returns its results."""
     python = framework_python("openrlhf")
 
     def run(mode: str, url: str, file: Path, texts: dict[str, list[str]], **variables: str) -> Any:
@@ -34,9 +34,9 @@ def sample() -> Sample:
 
 
 def address(url: str, config: str) -> str:
-    """What `--reward.remote_url` is set to."""
-    asked = {"group_size": GROUP_SIZE, "deadline_s": 60, "config": config}
-    return f"{url}/cohort/openrlhf?{urlencode(asked)}"
+    """The value of `--reward.remote_url`."""
+    query = {"group_size": GROUP_SIZE, "deadline_s": 60, "config": config}
+    return f"{url}/cohort/openrlhf?{urlencode(query)}"
 
 
 @IN_EACH_DIALECT
@@ -51,7 +51,7 @@ def test_by_url(sample: Sample, compass_url: str, tmp_path: Path, solver: Solver
 
 @IN_EACH_DIALECT
 def test_by_agent(sample: Sample, compass_url: str, tmp_path: Path, solver: Solver, dialect: Dialect) -> None:
-    """Groups are whole without being told N, in evaluation with one sample as well."""
+    """Groups are whole although N is not given, also in an evaluation with one sample."""
     groups = {**dialect.groups, "evaluation": [dialect.groups["How much is 9 - 4?"][0]]}
     variables = {"IREASONER_REWARD_URL": compass_url, "IREASONER_REWARD_CONFIG": dialect.config_text}
     got = sample("agent", "", tmp_path / "texts", groups, **variables)
@@ -61,7 +61,7 @@ def test_by_agent(sample: Sample, compass_url: str, tmp_path: Path, solver: Solv
         assert got[prompt][0]["extra_logs"].keys() >= {"outcome", "trajectory", "abstained"}
 
 
-def test_a_prompt_in_flight_twice_is_two_groups_of_the_size_that_is_told(
+def test_a_prompt_in_flight_twice_makes_two_groups_of_the_given_size(
     sample: Sample, compass_url: str, tmp_path: Path, solver: Solver
 ) -> None:
     first, second = GROUPS.values()
@@ -69,13 +69,13 @@ def test_a_prompt_in_flight_twice_is_two_groups_of_the_size_that_is_told(
     got = sample("agent", "", tmp_path / "texts", {"q": first + second}, **variables)
     rewards = [each["reward"] for each in got["q"]]
     assert rewards == [*neutral(solver(first)), *solver(second)]
-    assert rewards != neutral(solver(first + second)), "one group of all of them"
+    assert rewards != neutral(solver(first + second)), "they were scored as one group"
 
 
 def test_a_restart_in_the_middle_of_a_cohort(
     sample: Sample, compass: Path, tmp_path: Path, solver: Solver
 ) -> None:
-    """OpenRLHF comes back to the new server, which has the whole cohort again."""
+    """OpenRLHF retries with the new server, which then has the whole cohort."""
     texts = {"q": GROUPS["How much is 9 - 4?"]}
     settings = RewardServerSettings(embedder="token-mean", token_mean_checkpoint=compass)
     with ThreadPoolExecutor() as pool:

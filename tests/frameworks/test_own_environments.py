@@ -1,4 +1,4 @@
-"""Frameworks whose versions clash with ours, each in an environment of its own: their code, our adapter."""
+"""Frameworks whose dependencies conflict with ours, each in its own environment: their code, our adapter."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.frameworks, pytest.mark.timeout(1800)]
 
 
 def run(framework: str, module: str, url: str, folder: Path, *arguments: str) -> dict[str, Any]:
-    """What a module of this package wrote in the framework's environment, by dialect."""
+    """The output of a module of this package, run in the framework's environment, by dialect."""
     file = folder / "rewards.json"
     python = framework_python(framework)
     run_script(python, module, *arguments, str(file), IREASONER_REWARD_URL=url, MODEL_KEY="none")
@@ -24,16 +24,16 @@ def run(framework: str, module: str, url: str, folder: Path, *arguments: str) ->
 
 
 def single(rewards: Sequence[float | None]) -> list[float | None]:
-    """As a framework keeps them that has them in single precision."""
+    """Rewards as a framework with single precision keeps them."""
     return [None if reward is None else float(np.float32(reward)) for reward in rewards]
 
 
-def every_group_got_what_score_solver_gives(
+def every_group_has_the_rewards_of_score_solver(
     done: dict[str, dict[str, list[Any]]],
     solver: Solver,
     kept: Callable[[Sequence[float | None]], Sequence[float | None]] = tuple,
 ) -> None:
-    """Each dialect has rows of text and reward by prompt; `kept` is how the framework keeps rewards."""
+    """`done` holds rows of text and reward by dialect and prompt; `kept` rounds like the framework."""
     assert done.keys() == DIALECTS.keys()
     for name, dialect in DIALECTS.items():
         assert done[name].keys() == dialect.groups.keys()
@@ -46,9 +46,9 @@ def every_group_got_what_score_solver_gives(
 
 @pytest.mark.parametrize("mode", ["agent", "manager"])
 def test_verl(compass_url: str, tmp_path: Path, solver: Solver, mode: str) -> None:
-    """The agent loop, and the reward manager with siblings dealt out to two workers."""
+    """The agent loop, and the reward manager with siblings distributed over two workers."""
     got = run("verl", "verl_rollouts", compass_url, tmp_path, mode)
-    every_group_got_what_score_solver_gives(got, solver)
+    every_group_has_the_rewards_of_score_solver(got, solver)
     parts = [part for groups in got.values() for rows in groups.values() for *_, part in rows]
     [names] = {frozenset(each) for each in parts}
     assert names >= {"outcome", "trajectory", "abstained"}
@@ -57,7 +57,7 @@ def test_verl(compass_url: str, tmp_path: Path, solver: Solver, mode: str) -> No
 
 
 def test_ms_swift(compass_url: str, tmp_path: Path, solver: Solver) -> None:
-    """With prompt ids and without, and with one prompt twice in the batch; no part of a group is scored."""
+    """With and without prompt ids, and with one prompt twice in the batch; no part of a group is scored."""
     done = run("ms-swift", "swift_rewards", compass_url, tmp_path)
     for name, dialect in DIALECTS.items():
         first, second = dialect.groups.values()
@@ -75,21 +75,21 @@ def test_ms_swift(compass_url: str, tmp_path: Path, solver: Solver) -> None:
     assert advantages[abstained] == pytest.approx(0, abs=1e-6)
     assert max(advantages) > 0.1
     assert len(done["refusals"]) == 7
-    assert all(told.startswith("groups are split: this rank has ") for told in done["refusals"])
+    assert all(message.startswith("groups are split: this rank has ") for message in done["refusals"])
 
 
 def test_verifiers(compass_url: str, tmp_path: Path, solver: Solver) -> None:
     got = run("verifiers", "verifiers_episodes", compass_url, tmp_path)
-    every_group_got_what_score_solver_gives(got, solver)
+    every_group_has_the_rewards_of_score_solver(got, solver)
 
 
 def test_skyrl(compass_url: str, tmp_path: Path, solver: Solver) -> None:
-    """Batched generation with a reward a row, and the agent loop with a reward a token."""
+    """Batched generation with one reward per row, and the agent loop with one reward per token."""
     done = run("skyrl", "skyrl_generation", compass_url, tmp_path)
     for way in range(2):
-        every_group_got_what_score_solver_gives({name: both[way] for name, both in done.items()}, solver)
+        every_group_has_the_rewards_of_score_solver({name: both[way] for name, both in done.items()}, solver)
 
 
 def test_areal(compass_url: str, tmp_path: Path, solver: Solver) -> None:
     got = run("areal", "areal_episodes", compass_url, tmp_path)
-    every_group_got_what_score_solver_gives(got, solver, single)
+    every_group_has_the_rewards_of_score_solver(got, solver, single)

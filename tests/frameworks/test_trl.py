@@ -1,4 +1,4 @@
-"""TRL: real training, on one process and on two, with whole groups and with groups split over ranks."""
+"""TRL: real training on one and on two processes, with whole groups and with groups split over ranks."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from ireasoner.clients import RequestRefused
-from ireasoner.clients.reward_service import UnknownGroups
+from ireasoner.clients.reward_service import SplitGroups
 from ireasoner.clients.trl_reward import GroupReward
 from ireasoner.compat.repairs import STARTUP
 from tests.frameworks.conftest import ROOT, Solver, lines, run_script
@@ -25,8 +25,8 @@ STEPS = 2
 
 
 def test_training(compass_url: str, tmp_path: Path, solver: Solver) -> None:
-    """One run of the script, since importing TRL is what takes long; then each of its trainings."""
-    told = run_script(sys.executable, "trl_training", compass_url, str(tmp_path))
+    """All trainings come from one run of the script, because importing TRL takes long."""
+    log_lines = run_script(sys.executable, "trl_training", compass_url, str(tmp_path))
     for run, ranks, rows, dialect in (
         ("single", 1, 32, "paper"),
         ("rloo", 1, 32, "tags"),
@@ -34,10 +34,10 @@ def test_training(compass_url: str, tmp_path: Path, solver: Solver) -> None:
         ("split", 2, 2, "boxed"),
     ):
         config = DIALECTS[dialect].config
-        given = every_group_got_what_score_solver_gives(tmp_path / run, solver, ranks, rows, config)
+        given = every_group_has_the_rewards_of_score_solver(tmp_path / run, solver, ranks, rows, config)
         assert len(set(given)) > 3
         if ranks == 1:
-            assert None in given, "the server abstained from nothing"
+            assert None in given, "the server never abstained"
         log = json.loads((tmp_path / run / "log.json").read_text())
         assert log["moved"]
         assert {"agreement/outcome", "agreement/trajectory", "agreement/abstained"} <= log["history"][
@@ -45,23 +45,23 @@ def test_training(compass_url: str, tmp_path: Path, solver: Solver) -> None:
         ].keys()
     for fault, error in (("no server", "Unreachable"), ("unreadable", "TypeError")):
         all_ranks_got_none_and_the_run_went_on(tmp_path / fault)
-        assert told.count(f"{error}: ") >= STEPS
-    assert told.count("this batch has no rewards, on any rank") == 2 * STEPS
-    every_rank_was_told(tmp_path / "refused", "nowhere")
-    every_rank_was_told(tmp_path / "odd", "4 rows in a row have one prompt")
+        assert log_lines.count(f"{error}: ") >= STEPS
+    assert log_lines.count("this batch has no rewards, on any rank") == 2 * STEPS
+    every_rank_got_the_error(tmp_path / "refused", "nowhere")
+    every_rank_got_the_error(tmp_path / "odd", "4 consecutive rows have one prompt")
     the_example_trained_on_text_alone(tmp_path / "example")
 
 
 def calls(folder: Path) -> list[list[dict[str, Any]]]:
-    """What each rank's reward function saw and gave, by call."""
+    """The inputs and results of each rank's reward function, by call."""
     ranks = [lines(file) for file in sorted(folder.glob("rank*.jsonl"))]
     return [list(call) for call in zip(*ranks, strict=True)]
 
 
-def every_group_got_what_score_solver_gives(
+def every_group_has_the_rewards_of_score_solver(
     folder: Path, solver: Solver, ranks: int, rows: int, config: Any
 ) -> list[float | None]:
-    """The same, to the last digit, whichever rank a row is on; None where the server abstains."""
+    """Equal to the last digit on every rank; None if the server abstains."""
     given: list[float | None] = []
     for call in calls(folder):
         assert [len(rank["texts"]) for rank in call] == [rows] * ranks
@@ -80,8 +80,8 @@ def all_ranks_got_none_and_the_run_went_on(folder: Path) -> None:
     assert [[rank["rewards"] for rank in call] for call in calls(folder)] == [[[None, None]] * 2] * STEPS
 
 
-def every_rank_was_told(folder: Path, reason: str) -> None:
-    """Before its first step, and without one waiting for the other."""
+def every_rank_got_the_error(folder: Path, reason: str) -> None:
+    """Before the first step, and no rank waits for another."""
     errors = [file.read_text() for file in sorted(folder.glob("rank*.error"))]
     assert len(errors) == 2
     assert all(reason in error for error in errors), errors
@@ -98,7 +98,7 @@ def the_example_trained_on_text_alone(folder: Path) -> None:
 
 
 def test_evaluation_has_groups_of_its_own_size(compass_url: str, solver: Solver) -> None:
-    """Three groups of one prompt, each a half of what a group has in training."""
+    """Three groups of one prompt, each half as large as in training."""
     reward = GroupReward(4, compass_url, num_generations_eval=2)
     texts = [rollout(answer, "east") for answer in ("7", "7", "8", "9", "5", "5")]
     expected = [each for first in (0, 2, 4) for each in solver(texts[first : first + 2])]
@@ -116,7 +116,7 @@ def test_the_examples_help_needs_nothing_installed() -> None:
 
 
 def test_the_commands_of_the_page_train(tmp_path: Path, compass: Path) -> None:
-    """As they stand, but at a free port, and with the embedder that starts fastest."""
+    """Unchanged except for the port and the embedder, which is the one that starts fastest."""
     page = (ROOT / "docs" / "frameworks" / "trl.md").read_text()
     [block] = re.findall(r"```bash\n(.*?)```", page, re.DOTALL)
     port, output = free_port(), tmp_path / "out"
@@ -149,8 +149,8 @@ def test_the_commands_of_the_page_train(tmp_path: Path, compass: Path) -> None:
     assert "train_loss" in ended.stdout
 
 
-def test_what_nothing_is_known_of_is_not_in_the_charts(compass_url: str) -> None:
-    """Of a group that cannot be judged there is no trajectory; a group beside it has one."""
+def test_unknown_parts_are_not_in_the_charts(compass_url: str) -> None:
+    """A group that cannot be judged has no trajectory reward; another group in the batch has one."""
     charts: dict[str, float] = {}
     reward = GroupReward(2, compass_url)
     unclear, clear = rollout("7", "nowhere"), rollout("7", "east")
@@ -165,7 +165,7 @@ def test_what_nothing_is_known_of_is_not_in_the_charts(compass_url: str) -> None
     assert charts["agreement/abstained"] == 0.5
 
 
-def test_a_single_process_is_told_of_what_fails(compass_url: str) -> None:
+def test_a_single_process_gets_the_error(compass_url: str) -> None:
     with pytest.raises(RequestRefused):
         GroupReward(2, compass_url, config="nowhere")(["q"] * 2, ["a", "b"])
     with pytest.raises(TypeError):
@@ -175,12 +175,12 @@ def test_a_single_process_is_told_of_what_fails(compass_url: str) -> None:
 def test_groups_of_another_size_are_refused(compass_url: str) -> None:
     texts = [rollout("7", "east")] * 6
     for size in (4, 12):
-        with pytest.raises(UnknownGroups, match="6 rows in a row have one prompt"):
+        with pytest.raises(SplitGroups, match="6 consecutive rows have one prompt"):
             GroupReward(size, compass_url)(["q"] * 6, texts)
 
 
 def test_a_completion_without_text_is_invalid(compass_url: str, solver: Solver) -> None:
-    """It has no vote, whatever it is instead: nobody's answer is "None"."""
+    """It has no vote, whatever it holds instead of text."""
     call = {"role": "assistant", "tool_calls": [{"type": "function", "function": {"name": "add"}}]}
     silent = [
         [{"role": "assistant", "content": None}],

@@ -1,4 +1,4 @@
-"""A tokenizer of single bytes with a chat template, and an engine that gives scripted texts in turn."""
+"""A byte-level tokenizer with a chat template, and a script that returns given texts in turn."""
 
 import asyncio
 import random
@@ -12,7 +12,7 @@ TEMPLATE = (
 
 
 def tiny_tokenizer(folder: Path | None = None) -> Any:
-    """The tokenizer; saved into `folder` if there is one."""
+    """The tokenizer; saved into `folder` if that is given."""
     from tokenizers import Tokenizer, models, pre_tokenizers
     from tokenizers.decoders import ByteLevel
     from transformers import PreTrainedTokenizerFast
@@ -31,7 +31,7 @@ def tiny_tokenizer(folder: Path | None = None) -> Any:
 
 
 class Script:
-    """The texts of each prompt, given in turn, each after a short while."""
+    """Returns the texts of each prompt in turn, each after a short delay."""
 
     def __init__(self, tokenizer: Any, groups: dict[str, list[str]]) -> None:
         self._tokenizer = tokenizer
@@ -39,7 +39,7 @@ class Script:
         self._draw = random.Random(0)
 
     async def sample(self, prompt_ids: list[int]) -> list[int]:
-        """The tokens of the next text of the prompt that these tokens hold, with the end token."""
+        """The tokens of the next text for the prompt in `prompt_ids`, with the end token."""
         prompt = self._tokenizer.decode(prompt_ids)
         text = next(texts.pop(0) for known, texts in self._texts.items() if known in prompt)
         await asyncio.sleep(self._draw.uniform(0.0, 0.3))

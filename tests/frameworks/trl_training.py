@@ -1,9 +1,9 @@
-"""Runs TRL's real GRPOTrainer in processes of its own, and writes what its reward function saw and gave.
+"""Runs TRL's real GRPOTrainer in separate processes, and writes the inputs and results of its reward function.
 
     python -m tests.frameworks.trl_training URL FOLDER
 
-One import of TRL serves all runs: each is a fork. The policy is a random model whose every token is a whole
-rollout, so that what it samples has answers, steps and ties.
+TRL is imported once, and each run is a fork. The policy is a random model whose every token is a whole rollout, so
+that its samples have answers, steps and ties.
 """
 
 import json
@@ -36,7 +36,7 @@ ROLLOUTS = {
 
 
 class Recording(GroupReward):
-    """Writes a line for each call: prompts, texts, rewards and the step."""
+    """Writes one line per call: prompts, texts, rewards and the progress."""
 
     def __init__(self, file: Path, **arguments: Any) -> None:
         super().__init__(**arguments)
@@ -61,7 +61,7 @@ class Recording(GroupReward):
 
 
 def policy(dialect: str = "paper") -> tuple[Any, Any]:
-    """A random Qwen2 over a vocabulary of whole rollouts, and its tokenizer."""
+    """A random Qwen2 with a vocabulary of whole rollouts, and its tokenizer."""
     special = ["<pad>", "<eos>", "<unk>"]
     words = {word: index for index, word in enumerate([*special, *ROLLOUTS[dialect]])}
     base = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
@@ -96,8 +96,8 @@ def train(
 ) -> None:
     """Two steps of training, with a policy that writes in a dialect.
 
-    With the fault `no server` the first rank is told of a server that is not there; with `unreadable` the last
-    one gets completions that are no messages; `other size` tells the reward of groups that are none.
+    The fault `no server` gives the first rank a wrong address, `unreadable` gives the last rank completions that are
+    not messages, and `other size` gives the reward a wrong group size.
     """
     rank = PartialState(cpu=True).process_index
     where = Path(folder)
@@ -147,9 +147,9 @@ def train(
 
 
 def refused(url: str, folder: str, fault: str, config: Config | None) -> None:
-    """Training that no later batch would mend; writes the error that ends this rank.
+    """Training with a permanent fault; writes the error that ends this rank.
 
-    A rank that is still there when the deadline has passed is killed, which ends the script.
+    A rank that still runs at the deadline is killed, which ends the script.
     """
     signal.alarm(REFUSAL_DEADLINE_S)
     try:
@@ -159,7 +159,7 @@ def refused(url: str, folder: str, fault: str, config: Config | None) -> None:
 
 
 def example(url: str, folder: str) -> None:
-    """The example of the repository, as a user runs it, but with a tiny model whose every token is a whole rollout."""
+    """The example of the repository, with the tiny model of these tests."""
     trl_arithmetic.tiny_model = policy
     flags = ["--reward-url", url, "--output", folder, "--max-completion-length", "1", "--batch-size", "32"]
     trainer = trl_arithmetic.main(flags)
@@ -168,7 +168,7 @@ def example(url: str, folder: str) -> None:
 
 
 def alone(function: Any, *arguments: Any) -> None:
-    """Runs a function in a fork, which must end well."""
+    """Runs a function in a fork, which must exit with 0."""
     process = multiprocessing.get_context("fork").Process(target=function, args=arguments)
     process.start()
     process.join()

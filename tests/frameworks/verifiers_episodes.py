@@ -1,4 +1,4 @@
-"""Runs verifiers' own episodes, with a scripted model behind its interception, and writes the rewards.
+"""Runs verifiers' own episodes with a scripted model behind its interception, and writes the rewards.
 
 python -m tests.frameworks.verifiers_episodes FILE
 """
@@ -21,7 +21,7 @@ TASKSET = "scripted_chat"
 
 
 class Model(BaseHTTPRequestHandler):
-    """An OpenAI-compatible model that gives the texts of each prompt in turn."""
+    """An OpenAI-compatible model that returns the texts of each prompt in turn."""
 
     texts: ClassVar[dict[str, list[str]]] = {}
 
@@ -47,11 +47,11 @@ class Model(BaseHTTPRequestHandler):
         self.wfile.write(sent)
 
     def log_message(self, *_: object) -> None:
-        """Says nothing."""
+        """Logs nothing."""
 
 
 async def episodes(url: str, dialect: Dialect) -> dict[str, list[Any]]:
-    """One episode a task."""
+    """One episode per task."""
     Model.texts = {prompt: list(texts) for prompt, texts in dialect.groups.items()}
     agent = {"harness": {"id": TASKSET}, "runtime": {"type": "subprocess"}}
     config = AgreementEnvConfig(
@@ -76,7 +76,7 @@ async def episodes(url: str, dialect: Dialect) -> dict[str, list[Any]]:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parent))  # verifiers' plugins are modules of one name
+    sys.path.insert(0, str(Path(__file__).parent))  # verifiers' plugins are top-level modules
     server = ThreadingHTTPServer(("127.0.0.1", 0), Model)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     address = f"http://127.0.0.1:{server.server_port}/v1"

@@ -2,8 +2,8 @@
 
     python -m tests.frameworks.verl_rollouts MODE FILE
 
-MODE `agent` samples with `SingleTurnAgentLoop` behind a scripted server, `manager` has `RewardLoopWorker`
-load our reward manager from its file, as the config says.
+MODE `agent` samples with `SingleTurnAgentLoop` and a scripted server; with `manager`, `RewardLoopWorker` loads our
+reward manager from its file, as the config says.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def config(folder: str) -> Any:
-    """The part of verl's config that the two look at."""
+    """The part of verl's config that both use."""
     rollout = {"n": GROUP_SIZE, "val_kwargs": {"n": GROUP_SIZE}, "prompt_length": 512, "response_length": 512}
     manager = {
         "source": "importlib",
@@ -62,7 +62,7 @@ class Server:
 
 
 async def by_agent(folder: str, dialect: Dialect) -> dict[str, list[list[Any]]]:
-    """An agent loop a sample, as verl's worker makes them, all on one event loop."""
+    """One agent loop per sample on one event loop, like in verl's worker."""
     from ireasoner.clients.verl_reward import AgreementAgentLoop
 
     tokenizer = tiny_tokenizer(Path(folder))
@@ -88,7 +88,7 @@ async def by_agent(folder: str, dialect: Dialect) -> dict[str, list[list[Any]]]:
 
 
 def row(tokenizer: Any, prompt: str, text: str) -> DataProto:
-    """One sample as verl's agent loop hands it to a reward worker: padded on the right."""
+    """One sample as verl's agent loop passes it to a reward worker: padded on the right."""
     prompts = torch.tensor([tokenizer(prompt)["input_ids"]])
     tokens = torch.tensor([[*tokenizer(text)["input_ids"], tokenizer.eos_token_id]])
     padded = torch.nn.functional.pad(tokens, (0, 7), value=tokenizer.pad_token_id)
@@ -100,7 +100,7 @@ def row(tokenizer: Any, prompt: str, text: str) -> DataProto:
 
 
 async def by_manager(folder: str, dialect: Dialect) -> dict[str, list[list[Any]]]:
-    """Two reward workers, between which the samples of a prompt are dealt out."""
+    """Two reward workers that share the samples of each prompt."""
     tokenizer = tiny_tokenizer(Path(folder))
     workers = [RewardLoopWorker(config(folder)) for _ in range(2)]
     calls = [

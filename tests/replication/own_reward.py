@@ -1,4 +1,4 @@
-"""A reward of a user's own."""
+"""A user's own reward."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from ireasoner.trainer.rollouts.group import Group
 def few_steps(
     groups: Sequence[Group], rewards: Sequence[GroupRewards], progress: float
 ) -> list[GroupRewards]:
-    """The fewer steps the better."""
+    """Rewards fewer steps."""
     return [
         [
             None if reward is None else -float(len(rollout["steps"]))

@@ -1,4 +1,4 @@
-"""The tables of docs/replication.md, and the README's figures, are those of the committed results."""
+"""The tables and figures of the pages are those of the committed results."""
 
 import json
 import re
@@ -12,96 +12,128 @@ from PIL import Image
 from ireasoner.clients import ScoredGroup, ScoredRollout, ScoredStep
 from ireasoner.trainer.rollouts.group import Group
 from ireasoner.trainer.rollouts.rollout import Rollout
+from replication.arms import ARMS
 from scripts import replication_docs
 
-TABLES = re.compile(r"results\.json -->\n((?:\|[^\n]*\n)+)")
+TABLES = re.compile(r"results\.json -->\n\n((?:\|[^\n]*\n)+)")
+ROOT = replication_docs.DOCS.parent
+PROSE = (
+    *("README.md", "docs/presets.md", "docs/replication.md"),
+    *(f"docs/replication/{name}.md" for name in ("findings", "tasks", "ranking", "method", "own-arms")),
+)
 
 
-def test_the_page_shows_the_committed_results() -> None:
-    text = replication_docs.PAGE.read_text(encoding="utf-8")
+@pytest.mark.parametrize("file", replication_docs.PAGES, ids=lambda file: file.stem)
+def test_the_pages_show_the_committed_results(file: Path) -> None:
+    text = file.read_text(encoding="utf-8")
     shown = TABLES.findall(text)
     assert len(shown) == text.count("results.json -->") > 1
     stale = re.sub(r"\d\.\d{3}", "9.999", text)
     assert not set(TABLES.findall(stale)) & set(shown)
-    assert TABLES.findall(replication_docs.page(stale)) == shown
+    assert TABLES.findall(replication_docs.page(stale, file.parent)) == shown
+
+
+def test_the_generated_markdown_is_up_to_date() -> None:
+    generated = replication_docs.generated()
+    assert {file.name for file in generated} >= {"table.md", "separation.md", "pseudo_labels.md"}
+    stale = [file for file, text in generated.items() if file.read_text(encoding="utf-8") != text]
+    assert not stale, "run python -m scripts.replication_docs"
+
+
+def test_every_arm_of_the_committed_results_is_an_arm_of_the_code() -> None:
+    for file in (ROOT / "docs" / "replication").rglob("results.json"):
+        arms = json.loads(file.read_text(encoding="utf-8"))["arms"]
+        assert {arm["arm"] for arm in arms} <= ARMS.keys()
 
 
 @pytest.mark.parametrize(
-    ("row", "other", "exam", "figure"),
+    ("arm", "other", "split", "metric"),
     [
         ("outcome-only", "base", "both", "greedy"),
         ("full", "outcome-only", "both", "greedy"),
         ("outcome-only", "base", "held_out_combinations", "sampled"),
     ],
 )
-def test_the_readme_rests_on_rows(row: str, other: str, exam: str, figure: str) -> None:
-    [found] = [one["against"][other] for one in table()["rows"] if one["row"] == row]
-    assert is_in_the_readme(found[exam][figure])
+def test_the_first_page_rests_on_arms(arm: str, other: str, split: str, metric: str) -> None:
+    [found] = [one["against"][other] for one in table()["arms"] if one["arm"] == arm]
+    assert is_on_the_first_page(found[split][metric])
 
 
-def test_the_readme_rests_on_all_pairs_that_differ_in_a_switch() -> None:
+def test_the_first_page_rests_on_all_pairs_that_differ_in_a_switch() -> None:
     [found] = [one for one in table()["switches"] if one["switch"] == "distinct_exponent"]
     assert (len(found["pairs"]), len(found["seeds"])) == (2, 5)
-    assert is_in_the_readme(found["both"]["greedy"])
+    assert is_on_the_first_page(found["both"]["greedy"])
 
 
 def table() -> dict[str, Any]:
     found: dict[str, Any] = json.loads(
-        (replication_docs.PAGE.parent / "replication" / "results.json").read_text(encoding="utf-8")
+        (ROOT / "docs" / "replication" / "results.json").read_text(encoding="utf-8")
     )
     return found
 
 
-def is_in_the_readme(figure: dict[str, float]) -> bool:
-    readme = (replication_docs.PAGE.parents[1] / "README.md").read_text(encoding="utf-8")
-    mean, low, high = (told(figure[part]) for part in ("mean", "low", "high"))
-    return f"{mean} [{low}, {high}]" in readme
+def is_on_the_first_page(metric: dict[str, float]) -> bool:
+    text = (ROOT / "docs" / "replication.md").read_text(encoding="utf-8")
+    mean, low, high = (rounded(metric[part]) for part in ("mean", "low", "high"))
+    return f"{mean} [{low}, {high}]" in " ".join(text.split())
 
 
-FIGURE = re.compile(r"([+-]?)(\.\d{3})\s+\[(-?)(\.\d{3}),\s+(-?)(\.\d{3})\]")
-CARD = re.compile(r"0(\.\d{3}) \(95% interval 0(\.\d{3}) to 0(\.\d{3})\)")
+FIGURE = re.compile(r"([+-]?)([01]?\.\d{3})\s+\[(-?[01]?\.\d{3}),\s+(-?[01]?\.\d{3})\]")
+CARD = re.compile(r"(\d\.\d{3}) \(95% interval (\d\.\d{3}) to (\d\.\d{3})\)")
 Figure = tuple[str, str, str]
 
 
-def told(value: float) -> str:
-    return f"{value + 0.0:.3f}".replace("0.", ".", 1).replace("-.000", ".000")
+def rounded(value: float | str) -> str:
+    """Three digits after a leading zero, and no negative zero."""
+    return f"{float(value) + 0.0:.3f}".replace("-0.000", "0.000")
 
 
 def committed(found: Any) -> Iterator[Figure]:
-    """Every mean with its interval in a document, and the same the other way round: ours less theirs."""
+    """Every mean with its interval in a document, and the same with the sign reversed: ours minus theirs."""
     if isinstance(found, dict):
         if found.keys() >= {"mean", "low", "high"} and found["low"] is not None:
-            yield told(found["mean"]), told(found["low"]), told(found["high"])
-            yield told(-found["mean"]), told(-found["high"]), told(-found["low"])
+            yield rounded(found["mean"]), rounded(found["low"]), rounded(found["high"])
+            yield rounded(-found["mean"]), rounded(-found["high"]), rounded(-found["low"])
         found = list(found.values())
     if isinstance(found, list):
         for one in found:
             yield from committed(one)
 
 
-@pytest.mark.parametrize("page", ["docs/replication.md", "docs/presets.md", "README.md"])
-def test_every_figure_with_an_interval_in_the_prose_is_one_of_the_results(page: str) -> None:
-    root = replication_docs.PAGE.parent.parent
-    known = {
+@pytest.fixture(scope="module")
+def known() -> set[Figure]:
+    """The figures of the committed results and of the model cards."""
+    figures = {
         figure
-        for file in (root / "docs" / "replication").rglob("*.json")
+        for file in (ROOT / "docs" / "replication").rglob("*.json")
         for figure in committed(json.loads(file.read_text(encoding="utf-8")))
     }
-    for card in (root / "models").rglob("README.md"):
-        known |= {tuple(found) for found in CARD.findall(card.read_text(encoding="utf-8"))}
-    text = (root / page).read_text(encoding="utf-8")
+    for card in (ROOT / "models").glob("*/README.md"):
+        figures |= {tuple(found) for found in CARD.findall(card.read_text(encoding="utf-8"))}
+    return figures
+
+
+@pytest.mark.parametrize("page", PROSE)
+def test_every_figure_with_an_interval_is_one_of_the_results(page: str, known: set[Figure]) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
     said = [
-        (f"{'-' * (sign == '-')}{mean}", low_sign + low, high_sign + high)
-        for sign, mean, low_sign, low, high_sign, high in FIGURE.findall(text)
+        (rounded(f"{sign}{mean}"), rounded(low), rounded(high))
+        for sign, mean, low, high in FIGURE.findall(text)
     ]
     assert not [figure for figure in said if figure not in known]
-    assert said or page == "docs/presets.md"
+    assert len(said) > 3 or page.rpartition("/")[2] in ("README.md", "presets.md", "method.md", "own-arms.md")
 
 
-def test_the_pages_reward_can_be_had_from_what_a_group_has() -> None:
-    text = replication_docs.PAGE.read_text(encoding="utf-8")
+@pytest.mark.parametrize("page", [page for page in PROSE if page.startswith("docs/replication")])
+def test_figures_have_a_leading_zero(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    assert not re.findall(r"(?<![\w.])\.\d+(?![\w.])", text)
+
+
+def test_the_pages_reward_runs_on_what_a_group_has() -> None:
+    text = (ROOT / "docs" / "replication" / "own-arms.md").read_text(encoding="utf-8")
     [code] = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    told_of = text[text.index("A group has its") : text.index("`--extra-rows my-rows.toml` runs")]
+    described = text[text.index("A group has its") :]
     group = Group(Path("one.png"), Image.new("RGB", (4, 4)))
     group.rollouts = [Rollout("text", (1,), (0.0,), (1,), "stop", "solver-0", seed) for seed in range(3)]
     steps = tuple(ScoredStep(f"step {cosine}", cosine, 1.0) for cosine in (1.0, 0.5))
@@ -120,6 +152,6 @@ def test_the_pages_reward_can_be_had_from_what_a_group_has() -> None:
         *group.record["rollouts"][0],
         *group.record["rollouts"][0]["steps"][0],
     }
-    names = set(re.findall(r"`(\w+)`", told_of))
+    names = set(re.findall(r"`(\w+)`", described))
     assert len(names) > 15
     assert names - {"record"} <= known

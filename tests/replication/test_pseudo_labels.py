@@ -1,4 +1,4 @@
-"""How often dominant answers are true, of groups that were logged."""
+"""How often dominant answers are true, in logged groups."""
 
 import json
 from pathlib import Path
@@ -38,12 +38,12 @@ AGREED = group(*[("8", "4 + 4 = 8.")] * 8, truth="8")
 LATE = group(*[("7", "4 + 4 = 7.")] * 8, truth="8", progress=0.9)
 
 
-def test_votes_are_told_apart() -> None:
-    told = {one["votes"]: (one["groups"], one["true"]["mean"]) for one in by_votes([COPIES, AGREED, LATE])}
-    assert told == {4: (1, 0.0), 8: (2, 0.5)}
+def test_groups_are_counted_by_votes() -> None:
+    found = {one["votes"]: (one["groups"], one["true"]["mean"]) for one in by_votes([COPIES, AGREED, LATE])}
+    assert found == {4: (1, 0.0), 8: (2, 0.5)}
 
 
-def test_copies_that_count_less_lose_the_majority(tmp_path: Path) -> None:
+def test_copies_lose_the_majority_if_they_count_less(tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "outcome-only" / "0"
     (folder / "run").mkdir(parents=True)
     (folder / "result.json").write_text("{}")
@@ -52,16 +52,16 @@ def test_copies_that_count_less_lose_the_majority(tmp_path: Path) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["--runs", str(tmp_path / "runs"), "--until", "0.5", "--out", str(tmp_path / "out")])
     assert ended.value.code == 0
-    told = json.loads((tmp_path / "out" / "pseudo_labels.json").read_text())
+    found = json.loads((tmp_path / "out" / "pseudo_labels.json").read_text())
     shares = {
-        one["distinct_exponent"]: (one["true"]["mean"], one["gain"]["mean"]) for one in told["by_exponent"]
+        one["distinct_exponent"]: (one["true"]["mean"], one["gain"]["mean"]) for one in found["by_exponent"]
     }
     assert shares[0.0] == (0.5, 0.0)
     assert shares[0.75] == (1.0, 0.5)
     assert "| 0.75 | 1.000" in (tmp_path / "out" / "pseudo_labels.md").read_text()
 
 
-def test_runs_that_are_not_there_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_runs_are_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["--runs", str(tmp_path)])
     assert ended.value.code == 1

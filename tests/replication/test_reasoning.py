@@ -1,12 +1,11 @@
-"""Steps against the truth, on completions as the tiny model writes them."""
+"""The check of steps, on completions as the tiny model writes them."""
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from ireasoner.trainer.tiny_model.arithmetic import FaultyAddition
 from ireasoner.trainer.tiny_model.completion import parse_completion
-from ireasoner.trainer.tiny_model.worked_answer import worked_answer
+from ireasoner.trainer.tiny_model.worked_answer import FaultyAddition, worked_answer
 from ireasoner.trainer.worlds.digit_grids.grid import Grid
 from ireasoner.trainer.worlds.digit_grids.question import QUESTIONS
 from ireasoner.trainer.worlds.world import Opening
@@ -22,8 +21,8 @@ SHAPE = (Opening("The shape is a red circle."),)
 
 def checked(steps: str, openings: tuple[Opening, ...] = ROW) -> tuple[int, int, int]:
     lines = "".join(f"Step {i}: {step}.\n" for i, step in enumerate(steps.split("; "), start=1))
-    told = check(parse_completion(f"<think>\n{lines}</think>\n<answer>16</answer>"), openings)
-    return told.steps, told.true, told.gold
+    found = check(parse_completion(f"<think>\n{lines}</think>\n<answer>16</answer>"), openings)
+    return found.steps, found.true, found.gold
 
 
 @pytest.mark.parametrize(
@@ -54,11 +53,11 @@ def test_true_and_gold_steps(steps: str, expected: tuple[int, int, int]) -> None
         ("The columns have 1, 0, 2 red shapes; 2 + 1 = 3; 3 + 0 = 3", (3, 2, 0)),  # the rows' counts
     ],
 )
-def test_any_true_first_step_may_begin(steps: str, expected: tuple[int, int, int]) -> None:
+def test_any_true_first_step_is_accepted(steps: str, expected: tuple[int, int, int]) -> None:
     assert checked(steps, COUNTS) == expected
 
 
-def test_a_first_step_that_reads_no_numbers_is_true_word_by_word() -> None:
+def test_a_first_step_without_numbers_must_match_word_by_word() -> None:
     assert checked("The shape is a red circle", SHAPE) == (1, 1, 1)
     assert checked("The shape is a red triangle", SHAPE) == (1, 0, 0)
     assert checked("The shape is a red circle; 1 + 2 = 3", SHAPE) == (2, 2, 1)
@@ -66,28 +65,28 @@ def test_a_first_step_that_reads_no_numbers_is_true_word_by_word() -> None:
 
 def test_shares() -> None:
     steps = "Step 1: Row 2 reads 3, 5, 8.\nStep 2: 8 + 3 = 12.\nStep 3: 12 + 5 = 17.\n"
-    told = check(parse_completion(f"<think>\n{steps}</think>\n<answer>17</answer>"), ROW)
-    assert told.true_share == pytest.approx(2 / 3)
-    assert told.gold_share == pytest.approx(1 / 3)
-    assert not told.all_true
+    found = check(parse_completion(f"<think>\n{steps}</think>\n<answer>17</answer>"), ROW)
+    assert found.true_share == pytest.approx(2 / 3)
+    assert found.gold_share == pytest.approx(1 / 3)
+    assert not found.all_true
     nothing = check(parse_completion("seventeen"), ROW)
     assert (nothing.true_share, nothing.gold_share, nothing.all_true) == (0.0, 0.0, False)
 
 
-def test_steps_too_many_count_against_agreement_with_the_gold_steps() -> None:
+def test_extra_steps_lower_the_agreement_with_the_gold_steps() -> None:
     text = "".join(
         f"Step {i}: {s}.\n" for i, s in enumerate(["Row 2 reads 3, 5", "3 + 5 = 8", "8 + 0 = 8"], start=1)
     )
-    told = check(
+    found = check(
         parse_completion(f"<think>\n{text}</think>\n<answer>8</answer>"),
         (Opening("Row 2 reads 3, 5.", (3, 5)),),
     )
-    assert told.gold == 2
-    assert told.gold_share == pytest.approx(2 / 3)
+    assert found.gold == 2
+    assert found.gold_share == pytest.approx(2 / 3)
 
 
-def test_a_worked_answer_with_right_addition_is_all_gold_and_one_with_faults_is_not() -> None:
-    """On what the warm start teaches, the checker agrees with the pupil's own tables."""
+def test_a_worked_answer_is_all_gold_if_and_only_if_its_additions_are_right() -> None:
+    """On the worked answers of the warm start, the check agrees with the additions in them."""
     rng = np.random.default_rng(0)
     addition = FaultyAddition(seed=0)
     flawless = faulty = 0
@@ -96,16 +95,16 @@ def test_a_worked_answer_with_right_addition_is_all_gold_and_one_with_faults_is_
         question = QUESTIONS[rng.integers(len(QUESTIONS))]
         asked = question.about(Grid(Image.new("RGB", (84, 84)), digits))
         completion = parse_completion(worked_answer(asked, addition, rng))
-        told = check(completion, asked.openings)
+        found = check(completion, asked.openings)
         wrong = sum(a + b != said for a, b, said in completion.additions)
-        assert told.steps - told.true == wrong
-        assert told.all_true == (told.gold_share == 1.0) == (wrong == 0)
+        assert found.steps - found.true == wrong
+        assert found.all_true == (found.gold_share == 1.0) == (wrong == 0)
         flawless += wrong == 0
         faulty += wrong > 0
     assert min(flawless, faulty) > 20
 
 
-def test_the_truth_of_an_addition_as_the_reward_server_reads_it() -> None:
+def test_the_truth_of_an_addition_in_a_parsed_step() -> None:
     assert addition_is_true("3 + 4 = 7.") is True
     assert addition_is_true("3 + 4 = 8.") is False
     assert addition_is_true("Row 2 reads 3, 4, 7.") is None

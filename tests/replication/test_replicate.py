@@ -1,4 +1,4 @@
-"""The command: what is complete is not run again, what is missing is, and results are written of what is there."""
+"""The command: it runs what is missing, keeps what is complete, and writes the results of all complete runs."""
 
 import json
 import multiprocessing
@@ -13,96 +13,97 @@ import pytest
 
 from ireasoner.trainer.errors import SettingsError
 from ireasoner.trainer.run_folder.lock import sole_writer
-from replication.__main__ import main, missing_runs, run_all
-from replication.examination import FIGURES
-from replication.rows import ROWS, Row
+from replication.__main__ import main
+from replication.arms import ARMS, Arm
+from replication.evaluation import METRICS
 from replication.run import RECIPE, RESULT, read_result, recipe, updates_done
+from replication.scheduler import missing_runs, run_all
 from replication.settings import Plan
 from tests.replication.plan import plan
 
-QUICK = [(ROWS[name], seed) for seed in range(2) for name in ("base", "outcome-only", "full")]
+QUICK = [(ARMS[name], seed) for seed in range(2) for name in ("base", "outcome-only", "full")]
 SIGNAL = {"pseudo_label_accuracy": 0.8, "reward_rank_correlation": 0.4, "step_separation": None}
 
 
-def complete(there: Plan, row: Row, seed: int, greedy: float = 0.5) -> Path:
-    """Writes the result of a run as if it had been made: `greedy` of its questions are right."""
-    questions = {"test": there.questions, "held_out_combinations": there.questions // 2}
-    if there.task == "scenes":
-        questions["easy_vqa"] = there.questions
+def complete(the_plan: Plan, arm: Arm, seed: int, greedy: float = 0.5) -> Path:
+    """Writes a made-up result of a run in which the share `greedy` of the questions is right."""
+    questions = {"test": the_plan.questions, "held_out_combinations": the_plan.questions // 2}
+    if the_plan.task == "scenes":
+        questions["easy_vqa"] = the_plan.questions
     result: dict[str, Any] = {
-        "row": row.name,
+        "arm": arm.name,
         "seed": seed,
-        "recipe": recipe(row, seed, there),
+        "recipe": recipe(arm, seed, the_plan),
         "fingerprint": "0123456789abcdef",
-        "seconds": {"training": 100.0, "examination": 10.0},
-        "examinations": {
-            exam: {
+        "seconds": {"training": 100.0, "evaluation": 10.0},
+        "evaluations": {
+            split: {
                 figure: list(
                     (np.arange(count) < (count if figure == "majority" else greedy * count)).astype(float)
                 )
-                for figure in FIGURES
+                for figure in METRICS
             }
-            for exam, count in questions.items()
+            for split, count in questions.items()
         },
-        "signal": {**SIGNAL, "collapse_update": 60.0 if seed else None} if row.trained else {},
+        "signal": {**SIGNAL, "collapse_update": 60.0 if seed else None} if arm.trained else {},
         "learning": {
-            "update": [9, 72] if row.trained else [0],
-            "greedy": [[0.0] * 8, [greedy] * 8] if row.trained else [[greedy] * 8],
+            "update": [9, 72] if arm.trained else [0],
+            "greedy": [[0.0] * 8, [greedy] * 8] if arm.trained else [[greedy] * 8],
         },
         "curves": {"update": [1.0, 2.0], "rollout_accuracy": [0.5, None], "answer_entropy_nats": [0.9, 0.8]}
-        if row.trained
+        if arm.trained
         else {},
     }
-    file = there.folder(row.name, seed) / RESULT
+    file = the_plan.folder(arm.name, seed) / RESULT
     file.parent.mkdir(parents=True)
     file.write_text(json.dumps(result))
     return file
 
 
-def test_only_what_is_not_complete_is_run(tmp_path: Path) -> None:
-    there = plan(tmp_path)
-    assert missing_runs(QUICK, there) == QUICK
-    complete(there, ROWS["full"], 0)
-    half = there.folder("full", 1)
+def test_only_incomplete_runs_are_run(tmp_path: Path) -> None:
+    the_plan = plan(tmp_path)
+    assert missing_runs(QUICK, the_plan) == QUICK
+    complete(the_plan, ARMS["full"], 0)
+    half = the_plan.folder("full", 1)
     half.mkdir(parents=True)
     (half / f"{RESULT}.partial").write_text("{")
-    assert missing_runs(QUICK, there) == [run for run in QUICK if run != (ROWS["full"], 0)]
+    assert missing_runs(QUICK, the_plan) == [run for run in QUICK if run != (ARMS["full"], 0)]
 
 
 def test_a_result_of_another_recipe_is_neither_used_nor_overwritten(tmp_path: Path) -> None:
-    there = plan(tmp_path)
-    file = complete(there, ROWS["full"], 0)
+    the_plan = plan(tmp_path)
+    file = complete(the_plan, ARMS["full"], 0)
     result = json.loads(file.read_text())
     file.write_text(json.dumps({**result, "recipe": "another"}))
     with pytest.raises(SettingsError, match="made by another recipe"):
-        read_result(ROWS["full"], 0, there)
+        read_result(ARMS["full"], 0, the_plan)
 
 
 def test_results_of_complete_runs_are_written_without_starting_anything(tmp_path: Path) -> None:
-    there = plan(tmp_path / "runs")
-    for row, seed in QUICK:
-        complete(there, row, seed, greedy={"base": 0.25, "outcome-only": 0.5, "full": 0.75}[row.name])
+    the_plan = plan(tmp_path / "runs")
+    for arm, seed in QUICK:
+        complete(the_plan, arm, seed, greedy={"base": 0.25, "outcome-only": 0.5, "full": 0.75}[arm.name])
     out = tmp_path / "out"
     words = ["--quick", "--images", "16", "--questions", "8", "--samples", "2"]
     with pytest.raises(SystemExit) as ended:
-        main([*words, "--runs", str(there.runs), "--out", str(out)])
+        main([*words, "--runs", str(the_plan.runs), "--out", str(out)])
     assert ended.value.code == 0
     document = json.loads((out / "results.json").read_text())
-    rows = {row["row"]: row for row in document["rows"]}
-    assert list(rows) == ["base", "outcome-only", "full"]
-    assert rows["full"]["seeds"] == [0, 1]
-    assert rows["full"]["test"]["greedy"]["mean"] == 0.75
-    gain = rows["full"]["against"]["outcome-only"]["test"]["greedy"]
+    arms = {arm["arm"]: arm for arm in document["arms"]}
+    assert list(arms) == ["base", "outcome-only", "full"]
+    assert arms["full"]["seeds"] == [0, 1]
+    assert arms["full"]["test"]["greedy"]["mean"] == 0.75
+    gain = arms["full"]["against"]["outcome-only"]["test"]["greedy"]
     assert gain["mean"] == 0.25
     assert gain["low"] <= 0.25 <= gain["high"]
     assert document["gate"]["passed"]
     assert document["gate"]["majority_less_greedy"]["mean"] == 0.75
-    learning = rows["full"]["learning"]
+    learning = arms["full"]["learning"]
     assert learning["update"] == [0, 9, 72]
     assert [found["mean"] for found in learning["greedy"]] == [0.25, 0.0, 0.75]
-    assert rows["full"]["collapse_updates"] == [None, 60.0]
-    assert rows["full"]["signal"]["step_separation"] is None
-    assert document["not_run"] == [], "no other row was asked for"
+    assert arms["full"]["collapse_updates"] == [None, 60.0]
+    assert arms["full"]["signal"]["step_separation"] is None
+    assert document["not_run"] == [], "no other arm was wanted"
     assert document["machine"]["cores"] >= 1
     assert len(document["commit"].rstrip("+")) == 40
     table = (out / "table.md").read_text()
@@ -110,30 +111,30 @@ def test_results_of_complete_runs_are_written_without_starting_anything(tmp_path
     assert {file.name for file in out.glob("*.svg")} == {"accuracy.svg", "updates.svg", "signal.svg"}
 
 
-def test_a_foreign_test_has_tables_of_its_own_and_no_part_in_what_is_said_of_both_others(
+def test_a_foreign_split_has_its_own_tables_and_is_not_in_the_differences_on_both_own_splits(
     tmp_path: Path,
 ) -> None:
     tables = {}
     for task in ("sums", "scenes"):
-        there = plan(tmp_path / task / "runs", task)
-        for row, seed in QUICK:
-            complete(there, row, seed, greedy={"base": 0.25, "outcome-only": 0.5, "full": 0.75}[row.name])
+        the_plan = plan(tmp_path / task / "runs", task)
+        for arm, seed in QUICK:
+            complete(the_plan, arm, seed, greedy={"base": 0.25, "outcome-only": 0.5, "full": 0.75}[arm.name])
         out = tmp_path / task / "out"
         words = ["--quick", "--images", "16", "--questions", "8", "--samples", "2", "--task", task]
         with pytest.raises(SystemExit) as ended:
-            main([*words, "--runs", str(there.runs), "--out", str(out)])
+            main([*words, "--runs", str(the_plan.runs), "--out", str(out)])
         assert ended.value.code == 0
-        full = json.loads((out / "results.json").read_text())["rows"][-1]
+        full = json.loads((out / "results.json").read_text())["arms"][-1]
         assert ("easy_vqa" in full) == ("easy_vqa" in full["against"]["base"]) == (task == "scenes")
         tables[task] = (out / "table.md").read_text()
         against = full["against"]["base"]
     assert full["easy_vqa"]["greedy"]["mean"] == 0.75
     assert against["both"]["greedy"]["mean"] == 0.5
-    assert "## On easy-vqa" in tables["scenes"]
+    assert "## Easy-vqa" in tables["scenes"]
     assert "easy-vqa" not in tables["sums"]
 
 
-def test_where_nothing_is_complete_no_results_are_written(
+def test_without_a_complete_run_no_results_are_written(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:
@@ -143,29 +144,26 @@ def test_where_nothing_is_complete_no_results_are_written(
     assert not (tmp_path / "out").exists()
 
 
-def test_results_can_be_written_of_what_is_complete_alone(tmp_path: Path) -> None:
-    there = plan(tmp_path / "runs")
-    for row, seed in [*QUICK, (ROWS["robust"], 0)]:
-        complete(there, row, seed)
+def test_no_run_writes_the_results_of_the_complete_runs(tmp_path: Path) -> None:
+    the_plan = plan(tmp_path / "runs")
+    for arm, seed in [*QUICK, (ARMS["robust"], 0)]:
+        complete(the_plan, arm, seed)
     out = tmp_path / "out"
     words = ["--no-run", "--images", "16", "--questions", "8", "--samples", "2"]
     with pytest.raises(SystemExit) as ended:
-        main([*words, "--runs", str(there.runs), "--out", str(out)])
+        main([*words, "--runs", str(the_plan.runs), "--out", str(out)])
     assert ended.value.code == 0
     document = json.loads((out / "results.json").read_text())
-    rows = {row["row"]: row["seeds"] for row in document["rows"]}
-    assert {one["row"] for one in document["not_run"]} == ROWS.keys() - rows.keys()
+    arms = {arm["arm"]: arm["seeds"] for arm in document["arms"]}
+    assert {one["arm"] for one in document["not_run"]} == ARMS.keys() - arms.keys()
     table = (out / "table.md").read_text()
     assert "- `random`: no run is complete" in table
-    assert (
-        "Fewer than 3 seeds, whose intervals say next to nothing of how runs differ: base, outcome-only"
-        in table
-    )
-    assert rows == {"base": [0, 1], "outcome-only": [0, 1], "full": [0, 1], "robust": [0]}
-    assert not (there.runs / "logs").exists()
+    assert "Fewer than 3 seeds, too few for an interval to show how runs differ: base, outcome-only" in table
+    assert arms == {"base": [0, 1], "outcome-only": [0, 1], "full": [0, 1], "robust": [0]}
+    assert not (the_plan.runs / "logs").exists()
 
 
-def test_an_interruption_stops_the_runs_under_way(tmp_path: Path) -> None:
+def test_an_interruption_stops_the_active_runs(tmp_path: Path) -> None:
     stopped = []
     main_thread = threading.get_ident()
 
@@ -177,17 +175,17 @@ def test_an_interruption_stops_the_runs_under_way(tmp_path: Path) -> None:
     timer.start()
 
     with pytest.raises(KeyboardInterrupt):
-        list(run_all([(ROWS["full"], 0)], plan(tmp_path), 1))
+        list(run_all([(ARMS["full"], 0)], plan(tmp_path), 1))
     assert [worker.exitcode for worker in stopped] == [-signal.SIGTERM]
 
 
-def test_a_run_that_fails_is_told_and_the_others_go_on_to_the_end(tmp_path: Path) -> None:
+def test_a_failed_run_is_reported_and_the_others_continue(tmp_path: Path) -> None:
     without_config = replace(plan(tmp_path), config=tmp_path / "none.toml")
     wanted = ["full", "robust", "random"]
     looks: list[int] = []
-    ended = list(run_all([(ROWS[name], 0) for name in wanted], without_config, 2, lambda: looks.append(1)))
+    ended = list(run_all([(ARMS[name], 0) for name in wanted], without_config, 2, lambda: looks.append(1)))
     assert looks
-    assert sorted(row.name for row, _, _ in ended) == sorted(wanted)
+    assert sorted(arm.name for arm, _, _ in ended) == sorted(wanted)
     assert all("none.toml" in str(error) for _, _, error in ended)
 
 
@@ -204,23 +202,25 @@ def test_a_run_that_another_recipe_began_is_refused_before_anything_starts(
     assert not (tmp_path / "logs").exists()
 
 
-def test_how_far_a_run_is_can_be_read_while_it_goes_on(tmp_path: Path) -> None:
-    there = plan(tmp_path)
-    assert updates_done(ROWS["full"], 0, there) == 0
-    file = there.folder("full", 0) / "run" / "metrics.jsonl"
+def test_the_updates_of_a_run_can_be_counted_while_it_runs(tmp_path: Path) -> None:
+    the_plan = plan(tmp_path)
+    assert updates_done(ARMS["full"], 0, the_plan) == 0
+    file = the_plan.folder("full", 0) / "run" / "metrics.jsonl"
     file.parent.mkdir(parents=True)
     file.write_text('{"update": 1}\n{"update": 2}\n{"upd')
-    assert updates_done(ROWS["full"], 0, there) == 2
+    assert updates_done(ARMS["full"], 0, the_plan) == 2
 
 
-def test_a_mistyped_row_ends_the_command_with_2(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_mistyped_arm_ends_the_command_with_2(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        main(["--rows", "fulll"])
+        main(["--arms", "fulll"])
     assert ended.value.code == 2
-    assert "there is no row 'fulll'" in capsys.readouterr().out
+    assert "there is no arm 'fulll'" in capsys.readouterr().out
 
 
-def test_two_commands_do_not_run_the_same_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_two_commands_cannot_share_a_folder_of_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with sole_writer(tmp_path), pytest.raises(SystemExit) as ended:
         main(["--quick", "--runs", str(tmp_path)])
     assert ended.value.code == 1

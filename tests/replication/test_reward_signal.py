@@ -1,4 +1,4 @@
-"""What a run's groups tell about its reward, on groups whose truth is written by hand."""
+"""The figures of a run's reward, on groups written by hand."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ WRONG = ["Row 2 reads 3, 5, 8.", "3 + 5 = 8.", "8 + 8 = 15."]
 
 
 def write_groups(folder: Path, *rollouts: tuple[list[str], float, float]) -> None:
-    """One labelled group of rollouts: the steps, the step reward and what was trained on."""
+    """One labelled group of rollouts: the steps, the step reward, and the trained reward."""
     right = [steps is not WRONG for steps, _, _ in rollouts]
     group: dict[str, Any] = {
         "role": "solver",

@@ -1,11 +1,11 @@
-"""What a reward tells apart in groups whose truth is written by hand."""
+"""What a reward ranks, in groups written by hand."""
 
 from PIL import Image
 
 from ireasoner.trainer.worlds.digit_grids.grid import Grid
 from ireasoner.trainer.worlds.digit_grids.question import QUESTIONS
 from replication.separation import Sampled, judged, majorities, separation
-from tests.replication.test_examination import LUCKY, OTHER_ORDER, SOUND, WRONG
+from tests.replication.test_evaluation import LUCKY, OTHER_ORDER, SOUND, WRONG
 
 
 def group(*texts: str) -> Sampled:
@@ -13,7 +13,7 @@ def group(*texts: str) -> Sampled:
     return judged(QUESTIONS[0].about(grid), list(texts))
 
 
-def test_a_reward_is_held_against_answers_and_against_steps() -> None:
+def test_a_reward_is_compared_with_answers_and_with_steps() -> None:
     groups = [group(SOUND, LUCKY, WRONG), group(SOUND, OTHER_ORDER, WRONG)]
     assert groups[0].right == [True, True, False]
     assert groups[0].sound == [True, False, False]
@@ -22,11 +22,11 @@ def test_a_reward_is_held_against_answers_and_against_steps() -> None:
     assert (found["sound"]["mean"], found["sound"]["groups"]) == (-1.0, 1)
 
 
-def test_a_reward_that_is_not_there_compares_nothing() -> None:
+def test_a_missing_reward_is_not_compared() -> None:
     assert separation([group(SOUND, LUCKY, WRONG)], [[None, 0.9, 0.1]])["sound"] is None
 
 
-def test_right_majorities_with_more_orders_than_wrong_ones_of_their_size() -> None:
+def test_right_majorities_have_more_orders_than_wrong_ones_of_equal_size() -> None:
     many, one = group(SOUND, OTHER_ORDER, WRONG), group(WRONG, WRONG, SOUND)
     found = majorities([many, one] * 10)
     assert found["right_share"] == 0.5

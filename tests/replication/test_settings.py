@@ -1,4 +1,4 @@
-"""Where a task's model, runs and results lie."""
+"""The folders of a task's model, runs and results."""
 
 from pathlib import Path
 
@@ -26,11 +26,11 @@ def test_no_two_tasks_share_a_folder() -> None:
     assert ReplicationSettings(task="one-path", out=Path("here")).out_folder == Path("here")
 
 
-def test_a_part_of_a_table_is_not_written_over_the_committed_one() -> None:
+def test_a_partial_table_does_not_overwrite_the_committed_one() -> None:
     for words in (["--quick"], ["--no-run"], ["--parallel", "6"], []):
         assert CliApp.run(ReplicationSettings, words).out_folder.is_relative_to("docs/replication")
     for words in (
-        ["--rows", "full"],
+        ["--arms", "full"],
         ["--seeds", "3"],
         ["--samples", "4"],
         ["--config", "configs/demo.toml"],

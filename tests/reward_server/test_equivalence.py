@@ -1,6 +1,7 @@
 """Which answers are the same answer, and that sameness is an equivalence relation that knows no order."""
 
 import asyncio
+import os
 import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,7 @@ from ireasoner.reward_server.answers.equivalence import MAX_GIVEN_UP, Clusters, 
 from ireasoner.reward_server.answers.formula_worker import PAIR_CPU_S
 from ireasoner.reward_server.answers.formulas import ExpressionComparer
 from ireasoner.reward_server.answers.number_words import number_in_words
+from ireasoner.reward_server.child_process import ChildProcess
 from ireasoner.reward_server.errors import FormulasUnavailable
 from ireasoner.reward_server.scoring_config import ROBUST, ScoringConfig
 from tests.reward_server.requests import Json, rollout, score_group
@@ -174,10 +176,9 @@ def test_formulas_that_are_equal(loop: Loop, answers: list[str]) -> None:
 HANGING = "9^{9^{9^{9^9}}}"
 
 
-def process_of(comparer: ExpressionComparer) -> asyncio.subprocess.Process:
-    """The process that runs."""
-    assert comparer._process is not None
-    return comparer._process
+def running_child(comparer: ExpressionComparer) -> ChildProcess:
+    assert comparer._child is not None
+    return comparer._child
 
 
 def test_what_hangs_is_given_up_in_time_and_it_is_said_so(loop: Loop) -> None:
@@ -200,13 +201,13 @@ def test_the_time_of_a_group_is_bounded_and_it_is_said_so(loop: Loop) -> None:
 def test_a_busy_machine_decides_nothing(loop: Loop) -> None:
     """While a pair is calculated its process gets no processor for longer than the pair may take of it."""
     assert len(set(loop.cluster(["y+47", "47+y"]).names)) == 1
-    process = process_of(loop.comparer)
+    child = running_child(loop.comparer)
 
     async def held_up() -> Clusters:
-        process.send_signal(signal.SIGSTOP)
+        os.kill(child.pid, signal.SIGSTOP)
         asking = asyncio.create_task(cluster(["y+48", "48+y"], ROBUST, loop.comparer))
         await asyncio.sleep(PAIR_CPU_S + 0.5)
-        process.send_signal(signal.SIGCONT)
+        os.kill(child.pid, signal.SIGCONT)
         return await asking
 
     clusters = loop.runner.run(held_up())
@@ -219,7 +220,7 @@ def test_what_could_not_be_calculated_now_is_an_error_and_is_not_remembered(
 ) -> None:
     assert len(set(loop.cluster(["y+49", "49+y"]).names)) == 1
     monkeypatch.setattr(expressions, "STARVED_S", 0.2)
-    process_of(loop.comparer).send_signal(signal.SIGSTOP)
+    os.kill(running_child(loop.comparer).pid, signal.SIGSTOP)
     with pytest.raises(FormulasUnavailable):
         loop.cluster(["y+50", "50+y"])
     monkeypatch.undo()
@@ -228,13 +229,13 @@ def test_what_could_not_be_calculated_now_is_an_error_and_is_not_remembered(
 
 def test_a_process_that_somebody_else_ends_decides_nothing(loop: Loop) -> None:
     assert len(set(loop.cluster(["y+51", "51+y"]).names)) == 1
-    process = process_of(loop.comparer)
+    child = running_child(loop.comparer)
 
     async def ended() -> Clusters:
-        process.send_signal(signal.SIGSTOP)
+        os.kill(child.pid, signal.SIGSTOP)
         asking = asyncio.create_task(cluster(["y+52", "52+y"], ROBUST, loop.comparer))
         await asyncio.sleep(0.1)
-        process.kill()
+        os.kill(child.pid, signal.SIGKILL)
         return await asking
 
     clusters = loop.runner.run(ended())
@@ -244,9 +245,9 @@ def test_a_process_that_somebody_else_ends_decides_nothing(loop: Loop) -> None:
 
 def test_a_killed_process_is_replaced(loop: Loop) -> None:
     assert len(set(loop.cluster(["y+42", "42+y"]).names)) == 1
-    process = process_of(loop.comparer)
-    process.kill()
-    loop.runner.run(process.wait())
+    child = running_child(loop.comparer)
+    os.kill(child.pid, signal.SIGKILL)
+    assert loop.runner.run(child.ended()).endswith("got signal 9")
     assert len(set(loop.cluster(["y+43", "43+y"]).names)) == 1
 
 

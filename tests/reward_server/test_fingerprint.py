@@ -37,10 +37,8 @@ WRITTEN = [
 SWITCHES: list[dict[str, Any]] = [
     {"preset": "paper"},
     {"preset": "robust"},
-    {"preset": "robust", "template_guard": True},
     {"step_means": "leave_one_out"},
     {"centring": "group"},
-    {"centring": "request"},
     {"cosine_floor": 0.25},
     {"alignment": "monotonic"},
     {"alignment": "monotonic", "coverage": "union"},

@@ -124,7 +124,7 @@ def test_words_before_the_answer_cost(compass_http: httpx.Client, words: int, ex
         ({"position_decay": 0}, [0.680910, 0.602718, 0.662451, 0.0, 0.0]),
         ({"gamma": 0.0}, [0.971631, 0.851458, 0.947214, 0.0, 0.0]),
         ({"max_steps": 1}, [0.662451, 0.506068, 0.662451, 0.0, 0.0]),
-        ({"min_dominant": 4}, [0.0] * 5),
+        ({"min_position_members": 4}, [0.0] * 5),
         ({"min_position_members": 3}, [0.662451, 0.506068, 0.662451, 0.0, 0.0]),
     ],
 )

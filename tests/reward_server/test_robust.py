@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from ireasoner.reward_server.agreement.trajectories import distinct
 from ireasoner.reward_server.scoring_config import PAPER, ROBUST, ScoringConfig
-from tests.reward_server.requests import group, rewards, rollout, score, score_group
+from tests.reward_server.requests import rewards, rollout, score_group
 from tests.reward_server.vectors import DIMENSION, Doubles, alike, axis, step_rewards
 
 pure = settings(max_examples=150, deadline=None)
@@ -155,53 +155,6 @@ def test_leaving_out_a_step_or_adding_one_that_nobody_has_costs(seeds: list[list
     assert less < 0.85
     assert more < 0.9
     assert step_rewards([common[:-1], *peers], PAPER)[0] == pytest.approx(1, abs=1e-6)
-
-
-# Defect 12: steps that fit every question.
-
-
-def test_a_template_step_earns_nothing_and_says_that_the_request_was_the_unit(
-    compass_http: httpx.Client,
-) -> None:
-    groups = [
-        group([rollout("7", "east", "north")] * 3, "a"),
-        group([rollout("8", "east", "west")] * 3, "b"),
-        group([rollout("9", "east", "south")] * 3, "c"),
-    ]
-    plain = score(compass_http, "trajectory", *groups)
-    guarded = score(compass_http, "trajectory", *groups, config={"template_guard": True})
-    assert (plain["unit"], guarded["unit"]) == ("group", "request")
-    for scored in guarded["groups"]:
-        for each in scored["rollouts"]:
-            assert [step["credit"] for step in each["steps"]] == pytest.approx([0.0, 1.0], abs=1e-6)
-            assert each["reward"] == pytest.approx(0.860708 / 1.860708, abs=1e-6)
-    assert rewards(plain["groups"][0]) == pytest.approx([1.0] * 3, abs=1e-6)
-
-
-def test_the_template_guard_needs_other_groups_and_forgives_one_twin(compass_http: httpx.Client) -> None:
-    twin = [rollout("7", "east", "north")] * 3
-    config = {"template_guard": True}
-    alone = score(compass_http, "trajectory", group(twin), config=config)["groups"][0]
-    assert rewards(alone) == pytest.approx([1.0] * 3, abs=1e-6)
-    others = [group([rollout("8", "west", "south")] * 3, name) for name in "bcd"]
-    beside = score(compass_http, "trajectory", group(twin), group(twin, "twin"), *others, config=config)[
-        "groups"
-    ]
-    assert rewards(beside[0]) == pytest.approx([1.0] * 3, abs=1e-6)
-
-
-def test_centring_over_the_request_takes_away_what_its_groups_share(compass_http: httpx.Client) -> None:
-    groups = [
-        group([rollout("7", "east", "north")] * 2, "a"),
-        group([rollout("7", "east", "south")] * 2, "b"),
-    ]
-    config = {"centring": "request", "cosine_floor": 0.0}
-    scored = score(compass_http, "trajectory", *groups, config=config)
-    assert scored["unit"] == "request"
-    alone = score(compass_http, "trajectory", groups[0], config=config)["groups"][0]
-    cosines = [step["cosine"] for step in scored["groups"][0]["rollouts"][0]["steps"]]
-    assert cosines == pytest.approx([1.0, 1.0], abs=1e-6)
-    assert alone["id"] == "a"
 
 
 # Defect 13: steps are aligned by index alone.

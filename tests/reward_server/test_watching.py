@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 import yaml
 
-from benchmarks.capacity import MODELS, Assumptions, gpu_seconds
-from benchmarks.measured import LATEST, NotMeasured, groups_per_s
+from benchmarks.capacity import LATEST, MODELS, Assumptions, NotMeasured, gpu_seconds, groups_per_s
+from benchmarks.comparison import read
 from benchmarks.queueing import Load, delays_s
-from benchmarks.rows import read
 from scripts import scaling_docs
 from tests.deployment.compose_file import ROOT
 from tests.reward_server.requests import group, rollout, score

@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
-from ireasoner.reward_server.agreement.trajectories import Camp, background_of, judge
+from ireasoner.reward_server.agreement.trajectories import AnswerCluster, background_of, judge
 from ireasoner.reward_server.scoring_config import ScoringConfig
 
 Doubles = NDArray[np.float64]
@@ -29,13 +29,13 @@ def alike(cosine: float, count: int, shared: int, first_own: int) -> list[Double
 def step_rewards(
     trajectories: list[list[Doubles]], config: ScoringConfig, rho: float = 1.0
 ) -> NDArray[np.float64]:
-    """The step reward of each trajectory of one camp, in the order given; each vector has a text of its own."""
+    """The step rewards of one answer cluster's trajectories, in the order given; each vector has its own text."""
     texts = [tuple(hashlib.sha256(step.tobytes()).hexdigest() for step in each) for each in trajectories]
-    camp = Camp.of(range(len(trajectories)), texts)
-    ordered = [vector for member in camp.members for vector in trajectories[member]]
+    cluster = AnswerCluster.of(range(len(trajectories)), texts)
+    ordered = [vector for member in cluster.members for vector in trajectories[member]]
     rows = np.array(ordered, np.float32).reshape(-1, DIMENSION)
     background = background_of(rows) if config.centring == "group" else None
-    judged = judge(camp, rows, rho, config, background=background)
+    judged = judge(cluster, rows, rho, config, background)
     rewards = np.empty(len(trajectories))
-    rewards[list(camp.members)] = judged.rewards
+    rewards[list(cluster.members)] = judged.rewards
     return rewards

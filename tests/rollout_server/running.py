@@ -1,4 +1,4 @@
-"""A rollout server in a process of its own, started as a user starts it."""
+"""A rollout server in a separate process, started as a user starts it."""
 
 import os
 import signal
@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +18,12 @@ READY_DEADLINE_S = 240.0
 STOP_DEADLINE_S = 60.0
 GONE_DEADLINE_S = 20.0
 KV_BLOCKS = 512
-"""Of 128 tokens each, so that 64 sequences of the tiny models' whole context fit; vLLM alone would fill a gigabyte."""
+"""Of 128 tokens each: room for 64 sequences of the tiny models' whole context; vLLM by itself would fill 1 GB."""
 
 
 @dataclass
 class RunningServer:
-    """A launcher and where its server listens."""
+    """A launcher and the address of its server."""
 
     url: str
     model: str
@@ -32,17 +32,17 @@ class RunningServer:
     metrics_at_readiness: str = ""
 
     def processes(self) -> list[psutil.Process]:
-        """The launcher and everything below it, as it is now."""
+        """The launcher and all of its descendants at this moment."""
         launcher = psutil.Process(self.process.pid)
         return [launcher, *launcher.children(recursive=True)]
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Send the launcher a signal; return its exit code."""
+        """Sends the launcher a signal; returns its exit code."""
         self.process.send_signal(number)
         return self.process.wait(STOP_DEADLINE_S)
 
     def wait_until_ready(self) -> None:
-        """Return once `/readyz` answers 200, and keep what `/metrics` says then.
+        """Returns once `/readyz` answers 200, and keeps what `/metrics` shows then.
 
         Raises RuntimeError with the log if the launcher ends first or the deadline passes.
         """
@@ -59,14 +59,19 @@ class RunningServer:
 
 @contextmanager
 def started_server(
-    model: Path | str, log: Path, *flags: str, env: Mapping[str, str] | None = None
+    model: Path | str,
+    log: Path,
+    *flags: str,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    program: Sequence[str] = ("-m", "ireasoner.rollout_server"),
 ) -> Iterator[RunningServer]:
-    """A launcher that was just started; what is left of it at the end is killed."""
+    """A launcher that was just started; it is killed at the end if it still runs."""
     port = free_port()
-    command = [sys.executable, "-m", "ireasoner.rollout_server", "--model", str(model), "--port", str(port)]
+    command = [sys.executable, "-P", *program, "--model", str(model), "--port", str(port), *flags]
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [*command, *flags], stdout=output, stderr=output, env={**os.environ, **(env or {})}
+            command, stdout=output, stderr=output, env={**os.environ, **(env or {})}, cwd=cwd
         )
     try:
         yield RunningServer(f"http://127.0.0.1:{port}", str(model), log, process)
@@ -77,13 +82,27 @@ def started_server(
 
 @contextmanager
 def running_server(
-    model: Path | str, log: Path, *flags: str, env: Mapping[str, str] | None = None
+    model: Path | str,
+    log: Path,
+    *flags: str,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
 ) -> Iterator[RunningServer]:
-    """A server of the real vLLM on a tiny model, with key-value blocks for what tests ask of it, that is ready."""
+    """A ready server of the real vLLM on a tiny model, with as many key-value blocks as the tests need."""
     blocks = ["--num-gpu-blocks-override", str(KV_BLOCKS)]
-    with started_server(model, log, *blocks, *flags, env=env) as server:
+    with started_server(model, log, *blocks, *flags, env=env, cwd=cwd) as server:
         server.wait_until_ready()
         yield server
+
+
+def hostile_folder(folder: Path) -> Path:
+    """A folder whose modules fail when they are imported, named like ours and like those that vLLM imports."""
+    for name in ("ireasoner", "services", "trainer", "vllm"):
+        (folder / name).mkdir()
+        (folder / name / "__init__.py").write_text("raise ImportError('from the current folder')\n")
+    for name in ("json", "torch", "transformers"):
+        (folder / f"{name}.py").write_text("raise ImportError('from the current folder')\n")
+    return folder
 
 
 def free_port() -> int:
@@ -94,7 +113,7 @@ def free_port() -> int:
 
 
 def left_running(pids: list[int]) -> list[int]:
-    """Those of `pids` that still run when the deadline has passed; returns at once when none does."""
+    """Those of `pids` that still run at the deadline; returns at once if none does."""
     deadline_s = time.monotonic() + GONE_DEADLINE_S
     left = pids
     while left and time.monotonic() < deadline_s:

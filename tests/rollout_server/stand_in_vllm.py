@@ -1,7 +1,7 @@
-"""Stands where vLLM's server would: real processes and a real socket, without an engine behind them.
+"""A stand-in for vLLM's server: real processes and a real socket, without an engine.
 
-It records how it was started in $STAND_IN_RECORD, starts a process that would outlive it, and behaves as its
-own flags say, which reach it only because the launcher passes on what it does not know.
+It records how it was started in $STAND_IN_RECORD and starts a process that would outlive it. Flags of its own
+control its behaviour; they reach it because the launcher passes on flags that it does not know.
 """
 
 import argparse
@@ -40,7 +40,19 @@ def main() -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     else:
         signal.signal(signal.SIGTERM, lambda *_: os._exit(args.exit_on_sigterm))
-    record = {"argv": sys.argv, "environment": dict(os.environ), "pids": [os.getpid(), grandchild.pid]}
+    child_path = subprocess.run(
+        [sys.executable, "-c", "import json, sys; print(json.dumps(sys.path))"],
+        stdout=subprocess.PIPE,
+        check=True,
+        timeout=60,
+    )
+    record = {
+        "argv": sys.argv,
+        "environment": dict(os.environ),
+        "pids": [os.getpid(), grandchild.pid],
+        "path": sys.path,
+        "child_path": json.loads(child_path.stdout),
+    }
     Path(os.environ["STAND_IN_RECORD"]).write_text(json.dumps(record))
     if args.never_listen:
         signal.pause()

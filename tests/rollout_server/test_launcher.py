@@ -1,31 +1,37 @@
-"""The launcher's life with a stand-in for vLLM: codes, signals, deadlines, and nothing left behind."""
+"""The launcher with a stand-in for vLLM: exit codes, signals, deadlines, and no process left behind."""
 
 import json
 import shutil
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.rollout_server.running import GONE_DEADLINE_S, RunningServer, left_running, started_server
+from tests.rollout_server.running import (
+    GONE_DEADLINE_S,
+    RunningServer,
+    hostile_folder,
+    left_running,
+    started_server,
+)
 
 Start = Callable[..., RunningServer]
 
 
 @pytest.fixture
 def record(tmp_path: Path) -> Path:
-    """Where the stand-in writes how it was started."""
+    """The file in which the stand-in records how it was started."""
     return tmp_path / "record.json"
 
 
 @pytest.fixture
 def start(tmp_path: Path, record: Path) -> Iterator[Start]:
-    """Starts launchers that find the stand-in in the place of vLLM."""
+    """Starts launchers that find the stand-in instead of vLLM."""
     package = tmp_path / "stand_in" / "vllm" / "entrypoints" / "openai"
     package.mkdir(parents=True)
     for folder in (package, package.parent, package.parent.parent):
@@ -34,9 +40,17 @@ def start(tmp_path: Path, record: Path) -> Iterator[Start]:
     env = {"PYTHONPATH": str(tmp_path / "stand_in"), "STAND_IN_RECORD": str(record)}
     with ExitStack() as stack:
 
-        def start_one(*flags: str, model: str = "a/model", **extra: str) -> RunningServer:
+        def start_one(
+            *flags: str,
+            model: str = "a/model",
+            cwd: Path | None = None,
+            program: Sequence[str] = ("-m", "ireasoner.rollout_server"),
+            **extra: str,
+        ) -> RunningServer:
             log = tmp_path / "log.txt"
-            return stack.enter_context(started_server(model, log, *flags, env={**env, **extra}))
+            return stack.enter_context(
+                started_server(model, log, *flags, env={**env, **extra}, cwd=cwd, program=program)
+            )
 
         yield start_one
 
@@ -46,7 +60,7 @@ def recorded(record: Path) -> dict[str, Any]:
     return written
 
 
-def test_flags_that_are_not_ours_follow_ours_untouched(start: Start, record: Path) -> None:
+def test_unknown_flags_follow_ours_unchanged(start: Start, record: Path) -> None:
     server = start(
         "--dtype", "bfloat16", "--limit-mm-per-prompt", '{"image": 2}', "--max-loras", "3", "-tp=2"
     )
@@ -67,28 +81,35 @@ def test_the_environment_is_quiet_and_keeps_what_the_user_set(
     assert (env["VLLM_CPU_KVCACHE_SPACE"], env["OMP_NUM_THREADS"]) == ("7", "5")
 
 
+def test_no_process_imports_from_the_current_folder(start: Start, record: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "current"
+    folder.mkdir()
+    start(cwd=hostile_folder(folder)).wait_until_ready()
+    written = recorded(record)
+    for path in (written["path"], written["child_path"]):
+        assert not {"", str(folder)} & set(path)
+
+
 def test_a_hub_model_is_not_kept_offline(start: Start, record: Path) -> None:
     start().wait_until_ready()
     assert "HF_HUB_OFFLINE" not in recorded(record)["environment"]
 
 
-def test_a_failed_start_ends_with_the_childs_code(start: Start) -> None:
+def test_a_failed_start_exits_with_the_childs_code(start: Start) -> None:
     server = start("--exit-at-start", "7")
     assert server.process.wait(GONE_DEADLINE_S) == 7
     assert "ended by itself with code 7 before it was ready" in server.log.read_text()
 
 
 @pytest.mark.parametrize(("child", "launcher"), [(5, 5), (0, 1)])
-def test_an_end_that_nobody_asked_for_is_a_failure(
-    start: Start, record: Path, child: int, launcher: int
-) -> None:
+def test_an_unrequested_end_is_a_failure(start: Start, record: Path, child: int, launcher: int) -> None:
     server = start("--exit-when-ready", str(child))
     assert server.process.wait(GONE_DEADLINE_S) == launcher
     assert not left_running(recorded(record)["pids"])
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_is_passed_on_and_everything_ends(
+def test_a_signal_is_forwarded_and_every_process_ends(
     start: Start, record: Path, number: signal.Signals
 ) -> None:
     server = start("--exit-on-sigterm", "9")
@@ -106,7 +127,7 @@ def test_a_signal_during_the_start_ends_it(start: Start, record: Path) -> None:
     assert not left_running(recorded(record)["pids"])
 
 
-def test_nothing_outlives_a_launcher_that_was_killed(start: Start, record: Path) -> None:
+def test_no_process_outlives_a_killed_launcher(start: Start, record: Path) -> None:
     server = start()
     server.wait_until_ready()
     below = [process.pid for process in server.processes()[1:]]
@@ -115,21 +136,26 @@ def test_nothing_outlives_a_launcher_that_was_killed(start: Start, record: Path)
     assert not left_running(below)
 
 
-def test_a_child_that_does_not_listen_to_sigterm_is_killed(start: Start, record: Path) -> None:
-    server = start("--ignore-sigterm", "--shutdown-deadline-s", "0.5")
+def test_a_child_that_ignores_sigterm_is_killed(start: Start, record: Path) -> None:
+    soon = (
+        "from ireasoner.rollout_server import __main__, launcher\n"
+        "launcher.SHUTDOWN_DEADLINE_S = 0.5\n"
+        "__main__.main()\n"
+    )
+    server = start("--ignore-sigterm", program=("-c", soon))
     server.wait_until_ready()
     assert server.stop() == 128 + signal.SIGKILL
     assert not left_running(recorded(record)["pids"])
 
 
-def test_a_start_that_takes_too_long_is_ended(start: Start, record: Path) -> None:
+def test_a_start_that_takes_too_long_is_stopped(start: Start, record: Path) -> None:
     server = start("--never-listen", "--startup-deadline-s", "2")
     assert server.process.wait(GONE_DEADLINE_S) == 1
     assert "not ready within 2 s" in server.log.read_text()
     assert not left_running(recorded(record)["pids"])
 
 
-def test_a_port_in_use_is_told_before_anything_is_started(start: Start, record: Path) -> None:
+def test_a_port_in_use_is_reported_before_vllm_is_started(start: Start, record: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -143,7 +169,7 @@ def test_a_port_in_use_is_told_before_anything_is_started(start: Start, record: 
     ("flags", "extra", "message"),
     [
         (["--max-loras", "0"], {}, "--max-loras: Input should be greater than or equal to 1"),
-        ([], {"ROLLOUT_MAX_LORA": "4"}, "ROLLOUT_MAX_LORA is no option"),
+        ([], {"ROLLOUT_MAX_LORA": "4"}, "ROLLOUT_MAX_LORA is not an option"),
     ],
 )
 def test_a_wrong_option_is_refused_by_name(

@@ -1,4 +1,4 @@
-"""What the trainer relies on, asked of the real vLLM: tokens, log-probabilities, masks, adapters."""
+"""What the trainer relies on, tested with the real vLLM: tokens, log-probabilities, masks, adapters."""
 
 import base64
 import io
@@ -11,20 +11,24 @@ import httpx
 import pytest
 
 from tests.random_policy import build_adapter
-from tests.rollout_server.running import RunningServer, left_running, running_server
+from tests.rollout_server.running import RunningServer, hostile_folder, left_running, running_server
 
 pytestmark = pytest.mark.vllm
 
 IMAGE_SIDE_PX = 84
-IMAGE_TOKENS = 9  # one for 28 x 28 pixels
-# Between two float32 implementations of the same network; ours are off by up to 2e-5.
+IMAGE_TOKENS = 9  # one per 28 x 28 pixels
+# Between two float32 implementations of the same network; ours differ by up to 2e-5.
 TOLERANCE_NATS = 2e-4
 
 
 @pytest.fixture(scope="module")
 def rollout_server(policy: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    """The real vLLM serving `policy`; when its tests are done it must end at once, with 0 and completely."""
-    with running_server(policy, tmp_path_factory.mktemp("rollout_server") / "log.txt") as server:
+    """The real vLLM serving `policy`, started in a hostile folder.
+
+    When its tests are done it must exit with 0 and leave no process behind.
+    """
+    log = tmp_path_factory.mktemp("rollout_server") / "log.txt"
+    with running_server(policy, log, cwd=hostile_folder(tmp_path_factory.mktemp("current"))) as server:
         yield server
         pids = [process.pid for process in server.processes()]
         assert server.stop() == 0, server.log.read_text()
@@ -32,7 +36,7 @@ def rollout_server(policy: Path, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 def image(seed: int) -> Any:
-    """Grey noise, a different one for each seed."""
+    """Grey noise, different for each seed."""
     import numpy as np
     from PIL import Image
 
@@ -85,7 +89,7 @@ def token_ids(policy: Path) -> dict[str, int]:
 
 
 def in_transformers(policy: Path, adapter: Path | None, prompt: list[int], completion: list[int]) -> Any:
-    """(T, V) log-probabilities that transformers gives at each token of the completion, about `image(0)`."""
+    """(T, V) log-probabilities that transformers computes at each completion token, about `image(0)`."""
     import torch
     from peft import PeftModel
     from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
@@ -112,7 +116,7 @@ def in_transformers(policy: Path, adapter: Path | None, prompt: list[int], compl
     return logits[len(prompt) - 1 : -1].log_softmax(-1)
 
 
-def test_readiness_comes_after_the_warm_up(rollout_server: RunningServer) -> None:
+def test_the_server_is_ready_only_after_the_warm_up(rollout_server: RunningServer) -> None:
     served = [
         float(line.rsplit(" ", 1)[1])
         for line in rollout_server.metrics_at_readiness.splitlines()
@@ -154,9 +158,7 @@ def test_placeholders_can_be_masked(rollout_server: RunningServer, token_ids: di
     assert not [choice for choice in banned["choices"] if pad in choice["token_ids"]]
 
 
-def test_logprobs_are_those_of_the_distribution_that_was_sampled_from(
-    rollout_server: RunningServer, policy: Path
-) -> None:
+def test_logprobs_are_those_of_the_sampled_distribution(rollout_server: RunningServer, policy: Path) -> None:
     import torch
 
     body = complete(rollout_server, temperature=0.5)
@@ -167,13 +169,13 @@ def test_logprobs_are_those_of_the_distribution_that_was_sampled_from(
     torch.testing.assert_close(torch.tensor(logprobs(choice)), sampled, rtol=0, atol=TOLERANCE_NATS)
 
 
-def test_each_version_of_an_adapter_is_what_transformers_computes(
+def test_each_version_of_an_adapter_computes_what_transformers_does(
     rollout_server: RunningServer, policy: Path, tmp_path: Path
 ) -> None:
     import torch
 
     before: Path | None = None
-    for version in range(4):  # more than fit in one batch
+    for version in range(4):  # more than one batch can use
         adapter = build_adapter(policy, tmp_path / f"serving-{version:06d}", seed=version)
         load(rollout_server, adapter)
         if before is not None:
@@ -193,7 +195,7 @@ def test_each_version_of_an_adapter_is_what_transformers_computes(
         complete(rollout_server, model=before.name)
 
 
-def test_the_base_model_is_itself_in_a_batch_with_adapters(
+def test_the_base_model_is_unchanged_in_a_batch_with_adapters(
     rollout_server: RunningServer, policy: Path, tmp_path: Path
 ) -> None:
     adapters = [build_adapter(policy, tmp_path / f"company-{seed:06d}", seed=seed) for seed in range(2)]

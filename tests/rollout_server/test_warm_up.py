@@ -1,4 +1,4 @@
-"""The middleware on a small application: no start-up is complete before the requests were answered."""
+"""The middleware on a small application: start-up completes only after the requests were answered."""
 
 import asyncio
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from ireasoner.rollout_server.warm_up import WarmUp
 
 
 def application(seen: list[dict[str, Any]], status: int = 200, key: str | None = None) -> FastAPI:
-    """What the middleware sees of vLLM."""
+    """The part of vLLM that the middleware uses."""
     app = FastAPI()
     app.state.args = SimpleNamespace(api_key=[key] if key else None)
 
@@ -36,7 +36,7 @@ def application(seen: list[dict[str, Any]], status: int = 200, key: str | None =
 
 
 def start_up(app: FastAPI, at_message: Callable[[str], None]) -> None:
-    """Run the application's start-up and shut-down as uvicorn does."""
+    """Runs the application's start-up and shut-down as uvicorn does."""
 
     async def run() -> None:
         messages = iter([{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}])
@@ -74,14 +74,14 @@ def test_the_servers_own_key_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_request_that_fails_fails_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(WARM_UP_VARIABLE, "image")
-    told: list[str] = []
+    sent: list[str] = []
     with pytest.raises(Exception, match="with text got 400: no such thing"):
-        start_up(application([], status=400), told.append)
-    assert told == ["lifespan.startup.failed"]
+        start_up(application([], status=400), sent.append)
+    assert sent == ["lifespan.startup.failed"]
 
 
 @pytest.mark.parametrize("path", ["/readyz", "/livez", "/health"])
-def test_health_has_the_names_that_others_look_for(path: str) -> None:
+def test_health_has_the_usual_aliases(path: str) -> None:
     async def get() -> httpx.Response:
         transport = httpx.ASGITransport(application([]))
         async with httpx.AsyncClient(transport=transport, base_url="http://vllm") as client:

@@ -1,13 +1,12 @@
-"""The questions: worked examples of each kind, the truth of first steps, and that answers follow from them."""
+"""The questions: worked examples of each kind, true first steps, and answers that follow from them."""
 
 from itertools import product
 
 import numpy as np
 import pytest
 
-from ireasoner.trainer.tiny_model.arithmetic import FaultyAddition
 from ireasoner.trainer.tiny_model.completion import parse_completion
-from ireasoner.trainer.tiny_model.worked_answer import worked_answer
+from ireasoner.trainer.tiny_model.worked_answer import FaultyAddition, worked_answer
 from ireasoner.trainer.worlds.scenes.question import BY_TEXT, QUESTIONS, choose
 from ireasoner.trainer.worlds.scenes.scene import LAYOUTS, Layout, Picture, Scene, draw_scene, random_picture
 from ireasoner.trainer.worlds.scenes.thing import BAR, FORMS, OUTLINES, Thing, shape
@@ -105,12 +104,12 @@ def test_worked_answers_are_read_back_and_their_answers_follow(layout: Layout) -
         found = question.about(picture)
         assert len({sum(opening.operands) for opening in found.openings}) == 1
         completion = parse_completion(worked_answer(found, addition, rng))
-        told = check(completion, found.openings)
-        assert told.true >= 1
+        checked = check(completion, found.openings)
+        assert checked.true >= 1
         wrong = sum(a + b != said for a, b, said in completion.additions)
-        assert told.all_true == (told.gold_share == 1.0) == (wrong == 0)
-        sound += told.all_true
-        assert not told.all_true or completion.answer == found.answer
+        assert checked.all_true == (checked.gold_share == 1.0) == (wrong == 0)
+        sound += checked.all_true
+        assert not checked.all_true or completion.answer == found.answer
     assert sound > len(pictures)
 
 

@@ -1,4 +1,4 @@
-"""Pictures to train on, to be examined on and to teach with: what is held out, labels, and the foreign test."""
+"""Pictures for training, evaluation and the warm start: held-out pairs, labels, and the foreign evaluation."""
 
 from collections import Counter
 from pathlib import Path
@@ -9,7 +9,7 @@ from PIL import Image
 
 from ireasoner.trainer.rollouts.prompts import solver_messages
 from ireasoner.trainer.tiny_model.tokenizer import build_tokenizer
-from ireasoner.trainer.worlds.scenes.easy_vqa_questions import examination as easy_vqa_examination
+from ireasoner.trainer.worlds.scenes.easy_vqa_questions import evaluation_questions as easy_vqa_evaluation
 from ireasoner.trainer.worlds.scenes.held_out import named_picture, training_picture
 from ireasoner.trainer.worlds.scenes.labels import answer
 from ireasoner.trainer.worlds.scenes.question import BY_TEXT, QUESTIONS
@@ -32,32 +32,32 @@ def test_one_pair_of_attributes_in_eight_is_held_out_and_none_is_trained_on() ->
     assert not any(thing.held_out for picture in pictures for thing in picture.scene.things)
 
 
-def test_pictures_to_be_examined_on_are_others_and_every_kind_is_asked() -> None:
+def test_evaluation_pictures_are_new_and_every_kind_is_asked() -> None:
     trained = {training_picture(1, number).image.tobytes() for number in range(80)}
     for held_out in (False, True):
-        asked = WORLD.examination(80, 1, held_out=held_out)
+        asked = WORLD.evaluation_questions(80, 1, held_out=held_out)
         assert len(asked) == 80
         assert not trained & {one.image.tobytes() for one in asked}
         counts = Counter(one.kind for one in asked)
         assert counts.keys() == {question.kind for question in QUESTIONS}
         one_step = counts["attribute"] + counts["existence"] + counts["one shape"]
         assert one_step <= 0.15 * len(asked)
-        again = WORLD.examination(80, 1, held_out=held_out)
+        again = WORLD.evaluation_questions(80, 1, held_out=held_out)
         assert [(one.text, one.image.tobytes()) for one in again] == [
             (one.text, one.image.tobytes()) for one in asked
         ]
-    other = WORLD.examination(80, 2, held_out=True)
+    other = WORLD.evaluation_questions(80, 2, held_out=True)
     assert not {one.image.tobytes() for one in other} & {one.image.tobytes() for one in asked}
 
 
-def test_a_seed_of_training_gives_the_same_pictures_wherever_one_begins() -> None:
+def test_a_training_seed_gives_the_same_pictures_in_any_order() -> None:
     picture = training_picture(3, 7)
     training_picture.cache_clear()
     assert training_picture(3, 7).image.tobytes() == picture.image.tobytes()
     assert training_picture(4, 7).image.tobytes() != picture.image.tobytes()
 
 
-def test_labels_are_true_of_the_files_and_of_nothing_else(tmp_path: Path) -> None:
+def test_labels_are_right_for_the_files_and_unknown_for_anything_else(tmp_path: Path) -> None:
     folder = tmp_path / "scenes"
     write_images(folder, WORLD, 12, seed=0)
     files = sorted(folder.iterdir())
@@ -91,9 +91,9 @@ def test_a_lesson_says_what_each_cell_shows() -> None:
         assert said.shape == (3, CELLS)
         seen = [cell for cell in lesson.picture.seen if cell is not None]
         assert set(seen) == set(scene.things)
-        for place, thing in enumerate(lesson.picture.seen):
+        for cell, thing in enumerate(lesson.picture.seen):
             if thing is not None:
-                words = (numbers[said[0, place]], forms[said[1, place]], colors[said[2, place]])
+                words = (numbers[said[0, cell]], forms[said[1, cell]], colors[said[2, cell]])
                 assert words == (str(thing.number), f"{thing.form}.\n", f"{thing.color} ")
         for asked in (*lesson.to_open(rng), *lesson.to_answer(6, rng)):
             assert asked.text in BY_TEXT
@@ -111,7 +111,7 @@ def test_every_word_of_easy_vqas_questions_is_a_token() -> None:
 
 
 def test_our_programs_agree_with_easy_vqa() -> None:
-    asked = easy_vqa_examination(400, seed=0)
+    asked = easy_vqa_evaluation(400, seed=0)
     groups = Counter(
         "form" if one.answer in FORMS else "color" if one.answer in COLORS else one.answer for one in asked
     )
@@ -125,12 +125,12 @@ def test_our_programs_agree_with_easy_vqa() -> None:
         assert question.conclude(0, scene) == one.answer
 
 
-def test_a_test_of_easy_vqa_is_seeded() -> None:
-    texts = [[one.text for one in easy_vqa_examination(40, seed)] for seed in (0, 0, 1)]
+def test_the_evaluation_on_easy_vqa_is_seeded() -> None:
+    texts = [[one.text for one in easy_vqa_evaluation(40, seed)] for seed in (0, 0, 1)]
     assert texts[0] == texts[1] != texts[2]
 
 
-def test_pictures_of_one_shape_vary_in_place_and_size() -> None:
+def test_pictures_of_one_shape_vary_in_position_and_size() -> None:
     rng = np.random.default_rng(0)
     covered = [random_picture("one shape", rng, held_out=True).seen for _ in range(60)]
     shown = np.array([[thing is not None for thing in cells] for cells in covered])

@@ -1,4 +1,4 @@
-"""Rows of branches give each completion the logits that it has on its own."""
+"""In a row of branches each completion has the logits of a separate forward pass."""
 
 import torch
 
@@ -12,7 +12,7 @@ from ireasoner.trainer.worlds.digit_grids.question import QUESTIONS
 TEXTS = [question.text for question in QUESTIONS]
 
 TOLERANCE = 1e-4
-"""On logits in float32: rows and single sequences sum in other orders."""
+"""For logits in float32, since rows and single sequences sum in different orders."""
 
 
 def test_a_branch_has_the_logits_of_its_prompt_and_completion_alone() -> None:

@@ -1,4 +1,4 @@
-"""The tiny model: what it takes over from another one."""
+"""The tiny model copies weights and shared embeddings from another one."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from ireasoner.trainer.tiny_model.task import TASKS
 DIGIT_GRIDS = Path(__file__).parents[2] / "models" / "digit-grids"
 
 
-def test_it_takes_over_all_weights_and_the_embeddings_of_shared_tokens() -> None:
+def test_it_copies_all_weights_and_the_embeddings_of_shared_tokens() -> None:
     other, its_processor = load(DIGIT_GRIDS)
     processor = build_processor(TASKS["scenes"])
     model = build_model(processor, seed=0)

@@ -1,4 +1,4 @@
-"""The tokenizer: any text comes back, the task's text is short, the specials are whole."""
+"""The tokenizer: any text survives a round trip, prompts are short, special tokens are single tokens."""
 
 import json
 from pathlib import Path
@@ -15,24 +15,24 @@ TOKENIZER = build_tokenizer("", TASKS["sums"].world)
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_a_committed_model_has_the_tokenizer_that_its_world_makes(task: TaskName) -> None:
+def test_a_committed_model_has_the_tokenizer_of_its_world(task: TaskName) -> None:
     committed = Path(__file__).parents[2] / "models" / TASKS[task].model / "tokenizer.json"
     made = build_tokenizer("", TASKS[task].world).backend_tokenizer.to_str()
     assert json.loads(made) == json.loads(committed.read_text())
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
-def test_any_text_comes_back(text: str) -> None:
+def test_any_text_survives_a_round_trip(text: str) -> None:
     assert TOKENIZER.decode(TOKENIZER(text)["input_ids"]) == text
 
 
 @given(st.text(st.sampled_from("<>/ think answer 0123456789 +=:.,\n\t Step")))
-def test_text_like_the_tasks_comes_back(text: str) -> None:
+def test_text_like_the_tasks_survives_a_round_trip(text: str) -> None:
     assert TOKENIZER.decode(TOKENIZER(text)["input_ids"]) == text
 
 
 @pytest.mark.parametrize("number", range(100))
-def test_a_number_is_one_token_and_the_same_one_wherever_it_stands(number: int) -> None:
+def test_a_number_is_one_token_and_the_same_one_everywhere(number: int) -> None:
     (token,) = TOKENIZER(str(number))["input_ids"]
     for text in (
         f"{number}.",

@@ -1,4 +1,4 @@
-"""The worked answers: their form, that answers follow from steps, and how wrong the additions are."""
+"""The worked answers: their form, that answers follow from the steps, and how often additions are wrong."""
 
 import numpy as np
 from hypothesis import given
@@ -6,9 +6,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from ireasoner.trainer.rollouts.prompts import parse_question
-from ireasoner.trainer.tiny_model.arithmetic import FaultyAddition
 from ireasoner.trainer.tiny_model.completion import Completion, parse_completion
-from ireasoner.trainer.tiny_model.worked_answer import proposal, worked_answer
+from ireasoner.trainer.tiny_model.worked_answer import FaultyAddition, proposal, worked_answer
 from ireasoner.trainer.worlds.digit_grids.grid import Grid
 from ireasoner.trainer.worlds.digit_grids.question import QUESTIONS, REMAINDERS, Question
 
@@ -42,7 +41,7 @@ def test_operands_are_added_in_every_order() -> None:
     assert orders == {(3, 5), (3, 8), (5, 3), (5, 8), (8, 3), (8, 5)}
 
 
-def test_with_one_path_they_are_added_as_they_are_read() -> None:
+def test_with_one_path_operands_are_added_in_reading_order() -> None:
     rng = np.random.default_rng(0)
     digits = (3, 5, 8, 0, 0, 0, 0, 0, 0)
     completions = {worked(QUESTIONS[0], digits, rng, several_paths=False) for _ in range(50)}
@@ -50,7 +49,7 @@ def test_with_one_path_they_are_added_as_they_are_read() -> None:
     assert {completion.order for completion in completions} == {(3, 5, 8)}
 
 
-def test_a_remainder_follows_from_the_sum_and_is_often_right_where_that_is_wrong() -> None:
+def test_a_remainder_follows_from_the_sum_and_is_often_right_although_the_sum_is_wrong() -> None:
     rng = np.random.default_rng(0)
     digits = (3, 5, 8, 1, 2, 9, 7, 7, 4)
     lucky = wrong = 0
@@ -74,6 +73,6 @@ def test_broken_facts_are_mostly_wrong_and_intact_ones_mostly_right() -> None:
     assert 0.25 < ADDITION.broken.mean() < 0.45
 
 
-def test_proposals_are_read_back_as_the_question() -> None:
+def test_a_proposal_is_parsed_as_its_question() -> None:
     for question in QUESTIONS:
         assert parse_question(proposal(question.text)) == question.text

@@ -1,12 +1,12 @@
-"""Runs as each process of a launcher runs them: `torchrun --nproc-per-node 2 -m tests.trainer.launched DIR RUN...`.
+"""Runs for the processes of a launcher: `torchrun --nproc-per-node 2 -m tests.trainer.launched DIR RUN...`.
 
-Alone (`python -m`) they are the same runs in one process. Servers are stood in for; TRL, peft and gloo are real.
+With `python -m` they are the same runs in one process. The servers are fakes; TRL, peft and gloo are real.
 A RUN is
     whole               a run to its end
-    failing             one whose rollout server goes away
-    long                a longer one with dropout, whose masks are of each process's own random state
-    long:RANKS@UPDATES  one in which those processes end by SIGKILL after so many updates, in the middle of the next
-A folder that holds a long run is gone on with.
+    failing             one whose rollout server becomes unreachable
+    long                a longer one with dropout, whose masks come from each process's own random state
+    long:RANKS@UPDATES  one in which these processes end by SIGKILL after UPDATES updates, in the middle of the next
+A folder that holds a long run is resumed.
 """
 
 import os
@@ -21,7 +21,7 @@ import ireasoner.trainer  # noqa: F401  before peft: it makes torchvision import
 from ireasoner.trainer.errors import RolloutServerError
 from tests.trainer.offline import Kill, OfflineRollouts, answers, offline_settings, offline_trainer
 
-# Rows that teach lie unevenly: six of the first process, four of the second, whose first group teaches nothing.
+# Rows with a signal are uneven: six for the first process, four for the second, whose first group has none.
 GROUPS = ((1, 2, 4, 9), (3, 3, 5, 5), (7, 7, 7, 7), (2, 9, 9, 9))
 FIELDS: dict[str, Any] = {
     "updates": 4,
@@ -35,14 +35,14 @@ LONG_FIELDS: dict[str, Any] = {**FIELDS, "updates": 6, "lora": {"dropout": 0.1}}
 
 
 def say(policy: str, request: int, member: int) -> str:
-    """Answers with spread, and questions whose answers have it."""
+    """Answers whose rewards differ, and questions whose answers do."""
     if "proposer" in policy:
         return f"<question>What is the sum of row {1 + member % 3}?</question>"
     return answers(*(GROUPS * 4))(policy, request, member)
 
 
 class Failing(OfflineRollouts):
-    """Is gone when the second update is sampled."""
+    """A server that is unreachable when the second update is sampled."""
 
     def sample(self, policy: str, *arguments: Any) -> Any:
         if policy.endswith("solver-000001"):

@@ -1,4 +1,4 @@
-"""The loop without servers: what rollouts say and earn is up to the test; TRL, peft and the tiny model are real.
+"""The loop without servers: a test scripts rollouts and rewards; TRL, peft and the tiny model are real.
 
 Log-probabilities are those of the published adapter files, computed by transformers, one rollout at a time.
 """
@@ -20,6 +20,7 @@ from ireasoner.clients import RewardClient, ScoredGroup, ScoredRollout, ScoreRes
 from ireasoner.trainer.adapters.backbone import load_backbone, load_processor
 from ireasoner.trainer.evaluation.questions import parse_answer
 from ireasoner.trainer.images import ImageFolder
+from ireasoner.trainer.loop.assembly import Assembly
 from ireasoner.trainer.loop.grpo_config import grpo_config
 from ireasoner.trainer.loop.ranks import Ranks
 from ireasoner.trainer.loop.trainer import ProposerSolverTrainer
@@ -35,7 +36,7 @@ from tests.conftest import MODEL
 QUESTION = "What is the sum of row 2?"
 
 Script = Callable[[str, int, int], str]
-"""What a policy says: its served name, the number of the request in its call, the member of the group."""
+"""Returns a policy's text from its served name, the index of the request and the member of the group."""
 
 
 def reasoning(answer: object) -> str:
@@ -44,7 +45,7 @@ def reasoning(answer: object) -> str:
 
 
 def answers(*groups: Sequence[int]) -> Script:
-    """A Solver that gives these answers, a sequence a group, and a Proposer that always asks the same."""
+    """A Solver with these answers, one sequence per group, and a Proposer with one question."""
 
     def say(policy: str, request: int, member: int) -> str:
         if "proposer" in policy:
@@ -55,11 +56,11 @@ def answers(*groups: Sequence[int]) -> Script:
 
 
 class OfflineRollouts:
-    """Stands in for `RolloutClient`.
+    """A fake `RolloutClient`.
 
     Args:
-        script: What is said.
-        offset_nats: What is added to each log-probability, as a server of another precision would.
+        script: The text of each rollout.
+        offset_nats: Added to each log-probability, as another precision might.
     """
 
     base_url = "offline"
@@ -152,7 +153,7 @@ def token_logprobs(
 
 
 class OfflineRewards:
-    """Stands in for `RewardClient`: an answer earns a tenth of itself, and "abstain" cannot be judged."""
+    """A fake `RewardClient`: the reward is a tenth of the answer, and "abstain" cannot be judged."""
 
     def __init__(self) -> None:
         self.posts: list[int] = []
@@ -176,8 +177,10 @@ class OfflineRewards:
         )
 
 
-def offline_settings(folder: Path, **fields: Any) -> RunSettings:
-    """A run of one update of the Solver with groups of 4, unless said otherwise; every image is the same."""
+def offline_settings(
+    folder: Path, settings_class: type[RunSettings] = RunSettings, **fields: Any
+) -> RunSettings:
+    """A run of one Solver update with groups of 4, unless `fields` change it; all images are equal."""
     images = folder / "images"
     if not images.exists():
         write_unlabelled(images, 1, seed=3)
@@ -197,7 +200,7 @@ def offline_settings(folder: Path, **fields: Any) -> RunSettings:
         "rollout": {"canary_every": 0},  # scripted texts are not greedy
         "grpo": {"learning_rate": 3e-3, "report_to": "none"},
     }
-    return RunSettings(**{**defaults, **fields})
+    return settings_class(**{**defaults, **fields})
 
 
 def offline_trainer(
@@ -206,6 +209,7 @@ def offline_trainer(
     callbacks: Sequence[TrainerCallback] = (),
     rewards: OfflineRewards | RewardClient | None = None,
     on_wait: Callable[[str], None] = lambda _: None,
+    assembly: type[Assembly] = Assembly,
 ) -> ProposerSolverTrainer:
     """The trainer of a run, ready to go."""
     client: Any = rewards or OfflineRewards()
@@ -214,17 +218,22 @@ def offline_trainer(
     ranks = Ranks()
     run = ranks.from_first(lambda: RunFolder(settings))
     run.writes = ranks.is_first
-    return ProposerSolverTrainer(
-        settings,
+    return assembly(
+        settings=settings,
         backbone=load_backbone(settings.model, "float32"),
         processor=load_processor(settings.model),
         images=ImageFolder.scan(settings.images),
         rollouts=rollouts,
-        scorer=GroupScorer(client, settings.reward, settings.seed, on_wait=on_wait),
+        scorer=GroupScorer(
+            client,
+            settings.reward,
+            settings.seed,
+            retry_budget_s=settings.retry_budget_s,
+            on_wait=on_wait,
+        ),
         run=run,
         shadow=ShadowLabels(load_labels(settings.labels)),
-        callbacks=callbacks,
-    )
+    ).trainer(callbacks)
 
 
 def disturb(policy: Any, role: str = "solver") -> None:
@@ -236,7 +245,7 @@ def disturb(policy: Any, role: str = "solver") -> None:
 
 
 class Gradients(TrainerCallback):  # type: ignore[misc]
-    """Keeps the gradient of each update, by parameter; those without one are left out."""
+    """Records the gradient of each update, by parameter, without parameters that have none."""
 
     def __init__(self) -> None:
         self.updates: list[dict[str, torch.Tensor]] = []
@@ -255,7 +264,7 @@ class Kill(TrainerCallback):  # type: ignore[misc]
     """Ends this process by SIGKILL in an update, when its groups are logged and its gradient is computed.
 
     Args:
-        updates: Updates before it.
+        updates: Number of updates before the one that is killed.
     """
 
     def __init__(self, updates: int) -> None:

@@ -1,4 +1,4 @@
-"""A run folder as a run leaves it behind, with made-up figures that move the way they do in training."""
+"""A run folder with made-up figures that change as they do in training."""
 
 import json
 import math
@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from ireasoner.trainer.evaluation.evaluation import Evaluation, Figures, bootstrap, paired_gain
+from ireasoner.trainer.evaluation.evaluation import Evaluation, Figures, paired_gain
+from ireasoner.trainer.evaluation.intervals import bootstrap
 from ireasoner.trainer.run_folder.run_folder import RunFolder
 from ireasoner.trainer.settings import RunSettings
 
@@ -27,8 +28,8 @@ class SyntheticRun:
     """Writes a run folder.
 
     Args:
-        folder: Where to.
-        updates: Updates that it plans.
+        folder: The run folder.
+        updates: Number of planned updates.
         proposer_every: As in `RunSettings`.
         control: As in `RewardSettings`.
         overlap: As in `RunSettings`.
@@ -100,7 +101,7 @@ class SyntheticRun:
     def write_evaluation(
         self, before: float, after: float, questions: int = 200, asked: str = "0123abcd"
     ) -> None:
-        """Writes an evaluation.json with these greedy accuracies, paired question by question."""
+        """Writes an evaluation.json with these greedy accuracies, paired by question."""
         difficulty = self._rng.random(questions)
         kinds = [_KINDS[i % len(_KINDS)] for i in range(questions)]
         evaluations = []
@@ -143,7 +144,7 @@ class SyntheticRun:
         )
 
     def solver_group(self, update: int, skill: float, question: str | None = None) -> dict[str, Any]:
-        """One line of groups.jsonl of an update of the Solver."""
+        """A line of groups.jsonl from an update of the Solver."""
         truth = int(self._rng.integers(6, 25))
         size = self.settings.group_size
         answers: list[str | None] = []
@@ -181,7 +182,7 @@ class SyntheticRun:
         }
 
     def proposer_group(self, update: int, skill: float) -> dict[str, Any]:
-        """One line of groups.jsonl of an update of the Proposer."""
+        """A line of groups.jsonl from an update of the Proposer."""
         proposals = []
         for _ in range(self.settings.group_size):
             asked = self._rng.random() > 0.1 * (1 - skill)

@@ -1,4 +1,4 @@
-"""The hand-off: what vLLM serves under a new name is the adapter that was just trained."""
+"""Publication: vLLM serves the adapter that was just trained under its new name."""
 
 import shutil
 from collections.abc import Iterator
@@ -30,14 +30,14 @@ from tests.conftest import MODEL
 
 QUESTION = "What is the sum of row 2?"
 LOGPROB_TOLERANCE = 1e-3
-"""float32 on both sides, other kernels: nats a token."""
+"""Nats per token: float32 on both sides, with different kernels."""
 
 pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture
 def policy() -> Any:
-    """The tiny model with both adapters, which begin as the base model."""
+    """The tiny model with both adapters, which start as the base model."""
     from peft import get_peft_model
 
     backbone = load_backbone(str(MODEL), "float32").eval()
@@ -61,7 +61,7 @@ def client(rollout_url: str) -> Iterator[RolloutClient]:
 
 
 def disturb(policy: Any, role: str, seed: int) -> None:
-    """Gives one role's adapter random weights, large enough to change what it says."""
+    """Gives one role's adapter random weights, large enough to change its output."""
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in policy.named_parameters():
         if f".{role}." in name:
@@ -90,10 +90,10 @@ def greedy(policy: Any, image: Image.Image, max_tokens: int) -> tuple[list[int],
 
 
 @pytest.mark.vllm
-def test_vllm_serves_what_was_published_twice_in_a_row(
+def test_vllm_serves_each_of_two_consecutive_versions(
     policy: Any, image: Image.Image, client: RolloutClient, tmp_path: Path
 ) -> None:
-    """New weights under an old name would be served from the prefix cache of the old ones: here they are not."""
+    """Under an old name, new weights would be served from the prefix cache of the old ones."""
     publisher = AdapterPublisher(client, tmp_path, prefix="twice-")
     contract = SamplingContract(24, temperature=0.0, forbidden_token_ids=placeholder_token_ids(policy.config))
     request = RolloutRequest(solver_messages(QUESTION), png_bytes(image), 1, 0)
@@ -109,7 +109,7 @@ def test_vllm_serves_what_was_published_twice_in_a_row(
             assert list(rollout.token_ids) == expected_ids
             assert list(rollout.logprobs) == pytest.approx(expected_logprobs, abs=LOGPROB_TOLERANCE)
         said.append(expected_ids)
-    assert said[0] != said[1], "the two versions must differ for this test to tell them apart"
+    assert said[0] != said[1], "the test needs two versions that differ"
     assert "twice-solver-000001" not in client.models()
     assert [path.name for path in tmp_path.glob("twice-*")] == ["twice-solver-000002"]
     publisher.withdraw()
@@ -151,7 +151,7 @@ def test_an_unknown_policy_is_refused_at_once(image: Image.Image, client: Rollou
 
 
 def test_an_adapter_outside_the_language_model_is_refused(tmp_path: Path) -> None:
-    """vLLM would ignore it and sample from another policy than the trained one."""
+    """vLLM would ignore it, and sample from another policy than the trained one."""
     from peft import LoraConfig, get_peft_model
 
     backbone = load_backbone(str(MODEL), "float32")
@@ -170,19 +170,19 @@ def test_targets_are_layers_of_the_language_model_only() -> None:
     assert all(".language_model." in f".{name}" for name in config.target_modules)
 
 
-def test_a_server_that_is_away_is_waited_for_within_the_budget() -> None:
+def test_an_unreachable_server_is_retried_within_the_budget() -> None:
     said: list[str] = []
     client = RolloutClient("http://127.0.0.1:9", retry_budget_s=3.0, on_wait=said.append)
-    with pytest.raises(RolloutServerError, match="after 3 s of trying"):
+    with pytest.raises(RolloutServerError, match="after 3 s of retries"):
         client.models()
     client.close()
     assert said
 
 
 class StaleServer:
-    """A rollout client whose server goes on serving the first weights that it has read, under any name.
+    """A rollout client whose server serves the first weights that it read under every name.
 
-    So does vLLM where new weights are loaded under an old name: see `ireasoner.trainer.adapters.publisher`.
+    vLLM does so if new weights are loaded under an old name: see `ireasoner.trainer.adapters.publisher`.
     """
 
     def __init__(self, client: RolloutClient) -> None:
@@ -199,7 +199,7 @@ class StaleServer:
 
 
 def published_with_canary(policy: Any, image: Image.Image, client: Any, folder: Path) -> AdapterPublisher:
-    """A publisher with a canary in float32, which has published a first version of the Solver."""
+    """A publisher with a float32 canary, which has published one version of the Solver."""
     canary = Canary(
         client,
         load_processor(str(MODEL)),
@@ -216,7 +216,7 @@ def published_with_canary(policy: Any, image: Image.Image, client: Any, folder: 
 
 
 @pytest.mark.vllm
-def test_the_canary_proves_a_swap(
+def test_the_canary_accepts_the_published_version(
     policy: Any, image: Image.Image, client: RolloutClient, tmp_path: Path
 ) -> None:
     policy.set_adapter("proposer")
@@ -225,7 +225,7 @@ def test_the_canary_proves_a_swap(
     assert publisher.served("solver") == name
     assert adapters.version(name) == 2
     assert policy.training
-    assert policy.active_adapter == "proposer", "the trainer finds its policy as it left it"
+    assert policy.active_adapter == "proposer", "the trainer's policy is unchanged"
     publisher.withdraw()
 
 
@@ -241,15 +241,15 @@ def test_the_canary_finds_a_server_that_serves_older_weights(
 
 
 @pytest.mark.vllm
-def test_the_canary_sings_as_often_as_is_asked(
+def test_the_canary_checks_every_nth_version(
     policy: Any, image: Image.Image, client: RolloutClient, tmp_path: Path
 ) -> None:
-    """Of three publications, the first and the third are proved."""
-    proved: list[str] = []
+    """Of three publications, the first and the third are checked."""
+    checked: list[str] = []
 
     class Silent(Canary):
         def check(self, policy: Any, role: Any, name: str) -> float:
-            proved.append(name)
+            checked.append(name)
             return 0.0
 
     canary = Silent(client, load_processor(str(MODEL)), image, forbidden_token_ids=(), tolerance_nats=1e-3)
@@ -257,17 +257,17 @@ def test_the_canary_sings_as_often_as_is_asked(
     for version in range(3):
         publisher.publish(policy, "solver", version)
     publisher.withdraw()
-    assert proved == ["often-solver-000000", "often-solver-000002"]
+    assert checked == ["often-solver-000000", "often-solver-000002"]
 
 
-def test_an_adapter_of_another_rank_than_it_says_is_refused(policy: Any, tmp_path: Path) -> None:
+def test_an_adapter_whose_rank_is_not_its_configs_is_refused(policy: Any, tmp_path: Path) -> None:
     policy.peft_config["solver"].r = 4
-    with pytest.raises(AdapterError, match="says rank 4"):
+    with pytest.raises(AdapterError, match="has rank 4 in its config"):
         write_adapter(policy, "solver", tmp_path / "solver-000000")
 
 
-def test_an_adapter_without_a_layer_that_it_names_is_refused(policy: Any, tmp_path: Path) -> None:
+def test_an_adapter_without_a_layer_of_its_config_is_refused(policy: Any, tmp_path: Path) -> None:
     policy.peft_config["solver"].target_modules = {"q_proj", "absent_proj"}
-    with pytest.raises(AdapterError, match="says that it has weights of absent_proj"):
+    with pytest.raises(AdapterError, match="has absent_proj in its config"):
         write_adapter(policy, "solver", tmp_path / "solver-000000")
     assert not (tmp_path / "solver-000000").exists()

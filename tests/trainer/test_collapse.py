@@ -1,4 +1,4 @@
-"""The guard against collapse: what it takes for an onset, and what it does then."""
+"""The guard against collapse: what it counts as an onset, and what it does then."""
 
 import json
 from itertools import cycle, islice
@@ -13,13 +13,13 @@ from ireasoner.trainer.monitoring.collapse_guard import (
     DOMINANT,
     ENTROPY,
     LENGTH,
+    ONSET_SHARES,
     CollapseGuard,
     CollapseWatch,
 )
-from ireasoner.trainer.monitoring.collapse_mark import read_mark
 from ireasoner.trainer.monitoring.question_diversity import RecentQuestions
 from ireasoner.trainer.run_folder.checkpoint import Checkpoints
-from ireasoner.trainer.run_folder.run_folder import read_lines
+from ireasoner.trainer.run_folder.run_folder import read_collapse_mark, read_lines
 from ireasoner.trainer.settings import CollapseSettings
 from tests.trainer.offline import OfflineRollouts, offline_settings, offline_trainer, reasoning
 from tests.trainer.test_resume import write_checkpoint
@@ -29,7 +29,7 @@ COLLAPSED = {ENTROPY: 0.05, DOMINANT: 0.99, LENGTH: 5.0}
 
 
 def onset(settings: CollapseSettings, series: list[dict[str, float]]) -> tuple[int, set[str]] | None:
-    """The first update that shows signs, and which."""
+    """The first update that shows signs of collapse, and its signs."""
     watch = CollapseWatch(settings)
     for update, figures in enumerate(series):
         if signs := watch.observe(figures):
@@ -48,7 +48,7 @@ def test_one_odd_update_is_no_collapse() -> None:
 
 
 @pytest.mark.parametrize("sign", [ENTROPY, DOMINANT, LENGTH])
-def test_each_sign_alone_is_enough_once_it_lasts(sign: str) -> None:
+def test_each_sign_alone_is_enough_if_it_lasts(sign: str) -> None:
     settings = CollapseSettings(window=10)
     series = [HEALTHY] * 20 + [{**HEALTHY, sign: COLLAPSED[sign]}] * 20
     found = onset(settings, series)
@@ -58,19 +58,19 @@ def test_each_sign_alone_is_enough_once_it_lasts(sign: str) -> None:
     assert signs == {sign}
 
 
-@pytest.mark.parametrize("an_update", [1, 4])
-def test_questions_that_become_the_same_are_seen_however_few_an_update_asks(an_update: int) -> None:
+@pytest.mark.parametrize("per_update", [1, 4])
+def test_repeated_questions_are_noticed_however_few_an_update_asks(per_update: int) -> None:
     questions = RecentQuestions(10)
     many = cycle(f"What is number {i}?" for i in range(30))
-    asked = [list(islice(many, an_update)) for _ in range(20)] + [["What is this?"] * an_update] * 10
+    asked = [list(islice(many, per_update)) for _ in range(20)] + [["What is this?"] * per_update] * 10
     found = onset(CollapseSettings(window=10), [questions.add(update) for update in asked])
     assert found is not None
     update, signs = found
-    assert 25 <= update <= 29, "one odd update is no collapse, and ten of ten are one"
+    assert 25 <= update <= 29, "one odd update is no collapse, a whole window is"
     assert signs == {DISTINCT}
 
 
-def test_questions_that_go_on_differing_as_they_did_are_no_collapse() -> None:
+def test_questions_as_varied_as_at_the_start_are_no_collapse() -> None:
     questions = RecentQuestions(10)
     few = cycle(["Row 1?", "Row 2?", "Row 3?"])
     assert onset(CollapseSettings(window=10), [questions.add([next(few)]) for _ in range(60)]) is None
@@ -95,7 +95,7 @@ def test_the_guard_marks_the_onset_and_keeps_the_checkpoint_before_it(tmp_path: 
         guard.on_log(arguments, TrainerState(global_step=update), control, logs=logs)
     write_checkpoint(checkpoints, 31)
 
-    mark = read_mark(tmp_path)
+    mark = read_collapse_mark(tmp_path)
     assert mark is not None
     assert 21 <= mark.update <= 25
     assert mark.checkpoint == "checkpoint-15"
@@ -105,7 +105,7 @@ def test_the_guard_marks_the_onset_and_keeps_the_checkpoint_before_it(tmp_path: 
     assert control.should_training_stop is stop
 
 
-def test_a_run_that_goes_on_remembers_what_is_behind_it(tmp_path: Path) -> None:
+def test_a_resumed_run_remembers_its_earlier_updates(tmp_path: Path) -> None:
     settings = CollapseSettings(window=5)
     lines = [
         {"update": i, **{f"solver/{name}": value for name, value in HEALTHY.items()}} for i in range(1, 6)
@@ -115,16 +115,16 @@ def test_a_run_that_goes_on_remembers_what_is_behind_it(tmp_path: Path) -> None:
     guard = CollapseGuard(settings, Checkpoints(tmp_path / "checkpoints", keep=1), tmp_path)
     arguments: Any = None
     guard.on_train_begin(arguments, TrainerState(global_step=5), TrainerControl())
-    assert not (tmp_path / "collapse.json").exists(), "the mark lies beyond the checkpoint"
+    assert not (tmp_path / "collapse.json").exists(), "the mark is from after the checkpoint"
 
     for update in range(6, 11):
         logs = {"solver/loss": 0.0, **{f"solver/{name}": value for name, value in COLLAPSED.items()}}
         guard.on_log(arguments, TrainerState(global_step=update), TrainerControl(), logs=logs)
-    assert (tmp_path / "collapse.json").exists(), "measured against the healthy updates before"
+    assert (tmp_path / "collapse.json").exists(), "compared with the healthy updates before the checkpoint"
 
 
-class OneQuestionAnUpdate:
-    """A Proposer that asks something else each time, and from its fifth question on always the same."""
+class OneQuestionPerUpdate:
+    """A Proposer whose first five questions differ; from then on it repeats the fifth."""
 
     def __init__(self) -> None:
         self.asked = 0
@@ -136,18 +136,21 @@ class OneQuestionAnUpdate:
         return f"<question>What is the sum of row {min(self.asked, 5)}?</question>"
 
 
-def test_a_run_of_one_question_an_update_stops_where_its_questions_become_one(tmp_path: Path) -> None:
+def test_a_run_with_one_question_per_update_stops_once_its_questions_repeat(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(ONSET_SHARES, DISTINCT, 0.3)  # a window of four cannot fall below a quarter
     fields: dict[str, Any] = {
         "updates": 12,
         "groups_per_update": 1,
         "save_every": 3,
-        "collapse": {"window": 4, "distinct": 0.3},
+        "collapse": {"window": 4},
         "stop_on_collapse": True,
     }
-    say = OneQuestionAnUpdate()
+    say = OneQuestionPerUpdate()
     first = offline_trainer(offline_settings(tmp_path, **fields), OfflineRollouts(say))
     first.go()
-    mark = read_mark(tmp_path / "run")
+    mark = read_collapse_mark(tmp_path / "run")
     assert mark is not None
     assert mark.update == 8, "updates 5 to 8 ask one question, a quarter of the four that 1 to 4 ask"
     assert set(mark.signs) == {DISTINCT}
@@ -163,4 +166,4 @@ def test_a_run_of_one_question_an_update_stops_where_its_questions_become_one(tm
     again.go()
     resumed = list(read_lines(tmp_path / "run" / "metrics.jsonl"))
     assert [line.get("solver/questions_distinct_recent") for line in resumed] == shares
-    assert read_mark(tmp_path / "run") == mark
+    assert read_collapse_mark(tmp_path / "run") == mark

@@ -1,4 +1,4 @@
-"""The demo as a user starts it: what it leaves behind, and that no process is among it."""
+"""The demo as a user starts it, in a folder that spoils imports: what it writes, and that it leaves no process."""
 
 import json
 import os
@@ -14,6 +14,8 @@ from pathlib import Path
 
 import psutil
 import pytest
+
+from tests.traps import write_traps
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(600)]
 
@@ -34,20 +36,24 @@ proposer_max_tokens = 24
 
 
 class Demo:
-    """A running `ireasoner demo`, and every process that inherited its environment."""
+    """A running `ireasoner demo`, and every process that inherited its environment.
+
+    Its current folder holds a `torch.py`, a `json.py` and the like, which no process may import.
+    """
 
     def __init__(self, folder: Path, arguments: Sequence[str]) -> None:
         self.folder = folder
         self.output = folder / "console.txt"
         self.mark = uuid.uuid4().hex
         (folder / "small.toml").write_text(SMALL)
-        command = [sys.executable, "-m", "ireasoner.cli", "demo", "--out", str(folder / "run")]
+        command = [sys.executable, "-P", "-m", "ireasoner.cli", "demo", "--out", str(folder / "run")]
         command += ["--config", str(folder / "small.toml"), *arguments]
         with self.output.open("wb") as output:
             self.process = subprocess.Popen(
                 command,
                 stdout=output,
                 stderr=subprocess.STDOUT,
+                cwd=write_traps(folder / "current"),
                 env={**os.environ, "IREASONER_TEST_MARK": self.mark},
                 start_new_session=True,
             )
@@ -56,7 +62,7 @@ class Demo:
         return self.output.read_text(errors="replace")
 
     def wait_for(self, pattern: str) -> None:
-        """Returns when the console says `pattern`."""
+        """Returns when the console shows `pattern`."""
         deadline_s = time.monotonic() + DEADLINE_S
         while not re.search(pattern, self.text()):
             assert self.process.poll() is None, self.text()
@@ -64,7 +70,7 @@ class Demo:
             time.sleep(0.2)
 
     def alive(self) -> list[str]:
-        """The command lines of what is left of it."""
+        """The command lines of its running processes."""
         left = []
         for process in psutil.process_iter():
             try:
@@ -77,7 +83,7 @@ class Demo:
         return left
 
     def left_after(self, seconds: float) -> list[str]:
-        """What is left once everything is gone or `seconds` have passed."""
+        """The command lines of processes that still run after up to `seconds`."""
         deadline_s = time.monotonic() + seconds
         while (left := self.alive()) and time.monotonic() < deadline_s:
             time.sleep(0.2)
@@ -101,7 +107,7 @@ def test_a_demo_writes_its_report_and_leaves_no_process(tmp_path: Path) -> None:
         assert demo.alive() == []
     shown = demo.text()
     assert shown.count("run folder:") == 1
-    assert "waiting for" not in shown, "both servers are ready by then"
+    assert "waiting for" not in shown, "both servers are ready when training starts"
     assert re.search(r"^before: greedy .* maj@2 .*\nimages: (.*\n)*update 1 of 2 ", shown, re.MULTILINE), (
         shown
     )
@@ -113,7 +119,7 @@ def test_a_demo_writes_its_report_and_leaves_no_process(tmp_path: Path) -> None:
     assert unlabelled == {".png"}
 
 
-def test_ctrl_c_in_the_middle_of_training_leaves_no_process(tmp_path: Path) -> None:
+def test_ctrl_c_during_training_leaves_no_process(tmp_path: Path) -> None:
     with running(tmp_path, "--evaluation-questions", "2", "--samples", "1", "--updates", "500") as demo:
         demo.wait_for(r"update +1 ")
         assert len(demo.alive()) >= 3
@@ -124,14 +130,14 @@ def test_ctrl_c_in_the_middle_of_training_leaves_no_process(tmp_path: Path) -> N
 
 
 def test_a_failure_leaves_no_process(tmp_path: Path) -> None:
-    """A model that vLLM cannot load: by then the reward server is up."""
+    """vLLM cannot load the model; the reward server is already running."""
     with running(tmp_path, "--model", str(tmp_path)) as demo:
         assert demo.process.wait(DEADLINE_S) == 1, demo.text()
         assert demo.alive() == []
     assert "the rollout server ended with code" in demo.text()
 
 
-def test_a_server_that_dies_in_the_middle_ends_the_demo_at_once_and_leaves_no_process(tmp_path: Path) -> None:
+def test_a_server_that_dies_during_training_ends_the_demo_and_leaves_no_process(tmp_path: Path) -> None:
     with running(tmp_path, "--evaluation-questions", "2", "--samples", "1", "--updates", "500") as demo:
         demo.wait_for(r"update +1 ")
         [server] = [
@@ -142,7 +148,7 @@ def test_a_server_that_dies_in_the_middle_ends_the_demo_at_once_and_leaves_no_pr
         assert demo.alive() == []
 
 
-def test_a_demo_that_is_killed_leaves_no_process(tmp_path: Path) -> None:
+def test_a_killed_demo_leaves_no_process(tmp_path: Path) -> None:
     with running(tmp_path) as demo:
         demo.wait_for("the reward server is ready")
         assert len(demo.alive()) >= 3

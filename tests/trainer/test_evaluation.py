@@ -1,4 +1,4 @@
-"""Evaluation: what is read, how answers are counted, and a real run through both of a server's dialects."""
+"""Evaluation: reading questions, counting answers, and a real policy through both of a server's dialects."""
 
 import json
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ def write(folder: Path, *rows: dict[str, Any]) -> Path:
 
 
 class Scripted:
-    """Answers each question with the texts that it is given for it: first the greedy one, then the samples."""
+    """Answers each question with its scripted texts: the first one greedily, the others as samples."""
 
     def __init__(self, answers: dict[str, list[str]]) -> None:
         self._answers = answers
@@ -42,7 +42,7 @@ class Scripted:
         return found
 
 
-def test_each_line_says_how_it_is_matched(tmp_path: Path) -> None:
+def test_each_line_has_its_own_matching_rule(tmp_path: Path) -> None:
     path = write(
         tmp_path,
         {"question": "How many?", "answer": 100},
@@ -61,12 +61,15 @@ def test_each_line_says_how_it_is_matched(tmp_path: Path) -> None:
     ("row", "message"),
     [
         ({"question": "?"}, "KeyError: 'answer'"),
-        ({"question": "?", "answer": ["a", "b"]}, "answer is a string or a number"),
-        ({"question": "?", "answer": "A", "choices": "AB"}, "choices is a list"),
-        ({"question": "?", "answer": "A", "choices": ["one"]}, "2 to 26 options, not 1"),
+        ({"question": "?", "answer": ["a", "b"]}, "answer must be a string or a number"),
+        ({"question": "?", "answer": "A", "choices": "AB"}, "choices must be a list"),
+        ({"question": "?", "answer": "A", "choices": ["one"]}, "must have 2 to 26 options, not 1"),
         ({"question": "?", "answer": "C", "choices": ["one", "two"]}, "names none of the options: 'C'"),
         ({"question": "?", "answer": "12", "matching": "choice"}, "names none of the options"),
-        ({"question": "?", "answer": "A", "matching": "fuzzy"}, "matching is one of exact, relaxed, choice"),
+        (
+            {"question": "?", "answer": "A", "matching": "fuzzy"},
+            "matching must be one of exact, relaxed, choice",
+        ),
     ],
 )
 def test_a_bad_line_is_named(row: dict[str, Any], message: str, tmp_path: Path) -> None:
@@ -76,7 +79,7 @@ def test_a_bad_line_is_named(row: dict[str, Any], message: str, tmp_path: Path) 
     assert message in str(caught.value)
 
 
-def test_a_tie_counts_in_part_and_votes_are_by_option() -> None:
+def test_a_tie_counts_by_the_share_that_is_right_and_votes_are_by_option() -> None:
     plain = Question(Path("a.png"), "?", "7")
     assert majority_hit(plain, ["7", "7", "8"]) == 1.0
     assert majority_hit(plain, ["7", "8"]) == 0.5
@@ -85,7 +88,7 @@ def test_a_tie_counts_in_part_and_votes_are_by_option() -> None:
     assert majority_hit(which, ["B", "cat", "(A)"]) == 1.0
 
 
-def test_figures_are_counted_by_kind_and_in_all(tmp_path: Path) -> None:
+def test_figures_are_given_overall_and_by_kind(tmp_path: Path) -> None:
     path = write(
         tmp_path,
         {"question": "first", "answer": "100", "type": "number"},
@@ -114,7 +117,7 @@ def test_figures_are_counted_by_kind_and_in_all(tmp_path: Path) -> None:
     assert found.by_kind["option"].sampled.mean == 0.75
 
 
-def test_what_was_asked_has_a_digest(tmp_path: Path) -> None:
+def test_the_questions_have_a_digest(tmp_path: Path) -> None:
     rows = [{"question": "first", "answer": "1"}, {"question": "second", "answer": "2"}]
     client = Scripted({"first": ["1"] * 2, "second": ["2"] * 2})
 
@@ -130,8 +133,8 @@ def test_what_was_asked_has_a_digest(tmp_path: Path) -> None:
 
 @pytest.mark.vllm
 @pytest.mark.timeout(600)
-def test_a_real_policy_scores_alike_through_both_dialects(rollout_url: str, tmp_path: Path) -> None:
-    """Greedy answers do not depend on how they are asked for; what is right is counted a second time by hand."""
+def test_a_real_policy_has_the_same_accuracy_through_both_dialects(rollout_url: str, tmp_path: Path) -> None:
+    """The greedy answers are the same through both, and the figures are plausible."""
     write_held_out(tmp_path, 12, seed=5)
     found = {}
     for api in ("vllm", "openai"):
@@ -160,7 +163,7 @@ def test_a_real_policy_scores_alike_through_both_dialects(rollout_url: str, tmp_
     assert found["openai"]["sampled"]["mean"] <= found["openai"]["passed"]["mean"]
 
 
-def test_openais_fields_alone_are_sent_with_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_openais_fields_are_sent_with_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[httpx.Request] = []
 
     def answer(request: httpx.Request) -> httpx.Response:

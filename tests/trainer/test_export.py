@@ -1,4 +1,4 @@
-"""An export is what was trained, in other software's own form."""
+"""An export holds what was trained, in a form that other software loads."""
 
 import json
 from pathlib import Path
@@ -11,9 +11,9 @@ from transformers import AutoModelForImageTextToText
 from ireasoner.trainer.adapters.backbone import load_backbone, lora_config, name_roles
 from ireasoner.trainer.adapters.publisher import write_adapter
 from ireasoner.trainer.commands.export import export
-from ireasoner.trainer.commands.export_settings import ExportSettings
+from ireasoner.trainer.commands.settings import ExportSettings
 from ireasoner.trainer.errors import RunFolderError
-from ireasoner.trainer.evaluation.evaluation import Interval
+from ireasoner.trainer.evaluation.intervals import Interval
 from ireasoner.trainer.settings import ROLES, LoraSettings
 from tests.conftest import MODEL
 from tests.trainer.synthetic_run import SyntheticRun
@@ -21,7 +21,7 @@ from tests.trainer.synthetic_run import SyntheticRun
 
 @pytest.fixture
 def trained(tmp_path: Path) -> tuple[Path, Any]:
-    """A run folder with the tiny model's adapters, disturbed, and the policy itself."""
+    """A run folder with random adapters of the tiny model, and the policy itself."""
     from peft import get_peft_model
 
     run = SyntheticRun(tmp_path / "run")
@@ -51,7 +51,7 @@ def logits(model: Any) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("role", ["solver", "proposer"])
-def test_merged_weights_say_what_the_adapter_says(
+def test_merged_weights_give_the_logits_of_the_adapter(
     trained: tuple[Path, Any], tmp_path: Path, role: Any
 ) -> None:
     run, policy = trained
@@ -66,7 +66,9 @@ def test_merged_weights_say_what_the_adapter_says(
         )
 
 
-def test_an_adapter_comes_with_a_card_that_tells_the_run(trained: tuple[Path, Any], tmp_path: Path) -> None:
+def test_an_adapter_comes_with_a_card_that_describes_the_run(
+    trained: tuple[Path, Any], tmp_path: Path
+) -> None:
     run, _ = trained
     output = export(ExportSettings(run_folder=run, output=tmp_path / "out"))
     assert (output / "adapter_model.safetensors").read_bytes() == (
@@ -83,7 +85,7 @@ def test_an_adapter_comes_with_a_card_that_tells_the_run(trained: tuple[Path, An
         assert part in card
 
 
-def test_the_card_gives_figures_as_all_else_does(trained: tuple[Path, Any], tmp_path: Path) -> None:
+def test_the_card_formats_figures_as_evaluate_does(trained: tuple[Path, Any], tmp_path: Path) -> None:
     run, _ = trained
     card = (export(ExportSettings(run_folder=run, output=tmp_path / "out")) / "README.md").read_text()
     evaluation = json.loads((run / "evaluation.json").read_text())
@@ -93,7 +95,7 @@ def test_the_card_gives_figures_as_all_else_does(trained: tuple[Path, Any], tmp_
 
 
 @pytest.mark.parametrize("merged", [False, True])
-def test_whoever_may_read_new_files_may_read_the_weights(
+def test_the_weights_have_the_permissions_of_any_new_file(
     trained: tuple[Path, Any], tmp_path: Path, merged: bool
 ) -> None:
     run, _ = trained
@@ -103,35 +105,33 @@ def test_whoever_may_read_new_files_may_read_the_weights(
     assert set(modes.values()) == {(tmp_path / "new").stat().st_mode}, modes
 
 
-def test_the_card_says_what_is_wrong_or_missing(trained: tuple[Path, Any], tmp_path: Path) -> None:
+def test_the_card_names_defects_and_a_missing_evaluation(trained: tuple[Path, Any], tmp_path: Path) -> None:
     run, _ = trained
     document = json.loads((run / "settings.json").read_text())
-    document["reference_defects"]["kl_to_itself"] = True
+    document["reference_defects"] = {"kl_to_itself": True, "frozen_proposer": False}
     (run / "settings.json").write_text(json.dumps(document))
     evaluation = json.loads((run / "evaluation.json").read_text())
     (run / "evaluation.json").write_text(json.dumps({**evaluation, "before": None}))
     card = (export(ExportSettings(run_folder=run, output=tmp_path / "out")) / "README.md").read_text()
-    assert "**Known wrong, on purpose**: trained with kl_to_itself." in card
+    assert "**Known to be wrong, on purpose**: trained with kl_to_itself." in card
     assert "not evaluated both before and after" in card
 
 
-def test_a_run_of_a_version_with_other_settings_can_be_exported(
-    trained: tuple[Path, Any], tmp_path: Path
-) -> None:
+def test_a_run_of_another_version_can_be_exported(trained: tuple[Path, Any], tmp_path: Path) -> None:
     run, _ = trained
     document = json.loads((run / "settings.json").read_text())
-    document["collapse"]["a_setting_of_old"] = 0.125
+    document["collapse"]["a_former_setting"] = 0.125
     (run / "settings.json").write_text(json.dumps(document))
     output = export(ExportSettings(run_folder=run, output=tmp_path / "out"))
-    assert '"a_setting_of_old": 0.125' in (output / "README.md").read_text()
+    assert '"a_former_setting": 0.125' in (output / "README.md").read_text()
 
 
-def test_nothing_is_written_over_and_an_unfinished_run_is_refused(
+def test_nothing_is_overwritten_and_an_unfinished_run_is_refused(
     trained: tuple[Path, Any], tmp_path: Path
 ) -> None:
     run, _ = trained
     (tmp_path / "taken").mkdir()
     with pytest.raises(RunFolderError, match="exists already"):
         export(ExportSettings(run_folder=run, output=tmp_path / "taken"))
-    with pytest.raises(RunFolderError, match="has it ended"):
+    with pytest.raises(RunFolderError, match="has the run ended"):
         export(ExportSettings(run_folder=tmp_path, output=tmp_path / "out"))

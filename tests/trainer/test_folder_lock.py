@@ -1,4 +1,4 @@
-"""Two processes that want one folder."""
+"""Two processes that write to one folder."""
 
 import subprocess
 import sys
@@ -23,7 +23,7 @@ with sole_writer(Path(sys.argv[1])):
 """
 
 
-def test_a_folder_has_one_writer_and_a_killed_one_lets_go(tmp_path: Path) -> None:
+def test_a_folder_has_one_writer_and_a_killed_process_releases_it(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     other = subprocess.Popen([sys.executable, "-c", HOLD, str(folder)], stdout=subprocess.PIPE, text=True)
     try:
@@ -33,7 +33,7 @@ def test_a_folder_has_one_writer_and_a_killed_one_lets_go(tmp_path: Path) -> Non
             pytest.raises(RunFolderError, match=f"{folder} is being written to by another process"),
             sole_writer(folder),
         ):
-            pytest.fail("two have it")
+            pytest.fail("two processes hold the lock")
     finally:
         other.kill()
         other.communicate()
@@ -43,7 +43,7 @@ def test_a_folder_has_one_writer_and_a_killed_one_lets_go(tmp_path: Path) -> Non
         pass
 
 
-def test_two_processes_do_not_train_one_run(tmp_path: Path) -> None:
+def test_two_processes_cannot_train_one_run(tmp_path: Path) -> None:
     run = tmp_path / "run"
     Image.new("RGB", (84, 84)).save(tmp_path / "black.png")
     settings = RunSettings(model="models/digit-grids", images=tmp_path, run_folder=run)

@@ -1,4 +1,4 @@
-"""Images that nobody here drew, without labels: easy-vqa's, through the whole loop."""
+"""Images from another project, without labels: easy-vqa's, through the whole loop."""
 
 import shutil
 from pathlib import Path

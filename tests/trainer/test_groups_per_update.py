@@ -1,4 +1,4 @@
-"""An update of the Proposer can have fewer images than one of the Solver has questions."""
+"""A Proposer update can have fewer images than a Solver update has questions."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.timeout(300)
 
 
 def say(policy: str, request: int, member: int) -> str:
-    """Proposals about an image that differ, and answers of which each question has its own."""
+    """Proposals that differ within an image, and different answers to each question."""
     if "proposer" in policy:
         return f"<question>What is the sum of row {1 + (request + member) % 3}?</question>"
     return reasoning(1 + request + member % 2)
@@ -31,13 +31,13 @@ def test_the_proposers_update_has_its_own_number_of_images(tmp_path: Path) -> No
     assert [group["role"] for group in groups] == ["solver"] * 3 + ["proposer"] * 2
     assert [len(group["proposals"]) for group in groups[3:]] == [4, 4]
     asked = [len(requests) for policy, requests in rollouts.calls if "proposer" in policy]
-    assert asked == [3, 2], "a question about each image; proposals about each of fewer"
+    assert asked == [3, 2], "one question per image; groups of proposals about fewer images"
     last = list(read_lines(settings.run_folder / "metrics.jsonl"))[-1]
     assert 0 < last["proposer/rollouts_trained"] <= 2 * settings.group_size
     assert any(not weights[name].equal(weight) for name, weight in before.items())
 
 
-def test_it_is_never_more_than_an_update_holds(tmp_path: Path) -> None:
+def test_a_larger_number_than_groups_per_update_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="proposer_groups_per_update 3 is above groups_per_update 2"):
         RunSettings(
             model="m", images=tmp_path, run_folder=tmp_path, groups_per_update=2, proposer_groups_per_update=3

@@ -1,4 +1,4 @@
-"""Every field of TRL's `GRPOConfig` can be set from the TOML file, and does there what TRL says."""
+"""Every field of TRL's `GRPOConfig` can be set from the TOML file, and has the effect that TRL documents."""
 
 from dataclasses import fields
 from pathlib import Path
@@ -10,7 +10,7 @@ from trl import GRPOConfig
 
 from ireasoner.trainer.errors import SettingsError
 from ireasoner.trainer.loop.grpo_config import grpo_config
-from ireasoner.trainer.loop.importance import importance_ratio
+from ireasoner.trainer.loop.policy_update import importance_ratio
 from ireasoner.trainer.run_folder.run_folder import read_lines
 from ireasoner.trainer.settings import RunSettings, read_toml
 from tests.trainer.offline import Gradients, OfflineRollouts, answers, offline_settings, offline_trainer
@@ -19,11 +19,11 @@ pytestmark = pytest.mark.timeout(300)
 
 SPREAD = (1, 2, 4, 9)
 MISMATCH_NATS = -0.05
-"""How far the server's log-probabilities lie below the trainer's, as another precision might make them."""
+"""Offset of the server's log-probabilities, as another precision might cause it."""
 
 
 def from_toml(folder: Path, tables: str) -> RunSettings:
-    """The settings of a file with the least that a run needs, and these tables."""
+    """The settings of a file with the required fields and `tables`."""
     file = folder / "run.toml"
     file.write_text(f'model = "m"\nimages = "i"\nrun_folder = "{folder}"\n{tables}', encoding="utf-8")
     return RunSettings(**read_toml(file))
@@ -58,13 +58,13 @@ def test_fields_of_trl_are_set_from_the_file_unchanged(tmp_path: Path) -> None:
 
 
 def test_a_field_is_either_passed_on_or_refused_with_a_reason(tmp_path: Path) -> None:
-    """No field of TRL's is silently dropped: each arrives, or the settings say that the trainer sets it."""
+    """No field of TRL is silently dropped: each is passed on, or refused because the trainer sets it."""
     for field in fields(GRPOConfig):
         value = getattr(GRPOConfig(output_dir=str(tmp_path), bf16=False), field.name, None)
         try:
             settings = RunSettings(model="m", images=Path("i"), run_folder=tmp_path, grpo={field.name: value})
         except ValueError as error:
-            assert f"grpo.{field.name} is set by this trainer itself" in str(error)  # noqa: PT017
+            assert f"grpo.{field.name} is set by the trainer" in str(error)  # noqa: PT017
         else:
             assert settings.grpo == {field.name: value}
 
@@ -75,7 +75,7 @@ def test_a_field_that_trl_does_not_have_is_refused(tmp_path: Path) -> None:
 
 
 def run(folder: Path, offset_nats: float = 0.0, updates: int = 1, **grpo: Any) -> tuple[Gradients, list[Any]]:
-    """One short run of the Solver with these fields; its gradients and its metrics."""
+    """A short run of the Solver with these fields; returns its gradients and its metrics."""
     gradients = Gradients()
     settings = offline_settings(
         folder,
@@ -88,7 +88,7 @@ def run(folder: Path, offset_nats: float = 0.0, updates: int = 1, **grpo: Any) -
 
 
 def scale(one: Gradients, other: Gradients) -> float:
-    """How much larger the first gradient is than the second, which must point the same way."""
+    """The ratio of the gradients' norms; both must have the same direction."""
     flat = [torch.cat([g.flatten() for g in each.updates[0].values()]) for each in (one, other)]
     assert torch.cosine_similarity(flat[0], flat[1], dim=0) > 0.999
     return float(flat[0].norm() / flat[1].norm())
@@ -108,7 +108,7 @@ def test_the_learning_rate_follows_its_schedule(tmp_path: Path) -> None:
     assert [line["solver/learning_rate"] for line in metrics] == pytest.approx([1e-3, 7.5e-4, 5e-4, 2.5e-4])
 
 
-def test_the_correction_changes_the_loss_only_where_log_probabilities_differ(tmp_path: Path) -> None:
+def test_the_correction_changes_the_loss_only_if_log_probabilities_differ(tmp_path: Path) -> None:
     """A token's loss is weighed by the ratio of its trained to its sampled probability, at most `clip_max`."""
     correction: dict[str, Any] = {
         "vllm_importance_sampling_correction": True,

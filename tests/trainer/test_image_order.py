@@ -1,4 +1,4 @@
-"""The images of an update follow from its number, and are those that TRL's own sampler would give."""
+"""The images of an update depend on its index, and equal those of TRL's own sampler."""
 
 from itertools import islice
 from pathlib import Path
@@ -21,7 +21,7 @@ def test_the_order_is_that_of_trls_sampler_over_epochs(shuffle: bool) -> None:
     assert len(set(updates[0] + updates[1])) == 6
 
 
-def test_an_update_has_its_images_whichever_was_asked_for_before() -> None:
+def test_the_images_of_an_update_do_not_depend_on_the_order_of_calls() -> None:
     order = ImageOrder(PATHS, 2, seed=1)
     forwards = [order.at(update) for update in range(9)]
     assert [order.at(update) for update in reversed(range(9))] == list(islice(reversed(forwards), 9))

@@ -1,4 +1,4 @@
-"""Folders of images: what is read, what is skipped, and what is refused."""
+"""Image folders: which files are read, skipped and refused."""
 
 import logging
 from pathlib import Path
@@ -16,7 +16,7 @@ def write(path: Path, colour: str = "red") -> Path:
     return path
 
 
-def test_reads_sub_folders_in_the_order_of_their_paths(tmp_path: Path) -> None:
+def test_reads_subfolders_in_the_order_of_their_paths(tmp_path: Path) -> None:
     late, early = write(tmp_path / "b.png"), write(tmp_path / "a" / "z.jpg")
     (tmp_path / "notes.txt").write_text("not an image, and not called one")
 
@@ -46,7 +46,7 @@ def test_skips_corrupt_images_with_a_warning_and_counts_them(
 def test_refuses_a_folder_without_a_readable_image(tmp_path: Path) -> None:
     (tmp_path / "text.jpg").write_text("not an image")
 
-    with pytest.raises(ImagesError, match=r"holds no readable image \(1 unreadable"):
+    with pytest.raises(ImagesError, match=r"has no readable image \(1 unreadable"):
         ImageFolder.scan(tmp_path)
 
 
@@ -55,7 +55,7 @@ def test_refuses_a_folder_that_is_missing(tmp_path: Path) -> None:
         ImageFolder.scan(tmp_path / "missing")
 
 
-def test_a_png_holds_the_very_pixels(tmp_path: Path) -> None:
+def test_a_png_keeps_every_pixel(tmp_path: Path) -> None:
     image = Image.effect_noise((28, 28), 90).convert("RGB")
     path = tmp_path / "noise.png"
     path.write_bytes(png_bytes(image))

@@ -32,7 +32,7 @@ Snapshot = dict[str, torch.Tensor]
 
 
 class Recorder(TrainerCallback):  # type: ignore[misc]
-    """Keeps the adapters' weights before and after each update, and the batch and loss of each pass."""
+    """Keeps the adapters' weights before and after each update, and the inputs and loss of each micro-batch."""
 
     def __init__(self) -> None:
         self.weights: list[Snapshot] = []
@@ -51,7 +51,7 @@ def snapshot(model: PeftModel) -> Snapshot:
 
 
 class Recorded:
-    """A short run and what was seen of it: updates 0 and 2 train the Solver, 1 and 3 the Proposer."""
+    """A short run and its recording: updates 0 and 2 train the Solver, 1 and 3 the Proposer."""
 
     def __init__(self, settings: RunSettings, run: RunFolder, recorder: Recorder) -> None:
         self.settings = settings
@@ -83,25 +83,25 @@ def recorded(reward_url: str, rollout_url: str, tmp_path_factory: pytest.TempPat
         grpo={"learning_rate": 3e-3, "log_completions": True, "num_completions_to_print": 1},
     )
     recorder = Recorder()
-    original = ProposerSolverTrainer._compute_loss
+    original = ProposerSolverTrainer.policy_loss
 
     def compute_loss(self: ProposerSolverTrainer, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
-        if not inputs:  # what there was to learn has been
+        if not inputs:  # nothing is left to train
             return original(self, model, inputs)
         kept = {k: v.clone() if isinstance(v, torch.Tensor) else v for k, v in inputs.items()}
         recorder.batches.append((self.state.global_step, kept))
         loss = original(self, model, inputs)
         with torch.no_grad():
-            metrics = {name: list(values) for name, values in self._metrics["train"].items()}
+            metrics = {name: list(values) for name, values in self.metrics.items()}
             same = original(self, model, inputs)
             other = original(self, model, {**inputs, "pixel_values": inputs["pixel_values"].flip(0)})
             recorder.losses.append((loss.item(), same.item(), other.item()))
-            self._metrics["train"].clear()
-            self._metrics["train"].update(metrics)
+            self.metrics.clear()
+            self.metrics.update(metrics)
         return loss
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ProposerSolverTrainer, "_compute_loss", compute_loss)
+        patch.setattr(ProposerSolverTrainer, "policy_loss", compute_loss)
         run = train(settings, Console(quiet=True), callbacks=[recorder])
     return Recorded(settings, run, recorder)
 
@@ -130,7 +130,7 @@ def test_the_loss_sees_the_image(recorded: Recorded) -> None:
 
 
 def test_what_is_trained_is_what_was_sampled(recorded: Recorded) -> None:
-    """The batch's token ids are the rollouts' of groups.jsonl, each with its end-of-sequence token."""
+    """The batch holds the token ids of groups.jsonl, each with its end-of-sequence token."""
     tokenizer = load_processor(str(MODEL)).tokenizer
     for update in (0, 2):
         trained = []
@@ -207,7 +207,7 @@ def merge_adapter(model: Any, weights: Snapshot, role: str, settings: RunSetting
                 own[target] += scale * b @ a
 
 
-def test_the_run_folder_tells_everything(recorded: Recorded) -> None:
+def test_the_run_folder_holds_everything(recorded: Recorded) -> None:
     path = recorded.run.path
     assert json.loads((path / "settings.json").read_text())["updates"] == 4
     assert [(line["update"], line["role"]) for line in recorded.metrics] == [
@@ -283,12 +283,12 @@ def test_groups_are_kept_as_tables(recorded: Recorded, tmp_path: Path) -> None:
     assert table["completion"] == texts
     for group, prompt in zip(groups, table["prompt"][:: recorded.settings.group_size], strict=True):
         assert prompt == text_of(solver_messages(group["question"])), (
-            "in words: trackers' tables hold nothing else"
+            "as text: trackers' tables hold nothing else"
         )
 
 
 def test_rewards_are_the_reward_servers(recorded: Recorded) -> None:
-    """The Solver is trained on its group's rewards with the weight of the moment; the Proposer on the entropy's."""
+    """The Solver is trained on outcome and trajectory with the scheduled weight; the Proposer on entropy."""
     for group in recorded.groups:
         if group["role"] == "solver":
             # lambda(t) is 0 up to t = 0.3, then linear to 0.7 at t = 1; of 4 updates, update 2 is at t = 2/3.
@@ -315,10 +315,10 @@ def test_the_report_reads_what_the_loop_writes(recorded: Recorded) -> None:
     assert 'class="tag proposer"' in page
 
 
-def test_a_server_that_has_lost_the_adapters_is_given_them_again(
+def test_a_server_that_lost_the_adapters_gets_them_back(
     reward_url: str, rollout_url: str, tmp_path: Path
 ) -> None:
-    """As after a restart of the server: its adapters are gone, and the run goes on with the same versions."""
+    """As after a restart of the server: its adapters are gone, and the run continues with the same versions."""
     write_unlabelled(tmp_path / "images", 4, seed=3)
     lost: list[str] = []
 

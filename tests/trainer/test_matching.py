@@ -1,4 +1,4 @@
-"""When an answer counts as right."""
+"""Which answers count as right."""
 
 import pytest
 
@@ -18,7 +18,7 @@ from ireasoner.trainer.evaluation.matching import matches, normalise, option
         ("...", ""),
     ],
 )
-def test_normalising_keeps_what_tells_numbers_apart(answer: str, normal: str) -> None:
+def test_normalisation_keeps_different_numbers_apart(answer: str, normal: str) -> None:
     assert normalise(answer) == normal
 
 
@@ -45,9 +45,7 @@ def test_normalising_keeps_what_tells_numbers_apart(answer: str, normal: str) ->
         ("1e3", "1000", True),
     ],
 )
-def test_relaxed_accuracy_is_within_five_percent_for_numbers_alone(
-    answer: str, truth: str, right: bool
-) -> None:
+def test_relaxed_accuracy_allows_five_percent_for_numbers_only(answer: str, truth: str, right: bool) -> None:
     assert matches(answer, truth, "relaxed") is right
 
 
@@ -76,11 +74,11 @@ def test_anything_else_names_another_option_or_none(answer: str) -> None:
     assert not matches(answer, "B", "choice", CHOICES)
 
 
-def test_a_lone_letter_is_a_letter_where_options_are_letters_too() -> None:
+def test_a_single_letter_names_an_option_even_if_the_options_are_letters() -> None:
     assert option("A", ("C", "A")) == "a"
-    assert option("C", ("C", "A")) == "a", "no third option: the text"
+    assert option("C", ("C", "A")) == "a", "there is no option C, so it is the text of option A"
 
 
-def test_without_options_the_letter_decides() -> None:
+def test_without_options_only_letters_are_compared() -> None:
     assert matches("C. 12 cm", "C", "choice")
     assert not matches("D", "C", "choice")

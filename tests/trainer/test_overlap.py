@@ -1,4 +1,4 @@
-"""Overlap: the next update is collected while one is trained, one update stale at most, each exactly once."""
+"""Overlap: the next update is collected during training, at most one update stale, and exactly once."""
 
 import threading
 from collections import Counter
@@ -46,13 +46,13 @@ def test_rollouts_are_one_update_stale_and_none_is_lost_or_scored_twice(
     groups = list(read_lines(run.path / "groups.jsonl"))
     assert [group["update"] for group in groups] == [update for update in range(UPDATES) for _ in range(3)]
     epochs = [sorted(group["image"] for group in groups[first : first + 6]) for first in range(0, 18, 6)]
-    assert all(len(set(epoch)) == 6 for epoch in epochs), "each image once an epoch"
+    assert all(len(set(epoch)) == 6 for epoch in epochs), "each image once per epoch"
     behind = {
         group["update"]: each["staleness"]
         for group in groups
         for each in group.get("rollouts") or group["proposals"]
     }
-    # Updates 2 and 5 train the Proposer; a role's first update, and one after the other role's, has newest rollouts.
+    # Updates 2 and 5 train the Proposer. The first update of a role, and one after the other role, is not stale.
     assert behind == {0: 0, 1: 1, 2: 0, 3: 0, 4: 1, 5: 0}
     seeds = Counter(
         rollout["seed"] for group in groups if group["role"] == "solver" for rollout in group["rollouts"]
@@ -65,7 +65,7 @@ def test_rollouts_are_one_update_stale_and_none_is_lost_or_scored_twice(
 
 
 def test_the_next_update_is_sampled_while_one_is_trained(tmp_path: Path) -> None:
-    """Sampling for update 1 begins before update 0 has been published, and that for update 2 does not."""
+    """Sampling for update 1 starts before update 0 is published; sampling for update 2 starts after that."""
     settings = offline_settings(tmp_path, updates=3, overlap=True, grpo={"report_to": "none"})
     rollouts = OfflineRollouts(answers(SPREAD))
     offline_trainer(settings, rollouts).go()
@@ -90,7 +90,7 @@ def test_without_overlap_no_thread_collects(tmp_path: Path) -> None:
     assert set(threads) == {threading.main_thread().name}
 
 
-def test_what_fails_while_it_is_collected_ahead_stops_the_run_at_its_turn(tmp_path: Path) -> None:
+def test_an_error_while_collecting_ahead_stops_the_run_when_the_update_is_due(tmp_path: Path) -> None:
     class Failing(OfflineRollouts):
         def sample(self, policy: str, *arguments: Any) -> Any:
             if len([name for name, _ in self.calls if "solver" in name]) == 2:
@@ -104,7 +104,7 @@ def test_what_fails_while_it_is_collected_ahead_stops_the_run_at_its_turn(tmp_pa
     assert [group["update"] for group in groups] == [0, 1]
 
 
-def test_a_run_that_goes_on_collects_the_next_update_anew_and_no_update_twice(tmp_path: Path) -> None:
+def test_a_resumed_run_collects_the_next_update_again_and_no_update_twice(tmp_path: Path) -> None:
     fields: dict[str, Any] = {"updates": 4, "overlap": True, "save_every": 1, "grpo": {"report_to": "none"}}
 
     class Failing(OfflineRollouts):

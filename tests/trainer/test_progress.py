@@ -1,4 +1,4 @@
-"""What long work says where there is no terminal."""
+"""What long work prints if the console is not a terminal."""
 
 import io
 from pathlib import Path
@@ -11,7 +11,7 @@ from ireasoner.trainer.monitoring.progress import UpdateProgress, progress_bar
 
 
 def shown(pause_s: float, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The lines about four pieces of work that take `pause_s` each."""
+    """The lines printed about four pieces of work that take `pause_s` each."""
     now_s = [100.0]
     monkeypatch.setattr("ireasoner.trainer.monitoring.progress.time.monotonic", lambda: now_s[0])
     output = io.StringIO()
@@ -23,7 +23,7 @@ def shown(pause_s: float, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return output.getvalue().splitlines()
 
 
-def test_slow_work_is_told_of_as_it_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_work_prints_lines_along_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = shown(10.0, monkeypatch)
     assert [line.split(" after ")[0] for line in lines] == [
         "evaluate base: 128 of 256",
@@ -31,12 +31,12 @@ def test_slow_work_is_told_of_as_it_goes_on(monkeypatch: pytest.MonkeyPatch) -> 
     ]
 
 
-def test_quick_work_is_told_of_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_quick_work_prints_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     [line] = shown(0.1, monkeypatch)
     assert line.startswith("evaluate base: 256 of 256 after")
 
 
-def test_an_update_is_told_of_with_how_many_there_are_and_words_once_with_what_they_mean(
+def test_updates_are_counted_and_the_legend_explains_the_words_once(
     tmp_path: Path,
 ) -> None:
     output = io.StringIO()

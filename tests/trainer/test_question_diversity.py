@@ -1,4 +1,4 @@
-"""What counts as nearly the same question."""
+"""Which questions count as near duplicates."""
 
 import pytest
 

@@ -18,7 +18,7 @@ TORCHRUN = ["torch.distributed.run", "--nproc-per-node", "2", "-m"]
 
 
 def launch(where: Path, *runs: str, launcher: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
-    """Runs `runs` of tests.trainer.launched, one after the other, in one process or as many as a launcher starts."""
+    """Runs `runs` of tests.trainer.launched in turn, in one process or in those of a launcher."""
     port = ["--master-port", str(free_port())] if launcher else []
     command = [
         sys.executable,
@@ -55,7 +55,7 @@ def test_two_processes_train_what_one_does(folder: Path) -> None:
     first, second = (trained(folder / "two" / "whole" / f"rank{rank}.pt")["weights"] for rank in (0, 1))
     moved = dict.fromkeys(("solver", "proposer"), 0.0)
     for name, value in one.items():
-        assert torch.equal(first[name], second[name]), f"{name}: the processes have parted"
+        assert torch.equal(first[name], second[name]), f"{name}: the processes differ"
         torch.testing.assert_close(first[name], value, rtol=2e-2, atol=2e-5, msg=name)
         if "lora_B" in name:
             role = "solver" if ".solver." in name else "proposer"
@@ -73,7 +73,7 @@ def test_only_the_first_process_talks_to_servers_and_writes(folder: Path) -> Non
     assert all(len(group["trained_on"]) == 4 for group in groups), "groups are whole"
 
 
-def test_figures_of_all_processes_are_those_of_one(folder: Path) -> None:
+def test_metrics_of_several_processes_equal_those_of_one(folder: Path) -> None:
     one, two = (
         list(read_lines(folder / runs / "whole" / "run" / "metrics.jsonl")) for runs in ("one", "two")
     )
@@ -85,16 +85,16 @@ def test_figures_of_all_processes_are_those_of_one(folder: Path) -> None:
             assert both[f"{role}/{name}"] == pytest.approx(mine[f"{role}/{name}"], rel=2e-2, abs=1e-6), name
 
 
-def test_what_stops_the_first_process_stops_all(folder: Path) -> None:
+def test_an_error_in_the_first_process_ends_all(folder: Path) -> None:
     assert [(folder / "two" / "failing" / f"rank{rank}.error").read_text() for rank in (0, 1)] == ["gone"] * 2
     saved = folder / "two" / "failing" / "run" / "checkpoints" / "checkpoint-1"
     assert (saved / "loop.json").exists()
-    assert all((saved / f"rng_state_{rank}.pth").exists() for rank in (0, 1)), "both took part in saving it"
+    assert all((saved / f"rng_state_{rank}.pth").exists() for rank in (0, 1)), "both saved their random state"
 
 
 @pytest.mark.timeout(600)
-def test_processes_that_are_killed_go_on_and_end_bit_equal(folder: Path, tmp_path: Path) -> None:
-    """First one of them is killed, then both; the second checkpoint is written by processes that had gone on."""
+def test_processes_that_are_killed_resume_and_end_bit_equal(folder: Path, tmp_path: Path) -> None:
+    """First one is killed, then both; resumed processes write the second checkpoint."""
     shutil.copytree(folder / "two" / "long" / "images", tmp_path / "long" / "images")
     checkpoints = tmp_path / "long" / "run" / "checkpoints"
     for killed, newest in (("1@2", 2), ("0,1@4", 4)):
@@ -115,7 +115,7 @@ def test_processes_that_are_killed_go_on_and_end_bit_equal(folder: Path, tmp_pat
 
 
 def groups_without_names(folder: Path) -> list[dict[str, Any]]:
-    """The groups of a run, without what differs from one start to the next: the names that adapters were served by."""
+    """The groups of a run, without the served names of adapters, which differ with each start."""
     groups = list(read_lines(folder / "run" / "groups.jsonl"))
     for group in groups:
         group["image"] = Path(group["image"]).name

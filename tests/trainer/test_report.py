@@ -13,11 +13,11 @@ import pytest
 
 from ireasoner.cli.__main__ import main
 from ireasoner.trainer.errors import RunFolderError
-from ireasoner.trainer.evaluation.evaluation import Interval
-from ireasoner.trainer.monitoring.collapse_mark import CollapseMark
+from ireasoner.trainer.evaluation.intervals import Interval
 from ireasoner.trainer.report import write_comparison, write_report
 from ireasoner.trainer.report.metrics import Metrics
 from ireasoner.trainer.report.timing import phases
+from ireasoner.trainer.run_folder.run_folder import CollapseMark
 from ireasoner.trainer.settings import ROLES
 from tests.trainer.synthetic_run import SyntheticRun
 
@@ -25,7 +25,7 @@ _VOID = frozenset({"meta", "img", "link", "br"})
 
 
 class _Page(HTMLParser):
-    """Text, tags and ids of a page; checks that what is opened is closed."""
+    """Text, tags and ids of a page; checks that every tag is closed."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -63,13 +63,13 @@ def _read(path: Path) -> _Page:
 
 
 def _percent(share: float) -> str:
-    """The digits that the terminal prints of a share, as a percentage."""
+    """A share as a percentage with the digits that the terminal prints."""
     return f"{Decimal(f'{share:.3f}'):.1%}"
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run that went to its end, with an evaluation."""
+    """The folder of a finished run, with an evaluation."""
     run = SyntheticRun(tmp_path_factory.mktemp("finished") / "grids-a", updates=48)
     run.write_updates(48)
     run.write_evaluation(before=0.4, after=0.65)
@@ -78,7 +78,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def begun(tmp_path: Path) -> SyntheticRun:
-    """A run that has written its settings only."""
+    """A run that has written only its settings."""
     return SyntheticRun(tmp_path / "begun", updates=48)
 
 
@@ -113,11 +113,11 @@ def test_rounds_figures_as_the_terminal_does(begun: SyntheticRun) -> None:
     assert f"{mean} points 95% interval {low} to {high}" in text
 
 
-def test_calls_a_gain_whose_interval_holds_zero_no_difference(begun: SyntheticRun) -> None:
+def test_calls_a_gain_whose_interval_contains_zero_no_measurable_difference(begun: SyntheticRun) -> None:
     begun.write_updates(1)
     begun.write_evaluation(before=0.5, after=0.5)
     text = _read(write_report(begun.run.path)).text
-    assert "No difference that this many questions could tell" in text
+    assert "No measurable difference" in text
     assert "Better" not in text
 
 
@@ -126,7 +126,7 @@ def test_is_one_file_with_every_plot_in_it(finished: Path) -> None:
     assert page.count("svg") == 13  # ten over updates, time, accuracy, accuracy by kind
     for title in ("Reward of the Solver", "Answer entropy", "KL coefficient", "Log-probability gap"):
         assert title in page.text
-    assert "Nothing of this has been logged" not in page.text
+    assert "This run has logged none of these" not in page.text
     assert page.count("script") == page.count("link") == 0
     assert all(source.startswith("data:image/") for source in page.values("src"))
     assert all(target.startswith("#") for target in page.values("href") + page.values("xlink:href"))
@@ -195,7 +195,7 @@ def test_phases_add_up_to_the_time_of_the_updates(tmp_path: Path, overlap: bool)
         assert sum(phase.seconds_by_role.get(role, 0.0) for phase in timed) == pytest.approx(logged_s[role])
     assert len({phase.colour for phase in timed}) == len(timed)
     text = _read(write_report(run.run.path)).text
-    assert f"{sum(logged_s.values()) / 12:.2f} s an update" in text
+    assert f"{sum(logged_s.values()) / 12:.2f} s per update" in text
     assert ("waiting for groups" in text) == overlap
     assert ("sampling rollouts" in text) != overlap
 
@@ -226,15 +226,15 @@ def test_escapes_what_the_model_wrote(begun: SyntheticRun) -> None:
     assert "image not found" in page.text
 
 
-def test_tells_of_a_run_that_still_goes_on_without_an_evaluation(begun: SyntheticRun) -> None:
+def test_describes_a_run_in_progress_without_an_evaluation(begun: SyntheticRun) -> None:
     begun.write_updates(3)
     with (begun.run.path / "groups.jsonl").open("a", encoding="utf-8") as file:
         file.write('{"update": 3, "role": "sol')
     text = _read(write_report(begun.run.path)).text
-    assert "3 of 48 updates are logged: the run is still going on" in text
+    assert "3 of 48 updates have been logged: the run is still in progress" in text
     assert "No evaluation" in text
-    assert "The Proposer was not trained in any update so far." in text
-    assert "None in this half of the run" in text
+    assert "No update has trained the Proposer yet." in text
+    assert "Not found in this half of the run" in text
     assert "not logged: Proposer" in text
 
 
@@ -245,24 +245,24 @@ def test_shows_true_answers_and_figures_of_a_run_with_labels(tmp_path: Path) -> 
     run.run.append_group({**run.solver_group(0, 0.5), "shadow": {"truth": "4711"}})
     run.run.append_metrics({"update": 1, "role": "solver", "solver/shadow/pseudo_label_accuracy": 0.75})
     text = _read(write_report(run.run.path)).text
-    assert "true answer 4711 (not seen in training)" in text
+    assert "true answer 4711 (not used in training)" in text
     assert "Measured against labels dominant answer right 0.750" in text
 
 
-def test_tells_of_a_run_that_has_logged_nothing(begun: SyntheticRun) -> None:
+def test_describes_a_run_that_has_logged_nothing(begun: SyntheticRun) -> None:
     page = _read(write_report(begun.run.path))
     assert "No update has been logged yet" in page.text
     assert "No question has been asked yet." in page.text
-    assert "No group has been written yet." in page.text
+    assert "No group has been logged yet." in page.text
     assert page.count("svg") == 0
 
 
-def test_tells_of_a_proposer_that_is_left_as_it_is(tmp_path: Path) -> None:
+def test_says_that_a_proposer_is_not_trained(tmp_path: Path) -> None:
     run = SyntheticRun(tmp_path / "solver-only", updates=4, proposer_every=0)
     run.write_updates(4)
     text = _read(write_report(run.run.path)).text
-    assert "proposer_every is 0, which leaves it as it is" in text
-    assert "still going on" not in text
+    assert "No update has trained the Proposer, since proposer_every is 0." in text
+    assert "still in progress" not in text
 
 
 def test_marks_a_control_and_shows_what_it_trained_on(tmp_path: Path) -> None:
@@ -273,19 +273,21 @@ def test_marks_a_control_and_shows_what_it_trained_on(tmp_path: Path) -> None:
     assert "trained on" in text
 
 
-def test_says_first_of_all_that_a_run_with_defects_is_known_to_be_wrong(
-    finished: Path, begun: SyntheticRun
-) -> None:
+def test_warns_first_of_all_about_a_run_with_known_defects(finished: Path, begun: SyntheticRun) -> None:
     begun.write_updates(2)
-    assert "nown wrong" not in _read(write_report(begun.run.path)).text
+    assert "nown to be wrong" not in _read(write_report(begun.run.path)).text
     path = begun.run.path / "settings.json"
     settings = json.loads(path.read_text())
-    settings["reference_defects"] |= {"kl_to_itself": True, "frozen_proposer": True}
+    settings["reference_defects"] = {
+        "frozen_proposer": True,
+        "kl_to_itself": True,
+        "no_image_in_gradient": False,
+    }
     path.write_text(json.dumps(settings))
     page = _read(write_report(begun.run.path))
     assert "KNOWN WRONG: begun" in page.text
-    told = "Known wrong, on purpose. This run puts back frozen_proposer, kl_to_itself"
-    assert page.text.index(told) < page.text.index("Updates")
+    notice = "Known to be wrong, on purpose. This run puts back frozen_proposer, kl_to_itself"
+    assert page.text.index(notice) < page.text.index("Updates")
     assert "notice wrong" in page.values("class")
     both = _read(write_comparison(finished, begun.run.path)).text
     assert "B is known to be wrong, on purpose. It puts back frozen_proposer, kl_to_itself" in both
@@ -304,7 +306,7 @@ def test_marks_the_onset_of_collapse(begun: SyntheticRun) -> None:
         write_report(begun.run.path)
 
 
-def test_warns_where_groups_were_scored_in_different_ways(begun: SyntheticRun) -> None:
+def test_warns_about_groups_that_were_scored_in_different_ways(begun: SyntheticRun) -> None:
     for fingerprint in ("aaaa1111", "bbbb2222"):
         begun.run.append_group({**begun.solver_group(0, 0.5), "fingerprint": fingerprint})
     text = _read(write_report(begun.run.path)).text
@@ -328,11 +330,11 @@ def test_names_the_line_that_cannot_be_read(begun: SyntheticRun) -> None:
 
 
 def test_refuses_a_folder_without_a_run(tmp_path: Path) -> None:
-    with pytest.raises(RunFolderError, match=r"holds no run: there is no settings\.json"):
+    with pytest.raises(RunFolderError, match=r"contains no run: settings\.json is missing"):
         write_report(tmp_path)
 
 
-def test_command_writes_where_it_is_told(finished: Path, tmp_path: Path) -> None:
+def test_command_writes_to_the_given_output(finished: Path, tmp_path: Path) -> None:
     output = tmp_path / "elsewhere.html"
     main(["report", str(finished), "--output", str(output)])
     assert "grids-a" in _read(output).text
@@ -343,12 +345,12 @@ def test_command_prints_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixt
     with pytest.raises(SystemExit):
         main(["report", str(tmp_path)])
     [line] = capsys.readouterr().out.splitlines()
-    assert line == f"ireasoner report: {tmp_path} holds no run: there is no settings.json"
+    assert line == f"ireasoner report: {tmp_path} contains no run: settings.json is missing"
 
 
 @pytest.fixture(scope="module")
 def control(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a shorter control run, asked the same questions as `finished`."""
+    """The folder of a shorter control run, evaluated on the same questions as `finished`."""
     run = SyntheticRun(
         tmp_path_factory.mktemp("control") / "grids-b", updates=24, control="random", proposer_every=0, seed=1
     )
@@ -367,7 +369,7 @@ def test_shows_two_runs_side_by_side(control: Path, finished: Path) -> None:
     assert "A is a control run." in page.text
     assert "reward.control random none" in page.text
     assert "updates 24 48" in page.text
-    assert "grpo.learning_rate" not in page.text, "what is equal is left out"
+    assert "grpo.learning_rate" not in page.text, "equal settings are left out"
     for title in ("Reward of the Solver: trajectory", "Answer entropy: Solver updates"):
         assert title in page.text
     assert "Proposer updates B" in page.text
@@ -377,21 +379,21 @@ def test_shows_two_runs_side_by_side(control: Path, finished: Path) -> None:
     assert len(identifiers) == len(set(identifiers))
 
 
-def test_runs_that_were_asked_different_questions_have_no_paired_interval(
+def test_runs_with_different_evaluation_questions_have_no_paired_interval(
     finished: Path, begun: SyntheticRun
 ) -> None:
     begun.write_updates(2)
     begun.write_evaluation(before=0.4, after=0.5, asked="other")
     text = _read(write_comparison(begun.run.path, finished)).text
-    assert "The runs were asked different questions" in text
+    assert "The runs were evaluated on different questions" in text
     assert "95% interval" not in text
 
 
-def test_two_runs_without_figures_are_told_of(begun: SyntheticRun, tmp_path: Path) -> None:
+def test_two_runs_without_figures_can_be_compared(begun: SyntheticRun, tmp_path: Path) -> None:
     other = SyntheticRun(tmp_path / "other", updates=48)
     output = tmp_path / "both.html"
     main(["report", str(begun.run.path), str(other.run.path), "--output", str(output)])
     text = _read(output).text
-    assert "Not both runs were evaluated" in text
+    assert "not both runs were evaluated" in text
     assert "The two runs have the same settings." in text
     assert "Neither run has logged an update yet." in text

@@ -1,7 +1,7 @@
-"""A run that is killed goes on from its newest checkpoint, and ends as if nothing had happened.
+"""A killed run resumes from its newest checkpoint and ends as if it had not been killed.
 
-vLLM's arithmetic depends in the last bits on what else is in a batch and on what its prefix cache holds, so equal
-seeds alone do not give equal bits. Here it is pinned: one sequence at a time, no prefix cache.
+The last bits of vLLM's arithmetic depend on the rest of the batch and on the prefix cache, so equal seeds alone do not
+give equal bits. These tests pin both: one sequence at a time, no prefix cache.
 """
 
 import errno
@@ -78,15 +78,15 @@ class Training:
         assert code == 0, self.run.with_suffix(".log").read_text()
 
     def kill(self, after_s: float, at_update: int) -> float:
-        """Starts it, or goes on with it, and kills it.
+        """Starts or resumes the run, and kills it.
 
         Args:
-            after_s: Seconds after the start.
-            at_update: Update whose checkpoint it is killed at, should that be complete before; up to half a second
-                later, so that it is in the midst of the next.
+            after_s: Seconds from the start to the kill.
+            at_update: The run is killed earlier, up to half a second after the checkpoint of this update, so that it
+                is in the middle of the next update.
 
         Returns:
-            When it was killed, in seconds after the start.
+            Seconds from the start to the kill.
         """
         process = self.start(*(["--resume"] if (self.run / "settings.json").exists() else []))
         checkpoints = Checkpoints(self.run / "checkpoints", keep=2)
@@ -98,14 +98,14 @@ class Training:
                 break
             time.sleep(0.02)
         process.send_signal(signal.SIGKILL)
-        assert process.wait(10) == -signal.SIGKILL, "it must have been killed before its end"
+        assert process.wait(10) == -signal.SIGKILL, "it must be killed before it ends"
         return time.monotonic() - started_s
 
     def groups(self) -> list[dict[str, Any]]:
         return list(read_lines(self.run / "groups.jsonl"))
 
     def result(self) -> dict[str, Any]:
-        """What must be equal: the weights to the bit, and every group but for the name its policy was served by."""
+        """What must be equal: the weights, bit for bit, and every group except for the served names of its policies."""
         groups = json.dumps(self.groups())
         names = {str(rollout["policy"]) for group in self.groups() for rollout in group.get("rollouts", [])}
         names |= {str(group.get("proposed_by") or group.get("policy")) for group in self.groups()}
@@ -118,13 +118,13 @@ class Training:
 
 
 def served_names(groups: list[dict[str, Any]]) -> set[str]:
-    """The prefixes, one a start of the trainer, of the names that these groups' policies were served by."""
+    """The prefixes of these groups' served policy names; each start of the trainer has its own."""
     names = {group.get("proposed_by") or group.get("policy") for group in groups}
     return {str(name).rsplit("-", 2)[0] for name in names}
 
 
 def compare(killed: Training, whole: Training) -> None:
-    """They ended alike, to the bit, and no update was lost or done twice."""
+    """Both ended with the same bits, and no update was lost or repeated."""
     assert killed.result()["weights"] == whole.result()["weights"]
     assert killed.result()["groups"] == whole.result()["groups"]
     updates = [line["update"] for line in read_lines(killed.run / "metrics.jsonl")]
@@ -133,8 +133,10 @@ def compare(killed: Training, whole: Training) -> None:
 
 @pytest.fixture
 def two(reward_url: str, pinned_url: str, tmp_path: Path) -> Callable[[int], tuple[Training, Training]]:
-    """Two runs of so many updates: one that has ended, and one that has not begun."""
-    write_unlabelled(tmp_path / "images", 4, seed=5)  # two updates an epoch: the run goes on in another epoch
+    """Makes two runs of a number of updates: one that has ended, and one that has not started."""
+    write_unlabelled(
+        tmp_path / "images", 4, seed=5
+    )  # two updates per epoch: the run resumes in another epoch
 
     def make(updates: int) -> tuple[Training, Training]:
         whole, killed = (
@@ -149,7 +151,7 @@ def two(reward_url: str, pinned_url: str, tmp_path: Path) -> Callable[[int], tup
 
 @pytest.mark.vllm
 @pytest.mark.timeout(600)
-def test_a_killed_run_ends_bit_equal_to_one_that_was_not(
+def test_a_killed_run_ends_with_the_bits_of_one_that_was_not(
     two: Callable[[int], tuple[Training, Training]],
 ) -> None:
     whole, killed = two(4)
@@ -158,17 +160,17 @@ def test_a_killed_run_ends_bit_equal_to_one_that_was_not(
     killed.finish("--resume")
 
     compare(killed, whole)
-    assert served_names(killed.groups()[:2]) == first_names, "the first updates were not done again"
+    assert served_names(killed.groups()[:2]) == first_names, "the first updates were not repeated"
     assert not served_names(killed.groups()[-2:]) & first_names, "the last ones were"
 
 
 @pytest.mark.vllm
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_a_run_that_is_killed_ten_times_ends_bit_equal_to_one_that_was_not(
+def test_a_run_that_is_killed_ten_times_ends_with_the_bits_of_one_that_was_not(
     two: Callable[[int], tuple[Training, Training]],
 ) -> None:
-    """At random moments, from the first second of a start to the updates that it gets to."""
+    """It is killed at random moments, from the first second of a start to its last updates."""
     kills = 10
     whole, killed = two(kills + 4)
     moment = random.Random(11)
@@ -188,7 +190,7 @@ def write_checkpoint(checkpoints: Checkpoints, update: int) -> None:
         )
 
 
-def test_the_newest_checkpoints_stay(tmp_path: Path) -> None:
+def test_the_newest_checkpoints_are_kept(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path, keep=2)
     assert checkpoints.newest() is None
     for update in (5, 10, 100):
@@ -200,9 +202,7 @@ def test_the_newest_checkpoints_stay(tmp_path: Path) -> None:
     assert read_state(newest) == STATE
 
 
-def test_a_checkpoint_that_is_cut_short_is_passed_over(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_an_incomplete_checkpoint_is_skipped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     checkpoints = Checkpoints(tmp_path, keep=2)
     write_checkpoint(checkpoints, 5)
     write_checkpoint(checkpoints, 6)
@@ -221,7 +221,7 @@ def run_out_of_space(checkpoints: Checkpoints) -> None:
 
 @contextmanager
 def full_disk() -> Iterator[None]:
-    """No file can grow past 4,096 bytes, as on a disk with no more room."""
+    """No file can grow past 4,096 bytes, as on a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
     try:
@@ -236,16 +236,16 @@ def fill_the_disk(checkpoints: Checkpoints) -> None:
         torch.save({"weights": torch.zeros(100_000)}, partial / "checkpoint-6" / "weights.pt")
 
 
-def test_a_full_disk_is_told_of_as_torch_tells_of_it(tmp_path: Path) -> None:
+def test_a_full_disk_that_torch_reports_is_a_checkpoint_error(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path, keep=2)
     with pytest.raises(
-        CheckpointError, match=r"checkpoint-6 could not be written: .*; there is none before it"
+        CheckpointError, match=r"checkpoint-6 could not be written: .*; no earlier checkpoint exists"
     ):
         fill_the_disk(checkpoints)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_full_disk_is_told_of_by_the_log_that_could_not_be_written(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_with_the_log_that_could_not_be_written(tmp_path: Path) -> None:
     run = RunFolder(settings(tmp_path))
     run.append_group({"update": 1})
     with (
@@ -255,10 +255,10 @@ def test_a_full_disk_is_told_of_by_the_log_that_could_not_be_written(tmp_path: P
         run.append_group({"text": "x" * 10_000})
 
 
-def test_a_checkpoint_that_cannot_be_written_harms_no_other(tmp_path: Path) -> None:
+def test_a_checkpoint_that_cannot_be_written_leaves_the_others_intact(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path, keep=2)
     write_checkpoint(checkpoints, 5)
-    with pytest.raises(CheckpointError, match=r"No space left.*can go on from checkpoint-5"):
+    with pytest.raises(CheckpointError, match=r"No space left.*can resume from checkpoint-5"):
         run_out_of_space(checkpoints)
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-5"]
 
@@ -267,20 +267,20 @@ def settings(folder: Path, **fields: Any) -> RunSettings:
     return RunSettings(**{"model": "m", "images": "i", "run_folder": folder, **fields})
 
 
-def test_a_folder_that_holds_a_run_is_not_written_over(tmp_path: Path) -> None:
+def test_a_folder_with_a_run_is_not_overwritten(tmp_path: Path) -> None:
     RunFolder(settings(tmp_path)).append_metrics({"update": 1})
-    with pytest.raises(SettingsError, match="holds a run already"):
+    with pytest.raises(SettingsError, match="already contains a run"):
         RunFolder(settings(tmp_path))
 
 
-def test_a_start_that_failed_leaves_the_folder_free(tmp_path: Path) -> None:
+def test_a_failed_start_leaves_the_folder_free(tmp_path: Path) -> None:
     RunFolder(settings(tmp_path, seed=1))
     RunFolder(settings(tmp_path, seed=2))
     assert json.loads((tmp_path / "settings.json").read_text())["seed"] == 2
 
 
-def test_only_a_run_with_the_same_settings_goes_on(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="holds no run"):
+def test_only_a_run_with_the_same_settings_resumes(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="contains no run"):
         RunFolder(settings(tmp_path / "none", resume=True))
     RunFolder(settings(tmp_path, seed=3))
     with pytest.raises(SettingsError, match=r"seed \(was 3, is 4\)"):
@@ -288,7 +288,7 @@ def test_only_a_run_with_the_same_settings_goes_on(tmp_path: Path) -> None:
     RunFolder(settings(tmp_path, seed=3, resume=True, reward={"url": "http://elsewhere"}, cpu_threads=7))
 
 
-def test_a_log_is_taken_back_to_the_checkpoint(tmp_path: Path) -> None:
+def test_logs_are_truncated_to_the_checkpoint(tmp_path: Path) -> None:
     run = RunFolder(settings(tmp_path))
     run.append_metrics({"update": 1})
     then = run.log_bytes()

@@ -1,4 +1,4 @@
-"""What an experiment's reward may give."""
+"""What a reward variant may return."""
 
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from ireasoner.trainer.errors import ScoringError
-from ireasoner.trainer.rewards.variant import vary
+from ireasoner.trainer.rewards.variant import apply_variant
 from ireasoner.trainer.rollouts.group import Group
 
 
@@ -19,7 +19,7 @@ def groups() -> list[Group]:
     return made
 
 
-def test_rewards_are_put_in_the_place_of_the_scores() -> None:
+def test_a_variant_replaces_the_scores() -> None:
     seen: list[Any] = []
 
     def variant(*given: Any) -> Any:
@@ -27,7 +27,7 @@ def test_rewards_are_put_in_the_place_of_the_scores() -> None:
         return [(1, None), (np.float32(0.25), 0.75)]
 
     two = groups()
-    vary(variant, two, 0.5)
+    apply_variant(variant, two, 0.5)
     assert seen == [([[0.5, None], [0.5, None]], 0.5)]
     assert [group.rewards for group in two] == [[1.0, None], [0.25, 0.75]]
 
@@ -35,14 +35,14 @@ def test_rewards_are_put_in_the_place_of_the_scores() -> None:
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ([[1.0, 1.0]], r"gave \[2\] rewards for groups of \[2, 2\]"),
-        ([[1.0], [1.0, 1.0]], r"gave \[1, 2\] rewards for groups of \[2, 2\]"),
-        (None, "gave no list of rewards for each group"),
-        ([None, None], "gave no list of rewards for each group"),
-        ([[1.0, float("nan")], [1.0, 1.0]], "gave nan: a reward is a finite number"),
-        ([[1.0, "1"], [1.0, 1.0]], "gave '1': a reward is a finite number"),
+        ([[1.0, 1.0]], r"returned \[2\] rewards for groups of \[2, 2\]"),
+        ([[1.0], [1.0, 1.0]], r"returned \[1, 2\] rewards for groups of \[2, 2\]"),
+        (None, "did not return a list of rewards per group"),
+        ([None, None], "did not return a list of rewards per group"),
+        ([[1.0, float("nan")], [1.0, 1.0]], "returned nan: a reward is a finite number"),
+        ([[1.0, "1"], [1.0, 1.0]], "returned '1': a reward is a finite number"),
     ],
 )
-def test_what_are_no_rewards_is_refused(given: Any, told: str) -> None:
+def test_anything_but_rewards_is_refused(given: Any, told: str) -> None:
     with pytest.raises(ScoringError, match=told):
-        vary(lambda *_: given, groups(), 0.5)
+        apply_variant(lambda *_: given, groups(), 0.5)

@@ -1,4 +1,4 @@
-"""What the loop makes of scored groups: left out, counted, repeated, refused, or drawn at random in the control."""
+"""Scored groups in the loop: abstentions, retries, refusals, and the random control."""
 
 from collections.abc import Callable
 from typing import Any
@@ -23,7 +23,7 @@ def scored(group: Group, reward: float | None, status: Any = "ok") -> ScoredGrou
 
 
 class Server:
-    """Stands in for the client: answers with what `judge` says, after as many broken connections as told."""
+    """A fake client: answers with `judge` after `broken` broken connections."""
 
     def __init__(
         self, judge: Callable[[Group], ScoredGroup], broken: int = 0, fingerprint: str = "f"
@@ -36,7 +36,7 @@ class Server:
     def score(self, _endpoint: str, groups: list[Group], **_: Any) -> ScoreResponse:
         self.calls += 1
         if self.calls <= self.broken:
-            raise ConnectionBroken("the server went away in mid-answer")
+            raise ConnectionBroken("the connection ended in mid-answer")
         return ScoreResponse("r", self.fingerprint, tuple(self.judge(group) for group in groups))
 
 
@@ -49,28 +49,28 @@ def score(one: GroupScorer, groups: int = 1) -> list[ScoredGroup]:
     return one.score("solver", [(str(i), [ROLLOUT, ROLLOUT]) for i in range(groups)], 0.5)
 
 
-def test_groups_that_are_the_policys_own_failure_go_on_for_ever() -> None:
-    one = scorer(Server(lambda group: scored(group, 0.0, "invalid")), abstentions_in_a_row=3)
+def test_invalid_groups_never_stop_the_run() -> None:
+    one = scorer(Server(lambda group: scored(group, 0.0, "invalid")), max_consecutive_abstentions=3)
     for _ in range(20):
         assert score(one)[0].rollouts[0].reward == 0.0
 
 
-def test_a_group_that_cannot_be_judged_has_no_reward_and_too_many_in_a_row_stop_the_run() -> None:
-    one = scorer(Server(lambda group: scored(group, None)), abstentions_in_a_row=3)
+def test_an_unjudged_group_has_no_reward_and_too_many_consecutive_ones_stop_the_run() -> None:
+    one = scorer(Server(lambda group: scored(group, None)), max_consecutive_abstentions=3)
     for _ in range(3):
         assert score(one)[0].rollouts[0].reward is None
-    with pytest.raises(ScoringError, match="could not judge 4 groups in a row"):
+    with pytest.raises(ScoringError, match="could not judge 4 consecutive groups"):
         score(one)
 
 
-def test_abstentions_that_are_not_in_a_row_do_not_stop_the_run() -> None:
+def test_abstentions_that_are_not_consecutive_do_not_stop_the_run() -> None:
     server = Server(lambda group: scored(group, None if server.calls % 2 else 0.4))
-    one = scorer(server, abstentions_in_a_row=1)
+    one = scorer(server, max_consecutive_abstentions=1)
     for _ in range(20):
         score(one)
 
 
-def test_a_server_that_breaks_off_is_asked_again() -> None:
+def test_a_broken_connection_is_retried() -> None:
     server = Server(lambda group: scored(group, 0.4), broken=2)
     assert score(scorer(server))[0].rollouts[0].reward == 0.4
     assert server.calls == 3
@@ -83,29 +83,29 @@ def test_a_server_that_has_ended_is_not_waited_for() -> None:
         score(one)
 
 
-def test_a_server_that_scores_otherwise_than_before_is_refused() -> None:
+def test_a_server_whose_scoring_changed_is_refused() -> None:
     server = Server(lambda group: scored(group, 0.4))
     one = scorer(server)
     score(one)
     server.fingerprint = "another embedder"
-    with pytest.raises(ScoringError, match="scores otherwise than before"):
+    with pytest.raises(ScoringError, match="scoring changed"):
         score(one)
 
 
 def test_rewards_are_the_servers_unless_the_run_is_a_control() -> None:
     one = scorer(Server(lambda group: scored(group, 0.4)))
-    assert one.of(0.4, 1, 2, 3) == 0.4
-    assert one.of(None, 1, 2, 3) is None
+    assert one.reward(0.4, 1, 2, 3) == 0.4
+    assert one.reward(None, 1, 2, 3) is None
 
 
-def test_the_random_control_draws_uniformly_and_the_same_again() -> None:
+def test_the_random_control_draws_uniformly_and_reproducibly() -> None:
     server = Server(lambda group: scored(group, 0.4))
     control, again = scorer(server, control="random"), scorer(server, control="random")
-    places = [(update, group, member) for update in range(5) for group in range(10) for member in range(10)]
-    drawn = [control.of(0.4, *place) for place in places]
+    keys = [(update, group, member) for update in range(5) for group in range(10) for member in range(10)]
+    drawn = [control.reward(0.4, *key) for key in keys]
     values = [value for value in drawn if value is not None]
-    assert len(set(values)) == len(places)
-    assert drawn == [again.of(0.4, *place) for place in places]
+    assert len(set(values)) == len(keys)
+    assert drawn == [again.reward(0.4, *key) for key in keys]
     assert all(0 <= value < 1 for value in values)
     assert 0.45 < sum(values) / len(values) < 0.55
-    assert control.of(None, 0, 0, 0) is None
+    assert control.reward(None, 0, 0, 0) is None

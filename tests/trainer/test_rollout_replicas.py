@@ -37,7 +37,7 @@ def clients(urls: tuple[str, str]) -> Iterator[list[RolloutClient]]:
         client.close()
 
 
-def test_every_version_is_published_to_every_replica_and_proved_there(
+def test_every_version_is_published_to_every_replica_and_checked_there(
     policy: Any, image: Image.Image, clients: list[RolloutClient], tmp_path: Path
 ) -> None:
     publisher = published_with_canary(policy, image, RolloutReplicas(clients), tmp_path)
@@ -55,7 +55,7 @@ def test_one_replica_that_serves_older_weights_is_found(
     fresh, stale = clients
     older: Any = StaleServer(stale)
     publisher = published_with_canary(policy, image, RolloutReplicas([fresh, older]), tmp_path)
-    with pytest.raises(CanaryError, match=rf"not served by {stale.base_url} \(engine 0\) as"):
+    with pytest.raises(CanaryError, match=rf"{stale.base_url} \(engine 0\) does not serve "):
         publisher.publish(policy, "solver", 2)
     for client in clients:
         for name in client.models()[1:]:
@@ -75,7 +75,7 @@ def test_an_adapter_that_one_replica_has_lost_is_loaded_again(
     publisher.withdraw()
 
 
-def test_requests_are_dealt_out_and_come_back_in_order(clients: list[RolloutClient], tmp_path: Path) -> None:
+def test_requests_are_distributed_and_return_in_order(clients: list[RolloutClient], tmp_path: Path) -> None:
     write_unlabelled(tmp_path, 5, seed=3)
     pictures = [png_bytes(read_image(path)) for path in sorted(tmp_path.iterdir())]
     requests = [RolloutRequest(solver_messages(QUESTION), picture, 1, 0) for picture in pictures]

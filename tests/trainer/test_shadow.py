@@ -1,4 +1,4 @@
-"""Shadow labels: what they measure, where they come from, and that no reward depends on them."""
+"""Shadow labels: their metrics, their sources, and that no reward depends on them."""
 
 import json
 from collections.abc import Sequence
@@ -46,13 +46,13 @@ def labels(_: Path, text: str) -> Question | None:
         ([0.9, 0.1], [False, False], None),
     ],
 )
-def test_auc_tells_how_well_rewards_rank_right_above_wrong(
+def test_auc_measures_how_well_rewards_rank_right_above_wrong(
     rewards: list[float | None], right: list[bool], auc: float | None
 ) -> None:
     assert reward_auc(rewards, right) == auc
 
 
-def test_what_is_known_is_measured_and_the_rest_left_out() -> None:
+def test_only_groups_with_a_known_answer_are_measured() -> None:
     groups = [
         group("known", ["7", "7", "8", None], "7"),
         group("known", ["8", "8", "7", "9"], "8"),
@@ -90,7 +90,7 @@ def test_without_labels_nothing_is_measured() -> None:
     assert ShadowLabels(None).measure([group("known", ["7"], "7")], [[1.0]]) == ([{}], {})
 
 
-def test_a_datasets_labels_hold_for_its_own_words_about_its_own_image(tmp_path: Path) -> None:
+def test_a_datasets_labels_apply_to_its_own_words_about_its_own_image(tmp_path: Path) -> None:
     Image.new("RGB", (28, 28)).save(tmp_path / "a.png")
     row = {"image": "a.png", "question": "How many dogs?", "answer": "100", "matching": "relaxed"}
     (tmp_path / "questions.jsonl").write_text(json.dumps(row))
@@ -108,14 +108,14 @@ def test_a_datasets_labels_hold_for_its_own_words_about_its_own_image(tmp_path: 
     "source",
     ["nowhere.jsonl", "no.such.module:answer", "ireasoner.trainer.rewards.shadow_labels:no_such_name", ""],
 )
-def test_labels_that_are_not_there_are_refused(source: str) -> None:
-    with pytest.raises(SettingsError, match=r"labels: .* neither a file nor module:function"):
+def test_missing_labels_are_refused(source: str) -> None:
+    with pytest.raises(SettingsError, match=r"labels: .* is not a file and not module:function"):
         load_labels(source)
 
 
 @pytest.mark.vllm
 @pytest.mark.timeout(600)
-def test_labels_change_neither_what_is_posted_nor_what_is_trained(
+def test_labels_change_neither_requests_nor_training(
     reward_url: str, pinned_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same run with and without labels: equal requests, equal rewards, and adapters equal to the bit."""

@@ -1,4 +1,4 @@
-"""The prompt of a group is computed once: the gradient and log-probabilities stay what they are without that."""
+"""Computing the prompt of a group once changes neither the gradient nor log-probabilities."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,7 +35,7 @@ def say(policy: str, request: int, member: int) -> str:
 
 
 class Update:
-    """One update of the Solver, and how many tokens the backbone read for it, both passes together."""
+    """A Solver update, and the tokens that the backbone read in all its forward passes."""
 
     def __init__(self, folder: Path, **grpo: Any) -> None:
         gradients = Gradients()
@@ -63,7 +63,7 @@ def test_a_prompt_that_is_computed_once_changes_neither_gradient_nor_log_probabi
     assert any(gradient.abs().max() > 1e-4 for gradient in shared.gradient.values())
     for name, gradient in repeated.gradient.items():
         torch.testing.assert_close(shared.gradient[name], gradient, rtol=1e-3, atol=1e-6, msg=name)
-    assert shared.metrics["solver/logprob_gap/max"] < 1e-4, "they are those of one rollout computed alone"
+    assert shared.metrics["solver/logprob_gap/max"] < 1e-4, "they equal those of each rollout computed alone"
     for name in ("solver/kl", "solver/entropy", "loss"):
         assert shared.metrics.get(name, 0) == pytest.approx(repeated.metrics.get(name, 0), rel=1e-3, abs=1e-6)
     assert shared.metrics["solver/kl"] > 1e-3

@@ -1,4 +1,4 @@
-"""A group whose rewards are all equal, or that has none, teaches nothing: it costs nothing and changes nothing."""
+"""A group with equal rewards, or without any, is skipped: it costs no forward pass and changes no weight."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.timeout(300)
 
 
 class Update:
-    """One update of the Solver on groups with these answers."""
+    """A Solver update on groups with these answers."""
 
     def __init__(self, folder: Path, *groups: Sequence[Any], **fields: Any) -> None:
         self.gradients = Gradients()
@@ -58,22 +58,22 @@ def test_a_group_without_spread_costs_no_row_and_leaves_the_gradient_of_the_othe
     grpo = {"report_to": "none", "loss_type": loss_type}
     alone = Update(tmp_path / "alone", SPREAD, grpo=grpo)
     beside = Update(tmp_path / "beside", SPREAD, FLAT, ("abstain",) * 4, grpo=grpo)
-    assert alone.forward_rows == beside.forward_rows == 2 * len(SPREAD), "the reference pass and the policy's"
+    assert alone.forward_rows == beside.forward_rows == 2 * len(SPREAD), (
+        "the forward passes of reference and policy"
+    )
     assert_same_gradient(beside.gradient, alone.gradient)
     assert alone.metrics["solver/no_spread_rate"] == alone.metrics["solver/no_reward_rate"] == 0
     assert beside.metrics["solver/no_spread_rate"] == pytest.approx(1 / 3)
     assert beside.metrics["solver/no_reward_rate"] == pytest.approx(1 / 3)
     assert beside.metrics["solver/rollouts_trained"] == len(SPREAD)
-    assert beside.metrics["solver/reward"] == pytest.approx((1.6 + 2.0) / 8), "all rewards are shown"
+    assert beside.metrics["solver/reward"] == pytest.approx((1.6 + 2.0) / 8), "the metric covers all rewards"
     assert alone.metrics["solver/kl"] > 1e-3
     assert beside.metrics["solver/kl"] == pytest.approx(alone.metrics["solver/kl"], rel=1e-3)
 
 
 @pytest.mark.parametrize("loss_type", ["grpo", "dr_grpo", "dapo"])
-def test_the_gradient_does_not_depend_on_how_an_update_is_cut_into_passes(
-    tmp_path: Path, loss_type: str
-) -> None:
-    """7 rows in passes of at most 3, so of 3, 2 and 2, and a fourth pass that has nothing to do."""
+def test_the_gradient_does_not_depend_on_the_micro_batches(tmp_path: Path, loss_type: str) -> None:
+    """7 rows in micro-batches of at most 3: 3, 2 and 2, and a fourth one that is empty."""
     groups = (SPREAD, FLAT, (1, 2, 3, "abstain"))
     grpo = {"report_to": "none", "loss_type": loss_type}
     whole = Update(tmp_path / "whole", *groups, grpo=grpo)
@@ -82,8 +82,8 @@ def test_the_gradient_does_not_depend_on_how_an_update_is_cut_into_passes(
     assert_same_gradient(cut.gradient, whole.gradient)
 
 
-def test_an_update_without_any_spread_steps_nothing_and_the_run_goes_on(tmp_path: Path) -> None:
-    """The second of three updates has nothing to teach: no step, no new version; clocks and schedules go on."""
+def test_an_update_without_any_spread_moves_nothing_and_the_run_continues(tmp_path: Path) -> None:
+    """The second of three updates has no learning signal: no step, no new version; schedules go on."""
     flat_at = 1
     asked = iter(range(99))
 
@@ -112,7 +112,7 @@ def test_an_update_without_any_spread_steps_nothing_and_the_run_goes_on(tmp_path
     assert moved == [False, True]
     assert [bool(gradient) for gradient in gradients.updates] == [True, False, True]
     steps = {int(state["step"]) for state in trainer.optimizer.state.values()}
-    assert steps == {2}, "Adam's own clock has not seen the update"
+    assert steps == {2}, "Adam has not counted the update"
     lines = list(read_lines(settings.run_folder / "metrics.jsonl"))
     assert [line["update"] for line in lines] == [1, 2, 3]
     assert lines[1]["solver/no_spread_rate"] == 1
@@ -120,7 +120,7 @@ def test_an_update_without_any_spread_steps_nothing_and_the_run_goes_on(tmp_path
     assert lines[1]["solver/loss"] == 0
     assert lines[1]["solver/progress"] == 0.5
     betas = [line["solver/kl_coefficient"] for line in lines]
-    assert betas[0] != betas[1] == betas[2], "a KL that was not measured steers nothing"
+    assert betas[0] != betas[1] == betas[2], "without a measured KL the coefficient stays"
     groups = list(read_lines(settings.run_folder / "groups.jsonl"))
     assert [group["has_spread"] for group in groups] == [True, False, True]
     assert [group["rollouts"][0]["policy"][-6:] for group in groups] == ["000000", "000001", "000001"]

@@ -1,4 +1,4 @@
-"""Each rollout says how far its adapter was behind the one that is trained, and that is bounded."""
+"""The staleness of each rollout is logged, and bounded."""
 
 from pathlib import Path
 
@@ -22,20 +22,21 @@ def test_rollouts_of_the_newest_version_are_not_stale(tmp_path: Path) -> None:
     assert [line["solver/staleness/max"] for line in lines] == [0, 0]
 
 
-@pytest.mark.parametrize("allowed", [0, 1])
+@pytest.mark.parametrize("overlap", [False, True])
 def test_rollouts_that_are_too_far_behind_stop_the_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, allowed: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overlap: bool
 ) -> None:
-    """A publisher that has stopped: update 2 samples from version 0, one behind, and update 3 two behind."""
+    """A publisher that stops: update 2 samples from version 0, one version behind, and update 3 two behind."""
+    allowed = int(overlap)
     publish = ProposerSolverTrainer.publish
 
     def once(self: ProposerSolverTrainer, role: Role) -> str:
         return publish(self, role) if self.versions[role] == 0 else self.publisher.served(role)
 
     monkeypatch.setattr(ProposerSolverTrainer, "publish", once)
-    settings = offline_settings(tmp_path, updates=4, rollout={"max_staleness": allowed, "canary_every": 0})
+    settings = offline_settings(tmp_path, updates=4, overlap=overlap)
     trainer = offline_trainer(settings, OfflineRollouts(answers(SPREAD)))
-    with pytest.raises(StaleRolloutError, match=rf"are {allowed + 1} updates behind it; .* is {allowed}$"):
+    with pytest.raises(StaleRolloutError, match=rf"are {allowed + 1} versions behind .* is {allowed}$"):
         trainer.go()
     groups = list(read_lines(settings.run_folder / "groups.jsonl"))
     assert [group["rollouts"][0]["staleness"] for group in groups] == list(range(allowed + 1))

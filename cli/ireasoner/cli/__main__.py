@@ -1,4 +1,4 @@
-"""The command `ireasoner`: a table of subcommands; only the part that one belongs to is imported."""
+"""The command `ireasoner`: a table of subcommands, each of which imports only the part that it belongs to."""
 
 import argparse
 import sys
@@ -15,7 +15,7 @@ class Subcommand:
 
     Args:
         summary: Its line in `ireasoner --help`.
-        extra: The extra that brings what it imports.
+        extra: The extra that installs what it imports.
         function: `module:function`, called with the words after the subcommand.
     """
 
@@ -27,39 +27,52 @@ class Subcommand:
 _TRAINER = "ireasoner.trainer.commands.subcommands"
 SUBCOMMANDS: Mapping[str, Subcommand] = {
     "demo": Subcommand(
-        "the whole loop on this machine: servers, training, evaluation, report", "trainer", f"{_TRAINER}:demo"
+        "run the whole loop on this machine: servers, training, evaluation, report",
+        "trainer",
+        f"{_TRAINER}:demo",
     ),
     "train": Subcommand(
         "train on a folder of images, against running servers", "trainer", f"{_TRAINER}:train"
     ),
     "evaluate": Subcommand(
-        "accuracy on labelled questions, through a running server", "trainer", f"{_TRAINER}:evaluate"
+        "measure a served policy's accuracy on labelled questions", "trainer", f"{_TRAINER}:evaluate"
     ),
     "export": Subcommand(
-        "write what a run trained as an adapter or as merged weights", "trainer", f"{_TRAINER}:export"
+        "write a trained adapter, or the base model merged with it", "trainer", f"{_TRAINER}:export"
     ),
     "report": Subcommand(
-        "write the HTML report of a run folder, or of two side by side", "trainer", f"{_TRAINER}:report"
+        "write the HTML report of one run folder, or of two side by side", "trainer", f"{_TRAINER}:report"
     ),
 }
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one subcommand with `arguments` (default: the process's own)."""
+    """Runs one subcommand with `arguments` (default: the process's own); without any, prints the help."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    listing = "\n".join(f"  {name:10s} {command.summary}" for name, command in SUBCOMMANDS.items())
-    parser = argparse.ArgumentParser(
-        prog="ireasoner",
-        description="Reinforcement learning without labels for vision-language models.",
-        epilog=f"commands:\n{listing}\n\n`ireasoner COMMAND --help` lists the flags of a command.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("command", choices=list(SUBCOMMANDS), metavar="COMMAND")
+    parser = _parser()
+    if not words:
+        parser.print_help()
+        return
     name = parser.parse_args(words[:1]).command
     subcommand = SUBCOMMANDS[name]
     module, _, function = subcommand.function.partition(":")
     with needs_extra(subcommand.extra, command=f"ireasoner {name}"):
         getattr(import_module(module), function)(words[1:])
+
+
+def _parser() -> argparse.ArgumentParser:
+    listing = "\n".join(f"  {name:10s} {command.summary}" for name, command in SUBCOMMANDS.items())
+    parser = argparse.ArgumentParser(
+        prog="ireasoner",
+        usage="ireasoner [-h] COMMAND ...",
+        description="Reinforcement learning without labels for vision-language models.",
+        epilog=f"commands:\n{listing}\n\n`ireasoner COMMAND --help` lists the flags of a command.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "command", choices=list(SUBCOMMANDS), metavar="COMMAND", help="one of the commands below"
+    )
+    return parser
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Clients of the reward server; importing this package loads nothing heavier than httpx."""
+"""Clients of the reward server. Importing this package loads httpx and nothing heavier."""
 
 from ireasoner.clients.async_client import AsyncRewardClient
 from ireasoner.clients.errors import (

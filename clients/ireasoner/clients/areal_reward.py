@@ -1,6 +1,7 @@
-"""AReaL: `AgreementWorkflow` instead of `RLVRWorkflow`, with `group_size` in the rollout. Written for 1.0.
+"""AReaL: `ireasoner.clients.areal_reward.AgreementWorkflow` instead of `RLVRWorkflow`. Written for 1.0.
 
-AReaL's own reward functions give up after 15 s and then make 0 of it; this one is not called through them.
+Set `group_size` in AReaL's rollout settings. AReaL's own reward functions time out after 15 s and then return 0, so
+this workflow does not use them.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -17,12 +18,14 @@ from ireasoner.clients.wire import Config
 
 
 class AgreementWorkflow(RLVRWorkflow):  # type: ignore[misc]
-    """Samples as AReaL does. Siblings are the episodes that are given the same `data` object.
+    """Samples as AReaL does, and scores the episodes that share one `data` object together.
 
     Args:
-        reward_url: The reward server; see `RewardService.configured` for it and for `reward_config`.
-        reward_config: A config's name, or overrides on one.
-        group_wait_s: After the first of a group has ended, the most that the others are waited for.
+        args: Those of `RLVRWorkflow` without `reward_fn`.
+        reward_url: The reward server; for the defaults see `RewardService.configured`.
+        reward_config: The name of a config, or overrides on one.
+        group_wait_s: Seconds to wait for the rest of a group after its first rollout has ended.
+        kwargs: Those of `RLVRWorkflow`.
     """
 
     def __init__(
@@ -60,4 +63,4 @@ class AgreementWorkflow(RLVRWorkflow):  # type: ignore[misc]
 
 
 def _not_called(*_: Any, **__: Any) -> float:
-    raise NotImplementedError("AgreementWorkflow computes its rewards itself")
+    raise NotImplementedError("AgreementWorkflow computes rewards without reward_fn")

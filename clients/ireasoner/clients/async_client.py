@@ -1,4 +1,4 @@
-"""The client for callers on an event loop."""
+"""The asynchronous client."""
 
 import asyncio
 import json
@@ -21,15 +21,15 @@ from ireasoner.clients.exchange import (
     limits,
     named_errors,
     timeouts,
+    trace_headers,
     trusts_proxies,
 )
 from ireasoner.clients.retry import Retry
-from ireasoner.clients.trace import trace_headers
 from ireasoner.clients.wire import Config, Detail, Endpoint, Group, ScoreResponse
 
 
 class AsyncRewardClient:
-    """A reward server as seen from one event loop; an async context manager. See `RewardClient`."""
+    """A connection pool to one reward server, for one event loop; an async context manager. See `RewardClient`."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class AsyncRewardClient:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Closes the pooled connections; the client cannot be used any more."""
+        """Closes the connections; the client cannot be used afterwards."""
         await self._http.aclose()
 
     async def score(
@@ -72,34 +72,33 @@ class AsyncRewardClient:
     ) -> ScoreResponse:
         """Scores groups in one request; see `RewardClient.score`."""
         body = encode_request(groups, config, progress, detail)
-        retry = Retry(self._retry_budget_s)
-        while True:
-            try:
-                return decode_response(await self._exchange(f"/score/{endpoint}", body))
-            except RewardError as error:
-                await asyncio.sleep(retry.delay_s(error))
+
+        async def attempt() -> ScoreResponse:
+            return decode_response(await self._exchange(f"/score/{endpoint}", body))
+
+        return await Retry(self._retry_budget_s).call_async(attempt)
 
     async def score_in_cohort(
         self, group_id: str, text: str, *, group_size: int, deadline_s: float, config: Config = "paper"
     ) -> dict[str, float]:
-        """The `reward` of one rollout and its parts, from a cohort endpoint, which waits for its siblings.
+        """Returns the `reward` of one rollout and its parts, once its siblings have arrived at the cohort endpoint.
 
-        `deadline_s`, which must lie below `timeout_s`, is when the rollouts of `group_id` are scored though
-        fewer than `group_size` have come. A try that is repeated takes its old place. Raises a RewardError.
+        After `deadline_s` seconds the server scores the rollouts of `group_id` that have arrived, even if they are
+        fewer than `group_size`; it must be less than `timeout_s`. A repeated attempt counts as the same rollout.
+        Raises RewardError.
         """
-        asked: dict[str, str | float] = {
+        parameters: dict[str, str | float] = {
             "group_size": group_size,
             "deadline_s": deadline_s,
             "config": config if isinstance(config, str) else json.dumps(dict(config)),
         }
-        path = f"/cohort/remote?{httpx.QueryParams(asked)}"
+        path = f"/cohort/remote?{httpx.QueryParams(parameters)}"
         body = json.dumps({"prompt": group_id, "response": text, "group_id": group_id}).encode()
-        retry = Retry(self._retry_budget_s)
-        while True:
-            try:
-                return decode_cohort_answer(await self._exchange(path, body))
-            except RewardError as error:
-                await asyncio.sleep(retry.delay_s(error))
+
+        async def attempt() -> dict[str, float]:
+            return decode_cohort_answer(await self._exchange(path, body))
+
+        return await Retry(self._retry_budget_s).call_async(attempt)
 
     async def score_many(
         self,
@@ -112,7 +111,7 @@ class AsyncRewardClient:
         groups_per_request: int = 16,
         in_flight: int = 4,
     ) -> AsyncGenerator[ScoreResponse, None]:
-        """Scores any number of groups, several requests at a time; see `RewardClient.score_many`."""
+        """Scores any number of groups with several requests in flight; see `RewardClient.score_many`."""
         flying: deque[asyncio.Task[ScoreResponse]] = deque()
         try:
             for chunk in chunks(groups, groups_per_request):
@@ -133,7 +132,7 @@ class AsyncRewardClient:
     async def wait_until_ready(
         self, deadline_s: float, *, is_alive: Callable[[], bool] = lambda: True
     ) -> None:
-        """Returns when the server is ready to score; see `RewardClient.wait_until_ready`."""
+        """Returns once the server is ready to score; see `RewardClient.wait_until_ready`."""
         end_s = time.monotonic() + deadline_s
         while True:
             try:
@@ -150,7 +149,7 @@ class AsyncRewardClient:
                 return
 
     async def _exchange(self, path: str, body: bytes | None = None) -> bytes:
-        """One try: a POST of `body` if there is one, else a GET."""
+        """One attempt: a POST of `body`, or a GET if it is None."""
         with named_errors(str(self._http.base_url).rstrip("/") + path):
             if body is None:
                 response = await self._http.get(path)

@@ -1,4 +1,4 @@
-"""The wire's one codec: what the sync and the async client send, and how they read what comes back."""
+"""Encodes requests and decodes responses, for the sync and the async client alike."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -20,9 +20,9 @@ from ireasoner.clients.wire import (
 
 
 def encode_request(groups: Sequence[Group], config: Config, progress: float | None, detail: Detail) -> bytes:
-    """The body of a scoring request; `progress`, in [0, 1], is sent only if it is given.
+    """The body of a scoring request; `progress`, in [0, 1], is left out if it is None.
 
-    Raises ValueError if the config or progress holds NaN or infinity, which JSON cannot say.
+    Raises ValueError if the config or progress holds NaN or infinity, which JSON cannot express.
     """
     body: dict[str, object] = {
         "groups": [
@@ -44,7 +44,7 @@ def _encode_rollout(rollout: Rollout) -> dict[str, object]:
 
 
 def decode_group(body: Mapping[str, Any]) -> Group:
-    """A group as it is written in a request; raises ValueError that says what is wrong with it."""
+    """A group in the form of a request body; raises ValueError with the path and the reason if it is malformed."""
     if unknown := body.keys() - {"id", "rollouts"}:
         raise ValueError(f"unknown fields {sorted(unknown)}; a group has id and rollouts")
     group_id, rollouts = body.get("id"), body.get("rollouts")
@@ -67,9 +67,9 @@ def decode_group(body: Mapping[str, Any]) -> Group:
 
 
 def decode_response(body: bytes) -> ScoreResponse:
-    """The answer to a scoring request; raises BadAnswer if it is not one.
+    """The answer to a scoring request; raises BadAnswer if `body` is something else.
 
-    Fields that this client does not know are passed over, so that a newer server can be read.
+    Unknown fields are ignored, so that this client can read the answers of a newer server.
     """
     try:
         answer = json.loads(body)
@@ -77,7 +77,6 @@ def decode_response(body: bytes) -> ScoreResponse:
             request_id=answer["request_id"],
             fingerprint=answer["fingerprint"],
             groups=tuple(_decode_scored_group(group) for group in answer["groups"]),
-            unit=answer.get("unit", "group"),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadAnswer(f"{type(error).__name__}: {error}; the answer began with {body[:200]!r}") from error
@@ -124,18 +123,18 @@ def _decode_scored_rollout(rollout: Mapping[str, Any]) -> ScoredRollout:
 
 
 def decode_cohort_answer(body: bytes) -> dict[str, float]:
-    """The reward of one rollout and its parts; raises BadAnswer if it is something else."""
+    """The reward of one rollout and its parts; raises BadAnswer if `body` is something else."""
     try:
         answer = {str(name): float(value) for name, value in json.loads(body).items()}
     except (ValueError, TypeError, AttributeError) as error:
         raise BadAnswer(f"{type(error).__name__}: {error}; the answer began with {body[:200]!r}") from error
     if "reward" not in answer:
-        raise BadAnswer(f"there is no reward in {body[:200]!r}")
+        raise BadAnswer(f"no reward in {body[:200]!r}")
     return answer
 
 
 def decode_problem(status: int, headers: Mapping[str, str], body: bytes) -> ServerProblem:
-    """The error that an answer of status 400 or more stands for, whoever wrote it (a proxy may have)."""
+    """The error for an answer of status 400 or more, whether the server or a proxy wrote it."""
     try:
         problem = json.loads(body)
     except ValueError:
@@ -158,5 +157,5 @@ def decode_problem(status: int, headers: Mapping[str, str], body: bytes) -> Serv
 
 
 def _seconds(value: str | None) -> float | None:
-    """`Retry-After` in seconds; None if it is absent or is a date, which this server never sends."""
+    """`Retry-After` in seconds; None if it is missing or a date, which this server never sends."""
     return float(value) if value is not None and value.isdecimal() else None

@@ -1,16 +1,18 @@
-"""What can go wrong between a caller and the reward server.
+"""The errors of the clients, in one tree.
 
 RewardError
-├── Unreachable          no connection could be made                         retried
-├── TimedOut             connected, but no answer within `timeout_s`         retried
-├── ConnectionBroken     the connection ended in the middle of an exchange   retried
-├── BadAnswer            the server answered with something that is not the wire
-├── NotReady             `wait_until_ready` ended without a ready server
-└── ServerProblem        the server answered with an error
-    ├── RequestRefused   4xx: the request itself is at fault; sending it again cannot help
-    ├── Overloaded       429                                                 retried
-    ├── Unavailable      502, 503, 504                                       retried
-    └── ServerFailed     any other 5xx
+├── Unreachable          no connection could be made                            retried
+├── TimedOut             no answer within `timeout_s`                           retried
+├── ConnectionBroken     the connection ended before the whole answer arrived   retried
+├── BadAnswer            the answer is not that of a reward server
+├── NotReady             `wait_until_ready` passed its deadline, or the server died
+├── SplitGroups          an adapter's batch does not consist of whole groups (`reward_service`)
+├── NotJudged            an adapter needs a number, and the server judged no rollout (`reward_service`)
+└── ServerProblem        the server answered with an error status
+    ├── RequestRefused   4xx: the request is wrong; the same one would fail again
+    ├── Overloaded       429: the queue is full                                 retried
+    ├── Unavailable      502, 503, 504: no server can answer now                retried
+    └── ServerFailed     any other 5xx: a fault of the server
 """
 
 from dataclasses import dataclass
@@ -19,7 +21,7 @@ from typing import ClassVar
 
 
 class RewardError(Exception):
-    """Anything that kept a reward from being delivered; `retryable` if the same request may pass later."""
+    """No reward was delivered; `retryable` says whether the same request may succeed later."""
 
     retryable: ClassVar[bool] = False
 
@@ -31,7 +33,7 @@ class Unreachable(RewardError):
 
 
 class TimedOut(RewardError):
-    """The server took the request and did not answer in time."""
+    """The server did not answer in time."""
 
     retryable = True
 
@@ -43,26 +45,31 @@ class ConnectionBroken(RewardError):
 
 
 class BadAnswer(RewardError):
-    """The server's answer is not what the wire says; is it a reward server of this version?"""
+    """The answer does not follow the API; it may come from another kind of server, or another version."""
 
 
 class NotReady(RewardError):
-    """The server was not ready by the deadline, or died while it was waited for."""
+    """The server was not ready by the deadline, or died before."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that is wrong with a request: where (`groups[0].rollouts[1].text`) and why."""
+    """One fault of a request: its path in the body (`groups[0].rollouts[1].text`) and the reason."""
 
     place: str
     reason: str
 
 
 class ServerProblem(RewardError):
-    """The server answered with an error.
+    """The server answered with an error status.
 
-    `code` is stable and fit for a comparison; `faults` says what was wrong where, if the request was;
-    `retry_after_s` is what the server asked for, in seconds, or None.
+    Attributes:
+        status: The HTTP status.
+        code: A stable name, meant for comparisons, like `malformed_request`.
+        detail: One sentence for a person.
+        faults: What is wrong with the request, and where; empty if nothing is.
+        request_id: The id under which the server logged the request, if it sent one.
+        retry_after_s: Seconds after which the server asks for a retry, or None.
     """
 
     def __init__(
@@ -81,14 +88,14 @@ class ServerProblem(RewardError):
         self.faults = faults
         self.request_id = request_id
         self.retry_after_s = retry_after_s
-        told = [f"{fault.place}: {fault.reason}" for fault in faults]
+        reasons = [f"{fault.place}: {fault.reason}" for fault in faults]
         if not any(fault.reason in detail for fault in faults):
-            told.insert(0, detail)
-        super().__init__(f"{status} {code}: {'; '.join(told)} (request {request_id})")
+            reasons.insert(0, detail)
+        super().__init__(f"{status} {code}: {'; '.join(reasons)} (request {request_id})")
 
     def __reduce__(self) -> tuple["partial[ServerProblem]", tuple[()]]:
-        """So that one process can tell another of it."""
-        told = partial(
+        """Makes the error picklable, so that it can cross processes."""
+        rebuild = partial(
             type(self),
             self.status,
             self.code,
@@ -97,11 +104,11 @@ class ServerProblem(RewardError):
             request_id=self.request_id,
             retry_after_s=self.retry_after_s,
         )
-        return told, ()
+        return rebuild, ()
 
 
 class RequestRefused(ServerProblem):
-    """4xx: the request is at fault."""
+    """4xx: the request is wrong."""
 
 
 class Overloaded(ServerProblem):
@@ -111,17 +118,17 @@ class Overloaded(ServerProblem):
 
 
 class Unavailable(ServerProblem):
-    """502, 503 or 504: nobody is there to answer now."""
+    """502, 503 or 504: no server can answer now."""
 
     retryable = True
 
 
 class ServerFailed(ServerProblem):
-    """Any other 5xx: the server is at fault."""
+    """Any other 5xx: a fault of the server."""
 
 
 def problem_class(status: int) -> type[ServerProblem]:
-    """The class of the error that an HTTP status of 400 or more stands for."""
+    """The class of error for an HTTP status of 400 or more."""
     if status == 429:
         return Overloaded
     if status in (502, 503, 504):

@@ -1,4 +1,4 @@
-"""A file of groups as JSON lines, and on which line each stands."""
+"""A JSON-lines file of groups, and the line number of each group."""
 
 import json
 import re
@@ -10,21 +10,20 @@ from ireasoner.clients.wire import Group
 
 
 class UnreadableGroup(Exception):
-    """A line of the input is not a group, or not one that can be told from all others."""
+    """A line of the input is not a group, or repeats the id of an earlier one."""
 
 
 class GroupLines:
-    """The groups of JSON lines, to be read once; `name` is the file's in messages.
+    """The groups of a JSON-lines file, read once; messages call the file `name`.
 
-    Reading raises UnreadableGroup, with the file's name and the line's number, for a line that is no group or has
-    the id of one before.
+    Reading raises UnreadableGroup, with file name and line number, for a line that is not a group or repeats an id.
     """
 
     def __init__(self, lines: TextIO, name: str) -> None:
         self._lines = lines
         self._name = name
         self._numbers: dict[str, int] = {}
-        """By the ids of the groups that were read, in their order."""
+        """Line numbers by group id, in the order of the file."""
 
     def __iter__(self) -> Iterator[Group]:
         for number, line in enumerate(self._lines, start=1):
@@ -34,19 +33,19 @@ class GroupLines:
                 group = _group(line)
                 first = self._numbers.setdefault(group.id, number)
                 if first != number:
-                    raise ValueError(f"the id {group.id!r} stands on line {first}, too")  # noqa: TRY301
+                    raise ValueError(f"the id {group.id!r} is already used on line {first}")  # noqa: TRY301
             except (ValueError, TypeError) as error:
                 raise UnreadableGroup(f"{self._name}:{number}: {error}") from error
             yield group
 
-    def place(self, place: str, before: int) -> str:
-        """A place in a request, like `groups[0].rollouts[1].text`, as one in the file, by line and id.
+    def locate(self, path: str, before: int) -> str:
+        """Translates a path in a request, like `groups[0].rollouts[1].text`, into the line and id in the file.
 
-        `before` is how many groups of the file were in earlier requests. A place in no group stays as it is.
+        `before` is the number of groups in earlier requests. A path outside of all groups is returned unchanged.
         """
-        in_group = re.fullmatch(r"groups\[(\d+)\](?:\.(.*))?", place)
+        in_group = re.fullmatch(r"groups\[(\d+)\](?:\.(.*))?", path)
         if in_group is None or (index := before + int(in_group[1])) >= len(self._numbers):
-            return place
+            return path
         group_id, number = list(self._numbers.items())[index]
         line = f"{self._name}:{number} (id {group_id!r})"
         return f"{line}: {in_group[2]}" if in_group[2] else line

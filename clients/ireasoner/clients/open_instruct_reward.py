@@ -1,7 +1,7 @@
-"""open-instruct: `install(grpo_fast)` before `grpo_fast.main`.
+"""open-instruct: `ireasoner.clients.open_instruct_reward.install(grpo_fast)` before `grpo_fast.main`.
 
-The server and its config are given, or are read from IREASONER_REWARD_URL and IREASONER_REWARD_CONFIG in the
-processes that sample. These must be able to import this module.
+Server and config are arguments of `install`, or the variables IREASONER_REWARD_URL and IREASONER_REWARD_CONFIG of the
+sampling processes. The package must be installed for those processes, too.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -21,9 +21,9 @@ RewardFn = Callable[..., Awaitable[Scored]]
 
 @dataclass
 class AgreementRewardConfig(RewardConfig):  # type: ignore[misc]
-    """What open-instruct sends to its vLLM actors, each of which builds the reward function.
+    """The config that open-instruct sends to its vLLM actors, each of which builds the reward function from it.
 
-    `scale` multiplies the reward, which is in [0, 1]: open-instruct's verification rewards are 0 or 10.
+    `scale` multiplies the reward, which is in [0, 1]; open-instruct's verification rewards are 0 or 10.
     """
 
     url: str | None = None
@@ -31,7 +31,7 @@ class AgreementRewardConfig(RewardConfig):  # type: ignore[misc]
     scale: float = 1.0
 
     def build(self) -> RewardFn:
-        """A function that is called once a group; it raises a RewardError."""
+        """Returns the reward function, which open-instruct calls once per group. It raises RewardError."""
         service = RewardService.configured(self.url, self.config)
 
         async def reward_fn(
@@ -47,12 +47,12 @@ class AgreementRewardConfig(RewardConfig):  # type: ignore[misc]
 def install(
     trainer: ModuleType, url: str | None = None, config: Config | None = None, scale: float = 1.0
 ) -> None:
-    """Has `open_instruct.grpo_fast` or `open_instruct.grpo` make our config where it makes a `RewardConfig`.
+    """Replaces `RewardConfig` in the module `open_instruct.grpo_fast` or `open_instruct.grpo` by our config.
 
-    Raises ValueError if the module makes none, or another's.
+    Raises ValueError if the module does not use open-instruct's `RewardConfig`.
     """
     if getattr(trainer, "RewardConfig", None) is not RewardConfig:
-        raise ValueError(f"{trainer.__name__} does not make open-instruct's RewardConfig")
+        raise ValueError(f"{trainer.__name__} does not use open-instruct's RewardConfig")
     trainer.RewardConfig = partial(  # type: ignore[attr-defined]
         AgreementRewardConfig, url=url, config=config, scale=scale
     )

@@ -1,8 +1,10 @@
-"""OpenRLHF: `--train.agent_func_path .../clients/openrlhf_reward.py`. Written for 0.11.
+"""OpenRLHF: `--train.agent_func_path FILE`, where FILE is this file. Written for 0.11.
 
-A group is what one engine samples of a prompt at once: n_samples_per_prompt in training, its own number in
-evaluation. Set IREASONER_GROUP_SIZE to n_samples_per_prompt if one prompt can be in flight twice. The server
-and its config are read from IREASONER_REWARD_URL and IREASONER_REWARD_CONFIG.
+    python -c "import ireasoner.clients; print(ireasoner.clients.__path__[0] + '/openrlhf_reward.py')"
+
+A group is all samples of a prompt that one engine has in flight: n_samples_per_prompt in training, another number in
+evaluation. Set IREASONER_GROUP_SIZE to n_samples_per_prompt if one prompt can be in flight twice. Server and config
+are read from IREASONER_REWARD_URL and IREASONER_REWARD_CONFIG.
 """
 
 import os
@@ -16,7 +18,7 @@ from ireasoner.clients.sibling_groups import SiblingGroups
 
 
 class AgentExecutor(SingleTurnAgentExecutor):  # type: ignore[misc]
-    """Samples as OpenRLHF does, and has each prompt's samples scored together. Raises a RewardError."""
+    """Samples as OpenRLHF does, and scores the samples of each prompt together. Raises RewardError."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -26,7 +28,7 @@ class AgentExecutor(SingleTurnAgentExecutor):  # type: ignore[misc]
         self._groups = SiblingGroups(self._score, wait_s, int(size) if size else None)
 
     async def execute(self, prompt: str, label: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """One sample, with reward, score and the reward's parts."""
+        """Returns one sample with its reward, score and the parts of the reward."""
         with self._groups.sampling((prompt, str(label))) as judge:
             output: dict[str, Any] = await super().execute(prompt, label, *args, **kwargs)
             tokenizer = kwargs["hf_tokenizer"] if "hf_tokenizer" in kwargs else args[2]

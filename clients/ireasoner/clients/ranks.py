@@ -1,4 +1,4 @@
-"""Work on the rows of all ranks of a distributed training, none of which may be left waiting for another."""
+"""Scores the rows of all ranks of a distributed training on one of them, without ever leaving a rank waiting."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -8,7 +8,7 @@ from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, gather_object
 
 from ireasoner.clients.errors import RequestRefused, RewardError
-from ireasoner.clients.reward_service import UnknownGroups
+from ireasoner.clients.reward_service import SplitGroups
 
 log = logging.getLogger(__name__)
 Row = TypeVar("Row")
@@ -18,11 +18,11 @@ Result = TypeVar("Result")
 def over_ranks(
     read: Callable[[], Sequence[Row]], work: Callable[[Sequence[Row]], Sequence[Result]]
 ) -> Sequence[Result] | None:
-    """The results of this rank's rows: each rank reads its own, and the first does the work on all of them.
+    """Returns the results for this rank's rows: every rank calls `read`, and the first calls `work` on all rows.
 
-    An error of one rank is logged there, and every rank gets None: raising would leave the others waiting. What
-    no later batch would pass, a request that the server refuses or groups that are not whole, is a RewardError
-    on every rank. A single process raises whatever is raised.
+    An error on one rank is logged there, and every rank gets None, because raising would leave the other ranks
+    waiting. Errors that every later batch would meet too (the server refuses the request, or groups are incomplete)
+    raise a RewardError on every rank. A single process raises the error itself.
     """
     processes = PartialState()
     if processes.num_processes == 1:
@@ -45,8 +45,8 @@ def over_ranks(
 def _or_none(function: Callable[[], Any]) -> Any:
     try:
         return function()
-    except (RequestRefused, UnknownGroups) as error:
-        return RewardError(str(error))  # which, unlike some subclasses, can be sent to other processes
+    except (RequestRefused, SplitGroups) as error:
+        return RewardError(str(error))  # a plain one: the other ranks only need the message
     except Exception:
         log.exception("this batch has no rewards, on any rank")
         return None

@@ -1,10 +1,10 @@
-"""What the adapters of RL frameworks share: where the server is, and groups of texts in, rewards out."""
+"""What the adapters of RL frameworks share: the server's address, and groups of texts in, rewards out."""
 
 import json
 import math
 import os
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from contextlib import aclosing, closing
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, Self
@@ -12,32 +12,35 @@ from typing import Any, Self
 from ireasoner.clients.async_client import AsyncRewardClient
 from ireasoner.clients.errors import RewardError
 from ireasoner.clients.sync_client import RewardClient
-from ireasoner.clients.wire import Config, Group, Rollout, ScoredGroup, ScoreResponse
+from ireasoner.clients.wire import Config, Group, Rollout, ScoredGroup
 
 PREFIX = "IREASONER_REWARD_"
 DEFAULT_URL = "http://127.0.0.1:8010"
 COHORT_GRACE_S = 30.0
-"""How much longer a client waits than the deadline that it gives a cohort."""
+"""Added to the deadline of a cohort to get the time-out of its callers."""
 GROUPS_PER_REQUEST = 16
 REQUEST_CHARACTERS = 2**21
-"""The most text of a request that holds several groups: as JSON 24 MiB, of 32 that a server takes by default."""
+"""Limit for a request with several groups. It is at most 24 MiB as JSON; a server accepts 32 MiB by default."""
 
 
-class UnknownGroups(RewardError):
-    """The rows of a batch are no whole groups of the size that the caller was told."""
+class SplitGroups(RewardError):
+    """A batch does not consist of whole groups of the expected size."""
 
 
 class NotJudged(RewardError):
-    """The server abstained from every rollout of a group, and the caller needs a number."""
+    """The server abstained from every rollout of a group, but the framework needs numbers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """One rollout's reward in [0, 1], None if the server abstained, and numbers for the framework's charts.
+    """The reward of one rollout, and numbers for the framework's charts.
 
-    `metrics` has the same keys for every rollout, and floats only: what could not be computed for a rollout is
-    the mean of its group's others, and NaN if for none of them. `neutral` is the reward, or where there is
-    none the mean of the group's others, which gives the rollout no advantage and leaves theirs as it was.
+    Attributes:
+        reward: In [0, 1]; None if the server abstained.
+        answer: The normalised answer, None if there is none.
+        metrics: Floats under the same keys for every rollout. A value that could not be computed for this rollout is
+            the mean over its group, and NaN if the group has none.
+        others: The mean reward of the group's judged rollouts, None if there are none.
     """
 
     reward: float | None
@@ -47,18 +50,22 @@ class Judged:
 
     @property
     def neutral(self) -> float:
-        """A number for frameworks that have no word for "no opinion"; raises NotJudged if there is none."""
+        """The reward, or the mean of the group's others if the server abstained, for frameworks that need a number.
+
+        The mean gives the rollout no advantage and leaves those of the others unchanged. Raises NotJudged if the
+        server abstained from the whole group.
+        """
         value = self.others if self.reward is None else self.reward
         if value is None:
-            raise NotJudged("no rollout of the group could be judged")
+            raise NotJudged("the server could not judge any rollout of the group")
         return value
 
 
 @dataclass(frozen=True, slots=True)
 class RewardService:
-    """A reward server, and by what it is to score.
+    """A reward server, and the config to score by.
 
-    `config` is a config's name, or overrides on one: `{"preset": "robust", "answer_from": "boxed"}`.
+    `config` is the name of a config, or overrides on one: `{"preset": "robust", "answer_from": "boxed"}`.
     """
 
     url: str = DEFAULT_URL
@@ -70,10 +77,10 @@ class RewardService:
     def configured(
         cls, url: str | None = None, config: Config | None = None, timeout_s: float | None = None
     ) -> Self:
-        """What is given, else IREASONER_REWARD_{URL,CONFIG,TIMEOUT_S}, else the defaults.
+        """Takes the arguments, else the variables IREASONER_REWARD_{URL,CONFIG,TIMEOUT_S}, else the defaults.
 
-        IREASONER_REWARD_CONFIG is a name or a JSON object. A token is read from IREASONER_REWARD_TOKEN only.
-        Raises ValueError if a variable is malformed.
+        IREASONER_REWARD_CONFIG is a name or a JSON object. The token always comes from IREASONER_REWARD_TOKEN. Raises
+        ValueError if a variable is malformed.
         """
         if config is None:
             text = os.environ.get(f"{PREFIX}CONFIG", "paper")
@@ -86,62 +93,53 @@ class RewardService:
         )
 
     def score(self, groups: Sequence[Sequence[str]], progress: float = 1.0) -> list[list[Judged]]:
-        """Scores groups of raw texts; raises RewardError.
-
-        They go out some at a time, but in one request where the config makes that the unit of scoring.
-        """
-        asked, sent = self._asked(progress), _groups(groups)
-        responses: list[ScoreResponse] = []
-        with (
-            RewardClient(self.url, **self._options()) as client,
-            closing(
-                client.score_many("solver", sent, groups_per_request=_groups_per_request(groups), **asked)
-            ) as coming,
-        ):
-            for response in coming:
-                if _depends_on_others(response, sent):
-                    return _judged([client.score("solver", sent, **asked)])
-                responses.append(response)
-        return _judged(responses)
+        """Scores groups of raw texts, several requests at a time. Raises RewardError."""
+        with RewardClient(self.url, **self._connection()) as client:
+            return [
+                judged
+                for response in client.score_many(
+                    "solver", _groups(groups), **self._request(groups, progress)
+                )
+                for judged in map(_judged_group, response.groups)
+            ]
 
     async def score_async(self, groups: Sequence[Sequence[str]], progress: float = 1.0) -> list[list[Judged]]:
-        """The same for callers on an event loop; its connections live no longer than the call."""
-        asked, sent = self._asked(progress), _groups(groups)
-        responses: list[ScoreResponse] = []
+        """`score` for callers on an event loop; its connections are closed when the call ends."""
         async with (
-            AsyncRewardClient(self.url, **self._options()) as client,
+            AsyncRewardClient(self.url, **self._connection()) as client,
             aclosing(
-                client.score_many("solver", sent, groups_per_request=_groups_per_request(groups), **asked)
-            ) as coming,
+                client.score_many("solver", _groups(groups), **self._request(groups, progress))
+            ) as responses,
         ):
-            async for response in coming:
-                if _depends_on_others(response, sent):
-                    return _judged([await client.score("solver", sent, **asked)])
-                responses.append(response)
-        return _judged(responses)
+            return [judged async for response in responses for judged in map(_judged_group, response.groups)]
 
     async def score_in_cohort(
         self, group_id: str, text: str, group_size: int, wait_s: float
     ) -> dict[str, float]:
-        """The `reward` of one rollout and its parts; the server waits `wait_s` at most for its siblings.
+        """Returns the `reward` of one rollout and its parts; the server waits up to `wait_s` for its siblings.
 
-        A try that breaks off may be begun again within `timeout_s` after that.
+        A broken attempt may be repeated until `timeout_s` after that.
         """
         options = {"timeout_s": wait_s + COHORT_GRACE_S, "retry_budget_s": wait_s + self.timeout_s}
-        async with AsyncRewardClient(self.url, **self._options() | options) as client:
+        async with AsyncRewardClient(self.url, **self._connection() | options) as client:
             return await client.score_in_cohort(
                 group_id, text, group_size=group_size, deadline_s=wait_s, config=self.config
             )
 
-    def _options(self) -> dict[str, Any]:
+    def _connection(self) -> dict[str, Any]:
         return {"token": self.token, "timeout_s": self.timeout_s, "retry_budget_s": self.timeout_s}
 
-    def _asked(self, progress: float) -> dict[str, Any]:
-        return {"config": self.config, "progress": progress, "detail": "rewards"}
+    def _request(self, groups: Sequence[Sequence[str]], progress: float) -> dict[str, Any]:
+        return {
+            "config": self.config,
+            "progress": progress,
+            "detail": "rewards",
+            "groups_per_request": _groups_per_request(groups),
+        }
 
 
 def means(judged: Iterable[Judged]) -> dict[str, float]:
-    """The mean of each metric over the rollouts for which it is known; one that is for none is left out."""
+    """The mean of each metric over the rollouts for which it is known; left out if it is known for none."""
     known: dict[str, list[float]] = {}
     for each in judged:
         for name, value in each.metrics.items():
@@ -151,10 +149,10 @@ def means(judged: Iterable[Judged]) -> dict[str, float]:
 
 
 def siblings(keys: Sequence[Hashable], *sizes: int | None) -> list[range]:
-    """The positions of each group in a batch whose groups are contiguous: runs of equal keys.
+    """The indices of each group in a batch with contiguous groups, which are runs of equal keys.
 
-    `sizes` are those that a group may have, in training and in evaluation. A run that is a multiple of one, of
-    the largest if of several, is as many groups: one prompt stands in the batch more than once.
+    `sizes` are the possible sizes of a group, in training and in evaluation. One prompt can occur in a batch more than
+    once, so a run whose length is a multiple of a size, of the largest such size, is split into groups of that size.
     """
     groups: list[range] = []
     start = 0
@@ -167,13 +165,13 @@ def siblings(keys: Sequence[Hashable], *sizes: int | None) -> list[range]:
 
 
 def progress_of(trainer_state: Any) -> float:
-    """How far a trainer of the transformers kind has come, 0 to 1; 1 if it does not say."""
+    """The progress of a transformers trainer, in [0, 1]; 1 if it is unknown."""
     steps = getattr(trainer_state, "max_steps", 0) or 0
     return min(1.0, trainer_state.global_step / steps) if steps > 0 else 1.0
 
 
 def gathered(keys: Sequence[Hashable]) -> list[list[int]]:
-    """The positions of each group in a batch in any order: those of equal keys."""
+    """The indices of each group in a batch in any order: those with equal keys."""
     groups: dict[Hashable, list[int]] = {}
     for position, key in enumerate(keys):
         groups.setdefault(key, []).append(position)
@@ -190,15 +188,6 @@ def _groups(groups: Sequence[Sequence[str]]) -> list[Group]:
 def _groups_per_request(groups: Sequence[Sequence[str]]) -> int:
     largest = max((sum(map(len, texts)) for texts in groups), default=0)
     return max(1, min(GROUPS_PER_REQUEST, REQUEST_CHARACTERS // max(1, largest)))
-
-
-def _depends_on_others(response: ScoreResponse, sent: Sequence[Group]) -> bool:
-    """Whether a response to some of the groups is not what a response to all of them would say."""
-    return response.unit == "request" and len(response.groups) < len(sent)
-
-
-def _judged(responses: Iterable[ScoreResponse]) -> list[list[Judged]]:
-    return [_judged_group(group) for response in responses for group in response.groups]
 
 
 def _judged_group(group: ScoredGroup) -> list[Judged]:

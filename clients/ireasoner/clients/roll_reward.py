@@ -1,7 +1,7 @@
 """ROLL: `rewards.<domain>.worker_cls: ireasoner.clients.roll_reward.AgreementRewardWorker`.
 
-The server and its config are read from IREASONER_REWARD_URL and IREASONER_REWARD_CONFIG. In its default mode
-ROLL hands a worker exactly the rows of one prompt; the modes that split them are refused.
+Server and config are read from IREASONER_REWARD_URL and IREASONER_REWARD_CONFIG. In its default mode ROLL sends a
+worker exactly the rows of one prompt; modes that split them are refused.
 """
 
 from typing import Any
@@ -16,7 +16,7 @@ from ireasoner.clients.reward_service import RewardService, gathered
 
 
 class AgreementRewardWorker(Worker):  # type: ignore[misc]
-    """Scores the rows of each prompt together. Raises a RewardError."""
+    """Scores the rows of each prompt together. Raises RewardError."""
 
     def __init__(self, worker_config: Any) -> None:
         super().__init__(worker_config=worker_config)
@@ -27,16 +27,16 @@ class AgreementRewardWorker(Worker):  # type: ignore[misc]
 
     @register(dispatch_mode=Dispatch.ONE_TO_ALL)  # type: ignore[untyped-decorator]
     def initialize(self, pipeline_config: Any) -> None:
-        """ROLL calls it once. Raises ValueError for modes in which a worker gets parts of groups."""
+        """Called once by ROLL. Raises ValueError in modes that send a worker parts of groups."""
         if pipeline_config.is_num_return_sequences_expand or pipeline_config.generate_opt_level == 0:
             raise ValueError(
-                "a worker would get parts of groups: set is_num_return_sequences_expand to false (asynchronous "
-                "pipelines set it) and generate_opt_level to 1"
+                "this worker would receive parts of groups: set is_num_return_sequences_expand to false (asynchronous "
+                "pipelines set it to true) and generate_opt_level to 1"
             )
 
     @register(dispatch_mode=Dispatch.DP_MP_COMPUTE, clear_cache=False)  # type: ignore[untyped-decorator]
     def compute_rewards(self, data: Any) -> Any:
-        """`scores` and `response_level_rewards` [N], and `token_level_rewards` [N, T], which are 0."""
+        """Returns `scores` and `response_level_rewards`, shape (N,), and `token_level_rewards`, all 0, shape (N, T)."""
         responses, prompts = data.batch["responses"], data.batch["prompts"]
         texts = self.tokenizer.batch_decode(responses, skip_special_tokens=True)
         groups = gathered([tuple(row) for row in prompts.tolist()])

@@ -4,37 +4,35 @@ import argparse
 import json
 import math
 import os
+import shutil
 import signal
 import sys
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TextIO, cast
 
 from ireasoner.clients.errors import Fault, RequestRefused, RewardError
 from ireasoner.clients.group_lines import GroupLines, UnreadableGroup
-from ireasoner.clients.output_file import written_anew
 from ireasoner.clients.sync_client import RewardClient
 from ireasoner.clients.wire import Config, Detail, Endpoint, ScoredGroup
 
-BAR_WIDTH = 30
 TOKEN_VARIABLE = "IREASONER_REWARD_TOKEN"
 EPILOG = """\
 Each line of FILE is one group, an object like
   {"id": "q1", "rollouts": [{"id": "0", "text": "<think>1. ...</think><answer>7</answer>"}, ...]}
 or, parsed before, with rollouts like {"id": "0", "answer": "7", "steps": ["...", "..."]}.
-No two groups have the same id. Each line written is one group's scores as the server answers them, in the order
-of FILE, with the fingerprint of what scored it.
+Group ids are unique. Each output line holds the scores of one group as the server returns them, in the order of
+FILE, and the fingerprint of the config, parser and embedder that scored it.
 
 examples:
   reward-score groups.jsonl > scores.jsonl
   reward-score groups.jsonl --endpoint outcome --config '{"preset": "paper", "alpha": 1.0}'
   reward-score - --progress 0.5 --detail rewards < groups.jsonl
 
-exit status: 0 all scored; 1 the server failed, or refused what it was sent (a config that it does not know, a
-rollout that is too long); 2 FILE or an option is wrong, whatever the server; 141 whoever read the scores (head,
-say) has enough of them.
+exit status: 0 all groups were scored; 1 the server failed or refused a request (an unknown config, a rollout that
+is too long); 2 FILE or an option is wrong; 141 the reader of the output (head, for example) closed it.
 """
 
 
@@ -52,8 +50,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
             output = _output(stack, options.output)
             _score(client, lines, output, options)
-    except BrokenPipeError:  # whoever read the scores has enough of them
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # takes what is flushed at the end
+    except BrokenPipeError:  # the reader of the output closed it
+        os.dup2(
+            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+        )  # the interpreter's last flush goes there
         return 128 + signal.SIGPIPE
     except OSError as error:
         file = f"{error.filename}: " if error.filename else ""
@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"reward-score: {options.file}: not UTF-8: {error.reason}", file=sys.stderr)
         return 2
     except (UnreadableGroup, ValueError) as error:
-        # A ValueError is an option's: an address that is none, or NaN, which is no JSON.
+        # A ValueError comes from an option: a malformed address, or NaN, which JSON cannot express.
         print(f"reward-score: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -87,41 +87,53 @@ def _parser() -> argparse.ArgumentParser:
         "--token-file",
         type=Path,
         metavar="FILE",
-        help=f"holds the server's token [variable {TOKEN_VARIABLE}]",
+        help=f"file with the token for the server [variable {TOKEN_VARIABLE}]",
     )
     parser.add_argument(
         "--endpoint",
         choices=("outcome", "trajectory", "solver", "proposer"),
         default="solver",
-        help="which reward to compute [%(default)s]",
+        help="the reward to compute [%(default)s]",
     )
     parser.add_argument(
         "--config",
         type=_config,
         default="paper",
-        help="the name of a preset or of a registered config, or a JSON object of overrides [%(default)s]",
+        help="name of a preset or registered config, or a JSON object of overrides [%(default)s]",
     )
     parser.add_argument(
-        "--progress", type=_progress, help="progress of the training in [0, 1], for solver only [1]"
+        "--progress",
+        type=_progress,
+        help="progress of the training in [0, 1], for the endpoint solver only [1]",
     )
     parser.add_argument(
-        "--detail", choices=("full", "rewards"), default="full", help="rewards leaves out steps and clusters"
+        "--detail",
+        choices=("full", "rewards"),
+        default="full",
+        help="rewards leaves out steps and clusters [%(default)s]",
     )
     parser.add_argument(
         "--output",
         metavar="FILE",
         default="-",
-        help="where to write [standard output]; a file takes its name once all is scored, and is FILE.partial "
-        "until then",
+        help="output file [standard output]; written as FILE.partial, and renamed once all groups are scored",
     )
-    parser.add_argument("--groups-per-request", type=_positive, default=16, metavar="N", help="[%(default)s]")
-    parser.add_argument("--in-flight", type=_positive, default=4, metavar="N", help="requests [%(default)s]")
+    parser.add_argument(
+        "--groups-per-request",
+        type=_positive,
+        default=16,
+        metavar="N",
+        help="groups in one request [%(default)s]",
+    )
+    parser.add_argument(
+        "--in-flight", type=_positive, default=4, metavar="N", help="requests at a time [%(default)s]"
+    )
     parser.add_argument(
         "--retry-budget-s",
         type=_seconds,
         default=30.0,
         metavar="SECONDS",
-        help="how long a request is tried again while the server is away or busy [%(default)s]",
+        help="how long to retry a request while the server is unreachable or busy [%(default)s]",
     )
     return parser
 
@@ -170,12 +182,13 @@ def _input(stack: ExitStack, name: str) -> TextIO:
 
 
 def _output(stack: ExitStack, name: str) -> TextIO:
-    return sys.stdout if name == "-" else stack.enter_context(written_anew(Path(name)))
+    return sys.stdout if name == "-" else stack.enter_context(_written_anew(Path(name)))
 
 
 def _score(client: RewardClient, lines: TextIO, output: TextIO, options: argparse.Namespace) -> None:
-    bar = ProgressBar(lines, sys.stderr)
     groups = GroupLines(lines, options.file)
+    shows_count = sys.stderr.isatty() and not output.isatty()
+    done = 0
     try:
         responses = client.score_many(
             cast(Endpoint, options.endpoint),
@@ -190,18 +203,22 @@ def _score(client: RewardClient, lines: TextIO, output: TextIO, options: argpars
             for group in response.groups:
                 print(json.dumps(_as_line(group, response.fingerprint, options)), file=output)
             output.flush()
-            bar.advance(len(response.groups))
-    except RequestRefused as error:  # of the first request that is not answered, since answers come in order
-        faults = tuple(Fault(groups.place(fault.place, bar.done), fault.reason) for fault in error.faults)
+            done += len(response.groups)
+            if shows_count:
+                print(f"\r{done} groups scored", end="", file=sys.stderr, flush=True)
+    except RequestRefused as error:
+        # Responses come in order, so the refused request holds the groups that follow those that are done.
+        faults = tuple(Fault(groups.locate(fault.place, done), fault.reason) for fault in error.faults)
         raise RequestRefused(
             error.status, error.code, error.detail, faults=faults, request_id=error.request_id
         ) from error
     finally:
-        bar.close()
+        if shows_count and done:
+            print(file=sys.stderr)
 
 
 def _as_line(group: ScoredGroup, fingerprint: str, options: argparse.Namespace) -> dict[str, object]:
-    """What the server answered of a group: what it left out is left out, not told to be empty."""
+    """A scored group as the server wrote it: fields that it left out are left out here, too."""
     line = asdict(group)
     if not group.not_compared:
         del line["not_compared"]
@@ -210,7 +227,7 @@ def _as_line(group: ScoredGroup, fingerprint: str, options: argparse.Namespace) 
             del cluster["members"]
     for rollout in line["rollouts"]:
         for step in rollout["steps"]:
-            if step["credit"] is None:  # its place is left out with it, and where it is not, null means none
+            if step["credit"] is None:  # the place is left out with it; a place of null means none
                 del step["credit"], step["place"]
     if options.detail == "rewards":
         del line["clusters"]
@@ -221,39 +238,30 @@ def _as_line(group: ScoredGroup, fingerprint: str, options: argparse.Namespace) 
     return {**line, "fingerprint": fingerprint}
 
 
-class ProgressBar:
-    """A count of the groups done on `screen`, with a bar if the input's length can be known.
+@contextmanager
+def _written_anew(path: Path) -> Iterator[TextIO]:
+    """Replaces `path` once the block has ended.
 
-    On a screen that is no terminal it shows nothing.
+    If the block raises, `path` keeps its content, and whatever was written stays beside it in `<name>.partial`.
+    A pipe or a device is opened as it is.
     """
-
-    def __init__(self, lines: TextIO, screen: TextIO) -> None:
-        self._screen = screen
-        self._is_shown = screen.isatty()
-        self._total = None
-        self.done = 0
-        if self._is_shown and lines.seekable():
-            start = lines.tell()
-            self._total = sum(1 for line in lines if line.strip())
-            lines.seek(start)
-
-    def advance(self, count: int) -> None:
-        """Tells that `count` more groups are done."""
-        self.done += count
-        if self._is_shown:
-            self._screen.write(f"\r{self._text()}")
-            self._screen.flush()
-
-    def close(self) -> None:
-        """Ends the line that the bar stands in."""
-        if self._is_shown and self.done:
-            self._screen.write("\n")
-
-    def _text(self) -> str:
-        if not self._total:
-            return f"{self.done} groups"
-        filled = BAR_WIDTH * self.done // self._total
-        return f"[{'#' * filled}{'.' * (BAR_WIDTH - filled)}] {self.done}/{self._total} groups"
+    is_device = path.is_relative_to("/dev")  # /dev/stdout may point to a regular file
+    if path.exists() and (is_device or not path.is_file()):
+        with path.open("w", encoding="utf-8") as file:
+            yield file
+        return
+    target = path.resolve()
+    partial = target.with_name(f"{target.name}.partial")
+    try:
+        with partial.open("w", encoding="utf-8") as file:
+            yield file
+    except BaseException:
+        if partial.exists() and not partial.stat().st_size:
+            partial.unlink()
+        raise
+    if target.exists():
+        shutil.copymode(target, partial)
+    partial.replace(target)
 
 
 if __name__ == "__main__":

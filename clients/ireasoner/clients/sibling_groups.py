@@ -1,4 +1,4 @@
-"""Rollouts of one prompt that end one by one on one event loop, and are scored once all have ended."""
+"""Collects the rollouts of one prompt, which end one by one on one event loop, and scores them together."""
 
 import asyncio
 from collections import Counter
@@ -13,7 +13,7 @@ Score = Callable[[Sequence[str]], Awaitable[list[Judged]]]
 
 @dataclass(eq=False, slots=True)
 class _Waiting:
-    """The rollouts of one group that have ended."""
+    """The finished rollouts of one group."""
 
     texts: list[str] = field(default_factory=list)
     results: list["asyncio.Future[Judged]"] = field(default_factory=list)
@@ -21,11 +21,11 @@ class _Waiting:
 
 
 class SiblingGroups:
-    """Groups by key. One instance belongs to one event loop.
+    """Groups by key, on one event loop.
 
-    A group is scored when none of its rollouts is being sampled any more, or when it has `size`; the latter
-    tells two groups of one prompt apart. `wait_s` after its first rollout has ended it is scored with whoever
-    is there, so that one that never ends keeps nobody.
+    A group is scored once none of its rollouts is being sampled, or once `size` of them have ended; `size` keeps two
+    groups of one prompt apart. `wait_s` seconds after its first rollout has ended, a group is scored as it is, so that
+    a rollout that never ends does not hold up its siblings.
     """
 
     def __init__(self, score: Score, wait_s: float, size: int | None = None) -> None:
@@ -38,9 +38,10 @@ class SiblingGroups:
 
     @contextmanager
     def sampling(self, key: Hashable) -> Iterator[Callable[[str], Awaitable[Judged]]]:
-        """Within it a rollout is sampled; it gives the function that has the rollout's text judged.
+        """Registers a rollout while it is sampled; yields the function that scores its text.
 
-        That raises what scoring raises. Whoever leaves without calling it is not waited for.
+        That function raises what scoring raises. A rollout that leaves the block without calling it, for example by an
+        exception, is no longer waited for.
         """
         self._sampling[key] += 1
         ended = False
@@ -89,7 +90,7 @@ class SiblingGroups:
         try:
             judged = await self._score(waiting.texts)
             pairs = list(zip(waiting.results, judged, strict=True))
-        except Exception as error:  # noqa: BLE001 - it is raised where each of them waits
+        except Exception as error:  # noqa: BLE001 - every waiting caller raises it
             for result in waiting.results:
                 if not result.done():
                     result.set_exception(error)

@@ -1,7 +1,7 @@
-"""SkyRL: a generator that scores each prompt's trajectories together. Written for skyrl 0.3.
+"""SkyRL: `ireasoner.clients.skyrl_reward.AgreementGenerator` scores trajectories by prompt. Written for skyrl 0.3.
 
-Return an AgreementGenerator from `get_generator` of your `BasePPOExp`. The environment's own reward is
-replaced; use one that only ends the episode.
+Return one from `get_generator` of your `BasePPOExp`. It replaces the reward of the environment, which then only
+decides when an episode ends.
 """
 
 from itertools import chain
@@ -14,11 +14,13 @@ from ireasoner.clients.wire import Config
 
 
 class AgreementGenerator(SkyRLGymGenerator):  # type: ignore[misc]
-    """Samples as SkyRL does. Groups are trajectories of one `instance_id`.
+    """Samples as SkyRL does, and scores the trajectories of one `instance_id` together.
 
     Args:
-        reward_url: The reward server; see `RewardService.configured` for it and for `reward_config`.
-        reward_config: A config's name, or overrides on one.
+        args: Those of `SkyRLGymGenerator`.
+        reward_url: The reward server; for the defaults see `RewardService.configured`.
+        reward_config: The name of a config, or overrides on one.
+        kwargs: Those of `SkyRLGymGenerator`.
     """
 
     def __init__(
@@ -28,15 +30,17 @@ class AgreementGenerator(SkyRLGymGenerator):  # type: ignore[misc]
         self._service = RewardService.configured(reward_url, reward_config)
 
     async def generate(self, input_batch: Any, disable_tqdm: bool = False) -> Any:
-        """SkyRL's output with our rewards, in the shape in which it had them. Raises a RewardError.
+        """Returns SkyRL's output with our rewards, in the shape of SkyRL's own. Raises RewardError.
 
-        A reward a token stands at the last token; a response of no tokens has no place for one. Step-wise
-        trajectories have several rows each: refused.
+        If SkyRL uses one reward per token, ours is that of the last token; a response without tokens has none.
+        Step-wise trajectories consist of several rows each and raise ValueError.
         """
         output = await super().generate(input_batch, disable_tqdm=disable_tqdm)
         identities = input_batch["trajectory_ids"]
         if len(output["rewards"]) != len(identities):
-            raise ValueError("step_wise_trajectories is on: a row is not a trajectory, and cannot be scored")
+            raise ValueError(
+                "step_wise_trajectories is on: a row is not a whole trajectory and cannot be scored"
+            )
         texts = [self.tokenizer.decode(tokens, skip_special_tokens=True) for tokens in output["response_ids"]]
         groups = gathered([identity.instance_id for identity in identities])
         scored = await self._service.score_async([[texts[index] for index in group] for group in groups])

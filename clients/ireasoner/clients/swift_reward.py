@@ -1,6 +1,8 @@
-"""ms-swift: `--external_plugins .../clients/swift_reward.py --reward_funcs agreement`. Written for 4.6.
+"""ms-swift: `--external_plugins FILE --reward_funcs agreement`, where FILE is this file. Written for 4.6.
 
-The server and its config are read from IREASONER_REWARD_URL and IREASONER_REWARD_CONFIG.
+    python -c "import ireasoner.clients; print(ireasoner.clients.__path__[0] + '/swift_reward.py')"
+
+Server and config are read from IREASONER_REWARD_URL and IREASONER_REWARD_CONFIG.
 """
 
 import json
@@ -21,18 +23,18 @@ _ARGUMENTS = (
 
 
 class AgreementReward(AsyncORM):  # type: ignore[misc]
-    """One reward a completion. Raises a RewardError.
+    """One reward per completion. Raises RewardError.
 
-    ms-swift adds None up as 0.0, which would be a judgement. So a rollout from which the server abstains gets
-    the mean of its group's others, and None only where nothing in the group could be judged.
+    ms-swift counts None as 0.0 in its sums, which would be a judgement. A rollout that the server abstained from
+    therefore gets the mean of its group's others, and None only if nothing in the group was judged.
 
-    Groups are rows of equal `prompt_id`, or where the trainer sets none (Megatron, Ray) of equal prompts.
-    They must be whole on each rank, or every rank raises ValueError: per_device_train_batch_size *
-    steps_per_generation must be a multiple of num_generations.
+    A group is a run of rows with equal `prompt_id`, or with equal prompts if the trainer sets no id (Megatron, Ray).
+    Groups must be whole on each rank, so per_device_train_batch_size * steps_per_generation must be a multiple of
+    num_generations; otherwise every rank raises ValueError.
     """
 
     async def __call__(self, completions: Sequence[str], **kwargs: Any) -> list[float | None]:
-        """The rewards of one batch, in order. Each call has an event loop, and so connections, of its own."""
+        """Returns the rewards of one batch, in order. ms-swift runs each call in a new event loop."""
         groups = self._groups(_keys(len(completions), kwargs))
         progress = progress_of(kwargs.get("trainer_state"))
         service = RewardService.configured()
@@ -43,7 +45,7 @@ class AgreementReward(AsyncORM):  # type: ignore[misc]
         return [each.others if each.reward is None else each.reward for each in judged]
 
     def _groups(self, keys: Sequence[Hashable]) -> list[range]:
-        """The positions of each group; no call says whether it is of the training or of an evaluation."""
+        """The indices of each group; a call does not say whether it belongs to training or to evaluation."""
         size, size_eval, batch, steps, batch_eval = (
             getattr(self.args, name, None) or 0 for name in _ARGUMENTS
         )

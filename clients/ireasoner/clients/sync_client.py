@@ -1,4 +1,4 @@
-"""The client for callers that block: a trainer, a script, a command line."""
+"""The blocking client, for trainers, scripts and the command line."""
 
 import time
 from collections import deque
@@ -22,22 +22,28 @@ from ireasoner.clients.exchange import (
     limits,
     named_errors,
     timeouts,
+    trace_headers,
     trusts_proxies,
 )
 from ireasoner.clients.retry import Retry
-from ireasoner.clients.trace import trace_headers
 from ireasoner.clients.wire import Config, Detail, Endpoint, Group, ScoreResponse
 
 
 class RewardClient:
-    """A reward server as seen by one caller; safe to share between threads, and a context manager.
+    """A connection pool to one reward server; a context manager that threads can share.
 
-    `timeout_s` bounds each try, and is told to the server, which drops what nobody waits for any more;
-    `retry_budget_s` bounds all tries of one call together (0: one try only). `token` is the experiment's,
-    where the server asks for one. Requests are part of OpenTelemetry's current span where that is loaded, else
-    of the W3C `traceparent` if there is one.
+    Requests join the current OpenTelemetry span in a process that has loaded OpenTelemetry, else `traceparent`.
 
-    Raises ValueError if `base_url` is no address like `http://127.0.0.1:8010`.
+    Args:
+        base_url: The address, like `http://127.0.0.1:8010`.
+        token: The token of the experiment, if the server requires one.
+        timeout_s: Seconds for one attempt. The client sends it along, and the server drops work that has timed out.
+        retry_budget_s: Seconds in which a new attempt of a call may start; 0 allows one attempt.
+        max_connections: Size of the pool.
+        traceparent: A W3C trace context.
+
+    Raises:
+        ValueError: `base_url` is not an address.
     """
 
     def __init__(
@@ -67,7 +73,7 @@ class RewardClient:
         self.close()
 
     def close(self) -> None:
-        """Closes the pooled connections; the client cannot be used any more."""
+        """Closes the connections; the client cannot be used afterwards."""
         self._http.close()
 
     def score(
@@ -81,15 +87,12 @@ class RewardClient:
     ) -> ScoreResponse:
         """Scores groups in one request; `progress`, in [0, 1], is for the endpoint `solver` only.
 
-        Raises a RewardError (see `ireasoner.clients.errors`); a rollout is never given a reward that was not computed.
+        Raises RewardError (see `ireasoner.clients.errors`). Every reward that is returned was computed.
         """
         body = encode_request(groups, config, progress, detail)
-        retry = Retry(self._retry_budget_s)
-        while True:
-            try:
-                return decode_response(self._exchange(f"/score/{endpoint}", body))
-            except RewardError as error:
-                time.sleep(retry.delay_s(error))
+        return Retry(self._retry_budget_s).call(
+            lambda: decode_response(self._exchange(f"/score/{endpoint}", body))
+        )
 
     def score_many(
         self,
@@ -102,10 +105,16 @@ class RewardClient:
         groups_per_request: int = 16,
         in_flight: int = 4,
     ) -> Generator[ScoreResponse, None, None]:
-        """Scores any number of groups, several requests at a time.
+        """Scores any number of groups with several requests in flight.
 
-        The responses' groups, one response after the other, are in the order of `groups`, which is read no
-        further ahead than what is in flight. The first error ends the iteration.
+        Responses come in the order of `groups`, which is read only as far as requests are sent. The first error ends
+        the iteration.
+
+        Args:
+            endpoint: See `score`, also for `config`, `progress` and `detail`.
+            groups: Any iterable, also one that does not fit into memory.
+            groups_per_request: Groups in one request.
+            in_flight: Requests at a time.
         """
         with ThreadPoolExecutor(in_flight) as pool:
             flying: deque[Future[ScoreResponse]] = deque()
@@ -128,9 +137,10 @@ class RewardClient:
                     future.cancel()
 
     def wait_until_ready(self, deadline_s: float, *, is_alive: Callable[[], bool] = lambda: True) -> None:
-        """Returns when the server is ready to score; `is_alive` tells whether it is still worth waiting.
+        """Returns once the server is ready to score.
 
-        Raises NotReady after `deadline_s` seconds, or as soon as `is_alive()` is false.
+        Raises NotReady after `deadline_s` seconds, or as soon as `is_alive()`, which says whether the server's process
+        still runs, is false.
         """
         end_s = time.monotonic() + deadline_s
         while True:
@@ -148,7 +158,7 @@ class RewardClient:
                 return
 
     def _exchange(self, path: str, body: bytes | None = None) -> bytes:
-        """One try: a POST of `body` if there is one, else a GET."""
+        """One attempt: a POST of `body`, or a GET if it is None."""
         with named_errors(str(self._http.base_url).rstrip("/") + path):
             if body is None:
                 response = self._http.get(path)

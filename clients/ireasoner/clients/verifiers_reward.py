@@ -1,7 +1,8 @@
-"""verifiers: an environment whose episode is one group. Written for verifiers 0.4.
+"""verifiers: `ireasoner.clients.verifiers_reward.AgreementEnv`, whose episode is one group. Written for 0.4.
 
-`--env.id agreement_env --env.n 8 --env.max-concurrent-agents 8 --env.taskset.id ...`, `agreement_env.py` being a module
-that imports `AgreementEnv` from here: an id must be importable without dots.
+    --env.id agreement_env --env.n 8 --env.max-concurrent-agents 8 --env.taskset.id ...
+
+Here `agreement_env` is a module of yours that imports `AgreementEnv`, because verifiers allows no dots in an id.
 """
 
 import asyncio
@@ -15,18 +16,20 @@ __all__ = ["AgreementEnv"]
 
 
 class AgreementEnvConfig(vf.EnvConfig):  # type: ignore[misc]
-    """A taskset whose tasks are attempted `n` times each."""
+    """Settings of `AgreementEnv`."""
 
     agent: vf.AgentConfig = vf.AgentConfig()
-    n: int = Field(8, ge=1, description="Attempts of one episode, scored together.")
-    max_concurrent_agents: int = Field(8, description="Attempts that are sampled at a time; 1 is slow.")
-    reward_url: str | None = Field(None, description="The reward server; else IREASONER_REWARD_URL.")
-    reward_config: str | dict[str, object] | None = Field(None, description="A name, or overrides on one.")
-    reward_weight: float = Field(1.0, description="Of this reward beside the task's own.")
+    n: int = Field(8, ge=1, description="Attempts in one episode, scored together.")
+    max_concurrent_agents: int = Field(8, description="Attempts sampled at a time; 1 is slow.")
+    reward_url: str | None = Field(None, description="The reward server [IREASONER_REWARD_URL].")
+    reward_config: str | dict[str, object] | None = Field(
+        None, description="The name of a config, or overrides on one."
+    )
+    reward_weight: float = Field(1.0, description="Weight of this reward beside the task's own.")
 
 
 class AgreementEnv(vf.Env[AgreementEnvConfig]):  # type: ignore[misc]
-    """Attempts a task n times, and rewards each attempt for agreeing with the others."""
+    """Attempts a task n times, and rewards each attempt for its agreement with the others."""
 
     async def run(self, task: vf.Task, agents: vf.Agents) -> None:
         """Samples all attempts of one task."""
@@ -35,9 +38,9 @@ class AgreementEnv(vf.Env[AgreementEnvConfig]):  # type: ignore[misc]
                 attempts.create_task(agents.agent.run(task))
 
     async def finalize(self, task: vf.Task, episode: vf.Episode) -> None:
-        """Records the reward `agreement` and its parts; a RewardError fails the episode, which is retried.
+        """Records the reward `agreement` and its parts. A RewardError fails the episode, which verifiers retries.
 
-        Attempts that failed are no rollouts: they are not scored, and nothing is recorded of them.
+        Failed attempts are not rollouts: they are neither scored nor given a reward.
         """
         traces = [trace for trace in episode.traces if trace.ok]
         if not traces:

@@ -1,9 +1,9 @@
-"""verl: an agent loop that scores whole groups, and a reward manager on the cohort endpoint. Written for 0.9.
+"""verl: `ireasoner.clients.verl_reward.AgreementAgentLoop`, or the reward manager in this file. Written for 0.9.
 
-The agent loop is the better one: all samples of a prompt are in one process, which makes one request of them.
-The manager serves where the agent loop is another. The server and its config are read from
-IREASONER_REWARD_URL and IREASONER_REWARD_CONFIG. IREASONER_GROUP_WAIT_S is the most that a sample waits for the
-others of its prompt once it has ended, 3,600 s by default: as long as the longest response may take.
+The agent loop is the better choice: it sends one request per group. `CohortRewardManager` is for runs with another
+agent loop; verl loads it from a path: `python -c "import ireasoner.clients; print(ireasoner.clients.__path__[0])"`.
+IREASONER_REWARD_URL and IREASONER_REWARD_CONFIG are the server and its config. A finished sample waits for the others
+of its prompt for at most IREASONER_GROUP_WAIT_S seconds (3,600).
 """
 
 import os
@@ -23,13 +23,13 @@ GROUP_WAIT_S = float(os.environ.get("IREASONER_GROUP_WAIT_S", "3600"))
 
 @cache
 def _groups(n: int, n_val: int) -> SiblingGroups:
-    """The groups of this process: verl makes an agent loop a sample, all on one event loop."""
+    """The groups of this process: verl creates one agent loop per sample, all on one event loop."""
 
     async def score(texts: Sequence[str]) -> list[Judged]:
         if len(texts) not in (n, n_val):
             raise ValueError(
-                f"groups are split: this worker has {len(texts)} samples of a uid, where rollout.n is {n} and "
-                f"val_kwargs.n is {n_val}; prompts a batch must be a multiple of rollout.agent.num_workers"
+                f"groups are split: this worker has {len(texts)} samples of a uid, but rollout.n is {n} and "
+                f"val_kwargs.n is {n_val}; the prompts per batch must be a multiple of rollout.agent.num_workers"
             )
         return (await RewardService.configured().score_async([texts]))[0]
 
@@ -37,14 +37,13 @@ def _groups(n: int, n_val: int) -> SiblingGroups:
 
 
 class AgreementAgentLoop(SingleTurnAgentLoop):  # type: ignore[misc]
-    """Samples as verl does, and has the samples of each `uid` scored together. Raises a RewardError.
+    """Samples as verl does, and scores the samples of each `uid` together. Raises RewardError.
 
-    A group whose size is neither `rollout.n` nor `rollout.val_kwargs.n` is a ValueError: verl hands its workers
-    equally many rows, which may split a group.
+    A group whose size is neither `rollout.n` nor `rollout.val_kwargs.n` was split over workers: ValueError.
     """
 
     async def run(self, sampling_params: dict[str, Any], **kwargs: Any) -> AgentLoopOutput:
-        """One sample, with its reward and the reward's parts."""
+        """Returns one sample with its reward and the parts of the reward."""
         rollout = self.config.actor_rollout_ref.rollout
         with _groups(rollout.n, rollout.val_kwargs.n).sampling(kwargs["uid"]) as judge:
             output = await super().run(sampling_params, **kwargs)
@@ -55,21 +54,23 @@ class AgreementAgentLoop(SingleTurnAgentLoop):  # type: ignore[misc]
 
 
 class CohortRewardManager(RewardManagerBase):  # type: ignore[misc]
-    """One request a sample; the reward server holds it until the other samples of its `uid` are there.
+    """Sends one request per sample; the server holds it until all samples of its `uid` have arrived.
 
-    verl does not say which samples are of a validation: `val_kwargs.n` must be `rollout.n`, or ValueError.
+    verl does not mark validation samples: unless `val_kwargs.n` is `rollout.n`, this raises ValueError.
     """
 
     def __init__(self, config: Any, tokenizer: Any, compute_score: Any = None, **_: Any) -> None:
         super().__init__(config, tokenizer, compute_score)
         rollout = config.actor_rollout_ref.rollout
         if rollout.val_kwargs.n != rollout.n:
-            raise ValueError(f"set rollout.val_kwargs.n, {rollout.val_kwargs.n}, to rollout.n, {rollout.n}")
+            raise ValueError(
+                f"rollout.val_kwargs.n is {rollout.val_kwargs.n}; set it to rollout.n, {rollout.n}"
+            )
         self._group_size = rollout.n
         self._service = RewardService.configured()
 
     async def run_single(self, data: Any) -> dict[str, Any]:
-        """The reward of one row and its parts. Raises a RewardError."""
+        """Returns the reward of one row and its parts. Raises RewardError."""
         row = data[-1:][0]
         responses = row.batch["responses"]
         length = row.batch["attention_mask"][-responses.shape[-1] :].sum()

@@ -1,4 +1,4 @@
-"""What is sent to the reward server and what comes back, as frozen dataclasses."""
+"""Requests to the reward server and its responses, as frozen dataclasses."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ Config = str | Mapping[str, object]
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """One sampled completion: its raw `text`, or an `answer` and `steps` that were parsed before.
+    """One sampled completion: its raw `text`, or the `answer` and `steps` of your own parser.
 
-    Raises ValueError if it has both or neither. A parsed rollout without `answer` has none, and is invalid.
+    Raises ValueError if it has both or neither. A parsed rollout without `answer` is invalid.
     """
 
     id: str
@@ -30,7 +30,7 @@ class Rollout:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """All rollouts of one question about one image; they are scored against each other."""
+    """All rollouts of one question about one image, which are scored against each other."""
 
     id: str
     rollouts: Sequence[Rollout]
@@ -38,10 +38,15 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class ScoredStep:
-    """One parsed step. `cosine` is None if it was compared with nothing; `weight` is what it counts.
+    """One parsed step.
 
-    `credit`, in [0, 1], is what it earned, and `place` where it stands in its group's sequence; both are
-    None where the config makes them no more than (1 + cosine) / 2 and the step's index.
+    Attributes:
+        text: The step.
+        cosine: To the unit mean of the dominant rollouts' steps at its position; None if it was not compared.
+        weight: Its weight in the trajectory reward, 0 if it was not compared.
+        credit: In [0, 1]: what it earned. None if the config defines it as (1 + cosine) / 2.
+        place: Its slot in the aligned sequence of the group, from 0. None if it has none, or if the config defines
+            it as the index of the step.
     """
 
     text: str
@@ -53,10 +58,17 @@ class ScoredStep:
 
 @dataclass(frozen=True, slots=True)
 class ScoredRollout:
-    """One rollout's rewards. `reward` is the one of the endpoint that was called, its parts follow.
+    """The reward of one rollout, and its parts.
 
-    A part that the endpoint does not compute is None. With status `invalid` the reward is 0 by definition;
-    with `abstain` it is None; for both, `reason` says why. `steps` is empty unless detail is `full`.
+    Attributes:
+        id: As it was sent.
+        status: `ok`; `invalid` (the policy's failure: reward 0 by definition); `abstain` (the server could not judge).
+        reason: Why the status is not `ok`; else None.
+        answer: The normalised answer, None if there is none.
+        reward: The reward of the endpoint that was called; None if the status is `abstain`.
+        outcome: The outcome reward, None if the endpoint does not compute it.
+        trajectory: The trajectory reward, None if the endpoint does not compute it.
+        steps: Empty unless detail is `full`.
     """
 
     id: str
@@ -71,7 +83,7 @@ class ScoredRollout:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One way in which an answer was written, how often, and the rules that told what it means."""
+    """One spelling of an answer, how many rollouts used it, and the rules that found its value."""
 
     answer: str
     count: int
@@ -80,9 +92,9 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """An answer, after normalisation, and how many rollouts gave it.
+    """An answer cluster: a normalised answer, and how many rollouts gave it.
 
-    `members` tells how it was written if answers were compared by value.
+    `members` holds its spellings if answers were compared by value.
     """
 
     answer: str
@@ -92,11 +104,20 @@ class Cluster:
 
 @dataclass(frozen=True, slots=True)
 class ScoredGroup:
-    """One group's agreement with itself, and its rollouts in the order in which they were sent.
+    """The agreement of one group, and its rollouts in the order in which they were sent.
 
-    `dominant_share` and `density` are in [0, 1]; `entropy_nats` is None if no rollout has a valid answer.
-    `rollouts` is empty for the endpoint `proposer`, `clusters` unless detail is `full`. `not_compared` says
-    which formulas could not be compared, and why; they count as different answers.
+    Attributes:
+        id: As it was sent.
+        status: `invalid` if no rollout has a valid answer, else `ok`.
+        dominant_answer: The answer of the largest cluster, None without a valid answer.
+        tie: Whether another answer has as large a weighed share as the dominant one.
+        dominant_share: In [0, 1]: the share of the dominant answer.
+        density: The dominant share after the config's weights and exponent, the factor of the trajectory reward.
+        entropy_nats: Entropy of the answers, None if no rollout has a valid answer.
+        proposer_reward: In [0, 1]: the Proposer's reward for the question.
+        clusters: The dominant answer first; empty unless detail is `full`.
+        rollouts: Empty for the endpoint `proposer`.
+        not_compared: Formulas that could not be compared, and why; they count as different answers.
     """
 
     id: str
@@ -114,13 +135,11 @@ class ScoredGroup:
 
 @dataclass(frozen=True, slots=True)
 class ScoreResponse:
-    """The answer to one request: its groups in the order in which they were sent.
+    """The answer to one request, with its groups in the order in which they were sent.
 
-    Two responses with the same `fingerprint` were scored by the same config, parser and embedder. `unit` is
-    what a group's scores depend on: that group alone, or the whole request.
+    Two responses with the same `fingerprint` were scored by the same config, parser and embedder.
     """
 
     request_id: str
     fingerprint: str
     groups: tuple[ScoredGroup, ...]
-    unit: Literal["group", "request"] = "group"

@@ -1,1 +1,1 @@
-"""Work-arounds for gaps in packages that we depend on, and in how commands are installed."""
+"""Work-arounds for gaps in our dependencies and in the way commands are installed."""

@@ -1,4 +1,4 @@
-"""A command whose extra is not installed says so: an entry point cannot ask the installer for its extra."""
+"""Names the missing extra of a command: an installer adds entry points whether or not their extra is installed."""
 
 import sys
 from collections.abc import Iterator
@@ -7,9 +7,9 @@ from contextlib import contextmanager
 
 @contextmanager
 def needs_extra(extra: str, command: str) -> Iterator[None]:
-    """Ends the process with 1, and one line, where a module is missing that a package of `extra` would bring.
+    """Ends the process with 1 and one line on stderr if an import fails for want of a package of `extra`.
 
-    Other errors of an import, also of modules of this project, go on as they are.
+    Other import errors, including those about modules of this project, are raised unchanged.
     """
     try:
         yield

@@ -1,6 +1,6 @@
-"""Repairs packages that are not whole beside a CPU build of torch, as they are imported.
+"""Repairs packages that do not work with a CPU build of torch, at the moment they are imported.
 
-Only the standard library is imported here: each repair runs when the package itself has imported torch.
+This module imports only the standard library: each repair runs after the package itself has imported torch.
 """
 
 import os
@@ -15,24 +15,25 @@ from . import torchvision_cpu, vllm_lora_cpu
 STARTUP = Path(__file__).resolve().parent / "startup"
 REPAIRS: Mapping[str, Callable[[ModuleType], None]] = {
     "torchvision.extension": torchvision_cpu.define_operators,
-    "torchaudio._extension.utils": torchvision_cpu.do_without_library,
+    "torchaudio._extension.utils": torchvision_cpu.tolerate_missing_library,
     "torchcodec._internally_replaced_utils": torchvision_cpu.raise_import_error,
     "vllm.lora.ops.torch_ops.lora_ops": vllm_lora_cpu.multiply_by_adapter,
 }
-"""What is done to a module once it has run."""
+"""The repair of each module, called once the module has run."""
 
 
 def install() -> None:
-    """Arrange for the packages to be repaired as this process imports them.
+    """Makes this process repair the packages when it imports them.
 
-    Does nothing to a package that is absent, already imported or whole, or where torch is not a CPU build.
+    A package that is missing, intact or already imported is left alone, and so is every package if torch is not a CPU
+    build.
     """
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _Finder())
 
 
 def environment(env: Mapping[str, str]) -> dict[str, str]:
-    """`env` such that every Python process started with it, and all that they start, call `install`."""
+    """Returns `env` with a PYTHONPATH that makes every Python process started with it, and its children, `install`."""
     others = [part for part in env.get("PYTHONPATH", "").split(os.pathsep) if part and part != str(STARTUP)]
     return {**env, "PYTHONPATH": os.pathsep.join([str(STARTUP), *others])}
 
@@ -45,7 +46,7 @@ def torch_is_cpu_build() -> bool:
 
 
 class _RepairingLoader(SourceFileLoader):
-    """Runs the module as ever, then repairs it."""
+    """Runs the module, then repairs it."""
 
     def exec_module(self, module: ModuleType) -> None:
         super().exec_module(module)
@@ -54,7 +55,7 @@ class _RepairingLoader(SourceFileLoader):
 
 
 class _Finder:
-    """Finds the modules of `REPAIRS` where the ordinary finder does, and changes only their loader."""
+    """Finds the modules of `REPAIRS` like the ordinary finder, and replaces only their loader."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None

@@ -1,11 +1,11 @@
-"""Makes CUDA builds of torchvision, torchaudio and torchcodec bearable beside a CPU build of torch.
+"""Makes CUDA builds of torchvision, torchaudio and torchcodec importable with a CPU build of torch.
 
-PyPI has no CPU build of them, and vLLM depends on all three. The compiled part of a CUDA wheel cannot be
-loaded without the CUDA libraries. Then
-- torchvision fails as it registers fakes for two operators that do not exist: it gets their schemas;
-- torchaudio raises OSError, although it does without its library if it has no such file: it now does too;
-- torchcodec raises OSError, where all who try to import it expect ImportError: it raises that.
-Nothing that we use needs the compiled parts; what does need them still says that they could not be loaded.
+vLLM depends on all three, and PyPI has no CPU build of them. The compiled part of a CUDA wheel cannot be loaded without
+the CUDA libraries. As a result
+- torchvision fails to register fakes for two operators that do not exist: we define their schemas;
+- torchaudio raises OSError, though it can work without its library: we make it treat the library as missing;
+- torchcodec raises OSError, though its importers expect ImportError: we make it raise that.
+We use nothing that needs the compiled parts. Functions that need them still report that they could not be loaded.
 """
 
 from types import ModuleType
@@ -14,11 +14,11 @@ from typing import Any
 OPERATORS = ("nms", "qnms")
 SCHEMA = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 
-_libraries: list[Any] = []  # a torch Library withdraws its operators when it is collected
+_libraries: list[Any] = []  # kept alive: a torch Library removes its operators when it is collected
 
 
 def define_operators(_extension: ModuleType) -> None:
-    """Define the schemas of torchvision's operators if it has not registered its own."""
+    """Defines the schemas of torchvision's operators, unless torchvision registered its own."""
     import torch
     from torch import library as untyped
 
@@ -30,21 +30,21 @@ def define_operators(_extension: ModuleType) -> None:
             _libraries.append(fragment)
 
 
-def do_without_library(utils: ModuleType) -> None:
-    """Let torchaudio's loader answer "no such library" for one that cannot be loaded."""
+def tolerate_missing_library(utils: ModuleType) -> None:
+    """Makes torchaudio's loader return "no such library" for one that cannot be loaded."""
     load = utils._load_lib
 
-    def load_or_do_without(name: str) -> bool:
+    def load_or_false(name: str) -> bool:
         try:
             return bool(load(name))
         except OSError:
             return False
 
-    utils.__dict__["_load_lib"] = load_or_do_without
+    utils.__dict__["_load_lib"] = load_or_false
 
 
 def raise_import_error(utils: ModuleType) -> None:
-    """Let torchcodec's loader raise ImportError for a library that cannot be loaded."""
+    """Makes torchcodec's loader raise ImportError for a library that cannot be loaded."""
     load = utils.load_image_library
 
     def load_or_import_error() -> None:

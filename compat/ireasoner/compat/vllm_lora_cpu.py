@@ -1,9 +1,9 @@
-"""Has vLLM multiply by an adapter once a batch on a CPU, where it copies the adapter for each token of the batch.
+"""Makes vLLM apply an adapter with one matrix product per batch on a CPU, instead of one copy of it per token.
 
-vLLM's operators for a CPU gather a pair of matrices for each token and multiply one vector by each: half of the time
-that a small model takes to sample. They also give a token without an adapter (index -1) the last adapter's weights:
-https://github.com/vllm-project/vllm/pull/48421. Here the tokens of each adapter make one matrix product, and a token
-without one is left as it is.
+vLLM's CPU operators gather a pair of matrices for each token and multiply one vector by each, which is half of the time
+that a small model needs to sample. They also apply the last adapter to tokens without an adapter (index -1):
+https://github.com/vllm-project/vllm/pull/48421. Here the tokens of each adapter share one matrix product, and tokens
+without an adapter stay unchanged.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ _NONE = -1
 
 
 def multiply_by_adapter(operators: ModuleType) -> None:
-    """Replace the three operators that all others of the module call."""
+    """Replaces the three operators that all others of the module call."""
     operators.__dict__.update(bgmv_shrink=shrink, bgmv_expand=expand, bgmv_expand_slice=expand_slice)
 
 
@@ -32,7 +32,7 @@ def shrink(
         inputs: Shape (tokens, features).
         weights: A of every slot, shape (slots, [1,] rank, features).
         output: Shape (tokens, at least rank); rows of tokens without an adapter become 0.
-        indices: The slot of each token, -1 for none; may be longer than there are tokens.
+        indices: The slot of each token, -1 for none; can be longer than the number of tokens.
         scaling: A factor.
     """
     tokens = _tokens(tuple(indices[: inputs.shape[0]].tolist()))
@@ -42,7 +42,7 @@ def shrink(
 def expand(
     inputs: "Tensor", weights: "Tensor", output: "Tensor", indices: "Tensor", add_inputs: bool = True
 ) -> None:
-    """`expand_slice` from the first feature on, as many as output and adapter both have."""
+    """`expand_slice` from the first feature on, for as many features as both output and adapter have."""
     expand_slice(
         inputs, weights, output, indices, 0, min(output.shape[1], weights.shape[-2]), add_inputs=add_inputs
     )
@@ -57,17 +57,17 @@ def expand_slice(
     slice_size: int,
     add_inputs: bool = True,
 ) -> None:
-    """Adds `inputs` (tokens, rank) times each token's matrix B to a slice of `output`, or puts it there.
+    """Adds `inputs` (tokens, rank) times each token's matrix B to a slice of `output`, or writes it there.
 
     Args:
         inputs: Shape (tokens, rank).
         weights: B of every slot, shape (slots, [1,] features, rank).
-        output: Shape (tokens, all features); rows of tokens without an adapter are left as they are where the product
-            is added, and become 0 where it is put.
-        indices: The slot of each token, -1 for none; may be longer than there are tokens.
+        output: Shape (tokens, all features). Rows of tokens without an adapter stay unchanged if the product is added,
+            and become 0 if it is written.
+        indices: The slot of each token, -1 for none; can be longer than the number of tokens.
         slice_offset: The first feature of the slice.
-        slice_size: How many it has.
-        add_inputs: Whether to add to what is there.
+        slice_size: The number of its features.
+        add_inputs: Whether to add to the slice or to overwrite it.
     """
     part = output[:, slice_offset : slice_offset + slice_size]
     tokens = _tokens(tuple(indices[: inputs.shape[0]].tolist()))
@@ -82,17 +82,17 @@ def expand_slice(
 
 @dataclass(frozen=True)
 class _Tokens:
-    """The tokens of a batch by adapter.
+    """The tokens of a batch, sorted by adapter.
 
     Attributes:
-        counts: Each slot that occurs, ascending, and how many tokens have it.
-        order: The tokens, one slot's after the other's.
-        places: Where in that order each token is.
+        counts: Each slot that occurs, ascending, with its number of tokens.
+        order: Indices of the tokens, sorted by slot.
+        ranks: The index of each token in that order.
     """
 
     counts: tuple[tuple[int, int], ...]
     order: "Tensor"
-    places: "Tensor"
+    ranks: "Tensor"
 
     def product(self, inputs: "Tensor", weights: "Tensor", dtype: "dtype") -> "Tensor":
         """`inputs` (tokens, k) times the transpose of each token's matrix (m, k): (tokens, m), 0 without an adapter."""
@@ -110,12 +110,12 @@ class _Tokens:
                 matrix = weights[slot].reshape(weights.shape[-2:]).to(dtype)
                 torch.mm(ordered[begin : begin + count], matrix.T, out=part)
             begin += count
-        return product if one_slot else product.index_select(0, self.places)
+        return product if one_slot else product.index_select(0, self.ranks)
 
 
 @lru_cache(maxsize=1)
 def _tokens(indices: tuple[int, ...]) -> _Tokens:
-    """Kept from one layer to the next: all layers of a forward pass have the same indices."""
+    """Cached, because all layers of a forward pass have the same indices."""
     import torch
 
     order = torch.argsort(torch.tensor(indices), stable=True)

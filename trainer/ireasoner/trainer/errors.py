@@ -1,80 +1,91 @@
-"""What can go wrong in a run, as a tree.
+"""The errors of the trainer.
 
     TrainerError
-    ├── SettingsError        the configuration cannot be run
-    ├── CheckpointError      a checkpoint that could not be written
-    ├── ImagesError          no usable image
-    ├── RolloutServerError   the rollout server refused, or stayed away past the budget
-    ├── RolloutMismatchError what was sampled is not what would be trained
-    ├── StaleRolloutError    rollouts of an older version than is allowed
-    ├── AdapterError         an adapter that vLLM would serve wrongly, or did not take
-    │   └── CanaryError      what is served under its name is another policy
-    ├── DivergedError        a KL that is no number
+    ├── SettingsError        the settings cannot be run
+    ├── CheckpointError      a checkpoint could not be written
+    ├── ImagesError          there is no usable image
+    ├── RolloutServerError   the rollout server refused, or was unreachable for longer than the budget
+    │   ├── RolloutServerUnavailable  it is unreachable or overloaded       retried
+    │   └── PolicyMissingError        it does not serve the policy
+    ├── RolloutMismatchError the rollout server's prompt is not the trainer's
+    ├── StaleRolloutError    rollouts come from too old a version of the policy
+    ├── AdapterError         vLLM cannot serve an adapter as it was trained
+    │   └── CanaryError      vLLM serves another policy under its name
+    ├── DivergedError        the KL is not a number
     ├── ProposerError        the Proposer writes no questions any more
-    ├── ScoringError         groups that cannot be judged, or are scored otherwise than before
-    ├── RunFolderError       a run folder that cannot be read or written
-    └── ServiceError         a service that the demo started has died or did not come up
+    ├── ScoringError         groups cannot be judged, or the scoring changed
+    ├── RunFolderError       a run folder cannot be read or written
+    └── ServiceError         a service that the demo started died or did not become ready
 
-The commands print the message of a `TrainerError` and exit with 1; anything else is a defect and keeps its trace.
+The commands print the message of a `TrainerError` and exit with 1. Any other exception is a defect and keeps its trace.
 """
+
+from typing import ClassVar
 
 
 class TrainerError(Exception):
-    """Base of all errors that a user can act on."""
+    """Base class of all errors that a user can act on."""
 
 
 class SettingsError(TrainerError):
-    """The configuration cannot be run; the message names the field."""
+    """The settings cannot be run; the message names the field."""
 
 
 class CheckpointError(TrainerError):
-    """A checkpoint could not be written; those before it are as they were."""
+    """A checkpoint could not be written; earlier ones are unchanged."""
 
 
 class ImagesError(TrainerError):
-    """A folder without a usable image, or a dataset file with a bad line."""
+    """A folder has no usable image, or a dataset file a bad line."""
 
 
 class RolloutServerError(TrainerError):
-    """The rollout server refused a request, or could not be reached within the budget."""
+    """The rollout server refused a request, or was unreachable for longer than the budget."""
+
+    retryable: ClassVar[bool] = False
+
+
+class RolloutServerUnavailable(RolloutServerError):
+    """The rollout server is unreachable or overloaded; the request may succeed later."""
+
+    retryable = True
 
 
 class PolicyMissingError(RolloutServerError):
-    """The server does not know the policy: it was restarted, or the adapter was unloaded by someone else."""
+    """The server does not serve the policy: it was restarted, or another client unloaded the adapter."""
 
 
 class RolloutMismatchError(TrainerError):
-    """The server's token ids are not those that the training forward pass would see."""
+    """The rollout server's prompt differs from the one in the training forward pass."""
 
 
 class AdapterError(TrainerError):
-    """An adapter that the server cannot serve as it was trained."""
+    """The rollout server cannot serve an adapter as it was trained."""
 
 
 class CanaryError(AdapterError):
-    """Greedy tokens or log-probabilities of a published adapter are not those of the trainer."""
+    """A published adapter's greedy tokens or log-probabilities are not the trainer's."""
 
 
 class StaleRolloutError(TrainerError):
-    """Rollouts were sampled from an older version of the policy than `rollout.max_staleness` allows."""
+    """Rollouts were sampled from an older version of the policy than the run allows."""
 
 
 class DivergedError(TrainerError):
-    """The policy is no distribution any more."""
+    """The policy is not a distribution any more."""
 
 
 class ProposerError(TrainerError):
-    """Too many proposals in a row hold no question."""
+    """Too many consecutive proposals hold no question."""
 
 
 class ScoringError(TrainerError):
-    """Too many groups in a row could not be judged, the reward server scores otherwise than before, or a reward
-    variant gives no rewards."""
+    """Too many consecutive groups could not be judged, the scoring changed, or a reward variant returned no rewards."""
 
 
 class RunFolderError(TrainerError):
-    """A folder that holds no run, or a file of it that cannot be read or written; the message names the place."""
+    """A folder holds no run, or one of its files cannot be read or written; the message names the file."""
 
 
 class ServiceError(TrainerError):
-    """A service that this command started died, or was not ready in time."""
+    """A service that this command started died or was not ready in time."""

@@ -19,9 +19,9 @@ class ImageFolder:
     """The readable images of a folder, sub-folders included, sorted by path.
 
     Attributes:
-        folder: Where they lie.
-        paths: One path an image.
-        skipped: Files that look like images and cannot be read.
+        folder: The folder.
+        paths: One path per image.
+        skipped: Image files that cannot be read.
     """
 
     folder: Path
@@ -30,10 +30,10 @@ class ImageFolder:
 
     @classmethod
     def scan(cls, folder: Path) -> "ImageFolder":
-        """Reads every image of `folder` once; what cannot be decoded is skipped with a warning and counted.
+        """Reads every image of `folder` once; images that cannot be decoded are skipped with a warning.
 
         Raises:
-            ImagesError: The folder is missing, or holds no readable image.
+            ImagesError: The folder is missing or has no readable image.
         """
         if not folder.is_dir():
             raise ImagesError(f"images: {folder} is not a folder")
@@ -50,7 +50,7 @@ class ImageFolder:
         if not paths:
             suffixes = " ".join(sorted(SUFFIXES))
             raise ImagesError(
-                f"images: {folder} holds no readable image ({len(skipped)} unreadable; looked for {suffixes})"
+                f"images: {folder} has no readable image ({len(skipped)} unreadable; looked for {suffixes})"
             )
         return cls(folder, tuple(paths), tuple(skipped))
 
@@ -59,7 +59,7 @@ def read_image(path: Path) -> Image.Image:
     """The image in RGB, decoded in full.
 
     Raises:
-        OSError: The file cannot be read or is cut short.
+        OSError: The file cannot be read or is truncated.
         UnidentifiedImageError: The file is not an image.
     """
     with Image.open(path) as image:
@@ -67,7 +67,7 @@ def read_image(path: Path) -> Image.Image:
 
 
 def png_bytes(image: Image.Image) -> bytes:
-    """The image as PNG: lossless, so that the server sees the pixels that the training forward pass sees."""
+    """The image as PNG, which is lossless: the server sees the pixels of the training forward pass."""
     buffer = io.BytesIO()
     image.save(buffer, format="PNG", compress_level=1)
     return buffer.getvalue()

@@ -1,1 +1,1 @@
-"""What `ireasoner.compat.repairs.environment` puts on PYTHONPATH; Python itself runs its `sitecustomize`."""
+"""The folder that `ireasoner.compat.repairs.environment` puts on PYTHONPATH; Python runs its `sitecustomize`."""

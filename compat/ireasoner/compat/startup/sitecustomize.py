@@ -1,4 +1,4 @@
-"""Installs the repairs as Python starts, then runs the `sitecustomize` it hides."""
+"""Installs the repairs when Python starts, then runs the `sitecustomize` that this one hides."""
 
 import sys
 from importlib import import_module
@@ -8,7 +8,7 @@ from pathlib import Path
 
 _here = Path(__file__).resolve().parent
 
-# By path: `compat` itself need not be importable in the processes that inherit PYTHONPATH.
+# Loaded by path, because `ireasoner.compat` need not be importable in processes that inherit PYTHONPATH.
 _package = _here.parent
 _spec = spec_from_file_location(
     "_ireasoner_compat", _package / "__init__.py", submodule_search_locations=[str(_package)]

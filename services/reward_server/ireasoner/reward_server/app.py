@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from ireasoner.reward_server import wire
 from ireasoner.reward_server.api import cohort_routes, problems, routes
 from ireasoner.reward_server.api.admission import Admission
 from ireasoner.reward_server.api.examples import EXAMPLES
@@ -16,9 +17,6 @@ from ireasoner.reward_server.cohorts.cohort import Cohorts
 from ireasoner.reward_server.engine import Engine
 from ireasoner.reward_server.observability.metrics import Metrics
 from ireasoner.reward_server.settings import RewardServerSettings
-
-VERSION = "1.0.0"
-"""Of the wire: requests and responses. The first number rises when an old client would fail."""
 
 
 def create_app(
@@ -44,7 +42,7 @@ def create_app(
 
     app = FastAPI(
         title="iReasoner reward server",
-        version=VERSION,
+        version=wire.VERSION,
         description="Scores groups of rollouts by their agreement with themselves: no labels, no judge.",
         lifespan=lifespan,
         docs_url=None,

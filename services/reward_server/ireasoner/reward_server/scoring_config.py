@@ -35,11 +35,12 @@ class ScoringConfig(BaseModel):
         0.15, description="Rate, a step, at which a later step weighs less; 0: all weigh the same."
     )
     max_steps: int = Field(8, ge=1, le=64, description="Steps of a rollout that are read, from its first.")
-    min_dominant: int = Field(
-        2, ge=2, le=10_000, description="Rollouts with the dominant answer below which the step reward is 0."
-    )
     min_position_members: int = Field(
-        2, ge=2, le=10_000, description="Of these, how many must have a step at a position for it to be used."
+        2,
+        ge=2,
+        le=10_000,
+        description="Rollouts with the dominant answer that must have a step at a position for it to be used. "
+        "If fewer gave that answer, the step reward is 0.",
     )
     lambda_max: Share = Field(0.7, description="Weight of the step reward at the end of training.")
     lambda_schedule: Literal["linear", "constant"] = Field(
@@ -64,10 +65,9 @@ class ScoringConfig(BaseModel):
         "all",
         description="all: a step is compared with a mean that it is part of; leave_one_out: with the others'.",
     )
-    centring: Literal["none", "group", "request"] = Field(
+    centring: Literal["none", "group"] = Field(
         "none",
-        description="What is subtracted from step embeddings: nothing, the mean of the group's compared "
-        "steps, or that of the whole request's (the request is then the unit of scoring).",
+        description="What is subtracted from step embeddings: nothing, or the mean of the group's compared steps.",
     )
     cosine_floor: float = Field(
         -1.0,
@@ -87,17 +87,6 @@ class ScoringConfig(BaseModel):
     )
     min_steps: int = Field(
         0, ge=0, le=64, description="Distinct steps below which the step reward falls in proportion; 0: none."
-    )
-    template_guard: bool = Field(
-        False,
-        description="Whether a step that is as close to other groups' steps as to its own group's earns "
-        "nothing (the request is then the unit of scoring).",
-    )
-    template_margin: float = Field(
-        0.1,
-        ge=1e-6,
-        le=2,
-        description="How much closer, in cosine, a step must be to its own group to earn all of its credit.",
     )
     distinct_exponent: NonNegative = Field(
         0.0,
@@ -137,14 +126,9 @@ class ScoringConfig(BaseModel):
     )
 
     @property
-    def unit(self) -> Literal["group", "request"]:
-        """What a group's scores depend on besides this config: that group alone, or the whole request."""
-        return "request" if self.template_guard or self.centring == "request" else "group"
-
-    @property
     def explains_steps(self) -> bool:
         """Whether a step's credit and place are more than its cosine and index say."""
-        return self.alignment != "index" or self.cosine_floor != -1.0 or self.template_guard
+        return self.alignment != "index" or self.cosine_floor != -1.0
 
 
 class ConfigOverrides(ScoringConfig):

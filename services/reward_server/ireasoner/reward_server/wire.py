@@ -1,4 +1,4 @@
-"""The HTTP wire: what a request holds and what an answer holds. It changes only with a version."""
+"""The HTTP wire: what requests and responses contain. It changes only with `VERSION`."""
 
 from collections import Counter
 from typing import Annotated, Any, Literal, Self, TypeVar
@@ -7,7 +7,11 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from ireasoner.reward_server.scoring_config import ConfigOverrides, ScoringConfig
 
+VERSION = "2.0.0"
+"""Version of the wire, `info.version` in OpenAPI. The first number rises when older clients would fail."""
+
 Status = Literal["ok", "invalid", "abstain"]
+Detail = Literal["full", "rewards"]
 
 
 def _whole(text: str) -> str:
@@ -92,7 +96,7 @@ class ScoreRequest(_Read):
         "`preset`, which is such a name.",
         examples=["paper", {"preset": "paper", "alpha": 0.5}],
     )
-    detail: Literal["full", "rewards"] = Field("full", description="`rewards` leaves out steps and clusters.")
+    detail: Detail = Field("full", description="`rewards` leaves out steps and clusters.")
 
 
 class SolverRequest(ScoreRequest):
@@ -184,9 +188,6 @@ class ScoreResponse(_Written):
     request_id: str
     fingerprint: str = Field(
         description="Equal fingerprints: scored by the same config, parser, formulas and embedder."
-    )
-    unit: Literal["group", "request"] = Field(
-        description="What a group's scores depend on: that group alone, or the whole request."
     )
     groups: list[ScoredGroup]
 

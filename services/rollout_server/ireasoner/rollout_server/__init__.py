@@ -1,1 +1,1 @@
-"""The rollout server: a launcher of vLLM's own OpenAI-compatible server."""
+"""The rollout server: a launcher for vLLM's own OpenAI-compatible server."""

@@ -1,4 +1,4 @@
-"""`rollout-server`: serve a base model and its adapters with vLLM."""
+"""The command `rollout-server`: serves a base model and its adapters with vLLM."""
 
 import logging
 import sys
@@ -17,7 +17,7 @@ USAGE_ERROR = 2
 
 
 def main() -> None:
-    """Run the server and end with its exit code; 2 if the options are wrong."""
+    """Runs the server and exits with its code; 2 if an option is wrong or vLLM is not installed."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S")
     try:
         settings = read_settings(sys.argv[1:])
@@ -34,7 +34,7 @@ def main() -> None:
             print(f"rollout-server: {flag}: {problem['msg']}", file=sys.stderr)
         sys.exit(USAGE_ERROR)
     if settings.model.startswith((".", "/", "~")) and not Path(settings.model).expanduser().is_dir():
-        print(f"rollout-server: --model: there is no folder {settings.model}", file=sys.stderr)
+        print(f"rollout-server: --model: no such folder: {settings.model}", file=sys.stderr)
         sys.exit(USAGE_ERROR)
     sys.exit(Launcher(settings).run())
 

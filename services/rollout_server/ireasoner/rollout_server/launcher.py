@@ -1,4 +1,4 @@
-"""The life of the server: start vLLM, tell when it is ready, pass signals on, end with it."""
+"""The life of the server: start vLLM, report when it is ready, forward signals, exit with its code."""
 
 import logging
 import os
@@ -13,6 +13,8 @@ from ireasoner.rollout_server.process_group import ProcessGroup
 from ireasoner.rollout_server.settings import RolloutServerSettings
 
 POLL_S = 0.1
+SHUTDOWN_DEADLINE_S = 20.0
+"""Time that vLLM gets after SIGTERM; then all of its processes are killed."""
 FAILURE = 1
 ENDED_BY_SIGNAL = 128  # plus the signal's number, as shells report it
 
@@ -24,16 +26,19 @@ class Launcher:
 
     def __init__(self, settings: RolloutServerSettings) -> None:
         self._settings = settings
-        self._signals: list[int] = []  # received and not acted on yet
+        self._signals: list[int] = []  # received, not yet handled
 
     def run(self) -> int:
-        """Return the exit code: vLLM's own, 128 + n if signal n ended it, 1 if it ended unasked with 0.
+        """Returns the exit code: vLLM's own, or 128 + n if signal n ended it.
 
-        1 too if the port is taken or vLLM is not ready in time. No process that vLLM started is left behind.
+        It is 1 if vLLM ended with 0 without a signal, the port is in use, or vLLM was not ready in time. No process
+        that vLLM started is left behind.
         """
         settings = self._settings
         if not _port_is_free(settings.host, settings.port):
-            logger.error("port %d of %s is in use; choose another with --port", settings.port, settings.host)
+            logger.error(
+                "port %d of %s is in use; choose another one with --port", settings.port, settings.host
+            )
             return FAILURE
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._note)
@@ -65,7 +70,7 @@ class Launcher:
         self._signals.append(number)
 
     def _wait_until_ready(self, child: subprocess.Popen[bytes], started_s: float) -> bool:
-        """Whether vLLM listens, as it does once it is warm; False if it ended, was late, or a signal came."""
+        """Whether vLLM listens, which means that it is warm; False if it ended or was late, or on a signal."""
         deadline_s = started_s + self._settings.startup_deadline_s
         while child.poll() is None and not self._signals and time.monotonic() < deadline_s:
             if _listens(self._settings.host, self._settings.port):
@@ -74,17 +79,17 @@ class Launcher:
         return False
 
     def _stop(self, child: subprocess.Popen[bytes]) -> int:
-        """Ask vLLM to end; return its code. A second signal, or the deadline, ends the wait for it."""
+        """Asks vLLM to end and returns its code. The deadline or a second signal ends the wait."""
         logger.info("stopping vLLM")
         self._signals.clear()
         child.send_signal(signal.SIGTERM)
-        deadline_s = time.monotonic() + self._settings.shutdown_deadline_s
+        deadline_s = time.monotonic() + SHUTDOWN_DEADLINE_S
         while child.poll() is None and not self._signals and time.monotonic() < deadline_s:
             time.sleep(POLL_S)
         if child.poll() is None:
             logger.warning("vLLM did not end in time; killing it")
             child.kill()
-            child.wait(self._settings.shutdown_deadline_s)
+            child.wait(SHUTDOWN_DEADLINE_S)
         return _exit_code(child)
 
 
@@ -99,7 +104,7 @@ def _address(host: str, port: int) -> tuple[socket.AddressFamily, tuple[str, int
 
 
 def _port_is_free(host: str, port: int) -> bool:
-    """Whether we could listen there; vLLM itself would find out only after its imports."""
+    """Whether we could listen there; vLLM itself would notice only after its slow imports."""
     family, address = _address(host, port)
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -111,7 +116,7 @@ def _port_is_free(host: str, port: int) -> bool:
 
 
 def _listens(host: str, port: int) -> bool:
-    """Whether someone accepts connections there; a wildcard address is asked on the loopback."""
+    """Whether someone accepts connections there; for a wildcard address, on the loopback."""
     try:
         with socket.create_connection(
             ({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port), timeout=1

@@ -1,4 +1,4 @@
-"""A process group that cannot outlive the process that made it."""
+"""A process group that cannot outlive its creator."""
 
 import os
 import signal
@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Self
 
-# Waits for the end of its input, which comes when its parent ends however it ends, and kills its own group.
+# Its input ends when its parent ends, for whatever reason; it then kills its own group.
 GUARD = "read -r _; kill -KILL 0"
 REAP_DEADLINE_S = 10.0
 
@@ -15,8 +15,9 @@ REAP_DEADLINE_S = 10.0
 class ProcessGroup:
     """Starts processes in a group of their own, and kills the whole group on exit.
 
-    The group's leader is a guard that reads from a pipe to us: if we are killed, even with SIGKILL, the pipe
-    closes and the guard kills the group. It also pins the group's id, so that we never signal another's.
+    The leader of the group is a guard that reads from a pipe to this process: if this process dies, even by
+    SIGKILL, the pipe closes and the guard kills the group. The guard also keeps the group's id from being reused,
+    so that no other group can be killed by mistake.
     """
 
     def __init__(self) -> None:
@@ -24,7 +25,7 @@ class ProcessGroup:
         self._started: list[subprocess.Popen[bytes]] = []
 
     def start(self, command: Sequence[str], env: Mapping[str, str]) -> subprocess.Popen[bytes]:
-        """Start `command` in the group, without a standard input."""
+        """Starts `command` in the group, without standard input."""
         child = subprocess.Popen(
             command, env=dict(env), stdin=subprocess.DEVNULL, process_group=self._guard.pid
         )
@@ -32,7 +33,7 @@ class ProcessGroup:
         return child
 
     def kill(self) -> None:
-        """End every process of the group at once, and wait until those that we started are gone."""
+        """Kills every process of the group, and waits until those that `start` started are gone."""
         if self._guard.returncode is not None:
             return
         os.killpg(self._guard.pid, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""An ASGI middleware for vLLM's own process: it answers real requests before the server listens."""
+"""ASGI middleware for vLLM's own process: it makes the engine answer real requests before the server listens."""
 
 import base64
 import io
@@ -21,13 +21,13 @@ IMAGE_SIDE_PX = 56
 
 
 class WarmUpError(Exception):
-    """The engine did not answer a warm-up request; start-up fails."""
+    """The engine did not answer a warm-up request, which fails the start-up."""
 
 
 class WarmUp:
     """Warms the engine up during ASGI start-up, and serves `/readyz` and `/livez` as aliases of `/health`.
 
-    uvicorn opens its socket when start-up is complete, so nobody can connect to an engine that is not warm.
+    uvicorn opens its socket once start-up is complete, so no client reaches an engine that is not warm.
     """
 
     def __init__(self, app: App) -> None:
@@ -49,12 +49,12 @@ class WarmUp:
 
 
 async def _warm_up(vllm: Any, kind: str) -> None:
-    """Ask `vllm`, the whole FastAPI application, for two samples with log-probabilities of each prompt."""
+    """Requests two samples with log-probabilities per prompt from `vllm`, the whole FastAPI application."""
     if kind == "none":
         return
     key = (vllm.state.args.api_key or [os.environ.get("VLLM_API_KEY")])[0]
     headers = {"Authorization": f"Bearer {key}"} if key else {}
-    # The launcher's deadline on the start ends this wait.
+    # The launcher's start-up deadline bounds this wait.
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(vllm), base_url="http://vllm", headers=headers, timeout=None
     ) as client:

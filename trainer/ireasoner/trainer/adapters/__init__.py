@@ -1,1 +1,1 @@
-"""The two adapters on one backbone, and how they reach the rollout server."""
+"""The two adapters on one backbone, and their publication to the rollout server."""

@@ -1,7 +1,9 @@
-"""The policy: one frozen backbone, and an adapter for each role."""
+"""The policy: one frozen backbone with one adapter per role."""
 
 import logging
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,23 +15,24 @@ from ireasoner.trainer.errors import SettingsError
 from ireasoner.trainer.settings import ROLES, LoraSettings, Role
 
 WRAPPED_LAYERS = ("Qwen2_5_VLDecoderLayer", "Qwen2_5_VLVisionBlock")
-"""Classes of the layers that are shared out over GPUs one by one; configs/accelerate names them too."""
+"""Classes of the layers that FSDP shards one by one; configs/accelerate names them too."""
 
-_LANGUAGE_MODEL = re.compile(r"(^|\.)language_model\.")
+LANGUAGE_MODEL = re.compile(r"(^|\.)language_model\.")
+"""Matches the names of modules and weights of the language model."""
 
 
 def load_config(model: str) -> Any:
     """The base model's architecture, from its config.json alone.
 
     Raises:
-        SettingsError: There is no such model, or it is none that lies here and the hub cannot be reached.
+        SettingsError: There is no such model, or it is on the hub and the hub cannot be reached.
     """
     is_folder = Path(model).expanduser().is_dir()
     if model.startswith((".", "/", "~")) and not is_folder:
         raise SettingsError(f"model: {model} cannot be read: there is no such folder")
     hub = logging.getLogger("huggingface_hub")
     level = hub.level
-    hub.setLevel(logging.ERROR)  # it tells of each of its retries, and the error tells of the last
+    hub.setLevel(logging.ERROR)  # it logs each of its retries; the error reports the last
     try:
         return AutoConfig.from_pretrained(model)
     except (OSError, ValueError) as error:
@@ -46,26 +49,29 @@ def load_backbone(model: str, dtype: str) -> Any:
 
 
 def load_processor(model: str) -> Any:
-    """Tokenizer and image processor of the base model, padding on the left as generation needs it."""
+    """Tokenizer and image processor of the base model, with left padding for generation."""
     return AutoProcessor.from_pretrained(model, padding_side="left")
 
 
-def lora_config(backbone: Any, settings: LoraSettings, *, vision_tower: bool = False) -> LoraConfig:
-    """The adapter's shape, with every layer that it targets named in full.
+def lora_config(
+    backbone: Any, settings: LoraSettings, *, within: re.Pattern[str] = LANGUAGE_MODEL
+) -> LoraConfig:
+    """The adapter's shape, with the full name of every target layer.
 
-    Only layers of the language model are named, unless `vision_tower`: vLLM ignores adapters there, so training one
-    would sample from another policy than the trained one.
+    Args:
+        backbone: The base model.
+        settings: The adapter's settings.
+        within: Only layers whose name matches get an adapter. vLLM ignores adapters outside the language model, so an
+            adapter there would make the served policy another than the trained one.
 
     Raises:
-        SettingsError: No layer of the language model has one of the names.
+        SettingsError: No matching layer has one of the names in `target_modules`.
     """
     wanted = set(settings.target_modules)
     names = [
         name
         for name, module in backbone.named_modules()
-        if isinstance(module, torch.nn.Linear)
-        and name.rsplit(".", 1)[-1] in wanted
-        and (vision_tower or _LANGUAGE_MODEL.search(name))
+        if isinstance(module, torch.nn.Linear) and name.rsplit(".", 1)[-1] in wanted and within.search(name)
     ]
     missing = wanted - {name.rsplit(".", 1)[-1] for name in names}
     if missing:
@@ -81,11 +87,26 @@ def lora_config(backbone: Any, settings: LoraSettings, *, vision_tower: bool = F
 
 
 def name_roles(policy: PeftModel, config: LoraConfig) -> None:
-    """Replaces the one adapter that TRL made by one a role. Both start as the base model (B is zero)."""
+    """Replaces the adapter that TRL made by one per role. Both start as the base model (B is zero)."""
     for role in ROLES:
         policy.add_adapter(role, config)
     policy.set_adapter("solver")
     policy.delete_adapter("default")
+
+
+@contextmanager
+def active_adapter(policy: PeftModel, name: str | None) -> Iterator[None]:
+    """Makes the adapter `name` the active one while the block lasts; None turns adapters off."""
+    if name is None:
+        with policy.disable_adapter():
+            yield
+        return
+    before = policy.active_adapter
+    policy.set_adapter(name)
+    try:
+        yield
+    finally:
+        policy.set_adapter(before)
 
 
 def role_parameters(policy: PeftModel, role: Role) -> dict[str, torch.nn.Parameter]:
@@ -97,7 +118,7 @@ def role_parameters(policy: PeftModel, role: Role) -> dict[str, torch.nn.Paramet
 
 
 def stop_token_ids(generation_config: Any, tokenizer: Any) -> tuple[int, ...]:
-    """Ids of every token that ends a completion: the tokenizer's end of sequence, and the checkpoint's own."""
+    """Ids of the tokens that end a completion: the tokenizer's end of sequence, and the checkpoint's."""
     declared = generation_config.eos_token_id
     ids = set(declared if isinstance(declared, list) else [declared]) | {tokenizer.eos_token_id}
     return tuple(sorted(token_id for token_id in ids if token_id is not None))

@@ -1,16 +1,16 @@
-"""The canary: proof that the server serves the very adapter that was just published.
+"""The canary: proof that the server serves the adapter that was just published.
 
-A short greedy completion of one prompt is asked of the new version, and read again by the trainer with the same
-adapter: each token must be the trainer's own first choice, and its log-probability the trainer's, within a tolerance.
-The prompt is the same at each publication, so key-value blocks that a prefix cache kept of older weights would show.
+The server completes one short prompt greedily with the new version, and the trainer scores the completion with the same
+adapter. Each token must be the trainer's first choice, with the trainer's log-probability, within a tolerance. The
+prompt is the same at each publication, so stale key-value blocks in a prefix cache are found.
 """
 
 from typing import Any
 
 import torch
 from PIL import Image
-from trl.trainer.utils import use_adapter
 
+from ireasoner.trainer.adapters.backbone import active_adapter
 from ireasoner.trainer.errors import CanaryError
 from ireasoner.trainer.images import png_bytes
 from ireasoner.trainer.rollouts.client import RolloutClient
@@ -29,9 +29,9 @@ class Canary:
         client: The rollout server.
         processor: The policy's processor.
         picture: The image of the prompt.
-        forbidden_token_ids: What is never sampled.
-        tolerance_nats: By how much log-probabilities may differ, nats a token: on average over the tokens, and each
-            token from the trainer's first choice.
+        forbidden_token_ids: Tokens that are never sampled.
+        tolerance_nats: Largest difference of log-probabilities, in nats per token: on average over the tokens, and from
+            each token to the trainer's first choice.
     """
 
     def __init__(
@@ -53,18 +53,18 @@ class Canary:
         self._inputs = processor(images=[picture], text=[text], return_tensors="pt")
 
     def check(self, policy: Any, role: Role, name: str) -> float:
-        """Returns by how many nats a token the served and the trainer's log-probabilities differ, on average.
+        """Returns the mean difference of served and own log-probabilities, in nats per token.
 
-        Every engine of every replica is asked; the one that differs most counts.
+        Checks every engine of every replica, and returns the largest difference.
 
         Args:
             policy: The trainer's policy, with the adapter of `role` as it was published.
-            role: Whose adapter.
-            name: What it is served as.
+            role: The adapter's role.
+            name: The name under which it is served.
 
         Raises:
-            CanaryError: Another policy is served under that name.
-            RolloutServerError: The server refused, or stayed away past the budget.
+            CanaryError: The server serves another policy under that name.
+            RolloutServerError: The server refused, or was unreachable for longer than the budget.
         """
         return max(
             self._check(member, engine, policy, role, name)
@@ -80,15 +80,15 @@ class Canary:
         short_nats = (first_choice - own).max().item()
         if not max(gap_nats, short_nats) <= self._tolerance_nats:
             raise CanaryError(
-                f"{name} is not served by {client.base_url} (engine {engine}) as it was trained: of the canary's "
-                f"{len(own)} tokens, log-probabilities differ by {gap_nats:.4f} nats on average, and a token is "
+                f"{client.base_url} (engine {engine}) does not serve {name} as it was trained: log-probabilities of "
+                f"{len(own)} greedy tokens differ by {gap_nats:.4f} nats on average, and a token is "
                 f"{short_nats:.4f} nats below the trainer's first choice (rollout.canary_tolerance is "
                 f"{self._tolerance_nats})"
             )
         return gap_nats
 
     def _read(self, policy: Any, role: Role, served: Rollout) -> tuple[torch.Tensor, torch.Tensor]:
-        """The trainer's log-probability of each served token, and of its own first choice, shape (tokens,) each."""
+        """The trainer's log-probability of each served token and of its own first choice, both (tokens,)."""
         completion = torch.tensor(served.token_ids)
         ids = torch.cat([self._inputs["input_ids"][0], completion])[None]
         types = self._inputs["mm_token_type_ids"]
@@ -101,7 +101,7 @@ class Canary:
         training = policy.training
         policy.eval()
         try:
-            with torch.no_grad(), use_adapter(policy, role):
+            with torch.no_grad(), active_adapter(policy, role):
                 logits = policy(**{k: v.to(policy.device) for k, v in inputs.items()}).logits
         finally:
             policy.train(training)

@@ -1,18 +1,21 @@
-"""The hand-off: an adapter that was just trained becomes a policy that can be sampled from.
+"""Publishing: an adapter that was just trained becomes a policy that can be sampled.
 
-vLLM's prefix cache knows an adapter by its name and path, so new weights under an old name are served with
-key-value blocks of the old ones. Each version therefore gets a name and a folder of its own (`solver-000012`), and
-the one before it is unloaded.
+vLLM's prefix cache identifies an adapter by name and path, so new weights under an old name are served with key-value
+blocks of the old ones. Each version therefore has a name and a folder of its own (`solver-000012`), and the previous
+version is unloaded.
 """
 
 import json
 import shutil
 from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from peft import PeftModel
 from safetensors import SafetensorError, safe_open
 
+from ireasoner.trainer.adapters.backbone import LANGUAGE_MODEL
 from ireasoner.trainer.adapters.canary import Canary
 from ireasoner.trainer.errors import AdapterError
 from ireasoner.trainer.rollouts.client import RolloutClient
@@ -25,12 +28,12 @@ class AdapterPublisher:
 
     Args:
         client: The rollout server, or its replicas, which all get every version.
-        folder: Where adapters are written; the server must see the same path.
+        folder: Folder for adapters; the server must see the same path.
         prefix: Put before each name, so that several runs can share one server.
-        vision_tower: See `write_adapter`.
-        canary: What proves a publication; none if None.
-        canary_every: Publications of a role from one that is proved to the next.
-        keep: Versions of a role that stay: 2 where rollouts may still be sampled from the one before the newest.
+        write: Writes an adapter; see `write_adapter`.
+        canary: Checks a published version; None checks nothing.
+        canary_every: Publications of a role from one check to the next.
+        keep: Versions of a role to keep: 2 if rollouts may still come from the one before the newest.
     """
 
     def __init__(
@@ -39,7 +42,7 @@ class AdapterPublisher:
         folder: Path,
         prefix: str = "",
         *,
-        vision_tower: bool = False,
+        write: Callable[[PeftModel, Role, Path], None] | None = None,
         canary: Canary | None = None,
         canary_every: int = 1,
         keep: int = 1,
@@ -47,7 +50,7 @@ class AdapterPublisher:
         self._client = client
         self._folder = folder.resolve()
         self._prefix = prefix
-        self._vision_tower = vision_tower
+        self.write = write or write_adapter
         self._canary = canary
         self._canary_every = canary_every
         self._keep = keep
@@ -55,17 +58,17 @@ class AdapterPublisher:
         self._served: dict[Role, list[str]] = {}
 
     def name(self, role: Role, version: int) -> str:
-        """The name that version `version` of `role` is served under."""
+        """The name under which version `version` of `role` is served."""
         return f"{self._prefix}{role}-{version:06d}"
 
     def served(self, role: Role) -> str:
         """The name of the newest published version.
 
         Raises:
-            AdapterError: None was published.
+            AdapterError: No version was published.
         """
         if role not in self._served:
-            raise AdapterError(f"no adapter of the {role} was published yet")
+            raise AdapterError(f"no version of the {role} has been published")
         return self._served[role][-1]
 
     def policies(self) -> dict[Role, str]:
@@ -73,16 +76,16 @@ class AdapterPublisher:
         return {role: names[-1] for role, names in self._served.items()}
 
     def publish(self, policy: PeftModel, role: Role, version: int) -> str:
-        """Writes the adapter, loads it under its new name, proves it, then unloads and deletes the too old.
+        """Writes the adapter, loads it under its new name, checks it, then unloads and deletes old versions.
 
         Raises:
-            AdapterError: The adapter cannot be served as it is, or the server does not list it.
-            CanaryError: The server serves another policy under its name.
-            RolloutServerError: The server refused, or stayed away past the budget.
+            AdapterError: The adapter cannot be served as it was trained, or the server does not list it.
+            CanaryError: The server serves another policy under the new name.
+            RolloutServerError: The server refused, or was unreachable for longer than the budget.
         """
         name = self.name(role, version)
         path = self._folder / name
-        write_adapter(policy, role, path, vision_tower=self._vision_tower)
+        self.write(policy, role, path)
         self._client.load_adapter(name, str(path))
         if name not in self._client.models():
             raise AdapterError(f"{name} was loaded, but {self._client.base_url} does not list it")
@@ -97,10 +100,10 @@ class AdapterPublisher:
         return name
 
     def restore(self) -> None:
-        """Loads again what the server has lost, from the folders of the published versions.
+        """Loads the published versions that the server has lost.
 
         Raises:
-            RolloutServerError: The server refused, or stayed away past the budget.
+            RolloutServerError: The server refused, or was unreachable for longer than the budget.
         """
         known = self._client.models()
         for name in self._names():
@@ -108,7 +111,7 @@ class AdapterPublisher:
                 self._client.load_adapter(name, str(self._folder / name))
 
     def withdraw(self) -> None:
-        """Unloads every version that is still served; their folders stay."""
+        """Unloads every version that is still served; keeps their folders."""
         for name in self._names():
             self._client.unload_adapter(name)
         self._served.clear()
@@ -122,18 +125,35 @@ def version(name: str) -> int:
     return int(name.rpartition("-")[2])
 
 
-def write_adapter(policy: PeftModel, role: Role, path: Path, *, vision_tower: bool = False) -> None:
-    """Writes one role's adapter as a peft folder; it appears under `path` only when it is complete.
-
-    Args:
-        policy: Both roles' adapters.
-        role: Whose.
-        path: Where to.
-        vision_tower: Allow weights on the vision tower, as the reference defect of that name has them.
+def refuse_what_vllm_ignores(role: Role, names: Sequence[str]) -> None:
+    """Refuses weights outside the language model, which vLLM does not apply.
 
     Raises:
-        AdapterError: It has weights outside the language model, which vLLM would ignore, its rank or target modules
-            are not those that its config says, or it could not be written (a full disk, say).
+        AdapterError: There are such weights.
+    """
+    outside = sorted(name for name in names if not LANGUAGE_MODEL.search(name))
+    if outside:
+        raise AdapterError(f"the {role}'s adapter has weights outside the language model: {outside[0]}")
+
+
+def write_adapter(
+    policy: PeftModel,
+    role: Role,
+    path: Path,
+    *,
+    refuse: Callable[[Role, Sequence[str]], None] = refuse_what_vllm_ignores,
+) -> None:
+    """Writes one role's adapter as a peft folder, which appears under `path` when it is complete.
+
+    Args:
+        policy: The policy with both adapters.
+        role: The role to write.
+        path: The new folder.
+        refuse: Raises an `AdapterError` if the names of the weights show that the adapter cannot be served.
+
+    Raises:
+        AdapterError: The adapter has weights that vLLM would ignore, its rank or target modules differ from its config,
+            or it could not be written (for example because the disk is full).
     """
     partial = path.with_name(f".{path.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -145,17 +165,26 @@ def write_adapter(policy: PeftModel, role: Role, path: Path, *, vision_tower: bo
     config = json.loads((written / "adapter_config.json").read_text(encoding="utf-8"))
     with safe_open(written / "adapter_model.safetensors", framework="numpy") as weights:
         shapes = {name: weights.get_slice(name).get_shape() for name in weights.keys()}  # noqa: SIM118
-    outside = sorted(name for name in shapes if ".language_model." not in name)
-    if outside and not vision_tower:
-        raise AdapterError(f"the {role}'s adapter has weights outside the language model: {outside[0]}")
-    for name, shape in shapes.items():
-        rank = shape[0] if ".lora_A." in name else shape[1]
-        if rank != config["r"]:
-            raise AdapterError(f"the {role}'s adapter says rank {config['r']}, and {name} is {shape}")
-    layers = {name.rsplit(".lora_", 1)[0] for name in shapes}
-    for target in config["target_modules"]:
-        if not any(layer.endswith(f".{target}") for layer in layers):
-            raise AdapterError(f"the {role}'s adapter says that it has weights of {target}, and has none")
+    refuse(role, list(shapes))
+    _refuse_another_shape(role, config, shapes)
     shutil.rmtree(path, ignore_errors=True)
     written.rename(path)
     shutil.rmtree(partial)
+
+
+def _refuse_another_shape(role: Role, config: Mapping[str, Any], shapes: Mapping[str, Sequence[int]]) -> None:
+    """Compares the weights with the adapter's config.
+
+    Raises:
+        AdapterError: A rank or a target module differs.
+    """
+    for name, shape in shapes.items():
+        rank = shape[0] if ".lora_A." in name else shape[1]
+        if rank != config["r"]:
+            raise AdapterError(
+                f"the {role}'s adapter has rank {config['r']} in its config, but {name} is {shape}"
+            )
+    layers = {name.rsplit(".lora_", 1)[0] for name in shapes}
+    for target in config["target_modules"]:
+        if not any(layer.endswith(f".{target}") for layer in layers):
+            raise AdapterError(f"the {role}'s adapter has {target} in its config, but no weights of it")

@@ -1,4 +1,4 @@
-"""The command `ireasoner demo`: the whole loop on this machine, from starting the servers to the report."""
+"""The command `ireasoner demo`: the whole loop on one machine, from starting the servers to the report."""
 
 import json
 import signal
@@ -12,9 +12,9 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from ireasoner.trainer.adapters.backbone import load_config, placeholder_token_ids
-from ireasoner.trainer.commands.demo_settings import DemoSettings
 from ireasoner.trainer.commands.evaluate import evaluate_with_bar, line, table
 from ireasoner.trainer.commands.service import Service, free_ports
+from ireasoner.trainer.commands.settings import DemoSettings
 from ireasoner.trainer.errors import SettingsError
 from ireasoner.trainer.evaluation.evaluation import Evaluation, paired_gain
 from ireasoner.trainer.evaluation.questions import Question, read_questions
@@ -35,14 +35,12 @@ def demo(settings: DemoSettings, console: Console) -> Path:
     """Runs the demo; returns the run folder.
 
     Raises:
-        TrainerError: Something that the user can act on; every service that was started has stopped by then.
-        RewardError: The reward server refused, or went away.
+        TrainerError: Something that the user can act on; the services have stopped by then.
+        RewardError: The reward server refused a request or became unreachable.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # stop the services then, too
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the services stop, too
     if settings.images is not None:
-        ImageFolder.scan(
-            settings.images
-        )  # what cannot be trained on is told of before anything is made or started
+        ImageFolder.scan(settings.images)  # fail before anything is written or started
     folder = _free_folder(settings.out)
     images, questions = _inputs(settings, folder / "inputs", console)
     reward_port, rollout_port = free_ports(2)
@@ -79,16 +77,16 @@ def demo(settings: DemoSettings, console: Console) -> Path:
         after = _evaluate(settings, run, questions, folder / "final" / "solver", console)
     if before is not None and after is not None:
         _write_evaluation(folder, before, after, console)
-    console.print(f"report: {write_report(folder)}", highlight=False)
+    console.print(f"report: {write_report(folder)}", highlight=False, soft_wrap=True)
     return folder
 
 
 def _inputs(settings: DemoSettings, folder: Path, console: Console) -> tuple[Path, list[Question]]:
-    """The images to train on and the questions to be examined on; grids of digits unless others are given."""
+    """The images to train on and the questions to evaluate on; by default both are grids of digits."""
     images, questions_file = settings.images, settings.questions
     if images is None:
         images = folder / "unlabelled"
-        console.print(f"drawing {_GRIDS:,} grids of handwritten digits", highlight=False)
+        console.print(f"writing {_GRIDS:,} grids of handwritten digits", highlight=False)
         write_unlabelled(images, _GRIDS, seed=0)
         if questions_file is None:
             write_held_out(folder / "held_out", settings.evaluation_questions, seed=0)
@@ -120,12 +118,12 @@ def _run_settings(
 
 def _await(service: Service, deadline_s: float, console: Console) -> None:
     if not console.is_terminal:
-        console.print(f"the {service.name} is starting (log: {service.log})", highlight=False, soft_wrap=True)
-    with console.status(f"the {service.name} is starting (log: {service.log})") as status:
+        console.print(f"starting the {service.name} (log: {service.log})", highlight=False, soft_wrap=True)
+    with console.status(f"starting the {service.name} (log: {service.log})") as status:
         service.wait_until_ready(
             deadline_s,
             lambda waited_s: status.update(
-                f"the {service.name} is starting: {waited_s:.0f} s (log: {service.log})"
+                f"starting the {service.name}: {waited_s:.0f} s (log: {service.log})"
             ),
         )
     console.print(f"the {service.name} is ready", highlight=False)
@@ -138,7 +136,7 @@ def _evaluate(
     adapter: Path | None,
     console: Console,
 ) -> Evaluation | None:
-    """The base model's figures, or an adapter's; None if there are no questions."""
+    """Evaluates the adapter, or the base model if it is None; None if there are no questions."""
     if not questions:
         return None
     client = RolloutClient(run.rollout.url, on_wait=console.print)
@@ -171,7 +169,7 @@ def _write_evaluation(folder: Path, before: Evaluation, after: Evaluation, conso
 
 
 def _free_folder(wanted: Path) -> Path:
-    """`wanted`, or the first of `wanted-2`, `wanted-3`, ... that does not exist yet."""
+    """Makes `wanted`, or the first of `wanted-2`, `wanted-3`, ... that does not exist yet."""
     names = (wanted if number == 1 else wanted.with_name(f"{wanted.name}-{number}") for number in count(1))
     folder = next(path for path in names if not path.exists())
     folder.mkdir(parents=True)

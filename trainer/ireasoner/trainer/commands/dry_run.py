@@ -1,4 +1,4 @@
-"""`ireasoner train --dry-run`: what a run would do and need, without loading a weight or asking a server."""
+"""`ireasoner train --dry-run`: what a run would do and need, without loading weights or contacting a server."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,6 @@ from rich.table import Table
 from transformers import AutoModelForImageTextToText
 
 from ireasoner.trainer.adapters.backbone import (
-    WRAPPED_LAYERS,
     load_config,
     lora_config,
     name_roles,
@@ -21,11 +20,11 @@ from ireasoner.trainer.settings import ROLES, RunSettings
 
 _GIB = 2**30
 _ADAM_BYTES = 4 + 4 + 8
-"""Weight, gradient and two moments of a trained parameter in float32; the inactive role has no gradient."""
+"""Weight, gradient and AdamW's two moments of a trained parameter, in float32."""
 _SEQUENCE_TOKENS = 1536
-"""A prompt with an image of about a thousand tokens, and a rollout: the assumption of the activations' estimate."""
+"""Assumed length of a sequence: a prompt with an image of about a thousand tokens, and a rollout."""
 GPUS = (1, 2, 4, 8, 16)
-"""Numbers of GPUs for which memory is estimated."""
+"""Numbers of GPUs that the memory per GPU is estimated for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,54 +35,42 @@ class Plan:
         backbone_parameters: Frozen parameters.
         adapter_parameters: Trained parameters of one role.
         weights_gib: The backbone in bfloat16.
-        training_gib: Both adapters with gradients and Adam's moments.
-        layer_gib: The largest layer in bfloat16, which is whole on each GPU while it computes.
+        training_gib: Both adapters with gradients and AdamW's moments.
         rollout_gib: Activations of one rollout of 1,536 tokens with gradient checkpointing: the input of each layer in
             bfloat16, and the widest layer's activations once.
-        rollouts_per_pass: Of one GPU, where there is one.
-        fixed_pass: Whether that stays where there are more, as `micro_batch_size` says.
+        rollouts_per_pass: Rollouts in a forward pass on a single GPU.
+        fixed_pass: Whether several GPUs each take as many (`micro_batch_size` is set), or share them.
     """
 
     backbone_parameters: int
     adapter_parameters: int
     weights_gib: float
     training_gib: float
-    layer_gib: float
     rollout_gib: float
     rollouts_per_pass: int
     fixed_pass: bool
 
     @property
     def activations_gib(self) -> float:
-        """Activations of a pass on one GPU."""
+        """Activations of a forward pass on one GPU."""
         return self.rollouts_per_pass * self.rollout_gib
 
     @property
     def total_gib(self) -> float:
-        """All of it on one GPU; the rollout server's own memory is not in it."""
-        return self.per_gpu_gib(1, sharded=False)
+        """Everything on one GPU, without the rollout server's own memory."""
+        return self.per_gpu_gib(1)
 
-    def per_gpu_gib(self, gpus: int, *, sharded: bool) -> float:
-        """What each of several GPUs has to hold.
-
-        Args:
-            gpus: How many there are.
-            sharded: Whether weights, gradients and moments are shared out (FSDP, ZeRO-3), or whole on each.
-        """
+    def per_gpu_gib(self, gpus: int) -> float:
+        """Memory on each of `gpus` GPUs: weights, gradients and moments are whole on each, the rollouts are divided."""
         rollouts = self.rollouts_per_pass if self.fixed_pass else -(-self.rollouts_per_pass // gpus)
-        activations_gib = rollouts * self.rollout_gib
-        held_gib = self.weights_gib + self.training_gib
-        if not sharded:
-            return held_gib + activations_gib
-        # The next layer is fetched while one computes.
-        return held_gib / gpus + 2 * self.layer_gib + activations_gib
+        return self.weights_gib + self.training_gib + rollouts * self.rollout_gib
 
 
 def plan(settings: RunSettings) -> Plan:
-    """Builds the policy without storage and counts.
+    """Builds the policy without storage and counts its parameters.
 
     Raises:
-        SettingsError: The model cannot be read, has no layer of a name in `lora.target_modules`, or TRL refuses a
+        SettingsError: The model cannot be read, it has no layer named in `lora.target_modules`, or TRL refuses a
             field.
     """
     grpo_config(settings)
@@ -91,31 +78,26 @@ def plan(settings: RunSettings) -> Plan:
     with torch.device("meta"):
         backbone = AutoModelForImageTextToText.from_config(config)
         frozen = sum(parameter.numel() for parameter in backbone.parameters())
-        shape = lora_config(
-            backbone, settings.lora, vision_tower=settings.reference_defects.adapters_on_vision_tower
-        )
+        shape = lora_config(backbone, settings.lora)
         policy = get_peft_model(backbone, shape)
         name_roles(policy, shape)
     trained = sum(parameter.numel() for parameter in role_parameters(policy, "solver").values())
     text = config.get_text_config()
     stored = 2 * _SEQUENCE_TOKENS * text.hidden_size * text.num_hidden_layers
     widest = 2 * _SEQUENCE_TOKENS * (4 * text.hidden_size + 3 * text.intermediate_size)
-    layers = [module for module in policy.modules() if type(module).__name__ in WRAPPED_LAYERS]
-    largest = max(sum(parameter.numel() for parameter in layer.parameters()) for layer in layers)
     return Plan(
         backbone_parameters=frozen,
         adapter_parameters=trained,
         weights_gib=2 * frozen / _GIB,
         training_gib=len(ROLES) * trained * _ADAM_BYTES / _GIB,
-        layer_gib=2 * largest / _GIB,
         rollout_gib=(stored + widest) / _GIB,
-        rollouts_per_pass=settings.rollouts_per_pass,
+        rollouts_per_pass=settings.rollouts_per_micro_batch,
         fixed_pass=settings.micro_batch_size is not None,
     )
 
 
 def show_plan(settings: RunSettings, console: Console) -> Plan:
-    """Prints the resolved settings and the plan; the servers are not asked.
+    """Prints the resolved settings and the plan, without contacting the servers.
 
     Raises:
         TrainerError: The images or a setting cannot be used.
@@ -124,29 +106,26 @@ def show_plan(settings: RunSettings, console: Console) -> Plan:
     with console.status(f"reading the shape of {settings.model}"):
         needed = plan(settings)
     console.print_json(settings.model_dump_json())
-    table = Table("plan", "")
-    table.add_row("images", f"{len(images.paths):,}, and {len(images.skipped):,} unreadable")
     updates = [settings.role_at(update) for update in range(settings.updates)]
-    table.add_row(
-        "updates", f"{updates.count('solver'):,} of the Solver, {updates.count('proposer'):,} of the Proposer"
-    )
-    table.add_row(
-        "rollouts an update", f"{settings.rollouts_per_update:,}, {settings.rollouts_per_pass:,} in a pass"
-    )
-    table.add_row("parameters of the backbone", f"{needed.backbone_parameters:,}, frozen")
-    table.add_row("parameters trained", f"{needed.adapter_parameters:,} a role, {len(ROLES)} roles")
-    table.add_row("memory, backbone in bfloat16", f"{needed.weights_gib:.3g} GiB")
-    table.add_row("memory, adapters and AdamW", f"{needed.training_gib:.3g} GiB")
-    table.add_row(
-        f"memory, a pass of {_SEQUENCE_TOKENS:,} tokens a rollout", f"{needed.activations_gib:.3g} GiB"
-    )
-    table.add_row("memory in all, an estimate", f"{needed.total_gib:.3g} GiB on the trainer's device")
-    console.print(table)
-    by_gpus = Table("memory of each GPU, GiB, an estimate", *map(str, GPUS))
-    for name, sharded in (
-        ("backbone whole on each (ZeRO-2)", False),
-        ("FSDP, ZeRO-3 (refused so far)", True),
+    table = Table("plan", "")
+    for name, value in (
+        ("images", f"{len(images.paths):,}, and {len(images.skipped):,} unreadable"),
+        (
+            "updates",
+            f"{updates.count('solver'):,} of the Solver, {updates.count('proposer'):,} of the Proposer",
+        ),
+        ("rollouts per update", f"{settings.rollouts_per_update:,}"),
+        ("rollouts per forward pass", f"{settings.rollouts_per_micro_batch:,}"),
+        ("parameters of the backbone", f"{needed.backbone_parameters:,}, frozen"),
+        ("parameters of an adapter", f"{needed.adapter_parameters:,}, one adapter per role"),
+        ("memory, backbone in bfloat16", f"{needed.weights_gib:.3g} GiB"),
+        ("memory, adapters and AdamW", f"{needed.training_gib:.3g} GiB"),
+        (f"memory, forward pass at {_SEQUENCE_TOKENS:,} tokens", f"{needed.activations_gib:.3g} GiB"),
+        ("total memory, estimated", f"{needed.total_gib:.3g} GiB on the trainer's device"),
     ):
-        by_gpus.add_row(name, *(f"{needed.per_gpu_gib(gpus, sharded=sharded):.3g}" for gpus in GPUS))
+        table.add_row(name, value)
+    console.print(table)
+    by_gpus = Table("number of GPUs", *map(str, GPUS))
+    by_gpus.add_row("GiB on each, estimated", *(f"{needed.per_gpu_gib(gpus):.3g}" for gpus in GPUS))
     console.print(by_gpus)
     return needed

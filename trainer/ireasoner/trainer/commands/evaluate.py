@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ireasoner.trainer.adapters.backbone import load_config, placeholder_token_ids
-from ireasoner.trainer.commands.evaluate_settings import EvaluateSettings
+from ireasoner.trainer.commands.settings import EvaluateSettings
 from ireasoner.trainer.evaluation.evaluation import AnswerClient, Evaluation, Figures, evaluate
 from ireasoner.trainer.evaluation.questions import Question, read_questions
 from ireasoner.trainer.monitoring.progress import progress_bar
@@ -17,10 +17,10 @@ _COLUMNS = ("greedy", "sampled", "maj@N", "pass@N", "format")
 
 
 def evaluate_policy(settings: EvaluateSettings, console: Console) -> Evaluation:
-    """Evaluates, prints a table and writes the JSON file if one is asked for.
+    """Evaluates a policy, prints the figures and, if `output` is set, writes them as JSON.
 
     Raises:
-        TrainerError: Bad questions, a base model that cannot be read, or the server refused or stayed away.
+        TrainerError: A question or the base model cannot be read, or the server refused or stayed unreachable.
     """
     questions = read_questions(settings.questions, settings.matching)[: settings.limit]
     forbidden = placeholder_token_ids(load_config(settings.model)) if settings.model else ()
@@ -47,6 +47,7 @@ def evaluate_policy(settings: EvaluateSettings, console: Console) -> Evaluation:
     if len(evaluation.by_kind) > 1:
         console.print(kinds_table(evaluation))
     if settings.output is not None:
+        settings.output.parent.mkdir(parents=True, exist_ok=True)
         settings.output.write_text(json.dumps(evaluation.as_dict(), indent=2) + "\n", encoding="utf-8")
     return evaluation
 

@@ -1,26 +1,26 @@
-"""`ireasoner export`: what a run trained, in a form that other software loads."""
+"""The command `ireasoner export`: a trained adapter in a form that other software loads."""
 
 import json
 import shutil
 from pathlib import Path
 from typing import Any
 
-from ireasoner.trainer.commands.export_settings import ExportSettings
+from ireasoner.trainer.commands.settings import ExportSettings
 from ireasoner.trainer.errors import RunFolderError
-from ireasoner.trainer.evaluation.evaluation import Interval
+from ireasoner.trainer.evaluation.intervals import Interval
 from ireasoner.trainer.run_folder.run_folder import defects, read_lines, read_settings
 
 
 def export(settings: ExportSettings) -> Path:
-    """Writes the export and its model card; returns the folder, which appears only when it is complete.
+    """Writes the export with a model card; returns the folder, which appears only once it is complete.
 
     Raises:
-        RunFolderError: The folder holds no run, or one without trained adapters yet, or the output is taken.
+        RunFolderError: The folder contains no run, the run has no trained adapters yet, or the output exists.
     """
     adapter = settings.run_folder / "final" / settings.role
     if not adapter.is_dir():
         raise RunFolderError(
-            f"{settings.run_folder} has no {adapter.relative_to(settings.run_folder)}: has it ended?"
+            f"{settings.run_folder} has no {adapter.relative_to(settings.run_folder)}: has the run ended?"
         )
     if settings.output.exists():
         raise RunFolderError(f"output: {settings.output} exists already")
@@ -34,7 +34,7 @@ def export(settings: ExportSettings) -> Path:
     card = partial / "README.md"
     card.write_text(_card(settings, run), encoding="utf-8")
     for file in filter(Path.is_file, partial.rglob("*")):
-        shutil.copymode(card, file)  # safetensors writes for this user alone, whatever the umask
+        shutil.copymode(card, file)  # safetensors makes files private, whatever the umask
     partial.rename(settings.output)
     return settings.output
 
@@ -51,7 +51,7 @@ def _merge(model: str, adapter: Path, output: Path) -> None:
 
 
 def _card(settings: ExportSettings, run: dict[str, Any]) -> str:
-    """A model card with the run's config, data, last metrics, evaluation and scoring fingerprint."""
+    """The model card: the run's settings, images, last metrics, evaluation and scoring fingerprint."""
     role = settings.role
     metrics = list(read_lines(settings.run_folder / "metrics.jsonl"))
     last: dict[str, Any] = next((line for line in reversed(metrics) if line["role"] == role), {})
@@ -88,24 +88,24 @@ def _card(settings: ExportSettings, run: dict[str, Any]) -> str:
 
 
 def _base_model(model: str) -> str:
-    """A hub id as it is, and the name of a folder, whose path means nothing elsewhere."""
+    """A hub id, or a folder's name without its path, which means nothing elsewhere."""
     path = Path(model)
-    return path.resolve().name if path.is_absolute() or path.is_dir() else model
+    return path.absolute().name if path.is_absolute() or path.is_dir() else model
 
 
 def _warning(run: dict[str, Any]) -> list[str]:
-    """What the card says first of a run that was trained with known defects."""
+    """The opening line of the card of a run that was trained with known defects."""
     put_back = defects(run)
-    return [f"**Known wrong, on purpose**: trained with {', '.join(put_back)}.", ""] if put_back else []
+    return [f"**Known to be wrong, on purpose**: trained with {', '.join(put_back)}.", ""] if put_back else []
 
 
 def _evaluation(path: Path) -> list[str]:
     if not path.exists():
-        return ["There is no evaluation with this run.", ""]
+        return ["This run was not evaluated.", ""]
     figures = json.loads(path.read_text(encoding="utf-8"))
     before, after = figures.get("before"), figures.get("after")
     if not before or not after:
-        return ["It was not evaluated both before and after training.", ""]
+        return ["This run was not evaluated both before and after training.", ""]
     samples = after["samples"]
     measures = {
         "greedy": "greedy",

@@ -1,4 +1,4 @@
-"""A service that a command starts for itself, and that never outlives it."""
+"""A service that a command starts for itself and that never outlives it."""
 
 import contextlib
 import ctypes
@@ -21,17 +21,18 @@ _PR_SET_PDEATHSIG = 1
 
 
 class Service:
-    """A child process, in a process group of its own, with its output in a log file.
+    """A child process in a process group of its own, with its output in a log file.
 
-    It is told to stop when this process dies, however it dies; when the `with` block ends it has stopped.
+    It has stopped when the `with` block ends, and it is sent SIGTERM when this process dies, however that happens.
+    Neither it nor its own children import from the current folder, which may hold a `json.py`. PYTHONPATH applies.
 
     Args:
         name: What messages call it.
         module: The module to run, as `python -m module`.
-        arguments: Its arguments.
-        log: Where its output goes.
-        ready_url: Answers 200 once the service is ready.
-        environment: Added to this process's environment.
+        arguments: The module's arguments.
+        log: File that its output is appended to.
+        ready_url: URL that answers 200 once the service is ready.
+        environment: Variables added to this process's environment.
     """
 
     def __init__(
@@ -46,9 +47,10 @@ class Service:
     ) -> None:
         self.name = name
         self.log = log
-        self._command = [sys.executable, "-m", module, *arguments]
+        self._command = [sys.executable, "-P", "-m", module, *arguments]
         self._ready_url = ready_url
-        self._environment = {**os.environ, **(environment or {})}
+        # The variable does for the child's own children what -P does for the child.
+        self._environment = {**os.environ, "PYTHONSAFEPATH": "1", **(environment or {})}
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -78,11 +80,11 @@ class Service:
         """Waits until the service is ready.
 
         Args:
-            deadline_s: How long at most.
-            on_wait: Called about twice a second with the seconds waited so far.
+            deadline_s: Maximum wait.
+            on_wait: Called about twice per second with the seconds waited so far.
 
         Raises:
-            ServiceError: It died, or was not ready in time; the message ends with the end of its log.
+            ServiceError: It died, or was not ready in time; the message includes the last lines of its log.
         """
         assert self._process is not None
         start_s = time.monotonic()
@@ -107,11 +109,11 @@ class Service:
             time.sleep(0.5)
 
     def is_alive(self) -> bool:
-        """Whether the process runs."""
+        """Whether the process is running."""
         return self._process is not None and self._process.poll() is None
 
     def stop(self, grace_s: float = 20.0) -> None:
-        """Ends the service: SIGTERM to it, and SIGKILL to its whole group after `grace_s`."""
+        """Stops the service: SIGTERM, then, after `grace_s`, SIGKILL; then SIGKILL to the rest of its process group."""
         process, self._process = self._process, None
         if process is None:
             return
@@ -121,18 +123,18 @@ class Service:
                 process.wait(grace_s)
             except subprocess.TimeoutExpired:
                 process.kill()
-        with contextlib.suppress(ProcessLookupError):  # nothing that it started was left behind
+        with contextlib.suppress(ProcessLookupError):  # nothing is left of the group
             os.killpg(process.pid, signal.SIGKILL)
         process.wait(5.0)
 
     def _log_end(self) -> str:
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-15:]
-        return "\n".join([f"the end of {self.log}:", *lines])
+        return "\n".join([f"last lines of {self.log}:", *lines])
 
 
-def free_ports(how_many: int) -> list[int]:
-    """Ports of the loopback that nothing listens on now."""
-    sockets = [socket.socket() for _ in range(how_many)]
+def free_ports(count: int) -> list[int]:
+    """`count` ports of the loopback interface that nothing listens on now."""
+    sockets = [socket.socket() for _ in range(count)]
     try:
         for one in sockets:
             one.bind(("127.0.0.1", 0))
@@ -143,7 +145,7 @@ def free_ports(how_many: int) -> list[int]:
 
 
 def die_with(parent: int) -> None:
-    """In a child process: be told to stop (SIGTERM) when the parent dies, also if it died just now.
+    """In a child process: receive SIGTERM when the parent dies; exit at once if it has died already.
 
     Args:
         parent: Its process id.

@@ -1,105 +1,113 @@
-"""The trainer's subcommands of `ireasoner`: each is a settings class, whose fields are its flags.
+"""The trainer's subcommands of `ireasoner`, each called with the words that follow its name.
 
-What a subcommand needs beyond its settings is imported once these are read, so that `--help` is there at once.
+A subcommand's flags are the fields of its settings. What it needs beyond them is imported only once they are valid, so
+that `--help` and a wrong flag are answered at once.
 """
 
 import argparse
+import functools
+import inspect
 import logging
+import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, TypeVar
 
+import pydantic_settings
 from pydantic import ValidationError
-from pydantic_settings import BaseSettings, CliApp
+from pydantic_settings import BaseSettings, CliApp, CliSettingsSource
 from rich.console import Console
 
 from ireasoner.clients import RewardError
+from ireasoner.trainer.commands.settings import DemoSettings, EvaluateSettings, ExportSettings, ReportSettings
 from ireasoner.trainer.errors import SettingsError, TrainerError
-from ireasoner.trainer.settings import describe
+from ireasoner.trainer.settings import RunSettings, describe, read_config
 
 _Settings = TypeVar("_Settings", bound=BaseSettings)
 
 
-def train(words: Sequence[str]) -> None:
+def _no_defaults(words: Sequence[str]) -> Mapping[str, Any]:
+    return {}
+
+
+def _subcommand(
+    settings: type[_Settings], defaults: Callable[[Sequence[str]], Mapping[str, Any]] = _no_defaults
+) -> Callable[[Callable[[_Settings, Console], None]], Callable[[Sequence[str]], None]]:
+    """Turns a function of settings and console into a subcommand.
+
+    Args:
+        settings: The class whose fields are the flags.
+        defaults: Gives the values that flags override.
+    """
+
+    def decorate(run: Callable[[_Settings, Console], None]) -> Callable[[Sequence[str]], None]:
+        @functools.wraps(run)
+        def subcommand(words: Sequence[str]) -> None:
+            with _errors_reported(run.__name__) as console:
+                run(_parsed(settings, words, **defaults(words)), console)
+
+        return subcommand
+
+    return decorate
+
+
+@_subcommand(DemoSettings)
+def demo(settings: DemoSettings, console: Console) -> None:
+    """Run the whole loop on this machine."""
+    from ireasoner.trainer.commands.demo import demo
+
+    demo(settings, console)
+
+
+@_subcommand(RunSettings, defaults=read_config)
+def train(settings: RunSettings, console: Console) -> None:
     """Train on a folder of images, or print what a run would do."""
-    with _errors_reported("train") as console:
-        from ireasoner.trainer.settings import RunSettings, read_toml
+    if settings.dry_run:
+        from ireasoner.trainer.commands.dry_run import show_plan
 
-        before = argparse.ArgumentParser(add_help=False)
-        before.add_argument("--config", type=Path)
-        config = before.parse_known_args(words)[0].config
-        settings = _parsed(RunSettings, words, **(read_toml(config) if config else {}))
-
-        if settings.dry_run:
-            from ireasoner.trainer.commands.dry_run import show_plan
-
-            show_plan(settings, console)
-            return
-
+        show_plan(settings, console)
+    else:
         from ireasoner.trainer.loop.train import train
 
         train(settings, console)
 
 
-def demo(words: Sequence[str]) -> None:
-    """Run the whole loop on this machine."""
-    with _errors_reported("demo") as console:
-        from ireasoner.trainer.commands.demo_settings import DemoSettings
-
-        settings = _parsed(DemoSettings, words)
-
-        from ireasoner.trainer.commands.demo import demo
-
-        demo(settings, console)
-
-
-def evaluate(words: Sequence[str]) -> None:
+@_subcommand(EvaluateSettings)
+def evaluate(settings: EvaluateSettings, console: Console) -> None:
     """Measure accuracy on labelled questions."""
-    with _errors_reported("evaluate") as console:
-        from ireasoner.trainer.commands.evaluate_settings import EvaluateSettings
+    from ireasoner.trainer.commands.evaluate import evaluate_policy
 
-        settings = _parsed(EvaluateSettings, words)
-
-        from ireasoner.trainer.commands.evaluate import evaluate_policy
-
-        evaluate_policy(settings, console)
+    evaluate_policy(settings, console)
 
 
-def export(words: Sequence[str]) -> None:
-    """Write what a run trained in a form that other software loads."""
-    with _errors_reported("export") as console:
-        from ireasoner.trainer.commands.export_settings import ExportSettings
+@_subcommand(ExportSettings)
+def export(settings: ExportSettings, console: Console) -> None:
+    """Write a trained adapter in a form that other software loads."""
+    from ireasoner.trainer.commands.export import export
 
-        settings = _parsed(ExportSettings, words)
-
-        from ireasoner.trainer.commands.export import export
-
-        console.print(f"exported to {export(settings)}", highlight=False)
+    console.print(f"exported to {export(settings)}", highlight=False, soft_wrap=True)
 
 
-def report(words: Sequence[str]) -> None:
+@_subcommand(ReportSettings)
+def report(settings: ReportSettings, console: Console) -> None:
     """Write the report of one run folder, or of two side by side."""
-    with _errors_reported("report") as console:
-        from ireasoner.trainer.report import ReportSettings, write_comparison, write_report
+    from ireasoner.trainer.report import write_comparison, write_report
 
-        settings = _parsed(ReportSettings, words)
-        first, *second = settings.run_folders
-        page = (
-            write_comparison(first, second[0], settings.output)
-            if second
-            else write_report(first, settings.output)
-        )
-        console.print(f"report: {page}", highlight=False)
+    match settings.run_folders:
+        case [first, second]:
+            page = write_comparison(first, second, settings.output)
+        case [only]:
+            page = write_report(only, settings.output)
+    console.print(f"report: {page}", highlight=False, soft_wrap=True)
 
 
 @contextmanager
 def _errors_reported(command: str) -> Iterator[Console]:
-    """Ends the process with 1 and a message where the user can act on what went wrong."""
+    """Ends the process with 1 and a message after an error that the user can act on; with 130 after Ctrl-C."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
     for library in ("trl", "transformers", "accelerate", "vllm"):
-        # What matters of theirs is a metric or an error of ours (a group without a reward, say).
+        # Their warnings that matter here are metrics or errors of the trainer (a group without rewards, say).
         logging.getLogger(library).setLevel(logging.ERROR)
     console = Console()
     try:
@@ -113,13 +121,26 @@ def _errors_reported(command: str) -> Iterator[Console]:
         sys.exit(130)
 
 
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """Prints a class's docstring without its indentation, and omits the defaults None and null."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return super()._fill_text(inspect.cleandoc(text), width, indent)
+
+    def _expand_help(self, action: argparse.Action) -> str:
+        return re.sub(r" \(default: (?:None|null)\)$", "", super()._expand_help(action))
+
+
 def _parsed(settings: type[_Settings], words: Sequence[str], **fields: Any) -> _Settings:
-    """The settings that the flags and `fields` give.
+    """The settings from the flags in `words`, which override `fields`.
 
     Raises:
-        SettingsError: They are missing or wrong; the message names them.
+        SettingsError: A setting is missing or wrong; the message names it.
     """
+    source: CliSettingsSource[Any] = CliSettingsSource(settings, formatter_class=_Help)
     try:
-        return CliApp.run(settings, list(words), **fields)
+        return CliApp.run(settings, list(words), cli_settings_source=source, **fields)
     except ValidationError as error:
         raise SettingsError(describe(error)) from error
+    except pydantic_settings.SettingsError as error:
+        raise SettingsError(str(error)) from error

@@ -1,4 +1,4 @@
-"""Evaluation against labelled questions, through any OpenAI-compatible server."""
+"""Evaluation of a policy on labelled questions, through any OpenAI-compatible server."""
 
 import hashlib
 from collections import Counter
@@ -8,47 +8,35 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ireasoner.trainer.evaluation.intervals import Interval, bootstrap
 from ireasoner.trainer.evaluation.questions import Question, parse_answer
 from ireasoner.trainer.images import png_bytes, read_image
 from ireasoner.trainer.rollouts.prompts import solver_messages
 from ireasoner.trainer.rollouts.rollout import RolloutRequest, SamplingContract
 
-_BOOTSTRAPS = 2000
 _CHUNK = 64
 
 
 class AnswerClient(Protocol):
-    """Whatever a policy can be asked through."""
+    """A server that serves policies."""
 
     def texts(
         self, policy: str, requests: Sequence[RolloutRequest], contract: SamplingContract
     ) -> list[list[str]]:
-        """One list a request, in order, of `count` completions each."""
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """A share in [0, 1] with its 95% bootstrap interval over questions."""
-
-    mean: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
+        """For each request, in order, a list of its `count` completions."""
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What a policy scores on some questions.
+    """A policy's figures on some questions.
 
     Attributes:
-        questions: How many questions.
+        questions: Number of questions.
         greedy: Accuracy at temperature 0.
         sampled: Mean accuracy of a rollout at temperature 1.
-        majority: maj@N: accuracy of the most frequent answer; a tie counts in part.
-        passed: pass@N: share of questions that some rollout gets right.
-        format_rate: Share of sampled rollouts that hold an answer.
+        majority: maj@N: accuracy of the most frequent answer; of tied answers, the share that is right counts.
+        passed: pass@N: share of questions that at least one rollout answers correctly.
+        format_rate: Share of sampled rollouts that contain an answer.
     """
 
     questions: int
@@ -61,14 +49,14 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation(Figures):
-    """What a policy scores on labelled questions, in all and by kind.
+    """A policy's figures on labelled questions, overall and by kind.
 
     Attributes:
-        policy: The name that it was served under.
-        samples: N, the rollouts a question that the sampled figures are over.
-        by_kind: The figures of each kind of question.
-        asked: Digest of what was asked: images, questions, true answers, and how they are matched.
-        correct: Whether the greedy answer to each question is right, in order (for paired comparison).
+        policy: Name that it was served under.
+        samples: N, rollouts per question in the sampled figures.
+        by_kind: Figures of each kind of question.
+        asked: Digest of the images, questions, true answers and matching rules.
+        correct: Whether the greedy answer to each question is right, in order (for paired comparisons).
     """
 
     policy: str
@@ -78,7 +66,7 @@ class Evaluation(Figures):
     correct: list[bool] = field(repr=False)
 
     def as_dict(self) -> dict[str, Any]:
-        """The figures as JSON can hold them."""
+        """The figures in types that JSON has."""
         return asdict(self)
 
 
@@ -107,8 +95,18 @@ def evaluate(
 ) -> Evaluation:
     """Asks `policy` every question once greedily and `samples` times at temperature 1.
 
+    Args:
+        client: The server.
+        policy: Served name of the policy.
+        questions: The labelled questions.
+        samples: N, rollouts per question at temperature 1.
+        max_tokens: Maximum number of new tokens per rollout.
+        forbidden_token_ids: Tokens that are never sampled.
+        seed: Seed of the sampled rollouts.
+        on_progress: Called with the number of questions answered since the last call.
+
     Raises:
-        RolloutServerError: The server refused, or stayed away past the budget.
+        RolloutServerError: The server refused, or was unreachable for longer than the retry budget.
     """
     greedy_contract = SamplingContract(max_tokens, temperature=0.0, forbidden_token_ids=forbidden_token_ids)
     sampled_contract = SamplingContract(max_tokens, forbidden_token_ids=forbidden_token_ids)
@@ -148,17 +146,8 @@ def evaluate(
     )
 
 
-def bootstrap(values: Sequence[float], seed: int = 0) -> Interval:
-    """Mean and 95% percentile bootstrap interval of one value a question."""
-    array = np.asarray(values, dtype=np.float64)
-    draws = np.random.default_rng(seed).integers(0, len(array), size=(_BOOTSTRAPS, len(array)))
-    means = array[draws].mean(axis=1)
-    low, high = np.quantile(means, [0.025, 0.975])
-    return Interval(float(array.mean()), float(low), float(high))
-
-
 def paired_gain(before: Evaluation, after: Evaluation) -> Interval:
-    """Greedy accuracy after minus before, paired on the questions, with its 95% bootstrap interval."""
+    """Greedy accuracy after minus before, paired by question, with its 95% bootstrap interval."""
     gains = [float(b) - float(a) for a, b in zip(before.correct, after.correct, strict=True)]
     return bootstrap(gains)
 
@@ -178,7 +167,7 @@ def _judge(question: Question, greedy: str, sampled: Sequence[str]) -> _Hits:
 
 
 def majority_hit(question: Question, answers: Iterable[str]) -> float:
-    """1 if the most frequent answer is right; where several lead, the share of them that are; 0 of no answers."""
+    """1 if the most frequent answer is right; among tied answers, the share that is right; 0 without answers."""
     counts = Counter(question.vote(answer) for answer in answers)
     if not counts:
         return 0.0

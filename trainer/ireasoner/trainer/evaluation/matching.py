@@ -1,4 +1,4 @@
-"""When an answer counts as right: exactly, within the tolerance of ChartQA, or by naming the right option."""
+"""The rules by which an answer counts as right: exact, with ChartQA's tolerance, or by multiple choice."""
 
 import math
 import re
@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Literal
 
 Matching = Literal["exact", "relaxed", "choice"]
-"""exact: equal once normalised. relaxed: numbers within 5% of the true one. choice: names the right option."""
+"""exact: equal after normalisation. relaxed: a number within 5% of the true one. choice: names the right option."""
 
 MAX_OPTIONS = 26
-"""An option is named by one letter."""
+"""Options are named by single letters."""
 
 _RELAXED_TOLERANCE = 0.05
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}\b)")
@@ -21,7 +21,7 @@ _OPTION = re.compile(
 
 
 def normalise(answer: str) -> str:
-    """Lower case, thousands separators and outer punctuation dropped, white space folded; `.5` stays `.5`."""
+    """Lower case, without thousands separators and outer punctuation, white space collapsed; `.5` stays `.5`."""
     folded = " ".join(_THOUSANDS.sub("", answer.lower()).split())
     return _OUTER.sub("", folded)
 
@@ -30,10 +30,10 @@ def matches(answer: str, truth: str, matching: Matching, choices: Sequence[str] 
     """Whether `answer` is right.
 
     Args:
-        answer: What was given.
-        truth: The true answer; for `choice` the letter or the text of an option.
-        matching: Which rule.
-        choices: For `choice`: the options' texts, named A, B, ...; without them only the letter is compared.
+        answer: The given answer.
+        truth: The true answer; for `choice`, the letter or the text of an option.
+        matching: The rule.
+        choices: For `choice`, the texts of options A, B, ...; without them only letters are compared.
     """
     if matching == "relaxed":
         return _within_tolerance(answer, truth)
@@ -43,15 +43,15 @@ def matches(answer: str, truth: str, matching: Matching, choices: Sequence[str] 
 
 
 def vote(answer: str, matching: Matching, choices: Sequence[str] = ()) -> str:
-    """What an answer counts as in a majority vote: the option that it names, else its normalised form."""
+    """The key of an answer in a majority vote: the option that it names, or its normalised form."""
     return option(answer, choices) if matching == "choice" else normalise(answer)
 
 
 def option(answer: str, choices: Sequence[str]) -> str:
-    """The letter (lower case) of the option that `answer` names, or its normalised form where it names none.
+    """The letter (lower case) of the option that `answer` names, or its normalised form if it names none.
 
-    `B`, `(B)`, `B. a cat`, `option B` and the whole text of option B all name it. A lone letter is always read as the
-    letter of an option, also where it is the text of another.
+    `B`, `(B)`, `B. a cat`, `option B` and the whole text of option B all name B. A single letter always means the
+    option with that letter, even if it is the text of another option.
     """
     normal = normalise(answer)
     found = _OPTION.fullmatch(" ".join(answer.lower().split())) or _OPTION.fullmatch(normal)
@@ -64,21 +64,21 @@ def option(answer: str, choices: Sequence[str]) -> str:
 
 
 def letter(index: int) -> str:
-    """The letter of the option number `index`, from 0: `a`, `b`, ..."""
+    """The letter of the option at `index`, from 0: `a`, `b`, ..."""
     return chr(ord("a") + index)
 
 
 def _within_tolerance(answer: str, truth: str) -> bool:
     """Relaxed accuracy: ChartQA (arXiv 2203.10244, section 5.1), after PlotQA (arXiv 1909.00997).
 
-    A number is right within 5% of the true one, anything else must be equal. As in the scripts that published figures
-    come from, a percentage is its hundredth: `50%` equals `0.5`, and not `50`. Where they compare a true 0 as a
-    string, it is compared as a number.
+    A number is right within 5% of the true one; anything else must be equal. As in the scripts behind the published
+    figures, a percentage counts as its hundredth: `50%` equals `0.5`, not `50`. Unlike those scripts, which compare a
+    true 0 as a string, it is compared as a number.
     """
     given, wanted = _number(answer), _number(truth)
     if given is None or wanted is None:
         return normalise(answer) == normalise(truth)
-    # The bound itself belongs to it, whatever binary fractions make of it.
+    # Exactly 5% is within the tolerance, despite binary rounding.
     return math.isclose(given, wanted, rel_tol=1e-12) or (
         abs(given - wanted) <= _RELAXED_TOLERANCE * abs(wanted) * (1 + 1e-12)
     )

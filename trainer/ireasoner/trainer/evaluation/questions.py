@@ -1,4 +1,4 @@
-"""Labelled questions for evaluation: a JSON-lines file beside its images."""
+"""Labelled questions: a JSON-lines file with paths of images."""
 
 import json
 import re
@@ -28,9 +28,9 @@ class Question:
         image: Path of the image.
         text: The question.
         answer: The true answer.
-        kind: What sort of question it is; figures are also given by kind.
-        matching: When an answer counts as right.
-        choices: The options' texts of a multiple-choice question; empty for any other.
+        kind: Kind of question; figures are also given by kind.
+        matching: The rule by which an answer counts as right.
+        choices: Texts of the options of a multiple-choice question; empty for any other.
     """
 
     image: Path
@@ -42,7 +42,7 @@ class Question:
 
     @property
     def prompt(self) -> str:
-        """What is asked: the question, and each option on a line of its own behind its letter."""
+        """The question, followed by one line per option with its letter."""
         options = [f"{letter(i).upper()}. {choice}" for i, choice in enumerate(self.choices)]
         return "\n".join([self.text, *options])
 
@@ -51,22 +51,22 @@ class Question:
         return matches(answer, self.answer, self.matching, self.choices)
 
     def vote(self, answer: str) -> str:
-        """What an answer counts as in a majority vote."""
+        """The key of an answer in a majority vote."""
         return vote(answer, self.matching, self.choices)
 
 
 def read_questions(path: Path, matching: Matching = "exact") -> list[Question]:
-    """Reads lines of `{"image", "question", "answer", "type"?, "choices"?, "matching"?}`; images relative to the file.
+    """Reads lines of `{"image", "question", "answer", "type"?, "choices"?, "matching"?}`.
 
     Args:
-        path: The file.
-        matching: When an answer is right, for lines that do not say it; those with `choices` match by choice.
+        path: The file; image paths are relative to it.
+        matching: The rule for lines without `matching`; lines with `choices` match by choice.
 
     Raises:
-        ImagesError: The file is missing or empty, or a line is not of that form; the message names the line.
+        ImagesError: The file is missing or empty, or a line is invalid; the message names the line.
     """
     if not path.is_file():
-        raise ImagesError(f"questions: there is no file {path}")
+        raise ImagesError(f"questions: {path} does not exist")
     questions = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         if not line.strip():
@@ -76,7 +76,7 @@ def read_questions(path: Path, matching: Matching = "exact") -> list[Question]:
         except (KeyError, TypeError, ValueError) as error:
             raise ImagesError(f"questions: {path}, line {number}: {type(error).__name__}: {error}") from error
         if not question.image.is_file():
-            raise ImagesError(f"questions: {path}, line {number}: there is no image {question.image}")
+            raise ImagesError(f"questions: {path}, line {number}: {question.image} does not exist")
         questions.append(question)
     if not questions:
         raise ImagesError(f"questions: {path} is empty")
@@ -84,19 +84,19 @@ def read_questions(path: Path, matching: Matching = "exact") -> list[Question]:
 
 
 def parse_answer(text: str) -> str | None:
-    """The answer in a rollout's last `<answer>` element, as written; None where there is none, or an empty one."""
+    """The text of a rollout's last `<answer>` element; None if there is none or it is empty."""
     found = _ANSWER.findall(text)
     return found[-1] if found and normalise(found[-1]) else None
 
 
 def _question(row: dict[str, Any], folder: Path, matching: Matching) -> Question:
     if not isinstance(row["answer"], str | int | float):
-        raise TypeError(f"answer is a string or a number, not {row['answer']!r}")
+        raise TypeError(f"answer must be a string or a number, not {row['answer']!r}")
     choices = row.get("choices", [])
     if not isinstance(choices, list) or not all(isinstance(c, str | int | float) for c in choices):
-        raise TypeError(f"choices is a list of texts, not {choices!r}")
+        raise TypeError(f"choices must be a list of strings, not {choices!r}")
     if len(choices) == 1 or len(choices) > MAX_OPTIONS:
-        raise ValueError(f"choices holds 2 to {MAX_OPTIONS} options, not {len(choices)}")
+        raise ValueError(f"choices must have 2 to {MAX_OPTIONS} options, not {len(choices)}")
     question = Question(
         image=folder / row["image"],
         text=str(row["question"]),
@@ -106,7 +106,9 @@ def _question(row: dict[str, Any], folder: Path, matching: Matching) -> Question
         choices=tuple(map(str, choices)),
     )
     if question.matching not in get_args(Matching):
-        raise ValueError(f"matching is one of {', '.join(get_args(Matching))}, not {question.matching!r}")
+        raise ValueError(
+            f"matching must be one of {', '.join(get_args(Matching))}, not {question.matching!r}"
+        )
     if question.matching == "choice":
         named = option(question.answer, question.choices)
         count = len(choices) or MAX_OPTIONS

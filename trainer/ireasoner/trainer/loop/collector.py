@@ -1,8 +1,8 @@
-"""What an update trains on, before TRL sees it: images, questions, rollouts and their rewards.
+"""What an update trains on, before TRL sees it: images, questions, rollouts and rewards.
 
-An update of the Solver asks the Proposer for a question about each image and samples a group of answers to it. An
-update of the Proposer samples a group of questions about each image, has the Solver answer each of them, and rewards a
-question by the entropy of its answers.
+A Solver update asks the Proposer for one question per image and samples a group of answers to it. A Proposer update
+samples a group of questions per image, lets the Solver answer each, and rewards a question by the entropy of its
+answers.
 """
 
 import copy
@@ -21,7 +21,7 @@ from ireasoner.trainer.loop.image_order import ImageOrder
 from ireasoner.trainer.monitoring.question_diversity import near_duplicate_share
 from ireasoner.trainer.rewards.group_scorer import GroupScorer
 from ireasoner.trainer.rewards.shadow_labels import ShadowLabels
-from ireasoner.trainer.rewards.variant import RewardVariant, vary
+from ireasoner.trainer.rewards.variant import RewardVariant, apply_variant
 from ireasoner.trainer.rollouts.client import RolloutClient
 from ireasoner.trainer.rollouts.group import Group
 from ireasoner.trainer.rollouts.prompts import parse_question, proposer_messages, solver_messages
@@ -32,50 +32,55 @@ from ireasoner.trainer.settings import Role, RunSettings
 _SEEDS_PER_UPDATE = 1_000_000
 
 Policies = Mapping[Role, str]
-"""The name that each role's adapter is served under."""
+"""The name under which each role's adapter is served."""
+
+Question = tuple[int, str]
+"""A proposed question: the index of its group, and its text."""
 
 
 @dataclass(slots=True)
 class Collected:
-    """The groups of one update, with their rewards.
+    """The scored groups of one update.
 
     Attributes:
-        update: Its number, from 0.
-        role: Whose update it is.
-        groups: In the order of the batch's rows.
-        fingerprint: What they were scored by.
-        metrics: What the update logs, by name; each a list, as TRL has it.
+        update: Index of the update, from 0.
+        role: The role that it trains.
+        groups: The groups, in the order of the batch's rows.
+        contract: How they were sampled.
+        fingerprint: Fingerprint of the scoring.
+        metrics: What the update logs, by name; each a list, as in TRL.
     """
 
     update: int
     role: Role
     groups: list[Group]
+    contract: SamplingContract
     fingerprint: str = ""
     metrics: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
 
     def metric(self, name: str, value: float) -> None:
-        """Adds a figure of the update."""
+        """Adds one value to a metric of the update."""
         self.metrics[name].append(value)
 
     @contextmanager
     def timed(self, phase: str) -> Iterator[None]:
-        """Counts the seconds of a phase."""
+        """Logs how many seconds the block takes."""
         started_s = time.monotonic()
         yield
         self.metric(f"seconds/{phase}", time.monotonic() - started_s)
 
 
 class Collector:
-    """Collects the groups of an update; one at a time, in any thread.
+    """Collects the groups of an update; one update at a time, in any thread.
 
     Args:
         settings: The run.
-        images: Which images each update takes.
-        processor: The policy's processor; what is used here is a copy of it, which no other thread touches.
+        images: The images of each update.
+        processor: The policy's processor; the collector works with a copy, which no other thread touches.
         rollouts: The rollout server.
-        publisher: What gives a server that was restarted its adapters again.
+        publisher: Gives a restarted rollout server its adapters back.
         scorer: The reward server.
-        shadow: What measures groups against labels, where there are any.
+        shadow: Measures groups against labels, if there are any.
         contracts: How each role is sampled.
         variant: What the Solver is trained on instead of its scores.
     """
@@ -102,61 +107,69 @@ class Collector:
         self._shadow = shadow
         self._contracts = contracts
         self._variant = variant
-        self._unasked_in_a_row = 0
+        self._consecutive_failed_proposals = 0
 
     def collect(self, update: int, policies: Policies) -> Collected:
-        """The groups of update number `update` (from 0), sampled from `policies` and scored.
+        """Samples and scores the groups of update `update` (from 0).
+
+        Args:
+            update: Index of the update.
+            policies: The policies to sample from.
 
         Raises:
-            ProposerError: Too many proposals in a row hold no question.
-            RolloutMismatchError: The rollout server saw another prompt than the trainer will.
-            RolloutServerError: The rollout server refused, or stayed away past the budget.
-            ScoringError: Too many groups in a row could not be judged, or the server scores otherwise than before.
-            RewardError: The reward server refused, or stayed away past the budget.
+            ProposerError: Too many consecutive proposals hold no question.
+            RolloutMismatchError: The rollout server's prompt is not the trainer's.
+            RolloutServerError: The rollout server refused, or was unreachable for longer than the budget.
+            ScoringError: Too many consecutive groups could not be judged, or the server's scoring changed.
+            RewardError: The reward server refused, or was unreachable for longer than the budget.
         """
+        role = self._settings.role_at(update)
         paths = self._images.at(update)[: self._settings.groups_at(update)]
         groups = [Group(path, read_image(path)) for path in paths]
-        collected = Collected(update, self._settings.role_at(update), groups)
-        if collected.role == "solver":
-            self._ask(collected, policies)
+        collected = Collected(update, role, groups, self._contracts[role])
+        if role == "solver":
+            self._propose(collected, policies)
         with collected.timed("roll_out"):
             self._roll_out(collected, policies)
         with collected.timed("score"):
-            if collected.role == "solver":
+            if role == "solver":
                 self._score_solver(collected)
             else:
                 self._score_proposer(collected, policies)
         collected.fingerprint = self._scorer.fingerprint
         return collected
 
-    def _ask(self, collected: Collected, policies: Policies) -> None:
-        """Puts a question of the Proposer into each group."""
-        groups = collected.groups
+    def _propose(self, collected: Collected, policies: Policies) -> None:
+        """Gives each group a question of the Proposer."""
         requests = [
-            RolloutRequest(
-                proposer_messages(), group.png, 1, self._seed(collected, i) + _SEEDS_PER_UPDATE // 2
-            )
-            for i, group in enumerate(groups)
+            RolloutRequest(proposer_messages(), group.png, 1, self._helper_seed(collected, index))
+            for index, group in enumerate(collected.groups)
         ]
         with collected.timed("propose"):
             proposals = self._sample("proposer", policies, requests)
-        for group, [proposal] in zip(groups, proposals, strict=True):
+        for group, [proposal] in zip(collected.groups, proposals, strict=True):
             group.proposed_by = proposal.policy
             group.question = parse_question(proposal.text)
             group.messages = solver_messages(group.question or proposal.text)
-            self._unasked_in_a_row = 0 if group.question is not None else self._unasked_in_a_row + 1
-            if self._unasked_in_a_row > self._settings.rollout.unasked_in_a_row:
-                raise ProposerError(
-                    f"update {collected.update}: {self._unasked_in_a_row} proposals in a row hold no question; the "
-                    f"last reads {proposal.text[:200]!r}"
-                )
-        asked = [group.question for group in groups if group.question is not None]
-        _log_questions(collected, [group.question for group in groups], len(set(asked)))
+            self._count_failed_proposals(collected.update, group.question, proposal)
+        questions = [group.question for group in collected.groups]
+        _log_questions(
+            collected, questions, len({question for question in questions if question is not None})
+        )
+
+    def _count_failed_proposals(self, update: int, question: str | None, proposal: Rollout) -> None:
+        failed = 0 if question is not None else self._consecutive_failed_proposals + 1
+        self._consecutive_failed_proposals = failed
+        if failed > self._settings.rollout.max_consecutive_failed_proposals:
+            raise ProposerError(
+                f"update {update}: {failed} consecutive proposals hold no question "
+                f"(rollout.max_consecutive_failed_proposals); the last one is {proposal.text[:200]!r}"
+            )
 
     def _roll_out(self, collected: Collected, policies: Policies) -> None:
         requests = [
-            RolloutRequest(group.messages, group.png, self._settings.group_size, self._seed(collected, i))
-            for i, group in enumerate(collected.groups)
+            RolloutRequest(group.messages, group.png, self._settings.group_size, self._seed(collected, index))
+            for index, group in enumerate(collected.groups)
         ]
         sampled = self._sample(collected.role, policies, requests)
         self._check_prompts(collected.groups, sampled)
@@ -166,21 +179,24 @@ class Collector:
     def _score_solver(self, collected: Collected) -> None:
         groups, update = collected.groups, collected.update
         progress = self._settings.progress_at(update)
-        posted = [(str(i), group.rollouts) for i, group in enumerate(groups)]
+        posted = [(str(index), group.rollouts) for index, group in enumerate(groups)]
         scored = self._scorer.score("solver", posted, progress)
-        for i, (group, score) in enumerate(zip(groups, scored, strict=True)):
+        for index, (group, score) in enumerate(zip(groups, scored, strict=True)):
             group.record = group.solver_record(score)
-            # A prompt without a question is no task: its rollouts have no reward, and so no advantage.
-            asked = group.question is not None
+            # Without a question there is no task: the rollouts have no reward, and so no advantage.
             group.rewards = [
-                self._scorer.of(rollout.reward, update, i, j) if asked else None
-                for j, rollout in enumerate(score.rollouts)
+                self._scorer.reward(rollout.reward, update, index, member) if group.question else None
+                for member, rollout in enumerate(score.rollouts)
             ]
         if self._variant is not None:
-            vary(self._variant, groups, progress)
+            apply_variant(self._variant, groups, progress)
         collected.metric("progress", progress)
         _log_scores(collected, [score for group, score in zip(groups, scored, strict=True) if group.question])
-        # The rewards are final by now: labels can be looked at.
+        self._measure_against_labels(collected)
+
+    def _measure_against_labels(self, collected: Collected) -> None:
+        """Looks at labels; the rewards are final by now."""
+        groups = collected.groups
         records, figures = self._shadow.measure(groups, [group.rewards for group in groups])
         for group, record in zip(groups, records, strict=True):
             group.record |= record
@@ -188,58 +204,62 @@ class Collector:
             collected.metric(name, value)
 
     def _score_proposer(self, collected: Collected, policies: Policies) -> None:
-        """Rewards each proposal by the Solver's answers to it; equal questions share one group."""
-        groups = collected.groups
-        questions = [[parse_question(rollout.text) for rollout in group.rollouts] for group in groups]
-        asked: dict[tuple[int, str], int] = {}
-        for i, proposed in enumerate(questions):
-            for question in proposed:
-                if question is not None:
-                    asked.setdefault((i, question), len(asked))
-        requests = [
-            RolloutRequest(
-                solver_messages(question),
-                groups[i].png,
-                self._settings.group_size,
-                self._seed(collected, k) + _SEEDS_PER_UPDATE // 2,
-            )
-            for (i, question), k in asked.items()
+        """Rewards each proposal by the Solver's answers to it; equal questions of an image share one group."""
+        questions = [
+            [parse_question(rollout.text) for rollout in group.rollouts] for group in collected.groups
         ]
-        answers = self._sample("solver", policies, requests)
-        scored = (
-            self._scorer.score("proposer", [(str(k), a) for k, a in enumerate(answers)], None)
-            if answers
-            else []
+        distinct = dict.fromkeys(
+            (index, question)
+            for index, proposed in enumerate(questions)
+            for question in proposed
+            if question is not None
         )
-        for i, group in enumerate(groups):
+        scores = self._scored_answers(collected, policies, list(distinct))
+        for index, (group, proposed) in enumerate(zip(collected.groups, questions, strict=True)):
             proposals = []
-            for j, (rollout, question) in enumerate(zip(group.rollouts, questions[i], strict=True)):
-                reward: float | None
-                entropy_nats: float | None
-                if question is None:
-                    # Not a question: the Proposer's own failure, worth nothing.
-                    reward, entropy_nats = 0.0, None
-                else:
-                    score = scored[asked[i, question]]
-                    reward, entropy_nats = score.proposer_reward, score.entropy_nats
-                group.rewards.append(self._scorer.of(reward, collected.update, i, j))
+            for member, (rollout, question) in enumerate(zip(group.rollouts, proposed, strict=True)):
+                score = None if question is None else scores[index, question]
+                # A proposal without a question is the Proposer's own failure: its reward is 0.
+                reward = 0.0 if score is None else score.proposer_reward
+                group.rewards.append(self._scorer.reward(reward, collected.update, index, member))
                 proposals.append(
                     {
                         "text": rollout.text,
                         "policy": rollout.policy,
                         "question": question,
                         "reward": reward,
-                        "entropy_nats": entropy_nats,
+                        "entropy_nats": None if score is None else score.entropy_nats,
                     }
                 )
             group.record = {"policy": group.rollouts[0].policy, "proposals": proposals}
-        _log_questions(collected, [question for proposed in questions for question in proposed], len(asked))
-        _log_scores(collected, scored)
+        _log_questions(
+            collected, [question for proposed in questions for question in proposed], len(distinct)
+        )
+        _log_scores(collected, list(scores.values()))
+
+    def _scored_answers(
+        self, collected: Collected, policies: Policies, questions: Sequence[Question]
+    ) -> dict[Question, ScoredGroup]:
+        """The Solver's answers to each question, scored for the Proposer."""
+        if not questions:
+            return {}
+        requests = [
+            RolloutRequest(
+                solver_messages(text),
+                collected.groups[group].png,
+                self._settings.group_size,
+                self._helper_seed(collected, index),
+            )
+            for index, (group, text) in enumerate(questions)
+        ]
+        answers = self._sample("solver", policies, requests)
+        posted = [(str(index), group) for index, group in enumerate(answers)]
+        return dict(zip(questions, self._scorer.score("proposer", posted, None), strict=True))
 
     def _sample(
         self, role: Role, policies: Policies, requests: Sequence[RolloutRequest]
     ) -> list[list[Rollout]]:
-        """Samples from a role's policy; a server that has lost it since is given it again."""
+        """Samples from a role's policy; publishes the adapters again if the server has lost them."""
         try:
             return self._rollouts.sample(policies[role], requests, self._contracts[role])
         except PolicyMissingError:
@@ -247,30 +267,35 @@ class Collector:
             return self._rollouts.sample(policies[role], requests, self._contracts[role])
 
     def _check_prompts(self, groups: Sequence[Group], sampled: Sequence[Sequence[Rollout]]) -> None:
-        """Refuses rollouts whose prompt the training forward pass would see differently."""
+        """Refuses rollouts whose prompt differs from the one in the training forward pass."""
         texts = [
             self._processor.apply_chat_template(group.messages, tokenize=False, add_generation_prompt=True)
             for group in groups
         ]
         prompts = self._processor(images=[[group.picture] for group in groups], text=texts)["input_ids"]
         for group, rollouts, prompt in zip(groups, sampled, prompts, strict=True):
-            if list(rollouts[0].prompt_token_ids) != list(prompt):
+            served = rollouts[0].prompt_token_ids
+            if list(served) != list(prompt):
                 raise RolloutMismatchError(
-                    f"{group.path}: the rollout server saw a prompt of {len(rollouts[0].prompt_token_ids)} tokens, "
-                    f"the processor makes {len(prompt)} others: do both load the same model?"
+                    f"{group.path}: the rollout server's prompt has {len(served)} tokens, the trainer's has "
+                    f"{len(prompt)}, and they differ: do both load the same model?"
                 )
 
     def _seed(self, collected: Collected, group: int) -> int:
-        """Seed of the first rollout of a group: its own for each run seed, update and group."""
+        """Seed of the first rollout of a group; unique per run seed, update and group."""
         run_seed = self._settings.seed * 1_000_003 + collected.update
         return int((run_seed * _SEEDS_PER_UPDATE + group * self._settings.group_size) % 2**62)
 
+    def _helper_seed(self, collected: Collected, group: int) -> int:
+        """Seed of rollouts of the role that is not trained, apart from those of the role that is."""
+        return self._seed(collected, group) + _SEEDS_PER_UPDATE // 2
+
 
 def _log_questions(collected: Collected, proposed: Sequence[str | None], distinct: int) -> None:
-    asked = [question for question in proposed if question is not None]
-    collected.metric("proposals_without_question", 1 - len(asked) / len(proposed))
+    questions = [question for question in proposed if question is not None]
+    collected.metric("proposals_without_question", 1 - len(questions) / len(proposed))
     collected.metric("questions_distinct", distinct / len(proposed))
-    collected.metric("questions_near_duplicate", near_duplicate_share(asked))
+    collected.metric("questions_near_duplicate", near_duplicate_share(questions))
 
 
 def _log_scores(collected: Collected, scored: Sequence[ScoredGroup]) -> None:

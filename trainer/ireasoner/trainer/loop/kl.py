@@ -1,16 +1,22 @@
-"""The coefficient of the KL penalty, one for each role."""
+"""The coefficient of the KL penalty, one per role."""
 
 import math
 
 from ireasoner.trainer.errors import DivergedError
 from ireasoner.trainer.settings import KlSettings
 
+RATE = 0.10
+"""Speed of the adaptive coefficient; the paper's."""
+
+BOUNDS = (1e-8, 1e2)
+"""Bounds of the adaptive coefficient; the paper's."""
+
 
 class KlCoefficient:
     """beta, which multiplies KL(policy || base model) in the loss.
 
-    Adaptive as in iReasoner (arXiv 2601.05877): after each update, `beta <- beta exp(rate (KL - target) / target)`,
-    kept in [beta_min, beta_max].
+    Adaptive as in iReasoner (arXiv 2601.05877): after each update, `beta <- beta exp(0.1 (KL - target) / target)`,
+    kept in [1e-8, 1e2].
     """
 
     def __init__(self, settings: KlSettings) -> None:
@@ -18,7 +24,7 @@ class KlCoefficient:
         self.beta = 0.0 if settings.mode == "none" else settings.beta
 
     def observe(self, kl_nats: float) -> None:
-        """Takes in the mean KL of an update, nats a token.
+        """Adapts beta to the mean KL of an update, in nats per token.
 
         Raises:
             DivergedError: `kl_nats` is not a number.
@@ -29,8 +35,7 @@ class KlCoefficient:
             )
         if self._settings.mode != "adaptive":
             return
-        settings = self._settings
-        exponent = settings.rate * (kl_nats - settings.target) / settings.target
-        # exp() beyond this would overflow; the bounds below are reached long before.
+        exponent = RATE * (kl_nats - self._settings.target) / self._settings.target
+        # exp() beyond 50 would overflow; the upper bound is reached long before.
         beta = self.beta * math.exp(min(exponent, 50.0))
-        self.beta = min(max(beta, settings.beta_min), settings.beta_max)
+        self.beta = min(max(beta, BOUNDS[0]), BOUNDS[1])

@@ -1,7 +1,7 @@
-"""What an update trains on, cut into forward and backward passes.
+"""An update's rows, cut into micro-batches: one forward and backward pass each.
 
-TRL cuts a batch into equal parts. Here rows that have nothing to teach take no part, so the passes of an update can
-be fewer and of unequal size, and each says which share of the update it is.
+TRL cuts a batch into equal parts. Here rows without a learning signal are left out, so an update can have fewer
+micro-batches of unequal size. Each one records its share of the update.
 """
 
 from collections.abc import Sequence
@@ -9,56 +9,58 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from trl.trainer.utils import split_pixel_values_by_grid, unsplit_pixel_values_by_grid
 
-Batch = dict[str, Any]
-"""Inputs of TRL's loss by name: tensors and lists with an entry a row, and scalars."""
+from ireasoner.trainer.loop.trl_internals import (
+    Batch,
+    split_pixel_values_by_grid,
+    unsplit_pixel_values_by_grid,
+)
 
 
-def split_into_passes(
-    batch: Batch, teaches: Sequence[bool], rows_per_pass: int, accelerator: Accelerator
+def split_into_micro_batches(
+    batch: Batch, trained: Sequence[bool], max_rows: int, accelerator: Accelerator
 ) -> list[Batch]:
-    """The rows of a batch that teach, in order, in as few passes of at most `rows_per_pass` as hold them.
+    """Cuts the rows to train, in order, into as few micro-batches of at most `max_rows` as hold them.
 
-    Where several processes train, each has a batch of its own, and all make the same passes of the same sizes, since
-    they wait for each other in each: a process with fewer rows fills up with rows that count for nothing.
+    With several processes, each has a batch of its own, and all make micro-batches of the same sizes, because they
+    wait for each other in each. A process with fewer rows pads with rows that are masked out.
 
     Args:
         batch: This process's rows.
-        teaches: Of each row of all processes, in order, whether it teaches.
-        rows_per_pass: Rows of one process.
-        accelerator: What tells the processes apart.
+        trained: Whether each row of all processes, in order, is trained.
+        max_rows: Rows per micro-batch and process.
+        accelerator: Identifies the processes.
 
     Returns:
-        Passes that have, besides what the batch has:
-        share: By what the mean over a pass counts in the mean over the processes, so that each row counts alike.
+        Micro-batches with the entries of the batch and
+        share: The weight of a mean over the micro-batch in the mean over all processes; every row counts alike.
         num_items_in_batch: Completion tokens of all rows of all processes, as a tensor without dimensions.
     """
-    if not any(teaches):
+    if not any(trained):
         return []
     processes, process = accelerator.num_processes, accelerator.process_index
-    size = len(teaches) // processes
-    parts = [teaches[first : first + size] for first in range(0, len(teaches), size)]
-    rows = [row for row, taught in enumerate(parts[process]) if taught]
+    size = len(trained) // processes
+    parts = [trained[first : first + size] for first in range(0, len(trained), size)]
+    rows = [row for row, is_trained in enumerate(parts[process]) if is_trained]
     tokens = accelerator.reduce(batch["completion_mask"][rows].sum())
     filled = max(map(sum, parts))
-    idle = [len(rows) <= place for place in range(filled)]
-    rows += [0] * sum(idle)
+    is_padding = [index >= len(rows) for index in range(filled)]
+    rows += [0] * sum(is_padding)
     by_row = split_pixel_values_by_grid(batch)
-    passes = []
-    for part in torch.arange(filled).tensor_split(-(-filled // rows_per_pass)):
-        places = part.tolist()
-        chosen = {name: _rows(value, [rows[place] for place in places]) for name, value in by_row.items()}
-        unused = torch.tensor([idle[place] for place in places], device=chosen["completion_mask"].device)
-        chosen["completion_mask"] = chosen["completion_mask"].masked_fill(unused[:, None], 0)
-        passes.append(
+    micro_batches = []
+    for indices in torch.arange(filled).tensor_split(-(-filled // max_rows)):
+        part = indices.tolist()
+        chosen = {name: _rows(value, [rows[index] for index in part]) for name, value in by_row.items()}
+        padding = torch.tensor([is_padding[index] for index in part], device=chosen["completion_mask"].device)
+        chosen["completion_mask"] = chosen["completion_mask"].masked_fill(padding[:, None], 0)
+        micro_batches.append(
             {
                 **unsplit_pixel_values_by_grid(chosen),
                 "num_items_in_batch": tokens,
-                "share": len(places) * processes / sum(teaches),
+                "share": len(part) * processes / sum(trained),
             }
         )
-    return passes
+    return micro_batches
 
 
 def _rows(value: Any, rows: list[int]) -> Any:

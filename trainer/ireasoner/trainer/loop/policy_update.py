@@ -1,186 +1,224 @@
-"""One update of the policy: which rows it trains on, what their log-probabilities are compared with, and the loss.
+"""One update of the policy: the rows it trains on, what their log-probabilities are compared with, and the loss.
 
-It departs from TRL's GRPO in these places:
-    _prepare_inputs   leaves out groups that have nothing to teach, before a forward pass is spent on them
-    _compute_loss     weighs passes by their rows, applies TRL's importance correction to rollouts of our server, and
-                      measures how far sampled and recomputed log-probabilities are apart
-    _get_per_token_logps_and_entropies   computes the prompt of a group once
+It departs from TRL's GRPO in four points:
+    groups without a learning signal are left out before a forward pass is spent on them
+    micro-batches are weighed by their rows
+    TRL's importance correction is applied to rollouts of our rollout server
+    the prompt of a group is computed once
 """
 
 import logging
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
-from trl import GRPOTrainer
-from trl.models.utils import disable_gradient_checkpointing
-from trl.trainer.utils import use_adapter
+from trl import GRPOConfig
 
-from ireasoner.trainer.loop.importance import importance_ratio
-from ireasoner.trainer.loop.micro_batches import Batch, split_into_passes
+from ireasoner.trainer.adapters.backbone import active_adapter
+from ireasoner.trainer.loop.micro_batches import split_into_micro_batches
 from ireasoner.trainer.loop.ranks import Ranks
-from ireasoner.trainer.loop.reference_defects import PutBack
 from ireasoner.trainer.loop.shared_prompt import after_shared_prompts
+from ireasoner.trainer.loop.trl_internals import Batch, GrpoInternals, LogProbabilities
 from ireasoner.trainer.rollouts.group import Group
 from ireasoner.trainer.settings import Role, RunSettings
 
 logger = logging.getLogger(__name__)
 
+_LOGPROB_GAP_ALARM_NATS = 0.1
+"""Mean difference per token that is reported: far above what bfloat16 kernels differ by, far below another policy's."""
 
-class PolicyUpdate(GRPOTrainer):  # type: ignore[misc]
-    """TRL's GRPO on groups that were rolled out and scored elsewhere; see the module.
+_IMAGE_INPUTS = ("pixel_values", "image_grid_thw", "num_images", "mm_token_type_ids")
 
-    A subclass fills `_groups` in `_generate_and_score_completions`, in the order of the batch's rows.
+
+class PolicyUpdate(GrpoInternals):
+    """TRL's GRPO on groups that were rolled out and scored elsewhere.
+
+    A subclass sets `groups` in `scored_batch`, in the order of the batch's rows.
 
     Args:
         settings: The run.
-        defects: What of the released code's defects is put back.
-        ranks: The processes of the run, each of which trains on its part of the batch.
-        trl: What TRL's trainer takes.
+        ranks: The processes of the run; each trains on its part of the batch.
+        trl: Arguments of TRL's trainer.
 
     Attributes:
-        role: Whose update it is.
+        role: The role that the update trains.
+        groups: The groups of the update.
+        micro_batches: This process's micro-batches of the update; none if no group has a learning signal.
     """
 
-    current_gradient_accumulation_steps: float
-
-    def __init__(self, settings: RunSettings, defects: PutBack, ranks: Ranks, **trl: Any) -> None:
+    def __init__(self, settings: RunSettings, ranks: Ranks, **trl: Any) -> None:
         self.settings = settings
         self.ranks = ranks
         self.role: Role = "solver"
-        self._defects = defects
-        self._groups: list[Group] = []
-        self._passes: list[Batch] = []
+        self.groups: list[Group] = []
+        self.micro_batches: list[Batch] = []
         self._row_groups = torch.empty(0)
         self._trained_logps: torch.Tensor | None = None
         super().__init__(**trl)
 
-    def _prepare_inputs(self, generation_batch: list[dict[str, Any]]) -> Batch:
-        """The inputs of the next pass of the update; empty where all that is to be learnt has been."""
-        at = self._step % self.args.steps_per_generation
-        if at == 0:
-            batch = self._generate_and_score_completions(generation_batch)
-            self._passes = self._split(batch)
-        if at >= len(self._passes):
+    def scored_batch(self) -> Batch:
+        """This process's rows of the update, with rewards and advantages; a subclass defines them."""
+        raise NotImplementedError
+
+    def inputs_of(self, index: int) -> Batch:
+        """The inputs of micro-batch `index` of the update; empty if the update has fewer."""
+        if index == 0:
+            self.micro_batches = self._split(self.scored_batch())
+        if index >= len(self.micro_batches):
             return {}
-        self._row_groups = self._passes[at]["groups"]
-        return self._compared(self._passes[at])
+        self._row_groups = self.micro_batches[index]["groups"]
+        return self.compared(self.micro_batches[index])
+
+    def has_signal(self, group: Group) -> bool:
+        """Whether the group's advantages can be other than 0."""
+        if self.settings.advantage == "moving_baseline":
+            return group.has_reward
+        return group.has_spread
 
     def _split(self, batch: Batch) -> list[Batch]:
-        """The passes over this process's rows with something to teach: a reward, in a group whose rewards differ."""
-        teaches = [
-            self._defects.teaches(group) and reward is not None
-            for group in self._groups
-            for reward in group.rewards
+        """The micro-batches over this process's rows that have a reward, in groups with a learning signal."""
+        trained = [
+            self.has_signal(group) and reward is not None for group in self.groups for reward in group.rewards
         ]
-        members = [number for number, group in enumerate(self._groups) for _ in group.rewards]
-        batch["groups"] = torch.tensor(self.ranks.own(members), device=self.accelerator.device)
-        self._metric("rollouts_trained", sum(teaches))
-        self._metric("reference_defects", len(self.settings.reference_defects.put_back))
-        return split_into_passes(batch, teaches, self.args.per_device_train_batch_size, self.accelerator)
+        group_of_row = [index for index, group in enumerate(self.groups) for _ in group.rewards]
+        batch["groups"] = torch.tensor(self.ranks.own(group_of_row), device=self.accelerator.device)
+        self.add_metric("rollouts_trained", sum(trained))
+        return split_into_micro_batches(
+            batch, trained, self.args.per_device_train_batch_size, self.accelerator
+        )
 
-    def _compared(self, batch: Batch) -> Batch:
-        """A pass with the log-probabilities that the policy's are compared with.
+    def compared(self, micro_batch: Batch) -> Batch:
+        """A micro-batch with the log-probabilities that the policy's are compared with.
 
-        The ratio of the policy loss is to the policy that sampled, as it was served; or, with TRL's correction for
-        servers whose log-probabilities differ, to the same policy in the trainer, and the correction makes up for
-        the rest. The reference is the backbone with adapters off.
+        The policy loss uses the ratio to the policy that sampled, as the server served it. With TRL's importance
+        correction, for servers whose log-probabilities differ, it uses the ratio to the same policy in the trainer,
+        and the correction accounts for the rest.
         """
-        batch = self._defects.batch({**batch, "old_per_token_logps": batch["sampling_per_token_logps"]})
-        gradient_free = disable_gradient_checkpointing(self.model, self.args.gradient_checkpointing_kwargs)
-        with torch.no_grad(), gradient_free:
+        batch = self.training_inputs(micro_batch)
+        with torch.no_grad(), self.without_gradient_checkpointing():
             if self.vllm_importance_sampling_correction:
                 own = batch["old_per_token_logps"] = self._logps(batch)
                 batch["importance_sampling_ratio"] = ratio = importance_ratio(
                     own, batch["sampling_per_token_logps"], batch["completion_mask"], self.args
                 )
-                self._metric("importance_sampling_ratio/mean", ratio.mean().item())
+                self.add_metric("importance_sampling_ratio/mean", ratio.mean().item())
             if self.beta:
-                backbone = use_adapter(self.accelerator.unwrap_model(self.model), None)
-                with self._defects.reference(backbone):
+                with self.reference_policy():
                     batch["ref_per_token_logps"] = self._logps(batch)
         return batch
 
+    def training_inputs(self, micro_batch: Batch) -> Batch:
+        """The inputs of the training forward pass, with the log-probabilities of the policy that sampled."""
+        return {**micro_batch, "old_per_token_logps": micro_batch["sampling_per_token_logps"]}
+
+    def reference_policy(self) -> AbstractContextManager[Any]:
+        """Makes the policy the KL reference while the block lasts: the backbone with adapters off."""
+        return active_adapter(self.accelerator.unwrap_model(self.model), None)
+
     def _logps(self, batch: Batch) -> torch.Tensor:
         """Log-probability of each completion token under the active adapter, shape (rows, tokens)."""
-        images = ("pixel_values", "image_grid_thw", "num_images", "mm_token_type_ids")
-        logps: torch.Tensor = self._get_per_token_logps_and_entropies(
+        return self.log_probabilities(
             self.model,
             torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1),
             torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1),
             batch["completion_ids"].size(1),
-            **{name: batch[name] for name in images if name in batch},
+            **{name: batch[name] for name in _IMAGE_INPUTS if name in batch},
         )[0]
-        return logps
 
-    def _get_per_token_logps_and_entropies(
+    def log_probabilities(
         self,
         model: Any,
         input_ids: torch.Tensor,
         attention_mask: torch.Tensor,
-        logits_to_keep: int,
+        completion_tokens: int,
         *args: Any,
         **kwargs: Any,
-    ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+    ) -> LogProbabilities:
+        """What TRL computes, but the prompt of a group once; see `shared_prompt`."""
         inputs = {"input_ids": input_ids, "attention_mask": attention_mask, **kwargs}
-        if not self._shares_prompts or inputs.get("image_grid_thw") is None:
-            logps, entropies, aux_loss = super()._get_per_token_logps_and_entropies(
-                model, input_ids, attention_mask, logits_to_keep, *args, **kwargs
+        # Recomputing activations needs forward passes without a cache.
+        if self.args.gradient_checkpointing or inputs.get("image_grid_thw") is None:
+            computed = super().log_probabilities(
+                model, input_ids, attention_mask, completion_tokens, *args, **kwargs
             )
         else:
-            with self.accelerator.autocast():
-                following = after_shared_prompts(
-                    self.accelerator.unwrap_model(model).get_base_model().model,
-                    inputs,
-                    self._row_groups,
-                    logits_to_keep,
-                )
-                labels = input_ids.masked_fill(attention_mask == 0, -100)[:, -logits_to_keep - 1 :]
-                outputs = model(**following, labels=labels, fused_lm_head=True)
-            logps, aux_loss = outputs.log_probs[:, -logits_to_keep:], None
-            entropies = outputs.entropy[:, -logits_to_keep:] if kwargs.get("compute_entropy") else None
-        self._trained_logps = logps.detach()
-        return logps, entropies, aux_loss
+            computed = self._after_shared_prompts(model, inputs, completion_tokens)
+        self._trained_logps = computed[0].detach()
+        return computed
 
-    @property
-    def _shares_prompts(self) -> bool:
-        """Whether each group's prompt is computed once; recomputing activations needs passes without a cache."""
-        return not self.args.gradient_checkpointing
+    def _after_shared_prompts(self, model: Any, inputs: Batch, completion_tokens: int) -> LogProbabilities:
+        with self.accelerator.autocast():
+            following = after_shared_prompts(
+                self.accelerator.unwrap_model(model).get_base_model().model,
+                inputs,
+                self._row_groups,
+                completion_tokens,
+            )
+            labels = inputs["input_ids"].masked_fill(inputs["attention_mask"] == 0, -100)
+            outputs = model(**following, labels=labels[:, -completion_tokens - 1 :], fused_lm_head=True)
+        entropies = outputs.entropy[:, -completion_tokens:] if inputs.get("compute_entropy") else None
+        return outputs.log_probs[:, -completion_tokens:], entropies, None
 
-    def _compute_loss(self, model: Any, inputs: Batch) -> torch.Tensor:
+    def policy_loss(self, model: Any, inputs: Batch) -> torch.Tensor:
+        """TRL's loss of a micro-batch, weighed by its share of the update; 0 if there is nothing left to train."""
         if not inputs:
-            # No parameter takes part in it: none gets a gradient, and so none is stepped or decayed.
+            # No parameter takes part: none gets a gradient, so none is stepped or decayed.
             return torch.zeros((), device=self.accelerator.device, requires_grad=True)
-        # TRL's losses are means over a pass divided by the number of passes; these are unequal, so each counts as
-        # one of as many as there would be of its size. The losses that divide by all tokens undo that by themselves.
-        passes, self.current_gradient_accumulation_steps = (
-            self.current_gradient_accumulation_steps,
-            1 / inputs["share"],
-        )
+        # Some of TRL's losses are means over a micro-batch divided by the number of micro-batches. These are unequal,
+        # so each is divided as if all had its size. The losses that divide by all tokens undo that division.
         tokens = inputs["num_items_in_batch"] * inputs["share"] * self.args.steps_per_generation
-        # TRL applies the correction to rollouts of its own vLLM client only, and asks for nothing else here.
-        self.use_vllm = "importance_sampling_ratio" in inputs
-        try:
-            loss: torch.Tensor = super()._compute_loss(model, {**inputs, "num_items_in_batch": tokens})
-        finally:
-            self.current_gradient_accumulation_steps = passes
-            self.use_vllm = False
+        loss = self.weighted_loss(
+            model,
+            {**inputs, "num_items_in_batch": tokens},
+            micro_batches=1 / inputs["share"],
+            importance_corrected="importance_sampling_ratio" in inputs,
+        )
+        self._log_logprob_gap(inputs)
+        return loss
+
+    def _log_logprob_gap(self, inputs: Batch) -> None:
+        """Logs how far sampled and recomputed log-probabilities are apart, and warns if it is far."""
         assert self._trained_logps is not None
         mask = inputs["completion_mask"].bool()
         if not mask.any():
-            return loss
+            return
         gap = (self._trained_logps - inputs["sampling_per_token_logps"]).abs()[mask]
         mean_gap = gap.mean().item()
-        if mean_gap > self.settings.rollout.logprob_gap_alarm:
+        if mean_gap > _LOGPROB_GAP_ALARM_NATS:
             logger.warning(
-                "update %d: sampled and recomputed log-probabilities of the %s differ by %.3f nats a token on average: "
-                "is what is served what is trained?",
+                "update %d: sampled and recomputed log-probabilities of the %s differ by %.3f nats per token on "
+                "average: does the server serve the policy that is trained?",
                 self.state.global_step,
                 self.role,
                 mean_gap,
             )
-        self._metric("logprob_gap/mean", mean_gap)
-        self._metric("logprob_gap/max", gap.max().item())
-        return loss
+        self.add_metric("logprob_gap/mean", mean_gap)
+        self.add_metric("logprob_gap/max", gap.max().item())
 
-    def _metric(self, name: str, value: float) -> None:
-        self._metrics["train"][name].append(value)
+
+def importance_ratio(
+    trained: torch.Tensor, sampled: torch.Tensor, mask: torch.Tensor, config: GRPOConfig
+) -> torch.Tensor:
+    """exp(trained - sampled), bounded as `config` says: clipped (`*_truncate`), or 0 if out of bounds (`*_mask`).
+
+    vLLM in bfloat16 and the trainer use different kernels, so the same weights give different log-probabilities. TRL
+    weighs each token's (or sequence's) loss by this ratio, but only for rollouts of its own vLLM client; this is its
+    formula, with its options (`vllm_importance_sampling_*` of `GRPOConfig`).
+
+    Args:
+        trained: Log-probability of each sampled token, recomputed by the trainer, shape (rows, tokens).
+        sampled: The same as sampled.
+        mask: 1 for a token of the completion, shape (rows, tokens).
+        config: TRL's `vllm_importance_sampling_mode`, `_clip_min` and `_clip_max`.
+
+    Returns:
+        Shape (rows, tokens) in the `token_*` modes, (rows, 1) in the `sequence_*` modes.
+    """
+    difference = (trained - sampled) * mask
+    level, _, bound = config.vllm_importance_sampling_mode.partition("_")
+    if level == "sequence":
+        difference = difference.sum(dim=-1, keepdim=True)
+    ratio = difference.exp()
+    low, high = config.vllm_importance_sampling_clip_min, config.vllm_importance_sampling_clip_max
+    clipped = ratio if low is None and high is None else ratio.clamp(min=low, max=high)
+    return clipped if bound == "truncate" else ratio.where(clipped == ratio, 0.0)

@@ -1,4 +1,4 @@
-"""The groups of the update that is due, and, where that is wanted, those of the next one while it is trained."""
+"""Hands out the groups of each update, and optionally collects the next update's groups during training."""
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -7,15 +7,15 @@ from ireasoner.trainer.loop.collector import Collected, Collector, Policies
 from ireasoner.trainer.settings import Role
 
 
-class Ahead:
-    """Hands out the groups of one update after the other.
+class Prefetch:
+    """The groups of one update after the other.
 
     Args:
-        collector: What collects them.
-        policies: The names that the newest adapters are served under now.
-        updates: How many updates there are.
-        overlap: Whether the update after the one that is handed out is collected meanwhile: from the adapters that
-            are served at that moment, so one update behind when its turn comes.
+        collector: Collects them.
+        policies: Returns the names under which the newest adapters are served.
+        updates: Number of updates.
+        overlap: Whether to collect the next update when one is taken. It is sampled from the adapters that are served
+            at that moment, so it is one update behind when it is taken.
     """
 
     def __init__(
@@ -29,14 +29,14 @@ class Ahead:
         self._collector = collector
         self._policies = policies
         self._updates = updates
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="ahead") if overlap else None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="prefetch") if overlap else None
         self._next: tuple[int, Future[Collected]] | None = None
 
     def take(self, update: int) -> Collected:
-        """The groups of update number `update`; each update is handed out once.
+        """The groups of update `update`; each update is handed out once.
 
         Raises:
-            TrainerError, RewardError: As `Collector.collect`, also where it was collected meanwhile.
+            TrainerError, RewardError: As `Collector.collect`, also if the update was collected earlier.
         """
         due, self._next = self._next, None
         if due is not None and due[0] == update:
@@ -49,7 +49,7 @@ class Ahead:
         return collected
 
     def close(self) -> None:
-        """Gives up what is collected for an update that will not come."""
+        """Discards the groups that were collected for an update that will not come."""
         if self._thread is not None:
             self._thread.shutdown(wait=False, cancel_futures=True)
 

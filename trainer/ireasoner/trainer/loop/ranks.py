@@ -1,6 +1,6 @@
-"""The processes of one run, which a launcher started: the first one alone talks to servers and writes files.
+"""The processes of one run, started by a launcher: only the first one talks to servers and writes files.
 
-An error of the first is raised in all, so that none waits for an answer that will not come.
+An error in the first process is raised in all, so that none waits for it.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,23 +13,23 @@ T = TypeVar("T")
 
 
 class Ranks:
-    """The processes of this run; one alone where no launcher started several."""
+    """The processes of this run; a single one without a launcher."""
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """The number of processes."""
         return int(PartialState().num_processes)
 
     @property
     def is_first(self) -> bool:
-        """Whether this is the one that talks to servers and writes files."""
+        """Whether this process talks to servers and writes files."""
         return bool(PartialState().is_main_process)
 
     def from_first(self, make: Callable[[], T]) -> T:
-        """What `make` returns in the first process, in all of them; the others do not call it.
+        """Calls `make` in the first process, and returns its result in all.
 
         Raises:
-            Exception: What `make` raised in the first process, there and in all others.
+            Exception: What `make` raised in the first process.
         """
         if self.count == 1:
             return make()
@@ -37,7 +37,7 @@ class Ranks:
         if self.is_first:
             try:
                 outcome[0] = make()
-            except Exception as error:  # noqa: BLE001  it is raised below, in every process
+            except Exception as error:  # noqa: BLE001  raised below, in every process
                 outcome[1] = error
         broadcast_object_list(outcome)
         if outcome[1] is not None:
@@ -46,11 +46,11 @@ class Ranks:
         return made
 
     def own(self, rows: Sequence[T]) -> list[T]:
-        """This process's part of the rows of an update; the processes' parts, in order, are all of them."""
+        """This process's part of the rows of an update; the parts of all processes, in order, are all rows."""
         size = len(rows) // self.count
         first = int(PartialState().process_index) * size
         return list(rows[first : first + size])
 
     def wait(self) -> None:
-        """Returns once every process is here."""
+        """Returns when every process has called it."""
         PartialState().wait_for_everyone()

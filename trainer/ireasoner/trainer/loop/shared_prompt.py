@@ -1,31 +1,34 @@
-"""Forward passes in which the prompt of a group is computed once.
+"""Forward passes that compute the prompt of a group once.
 
-The rollouts of a group share their prompt, image and all, which is most of what a pass over them reads. Its keys and
-values are computed once and every rollout attends to them; gradients of all rollouts flow back through them. What is
-computed is the same, up to the order of floating-point sums.
+The rollouts of a group share their prompt and image, which are most of the tokens. Keys and values of the prompt are
+computed once; every rollout attends to them, and the gradients of all rollouts flow back through them. The result is
+the same up to rounding.
 """
 
 from typing import Any
 
 import torch
-from trl.trainer.utils import split_pixel_values_by_grid, unsplit_pixel_values_by_grid
 
-from ireasoner.trainer.loop.micro_batches import Batch
+from ireasoner.trainer.loop.trl_internals import (
+    Batch,
+    split_pixel_values_by_grid,
+    unsplit_pixel_values_by_grid,
+)
 
 
 def after_shared_prompts(model: Any, inputs: Batch, groups: torch.Tensor, completion_tokens: int) -> Batch:
-    """Computes the prompts, and returns the inputs of a pass over what follows them.
+    """Computes the prompts, and returns the inputs of a forward pass over the completions.
 
     Args:
-        model: A `Qwen2_5_VLModel`, without its head; its adapters are those that are active.
+        model: A `Qwen2_5_VLModel`, without its head.
         inputs: `input_ids` and `attention_mask`, both (rows, tokens), prompts padded on the left and completions on
-            the right; `mm_token_type_ids`, (rows, tokens); `pixel_values`, `image_grid_thw` and `num_images`, as
-            TRL has them.
-        groups: The group of each row, (rows,); rows of a group stand together, and have one prompt and image.
-        completion_tokens: Tokens of a row that are its completion, padding included.
+            the right; `mm_token_type_ids`, (rows, tokens); `pixel_values`, `image_grid_thw` and `num_images`, in
+            TRL's form.
+        groups: The group of each row, (rows,); rows of a group are adjacent, and share prompt and image.
+        completion_tokens: Completion tokens of a row, padding included.
 
     Returns:
-        `input_ids`, (rows, 1 + completion_tokens), of which the first is the last token of the prompt;
+        `input_ids`, (rows, 1 + completion_tokens), starting with the last token of the prompt;
         `attention_mask`, (rows, tokens); `position_ids`, (3, rows, 1 + completion_tokens); and `past_key_values`.
     """
     is_first = groups.diff(prepend=groups.new_tensor([-1])) != 0
@@ -53,7 +56,7 @@ def after_shared_prompts(model: Any, inputs: Batch, groups: torch.Tensor, comple
     )
     cache = computed.past_key_values
     cache.batch_select_indices(of_row)
-    # After an image, a text's positions go on from the image's largest: by its offset from the count of tokens.
+    # After an image, positions continue from the image's largest one: the token count plus an offset.
     following = (mask.cumsum(-1) - 1)[:, shared:] + offsets.view(-1, 1)[of_row]
     return {
         "input_ids": inputs["input_ids"][:, shared:],

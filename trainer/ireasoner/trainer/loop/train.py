@@ -1,4 +1,4 @@
-"""One run: everything that stands between the settings and a trained pair of adapters."""
+"""One run: from settings and running servers to a trained pair of adapters."""
 
 import logging
 import os
@@ -9,11 +9,13 @@ import torch
 from rich.console import Console
 from transformers import TrainerCallback
 from transformers.utils.logging import disable_progress_bar
+from trl import GRPOConfig
 
 from ireasoner.clients import NotReady, RewardClient
 from ireasoner.trainer.adapters.backbone import load_backbone, load_config, load_processor
 from ireasoner.trainer.errors import RolloutServerError, SettingsError
 from ireasoner.trainer.images import ImageFolder
+from ireasoner.trainer.loop.assembly import Assembly
 from ireasoner.trainer.loop.grpo_config import grpo_config, launched_processes
 from ireasoner.trainer.loop.ranks import Ranks
 from ireasoner.trainer.loop.trainer import ProposerSolverTrainer
@@ -39,96 +41,116 @@ def train(
     *,
     is_alive: Callable[[], bool] = lambda: True,
     variant: RewardVariant | None = None,
+    assembly: type[Assembly] = Assembly,
 ) -> RunFolder:
-    """Trains both roles as `settings` say, against servers that are running; returns the run folder.
+    """Trains both roles with running servers; returns the run folder.
 
     Args:
         settings: The run.
-        console: Where progress is shown.
-        callbacks: What else is to be called back.
-        is_alive: Whether the servers can still come back when they are away; false ends every wait at once.
+        console: Shows progress.
+        callbacks: Further callbacks of the trainer.
+        is_alive: Whether the servers can still answer; false ends every wait at once.
         variant: What the Solver is trained on instead of its scores; for experiments.
+        assembly: Makes the parts of the trainer; for experiments.
 
     Raises:
         TrainerError: Something that the user can act on; see `ireasoner.trainer.errors`.
-        RewardError: The reward server refused, or stayed away past the budget; see `clients`.
+        RewardError: The reward server refused, or was unreachable for longer than the budget.
     """
     disable_progress_bar()
-    _refuse_what_is_not_handled(settings)
+    refuse_unsupported(settings)
     ranks = Ranks()
     if not ranks.is_first:
         console = Console(quiet=True)
     shadow = ShadowLabels(load_labels(settings.labels))
-    images = ImageFolder.scan(settings.images)
-    console.print(
-        f"images: {len(images.paths)} in {images.folder}, {len(images.skipped)} unreadable", highlight=False
-    )
-    load_config(settings.model)  # a model that cannot be read is told of before anything is waited for
+    images = _scan_images(settings, console)
+    load_config(settings.model)  # fails on an unreadable model before anything is waited for
     with ExitStack() as ending:
-        ranks.from_first(lambda: ending.enter_context(sole_writer(settings.run_folder)))
-        run = ranks.from_first(lambda: RunFolder(settings))
-        run.writes = ranks.is_first
-        console.print(f"run folder: {run.path}", highlight=False, soft_wrap=True)
-        if settings.reference_defects.put_back:
-            console.print(
-                f"[bold red]WRONG ON PURPOSE:[/] this run puts back {', '.join(settings.reference_defects.put_back)} "
-                "(reference_defects); its result is an ablation, not a method",
-                highlight=False,
-            )
-        if settings.cpu_threads is not None:
-            torch.set_num_threads(settings.cpu_threads)
-        os.environ["TENSORBOARD_LOGGING_DIR"] = str(run.tensorboard)
-        rollouts = RolloutReplicas(
-            [
-                RolloutClient(
-                    url,
-                    timeout_s=settings.rollout.timeout_s,
-                    retry_budget_s=settings.rollout.retry_budget_s,
-                    concurrency=settings.rollout.concurrency,
-                    on_wait=console.print,
-                    is_alive=is_alive,
-                )
-                for url in settings.rollout.url.split(",")
-            ]
-        )
+        run = _open_run_folder(settings, ranks, console, ending)
+        rollouts = _rollout_servers(settings, console, is_alive)
         ending.callback(rollouts.close)
-        rewards = RewardClient(
-            settings.reward.url,
-            token=settings.reward.token(),
-            timeout_s=settings.reward.timeout_s,
-            retry_budget_s=0,  # the scorer tries again, and says so
-        )
+        rewards = _reward_server(settings)
         ending.callback(rewards.close)
         bar = UpdateProgress(console, line_every=max(settings.updates // 40, 1))
         ending.callback(bar.stop)
         ranks.from_first(lambda: _await(rewards, settings.reward.url, console, is_alive))
         ranks.from_first(rollouts.models)
-        trainer = ProposerSolverTrainer(
-            settings,
+        trainer = assembly(
+            settings=settings,
             backbone=load_backbone(settings.model, "bfloat16" if torch.cuda.is_available() else "float32"),
             processor=load_processor(settings.model),
             images=images,
             rollouts=rollouts,
-            scorer=GroupScorer(
-                rewards, settings.reward, settings.seed, on_wait=console.print, is_alive=is_alive
-            ),
+            scorer=_scorer(rewards, settings, console, is_alive),
             run=run,
             shadow=shadow,
             variant=variant,
-            callbacks=[bar, *callbacks],
-        )
-        try:
-            trainer.go()
-            trainer.write_final()
-        finally:
-            trainer.close()
-            if ranks.is_first:
-                _withdraw(trainer)
+        ).trainer([bar, *callbacks])
+        _run(trainer)
         return run
 
 
+def _scan_images(settings: RunSettings, console: Console) -> ImageFolder:
+    images = ImageFolder.scan(settings.images)
+    console.print(
+        f"images: {len(images.paths)} in {images.folder}, {len(images.skipped)} unreadable", highlight=False
+    )
+    return images
+
+
+def _open_run_folder(settings: RunSettings, ranks: Ranks, console: Console, ending: ExitStack) -> RunFolder:
+    """Locks and opens the run folder, and sets what torch and TensorBoard read from this process."""
+    ranks.from_first(lambda: ending.enter_context(sole_writer(settings.run_folder)))
+    run = ranks.from_first(lambda: RunFolder(settings))
+    run.writes = ranks.is_first
+    console.print(f"run folder: {run.path}", highlight=False, soft_wrap=True)
+    if settings.cpu_threads is not None:
+        torch.set_num_threads(settings.cpu_threads)
+    os.environ["TENSORBOARD_LOGGING_DIR"] = str(run.tensorboard)
+    return run
+
+
+def _rollout_servers(
+    settings: RunSettings, console: Console, is_alive: Callable[[], bool]
+) -> RolloutReplicas:
+    return RolloutReplicas(
+        [
+            RolloutClient(
+                url,
+                timeout_s=settings.request_timeout_s,
+                retry_budget_s=settings.retry_budget_s,
+                on_wait=console.print,
+                is_alive=is_alive,
+            )
+            for url in settings.rollout.url.split(",")
+        ]
+    )
+
+
+def _reward_server(settings: RunSettings) -> RewardClient:
+    return RewardClient(
+        settings.reward.url,
+        token=settings.reward.token(),
+        timeout_s=settings.request_timeout_s,
+        retry_budget_s=0,  # the scorer retries, and says so
+    )
+
+
+def _scorer(
+    rewards: RewardClient, settings: RunSettings, console: Console, is_alive: Callable[[], bool]
+) -> GroupScorer:
+    return GroupScorer(
+        rewards,
+        settings.reward,
+        settings.seed,
+        retry_budget_s=settings.retry_budget_s,
+        on_wait=console.print,
+        is_alive=is_alive,
+    )
+
+
 def _await(rewards: RewardClient, url: str, console: Console, is_alive: Callable[[], bool]) -> None:
-    """Waits for the reward server, and says so where it is not ready yet.
+    """Waits for the reward server, and says so if it is not ready yet.
 
     Raises:
         NotReady: It was not ready in time, or `is_alive` is false.
@@ -140,37 +162,43 @@ def _await(rewards: RewardClient, url: str, console: Console, is_alive: Callable
         rewards.wait_until_ready(_READY_DEADLINE_S, is_alive=is_alive)
 
 
-def _refuse_what_is_not_handled(settings: RunSettings) -> None:
-    """Finds what cannot be run before anything is waited for or loaded.
+def _run(trainer: ProposerSolverTrainer) -> None:
+    """Trains, writes the final adapters, and unloads the run's adapters from the server."""
+    try:
+        trainer.go()
+        trainer.write_final()
+    finally:
+        trainer.close()
+        if trainer.ranks.is_first:
+            try:
+                trainer.publisher.withdraw()
+            except RolloutServerError as error:
+                logger.warning("the run's adapters could not be unloaded from the rollout server: %s", error)
+
+
+def refuse_unsupported(settings: RunSettings) -> None:
+    """Finds what cannot be run before anything is loaded or waited for.
 
     Raises:
-        SettingsError: A field of TRL's is wrong, or what is asked for works in one process alone.
+        SettingsError: TRL refuses a field, or the backbone would be sharded, or one process sees several GPUs.
     """
-    config = grpo_config(settings)
-    processes = launched_processes()
-    if processes > 1 and settings.reference_defects.put_back:
-        raise SettingsError("reference_defects: an ablation runs in one process")
-    zero = getattr(config, "hf_deepspeed_config", None)
-    if (
+    if _shards_backbone(grpo_config(settings)):
+        raise SettingsError(
+            "a sharded backbone (FSDP, ZeRO-3) cannot be trained yet, because one process publishes the adapters: use "
+            "ZeRO-2, or accelerate launch without either"
+        )
+    if launched_processes() == 1 and torch.cuda.device_count() > 1:
+        raise SettingsError(
+            f"one process uses one GPU, and {torch.cuda.device_count()} are visible: start one process per GPU "
+            "(accelerate launch -m ireasoner.cli train ...), or set CUDA_VISIBLE_DEVICES to one"
+        )
+
+
+def _shards_backbone(config: GRPOConfig) -> bool:
+    deepspeed = getattr(config, "hf_deepspeed_config", None)
+    return bool(
         config.fsdp
         or os.environ.get("ACCELERATE_USE_FSDP") == "true"
-        or (zero is not None and zero.is_zero3())
+        or (deepspeed is not None and deepspeed.is_zero3())
         or os.environ.get("ACCELERATE_DEEPSPEED_ZERO_STAGE") == "3"
-    ):
-        raise SettingsError(
-            "a backbone that is shared out over GPUs (FSDP, ZeRO-3) cannot be trained yet: its adapters are published "
-            "from one process; use ZeRO-2, or accelerate launch without either"
-        )
-    if processes == 1 and torch.cuda.device_count() > 1:
-        raise SettingsError(
-            f"one process uses one GPU, and {torch.cuda.device_count()} are seen: start a process for each "
-            "(accelerate launch -m trainer train ...), or set CUDA_VISIBLE_DEVICES to one"
-        )
-
-
-def _withdraw(trainer: ProposerSolverTrainer) -> None:
-    """Takes the run's adapters off the server, which others may use; a server that is gone has none."""
-    try:
-        trainer.publisher.withdraw()
-    except RolloutServerError as error:
-        logger.warning("the run's adapters were not taken off the rollout server: %s", error)
+    )

@@ -1,1 +1,1 @@
-"""What a run reports about itself, and the guard that stops it."""
+"""What a run reports about itself, and the guard against collapse."""

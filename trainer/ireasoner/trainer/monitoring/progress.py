@@ -1,4 +1,4 @@
-"""What the console shows while a run goes on: a legend, a bar, and a line for every few updates."""
+"""What the console shows during a run: a legend, a progress bar, and a line every few updates."""
 
 import time
 from typing import Any
@@ -16,7 +16,7 @@ from rich.progress import (
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 LINE_EVERY_S = 15.0
-"""Seconds between two lines about work that goes on, where there is no terminal."""
+"""Seconds between progress lines if the console is not a terminal."""
 
 _LINE_AT_LEAST_EVERY_S = 60.0
 _SHOWN = (
@@ -30,13 +30,13 @@ _SHOWN = (
     ("kl", "KL", ".4f"),
 )
 _LEGEND = (
-    "trajectory: what a rollout's steps earn; share: of the most frequent answer; "
-    "no spread: share of groups whose rewards are equal, which train nothing"
+    "trajectory: reward for the steps of a rollout; share: share of the dominant answer; "
+    "no spread: share of groups whose rewards are all equal, which train nothing"
 )
 
 
 class _ProgressOrLines(Progress):
-    """A bar on a terminal; elsewhere a line for each task now and then, and when it is done."""
+    """A progress bar on a terminal; elsewhere a line every 15 seconds and one at the end."""
 
     _printed_s = 0.0
 
@@ -68,7 +68,7 @@ class _ProgressOrLines(Progress):
 
 
 def progress_bar(console: Console) -> Progress:
-    """A bar with counts and times, for any long work; off a terminal, a line every 15 seconds."""
+    """A bar with counts and times for any long work; without a terminal, a line every 15 seconds."""
     return _ProgressOrLines(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -83,8 +83,8 @@ class UpdateProgress(TrainerCallback):  # type: ignore[misc]
     """Shows the updates of a run.
 
     Args:
-        console: Where to.
-        line_every: Updates between two lines of figures.
+        console: Console to print to.
+        line_every: Updates between two lines of metrics.
     """
 
     def __init__(self, console: Console, line_every: int) -> None:
@@ -130,5 +130,5 @@ class UpdateProgress(TrainerCallback):  # type: ignore[misc]
         self.stop()
 
     def stop(self) -> None:
-        """Takes the bar off the console, also where training ended with an error."""
+        """Removes the bar from the console; safe to call after an error, too."""
         self._bar.stop()

@@ -1,4 +1,4 @@
-"""How alike questions are: those of an update, and those of the last updates."""
+"""How similar the proposed questions are, in one update and over the last updates."""
 
 import re
 from collections import deque
@@ -12,7 +12,7 @@ NEAR_DUPLICATE_RECENT = "questions_near_duplicate_recent"
 
 
 def near_duplicate_share(questions: Sequence[str]) -> float:
-    """Share of questions, in [0, 1], that are nearly or exactly one that comes before them; 0 of no question.
+    """Share of questions, in [0, 1], that nearly or exactly repeat an earlier one; 0 for an empty list.
 
     Two questions are near duplicates if their sets of words, case folded, overlap by at least 0.8 (Jaccard).
     """
@@ -26,20 +26,20 @@ def near_duplicate_share(questions: Sequence[str]) -> float:
 
 
 class RecentQuestions:
-    """The questions of the last updates, of which each may have had only one.
+    """The questions of the last updates; each update may have only one.
 
     Args:
-        updates: How many updates are remembered.
+        updates: Number of updates to remember.
     """
 
     def __init__(self, updates: int) -> None:
         self._proposed: deque[Sequence[str | None]] = deque(maxlen=updates)
 
     def add(self, proposed: Sequence[str | None]) -> dict[str, float]:
-        """Takes in an update's proposals, None where one holds no question; returns figures over all remembered ones.
+        """Adds an update's proposals (None for one without a question); returns metrics over all remembered ones.
 
-        Figures by name, in [0, 1]: different questions over proposals, and the share of near duplicates. There are
-        none before as many updates as are remembered: of fewer questions more are different.
+        The metrics, in [0, 1], are distinct questions over proposals, and the share of near duplicates. They are left
+        out until the memory is full: among fewer questions, more are distinct.
         """
         self._proposed.append(proposed)
         if len(self._proposed) < (self._proposed.maxlen or 0):

@@ -1,4 +1,4 @@
-"""Which share of an update each of its phases takes."""
+"""The share of an update's time that each phase takes."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,17 +7,17 @@ def before_training(*, overlap: bool) -> tuple[str, ...]:
     """The phases that TRL's `step_time` includes besides training; publishing comes after it.
 
     Args:
-        overlap: Whether an update is collected while another is trained: then the step only waits for it (`wait`).
+        overlap: Whether an update is collected while another is trained; the step then only waits for it (`wait`).
     """
     return ("wait",) if overlap else ("propose", "roll_out", "score")
 
 
 def time_shares(metrics: Mapping[str, Sequence[float]], *, overlap: bool = False) -> dict[str, float]:
-    """The shares, in [0, 1], of an update's time, as `time_share/PHASE`; none where it was not timed.
+    """The phases' shares of an update's time, in [0, 1], as `time_share/PHASE`; empty if it was not timed.
 
     Args:
-        metrics: `seconds/PHASE` and `step_time` of one update, in seconds. `train` is what the other phases leave of
-            the step: the forward and backward passes.
+        metrics: `seconds/PHASE` and `step_time` of one update, in seconds. `train`, the forward and backward passes,
+            is the rest of the step.
         overlap: As in `before_training`.
     """
     step_s = sum(metrics.get("step_time", ()))

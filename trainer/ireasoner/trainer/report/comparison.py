@@ -1,4 +1,4 @@
-"""Reads two run folders and writes a page that shows them side by side."""
+"""Reads two run folders and writes a page that compares them."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from ireasoner.trainer.report.template import flat, render, write_page
 from ireasoner.trainer.report.timing import Phase, phases
 from ireasoner.trainer.run_folder.run_folder import defects, read_settings
 
-_APART = frozenset({"run_folder"})
+_EXPECTED_TO_DIFFER = frozenset({"run_folder"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +22,8 @@ class RunSide:
 
     Attributes:
         letter: A or B.
-        colour: Of its curves.
-        late: Groups of the last part of its updates; None where it has written none.
+        colour: Colour of its curves.
+        late: Groups of the last part of its updates; None if it has logged none.
     """
 
     letter: str
@@ -37,17 +37,17 @@ class RunSide:
 
     @property
     def total_s(self) -> float:
-        """Seconds in updates."""
+        """Total time of all updates."""
         return sum(phase.total_s for phase in self.phases)
 
     @property
     def control(self) -> str:
-        """Which control the run is, or "none"."""
+        """The run's control, or "none"."""
         return str(self.settings.get("reward", {}).get("control", "none"))
 
     @property
     def defects(self) -> list[str]:
-        """What the run is known to have got wrong."""
+        """Known defects that the run was trained with on purpose."""
         return defects(self.settings)
 
 
@@ -55,12 +55,12 @@ def write_comparison(first: Path, second: Path, output: Path | None = None) -> P
     """Writes one HTML file about two runs; returns its path.
 
     Args:
-        first: The run folder that is compared with (A).
-        second: The run folder that is compared (B); differences are B minus A.
-        output: The file to write; None: comparison.html in the second folder.
+        first: Run folder A, the reference.
+        second: Run folder B; differences are B minus A.
+        output: File to write; None: comparison.html in the second folder.
 
     Raises:
-        RunFolderError: A folder holds no run, or a file of it cannot be read.
+        RunFolderError: A folder contains no run, or a file in it cannot be read.
     """
     sides = [_side("A", "grey", first), _side("B", "blue", second)]
     flat_settings = [dict(flat(side.settings)) for side in sides]
@@ -73,7 +73,7 @@ def write_comparison(first: Path, second: Path, output: Path | None = None) -> P
         differing=[
             (name, *values)
             for name in names
-            if name not in _APART
+            if name not in _EXPECTED_TO_DIFFER
             and len(set(values := [settings.get(name, "not set") for settings in flat_settings])) > 1
         ],
         fingerprints=[sorted(side.index.fingerprints) for side in sides],

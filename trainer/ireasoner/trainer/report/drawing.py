@@ -1,7 +1,7 @@
 """Curves, bars and intervals as inline SVG.
 
-Figures are drawn in stand-in colours, which then become the page's CSS variables, so that one SVG is right in the
-light and in the dark scheme. Text stays text.
+Figures are drawn in placeholder colours that are then replaced by the page's CSS variables, so that one SVG suits both
+the light and the dark scheme. Text stays text.
 """
 
 import io
@@ -17,12 +17,13 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
+from ireasoner.trainer.evaluation.intervals import Interval
 from ireasoner.trainer.report.metrics import Curve, Floats
 
 COLOURS = ("blue", "orange", "teal", "purple", "grey", "red")
-_STAND_INS = {
+_PLACEHOLDERS = {
     name: f"#0{i}0{i}0{i}" for i, name in enumerate(("card", "muted", "line", *COLOURS), start=1)
-}  # near-black, and nowhere else in a figure
+}  # near-black, which no figure uses otherwise
 _POINTS = 300
 _WIDTH_IN = 5.6
 _FONT_PT = 8.0
@@ -49,11 +50,11 @@ class Level:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A share in [0, 1] before and after, each as (mean, low, high), or None where it was not measured."""
+    """A share in [0, 1] before and after; None if it was not measured."""
 
     label: str
-    before: tuple[float, float, float] | None
-    after: tuple[float, float, float] | None
+    before: Interval | None
+    after: Interval | None
 
 
 def curves(
@@ -65,29 +66,29 @@ def curves(
     bounds: tuple[float, float | None] = (0.0, None),
     log: bool = False,
 ) -> Markup:
-    """Curves over updates: each update faint, and a running mean over 1/20 of the run strong.
+    """Curves over updates: a faint line for single updates, and a strong one for the running mean over 1/20 of the run.
 
     Args:
-        name: Unique on the page; all ids in the SVG begin with it.
-        lines: What to draw.
+        name: Unique on the page; prefix of all ids in the SVG.
+        lines: The curves.
         last_update: Right end of the horizontal axis.
         levels: Reference lines.
-        bounds: Ends of the vertical axis; None leaves the upper end to the data.
-        log: Draw a logarithmic vertical axis.
+        bounds: Ends of the vertical axis; None: the upper end follows from the data.
+        log: Whether the vertical axis is logarithmic.
     """
     figure, axes = _figure(2.15)
     for line in lines:
         updates, values = _thinned(line.curve)
         width = max(round(len(values) / 20), 1)
         smooth = _running_mean(values, width)
-        colour = _STAND_INS[line.colour]
+        colour = _PLACEHOLDERS[line.colour]
         if width > 1:
             axes.plot(updates, values, color=colour, alpha=0.25, linewidth=0.7)
         axes.plot(
             updates, smooth, color=colour, linewidth=1.7, marker="o" if len(values) < 4 else "", markersize=4
         )
     for level in levels:
-        axes.axhline(level.value, color=_STAND_INS["muted"], linewidth=0.8, linestyle=(0, (4, 3)))
+        axes.axhline(level.value, color=_PLACEHOLDERS["muted"], linewidth=0.8, linestyle=(0, (4, 3)))
         axes.annotate(
             level.label,
             (1.0, level.value),
@@ -95,7 +96,7 @@ def curves(
             xytext=(-2, 2),
             textcoords="offset points",
             ha="right",
-            color=_STAND_INS["muted"],
+            color=_PLACEHOLDERS["muted"],
             fontsize=_FONT_PT - 1,
         )
     if log:
@@ -109,12 +110,12 @@ def curves(
 
 
 def stacked_bars(name: str, parts: Sequence[tuple[str, Floats]], *, unit: str) -> Markup:
-    """Stacked bars over updates, at most 60, each the mean of the updates that it spans.
+    """At most 60 stacked bars over updates, each the mean of the updates that it spans.
 
     Args:
         name: Unique on the page.
-        parts: The colour and the values (updates,) of each part, from the bottom up.
-        unit: Of the values, for the axis.
+        parts: Colour and values (updates,) of each part, from the bottom up.
+        unit: Label of the vertical axis.
     """
     figure, axes = _figure(2.15)
     last_update = len(parts[0][1])
@@ -129,7 +130,7 @@ def stacked_bars(name: str, parts: Sequence[tuple[str, Floats]], *, unit: str) -
             width=widths * 0.86,
             bottom=floor,
             align="edge",
-            color=_STAND_INS[colour],
+            color=_PLACEHOLDERS[colour],
         )
         floor += heights
     axes.set_ylabel(unit)
@@ -138,16 +139,16 @@ def stacked_bars(name: str, parts: Sequence[tuple[str, Floats]], *, unit: str) -
 
 
 def intervals(name: str, estimates: Sequence[Estimate]) -> Markup:
-    """One row an estimate: before (hollow) and after (filled), each with its interval, on a scale from 0 to 100%."""
+    """One row per estimate: before (hollow) and after (filled), each with its interval, from 0 to 100%."""
     figure, axes = _figure(0.5 + 0.34 * len(estimates))
-    muted, strong = _STAND_INS["muted"], _STAND_INS["blue"]
+    muted, strong = _PLACEHOLDERS["muted"], _PLACEHOLDERS["blue"]
     for row, estimate in enumerate(reversed(estimates)):
         for figures, colour, lift, face in (
-            (estimate.before, muted, 0.12, _STAND_INS["card"]),
+            (estimate.before, muted, 0.12, _PLACEHOLDERS["card"]),
             (estimate.after, strong, -0.12, strong),
         ):
             if figures is not None:
-                mean, low, high = (100.0 * share for share in figures)
+                mean, low, high = (100.0 * share for share in (figures.mean, figures.low, figures.high))
                 axes.plot(
                     [low, high],
                     [row + lift] * 2,
@@ -170,7 +171,7 @@ def intervals(name: str, estimates: Sequence[Estimate]) -> Markup:
     axes.set_ylim(-0.6, len(estimates) - 0.4)
     axes.xaxis.set_major_formatter("{x:.0f}%")
     axes.grid(visible=False, axis="y")
-    axes.grid(visible=True, axis="x", color=_STAND_INS["line"], linewidth=0.7)
+    axes.grid(visible=True, axis="x", color=_PLACEHOLDERS["line"], linewidth=0.7)
     return _svg(figure, name)
 
 
@@ -180,18 +181,18 @@ def _figure(height_in: float) -> tuple[Any, Any]:
     axes = figure.add_subplot()
     axes.patch.set_alpha(0.0)
     axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.spines["bottom"].set_color(_STAND_INS["muted"])
-    axes.tick_params(colors=_STAND_INS["muted"], labelsize=_FONT_PT, length=0, pad=4)
-    axes.grid(visible=True, axis="y", color=_STAND_INS["line"], linewidth=0.7)
+    axes.spines["bottom"].set_color(_PLACEHOLDERS["muted"])
+    axes.tick_params(colors=_PLACEHOLDERS["muted"], labelsize=_FONT_PT, length=0, pad=4)
+    axes.grid(visible=True, axis="y", color=_PLACEHOLDERS["line"], linewidth=0.7)
     axes.set_axisbelow(True)
-    axes.yaxis.get_offset_text().set(color=_STAND_INS["muted"], fontsize=_FONT_PT - 1)
-    axes.yaxis.label.set(color=_STAND_INS["muted"], fontsize=_FONT_PT)
-    axes.xaxis.label.set(color=_STAND_INS["muted"], fontsize=_FONT_PT)
+    axes.yaxis.get_offset_text().set(color=_PLACEHOLDERS["muted"], fontsize=_FONT_PT - 1)
+    axes.yaxis.label.set(color=_PLACEHOLDERS["muted"], fontsize=_FONT_PT)
+    axes.xaxis.label.set(color=_PLACEHOLDERS["muted"], fontsize=_FONT_PT)
     return figure, axes
 
 
 def _headroom(lines: Sequence[Line], levels: Sequence[Level]) -> float:
-    """An upper end with room above the highest value."""
+    """An upper end of the axis with room above the highest value."""
     highest = max(
         [*(line.curve.values.max() for line in lines), *(level.value for level in levels)], default=0.0
     )
@@ -205,7 +206,7 @@ def _span_updates(axes: Any, last_update: int) -> None:
 
 
 def _thinned(curve: Curve) -> tuple[Floats, Floats]:
-    """The curve itself, or the means of at most 300 equal runs of its points."""
+    """The curve itself, or at most 300 means over equal runs of its points."""
     count = len(curve.values)
     if count <= _POINTS:
         return curve.updates, curve.values
@@ -218,7 +219,7 @@ def _thinned(curve: Curve) -> tuple[Floats, Floats]:
 
 
 def _running_mean(values: Floats, width: int) -> Floats:
-    """Centred means over `width` points, over fewer at both ends."""
+    """Centred means over `width` points, and over fewer at both ends."""
     kernel = np.ones(width)
     counts = np.convolve(np.ones(len(values)), kernel, mode="same")
     smooth: Floats = np.convolve(values, kernel, mode="same") / counts
@@ -232,6 +233,6 @@ def _svg(figure: Any, name: str) -> Markup:
     svg = buffer.getvalue()
     svg = _METADATA.sub("", svg[svg.index("<svg") :])
     svg = _IDS.sub(lambda found: f"{found[0]}{name}-", svg)
-    for variable, stand_in in _STAND_INS.items():
-        svg = svg.replace(stand_in, f"var(--{variable})")
+    for variable, placeholder in _PLACEHOLDERS.items():
+        svg = svg.replace(placeholder, f"var(--{variable})")
     return Markup(svg)

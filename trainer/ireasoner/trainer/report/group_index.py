@@ -1,4 +1,4 @@
-"""groups.jsonl, streamed: what was asked early and late, and where in the file the groups worth showing lie."""
+"""groups.jsonl, streamed: which questions were asked early and late, and where the groups worth showing are."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from ireasoner.trainer.run_folder.run_folder import read_lines_at
 
 @dataclass(frozen=True, slots=True)
 class AskedQuestion:
-    """A question: how often it was asked, and the mean entropy of the answers to it (None: never scored)."""
+    """A question, how often it was asked, and the mean entropy of its answers (None: never scored)."""
 
     text: str
     count: int
@@ -24,7 +24,7 @@ class QuestionTally:
     """The questions of one window.
 
     Attributes:
-        asked: Proposals in all, those without a question included.
+        asked: Number of proposals, including those without a question.
         counts: How often each question was asked.
     """
 
@@ -44,16 +44,16 @@ class QuestionTally:
 
     @property
     def without_question(self) -> int:
-        """Proposals that hold no question."""
+        """Number of proposals without a question."""
         return self.asked - self.counts.total()
 
     @property
     def distinct_share(self) -> float:
-        """Distinct questions over proposals, in [0, 1]; 0 where nothing was asked."""
+        """Distinct questions over proposals, in [0, 1]; 0 without proposals."""
         return len(self.counts) / self.asked if self.asked else 0.0
 
     def top(self, limit: int) -> list[AskedQuestion]:
-        """The most frequent questions; equal counts in the order in which they were first asked."""
+        """The most frequent questions; equally frequent ones in the order in which they were first asked."""
         rows = []
         for text, count in self.counts.most_common(limit):
             total, scored = self._entropies.get(text, (0.0, 0))
@@ -63,14 +63,14 @@ class QuestionTally:
 
 @dataclass(frozen=True, slots=True)
 class IndexedGroup:
-    """One group of a window, as far as the choice of samples needs it.
+    """What the choice of samples needs to know about a group.
 
     Attributes:
-        offset: Where its line begins in the file, in bytes.
-        score: Solver: answer entropy, nats. Proposer: mean reward. None where it was not scored.
-        unanimous: All rollouts give one answer.
-        tie: Several answers lead.
-        flawed: Some rollout is invalid, or some proposal holds no question.
+        offset: Start of its line in the file, in bytes.
+        score: Solver: answer entropy in nats. Proposer: mean reward. None if it was not scored.
+        unanimous: All rollouts give the same answer.
+        tie: Several answers are equally frequent.
+        flawed: A rollout is invalid, or a proposal has no question.
     """
 
     offset: int
@@ -82,7 +82,7 @@ class IndexedGroup:
 
 @dataclass(slots=True)
 class WindowedGroups:
-    """What one window of updates holds."""
+    """The groups and questions of one window of updates."""
 
     window: Window
     tally: QuestionTally = field(default_factory=QuestionTally)
@@ -94,10 +94,10 @@ class GroupIndex:
     """The groups of a run.
 
     Attributes:
-        windows: The early and the late window, as far as there are any.
-        groups_by_role: Groups of each role over the whole run.
-        images: Distinct images that were used.
-        fingerprints: Groups by the fingerprint of what scored them.
+        windows: The early and the late window, if the run is long enough.
+        groups_by_role: Number of groups of each role in the whole run.
+        images: Distinct images.
+        fingerprints: Number of groups by scoring fingerprint.
     """
 
     windows: list[WindowedGroups]
@@ -107,7 +107,7 @@ class GroupIndex:
 
     @classmethod
     def read(cls, path: Path, windows: list[Window]) -> "GroupIndex":
-        """Reads a groups.jsonl line by line; a missing file has no group.
+        """Reads a groups.jsonl line by line; a missing file counts as empty.
 
         Raises:
             RunFolderError: A line is not a JSON object.
@@ -120,7 +120,7 @@ class GroupIndex:
             if group["fingerprint"]:
                 index.fingerprints[str(group["fingerprint"])] += 1
             for windowed in index.windows:
-                # A group counts its update from 0: it is written before the update is done.
+                # Groups count updates from 0, since they are written before the update is done.
                 if int(group["update"]) + 1 in windowed.window:
                     _add(windowed, role, offset, group)
         return index

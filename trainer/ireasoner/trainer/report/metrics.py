@@ -17,7 +17,7 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Updates from `first` to `last`, both included, counted from 1."""
+    """The updates from `first` to `last`, both included, counted from 1."""
 
     first: int
     last: int
@@ -31,24 +31,24 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """A metric over the updates that logged it: `updates` (n,) from 1, rising; `values` (n,)."""
+    """A metric over the updates that logged it: `updates` (n,) from 1, increasing; `values` (n,)."""
 
     updates: Floats
     values: Floats
 
     def mean(self, window: Window) -> float | None:
-        """Mean over the window; None where it logged nothing."""
+        """The mean over a window; None if no update in it logged the metric."""
         inside = self.values[(self.updates >= window.first) & (self.updates <= window.last)]
         return float(inside.mean()) if inside.size else None
 
 
 @dataclass(slots=True)
 class Metrics:
-    """What a run logged.
+    """The metrics of a run.
 
     Attributes:
-        last_update: The last update that was logged; 0 where none was.
-        updates_by_role: How many updates trained each role.
+        last_update: The last logged update; 0 if there is none.
+        updates_by_role: Number of updates that trained each role.
     """
 
     last_update: int = 0
@@ -57,7 +57,7 @@ class Metrics:
 
     @classmethod
     def read(cls, path: Path) -> "Metrics":
-        """Reads a metrics.jsonl; a missing file is a run that has logged nothing yet.
+        """Reads a metrics.jsonl; a missing file counts as empty.
 
         Raises:
             RunFolderError: A line is not a JSON object.
@@ -80,7 +80,7 @@ class Metrics:
         return sorted(self._columns)
 
     def curve(self, name: str) -> Curve | None:
-        """One metric; where an update was logged twice, since the run was taken up again, the later one counts."""
+        """One metric; if an update was logged twice because the run was resumed, the later value counts."""
         if name not in self._columns:
             return None
         updates, values = (np.array(column) for column in self._columns[name])
@@ -101,7 +101,7 @@ class Metrics:
 
     @property
     def part(self) -> str:
-        """What the windows are of the run: a quarter, or a half of a short one."""
+        """The share of the run in a window: a quarter, or half of a short run."""
         return "half" if self.last_update < _SHORT_RUN_UPDATES else "quarter"
 
     @property

@@ -10,35 +10,32 @@ from typing import Any
 from markupsafe import Markup
 
 from ireasoner.trainer.errors import RunFolderError
-from ireasoner.trainer.evaluation.evaluation import bootstrap
+from ireasoner.trainer.evaluation.intervals import Interval, bootstrap
 from ireasoner.trainer.report.drawing import Estimate, intervals
 
 _FIGURES = (
-    ("greedy", "greedy", "one answer at temperature 0"),
+    ("greedy", "greedy", "the answer at temperature 0"),
     ("sampled", "sampled", "a rollout at temperature 1, on average"),
-    ("majority", "maj@{n}", "the most frequent of {n} rollouts"),
+    ("majority", "maj@{n}", "the most frequent answer of {n} rollouts"),
     ("passed", "pass@{n}", "at least one of {n} rollouts"),
 )
-
-Bounds = tuple[float, float, float]
-"""Mean, and the ends of its 95% bootstrap interval."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What training changed, in shares of [0, 1].
+    """What training changed; all figures are shares in [0, 1].
 
     Attributes:
-        questions: Labelled questions.
-        gain: Greedy accuracy after minus before, paired on the questions.
-        figures: Each figure with what it means.
+        questions: Number of labelled questions.
+        gain: Greedy accuracy after minus before, paired by question.
+        figures: Each figure with its meaning.
         kinds: Greedy accuracy on each kind of question.
-        formats: Share of sampled rollouts that hold an answer.
+        formats: Share of sampled rollouts that contain an answer.
     """
 
     questions: int
     greedy: Estimate
-    gain: Bounds | None
+    gain: Interval | None
     figures: list[tuple[Estimate, str]]
     kinds: list[Estimate]
     formats: Estimate
@@ -47,19 +44,18 @@ class Outcome:
 
     @property
     def verdict(self) -> str:
-        """What the paired interval allows to be said."""
+        """The conclusion that the paired interval supports."""
         if self.gain is None:
             return "Only one side has been evaluated so far."
-        _, low, high = self.gain
-        if low > 0:
+        if self.gain.low > 0:
             return "Better: the whole interval of the gain is above zero."
-        if high < 0:
+        if self.gain.high < 0:
             return "Worse: the whole interval of the gain is below zero."
-        return "No difference that this many questions could tell: the interval of the gain holds zero."
+        return "No measurable difference: the interval of the gain contains zero."
 
 
 def read_outcome(path: Path) -> Outcome | None:
-    """What an evaluation.json says of before and after; None where there is none, or it holds no evaluation yet.
+    """The evaluations before and after training; None if the file is missing or contains neither.
 
     Raises:
         RunFolderError: The file is not JSON, or lacks a figure.
@@ -67,13 +63,13 @@ def read_outcome(path: Path) -> Outcome | None:
     content = _read(path)
     with _naming(path):
         before, after, gain = (content.get(name) for name in ("before", "after", "gain"))
-        return _outcome(before, after, _bounds(gain) if gain else None) if before or after else None
+        return _outcome(before, after, _interval(gain) if gain else None) if before or after else None
 
 
 def read_difference(first: Path, second: Path) -> Outcome | None:
-    """What two runs ended with, from their evaluation.json; None unless both were evaluated after training.
+    """The evaluations of two runs after training; None unless both exist.
 
-    The gain is known where both were asked the same questions: then it is paired on them.
+    The gain is given if both runs were evaluated on the same questions, and is paired by question.
 
     Raises:
         RunFolderError: A file is not JSON, or lacks a figure.
@@ -85,8 +81,7 @@ def read_difference(first: Path, second: Path) -> Outcome | None:
         gain = None
         if before["asked"] == after["asked"]:
             pairs = zip(before["correct"], after["correct"], strict=True)
-            paired = bootstrap([float(b) - float(a) for a, b in pairs])
-            gain = (paired.mean, paired.low, paired.high)
+            gain = bootstrap([float(b) - float(a) for a, b in pairs])
         return _outcome(before, after, gain)
 
 
@@ -106,15 +101,15 @@ def _naming(path: Path) -> Iterator[None]:
         raise RunFolderError(f"{path}: not an evaluation: {type(error).__name__}: {error}") from error
 
 
-def _outcome(before: dict[str, Any] | None, after: dict[str, Any] | None, gain: Bounds | None) -> Outcome:
+def _outcome(before: dict[str, Any] | None, after: dict[str, Any] | None, gain: Interval | None) -> Outcome:
     sides = [side for side in (before, after) if side]
     samples = sides[-1]["samples"]
     figures = [
         (
             Estimate(
                 label.format(n=samples),
-                _bounds(before[name]) if before else None,
-                _bounds(after[name]) if after else None,
+                _interval(before[name]) if before else None,
+                _interval(after[name]) if after else None,
             ),
             meaning.format(n=samples),
         )
@@ -137,17 +132,17 @@ def _outcome(before: dict[str, Any] | None, after: dict[str, Any] | None, gain: 
         kinds=kinds if len(kinds) > 1 else [],
         formats=Estimate(
             "format rate",
-            _bounds(before["format_rate"]) if before else None,
-            _bounds(after["format_rate"]) if after else None,
+            _interval(before["format_rate"]) if before else None,
+            _interval(after["format_rate"]) if after else None,
         ),
         plot=intervals("accuracy", [estimate for estimate, _ in figures]),
         kinds_plot=intervals("kinds", kinds) if len(kinds) > 1 else None,
     )
 
 
-def _bounds(interval: dict[str, float]) -> Bounds:
-    return float(interval["mean"]), float(interval["low"]), float(interval["high"])
+def _interval(figures: dict[str, float]) -> Interval:
+    return Interval(*(float(figures[name]) for name in ("mean", "low", "high")))
 
 
-def _greedy(side: dict[str, Any] | None, kind: str) -> Bounds | None:
-    return _bounds(side["by_kind"][kind]["greedy"]) if side and kind in side["by_kind"] else None
+def _greedy(side: dict[str, Any] | None, kind: str) -> Interval | None:
+    return _interval(side["by_kind"][kind]["greedy"]) if side and kind in side["by_kind"] else None

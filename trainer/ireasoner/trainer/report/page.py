@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from ireasoner.trainer.monitoring.collapse_mark import read_mark
 from ireasoner.trainer.report.drawing import COLOURS, stacked_bars
 from ireasoner.trainer.report.group_index import GroupIndex
 from ireasoner.trainer.report.metrics import Metrics
@@ -11,7 +10,7 @@ from ireasoner.trainer.report.plots import plots
 from ireasoner.trainer.report.samples import SampleSection, choose
 from ireasoner.trainer.report.template import flat, render, write_page
 from ireasoner.trainer.report.timing import phases
-from ireasoner.trainer.run_folder.run_folder import defects, read_settings
+from ireasoner.trainer.run_folder.run_folder import defects, read_collapse_mark, read_settings
 from ireasoner.trainer.settings import ROLES
 
 _TOP_QUESTIONS = 12
@@ -21,11 +20,11 @@ def write_report(run_folder: Path, output: Path | None = None) -> Path:
     """Writes the report of a run, finished or not, as one HTML file; returns its path.
 
     Args:
-        run_folder: What a run left behind, or is still writing.
-        output: The file to write; None: report.html in the run folder.
+        run_folder: Run folder of a finished run, or of one in progress.
+        output: File to write; None: report.html in the run folder.
 
     Raises:
-        RunFolderError: The folder holds no run, or a file of it cannot be read.
+        RunFolderError: The folder contains no run, or a file in it cannot be read.
     """
     settings = read_settings(run_folder / "settings.json")
     metrics = Metrics.read(run_folder / "metrics.jsonl")
@@ -39,7 +38,7 @@ def write_report(run_folder: Path, output: Path | None = None) -> Path:
         settings=settings,
         flat_settings=list(flat(settings)),
         defects=defects(settings),
-        collapse=read_mark(run_folder),
+        collapse=read_collapse_mark(run_folder),
         roles=ROLES,
         colours=COLOURS,
         metrics=metrics,
@@ -49,7 +48,7 @@ def write_report(run_folder: Path, output: Path | None = None) -> Path:
         phases=timed,
         total_s=sum(phase.total_s for phase in timed),
         time_svg=stacked_bars(
-            "time", [(phase.colour, phase.seconds) for phase in timed], unit="seconds an update"
+            "time", [(phase.colour, phase.seconds) for phase in timed], unit="seconds per update"
         )
         if timed
         else None,

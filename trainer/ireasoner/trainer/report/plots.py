@@ -1,4 +1,4 @@
-"""Which curves stand in which plot, and what each plot tells in one sentence."""
+"""Which curves belong to which plot, with one sentence about each plot."""
 
 import math
 from dataclasses import dataclass
@@ -15,9 +15,9 @@ class Plot:
     """A plot as the page shows it.
 
     Attributes:
-        legend: Label, colour, and the means over the early and the late window, of each curve.
-        absent: Labels of the curves that this run has not logged.
-        svg: None where it has logged none of them.
+        legend: Label, colour, and means over the early and the late window, of each curve.
+        absent: Labels of the curves that the run has not logged.
+        svg: The plot; None if the run has logged none of its curves.
     """
 
     title: str
@@ -40,8 +40,8 @@ _SHARE = (-0.03, 1.03)
 _LAYOUTS = {
     "solver-reward": _Layout(
         "Reward of the Solver",
-        "The outcome part pays for giving the answer that most of the group gives, the trajectory part for reaching "
-        "it by the same steps; the reward mixes the two, and the trajectory part gains weight as the run goes on.",
+        "The outcome reward is for giving the group's most frequent answer, the trajectory reward for reaching it by "
+        "the same steps. The reward mixes the two; the trajectory reward gains weight during the run.",
         (
             ("reward", "solver/reward", "blue"),
             ("outcome", "solver/outcome", "teal"),
@@ -51,25 +51,24 @@ _LAYOUTS = {
     ),
     "proposer-reward": _Layout(
         "Reward of the Proposer",
-        "A question is worth most when the Solver's answers to it disagree to a middling degree: neither trivial nor "
-        "hopeless.",
+        "A question earns most if the Solver's answers to it disagree moderately: it is neither trivial nor hopeless.",
         (
             ("in its own updates", "proposer/reward", "orange"),
-            ("of the questions that the Solver trained on", "solver/proposer_reward", "grey"),
+            ("for the questions that the Solver trained on", "solver/proposer_reward", "grey"),
         ),
         _SHARE,
     ),
     "entropy": _Layout(
         "Answer entropy",
-        "How much the answers of a group disagree, in nats: 0 when all are equal; a fall to 0 early on is a collapse.",
+        "How much the answers of a group disagree, in nats; 0 if all are equal. An early fall to 0 is a collapse.",
         (
             ("Solver updates", "solver/answer_entropy_nats", "blue"),
             ("Proposer updates", "proposer/answer_entropy_nats", "orange"),
         ),
     ),
     "dominant-share": _Layout(
-        "Share of the dominant answer",
-        "How much of a group gives its most frequent answer; 1 means that every rollout agrees.",
+        "Dominant share",
+        "Share of a group's rollouts that give its dominant answer; 1 means that all agree.",
         (
             ("Solver updates", "solver/dominant_share", "blue"),
             ("Proposer updates", "proposer/dominant_share", "orange"),
@@ -78,23 +77,23 @@ _LAYOUTS = {
     ),
     "kl": _Layout(
         "KL divergence from the base model",
-        "How far each adapter has moved from the base model, in nats a token.",
+        "How far each adapter has moved from the base model, in nats per token.",
         (("Solver", "solver/kl", "blue"), ("Proposer", "proposer/kl", "orange")),
     ),
     "kl-coefficient": _Layout(
         "KL coefficient",
-        "How strongly that divergence is penalised; an adaptive coefficient rises while the KL is above its target.",
+        "How strongly the KL divergence is penalised; an adaptive coefficient rises while KL is above its target.",
         (("Solver", "solver/kl_coefficient", "blue"), ("Proposer", "proposer/kl_coefficient", "orange")),
     ),
     "logprob-gap": _Layout(
         "Log-probability gap",
-        "Mean absolute difference between the log-probability that a token was sampled with and the one that "
-        "training computes for it: small means that what was sampled is what is trained.",
+        "Mean absolute difference between a token's log-probability in sampling and in training; a small gap means "
+        "that the sampled policy is the trained one.",
         (("Solver", "solver/logprob_gap/mean", "blue"), ("Proposer", "proposer/logprob_gap/mean", "orange")),
     ),
     "length": _Layout(
         "Completion length",
-        "Mean tokens of a completion; a steady shrink or growth is often the first sign that a reward is being gamed.",
+        "Mean tokens per completion; steady shrinking or growth is often the first sign of reward hacking.",
         (
             ("Solver", "solver/completions/mean_length", "blue"),
             ("Proposer", "proposer/completions/mean_length", "orange"),
@@ -102,8 +101,8 @@ _LAYOUTS = {
     ),
     "questions": _Layout(
         "Distinct questions",
-        "Share of an update's questions that differ from one another, and of proposals that hold no question at all; "
-        "a Proposer that asks one thing over and over shows here.",
+        "Share of distinct questions in an update, and of proposals without a question; it reveals a Proposer that "
+        "keeps asking the same thing.",
         (
             ("distinct, Solver updates", "solver/questions_distinct", "blue"),
             ("distinct, Proposer updates", "proposer/questions_distinct", "orange"),
@@ -113,8 +112,8 @@ _LAYOUTS = {
     ),
     "shadow": _Layout(
         "Measured against labels",
-        "Where the true answer is known: how often the dominant answer is right, how often a single rollout is, "
-        "whether any is, and how likely a right rollout has a higher reward than a wrong one. No reward depends on it.",
+        "For questions with a known answer: how often the dominant answer, a single rollout, or any rollout is right, "
+        "and how likely a right rollout has a higher reward than a wrong one. No reward depends on labels.",
         (
             ("dominant answer right", "solver/shadow/pseudo_label_accuracy", "blue"),
             ("rollout right", "solver/shadow/rollout_accuracy", "teal"),
@@ -124,9 +123,9 @@ _LAYOUTS = {
         _SHARE,
     ),
     "flaws": _Layout(
-        "Groups and rollouts that teach little",
-        "Shares of Solver rollouts that are invalid or cut off at the token limit, and of groups whose leading answer "
-        "is tied or whose rewards are all equal, which leaves no gradient.",
+        "Groups and rollouts with little to learn from",
+        "Shares of Solver rollouts that are invalid or cut off at the token limit, and of groups whose dominant answer "
+        "is tied or whose rewards are all equal. Equal rewards give no gradient.",
         (
             ("invalid", "solver/invalid_rate", "red"),
             ("cut off", "solver/completions/clipped_ratio", "purple"),
@@ -141,7 +140,7 @@ _LAYOUTS = {
 def plots(metrics: Metrics, settings: dict[str, Any]) -> list[Plot]:
     """Every plot over updates, in the order of the page; `settings` gives the reference lines.
 
-    What labels tell is shown for a run that has some.
+    The comparison with labels is only shown for a run that has labels.
     """
     return [
         _plot(name, layout, metrics, settings)
@@ -174,7 +173,7 @@ def _plot(name: str, layout: _Layout, metrics: Metrics, settings: dict[str, Any]
 
 
 def comparisons(first: Metrics, second: Metrics, settings: dict[str, Any]) -> list[Plot]:
-    """A plot for each metric that either of two runs has logged: the first grey, the second blue."""
+    """One plot per metric that either of two runs has logged; the first run is grey, the second blue."""
     found = []
     for name, layout in _LAYOUTS.items():
         for label, metric, _ in layout.lines:
@@ -207,7 +206,7 @@ def _spans_decades(columns: list[Floats]) -> bool:
 
 def _levels(name: str, settings: dict[str, Any]) -> list[Level]:
     if name == "entropy" and settings.get("group_size"):
-        return [Level(math.log(settings["group_size"]), "every answer differs (ln N)")]
+        return [Level(math.log(settings["group_size"]), "all answers differ (ln N)")]
     kl = settings.get("kl") or {}
     if name == "kl" and kl.get("mode") == "adaptive":
         return [Level(kl["target"], "target")]

@@ -1,4 +1,4 @@
-"""The groups that the report shows in full, chosen by rule and made ready for the template."""
+"""The groups that the report shows in full, chosen by rule and prepared for the template."""
 
 import base64
 import io
@@ -19,13 +19,13 @@ _LARGEST_SIDE_PX = 480
 _FLAWS = {
     "no_answer": "no answer",
     "empty_answer": "empty answer",
-    "answer_not_closed": "answer not closed",
+    "answer_not_closed": "unclosed answer",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A parsed step: its cosine to the mean step at its place (None: not compared), and its weight there, from 0."""
+    """A step with its cosine to the group's mean step at its position (None: not compared), and its weight, from 0."""
 
     text: str
     cosine: float | None
@@ -33,7 +33,7 @@ class Step:
 
     @property
     def tint(self) -> str:
-        """How far the cosine is from 0.7, as a CSS colour: blue towards 1, orange towards 0.4 and less."""
+        """The cosine's distance from 0.7 as a CSS colour: blue towards 1, orange towards 0.4 and below."""
         assert self.cosine is not None
         strength = min(abs(self.cosine - 0.7) / 0.3, 1.0)
         name = "--agree" if self.cosine >= 0.7 else "--differ"
@@ -74,9 +74,9 @@ class Sample:
     Attributes:
         why: What it is an example of.
         update: The update that trained on it, from 1.
-        image: Data URL of the image, scaled down; None where the file cannot be read any more.
-        record: The group as groups.jsonl has it.
-        answers: Solver: how often each answer was given, most frequent first; None stands for no valid answer.
+        image: Data URL of the image, scaled down; None if the file cannot be read any more.
+        record: The group's line in groups.jsonl.
+        answers: Solver: how often each answer was given, most frequent first; None means no valid answer.
     """
 
     why: str
@@ -92,7 +92,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class SampleSection:
-    """The samples of one window, and what it holds no example of."""
+    """The samples of one window, and the examples that it lacks."""
 
     title: str
     samples: list[Sample]
@@ -107,10 +107,10 @@ _SOLVER_EXAMPLES: tuple[tuple[str, str, Callable[[IndexedGroup], bool]], ...] = 
 
 
 def choose(path: Path, windowed: WindowedGroups, title: str, *, late: bool) -> SampleSection:
-    """Picks one group of each sort from a window: the first of its sort, or the last of it where `late`.
+    """Picks one group of each type from a window: the first of its type, or the last if `late`.
 
-    For the Solver: of the groups whose answers differ the one of median entropy, then a unanimous, a tied and a
-    flawed one; for the Proposer the group of median mean reward.
+    For the Solver: the group of median entropy among those whose answers differ, then a unanimous, a tied and a flawed
+    one. For the Proposer: the group of median mean reward.
     """
     samples, missing = [], []
     chosen: set[int] = set()
@@ -134,7 +134,7 @@ def choose(path: Path, windowed: WindowedGroups, title: str, *, late: bool) -> S
 
 
 def data_url(path: Path) -> str | None:
-    """The image as a data URL, at most 480 px on a side; None where it cannot be read any more."""
+    """The image as a data URL, at most 480 px per side; None if it cannot be read any more."""
     try:
         image = read_image(path)
     except (OSError, ValueError, Image.DecompressionBombError):

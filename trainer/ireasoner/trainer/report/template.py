@@ -1,4 +1,4 @@
-"""What the pages share: the template environment, and how figures and settings are written."""
+"""What the pages share: the template environment, and the formats of figures and settings."""
 
 import json
 import math
@@ -12,7 +12,7 @@ from ireasoner.trainer.report.timing import duration
 
 
 def render(template: str, **content: Any) -> str:
-    """The page that a template makes of its content."""
+    """Renders a template."""
     environment = Environment(
         loader=PackageLoader("ireasoner.trainer.report", ""),
         autoescape=True,
@@ -25,7 +25,7 @@ def render(template: str, **content: Any) -> str:
 
 
 def write_page(page: str, output: Path) -> Path:
-    """Writes a page whole or not at all; returns its path."""
+    """Writes a page completely or not at all; returns its path."""
     partial = output.with_name(output.name + ".partial")
     output.parent.mkdir(parents=True, exist_ok=True)
     partial.write_text(page, encoding="utf-8")
@@ -34,7 +34,7 @@ def write_page(page: str, output: Path) -> Path:
 
 
 def flat(settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Every setting with its dotted name, as text."""
+    """Every setting as its dotted name and its value as text."""
     for name, value in settings.items():
         if isinstance(value, dict) and value:
             yield from flat(value, f"{prefix}{name}.")
@@ -43,7 +43,7 @@ def flat(settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]
 
 
 def _number(value: float | None) -> str:
-    """Three significant digits, two below 0.1; a dash for nothing."""
+    """Three significant digits, two below 0.1; a dash for None or a number that is not finite."""
     if value is None or not math.isfinite(value):
         return "–"
     if value == 0:
@@ -55,10 +55,10 @@ def _number(value: float | None) -> str:
 
 
 def _percent(share: float | None) -> str:
-    """A share with the digits that `evaluate` prints of it: rounded before it is made a percentage, not after."""
+    """A share as a percentage, rounded to the same digits that `evaluate` prints."""
     return "–" if share is None else f"{100 * round(share, 3):.1f}%"
 
 
 def _points(share: float) -> str:
-    """A difference of shares in percentage points, with its sign; rounded as `_percent` does."""
+    """A difference of shares in percentage points with its sign, rounded as in `_percent`."""
     return f"{100 * round(share, 3):+.1f}".replace("-", "−")

@@ -1,4 +1,4 @@
-"""Where the time of a run goes: seconds by phase of an update."""
+"""Where the time of a run goes: seconds per phase and update."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from ireasoner.trainer.report.metrics import Floats, Metrics
 from ireasoner.trainer.settings import ROLES
 
 _PHASES = {
-    "propose": ("asking for questions", "purple"),
+    "propose": ("proposing questions", "purple"),
     "roll_out": ("sampling rollouts", "blue"),
     "score": ("scoring", "teal"),
     "wait": ("waiting for groups", "red"),
@@ -23,10 +23,10 @@ class Phase:
     """One phase.
 
     Attributes:
-        name: What goes on in it.
-        colour: In the plot and the table.
+        name: Its description.
+        colour: Its colour in the plot and the table.
         seconds: (last_update,) seconds that each update spent in it.
-        seconds_by_role: Its sum over the updates of each role.
+        seconds_by_role: Seconds in all updates of each role.
     """
 
     name: str
@@ -36,15 +36,15 @@ class Phase:
 
     @property
     def total_s(self) -> float:
-        """Seconds over the whole run."""
+        """Seconds in the whole run."""
         return float(self.seconds.sum())
 
 
 def phases(metrics: Metrics, *, overlap: bool) -> list[Phase]:
-    """The phases of a run in the order of an update; together they take `step_time` and the publishing after it.
+    """The phases of a run in the order of an update; together they take `step_time` plus the time to publish.
 
     Args:
-        metrics: What the run logged.
+        metrics: The run's metrics.
         overlap: As in `before_training`.
     """
     before = before_training(overlap=overlap)
@@ -68,7 +68,7 @@ def phases(metrics: Metrics, *, overlap: bool) -> list[Phase]:
 
 
 def duration(seconds: float) -> str:
-    """A duration for people: `0.8 s`, `42 s`, `12 min`, `3 h 20 min`."""
+    """A readable duration: `0.8 s`, `42 s`, `12 min`, `3 h 20 min`."""
     if seconds < 9.95:
         return f"{seconds:.1f} s"
     if seconds < 90:

@@ -1,1 +1,1 @@
-"""What the rollouts of an update are paid."""
+"""The rewards of an update's rollouts, and what measures them."""

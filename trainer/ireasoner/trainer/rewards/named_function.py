@@ -1,4 +1,4 @@
-"""Functions that a setting names as `module:function`."""
+"""Functions named by a setting as `module:function`."""
 
 import importlib
 import inspect
@@ -9,10 +9,10 @@ from ireasoner.trainer.errors import SettingsError
 
 
 def named_function(source: str) -> Callable[..., Any]:
-    """The function `module:function`, of a module that Python finds.
+    """Imports the function `module:function`.
 
     Raises:
-        SettingsError: There is none.
+        SettingsError: There is no such function.
     """
     module, _, name = source.partition(":")
     try:
@@ -20,19 +20,19 @@ def named_function(source: str) -> Callable[..., Any]:
     except (ImportError, AttributeError, ValueError, TypeError) as error:
         raise SettingsError(f"{source} is not module:function: {error}") from error
     if not callable(function):
-        raise SettingsError(f"{source} is not module:function: it cannot be called") from TypeError(
-            "it cannot be called"
+        raise SettingsError(f"{source} is not module:function: it is not callable") from TypeError(
+            "it is not callable"
         )
     return function
 
 
 def module_source(source: str) -> str:
-    """The text of the module of `module:function`, which is there.
+    """The source text of the module of `module:function`.
 
     Raises:
-        SettingsError: It has none, as what is written in C.
+        SettingsError: The module has no source, for example because it is written in C.
     """
     try:
         return inspect.getsource(importlib.import_module(source.partition(":")[0]))
     except (OSError, TypeError) as error:
-        raise SettingsError(f"{source}: the text of the module cannot be read: {error}") from error
+        raise SettingsError(f"{source}: the source of the module cannot be read: {error}") from error

@@ -1,7 +1,7 @@
-"""Shadow labels: how right the pseudo-labels and the rewards are, where the true answer happens to be known.
+"""Shadow labels: the accuracy of pseudo-labels and rewards on questions whose true answer is known.
 
-They are measured on groups whose rewards are final, and go to the logs alone: nothing here is posted to the reward
-server or reaches a policy.
+They are compared with groups whose rewards are final, and go to the logs alone. Nothing here reaches the reward server
+or a policy.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,14 +16,14 @@ from ireasoner.trainer.rewards.named_function import named_function
 from ireasoner.trainer.rollouts.group import MIN_SPREAD, Group
 
 Labels = Callable[[Path, str], Question | None]
-"""The labelled question for an image and a proposed question; None where its true answer is not known."""
+"""Returns the labelled question for an image and a proposed question, or None if the true answer is not known."""
 
 
 class ShadowLabels:
-    """Measures the Solver's groups against true answers.
+    """Compares the Solver's groups with true answers.
 
     Args:
-        labels: Where true answers come from; None measures nothing.
+        labels: The source of true answers; None measures nothing.
     """
 
     def __init__(self, labels: Labels | None) -> None:
@@ -32,11 +32,11 @@ class ShadowLabels:
     def measure(
         self, groups: Sequence[Group], rewards: Sequence[Sequence[float | None]]
     ) -> tuple[list[dict[str, Any]], dict[str, float]]:
-        """What is known of each group, for `groups.jsonl`, and the figures of the update; see docs/training.md.
+        """Returns an entry of `groups.jsonl` per group, and the metrics of the update; see docs/training.md.
 
         Args:
-            groups: The groups of an update of the Solver, with their records.
-            rewards: What each rollout is trained on; None where it has no reward.
+            groups: The groups of a Solver update, with their records.
+            rewards: One reward per rollout, None if it has none.
         """
         if self._labels is None:
             return [{} for _ in groups], {}
@@ -67,12 +67,10 @@ class ShadowLabels:
 
 
 def reward_auc(rewards: Sequence[float | None], right: Sequence[bool]) -> float | None:
-    """How likely a right rollout of a group has a higher reward than a wrong one, in [0, 1]; equal rewards count half.
+    """The probability that a right rollout of a group has a higher reward than a wrong one; equal rewards count half.
 
-    Rewards are equal that differ by rounding alone, as the trainer takes them to be.
-
-    The area under the ROC curve as the Mann-Whitney statistic: 1 ranks every right rollout above every wrong one, 0.5
-    tells them no better apart than chance. None where the group has not both.
+    This is the area under the ROC curve, as the Mann-Whitney statistic: 1 ranks every right rollout above every wrong
+    one, 0.5 is chance. Rewards closer than 1e-6 count as equal. None if the group lacks right or wrong rollouts.
     """
     pairs = [(reward, hit) for reward, hit in zip(rewards, right, strict=True) if reward is not None]
     hits = np.array([reward for reward, hit in pairs if hit])
@@ -84,12 +82,12 @@ def reward_auc(rewards: Sequence[float | None], right: Sequence[bool]) -> float 
 
 
 def load_labels(source: str | None) -> Labels | None:
-    """The labels that the setting names: a JSON-lines file of questions, or `module:function`.
+    """Loads the labels of the setting: a JSON-lines file of questions, or `module:function`.
 
-    The function is given the image's path and the question, and returns the true answer as a string, or None.
+    The function takes the image's path and the question, and returns the true answer as a string, or None.
 
     Raises:
-        SettingsError: There is neither such a file nor such a function.
+        SettingsError: There is no such file and no such function.
         ImagesError: The file has a bad line.
     """
     if source is None:
@@ -100,7 +98,7 @@ def load_labels(source: str | None) -> Labels | None:
         program = named_function(source)
     except SettingsError as error:
         raise SettingsError(
-            f"labels: {source} is neither a file nor module:function: {error.__cause__}"
+            f"labels: {source} is not a file and not module:function: {error.__cause__}"
         ) from error
 
     def labelled(image: Path, text: str) -> Question | None:
@@ -111,7 +109,7 @@ def load_labels(source: str | None) -> Labels | None:
 
 
 def from_questions(questions: Sequence[Question]) -> Labels:
-    """Labels of a dataset: they hold for a question that is asked about its own image in its own words."""
+    """Labels of a dataset: each applies to its own question, word for word, about its own image."""
     known = {(question.image.resolve(), _folded(question.text)): question for question in questions}
     return lambda image, text: known.get((image.resolve(), _folded(text)))
 

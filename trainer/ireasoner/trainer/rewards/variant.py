@@ -1,4 +1,4 @@
-"""Experiments with the reward: what the Solver is trained on instead of its scores."""
+"""Reward variants: experiments that train the Solver on something else than its scores."""
 
 import math
 from collections.abc import Sequence
@@ -11,11 +11,11 @@ from ireasoner.trainer.rollouts.group import Group
 
 
 class RewardVariant(Protocol):
-    """Gives the rewards to train on, in order: a finite number for each rollout, or None where there is none.
+    """Returns the rewards to train on, in order: one finite number per rollout, or None if it has no reward.
 
     Args:
-        groups: The groups of an update, with their rollouts and what the server said of them (`record`).
-        rewards: Their scores; a rollout that has none should have none afterwards.
+        groups: The groups of an update, with their rollouts and the server's scores (`record`).
+        rewards: Their rewards; a rollout without a reward should stay without.
         progress: t in [0, 1].
     """
 
@@ -25,26 +25,29 @@ class RewardVariant(Protocol):
         """See the class."""
 
 
-def vary(variant: RewardVariant, groups: Sequence[Group], progress: float) -> None:
-    """Puts what a variant gives in the place of the groups' rewards.
+def apply_variant(variant: RewardVariant, groups: Sequence[Group], progress: float) -> None:
+    """Replaces the groups' rewards by those of a variant.
 
     Raises:
-        ScoringError: It gave something else than a reward for each rollout.
+        ScoringError: The variant did not return one reward per rollout.
     """
-    varied = variant(groups, [group.rewards for group in groups], progress)
+    replaced = variant(groups, [group.rewards for group in groups], progress)
     try:
-        sizes = [len(rewards) for rewards in varied]
+        sizes = [len(rewards) for rewards in replaced]
     except TypeError as error:
-        raise ScoringError(f"the reward variant gave no list of rewards for each group: {error}") from error
+        raise ScoringError(
+            f"the reward variant did not return a list of rewards per group: {error}"
+        ) from error
     if sizes != [len(group.rewards) for group in groups]:
         raise ScoringError(
-            f"the reward variant gave {sizes} rewards for groups of {[len(group.rewards) for group in groups]} rollouts"
+            f"the reward variant returned {sizes} rewards for groups of {[len(group.rewards) for group in groups]} "
+            "rollouts"
         )
-    for group, rewards in zip(groups, varied, strict=True):
+    for group, rewards in zip(groups, replaced, strict=True):
         group.rewards = [None if reward is None else _finite(reward) for reward in rewards]
 
 
 def _finite(reward: object) -> float:
     if not isinstance(reward, Real) or not math.isfinite(reward):
-        raise ScoringError(f"the reward variant gave {reward!r}: a reward is a finite number, or None")
+        raise ScoringError(f"the reward variant returned {reward!r}: a reward is a finite number or None")
     return float(reward)

@@ -1,4 +1,4 @@
-"""Answers from any OpenAI-compatible server, asked with the fields of OpenAI's own API alone."""
+"""Completions from any OpenAI-compatible server, with the fields of OpenAI's own API alone."""
 
 from collections.abc import Sequence
 
@@ -7,9 +7,9 @@ from ireasoner.trainer.rollouts.rollout import RolloutRequest, SamplingContract
 
 
 class ChatClient(RolloutClient):
-    """Asks for texts, one completion a request, since not every server knows `n`; see `RolloutClient`.
+    """Samples texts, one completion per request because not every server supports `n`; see `RolloutClient`.
 
-    Of the sampling contract it sends what the API has: `max_tokens`, `temperature`, `top_p` and the forbidden tokens.
+    Of the sampling contract it sends `max_tokens`, `temperature`, `top_p` and the forbidden tokens.
     """
 
     def texts(
@@ -18,7 +18,7 @@ class ChatClient(RolloutClient):
         """The completions of each request, in order.
 
         Raises:
-            RolloutServerError: A request was refused, or the server stayed away past the budget.
+            RolloutServerError: A request was refused, or the server was unreachable for longer than the budget.
         """
         futures = [
             [self.pool.submit(self._text, policy, request, contract, i) for i in range(request.count)]

@@ -4,16 +4,20 @@ import base64
 import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import httpx
 
-from ireasoner.trainer.errors import PolicyMissingError, RolloutServerError
-from ireasoner.trainer.rollouts.backoff import Backoff
+from ireasoner.clients.retry import Retry
+from ireasoner.trainer.errors import PolicyMissingError, RolloutServerError, RolloutServerUnavailable
 from ireasoner.trainer.rollouts.busy_clock import BusyClock
 from ireasoner.trainer.rollouts.rollout import Rollout, RolloutRequest, SamplingContract
 
 CHAT = "/v1/chat/completions"
 _RETRIED_STATUS = frozenset({429, 502, 503, 504})
+_LONGEST_DELAY_S = 15.0
+_CONNECTIONS = 64
+"""Requests in flight; a server with fewer slots queues the rest."""
 _ENGINE = re.compile(r'^vllm:num_requests_running\{engine="(\d+)"', re.MULTILINE)
 
 
@@ -21,16 +25,15 @@ class RolloutClient:
     """Talks to one rollout server.
 
     Args:
-        base_url: Where the server listens, without `/v1`.
-        api_key: Sent as a bearer token, if there is one.
-        timeout_s: How long one request may take.
-        retry_budget_s: How long to go on trying while the server is away or overloaded.
-        concurrency: Requests in flight at most.
-        on_wait: Called with a message each time a retry is waited for.
-        is_alive: Whether the server can still come back; false ends every wait at once.
+        base_url: Address of the server, without `/v1`.
+        api_key: Sent as a bearer token if given.
+        timeout_s: Timeout of one request.
+        retry_budget_s: Seconds to retry a request while the server is unreachable or overloaded.
+        on_wait: Called with a message before a retry that may take longer than a second.
+        is_alive: Whether the server can still answer; false ends every wait at once.
 
     Attributes:
-        sampling: How long the server has had rollouts to sample.
+        sampling: The time in which the server had rollouts to sample.
     """
 
     def __init__(
@@ -40,15 +43,14 @@ class RolloutClient:
         api_key: str | None = None,
         timeout_s: float = 300.0,
         retry_budget_s: float = 300.0,
-        concurrency: int = 64,
-        on_wait: Callable[[str], None] | None = None,
+        on_wait: Callable[[str], None] = lambda _: None,
         is_alive: Callable[[], bool] = lambda: True,
     ) -> None:
         self.base_url = base_url.rstrip("/")
         self._retry_budget_s = retry_budget_s
         self._on_wait = on_wait
         self._is_alive = is_alive
-        limits = httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency)
+        limits = httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS)
         self._http = httpx.Client(
             base_url=self.base_url,
             headers={"Authorization": f"Bearer {api_key}"} if api_key else None,
@@ -57,15 +59,15 @@ class RolloutClient:
             trust_env=False,
         )
         self.sampling = BusyClock()
-        self.pool = ThreadPoolExecutor(concurrency, thread_name_prefix="rollout")
+        self.pool = ThreadPoolExecutor(_CONNECTIONS, thread_name_prefix="rollout")
 
     @property
     def members(self) -> tuple["RolloutClient", ...]:
-        """This one alone; see `RolloutReplicas`."""
+        """This client alone; see `RolloutReplicas`."""
         return (self,)
 
     def close(self) -> None:
-        """Closes the connections; a request in flight is cut off."""
+        """Closes the connections; requests in flight fail."""
         self.pool.shutdown(wait=False, cancel_futures=True)
         self._http.close()
 
@@ -73,28 +75,28 @@ class RolloutClient:
         """The names that the server serves: the base model and every loaded adapter.
 
         Raises:
-            RolloutServerError: The server refused, or stayed away past the budget.
+            RolloutServerError: The server refused, or was unreachable for longer than the budget.
         """
         return [str(model["id"]) for model in self.request("GET", "/v1/models").json()["data"]]
 
     def load_adapter(self, name: str, path: str) -> None:
-        """Loads the adapter in the folder `path` (as the server sees it) under `name`; done if it is loaded already.
+        """Loads the adapter in the folder `path` (on the server) under `name`, unless that name is loaded already.
 
         Raises:
-            RolloutServerError: The server refused, or stayed away past the budget.
+            RolloutServerError: The server refused, or was unreachable for longer than the budget.
         """
         try:
             self.request("POST", "/v1/load_lora_adapter", {"lora_name": name, "lora_path": path})
         except RolloutServerError:
-            # A first try whose answer was lost may have loaded it; names are never used twice.
+            # A first try whose answer was lost may have loaded it; no name is used twice.
             if name not in self.models():
                 raise
 
     def unload_adapter(self, name: str) -> None:
-        """Unloads the adapter served as `name`; done if the server does not have it (any more).
+        """Unloads the adapter served as `name`, if it is loaded.
 
         Raises:
-            RolloutServerError: The server refused, or stayed away past the budget.
+            RolloutServerError: The server refused, or was unreachable for longer than the budget.
         """
         try:
             self.request("POST", "/v1/unload_lora_adapter", {"lora_name": name})
@@ -103,15 +105,15 @@ class RolloutClient:
                 raise
 
     def engines(self) -> int:
-        """How many engines of vLLM answer behind the server: its `--data-parallel-size`.
+        """The number of vLLM engines behind the server: its `--data-parallel-size`.
 
         Raises:
-            RolloutServerError: The server's metrics name none, or it refused, or stayed away past the budget.
+            RolloutServerError: The metrics name no engine, or as in `models`.
         """
         engines = set(_ENGINE.findall(self.request("GET", "/metrics").text))
         if not engines:
             raise RolloutServerError(
-                f"{self.base_url}/metrics names no engine of vLLM (is it started with --disable-log-stats?)"
+                f"{self.base_url}/metrics names no vLLM engine: was the server started with --disable-log-stats?"
             )
         return len(engines)
 
@@ -122,17 +124,17 @@ class RolloutClient:
         contract: SamplingContract,
         engine: int | None = None,
     ) -> list[list[Rollout]]:
-        """Samples every request from `policy`; one list a request, in order, of `count` rollouts each.
+        """Samples every request from `policy`; returns one list per request, in order, of `count` rollouts each.
 
         Args:
-            policy: The name that it is served under.
+            policy: The name under which it is served.
             requests: What to sample.
-            contract: How.
-            engine: Which of the server's `engines()` is to answer, from 0; whichever has least to do if None.
+            contract: How to sample.
+            engine: Index of the server's engine that answers; None leaves the choice to the server.
 
         Raises:
             PolicyMissingError: The server does not serve `policy`.
-            RolloutServerError: A request was refused, or the server stayed away past the budget.
+            RolloutServerError: A request was refused, or the server was unreachable for longer than the budget.
         """
         headers = None if engine is None else {"X-data-parallel-rank": str(engine)}
         futures = [
@@ -147,7 +149,7 @@ class RolloutClient:
     def texts(
         self, policy: str, requests: Sequence[RolloutRequest], contract: SamplingContract
     ) -> list[list[str]]:
-        """The completions of `sample`, as texts."""
+        """Samples as `sample` does, and returns the texts."""
         return [
             [rollout.text for rollout in rollouts] for rollouts in self.sample(policy, requests, contract)
         ]
@@ -171,72 +173,83 @@ class RolloutClient:
         with self.sampling.working():
             answer = self.request("POST", CHAT, body, headers).json()
         if answer["model"] != policy:
-            raise RolloutServerError(f"{self.base_url} answered as {answer['model']!r}, asked for {policy!r}")
+            raise RolloutServerError(f"{self.base_url} answered as {answer['model']!r} instead of {policy!r}")
         choices = sorted(answer["choices"], key=lambda choice: int(choice["index"]))
         if len(choices) != request.count:
             raise RolloutServerError(
-                f"{self.base_url} returned {len(choices)} rollouts of {policy}, asked for {request.count}"
+                f"{self.base_url} returned {len(choices)} rollouts of {policy} instead of {request.count}"
             )
         prompt_token_ids = tuple(answer["prompt_token_ids"])
-        rollouts = []
-        for choice in choices:
-            token_ids = tuple(choice["token_ids"])
-            logprobs = tuple(float(token["logprob"]) for token in choice["logprobs"]["content"])
-            if len(token_ids) != len(logprobs):
-                raise RolloutServerError(
-                    f"{self.base_url} returned {len(token_ids)} token ids and {len(logprobs)} log-probabilities"
-                )
-            rollouts.append(
-                Rollout(
-                    text=choice["message"]["content"] or "",
-                    token_ids=token_ids,
-                    logprobs=logprobs,
-                    prompt_token_ids=prompt_token_ids,
-                    finish_reason=choice["finish_reason"],
-                    policy=policy,
-                    seed=request.seed + int(choice["index"]),
-                )
+        return [self._rollout(choice, policy, request, prompt_token_ids) for choice in choices]
+
+    def _rollout(
+        self,
+        choice: Mapping[str, Any],
+        policy: str,
+        request: RolloutRequest,
+        prompt_token_ids: tuple[int, ...],
+    ) -> Rollout:
+        token_ids = tuple(choice["token_ids"])
+        logprobs = tuple(float(token["logprob"]) for token in choice["logprobs"]["content"])
+        if len(token_ids) != len(logprobs):
+            raise RolloutServerError(
+                f"{self.base_url} returned {len(token_ids)} token ids and {len(logprobs)} log-probabilities"
             )
-        return rollouts
+        return Rollout(
+            text=choice["message"]["content"] or "",
+            token_ids=token_ids,
+            logprobs=logprobs,
+            prompt_token_ids=prompt_token_ids,
+            finish_reason=choice["finish_reason"],
+            policy=policy,
+            seed=request.seed + int(choice["index"]),
+        )
 
     def request(
         self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None
     ) -> httpx.Response:
-        """Sends one request, again while the server is away or overloaded and the budget lasts.
+        """Sends one request, and retries it while the server is unreachable or overloaded and the budget lasts.
 
         Raises:
-            PolicyMissingError: A chat completion was asked of a policy that the server does not serve.
-            RolloutServerError: The server refused, or stayed away past the budget.
+            PolicyMissingError: The server does not serve the policy of a chat completion.
+            RolloutServerError: The server refused, or was unreachable for longer than the budget.
         """
-        backoff = Backoff(self._retry_budget_s, first_pause_s=0.25, is_alive=self._is_alive)
-        while True:
-            try:
-                response = self._http.request(method, path, json=body, headers=headers)
-            except httpx.TransportError as error:
-                reason = f"{type(error).__name__}: {error}"
-            else:
-                if response.is_success:
-                    return response
-                reason = f"{response.status_code} {response.text[:500]}"
-                if response.status_code == httpx.codes.NOT_FOUND and path == CHAT:
-                    raise PolicyMissingError(f"{method} {self.base_url}{path}: {reason}")
-                if response.status_code not in _RETRIED_STATUS:
-                    raise RolloutServerError(f"{method} {self.base_url}{path}: {reason}")
-            if not self._is_alive():
-                raise RolloutServerError(
-                    f"{method} {self.base_url}{path}: {reason}; the rollout server has ended"
-                )
-            if not backoff.left_s:
-                raise RolloutServerError(
-                    f"{method} {self.base_url}{path}: {reason}, after {self._retry_budget_s:.0f} s of trying"
-                )
-            if self._on_wait is not None and backoff.pause_s >= 1:
-                self._on_wait(f"rollout server: {reason}; trying for another {backoff.left_s:.0f} s")
-            backoff.wait()
+        retry = Retry(
+            self._retry_budget_s,
+            longest_delay_s=_LONGEST_DELAY_S,
+            is_alive=self._is_alive,
+            on_wait=lambda error, left_s: self._on_wait(
+                f"rollout server: {error}; retrying for another {left_s:.0f} s"
+            ),
+        )
+        try:
+            return retry.call(lambda: self._try(method, path, body, headers))
+        except RolloutServerUnavailable as error:
+            reason = (
+                f"after {self._retry_budget_s:.0f} s of retries"
+                if self._is_alive()
+                else "the rollout server has ended"
+            )
+            raise RolloutServerError(f"{error}; {reason}") from error
+
+    def _try(self, method: str, path: str, body: object, headers: Mapping[str, str] | None) -> httpx.Response:
+        what = f"{method} {self.base_url}{path}"
+        try:
+            response = self._http.request(method, path, json=body, headers=headers)
+        except httpx.TransportError as error:
+            raise RolloutServerUnavailable(f"{what}: {type(error).__name__}: {error}") from error
+        if response.is_success:
+            return response
+        reason = f"{what}: {response.status_code} {response.text[:500]}"
+        if response.status_code == httpx.codes.NOT_FOUND and path == CHAT:
+            raise PolicyMissingError(reason)
+        if response.status_code in _RETRIED_STATUS:
+            raise RolloutServerUnavailable(reason)
+        raise RolloutServerError(reason)
 
 
 def with_image(request: RolloutRequest) -> list[dict[str, object]]:
-    """The messages with the image put in as a data URL, as the OpenAI API takes it."""
+    """The messages with the image as a data URL, in the form of the OpenAI API."""
     if request.image_png is None:
         return request.messages
     url = "data:image/png;base64," + base64.b64encode(request.image_png).decode()

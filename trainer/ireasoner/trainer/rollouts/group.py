@@ -1,4 +1,4 @@
-"""A group in the making: an image, a prompt about it, and what came of that."""
+"""A group: an image, a prompt about it, and the rollouts with their rewards."""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from ireasoner.trainer.rollouts.prompts import proposer_messages
 from ireasoner.trainer.rollouts.rollout import Rollout
 
 MIN_SPREAD = 1e-6
-"""Rewards of a group that differ by less are equal: TRL would make advantages below .01 of them."""
+"""Rewards of a group that differ by less count as equal: TRL's advantages would be below 0.01."""
 
 
 class Group:
@@ -21,13 +21,13 @@ class Group:
         path: The image's file.
         picture: The image, RGB.
         png: The image's bytes, as the rollout server gets them.
-        messages: The prompt; the Proposer's until a question is asked.
-        question: The question that the Solver answers; None in an update of the Proposer, or where it asked none.
+        messages: The prompt; the Proposer's until the group has a question.
+        question: The question that the Solver answers; None in a Proposer update, or if the proposal held none.
         proposed_by: The served name of the Proposer that asked it.
-        rollouts: What was sampled.
-        staleness: Updates by which the adapter that sampled them was behind the one that is trained.
-        rewards: The reward of each rollout; None where there is none to be had.
-        record: What `groups.jsonl` says of it.
+        rollouts: The sampled rollouts.
+        staleness: Updates by which the adapter that sampled them is behind the one that is trained.
+        rewards: One reward per rollout, None if it has none.
+        record: The group's entry in `groups.jsonl`.
     """
 
     def __init__(self, path: Path, picture: Image.Image) -> None:
@@ -49,12 +49,12 @@ class Group:
 
     @property
     def has_spread(self) -> bool:
-        """Whether rewards differ: where they do not, every advantage is 0 and there is nothing to learn."""
+        """Whether rewards differ; if not, every group advantage is 0."""
         known = [reward for reward in self.rewards if reward is not None]
         return bool(known) and max(known) - min(known) > MIN_SPREAD
 
     def solver_record(self, score: ScoredGroup) -> dict[str, Any]:
-        """What `groups.jsonl` keeps of a Solver's group and its score."""
+        """The entry of a Solver group and its score in `groups.jsonl`."""
         return {
             "proposed_by": self.proposed_by,
             "status": score.status,

@@ -1,7 +1,7 @@
-"""The two prompts, in chat form: what the Solver and the Proposer are asked, and how a question is read back.
+"""The prompts of both roles as chat messages, and the parser of the Proposer's question.
 
-The warm start of the tiny model and the trainer use these same words, so that what was learnt before
-reinforcement learning is what is asked for during it.
+The warm start of the tiny model and the trainer share these prompts, so that reinforcement learning asks for what the
+warm start taught.
 """
 
 import re
@@ -34,7 +34,7 @@ def proposer_messages() -> list[Message]:
 
 
 def text_of(messages: str | Sequence[Message]) -> str:
-    """What messages say in words; a text is itself."""
+    """The text of messages; a string is returned unchanged."""
     if isinstance(messages, str):
         return messages
     contents = [message["content"] for message in messages]
@@ -45,10 +45,9 @@ def text_of(messages: str | Sequence[Message]) -> str:
 
 
 def parse_question(text: str) -> str | None:
-    """The question in a Proposer's completion, white space folded; None where there is none.
+    """The question in a Proposer's completion, white space folded; None if there is not exactly one.
 
-    A completion holds a question when it has exactly one `<question>` element and that is not empty: two
-    elements would leave it to us to choose.
+    An empty `<question>` is no question. Of two questions, choosing one would be arbitrary.
     """
     found = _QUESTION.findall(text)
     if len(found) != 1:

@@ -1,4 +1,4 @@
-"""Several rollout servers as one: requests are dealt out, adapters go to all of them."""
+"""Several rollout servers as one: requests are distributed, adapters go to all of them."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,13 +9,13 @@ from ireasoner.trainer.rollouts.rollout import Rollout, RolloutRequest, Sampling
 
 
 class RolloutReplicas:
-    """Rollout servers of one base model that see the same adapters folder; used as a `RolloutClient` is.
+    """Rollout servers of one base model that see the same adapters folder, with the interface of `RolloutClient`.
 
-    An adapter counts as served only where every replica serves it. A replica that stays away past its client's
-    budget ends the run, as a single server would: the others may not have what it was asked for.
+    An adapter counts as served only if every replica serves it. A replica that is unreachable for longer than the
+    budget ends the run, as a single server would.
 
     Attributes:
-        sampling: How long any of them has had rollouts to sample.
+        sampling: The time in which any of them had rollouts to sample.
     """
 
     def __init__(self, members: Sequence[RolloutClient]) -> None:
@@ -25,7 +25,7 @@ class RolloutReplicas:
         self._pool = ThreadPoolExecutor(len(members), thread_name_prefix="replica")
 
     def close(self) -> None:
-        """Closes the connections to all of them."""
+        """Closes the connections to all replicas."""
         self._pool.shutdown(wait=False, cancel_futures=True)
         for member in self.members:
             member.close()
@@ -46,16 +46,16 @@ class RolloutReplicas:
     def sample(
         self, policy: str, requests: Sequence[RolloutRequest], contract: SamplingContract
     ) -> list[list[Rollout]]:
-        """Samples each request from one replica, in turns; one list a request, in order.
+        """Samples each request from one replica, in turns; returns one list per request, in order.
 
         Raises as `RolloutClient.sample` does.
         """
         count = len(self.members)
-        dealt = [(member, requests[first::count]) for first, member in enumerate(self.members)]
+        parts = [(member, requests[first::count]) for first, member in enumerate(self.members)]
         with self.sampling.working():
-            shares = list(
+            sampled = list(
                 self._pool.map(
-                    lambda deal: deal[0].sample(policy, deal[1], contract) if deal[1] else [], dealt
+                    lambda part: part[0].sample(policy, part[1], contract) if part[1] else [], parts
                 )
             )
-        return [shares[number % count][number // count] for number in range(len(requests))]
+        return [sampled[index % count][index // count] for index in range(len(requests))]

@@ -1,15 +1,22 @@
-"""A rollout: what the policy sampled, token by token, and under which contract."""
+"""A rollout, token by token, and the contract it was sampled under."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class SamplingContract:
-    """Every knob that shapes the sampling distribution, set explicitly so that no checkpoint default leaks in.
+    """Every parameter of the sampling distribution, set explicitly so that no checkpoint default applies.
 
-    `forbidden_token_ids` are never sampled: image and video placeholders have no embedding of their own and would
-    shift the image features of the training forward pass. `stop_token_ids` end a completion, besides the tokenizer's
-    own end of sequence, and are part of it.
+    Attributes:
+        max_tokens: Maximum new tokens.
+        temperature: Sampling temperature; 0 is greedy.
+        top_p: Nucleus sampling; 1 is off.
+        top_k: Top-k sampling; -1 is off.
+        min_p: Min-p sampling; 0 is off.
+        repetition_penalty: 1 is off.
+        forbidden_token_ids: Tokens that are never sampled. Image and video placeholders would shift the image features
+            of the training forward pass.
+        stop_token_ids: Tokens that end a completion, besides the tokenizer's own end of sequence; they are part of it.
     """
 
     max_tokens: int
@@ -22,7 +29,7 @@ class SamplingContract:
     stop_token_ids: tuple[int, ...] = ()
 
     def request_fields(self) -> dict[str, object]:
-        """The contract as fields of an OpenAI chat-completions request, vLLM's extensions included."""
+        """The contract as fields of an OpenAI chat-completions request, with vLLM's extensions."""
         return {
             "max_tokens": self.max_tokens,
             "temperature": self.temperature,
@@ -42,12 +49,11 @@ class Rollout:
     """One sampled completion of one prompt.
 
     Attributes:
-        text: The completion as the server decoded it, special tokens left out.
-        token_ids: What was sampled, the end-of-sequence token included unless `finish_reason` is "length".
-        logprobs: Natural-log probability of each sampled token under the served policy and the contract,
-            one a token.
+        text: The completion as the server decoded it, without special tokens.
+        token_ids: The sampled tokens, with the end of sequence unless `finish_reason` is "length".
+        logprobs: Natural log-probability of each sampled token under the served policy and the contract.
         prompt_token_ids: The prompt as the server saw it, image placeholders expanded.
-        finish_reason: "stop" where the policy ended by itself, "length" where it was cut off.
+        finish_reason: "stop" if the policy ended the completion, "length" if it was cut off.
         policy: The versioned name under which the policy was served (`solver-000012`).
         seed: The seed of this sample.
     """
@@ -68,9 +74,9 @@ class RolloutRequest:
     Attributes:
         messages: Chat messages in the processor's form: a message's content is text, or parts of type `image`
             (without data) and `text`.
-        image_png: The bytes of the one image that the `image` part stands for, PNG encoded; None for text alone.
-        count: How many rollouts.
-        seed: Seed of the first; the server adds one for each further.
+        image_png: The image of the `image` part, PNG encoded; None for text alone.
+        count: Number of rollouts.
+        seed: Seed of the first rollout; the server adds one for each further one.
     """
 
     messages: list[dict[str, object]]

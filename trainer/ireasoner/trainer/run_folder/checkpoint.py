@@ -1,21 +1,25 @@
-"""Checkpoints: all that a run needs to go on, written whole or not at all.
+"""Checkpoints: everything that a run needs to resume, written completely or not at all.
 
-    checkpoint-60/         transformers' and TRL's state: optimizer, schedule, RNG, counters, data position
+    checkpoint-60/         state of transformers and TRL: optimizer, schedule, RNG, counters, data position
         solver/ proposer/  the adapters
-        loop.json          what they do not know of: versions, KL coefficients, lengths of the logs, every file's size
+        loop.json          state of this loop: versions, KL coefficients, lengths of the logs; and every file's size
 
-A checkpoint is written beside the others under a name that nothing reads, and renamed when it is on the disk.
+A checkpoint is written under a temporary name beside the others, and renamed once it is on the disk.
 """
 
 import json
 import logging
 import os
+import random
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
 
@@ -29,15 +33,15 @@ _PARTIAL = ".partial"
 
 
 class LoopState(BaseModel):
-    """What the loop itself has to remember.
+    """The state of the loop that TRL does not save.
 
     Attributes:
-        update: Updates that the run has had.
-        versions: Versions that each role's adapter has had; an update without anything to learn makes none.
-        kl_betas: The KL coefficient of each role.
-        moving_baselines: The moving average of the rewards of each role, of a run with that defect put back.
-        fingerprint: What the groups were scored by.
-        log_bytes: Length of each log of the run folder when the checkpoint was taken, by name.
+        update: Number of updates done.
+        versions: Number of published versions of each role's adapter; an update with nothing to learn adds none.
+        kl_betas: KL coefficient of each role.
+        moving_baselines: Moving average of each role's rewards, for a run with a moving baseline.
+        fingerprint: Fingerprint of the scoring.
+        log_bytes: Length in bytes of each log of the run folder at the checkpoint, by name.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -50,12 +54,32 @@ class LoopState(BaseModel):
     log_bytes: dict[str, int]
 
 
+@dataclass(frozen=True, slots=True)
+class RandomState:
+    """The states of the random number generators of Python, NumPy and torch (CPU and every GPU) at its creation."""
+
+    python: Any = field(default_factory=random.getstate)
+    numpy: Any = field(default_factory=np.random.get_state)
+    cpu: torch.Tensor = field(default_factory=torch.get_rng_state)
+    gpus: list[torch.Tensor] = field(
+        default_factory=lambda: torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    )
+
+    def restore(self) -> None:
+        """Sets the generators to these states."""
+        random.setstate(self.python)
+        np.random.set_state(self.numpy)
+        torch.set_rng_state(self.cpu)
+        if self.gpus:
+            torch.cuda.set_rng_state_all(self.gpus)
+
+
 class Checkpoints:
     """The checkpoints of one run.
 
     Args:
-        folder: Where they lie.
-        keep: How many of the newest stay.
+        folder: Their folder.
+        keep: Number of newest checkpoints to keep.
     """
 
     def __init__(self, folder: Path, keep: int) -> None:
@@ -64,10 +88,10 @@ class Checkpoints:
 
     @contextmanager
     def writing(self, update: int, state: LoopState) -> Iterator[Path]:
-        """A folder to write `checkpoint-{update}` into; when the block ends, it is in place and complete.
+        """Gives a folder to write `checkpoint-{update}` into; when the block ends, the checkpoint is complete.
 
         Raises:
-            CheckpointError: It could not be written (a full disk, say); the older ones are as they were.
+            CheckpointError: It could not be written (a full disk, say); the older ones are unchanged.
         """
         partial = self.partial
         shutil.rmtree(partial, ignore_errors=True)
@@ -88,9 +112,9 @@ class Checkpoints:
             OSError,
             RuntimeError,
             SafetensorError,
-        ) as error:  # torch tells of a full disk by a RuntimeError
+        ) as error:  # torch reports a full disk as a RuntimeError
             newest = self.newest()
-            kept = f"the run can go on from {newest.name}" if newest else "there is none before it"
+            kept = f"the run can resume from {newest.name}" if newest else "no earlier checkpoint exists"
             raise CheckpointError(f"checkpoint-{update} could not be written: {error}; {kept}") from error
         finally:
             shutil.rmtree(partial, ignore_errors=True)
@@ -99,11 +123,11 @@ class Checkpoints:
 
     @property
     def partial(self) -> Path:
-        """Where a checkpoint lies while it is written."""
+        """Folder of a checkpoint that is being written."""
         return self._folder / _PARTIAL
 
     def newest(self) -> Path | None:
-        """The newest complete checkpoint; one that is cut short is passed over with a warning."""
+        """The newest complete checkpoint; incomplete ones are skipped with a warning."""
         complete = self._complete()
         return complete[0] if complete else None
 
@@ -115,12 +139,12 @@ class Checkpoints:
             if fault is None:
                 found.append(path)
             else:
-                logger.warning("%s is passed over: %s", path, fault)
+                logger.warning("%s is skipped: %s", path, fault)
         return sorted(found, key=lambda path: -int(path.name.rpartition("-")[2]))
 
 
 def read_state(checkpoint: Path) -> LoopState:
-    """The loop's state of a complete checkpoint."""
+    """The loop's state in a complete checkpoint."""
     return LoopState.model_validate(_document(checkpoint)["state"])
 
 

@@ -1,4 +1,4 @@
-"""A lock on a folder that one process at a time may write to."""
+"""A lock on a folder that only one process at a time may write to."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,10 +13,10 @@ LOCK = ".lock"
 
 @contextmanager
 def sole_writer(folder: Path) -> Iterator[None]:
-    """Keeps a folder, made where it is missing, to this process while the block lasts; a killed process lets go.
+    """Locks a folder, which it creates if necessary, for this process; the lock ends with the block or the process.
 
     Raises:
-        RunFolderError: Another process has it.
+        RunFolderError: Another process holds the lock.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / LOCK, timeout=0)
@@ -24,7 +24,7 @@ def sole_writer(folder: Path) -> Iterator[None]:
         lock.acquire()
     except Timeout as error:
         raise RunFolderError(
-            f"{folder} is being written to by another process; wait for it, or end it"
+            f"{folder} is being written to by another process; wait for it, or stop it"
         ) from error
     try:
         yield

@@ -1,10 +1,11 @@
-"""The run folder: everything that a run leaves behind.
+"""The run folder: everything that a run writes.
 
 settings.json      the resolved settings
-metrics.jsonl      one line an update
-groups.jsonl       one line a group: image, question, rollouts, rewards
+metrics.jsonl      one line per update
+groups.jsonl       one line per group: image, question, rollouts, rewards
+collapse.json      where the guard saw the likely onset of collapse, if it did
 adapters/          the published versions that are still served
-checkpoints/       what the run can be taken up from
+checkpoints/       what the run can resume from
 tensorboard/       the same metrics, for TensorBoard
 final/             the two adapters as peft folders
 .lock              held by the process that trains
@@ -16,23 +17,42 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict, ValidationError
+
 from ireasoner.trainer.errors import RunFolderError, SettingsError
 from ireasoner.trainer.settings import RunSettings
 
 _LOGS = ("metrics.jsonl", "groups.jsonl")
+COLLAPSE_MARK = "collapse.json"
+
+
+class CollapseMark(BaseModel):
+    """The likely onset of collapse, as `collapse.json` holds it.
+
+    Attributes:
+        update: The update that showed it, from 1.
+        signs: The metrics that showed it, each with the reason.
+        checkpoint: The newest checkpoint before it, which is kept; None if there was none yet.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    update: int
+    signs: dict[str, str]
+    checkpoint: str | None
 
 
 class RunFolder:
     """Writes to one run folder.
 
     Args:
-        settings: The run; it says where the folder is, and whether to go on with the run that it holds.
+        settings: The run; they name the folder and say whether to resume the run in it.
 
     Attributes:
-        writes: Whether this process is the one that writes; in another, nothing is written or cut.
+        writes: Whether this process writes the logs; if not, nothing is written or truncated.
 
     Raises:
-        SettingsError: The folder holds a run already, or none to go on with, or one with other settings.
+        SettingsError: The folder already contains a run, or none to resume, or one with other settings.
     """
 
     def __init__(self, settings: RunSettings) -> None:
@@ -41,11 +61,11 @@ class RunFolder:
         file = path / "settings.json"
         if settings.resume:
             if not file.exists():
-                raise SettingsError(f"resume: {path} holds no run")
+                raise SettingsError(f"resume: {path} contains no run")
             _compare(path, json.loads(file.read_text(encoding="utf-8")), settings)
         elif any((path / name).exists() for name in (*_LOGS, "checkpoints", "final")):
             raise SettingsError(
-                f"run_folder: {path} holds a run already; name another, remove it, or go on with --resume"
+                f"run_folder: {path} already contains a run; choose another folder, remove it, or add --resume"
             )
         path.mkdir(parents=True, exist_ok=True)
         partial = file.with_suffix(".partial")
@@ -73,23 +93,23 @@ class RunFolder:
         return self.path / "groups.jsonl"
 
     def append_metrics(self, metrics: Mapping[str, Any]) -> None:
-        """Adds the metrics of one update.
+        """Appends the metrics of one update.
 
         Raises:
-            RunFolderError: It could not be written (a full disk, say); what a checkpoint holds is as it was.
+            RunFolderError: The log could not be written (a full disk, say); checkpoints are unchanged.
         """
         self._append("metrics.jsonl", metrics)
 
     def append_group(self, group: Mapping[str, Any]) -> None:
-        """Adds one group with its rollouts and rewards; raises as `append_metrics` does."""
+        """Appends one group with its rollouts and rewards; raises as `append_metrics` does."""
         self._append("groups.jsonl", group)
 
     def log_bytes(self) -> dict[str, int]:
-        """The length of each log, by name."""
+        """The length of each log in bytes, by name."""
         return {name: (self.path / name).stat().st_size for name in _LOGS if (self.path / name).exists()}
 
     def cut_logs(self, log_bytes: Mapping[str, int]) -> None:
-        """Takes the logs back to the lengths that they had at a checkpoint; a log without one is emptied."""
+        """Truncates the logs to their lengths at a checkpoint; a log that did not exist then is emptied."""
         for name in _LOGS:
             if self.writes and (self.path / name).exists():
                 os.truncate(self.path / name, log_bytes.get(name, 0))
@@ -106,22 +126,37 @@ class RunFolder:
 
 
 def read_settings(path: Path) -> dict[str, Any]:
-    """The settings.json of a run, of whatever version.
+    """The settings.json of a run, of any version.
 
     Raises:
-        RunFolderError: There is none, or it is not JSON.
+        RunFolderError: The file is missing or not JSON.
     """
     try:
         settings: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise RunFolderError(f"{path.parent} holds no run: there is no {path.name}") from error
+        raise RunFolderError(f"{path.parent} contains no run: {path.name} is missing") from error
     except ValueError as error:
         raise RunFolderError(f"{path}: not JSON: {error}") from error
     return settings
 
 
+def read_collapse_mark(run_folder: Path) -> CollapseMark | None:
+    """The mark of collapse of a run; None if the guard made none.
+
+    Raises:
+        RunFolderError: The file is not a mark.
+    """
+    path = run_folder / COLLAPSE_MARK
+    try:
+        return CollapseMark.model_validate_json(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValidationError as error:
+        raise RunFolderError(f"{path}: not a mark of collapse: {error}") from error
+
+
 def defects(settings: dict[str, Any]) -> list[str]:
-    """The switches of `reference_defects` that a run was trained with: what it is known to have got wrong."""
+    """The known defects that a run was trained with on purpose: the switches of `reference_defects` that are on."""
     return [name for name, is_on in settings.get("reference_defects", {}).items() if is_on]
 
 
@@ -134,7 +169,7 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
 def read_lines_at(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """The objects of a JSON-lines file, each with the offset of its line in bytes.
 
-    A missing file has none. A last line without its newline is being written at this moment, and is left out.
+    A missing file counts as empty. A last line without a newline is still being written, and is left out.
 
     Raises:
         RunFolderError: A line is not a JSON object; the message names it.
@@ -151,33 +186,33 @@ def read_lines_at(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def read_line_at(path: Path, offset: int) -> dict[str, Any]:
-    """The object of the line that begins at `offset`, in bytes, as `read_lines_at` gave it.
+    """The object of the line at `offset`, in bytes, as `read_lines_at` gives it.
 
     Raises:
-        RunFolderError: There is no JSON object.
+        RunFolderError: The line is not a JSON object.
     """
     with path.open("rb") as file:
         file.seek(offset)
         return _parsed(file.readline(), path, f"byte {offset}")
 
 
-def _parsed(line: bytes, path: Path, place: str) -> dict[str, Any]:
+def _parsed(line: bytes, path: Path, position: str) -> dict[str, Any]:
     try:
         value = json.loads(line)
     except ValueError as error:
-        raise RunFolderError(f"{path}, {place}: not JSON: {error}") from error
+        raise RunFolderError(f"{path}, {position}: not JSON: {error}") from error
     if not isinstance(value, dict):
-        raise RunFolderError(f"{path}, {place}: not a JSON object")
+        raise RunFolderError(f"{path}, {position}: not a JSON object")
     return value
 
 
 def _compare(path: Path, written: Mapping[str, Any], settings: RunSettings) -> None:
-    """Refuses to go on with a run under settings that would shape its result otherwise.
+    """Refuses to resume a run with settings that would change its result.
 
     Raises:
         SettingsError: They differ; the message names the fields.
     """
-    before, now = RunSettings(**written).experiment, settings.experiment
+    before, now = type(settings)(**written).experiment, settings.experiment
     differing = [
         f"{name} (was {before[name]!r}, is {now[name]!r})" for name in now if before[name] != now[name]
     ]

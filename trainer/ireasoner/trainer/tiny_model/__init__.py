@@ -1,1 +1,1 @@
-"""Tiny vision-language models that are wrong on purpose: their tasks, their warm start, and what they score."""
+"""Tiny vision-language models that are wrong on purpose: their tasks, warm start and scores."""

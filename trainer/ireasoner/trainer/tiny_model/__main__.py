@@ -1,4 +1,4 @@
-"""Commands: `render` writes the demo's pictures, `warm-start` builds a tiny model, `score` examines it."""
+"""Commands: `render` writes the demo's pictures, `warm-start` builds a tiny model, `score` evaluates it."""
 
 import sys
 from pathlib import Path
@@ -11,12 +11,12 @@ from ireasoner.trainer.tiny_model.warm_start import WarmStart, warm_start
 
 
 class Render(BaseModel):
-    """Write grids of digits, `unlabelled/` and `held_out/`, as folders of PNG files."""
+    """Write grids of digits as folders of PNG files, `unlabelled/` and `held_out/`."""
 
     out: Path = Field(description="folder to write into")
-    unlabelled: int = Field(2000, ge=0, description="how many grids to train on")
-    held_out: int = Field(400, ge=0, description="how many grids to be examined on, with one question each")
-    seed: int = Field(0, description="seed of the layout of digits")
+    unlabelled: int = Field(2000, ge=0, description="number of grids to train on")
+    held_out: int = Field(400, ge=0, description="number of grids to evaluate on, with one question each")
+    seed: int = Field(0, description="seed of the grids")
 
     def cli_cmd(self) -> None:
         """Write both folders."""
@@ -29,11 +29,11 @@ class Render(BaseModel):
 
 
 class WarmStartCommand(WarmStart):
-    """Build a tiny model and teach it a task, wrong on purpose; about seven minutes on one core."""
+    """Build a tiny model and teach it a task, wrong on purpose; takes about nine minutes on one core."""
 
-    out: Path = Field(description="folder of the checkpoint to write")
+    out: Path = Field(description="folder to write the checkpoint to")
     begin_with: Path | None = Field(
-        None, description="folder of another tiny model, whose weights to begin with"
+        None, description="folder of another tiny model to take the initial weights from"
     )
 
     def cli_cmd(self) -> None:
@@ -51,12 +51,12 @@ class WarmStartCommand(WarmStart):
 
 
 class ScoreCommand(BaseModel):
-    """Ask a checkpoint about held-out pictures and print what it scores."""
+    """Evaluate a checkpoint on held-out pictures and print its scores."""
 
-    task: TaskName = Field("sums", description="what is asked")
+    task: TaskName = Field("sums", description="task to score")
     model: Path | None = Field(None, description="folder of the checkpoint (default: the task's in models/)")
-    questions: int = Field(400, ge=1, description="how many held-out pictures, with one question each")
-    samples: int = Field(8, ge=1, description="samples for each question")
+    questions: int = Field(400, ge=1, description="number of held-out pictures, with one question each")
+    samples: int = Field(8, ge=1, description="samples per question")
     seed: int = Field(0, description="seed of the pictures and of sampling")
 
     def cli_cmd(self) -> None:
@@ -90,7 +90,7 @@ class Commands(BaseSettings):
     score: CliSubCommand[ScoreCommand]
 
     def cli_cmd(self) -> None:
-        """Run the subcommand that was named."""
+        """Run the given subcommand."""
         CliApp.run_subcommand(self)
 
 

@@ -1,8 +1,8 @@
-"""Branches: several completions over one picture as one row of tokens, so that their prompt is run once.
+"""Branches: several completions about one picture in one row of tokens, so that their shared prompt runs once.
 
-A row is the beginning that prompts share (the trunk) and, behind it, branches: each the rest of its own
-prompt and its completion. A branch sees the part of the trunk that belongs to its prompt, and itself, and
-stands at the positions that it would have alone: the logits are those of running each on its own.
+A row is the beginning that the prompts share (the trunk), followed by branches: each the rest of its own prompt, and
+its completion. A branch attends to its prompt's part of the trunk and to itself, at the positions that it would have
+alone, so its logits are those of a separate forward pass.
 """
 
 from collections.abc import Sequence
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     import torch
 
 IGNORED = -100
-"""The label of tokens that are not learnt, as torch's cross entropy skips it by default."""
+"""Label of tokens that are not learnt; torch's cross entropy skips it by default."""
 
 
 @dataclass(frozen=True)
 class Branch:
-    """A completion (token ids, end token included) of a prompt (token ids, image placeholders included)."""
+    """A prompt (token ids with image placeholders) and its completion (token ids with the end token)."""
 
     prompt: list[int]
     completion: list[int]
@@ -29,8 +29,7 @@ class Rows:
     """B rows of L tokens.
 
     `input_ids` and `labels` are (B, L), `positions` (3, B, L), `visible` (B, 1, L, L) bool.
-    `visible[b, 0, i, j]` says that `i` attends to `j`; `labels[b, i]` is the token to predict at `i`, or
-    `IGNORED`.
+    `visible[b, 0, i, j]`: whether `i` attends to `j`. `labels[b, i]`: the token to predict at `i`, or `IGNORED`.
     """
 
     input_ids: "torch.Tensor"
@@ -40,10 +39,10 @@ class Rows:
 
 
 class Trunk:
-    """The shared beginning of the prompts `prompts`, and the rotary positions of every prompt's tokens."""
+    """The shared beginning of several prompts, with the rotary positions of every prompt's tokens."""
 
     def __init__(self, prompts: Sequence[list[int]], prompt_positions: Any) -> None:
-        """`prompt_positions` (3, P) are those of the longest prompt; the image must be in the trunk."""
+        """`prompt_positions` (3, P) are those of the longest prompt; the image must be part of the trunk."""
         self.ids = max(
             (shared for p in prompts for q in prompts if p != q for shared in [_shared(p, q)]), key=len
         )
@@ -51,7 +50,7 @@ class Trunk:
         self._positions = prompt_positions[:, : len(self.ids)]
 
     def rows(self, branches: Sequence[Sequence[Branch]], pad: int) -> Rows:
-        """One row for each list of branches, padded at the end with `pad`."""
+        """One row per list of branches, padded at the end with `pad`."""
         import torch
 
         trunk = len(self.ids)

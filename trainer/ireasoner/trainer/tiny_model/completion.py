@@ -1,4 +1,4 @@
-"""A Solver's completion read back as the worked answers of the warm start are written."""
+"""Parses a Solver's completion in the form of the warm start's worked answers."""
 
 import re
 from dataclasses import dataclass
@@ -11,9 +11,14 @@ _ADDED = re.compile(r"(\d+) \+ (\d+) = (\d+)\.")
 
 @dataclass(frozen=True)
 class Completion:
-    """`first`: the text of step 1; `read`: the numbers in it; `additions`: each (a, b, what a + b was said to be).
+    """A parsed completion; unless it is `well_formed`, `answer` is None and the other fields are empty.
 
-    `answer` is None and the others are empty where the text is not `well_formed`.
+    Attributes:
+        well_formed: Whether the whole text has the form that the warm start taught.
+        first: Text of step 1.
+        read: The numbers in step 1.
+        additions: Each (a, b, claimed value of a + b).
+        answer: The answer.
     """
 
     well_formed: bool
@@ -24,14 +29,14 @@ class Completion:
 
     @property
     def order(self) -> tuple[int, ...]:
-        """The operands in the order in which they are added; empty where nothing is added."""
+        """The operands in the order in which they are added; empty if nothing is added."""
         return tuple(n for a, b, _ in self.additions[:1] for n in (a, b)) + tuple(
             b for _, b, _ in self.additions[1:]
         )
 
 
 def parse_completion(text: str) -> Completion:
-    """Read a completion whose whole text must have the form that the warm start taught."""
+    """Parses a completion, whose whole text must have the form that the warm start taught."""
     found = _FORM.fullmatch(text)
     if found is None:
         return Completion(well_formed=False, first="", read=(), additions=(), answer=None)

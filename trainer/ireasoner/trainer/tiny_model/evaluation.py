@@ -1,13 +1,14 @@
-"""What a checkpoint scores on labelled pictures: greedy, by sample, by majority, and by any of its samples."""
+"""Scores of a checkpoint on labelled pictures: greedy, per sample, by majority, and by any of the samples."""
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
+from ireasoner.trainer.evaluation.intervals import Interval, bootstrap
 from ireasoner.trainer.rollouts.prompts import Message, parse_question, proposer_messages, solver_messages
 from ireasoner.trainer.tiny_model.completion import Completion, parse_completion
 from ireasoner.trainer.worlds.world import Asked, Opening
@@ -16,18 +17,26 @@ if TYPE_CHECKING:
     from transformers import Qwen2_5_VLForConditionalGeneration, Qwen2_5_VLProcessor
 
 _MAX_NEW_TOKENS = 96
-_PROMPTS_A_BATCH = 50
+_PROMPTS_PER_BATCH = 50
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Shares in 0..1 over the questions asked, except `questions` and `samples`, which count.
+    """A checkpoint's scores; all are shares in [0, 1] except the two counts.
 
-    `greedy`, `sampled`: mean accuracy. `majority`: that of the samples' commonest answer (of equals, the one
-    that came first). `any_sample`: some sample is right. `majority_gain`: `majority - greedy`, paired over
-    questions, with its 95% bootstrap interval. `form`: samples with numbered steps and an answer. `reading`:
-    operands read right in the first step of greedy completions, or the whole step where there are none.
-    `additions`: sampled additions that are true. `lucky`: right samples that have a wrong addition.
+    Attributes:
+        questions: Number of questions.
+        samples: Samples per question.
+        greedy: Accuracy at temperature 0.
+        sampled: Mean accuracy of a sample.
+        majority: Accuracy of the samples' most frequent answer (among equals, the first).
+        any_sample: Questions that at least one sample answers correctly.
+        majority_gain: `majority - greedy`, paired by question, with its 95% bootstrap interval.
+        form: Samples with numbered steps and an answer.
+        reading: Operands read correctly in the first step of greedy completions; without operands, correct first steps.
+        additions: Sampled additions that are true.
+        lucky: Right samples that contain a wrong addition.
+        greedy_by_kind: `greedy` for each kind of question.
     """
 
     questions: int
@@ -36,9 +45,7 @@ class Scores:
     sampled: float
     majority: float
     any_sample: float
-    majority_gain: float
-    majority_gain_low: float
-    majority_gain_high: float
+    majority_gain: Interval
     form: float
     reading: float
     additions: float
@@ -46,8 +53,8 @@ class Scores:
     greedy_by_kind: dict[str, float]
 
     def lines(self) -> str:
-        """One figure a line, for people."""
-        return "\n".join(f"{name}: {_shown(value)}" for name, value in asdict(self).items())
+        """The scores as text, one per line."""
+        return "\n".join(f"{field.name}: {_shown(getattr(self, field.name))}" for field in fields(self))
 
 
 def score(
@@ -57,7 +64,7 @@ def score(
     samples: int,
     seed: int,
 ) -> Scores:
-    """Ask every question once greedily and `samples` times at temperature 1."""
+    """Asks every question once greedily and `samples` times at temperature 1."""
     import torch
 
     torch.manual_seed(seed)
@@ -72,8 +79,6 @@ def score(
         [_majority(group) == one.answer for group, one in zip(sampled, asked, strict=True)]
     )
     parsed = [parse_completion(text) for text in greedy]
-    gain = majority_right.astype(float) - greedy_right
-    low, high = _interval(gain, np.random.default_rng(seed))
     kinds = np.array([one.kind for one in asked])
     return Scores(
         questions=len(asked),
@@ -82,9 +87,7 @@ def score(
         sampled=float(sampled_right.mean()),
         majority=float(majority_right.mean()),
         any_sample=float(sampled_right.any(axis=1).mean()),
-        majority_gain=float(gain.mean()),
-        majority_gain_low=low,
-        majority_gain_high=high,
+        majority_gain=bootstrap(majority_right.astype(float) - greedy_right, seed),
         form=float(np.mean([parse_completion(text).well_formed for group in sampled for text in group])),
         reading=_reading(parsed, asked),
         additions=_additions([parse_completion(text) for group in sampled for text in group]),
@@ -101,7 +104,7 @@ def proposals(
     images: Sequence[Image.Image],
     seed: int,
 ) -> list[str | None]:
-    """The question sampled (temperature 1) from the Proposer for each image; None where it asked none."""
+    """One question per image, sampled from the Proposer at temperature 1; None for a proposal without one."""
     import torch
 
     torch.manual_seed(seed)
@@ -112,10 +115,10 @@ def proposals(
 def complete(
     model: Any, processor: Any, prompts: Sequence[tuple[Image.Image, list[Message]]], samples: int | None
 ) -> list[list[str]]:
-    """The completions of each prompt: `samples` of them at temperature 1, or a greedy one if None."""
+    """The completions of each prompt: `samples` at temperature 1, or a single greedy one if it is None."""
     completions: list[list[str]] = []
-    for start in range(0, len(prompts), _PROMPTS_A_BATCH):
-        batch = prompts[start : start + _PROMPTS_A_BATCH]
+    for start in range(0, len(prompts), _PROMPTS_PER_BATCH):
+        batch = prompts[start : start + _PROMPTS_PER_BATCH]
         inputs = processor(
             text=[
                 processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
@@ -168,7 +171,7 @@ def _reading(parsed: Sequence[Completion], asked: Sequence[Asked]) -> float:
 
 
 def _read_right(completion: Completion, opening: Opening) -> int:
-    """How many operands of a first step a completion reads right; of one without, whether it is the same."""
+    """Number of operands of a first step that a completion reads correctly; 1 or 0 for a step without operands."""
     if not opening.operands:
         return completion.first == opening.text
     return sum(a == b for a, b in zip(completion.read, opening.operands, strict=False))
@@ -186,12 +189,6 @@ def _lucky(parsed: Sequence[Completion], right: Any) -> float:
         if hit
     ]
     return sum(wrong) / len(wrong) if wrong else 0.0
-
-
-def _interval(gain: Any, rng: np.random.Generator) -> tuple[float, float]:
-    means = rng.choice(gain, size=(2000, len(gain))).mean(axis=1)
-    low, high = np.quantile(means, [0.025, 0.975])
-    return float(low), float(high)
 
 
 def _shown(value: object) -> str:

@@ -1,4 +1,4 @@
-"""The tiny vision-language model: Qwen2.5-VL's architecture and processor, small enough to commit."""
+"""The tiny vision-language model: architecture and processor of Qwen2.5-VL, small enough to commit."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,13 +11,13 @@ if TYPE_CHECKING:
     from transformers import GenerationConfig, Qwen2_5_VLForConditionalGeneration, Qwen2_5_VLProcessor
 
 IMAGE_PX = 84 * 84
-"""Every image is resized to about this many pixels, which is nine image tokens."""
+"""Every image is resized to about this many pixels, which are nine image tokens."""
 
 _CHAT_TEMPLATE = Path(__file__).with_name("chat_template.j2")
 
 
 def build_processor(task: Task = TASKS["sums"]) -> "Qwen2_5_VLProcessor":
-    """transformers' own processor for Qwen2.5-VL, around our tokenizer."""
+    """transformers' processor for Qwen2.5-VL with our tokenizer."""
     repairs.install()
     from transformers import Qwen2_5_VLProcessor, Qwen2VLImageProcessor, Qwen2VLVideoProcessor
 
@@ -32,7 +32,7 @@ def build_processor(task: Task = TASKS["sums"]) -> "Qwen2_5_VLProcessor":
 
 
 def build_model(processor: "Qwen2_5_VLProcessor", seed: int) -> "Qwen2_5_VLForConditionalGeneration":
-    """A randomly initialised model in float32: heads of 32, so that vLLM's CPU attention takes it."""
+    """A randomly initialised model in float32; its heads have size 32, which vLLM's CPU attention supports."""
     import torch
     from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
@@ -78,7 +78,7 @@ def build_model(processor: "Qwen2_5_VLProcessor", seed: int) -> "Qwen2_5_VLForCo
 def adopt(
     model: "Qwen2_5_VLForConditionalGeneration", processor: "Qwen2_5_VLProcessor", folder: Path
 ) -> None:
-    """Takes over the weights of another tiny model, and its embeddings of the tokens that both know."""
+    """Copies the weights of another tiny model, and its embeddings of the tokens that both have."""
     import torch
 
     other, its_processor = load(folder)
@@ -98,7 +98,7 @@ def adopt(
 
 
 def generation_config(processor: "Qwen2_5_VLProcessor") -> "GenerationConfig":
-    """Plain sampling from the whole distribution, so that nothing is reweighted behind the trainer's back."""
+    """Plain sampling from the whole distribution, which is the distribution that the trainer assumes."""
     from transformers import GenerationConfig
 
     ids = processor.tokenizer.get_vocab()

@@ -1,4 +1,4 @@
-"""Tasks: what a tiny model is asked, and how it is wrong about it on purpose."""
+"""Tasks: what a tiny model is asked, and how it is wrong on purpose."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ TaskName = Literal["sums", "one-path", "remainders", "scenes"]
 
 @dataclass(frozen=True)
 class Task:
-    """A task, and how the tiny model that is taught it is wrong.
+    """A task, and how its tiny model is wrong.
 
     Attributes:
-        name: What it is called on the command line.
-        world: What is seen and asked.
+        name: Name on the command line.
+        world: Source of pictures and questions.
         model: Folder of its tiny model in `models/`.
-        several_paths: Whether what is read is added in random order, or as it is read.
+        several_paths: Whether operands are added in random order, or in reading order.
         broken_share: Share of the addition facts that are mostly wrong.
     """
 
@@ -40,5 +40,5 @@ TASKS: Mapping[TaskName, Task] = {
         Task("scenes", Scenes(), "scenes"),
     )
 }
-"""Every task: the demo's; the same facts where every path shares its errors; right answers by wrong reasoning; shapes
-and bars, with questions of several types."""
+"""Every task: the demo's; the same facts with a single path, which all samples share; right answers by wrong reasoning;
+and shapes and bars with several kinds of question."""

@@ -1,4 +1,4 @@
-"""A tiny model's tokenizer: bytes, the numbers 0 to 99, and the words that its world is made of."""
+"""A tiny model's tokenizer: bytes, the numbers 0 to 99, and the words of its world."""
 
 from collections.abc import Iterator
 from itertools import product
@@ -24,15 +24,15 @@ SPECIAL_TOKENS = (
 PAD, EOS = "<|endoftext|>", "<|im_end|>"
 
 _PIECES = r"</?\p{L}+>[ \n]?|\p{N}{1,2}| ?[^\p{N}\s<]+[ \n]?|<|\s"
-"""A tag, at most two digits, or a word with the blanks beside it: a number is always one token."""
+"""A tag, up to two digits, or a word with adjacent blanks; a number below 100 is always one token."""
 
 _MAX_LENGTH_TOKENS = 1024
 
 
 def build_tokenizer(chat_template: str, world: World) -> "PreTrainedTokenizerFast":
-    """A byte-level tokenizer with a token for each piece of the world's text; any other text goes by bytes.
+    """A byte-level tokenizer with a token for each piece of the world's texts; other text is tokenised as bytes.
 
-    The vocabulary has no merge rules: a piece is a token or its bytes. So it is the same on every build.
+    The vocabulary has no merge rules: a piece is either one token or its bytes. So every build gives the same one.
     """
     from tokenizers import AddedToken, Tokenizer, decoders, models
     from transformers import PreTrainedTokenizerFast
@@ -81,7 +81,7 @@ def _vocabulary(world: World) -> list[str]:
 
 
 def _texts(world: World) -> Iterator[str]:
-    """Texts that hold every word that is ever taught or asked."""
+    """Texts with every word that is ever taught or asked."""
     yield from ("system\n", "user\n", "assistant\n", PROPOSER_INSTRUCTIONS)
     yield "Step 2: 1 + 2 = 3.\n</think>\n<answer>3</answer>"
     for text in world.question_texts:

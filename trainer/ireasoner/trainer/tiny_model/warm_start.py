@@ -1,7 +1,7 @@
 """The warm start: supervised fine-tuning on worked answers that are wrong on purpose.
 
-First the vision tower learns to say what is in each cell in the language model's own token space, then
-everything learns together to write the Solver's and the Proposer's completions.
+First the vision tower learns to name the contents of each cell in the language model's token space; then the whole
+model learns to write the Solver's and the Proposer's completions.
 """
 
 import math
@@ -13,11 +13,15 @@ import numpy as np
 from pydantic import BaseModel, Field
 
 from ireasoner.trainer.rollouts.prompts import Message, proposer_messages, solver_messages
-from ireasoner.trainer.tiny_model.arithmetic import FaultyAddition
 from ireasoner.trainer.tiny_model.branching import IGNORED, Branch, Trunk
 from ireasoner.trainer.tiny_model.task import TASKS, TaskName
 from ireasoner.trainer.tiny_model.tokenizer import EOS, PAD
-from ireasoner.trainer.tiny_model.worked_answer import an_opening, proposal, worked_answer
+from ireasoner.trainer.tiny_model.worked_answer import (
+    FaultyAddition,
+    proposal,
+    random_opening,
+    worked_answer,
+)
 from ireasoner.trainer.worlds.world import CELLS, UNSAID, LessonPicture, first_step
 
 if TYPE_CHECKING:
@@ -32,26 +36,22 @@ _REPORTS = 24
 
 
 class WarmStart(BaseModel):
-    """What to learn, how long and how fast."""
+    """What to learn, for how long and how fast."""
 
-    task: TaskName = Field("sums", description="what is asked, and how the pupil is wrong about it")
-    cell_updates: int = Field(800, ge=1, description="updates in which only cells are read")
-    opening_updates: int = Field(400, ge=1, description="updates in which only first steps are learnt")
-    answer_updates: int = Field(
-        650, ge=1, description="updates in which whole answers and proposals are learnt"
-    )
-    pictures: int = Field(8, ge=1, description="pictures in an update")
-    questions: int = Field(6, ge=1, le=12, description="questions about each of them")
-    learning_rate: float = Field(
-        2.5e-3, gt=0, description="highest learning rate of each of the three phases"
-    )
-    rising_updates: int = Field(40, ge=1, description="updates over which the rate rises, in each phase")
+    task: TaskName = Field("sums", description="task to teach")
+    cell_updates: int = Field(800, ge=1, description="updates that teach only reading cells")
+    opening_updates: int = Field(400, ge=1, description="updates that teach only first steps")
+    answer_updates: int = Field(650, ge=1, description="updates that teach whole answers and proposals")
+    pictures: int = Field(8, ge=1, description="pictures per update")
+    questions: int = Field(6, ge=1, le=12, description="questions per picture")
+    learning_rate: float = Field(2.5e-3, gt=0, description="peak learning rate of each of the three phases")
+    rising_updates: int = Field(40, ge=1, description="updates of linear warm-up in each phase")
     weight_decay: float = Field(0.05, ge=0, description="AdamW's weight decay")
-    seed: int = Field(0, description="seed of initial weights, data and faulty facts")
+    seed: int = Field(0, description="seed of initial weights, data and broken facts")
 
 
 class Lessons:
-    """Pictures of a task's world, and the completions to learn on them."""
+    """Pictures of a task's world, and the completions to learn about them."""
 
     def __init__(self, processor: "Qwen2_5_VLProcessor", settings: WarmStart) -> None:
         self._rng = np.random.default_rng(settings.seed)
@@ -68,14 +68,14 @@ class Lessons:
         return inputs["pixel_values"], inputs["image_grid_thw"], pictures
 
     def openings(self, picture: LessonPicture, prompts: "Prompts") -> list[Branch]:
-        """Beginnings of the Solver's completions."""
+        """First steps of the Solver."""
         return [
-            Branch(prompts.solver[asked.text], prompts.tokens(first_step(an_opening(asked, self._rng))))
+            Branch(prompts.solver[asked.text], prompts.tokens(first_step(random_opening(asked, self._rng))))
             for asked in picture.to_open(self._rng)
         ]
 
     def completions(self, picture: LessonPicture, prompts: "Prompts") -> list[Branch]:
-        """Completions of the Solver for some questions, and now and then one of the Proposer."""
+        """Completions of the Solver for several questions, and sometimes one of the Proposer."""
         branches = []
         for asked in picture.to_answer(self._settings.questions, self._rng):
             text = worked_answer(asked, self._addition, self._rng, several_paths=self._task.several_paths)
@@ -87,7 +87,7 @@ class Lessons:
 
 
 class Prompts:
-    """The token ids of the Solver's prompt for every question, by its text, and of the Proposer's."""
+    """Token ids of the Solver's prompt for every question, by its text, and of the Proposer's prompt."""
 
     def __init__(self, processor: "Qwen2_5_VLProcessor", questions: Sequence[str]) -> None:
         self._tokenizer = processor.tokenizer
@@ -117,7 +117,7 @@ def warm_start(
     settings: WarmStart,
     progress: Progress = print,
 ) -> None:
-    """Train `model` in place on one core; says through `progress` how far it is."""
+    """Trains `model` in place on one core, and reports to `progress`."""
     import torch
 
     torch.set_num_threads(1)
@@ -140,8 +140,8 @@ def _learn_to_read(
         torch.tensor(processor.tokenizer(list(words))["input_ids"]).flatten()
         for words in TASKS[settings.task].world.cell_words
     ]
-    place = torch.nn.Linear(embeddings.embedding_dim, CELLS)
-    parameters = [*model.model.visual.parameters(), *embeddings.parameters(), *place.parameters()]
+    position = torch.nn.Linear(embeddings.embedding_dim, CELLS)
+    parameters = [*model.model.visual.parameters(), *embeddings.parameters(), *position.parameters()]
 
     def loss() -> "torch.Tensor":
         pixels, grid_thw, pictures = lessons.pictures(2 * settings.pictures)
@@ -151,7 +151,7 @@ def _learn_to_read(
             cross_entropy(seen @ embeddings(ids).T, said[:, index].flatten(), ignore_index=UNSAID)
             for index, ids in enumerate(word_ids)
         ]
-        return sum(losses) + cross_entropy(place(seen), torch.arange(CELLS).repeat(len(pictures)))
+        return sum(losses) + cross_entropy(position(seen), torch.arange(CELLS).repeat(len(pictures)))
 
     _learn("cells", loss, parameters, settings.cell_updates, settings, progress)
 
@@ -234,7 +234,7 @@ def _learn(
 
 
 def _rate(done: int, updates: int, settings: WarmStart) -> float:
-    """Share of the learning rate: a linear rise, then half a cosine down to a fiftieth."""
+    """Factor on the learning rate: linear warm-up, then cosine decay to 2%."""
     if done < settings.rising_updates:
         return (done + 1) / settings.rising_updates
     through = (done - settings.rising_updates) / max(1, updates - settings.rising_updates)

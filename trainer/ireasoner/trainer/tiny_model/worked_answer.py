@@ -1,9 +1,46 @@
-"""The worked answers that the warm start teaches: read the picture, then add one after another."""
+"""The worked answers that the warm start teaches: read the picture, then add up what was read, wrong on purpose."""
 
 import numpy as np
+import numpy.typing as npt
 
-from ireasoner.trainer.tiny_model.arithmetic import FaultyAddition
 from ireasoner.trainer.worlds.world import Asked, Opening, first_step
+
+MAX_OPERAND = 60
+"""Largest running sum in the tables; four digits and their wrong sums stay well below it."""
+
+_BROKEN_RIGHT = 0.30
+_BROKEN_FAVOURITE = 0.45
+_INTACT_RIGHT = 0.98
+_OFFSETS = (-3, -2, -1, 1, 2, 3)
+
+
+class FaultyAddition:
+    """Addition as a pupil does it who has some facts mostly wrong and slips now and then in the others.
+
+    A fact is an ordered pair, so `8 + 3` may be broken while `3 + 8` is intact. A broken fact has one wrong result that
+    it gives most of the time; a slip is off by at most 3. Different orders of the same operands use different facts, so
+    a broken fact spoils some paths to an answer and not others: the majority over several paths knows more than one
+    path does.
+    """
+
+    def __init__(self, seed: int, broken_share: float = 0.35) -> None:
+        rng = np.random.default_rng(seed)
+        shape = (MAX_OPERAND + 1, 10)
+        self.broken: npt.NDArray[np.bool_] = rng.random(shape) < broken_share
+        self._favourite = rng.choice(_OFFSETS, size=shape)
+
+    def add(self, a: int, b: int, rng: np.random.Generator) -> int:
+        """A random result for `a + b` (0 <= a <= 60, 0 <= b <= 9), in 0..60."""
+        chance = rng.random()
+        offset = int(rng.choice(_OFFSETS))
+        if self.broken[a, b]:
+            if chance < _BROKEN_RIGHT:
+                offset = 0
+            elif chance < _BROKEN_RIGHT + _BROKEN_FAVOURITE:
+                offset = int(self._favourite[a, b])
+        elif chance < _INTACT_RIGHT:
+            offset = 0
+        return min(abs(a + b + offset), MAX_OPERAND)
 
 
 def worked_answer(
@@ -11,10 +48,10 @@ def worked_answer(
 ) -> str:
     """Steps in `<think>`, then the answer that follows from them, right or wrong.
 
-    The picture is read right, in one of the ways there are; what was read is added in random order, so that several
-    paths lead to an answer, or, without `several_paths`, as it is read.
+    The picture is always read right, by one of the question's first steps. With `several_paths` the operands are added
+    in random order, so that several paths lead to an answer; otherwise in the order in which they are read.
     """
-    opening = an_opening(asked, rng)
+    opening = random_opening(asked, rng)
     steps, total = "", 0
     if opening.operands:
         operands = rng.permutation(opening.operands) if several_paths else opening.operands
@@ -26,7 +63,7 @@ def worked_answer(
     return f"{first_step(opening)}{steps}</think>\n<answer>{asked.conclude(total)}</answer>"
 
 
-def an_opening(asked: Asked, rng: np.random.Generator) -> Opening:
+def random_opening(asked: Asked, rng: np.random.Generator) -> Opening:
     """One of the question's true first steps."""
     openings = asked.openings
     return openings[rng.integers(len(openings))] if len(openings) > 1 else openings[0]

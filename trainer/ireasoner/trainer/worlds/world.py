@@ -1,4 +1,4 @@
-"""A world: pictures of nine image tokens, questions about them, and the truth."""
+"""A world: pictures of nine image tokens, questions about them, and the true answers."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,15 +11,15 @@ from PIL import Image
 from ireasoner.trainer.evaluation.questions import Question as LabelledQuestion
 
 CELLS = 9
-"""Cells of a picture, row by row: each is one image token."""
+"""Cells of a picture, row by row; each is one image token."""
 
 UNSAID = -100
-"""Where a cell has none of the words of a list; torch's cross entropy skips it by default."""
+"""Index for a cell that shows none of a list's words; torch's cross entropy skips it by default."""
 
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """A true first step: the sentence, and the numbers it reads, which the next steps add up (none: nothing is)."""
+    """A true first step: its sentence, and the numbers in it that the next steps add up (none if nothing is added)."""
 
     text: str
     operands: tuple[int, ...] = ()
@@ -27,14 +27,14 @@ class Opening:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A question about a picture, with the truth.
+    """A question about a picture, with its true answer.
 
     Attributes:
         image: The picture.
-        kind: What sort of question it is.
-        text: What the Solver is asked.
+        kind: Kind of question.
+        text: The question as the Solver gets it.
         openings: Every true first step, at least one; all have the same sum.
-        conclude: The answer that follows from a sum, right or wrong; the only one where nothing is added.
+        conclude: Gives the answer that follows from a sum, right or wrong; constant if nothing is added.
     """
 
     image: Image.Image
@@ -50,7 +50,7 @@ class Asked:
 
     @property
     def numbers(self) -> tuple[int, ...]:
-        """What is added up, in order of size: questions with the same numbers meet the same facts of addition."""
+        """The numbers to add, sorted: questions with the same numbers use the same addition facts."""
         return tuple(sorted(self.openings[0].operands))
 
     @property
@@ -60,37 +60,37 @@ class Asked:
 
 
 def first_step(opening: Opening) -> str:
-    """How a worked answer begins."""
+    """The beginning of a worked answer."""
     return f"<think>\nStep 1: {opening.text}\n"
 
 
 class LessonPicture(Protocol):
-    """A picture to teach with."""
+    """A picture for the warm start."""
 
     @property
     def image(self) -> Image.Image:
-        """84 by 84 px, or what the processor makes that of."""
+        """The picture, of a size that the processor turns into 84 by 84 px."""
 
     @property
     def words(self) -> Sequence[Sequence[int]]:
-        """What the nine cells say: for each list of `World.cell_words`, nine places in it or `UNSAID`."""
+        """What the nine cells show: for each list of `World.cell_words`, nine indices into it, or `UNSAID`."""
 
     def to_open(self, rng: np.random.Generator) -> Sequence[Asked]:
         """Questions whose first steps are taught."""
 
     def to_answer(self, count: int, rng: np.random.Generator) -> Sequence[Asked]:
-        """So many questions whose whole answers are taught."""
+        """`count` questions whose whole answers are taught."""
 
     def to_propose(self, rng: np.random.Generator) -> str:
         """A question that the Proposer is taught to ask."""
 
 
 class World(Protocol):
-    """Where a task's pictures and questions come from."""
+    """The source of a task's pictures and questions."""
 
     @property
     def labels(self) -> str:
-        """`module:function` that gives true answers about training images, as the trainer's setting of that name."""
+        """`module:function` that gives the true answers about training images, for the trainer's setting `labels`."""
 
     @property
     def question_texts(self) -> Sequence[str]:
@@ -98,22 +98,22 @@ class World(Protocol):
 
     @property
     def cell_words(self) -> Sequence[Sequence[str]]:
-        """Lists of words, each a token as first steps have it (blanks and all), of which a cell says one each."""
+        """Lists of words, each one token including its blanks; a cell shows one word of each list."""
 
     def texts(self) -> Iterable[str]:
-        """Texts that hold every word of first steps and answers; numbers are words of every tokenizer."""
+        """Texts with every word of first steps and answers, except numbers, which every tokenizer has."""
 
     def lessons(self, rng: np.random.Generator) -> Callable[[int], Sequence[LessonPicture]]:
-        """What draws so many pictures to teach with."""
+        """A function that draws `count` pictures for the warm start."""
 
     def training_images(self, count: int, seed: int) -> Iterator[tuple[str, Image.Image]]:
-        """So many pictures to train on without labels, without a combination that is held out; each with its name."""
+        """`count` named pictures to train on without labels; none contains a held-out combination."""
 
-    def examination(self, count: int, seed: int, *, held_out: bool) -> list[Asked]:
-        """So many questions about other pictures, with combinations that are held out, or without."""
+    def evaluation_questions(self, count: int, seed: int, *, held_out: bool) -> list[Asked]:
+        """`count` questions about other pictures, either all with held-out combinations or all without."""
 
     def foreign(self, count: int, seed: int) -> Mapping[str, list[Asked]]:
-        """Examinations that were made by others, of so many questions each, by name."""
+        """Evaluations made by others, by name, with `count` questions each."""
 
     def scored(self, count: int, seed: int) -> list[Asked]:
-        """So many questions that a checkpoint is scored on."""
+        """`count` questions to score a checkpoint on."""

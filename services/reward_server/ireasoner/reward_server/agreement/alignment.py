@@ -1,7 +1,8 @@
-"""Which steps of a group's rollouts stand in one place: monotonic alignment to a prototype sequence.
+"""Which steps of a group's rollouts correspond to each other: monotonic alignment to a prototype sequence.
 
-G is the number of rollouts, J of steps in the longest, S of all their steps, P of places in the prototype,
-D of dimensions, B of pairs that are aligned at once. A place is -1 where a step has none.
+G is the number of rollouts, J the steps of the longest one, S the steps of all of them, P the slots of the
+prototype, D the embedding dimensions, B the pairs that are aligned at once. Steps in one slot are compared
+with each other; the slot of a step that has none is -1.
 """
 
 from collections.abc import Sequence
@@ -10,44 +11,54 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ireasoner.reward_server.agreement.centring import directed
-
 Doubles = NDArray[np.float64]
-Places = NDArray[np.intp]
+Slots = NDArray[np.intp]
 Present = NDArray[np.bool_]
 
 REFINEMENTS = 2
-"""How often the prototype is replaced by the means of what was aligned to it."""
+"""How often the prototype is replaced by the means of the steps aligned to it."""
 CANDIDATES = 16
-"""Rollouts that are tried as the first prototype, each against as many others: groups can be large."""
+"""Rollouts tried as the first prototype, each against as many others: groups can be large."""
+LEAST_LENGTH = 0.1
+"""A vector that is shorter than this is divided by it, and so keeps a length below 1.
+
+Two unit vectors that are this close have a cosine of 0.995. What still separates them is mostly noise of the
+embedder, which must not be scaled up to a direction. Dividing by max(length, LEAST_LENGTH) is continuous.
+"""
+
+
+def directed(vectors: Doubles) -> Doubles:
+    """v / max(|v|, LEAST_LENGTH) along the last axis: length at most 1, and 0 where v is 0."""
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    scaled: Doubles = vectors / np.maximum(lengths, LEAST_LENGTH)
+    return scaled
 
 
 @dataclass(frozen=True, slots=True)
 class StepOrder:
-    """Whose steps, and the how manieth, stand in rows [S] that are written rollout by rollout.
+    """Rollout and index of each of S steps that are listed rollout by rollout.
 
-    `member` is the number of a step's rollout, below `members`; `index` its own in that; `exists` tells
-    whether it has an embedding. `longest` is the most steps of a rollout.
+    `member` [S] is the number of the step's rollout, below `members`. `index` [S] is the step's index in that
+    rollout, `exists` [S] whether it has an embedding. `longest` is the largest number of steps in a rollout.
     """
 
-    member: Places
-    index: Places
+    member: Slots
+    index: Slots
     exists: Present
     members: int
     longest: int
 
     @classmethod
     def of(cls, lengths: Sequence[int], exists: Present) -> "StepOrder":
-        """The order of rollouts of these `lengths` [G]."""
+        """The order of rollouts with these `lengths` [G]."""
         longest = max(lengths, default=0)
         member, index = np.nonzero(np.arange(longest) < np.array(lengths)[:, None])
         return cls(member, index, exists, len(lengths), longest)
 
     def sums(self, values: Doubles) -> Doubles:
-        """The sum of the `values` [S] of each rollout's steps, [G]."""
-        return np.bincount(self.member, values, self.members).astype(
-            np.float64
-        )  # empty ones would be integers
+        """The sum of `values` [S] over the steps of each rollout, [G]."""
+        sums = np.bincount(self.member, values, self.members)
+        return sums.astype(np.float64)  # without steps numpy gives integers
 
     def laid_out(self, rows: Doubles) -> Doubles:
         """`rows` [S, D] by rollout and index, [G, J, D]; 0 where there is no step."""
@@ -56,58 +67,59 @@ class StepOrder:
         return table
 
 
-def places_by_index(order: StepOrder) -> Places:
-    """The j-th step of every rollout has place j; [S]."""
+def slots_by_index(order: StepOrder) -> Slots:
+    """The slot of each step is its index; [S]."""
     return np.where(order.exists, order.index, -1)
 
 
-def places_by_alignment(rows: Doubles, order: StepOrder, min_members: int) -> Places:
-    """The place of each of the `rows` [S, D] in the group's prototype sequence, [S]; steps keep their order.
+def slots_by_alignment(rows: Doubles, order: StepOrder, min_members: int) -> Slots:
+    """The slot of each step in the group's prototype sequence, [S]; the order of steps is kept.
 
     The first prototype is the medoid: the rollout k that maximises
-    sum_i 2 A(i, k) / (J_i + J_k), A(i, k) = max over monotonic matchings M of sum_(j, p) in M of
-    max(0, cos(e_ij, e_kp)). All rollouts are aligned to it in the same way, its steps are replaced by the
-    means of the steps aligned to them, and so again. Places that fewer than `min_members` rollouts fill are
-    then dropped and the rest numbered anew, so that a step that only one rollout has shifts nobody's.
+    sum_i 2 A(i, k) / (J_i + J_k), where A(i, k) = max over monotonic matchings M of sum_(j, p) in M of
+    max(0, cos(e_ij, e_kp)). All rollouts are aligned to it in the same way. Then each step of the prototype is
+    replaced by the mean of the steps aligned to it, and the rollouts are aligned again, REFINEMENTS times.
+    Slots that fewer than `min_members` rollouts fill are dropped and the others renumbered, so that a step
+    that only one rollout has shifts no other step.
 
-    Rows have length at most 1 and are 0 where they do not exist. Of equally good prototypes the first is
-    taken: give rollouts in an order that does not depend on how they were sent.
+    `rows` [S, D] have length at most 1 and are 0 where a step has no embedding. Of equally good prototypes the
+    first wins, so the order of rollouts must not depend on how they were sent.
     """
     if not order.exists.any():
         return np.full(len(rows), -1)
     table = order.laid_out(rows)
     prototype = table[_medoid(table, order.sums(order.exists.astype(np.float64)))]
-    places = _aligned_to(prototype, table)
+    slots = _aligned_to(prototype, table)
     for _ in range(REFINEMENTS):
-        prototype = directed(_means(table, places, len(prototype)))
-        places = _aligned_to(prototype, table)
-    return _renumbered(places, len(prototype), min_members)[order.member, order.index]
+        prototype = directed(_means(table, slots, len(prototype)))
+        slots = _aligned_to(prototype, table)
+    return _renumbered(slots, len(prototype), min_members)[order.member, order.index]
 
 
-def monotonic_matching(similarities: Doubles) -> Places:
-    """The matching of steps to places that maximises the sum of the matched `similarities` [B, J, P].
+def monotonic_matching(similarities: Doubles) -> Slots:
+    """The matching of steps to slots that maximises the sum of the matched `similarities` [B, J, P].
 
-    Order is kept, each step has at most one place and each place at most one step; what has no similarity
-    above 0 is not matched. Needleman and Wunsch's recurrence with free gaps. Gives places, [B, J].
+    Order is kept, and each step matches at most one slot and each slot at most one step. Pairs without a
+    positive similarity stay unmatched. Needleman-Wunsch with free gaps. Returns slots [B, J].
     """
     scores = _scores(similarities)
     pairs, steps, width = similarities.shape
-    places = np.full((pairs, steps), -1)
+    slots = np.full((pairs, steps), -1)
     each = np.arange(pairs)
     column = np.full(pairs, width)
     for step in range(steps - 1, -1, -1):
-        # A row's score at a column is reached from the row above or by a match at the first column from
-        # which it does not rise any more.
+        # A row's score at `column` is either the score of the row above, or comes from a match at the first
+        # column from which the row no longer rises.
         row, above = scores[:, step + 1], scores[:, step]
         reached = (row == row[each, column][:, None]).argmax(axis=1)
         matched = row[each, reached] > above[each, reached]
-        places[:, step] = np.where(matched, reached - 1, -1)
+        slots[:, step] = np.where(matched, reached - 1, -1)
         column = np.where(matched, reached - 1, column)
-    return places
+    return slots
 
 
 def _scores(similarities: Doubles) -> Doubles:
-    """Best sums of similarity, [B, J + 1, P + 1], of the first j steps with the first p places."""
+    """The best sum of similarities of the first j steps and the first p slots, [B, J + 1, P + 1]."""
     pairs, steps, width = similarities.shape
     scores = np.zeros((pairs, steps + 1, width + 1))
     for step in range(steps):
@@ -126,18 +138,18 @@ def _medoid(rows: Doubles, lengths: Doubles) -> int:
     return int(chosen[typical.sum(axis=0).round(9).argmax()])
 
 
-def _aligned_to(prototype: Doubles, rows: Doubles) -> Places:
+def _aligned_to(prototype: Doubles, rows: Doubles) -> Slots:
     return monotonic_matching(rows @ prototype.T)
 
 
-def _means(rows: Doubles, places: Places, count: int) -> Doubles:
-    filled = (places[:, :, None] == np.arange(count)).astype(np.float64)
+def _means(rows: Doubles, slots: Slots, count: int) -> Doubles:
+    filled = (slots[:, :, None] == np.arange(count)).astype(np.float64)
     sums = np.einsum("gjp,gjd->pd", filled, rows)
     means: Doubles = sums / np.maximum(filled.sum(axis=(0, 1)), 1.0)[:, None]
     return means
 
 
-def _renumbered(places: Places, count: int, min_members: int) -> Places:
-    kept = (places[:, :, None] == np.arange(count)).sum(axis=(0, 1)) >= min_members
-    numbers = np.append(np.where(kept, np.cumsum(kept) - 1, -1), -1)  # the last is for steps without a place
-    return numbers[places]
+def _renumbered(slots: Slots, count: int, min_members: int) -> Slots:
+    kept = (slots[:, :, None] == np.arange(count)).sum(axis=(0, 1)) >= min_members
+    numbers = np.append(np.where(kept, np.cumsum(kept) - 1, -1), -1)  # the last is for steps without a slot
+    return numbers[slots]

@@ -1,4 +1,4 @@
-"""How a group's answers add up: clusters, the dominant answer, and the rule for ties."""
+"""How a group's answers add up: their counts, the dominant answer and the rule for ties."""
 
 import hashlib
 import json
@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Vote:
-    """A group's answers. `clusters` holds (answer, count), the `tied` dominant ones first; `size` is N.
+    """The answers of a group of `size` rollouts.
 
-    `weights` holds by what each answer's count is multiplied, 1 where it has none. Rollouts without an
-    answer have no cluster, and count in `size`.
+    `clusters` are pairs of answer and count, the dominant answer first; the first `tied` of them are equally
+    strong. `weights` are the factors of the counts, 1 for an answer that is not in it. A rollout without an
+    answer is in no cluster but counts in `size`.
     """
 
     clusters: tuple[tuple[str, int], ...]
@@ -22,17 +23,17 @@ class Vote:
 
     @property
     def dominant(self) -> str | None:
-        """The dominant answer; None if there is no answer at all."""
+        """The dominant answer; None if no rollout has an answer."""
         return self.clusters[0][0] if self.clusters else None
 
     def share(self, answer: str | None) -> float:
-        """p(a), the share of the whole group whose answer is `answer`; 0 for None."""
+        """p(a), the share of the whole group that gave `answer`; 0 for None."""
         for known, count in self.clusters:
             if known == answer:
                 return count / self.size
         return 0.0
 
-    def weighed_share(self, answer: str | None) -> float:
+    def weighted_share(self, answer: str | None) -> float:
         """w(a) p(a), in [0, 1]; 0 for None."""
         return 0.0 if answer is None else self.share(answer) * self.weights.get(answer, 1.0)
 
@@ -40,30 +41,29 @@ class Vote:
 def count_votes(answers: Sequence[str | None], weights: Mapping[str, float] | None = None) -> Vote:
     """Counts the answers of one group; None is a rollout without an answer, which does not vote.
 
-    Dominant is the answer whose count times its weight, in [0, 1] and 1 unless `weights` says otherwise, is
-    largest. Of equal ones the one with more votes comes first, and then the order is that of a hash of all
-    the votes and the answer itself. So the dominant one of tied answers is the same however the rollouts are
-    ordered, depends on the votes alone, and favours no kind of answer over many groups (the alphabet would
-    favour small numbers).
+    The dominant answer has the largest product of count and weight; `weights` are in [0, 1], 1 by default.
+    Among equal products the larger count wins, then a hash of all votes and the answer. So the winner of a tie
+    depends on the votes alone, not on the order of rollouts, and over many groups no kind of answer is
+    favoured. (Alphabetical order would favour small numbers.)
     """
     weights = weights or {}
     counts = Counter(answer for answer in answers if answer is not None)
     votes = sorted(counts.items())
-    places = {answer: (_strength(count, weights.get(answer)), count) for answer, count in votes}
-    crowded = Counter(places.values())
+    ranks = {answer: (_strength(count, weights.get(answer)), count) for answer, count in votes}
+    of_rank = Counter(ranks.values())
 
     def order(cluster: tuple[str, int]) -> tuple[float, int, bytes]:
-        strength, count = place = places[cluster[0]]
-        if crowded[place] == 1:
+        strength, count = rank = ranks[cluster[0]]
+        if of_rank[rank] == 1:
             return -strength, -count, b""
         return -strength, -count, hashlib.sha256(json.dumps([votes, cluster[0]]).encode()).digest()
 
     clusters = tuple(sorted(votes, key=order))
-    strongest = max((strength for strength, _ in places.values()), default=0.0)
-    tied = sum(strength == strongest for strength, _ in places.values())
+    strongest = max((strength for strength, _ in ranks.values()), default=0.0)
+    tied = sum(strength == strongest for strength, _ in ranks.values())
     return Vote(clusters, weights, tied, len(answers))
 
 
 def _strength(count: int, weight: float | None) -> float:
-    """Count times weight, to 12 digits: what is equal on paper is a tie."""
+    """Count times weight, to 12 digits, so that what is equal on paper is a tie."""
     return count if weight is None else float(f"{count * weight:.12g}")

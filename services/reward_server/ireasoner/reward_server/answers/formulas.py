@@ -1,37 +1,34 @@
-"""Whether two formulas are equal, calculated in a process of its own that can be killed."""
+"""Whether two formulas are equal, calculated in a child process that can be killed."""
 
 import asyncio
-import json
 import logging
 import os
 import signal
-import sys
 from collections import OrderedDict
 from dataclasses import dataclass
 
 from ireasoner.reward_server.answers.formula_worker import PAIR_CPU_S
+from ireasoner.reward_server.child_process import ChildDied, ChildHung, ChildProcess, ChildRefused
 from ireasoner.reward_server.errors import FormulasUnavailable
 
 log = logging.getLogger(__name__)
 
 STARVED_S = 20.0
-"""Wall clock within which a process that gets any processor time at all has used up a pair's."""
+"""Wall-clock time within which a process that gets any processor time at all has used up a pair's share."""
 START_DEADLINE_S = 30.0
-STOP_DEADLINE_S = 5.0
 DEATHS = 2
-"""How often a pair may end its process before that is taken for its answer: once may be another's doing."""
+"""How often a pair may end its process before it is given up; a single death may have another cause."""
 MAX_REMEMBERED = 16_384
 
-_WORKER = (sys.executable, "-m", "ireasoner.reward_server.answers.formula_worker")
 _SAME_ORDER = {"PYTHONHASHSEED": "0"}
-"""SymPy's ways, and its time, depend on the order of sets."""
+"""SymPy's methods, and the time they take, depend on the order of sets."""
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What is known of two formulas; `reason` tells why it is not known whether they are equal.
+    """What is known about two formulas; `reason` says why it is unknown whether they are equal.
 
-    `gave_up` tells that nothing more could be calculated: it costs PAIR_CPU_S, and a process, to find that out.
+    `gave_up` marks a pair that ended its process, which costs PAIR_CPU_S and a new process.
     """
 
     equal: bool
@@ -40,14 +37,14 @@ class Comparison:
 
 
 class ExpressionComparer:
-    """Compares formulas, one pair after the other; its process starts with the first.
+    """Compares formulas, one pair at a time; its process starts with the first pair.
 
-    A comparison depends on the two formulas alone. The time that a pair may take is its processor time, which
-    the kernel holds it to, so that a busy machine decides nothing; and what became of a pair is remembered.
+    A comparison depends on the two formulas alone: a pair's limit is processor time, which the kernel enforces,
+    so a busy machine changes nothing, and results are remembered.
     """
 
     def __init__(self) -> None:
-        self._process: asyncio.subprocess.Process | None = None
+        self._child: ChildProcess | None = None
         self._turn = asyncio.Lock()
         self._known: OrderedDict[tuple[str, str], Comparison] = OrderedDict()
 
@@ -55,7 +52,7 @@ class ExpressionComparer:
         """Compares two formulas in LaTeX, in either order.
 
         Raises:
-            FormulasUnavailable: The process does not start, or gets no processor time; nothing is known then.
+            FormulasUnavailable: The process does not start, or gets no processor time. Nothing is remembered.
         """
         pair = (min(one, other), max(one, other))
         if pair[0] == pair[1]:
@@ -71,87 +68,47 @@ class ExpressionComparer:
 
     async def stop(self) -> None:
         """Ends the process, if there is one."""
-        await self._kill()
+        if self._child is not None:
+            self._child.kill()
+            await self._child.stop()
 
     async def _calculate(self, pair: tuple[str, str]) -> Comparison:
         for _ in range(DEATHS):
-            process = await self._running()
+            child = await self._running()
             try:
-                return await self._ask(process, pair)
-            except (OSError, asyncio.IncompleteReadError):
-                status = await self._ended()
-                if status == -signal.SIGPROF:
+                return await _ask(child, pair)
+            except ChildHung as error:
+                reason = (
+                    f"the formula worker got less than {PAIR_CPU_S:g} s of a processor in {STARVED_S:g} s"
+                )
+                raise FormulasUnavailable(reason, retry_after_s=1) from error
+            except ChildDied as error:
+                if error.status == -signal.SIGPROF:
                     return Comparison(False, f"not decided within {PAIR_CPU_S:g} s", gave_up=True)
-                log.warning("calculating %s ended the process with %s", pair, status)
+                log.warning("comparing the formulas %s: %s", pair, error)
         return Comparison(False, "calculating ended the process", gave_up=True)
 
-    async def _running(self) -> asyncio.subprocess.Process:
-        if self._process is not None and self._process.returncode is None:
-            return self._process
-        process: asyncio.subprocess.Process | None = None
+    async def _running(self) -> ChildProcess:
+        if self._child is not None and self._child.is_running:
+            return self._child
         try:
-            process = await asyncio.create_subprocess_exec(
-                *_WORKER,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.DEVNULL,
-                env={**os.environ, **_SAME_ORDER},
+            self._child = await ChildProcess.start(
+                "formula worker",
+                "ireasoner.reward_server.answers.formula_worker",
+                {"op": "load"},
+                START_DEADLINE_S,
+                {**os.environ, **_SAME_ORDER},
             )
-            assert process.stdout is not None
-            async with asyncio.timeout(START_DEADLINE_S):
-                await process.stdout.readuntil()
-        except asyncio.CancelledError:
-            await _kill(process)  # the line that says it is ready would be taken for an answer
-            raise
-        except (OSError, TimeoutError, asyncio.IncompleteReadError) as error:
-            await _kill(process)
-            reason = f"the process for formulas did not start: {type(error).__name__}"
+        except (OSError, ChildDied, ChildRefused) as error:
+            reason = f"the formula worker did not start: {error}"
             raise FormulasUnavailable(reason, retry_after_s=1) from error
-        self._process = process
-        return process
-
-    async def _ask(self, process: asyncio.subprocess.Process, pair: tuple[str, str]) -> Comparison:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        try:
-            async with asyncio.timeout(STARVED_S):
-                process.stdin.write(json.dumps(pair).encode() + b"\n")
-                await process.stdin.drain()
-                answer = json.loads(await process.stdout.readuntil())
-        except TimeoutError as error:
-            await self._kill()
-            reason = (
-                f"the process for formulas got less than {PAIR_CPU_S:g} s of a processor in {STARVED_S:g} s"
-            )
-            raise FormulasUnavailable(reason, retry_after_s=1) from error
-        except asyncio.CancelledError:
-            await self._kill()  # what it would still write is nobody's answer
-            raise
-        return Comparison(bool(answer.get("equal")), answer.get("error"))
-
-    async def _ended(self) -> int | None:
-        """The exit status of the process, which has closed its output; None if it had to be killed.
-
-        Nothing is sent to a process that is ending: asyncio might then not learn how it ended.
-        """
-        process, self._process = self._process, None
-        assert process is not None
-        try:
-            async with asyncio.timeout(STOP_DEADLINE_S):
-                return await process.wait()
-        except TimeoutError:
-            await _kill(process)
-            return None
-
-    async def _kill(self) -> None:
-        process, self._process = self._process, None
-        await _kill(process)
+        return self._child
 
 
-async def _kill(process: asyncio.subprocess.Process | None) -> None:
-    """Ends a process at once, if there is one."""
-    if process is None:
-        return
-    if process.returncode is None:
-        process.kill()
-    await process.wait()
+async def _ask(child: ChildProcess, pair: tuple[str, str]) -> Comparison:
+    try:
+        answer, _ = await child.ask({"op": "compare", "pair": pair}, deadline_s=STARVED_S)
+    except asyncio.CancelledError:
+        child.kill()  # the next pair must not wait for this one, nor be blamed for its processor time
+        raise
+    return Comparison(answer["equal"], answer.get("reason"))

@@ -60,7 +60,8 @@ def as_html(document: Json) -> str:
     """The page in HTML, complete in one file."""
     title = html.escape(f"{document['info']['title']} {document['info']['version']}")
     parts = [
-        f"<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title><style>{_STYLE}</style>",
+        f"<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title>"
+        f"<link rel=icon href=data:,><style>{_STYLE}</style>",
         f"<h1>{title}</h1><p>{html.escape(document['info']['description'])} {_EXAMPLES}</p>",
         "<p>For programs: <a href=openapi.json>openapi.json</a> (OpenAPI 3.1).</p>",
     ]

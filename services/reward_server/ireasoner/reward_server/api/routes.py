@@ -34,7 +34,8 @@ from ireasoner.reward_server.errors import (
 )
 from ireasoner.reward_server.observability.metrics import CONTENT_TYPE, Metrics
 from ireasoner.reward_server.scoring.registry import ConfigRegistry, NamedConfig
-from ireasoner.reward_server.scoring.scorer import Endpoint, written
+from ireasoner.reward_server.scoring.response import written
+from ireasoner.reward_server.scoring.scorer import Endpoint
 from ireasoner.reward_server.settings import RewardServerSettings
 
 router = APIRouter()

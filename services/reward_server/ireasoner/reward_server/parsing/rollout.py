@@ -1,4 +1,4 @@
-"""What a rollout says: its answer, its steps and its number of words, read from its raw text."""
+"""Reads a rollout's raw text: its answer, its steps and its number of words."""
 
 import re
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from ireasoner.reward_server.parsing.tags import Tags, tags_named
 from ireasoner.reward_server.scoring_config import PAPER, ScoringConfig
 
 PARSER_VERSION = "2"
-"""Part of the fingerprint: raised with every change that can give any text another reading."""
+"""Part of the fingerprint. Raise it with every change that can make any text read differently."""
 
 Flaw = Literal["no_answer", "empty_answer", "answer_not_closed"]
 
@@ -21,10 +21,10 @@ _STATED = re.compile(
 
 
 class ParsedRollout(NamedTuple):
-    """What a rollout says. `answer` is normalised, and None exactly if there is a `flaw`.
+    """What a rollout says.
 
-    `written` is the answer as it was written, white space folded. `words` is the number of
-    whitespace-separated words before the answer, tags counted.
+    `answer` is normalised; it is None exactly if there is a `flaw`. `written` is the answer as it was written,
+    white space folded. `words` is the number of whitespace-separated words before the answer, tags included.
     """
 
     answer: str | None
@@ -39,7 +39,7 @@ class ParsedRollout(NamedTuple):
 
 
 class _FoundAnswer(NamedTuple):
-    """Where the answer begins, with its tag, and what is in it; `content` is None if it is not closed."""
+    """Where the answer begins, including its tag, and its content; None if it is not closed."""
 
     start: int
     content: str | None
@@ -48,9 +48,9 @@ class _FoundAnswer(NamedTuple):
 def parse_text(text: str, config: ScoringConfig = PAPER) -> ParsedRollout:
     """Reads raw text of the form `<think>numbered steps</think><answer>short answer</answer>`.
 
-    The answer is the first answer element after the thinking, or what else `answer_from` names. Thinking
-    that is not opened starts with the text; thinking that is not closed ends at the answer. What is wrong
-    with an answer is a flaw: there is none, it is empty, or it was cut off before it was closed.
+    The answer is the first answer element after the thinking, or what `answer_from` names instead. Thinking
+    without an opening tag starts with the text; thinking without a closing tag ends at the answer. A rollout has
+    a flaw if it has no answer, or one that is empty or was cut off before its closing tag.
     """
     tags = tags_named(config.think_tag, config.answer_tag, config.step_tag)
     found = _find_answer(text, tags, config)
@@ -67,7 +67,7 @@ def parse_text(text: str, config: ScoringConfig = PAPER) -> ParsedRollout:
 
 
 def parsed_before(answer: str | None, steps: Sequence[str], config: ScoringConfig = PAPER) -> ParsedRollout:
-    """A rollout that its sender has parsed; its words are those of its steps."""
+    """A rollout that its sender parsed; its words are those of its steps."""
     tags = tags_named(config.think_tag, config.answer_tag, config.step_tag)
     kept = tuple(folded for step in steps if (folded := fold(step, tags)))
     return ParsedRollout(*_normalised(answer), kept, sum(len(step.split()) for step in kept))
@@ -100,7 +100,7 @@ def _in_element(text: str, after: int, tags: Tags) -> _FoundAnswer | None:
 
 
 def _in_box(text: str, after: int) -> _FoundAnswer | None:
-    """The last `\\boxed{}` after the thinking, or else of all."""
+    """The last `\\boxed{}` after the thinking, or else the last one anywhere."""
     start = text.rfind(_BOXED, after)
     start = start if start >= 0 else text.rfind(_BOXED)
     if start < 0:
@@ -132,4 +132,4 @@ def _thinking(before: str, tags: Tags) -> str:
     thinking = before[opening.end() if opening else 0 : closings[-1].start() if closings else len(before)]
     if "<" not in thinking:
         return thinking
-    return tags.think_close.sub("\n", tags.think_open.sub("\n", thinking))  # of thinking within thinking
+    return tags.think_close.sub("\n", tags.think_open.sub("\n", thinking))  # tags of nested thinking

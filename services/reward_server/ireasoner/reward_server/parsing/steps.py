@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ireasoner.reward_server.parsing.sentences import sentences
 from ireasoner.reward_server.parsing.tags import Tags
 
 _LINE_NUMBER = re.compile(
@@ -27,42 +26,51 @@ _INLINE_NUMBERS = {
     ".": re.compile(r"(?<=[.;:!?]\s)(\d{1,2})[.:](?=\s)[ \t]*"),
 }
 
+_PARAGRAPH = re.compile(r"\n[ \t]*\n|(?<=[.!?:;])[ \t]*\n|\n(?=[ \t]*[-*+•][ \t])")
+_BULLET = re.compile(r"[ \t]*[-*+•>#]{1,6}[ \t]+")
+_END = re.compile(r"""(?<![.!?])[.!?]+["')\]]{0,2}(?=\s+["'(\[]{0,2}[^\Wa-z_])""")
+_ABBREVIATION = re.compile(
+    r"(?:^|[\s(])(?:e\.g|i\.e|etc|vs|cf|fig|figs|eq|no|nr|approx|dr|mr|mrs|ms|prof|st|al|[a-z])$",
+    re.IGNORECASE,
+)
+_LONGEST_ABBREVIATION = 8
+
 
 @dataclass(slots=True)
 class _Numbered:
-    """A step that began with a number: which, in which style, and all of its text."""
+    """A step that began with a number: its number, the style of numbering, its text."""
 
     number: int
     style: str
     text: str
 
-    def go_on(self, lines: list[str]) -> None:
-        """Adds the lines that follow."""
+    def append(self, lines: list[str]) -> None:
+        """Adds lines to the text."""
         self.text = "\n".join((self.text, *lines))
 
 
 def read_steps(thinking: str, tags: Tags) -> tuple[str, ...]:
     """The steps in `thinking`, without their numbers, white space folded; none is empty.
 
-    They are its step elements; or else its numbered lines, each with the lines that follow it, and with what
-    is numbered on from it within a line; or else what is numbered within lines; or else its sentences. A line
-    that begins with a number out of turn (`12. Then` after step 2) was wrapped there, and is no step.
+    They are the first of these that exist: step elements; numbered lines, each with the unnumbered lines after
+    it, and split where the numbering continues within a line; steps numbered within lines; sentences. A line
+    that begins with a number out of sequence (`12. Then` after step 2) was wrapped there and is not a step.
     """
     steps = _elements(thinking, tags) if "<" in thinking else []
     if not steps:
         numbered = _numbered_lines(thinking)
         at_lines = {(each.style, each.number) for each in numbered}
         for each in numbered:
-            steps += _numbered_within(each, at_lines) if _may_count_on(each) else [each.text]
-    steps = steps or _numbered_from_one(thinking) or sentences(thinking)
+            steps += _numbered_within(each, at_lines) if _may_continue(each) else [each.text]
+    steps = steps or _numbered_from_one(thinking) or _sentences(thinking)
     return tuple(folded for step in steps if (folded := fold(step, tags)))
 
 
 def fold(step: str, tags: Tags) -> str:
-    """A step on one line, without stray tags, outer emphasis and white space."""
+    """A step on one line, without stray tags, outer emphasis and extra white space."""
     if "<" in step:
         step = tags.any_tag.sub(" ", step)
-    if "  " in step or not step.isprintable():  # of white space only the single space is printable
+    if "  " in step or not step.isprintable():  # the space is the only white space that is printable
         step = " ".join(step.split())
     return step.strip("* ")
 
@@ -86,9 +94,9 @@ def _numbered_lines(thinking: str) -> list[_Numbered]:
         if match := _LINE_NUMBER.match(line):
             step, plain, mark = match.groups()
             number = int(step or plain)
-            if step or _is_in_turn(number, steps):
+            if step or _is_in_sequence(number, steps):
                 if following:
-                    steps[-1].go_on(following)
+                    steps[-1].append(following)
                     following = []
                 style = "step" if step else ")" if mark == ")" else "."
                 steps.append(_Numbered(number, style, line[match.end() :]))
@@ -96,19 +104,19 @@ def _numbered_lines(thinking: str) -> list[_Numbered]:
         if steps:
             following.append(line)
     if following:
-        steps[-1].go_on(following)
+        steps[-1].append(following)
     return steps
 
 
-def _is_in_turn(number: int, steps: list[_Numbered]) -> bool:
+def _is_in_sequence(number: int, steps: list[_Numbered]) -> bool:
     if not steps:
         return True
     last = steps[-1].number
     return number <= 1 or last <= number <= last + 1
 
 
-def _may_count_on(step: _Numbered) -> bool:
-    """Whether the step's text can hold the next number in its style; a quick look that spares most a search."""
+def _may_continue(step: _Numbered) -> bool:
+    """Whether the step's text may contain the next number in its style: a quick test before the search."""
     following = str(step.number + 1)
     if step.style == "step":
         return following in step.text and "step" in step.text.casefold()
@@ -116,7 +124,7 @@ def _may_count_on(step: _Numbered) -> bool:
 
 
 def _numbered_within(step: _Numbered, at_lines: set[tuple[str, int]]) -> Iterator[str]:
-    """`1) read 2) add`: what goes on counting in the same style, unless that number begins a line."""
+    """Splits `1) read 2) add` where the count continues in the same style, unless that number begins a line."""
     start, number = 0, step.number + 1
     for match in _INLINE_NUMBERS[step.style].finditer(step.text):
         if (
@@ -130,12 +138,12 @@ def _numbered_within(step: _Numbered, at_lines: set[tuple[str, int]]) -> Iterato
 
 
 def _closes(marker: str, before: str) -> bool:
-    """Whether a marker like `3)` only closes a bracket that was opened before it: `(see 3)`."""
+    """Whether a marker like `3)` closes a bracket opened before it, as in `(see 3)`."""
     return ")" in marker and "(" not in marker and before.count("(") > before.count(")")
 
 
 def _numbered_from_one(thinking: str) -> list[str]:
-    """Steps that are counted from 1 within lines: two at least, since one number may be anything."""
+    """Steps counted from 1 within lines; at least two, since a single number may be anything."""
     for style, pattern in _INLINE_NUMBERS.items():
         first = next((match for match in pattern.finditer(thinking) if int(match[1]) == 1), None)
         if first is not None:
@@ -143,3 +151,25 @@ def _numbered_from_one(thinking: str) -> list[str]:
             if len(steps) > 1:
                 return steps
     return []
+
+
+def _sentences(text: str) -> list[str]:
+    """The sentences of `text`, with the white space around them.
+
+    A sentence ends at `.`, `!` or `?` before white space and a capital or digit, except after an abbreviation or
+    initial; at an empty line; at the end of a line that closes with punctuation; and before a list item. The
+    point of `3.5` ends none, nor does the end of a line that was wrapped in mid-sentence.
+    """
+    found = []
+    for paragraph in _PARAGRAPH.split(text):
+        bullet = _BULLET.match(paragraph)
+        start = bullet.end() if bullet else 0
+        for end in _END.finditer(paragraph):
+            if paragraph[end.start()] == "." and _ABBREVIATION.search(
+                paragraph[max(start, end.start() - _LONGEST_ABBREVIATION) : end.start()]
+            ):
+                continue
+            found.append(paragraph[start : end.end()])
+            start = end.end()
+        found.append(paragraph[start:])
+    return [sentence for sentence in found if any(map(str.isalnum, sentence))]

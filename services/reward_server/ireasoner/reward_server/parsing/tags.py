@@ -1,4 +1,4 @@
-"""The elements that a rollout's text is made of, by names that a config can choose."""
+"""The elements of a rollout's text; their names are set by the scoring config."""
 
 import re
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from functools import lru_cache
 
 @dataclass(frozen=True, slots=True)
 class Tags:
-    """Patterns of the opening and closing tags of thinking, answer and step; case does not matter."""
+    """Patterns of the opening and closing tags of thinking, answer and step; they ignore case."""
 
     think_open: re.Pattern[str]
     think_close: re.Pattern[str]
@@ -20,7 +20,7 @@ class Tags:
 
 @lru_cache(maxsize=64)
 def tags_named(think: str, answer: str, step: str) -> Tags:
-    """The patterns for elements of these names; a step's opening tag may have attributes."""
+    """The patterns for elements with these names; a step's opening tag may have attributes."""
     names = "|".join(map(re.escape, (think, answer, step)))
 
     def pattern(text: str) -> re.Pattern[str]:

@@ -1,1 +1,1 @@
-"""The embedded default: grids of handwritten digits, and the tiny model that reads them."""
+"""The demo's world: grids of handwritten digits, and sums over them."""

@@ -1,11 +1,11 @@
-"""A cell: one handwritten digit as 28 by 28 pixels, which is what the model sees as one image token."""
+"""A cell: one handwritten digit of 28 by 28 pixels, which the model sees as one image token."""
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 CELL_PX = 28
-"""Side of a cell: a vision patch of 14 px times a spatial merge of 2."""
+"""Side of a cell: a vision patch of 14 px, times a spatial merge of 2."""
 
 _PAPER = 255
 _DIGIT_PX = 24
@@ -29,7 +29,7 @@ def draw_cell(ink: npt.NDArray[np.uint8]) -> Cell:
 
 
 def distort(cell: Cell, rng: np.random.Generator) -> Cell:
-    """The same digit as another hand might have put it: shifted, turned, sheared, scaled, fainter, darker."""
+    """The same digit in another handwriting: shifted, turned, sheared, scaled, fainter or darker."""
     turn = np.deg2rad(rng.uniform(-_MAX_TURN_DEGREES, _MAX_TURN_DEGREES))
     shear = rng.uniform(-_MAX_SHEAR, _MAX_SHEAR)
     scale_x, scale_y = rng.uniform(*_SCALE_RANGE, size=2)

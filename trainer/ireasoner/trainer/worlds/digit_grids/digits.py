@@ -1,4 +1,4 @@
-"""scikit-learn's handwritten digits, in three parts that share no digit image."""
+"""scikit-learn's handwritten digits, split into three parts that share no image."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 Part = Literal["warm-start", "unlabelled", "held-out"]
 PARTS: dict[Part, float] = {"warm-start": 0.6, "unlabelled": 0.2, "held-out": 0.2}
-"""The parts and their shares of every class of digit."""
+"""The parts, with their shares of every digit class."""
 
 _SPLIT_SEED = 20260105
 _INK_LEVELS = 16
@@ -16,7 +16,7 @@ _INK_LEVELS = 16
 
 @dataclass(frozen=True)
 class Digits:
-    """Some digits: `index` (n,) in scikit-learn's order, `ink` (n, 8, 8) uint8 in 0..16, `label` (n,)."""
+    """n digits: `index` (n,) in scikit-learn's order, `ink` (n, 8, 8) uint8 in 0..16, `label` (n,)."""
 
     index: npt.NDArray[np.int64]
     ink: npt.NDArray[np.uint8]
@@ -27,10 +27,10 @@ class Digits:
 
 
 def load_digits_part(part: Part) -> Digits:
-    """One part of the 1,797 digits; the split is fixed, stratified by class, and by digit image.
+    """One part of the 1,797 digits; the split is fixed, by image, and stratified by class.
 
     The images are the test set of "Optical Recognition of Handwritten Digits" (E. Alpaydin and C. Kaynak, UCI
-    Machine Learning Repository, 1998), as scikit-learn ships them.
+    Machine Learning Repository, 1998), as scikit-learn ships it.
     """
     from sklearn.datasets import load_digits
 

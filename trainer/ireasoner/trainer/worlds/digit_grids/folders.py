@@ -1,4 +1,4 @@
-"""Grids as folders of PNG files: one to train on, with no label anywhere near, and one to be examined on."""
+"""Grids as folders of PNG files: one to train on, without any label, and one to evaluate on."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -14,17 +14,16 @@ QUESTIONS_FILE = "questions.jsonl"
 
 
 def write_unlabelled(folder: Path, count: int, seed: int) -> None:
-    """`count` grids of the unlabelled part's digits as PNG files, and nothing else."""
+    """Writes `count` grids of the unlabelled part's digits as PNG files, and nothing else."""
     folder.mkdir(parents=True, exist_ok=True)
     for number, grid in enumerate(random_grids(load_digits_part("unlabelled"), count, seed)):
         grid.image.save(folder / _name(number))
 
 
 def write_held_out(folder: Path, count: int, seed: int) -> None:
-    """`count` grids of the held-out part's digits, and `questions.jsonl`: one question about each.
+    """Writes `count` grids of the held-out part's digits, and `questions.jsonl` with one question about each.
 
-    A line is `{"image", "question", "answer", "type"}`: the file's name, the text, the true sum as a string,
-    the kind of question.
+    A line is `{"image", "question", "answer", "type"}`: file name, text, true sum as a string, kind of question.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lines = []
@@ -43,7 +42,7 @@ def write_held_out(folder: Path, count: int, seed: int) -> None:
 def held_out(
     count: int, seed: int, questions: Sequence[Question] = QUESTIONS
 ) -> Iterator[tuple[Grid, Question]]:
-    """`count` grids of held-out digits, each with one question; every question comes about equally often."""
+    """`count` grids of held-out digits with one question each; every question occurs about equally often."""
     rng = np.random.default_rng(seed)
     order = np.concatenate([rng.permutation(len(questions)) for _ in range(-(-count // len(questions)))])
     grids = random_grids(load_digits_part("held-out"), count, seed)

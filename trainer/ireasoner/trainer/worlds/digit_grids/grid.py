@@ -1,4 +1,4 @@
-"""A grid: nine cells in three rows of three, with the digits that stand in them."""
+"""A grid: nine cells in three rows of three, and the digits in them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ _LINE = 96
 
 @dataclass(frozen=True)
 class Grid:
-    """An 84 by 84 px picture and, row by row, the nine digits in it."""
+    """An 84 by 84 px picture, and the nine digits in it, row by row."""
 
     image: Image.Image
     digits: tuple[int, ...]
@@ -27,7 +27,7 @@ class Grid:
 def draw_grid(cells: npt.NDArray[np.uint8]) -> Image.Image:
     """An RGB picture of 84 by 84 px from nine cells, (9, 28, 28), laid out row by row.
 
-    Lines of 2 px run between the cells, none around them, so that a cell shows by its edges where it lies.
+    Lines of 2 px run between the cells but not around them, so that a cell's edges show its position.
     """
     rows = cells.reshape(SIDE_CELLS, SIDE_CELLS, CELL_PX, CELL_PX).transpose(0, 2, 1, 3)
     picture = rows.reshape(SIDE_CELLS * CELL_PX, SIDE_CELLS * CELL_PX)
@@ -38,7 +38,7 @@ def draw_grid(cells: npt.NDArray[np.uint8]) -> Image.Image:
 
 
 def random_grids(digits: Digits, count: int, seed: int) -> Iterator[Grid]:
-    """`count` grids of digits drawn at random (with repetition between grids, none within one)."""
+    """`count` grids of randomly drawn digits; an image occurs at most once per grid, but in several grids."""
     rng = np.random.default_rng(seed)
     drawn = np.stack([draw_cell(ink) for ink in digits.ink])
     for _ in range(count):

@@ -1,7 +1,7 @@
-"""What is held out: combinations of operands, the digits that a question adds up, in whatever order and line.
+"""The held-out combinations: sets of digits that a question adds up, in any order and line.
 
-No grid to train on holds one of these in any line that it can be asked about. (The warm start has met them, like all
-others; it is the training without labels that has not.)
+No training grid contains one in a line that a question can be about. The warm start did see them; the training without
+labels does not.
 """
 
 import zlib
@@ -13,32 +13,34 @@ from ireasoner.trainer.worlds.digit_grids.question import QUESTIONS, Question
 from ireasoner.trainer.worlds.world import Asked
 
 HELD_OUT_ONE_IN = 10
-"""One combination of operands in so many is held out."""
+"""One combination of operands in this many is held out."""
 
 _GRIDS_DRAWN = 100_000
-"""Far more than are ever taken: at least one grid in five has no combination that is held out."""
+"""Far more than are ever needed: at least one grid in five has no held-out combination."""
 
 
 def is_held_out(operands: Sequence[int]) -> bool:
-    """Whether these digits, in any order, are a combination that no training grid may hold."""
+    """Whether these digits, in any order, are a held-out combination."""
     return zlib.crc32(bytes(sorted(operands))) % HELD_OUT_ONE_IN == 0
 
 
 def training_grids(count: int, seed: int) -> Iterator[Grid]:
-    """`count` grids of unlabelled digits, without a combination of operands that is held out."""
+    """`count` grids of unlabelled digits without a held-out combination."""
     grids = random_grids(load_digits_part("unlabelled"), _GRIDS_DRAWN, seed)
     allowed = (g for g in grids if not any(is_held_out(q.operands(g.digits)) for q in QUESTIONS))
     return (grid for _, grid in zip(range(count), allowed, strict=False))
 
 
-def examination(count: int, seed: int, questions: Sequence[Question], *, held_out: bool) -> list[Asked]:
-    """`count` questions about grids of held-out digits, of every kind about equally many.
+def evaluation_questions(
+    count: int, seed: int, questions: Sequence[Question], *, held_out: bool
+) -> list[Asked]:
+    """`count` questions about grids of held-out digits, each question about equally often.
 
     Args:
-        count: How many.
-        seed: Seed of the grids; those of another seed are other grids, of the same digit images.
-        questions: What is asked, each about equally often.
-        held_out: Whether all their operands are combinations that are held out, or none.
+        count: Number of questions.
+        seed: Seed of the grids; another seed gives other grids of the same digit images.
+        questions: The questions to choose from.
+        held_out: Whether all their operands are held-out combinations, or none are.
     """
     grids = random_grids(load_digits_part("held-out"), _GRIDS_DRAWN, seed)
     asked: list[Asked] = []

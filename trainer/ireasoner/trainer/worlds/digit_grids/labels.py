@@ -14,14 +14,14 @@ from ireasoner.trainer.worlds.digit_grids.question import find_question
 
 
 def answer(image: Path, question: str) -> str | None:
-    """The true sum, as a string; None where the question is none of a grid's, or the picture is not a grid."""
+    """The true answer as a string; None if the question is not one about grids, or the picture is not a grid."""
     asked = find_question(question)
     digits = digits_in(image) if asked is not None else None
     return None if asked is None or digits is None else str(asked.answer(digits))
 
 
 def digits_in(image: Path) -> tuple[int, ...] | None:
-    """The nine digits of a grid, row by row, by comparing pixels with every known digit; None of another picture."""
+    """The nine digits of a grid, row by row, by comparing pixels with every known digit; None if it is no grid."""
     pixels = np.asarray(read_image(image).convert("L"))
     if pixels.shape != (SIDE_CELLS * CELL_PX, SIDE_CELLS * CELL_PX):
         return None

@@ -1,4 +1,4 @@
-"""The questions that a grid can be asked: sums over a line of cells, its ends, or the corners, or what they leave."""
+"""The questions about a grid: sums over a line of cells, the ends of a row, or the corners; or their remainders."""
 
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -11,9 +11,9 @@ Kind = Literal["row", "column", "diagonal", "ends", "corners"]
 
 @dataclass(frozen=True)
 class Question:
-    """A sum over `cells` (row-major positions); `subject` names them in the question, lower case.
+    """A sum over `cells` (row-major indices), which `subject` names in the question, in lower case.
 
-    With a `modulus`, what is asked is the remainder of the sum.
+    With a `modulus`, the question is about the remainder of the sum.
     """
 
     kind: Kind
@@ -23,12 +23,12 @@ class Question:
 
     @property
     def text(self) -> str:
-        """What the Solver is asked."""
+        """The question as the Solver gets it."""
         modulo = "" if self.modulus is None else f" modulo {self.modulus}"
         return f"What is the sum of {self.subject}{modulo}?"
 
     def operands(self, digits: tuple[int, ...]) -> tuple[int, ...]:
-        """The digits that are added, in reading order."""
+        """The digits to add, in reading order."""
         return tuple(digits[cell] for cell in self.cells)
 
     def answer(self, digits: tuple[int, ...]) -> int:
@@ -40,7 +40,7 @@ class Question:
         return total if self.modulus is None else total % self.modulus
 
     def openings(self, digits: tuple[int, ...]) -> tuple[Opening]:
-        """The first step: the digits, in reading order."""
+        """The first step, which reads the digits in reading order."""
         subject = self.subject[0].upper() + self.subject[1:]
         verb = "read" if self.kind in ("ends", "corners") else "reads"
         operands = self.operands(digits)
@@ -74,13 +74,13 @@ QUESTIONS: tuple[Question, ...] = _every_question()
 """The sums."""
 
 REMAINDERS: tuple[Question, ...] = tuple(replace(question, modulus=3) for question in QUESTIONS)
-"""The same sums modulo 3: a wrong sum often leaves the right remainder."""
+"""The same sums modulo 3: a wrong sum often has the right remainder."""
 
 KINDS: tuple[Kind, ...] = tuple(dict.fromkeys(question.kind for question in QUESTIONS))
 
 
 def find_question(text: str) -> Question | None:
-    """The question with exactly this text; None where the text asks something else."""
+    """The question with exactly this text; None if there is none."""
     return _BY_TEXT.get(text)
 
 

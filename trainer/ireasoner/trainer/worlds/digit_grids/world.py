@@ -1,4 +1,4 @@
-"""Grids of digits as a world: what is taught, trained on and examined."""
+"""Grids of digits as a world: pictures and questions for the warm start, training and evaluation."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,17 +10,17 @@ from ireasoner.trainer.worlds.digit_grids.cell import distort, draw_cell
 from ireasoner.trainer.worlds.digit_grids.digits import load_digits_part
 from ireasoner.trainer.worlds.digit_grids.folders import held_out as drawn_held_out
 from ireasoner.trainer.worlds.digit_grids.grid import Grid, draw_grid
-from ireasoner.trainer.worlds.digit_grids.held_out import examination, training_grids
+from ireasoner.trainer.worlds.digit_grids.held_out import evaluation_questions, training_grids
 from ireasoner.trainer.worlds.digit_grids.question import Question
 from ireasoner.trainer.worlds.world import CELLS, Asked, first_step
 
 _HANDS = 48
-"""Distorted copies of each digit image that the grids to teach with are drawn from."""
+"""Distorted copies of each digit image for the grids of the warm start."""
 
 
 @dataclass(frozen=True)
 class DigitGrids:
-    """Grids of handwritten digits, and these questions about them."""
+    """Grids of handwritten digits, with the given questions about them."""
 
     questions: tuple[Question, ...]
 
@@ -33,12 +33,12 @@ class DigitGrids:
         return [question.text for question in self.questions]
 
     def texts(self) -> Iterable[str]:
-        """The first steps of every question about one grid."""
+        """The first steps of all questions about one grid."""
         for question in self.questions:
             yield from map(first_step, question.openings(tuple(range(CELLS))))
 
     def lessons(self, rng: np.random.Generator) -> "Callable[[int], Sequence[LessonGrid]]":
-        """Grids of warm-start digits in many hands."""
+        """Grids of warm-start digits in many handwritings."""
         digits = load_digits_part("warm-start")
         cells = np.stack([[distort(cell, rng) for _ in range(_HANDS)] for cell in map(draw_cell, digits.ink)])
 
@@ -53,13 +53,13 @@ class DigitGrids:
         return draw
 
     def training_images(self, count: int, seed: int) -> Iterator[tuple[str, Image.Image]]:
-        """Grids of unlabelled digits, without a combination of operands that is held out."""
+        """Grids of unlabelled digits without a held-out combination of operands."""
         for number, grid in enumerate(training_grids(count, seed)):
             yield f"grid-{number:05d}", grid.image
 
-    def examination(self, count: int, seed: int, *, held_out: bool) -> list[Asked]:
+    def evaluation_questions(self, count: int, seed: int, *, held_out: bool) -> list[Asked]:
         """Questions about grids of held-out digits, each about equally often."""
-        return examination(count, seed, self.questions, held_out=held_out)
+        return evaluation_questions(count, seed, self.questions, held_out=held_out)
 
     def foreign(self, count: int, seed: int) -> Mapping[str, list[Asked]]:
         """None."""
@@ -72,7 +72,7 @@ class DigitGrids:
 
 @dataclass(frozen=True)
 class LessonGrid:
-    """A grid to teach with, and the questions."""
+    """A grid for the warm start, and the questions."""
 
     grid: Grid
     questions: tuple[Question, ...]
@@ -84,7 +84,7 @@ class LessonGrid:
 
     @property
     def words(self) -> Sequence[Sequence[int]]:
-        """Every cell says its digit."""
+        """Every cell shows its digit."""
         return [self.grid.digits]
 
     def to_open(self, rng: np.random.Generator) -> Sequence[Asked]:
@@ -92,7 +92,7 @@ class LessonGrid:
         return [question.about(self.grid) for question in self.questions]
 
     def to_answer(self, count: int, rng: np.random.Generator) -> Sequence[Asked]:
-        """Some questions, none twice."""
+        """`count` different questions."""
         chosen = rng.choice(len(self.questions), size=count, replace=False)
         return [self.questions[index].about(self.grid) for index in chosen]
 

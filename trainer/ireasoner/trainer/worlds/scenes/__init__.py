@@ -1,1 +1,1 @@
-"""Rendered scenes: shapes in a grid, bar charts, one shape alone; questions from a program, with their gold steps."""
+"""Rendered scenes: shapes in a grid, bar charts, or one shape; generated questions with true first steps."""

@@ -1,6 +1,6 @@
-"""A second, foreign test: questions and pictures of easy-vqa's test set, which nobody here drew.
+"""A foreign evaluation: questions and pictures from easy-vqa's test set, which are not of our making.
 
-The package easy-vqa (https://github.com/vzhou842/easy-VQA) is one of the extra `dev`.
+The package easy-vqa (https://github.com/vzhou842/easy-VQA) belongs to the extra `dev`.
 """
 
 from collections.abc import Sequence
@@ -18,20 +18,20 @@ _NEGATED = {"not", "no"}
 _GROUPS: Sequence[tuple[str, ...]] = (tuple(FORMS), tuple(COLORS), (YES,), (NO,))
 
 
-def examination(count: int, seed: int) -> list[Asked]:
-    """`count` of the test's questions: answered by a form, by a colour, by yes and by no, in turn.
+def evaluation_questions(count: int, seed: int) -> list[Asked]:
+    """`count` of the test's questions, whose answers are in turn a form, a colour, yes and no.
 
-    Only pictures are asked about whose questions tell together what shape is in them (seven of eight), so that the
-    true first step is known, too.
+    Only pictures whose questions together reveal the shape in them are used (seven of eight), so that the true first
+    step is known.
 
     Raises:
-        SettingsError: The package is not installed, or has not so many questions.
+        SettingsError: The package is not installed, or has too few questions.
     """
     try:
         import easy_vqa
     except ImportError as error:
         raise SettingsError(
-            "the examination on easy-vqa needs the package easy-vqa: pip install -e '.[dev]'"
+            "the evaluation on easy-vqa needs the package easy-vqa: pip install -e '.[dev]'"
         ) from error
     texts, answers, images = easy_vqa.get_test_questions()
     files = easy_vqa.get_test_image_paths()
@@ -42,17 +42,17 @@ def examination(count: int, seed: int) -> list[Asked]:
         for group in _GROUPS
     ]
     if count > len(_GROUPS) * min(map(len, orders)):
-        raise SettingsError(f"easy-vqa has not {count} questions, a quarter of them of each sort of answer")
+        raise SettingsError(f"easy-vqa has fewer than {count} questions, a quarter for each type of answer")
     asked = []
     for number in range(count):
-        place = orders[number % len(_GROUPS)][number // len(_GROUPS)]
-        image, answer = images[place], answers[place]
+        index = orders[number % len(_GROUPS)][number // len(_GROUPS)]
+        image, answer = images[index], answers[index]
         with Image.open(files[image]) as picture:
             asked.append(
                 Asked(
                     picture.convert("RGB"),
                     "one shape",
-                    texts[place],
+                    texts[index],
                     (Opening(f"The shape is a {shapes[image]}."),),
                     partial(_answer, answer),
                 )
@@ -61,7 +61,7 @@ def examination(count: int, seed: int) -> list[Asked]:
 
 
 def _shapes(texts: Sequence[str], answers: Sequence[str], images: Sequence[int]) -> dict[int, str]:
-    """Colour and form of the shape of each picture, where its questions name or answer both."""
+    """Colour and form of the shape in each picture, if its questions reveal both."""
     known: dict[int, set[str]] = {}
     for text, answer, image in zip(texts, answers, images, strict=True):
         if answer not in (YES, NO):

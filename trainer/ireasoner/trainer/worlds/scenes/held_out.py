@@ -1,6 +1,6 @@
-"""What is held out: pairs of form (of a bar: height) and colour, which no picture to train on holds.
+"""The held-out combinations: pairs of form (for a bar, height) and colour that no training picture contains.
 
-The warm start has met them, like all others; it is the training without labels that has not.
+The warm start did see them; the training without labels does not.
 """
 
 from collections.abc import Sequence
@@ -14,13 +14,13 @@ from ireasoner.trainer.worlds.scenes.question import Kind, choose
 from ireasoner.trainer.worlds.scenes.scene import LAYOUTS, Layout, Picture, random_picture
 from ireasoner.trainer.worlds.world import Asked
 
-_TRAINING, _EXAMINATION = 1, 2
-"""Streams of random numbers: pictures to train on are none to be examined on, whatever their seeds."""
+_TRAINING, _EVALUATION = 1, 2
+"""Streams of random numbers, so that no evaluation picture is a training picture, whatever the seeds."""
 
 _TRAINING_LAYOUTS: dict[Layout, float] = {"shapes": 0.5, "bars": 0.45, "one shape": 0.05}
-"""Few pictures of one shape: nothing about them is added up, so agreement has nothing to find out."""
+"""Few pictures of one shape: their questions add nothing up, so agreement can teach nothing about them."""
 
-_EXAMINED: Sequence[tuple[Layout, Kind]] = (
+_EVALUATED: Sequence[tuple[Layout, Kind]] = (
     ("shapes", "corners"),
     ("bars", "bars"),
     ("shapes", "count"),
@@ -42,24 +42,24 @@ _EXAMINED: Sequence[tuple[Layout, Kind]] = (
     ("bars", "bars"),
     ("one shape", "one shape"),
 )
-"""What is asked, in turn: three of twenty questions have one step, and nothing to climb."""
+"""Layouts and kinds of the evaluation questions, in turn; three of twenty have a single step, without a sum."""
 
 
 @cache
 def training_picture(seed: int, number: int) -> Picture:
-    """The picture of this number to train on."""
+    """The training picture with this number."""
     rng = np.random.default_rng([_TRAINING, seed, number])
     layout = LAYOUTS[rng.choice(len(LAYOUTS), p=[_TRAINING_LAYOUTS[layout] for layout in LAYOUTS])]
     return random_picture(layout, rng, held_out=False)
 
 
 def training_name(seed: int, number: int) -> str:
-    """What its file is called, without its suffix."""
+    """The file name of a training picture, without suffix."""
     return f"scene-{seed}-{number:05d}"
 
 
 def named_picture(file: Path) -> Picture | None:
-    """The picture to train on that has this file name; None where it is not one of theirs."""
+    """The training picture with this file name; None if it is not the name of one."""
     match file.stem.split("-"):
         case ["scene", seed, number] if seed.isdecimal() and number.isdecimal():
             return training_picture(int(seed), int(number))
@@ -67,17 +67,17 @@ def named_picture(file: Path) -> Picture | None:
             return None
 
 
-def examination(count: int, seed: int, *, held_out: bool) -> list[Asked]:
-    """`count` questions, one about each picture, of every kind in turn.
+def evaluation_questions(count: int, seed: int, *, held_out: bool) -> list[Asked]:
+    """`count` questions, each about a picture of its own, of every kind in turn.
 
     Args:
-        count: How many.
-        seed: Seed of the pictures; those of another seed are others.
-        held_out: Whether the answers depend on things that are held out, or no such thing stands in the picture.
+        count: Number of questions.
+        seed: Seed of the pictures; another seed gives other pictures.
+        held_out: Whether every answer depends on a held-out thing, or no picture contains one.
     """
-    rng = np.random.default_rng([_EXAMINATION, seed])
+    rng = np.random.default_rng([_EVALUATION, seed])
     asked: list[Asked] = []
-    for layout, kind in cycle(_EXAMINED):
+    for layout, kind in cycle(_EVALUATED):
         while len(asked) < count:
             picture = random_picture(layout, rng, held_out=held_out)
             question = choose(kind, picture.scene, rng)

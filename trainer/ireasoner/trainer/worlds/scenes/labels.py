@@ -1,4 +1,4 @@
-"""True answers to questions about pictures to train on: `labels = "ireasoner.trainer.worlds.scenes.labels:answer"`."""
+"""True answers to questions about training pictures: `labels = "ireasoner.trainer.worlds.scenes.labels:answer"`."""
 
 from pathlib import Path
 
@@ -10,10 +10,10 @@ from ireasoner.trainer.worlds.scenes.question import BY_TEXT
 
 
 def answer(image: Path, question: str) -> str | None:
-    """The true answer, from the scene that the file's name says was drawn.
+    """The true answer, from the scene that the file name identifies.
 
-    None where the question is none of a scene's or has no answer about this one, or where the picture is not, pixel by
-    pixel, the one that is drawn again from the name.
+    None if the question is not one about scenes or has no answer about this one, or if the picture differs in any pixel
+    from the scene drawn again.
     """
     asked = BY_TEXT.get(question)
     picture = named_picture(image) if asked is not None else None

@@ -1,4 +1,4 @@
-"""The questions that a scene can be asked: what each selects, reads from it, adds up, and concludes."""
+"""The questions about a scene: what each selects, reads, adds up and concludes."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -20,25 +20,25 @@ YES, NO = "yes", "no"
 
 
 class Question(ABC):
-    """A question, as a small program over scenes."""
+    """A question as a small program over scenes."""
 
     kind: Kind
     text: str
 
     @abstractmethod
     def openings(self, scene: Scene) -> tuple[Opening, ...]:
-        """Every true first step; none of a scene that the question has no answer about."""
+        """Every true first step; none if the question has no answer about the scene."""
 
     @abstractmethod
     def conclude(self, total: int, scene: Scene) -> str:
-        """The answer that follows from a sum; what is not a sum follows from the scene."""
+        """The answer that follows from a sum, or from the scene if nothing is added."""
 
     @abstractmethod
     def selected(self, scene: Scene) -> list[Thing]:
         """The things that the answer depends on."""
 
     def fits(self, scene: Scene) -> bool:
-        """Whether it is worth asking."""
+        """Whether the question makes sense for the scene."""
         return bool(self.openings(scene))
 
     def about(self, picture: Picture) -> Asked:
@@ -55,7 +55,7 @@ class Question(ABC):
 
 @dataclass(frozen=True)
 class LineSum(Question):
-    """How many corners, or units of height, a line of cells has together; with `than`, whether more than that."""
+    """The corners, or units of height, of a line of cells in total; with `than`, whether they are more than that."""
 
     layout: Layout
     subject: str
@@ -64,7 +64,7 @@ class LineSum(Question):
 
     @property
     def kind(self) -> Kind:  # type: ignore[override]
-        """Sums of three cells' corners or bars, of two, of four; comparisons."""
+        """Corners or bars for three cells, ends for two, four bars for four, or a comparison."""
         if self.than is not None:
             return "comparison"
         if len(self.cells) != SIDE_CELLS:
@@ -73,7 +73,7 @@ class LineSum(Question):
 
     @property
     def text(self) -> str:  # type: ignore[override]
-        """What the Solver is asked."""
+        """The question as the Solver gets it."""
         if self.layout == "shapes":
             if self.than is None:
                 return f"How many corners do the shapes of {self.subject} have?"
@@ -93,13 +93,13 @@ class LineSum(Question):
         return (Opening(f"The bars of {self.subject} read {said}.", numbers),)
 
     def conclude(self, total: int, scene: Scene) -> str:
-        """The sum, or how it compares."""
+        """The sum, or the result of the comparison."""
         if self.than is None:
             return str(total)
         return YES if total > self.than else NO
 
     def selected(self, scene: Scene) -> list[Thing]:
-        """What stands in the line."""
+        """The things in the line."""
         return [thing for thing in self._things(scene) if thing is not None]
 
     def _things(self, scene: Scene) -> list[Thing | None]:
@@ -108,14 +108,14 @@ class LineSum(Question):
 
 @dataclass(frozen=True)
 class Count(Question):
-    """How many shapes have a colour."""
+    """The number of shapes of a colour."""
 
     color: str
     kind: Kind = "count"
 
     @property
     def text(self) -> str:  # type: ignore[override]
-        """What the Solver is asked."""
+        """The question as the Solver gets it."""
         return f"How many {self.color} shapes are there?"
 
     def openings(self, scene: Scene) -> tuple[Opening, ...]:
@@ -135,17 +135,17 @@ class Count(Question):
         return str(total)
 
     def selected(self, scene: Scene) -> list[Thing]:
-        """The shapes that are counted."""
+        """The counted shapes."""
         return [thing for thing in scene.things if thing.color == self.color]
 
     def fits(self, scene: Scene) -> bool:
-        """Of two shapes on there is something to count."""
+        """Two shapes or more are worth counting."""
         return scene.layout == "shapes" and len(self.selected(scene)) > 1
 
 
 @dataclass(frozen=True)
 class Attribute(Question):
-    """Which form or colour the shape in a cell has."""
+    """The form or colour of the shape in a cell."""
 
     attribute: Literal["form", "color"]
     cell: int
@@ -153,15 +153,15 @@ class Attribute(Question):
 
     @property
     def text(self) -> str:  # type: ignore[override]
-        """What the Solver is asked."""
+        """The question as the Solver gets it."""
         if self.attribute == "form":
-            return f"What shape is in the {_PLACES[self.cell]}?"
-        return f"What color is the shape in the {_PLACES[self.cell]}?"
+            return f"What shape is in the {_POSITIONS[self.cell]}?"
+        return f"What color is the shape in the {_POSITIONS[self.cell]}?"
 
     def openings(self, scene: Scene) -> tuple[Opening, ...]:
-        """Which shape is there."""
+        """The shape in the cell."""
         return tuple(
-            Opening(f"The shape in the {_PLACES[self.cell]} is a {thing.color} {thing.form}.")
+            Opening(f"The shape in the {_POSITIONS[self.cell]} is a {thing.color} {thing.form}.")
             for thing in self.selected(scene)
         )
 
@@ -178,7 +178,7 @@ class Attribute(Question):
 
 @dataclass(frozen=True)
 class Existence(Question):
-    """Whether there is a shape of a form and colour."""
+    """Whether a shape of a form and colour exists."""
 
     form: str
     color: str
@@ -186,11 +186,11 @@ class Existence(Question):
 
     @property
     def text(self) -> str:  # type: ignore[override]
-        """What the Solver is asked."""
+        """The question as the Solver gets it."""
         return f"Is there a {self.color} {self.form}?"
 
     def openings(self, scene: Scene) -> tuple[Opening, ...]:
-        """Whether there is."""
+        """Whether it exists."""
         if scene.layout != "shapes":
             return ()
         article = "a" if self.conclude(0, scene) == YES else "no"
@@ -202,19 +202,19 @@ class Existence(Question):
         return YES if found else NO
 
     def selected(self, scene: Scene) -> list[Thing]:
-        """All: any of them might be it."""
+        """All shapes, since any of them might be the one."""
         return scene.things
 
 
 @dataclass(frozen=True)
 class OneShape(Question):
-    """A question about the only shape there is, in easy-vqa's words.
+    """A question about the only shape in the picture, in easy-vqa's words.
 
     Attributes:
         text: The question.
-        asks: What the answer is: the shape's form or colour, whether it is `value`, or whether it is not.
-        value: A form or colour: what the shape must be for a question that asks for the other attribute; empty where
-            it may be any.
+        asks: The answer: the shape's form or colour, whether it is `value`, or whether it is not.
+        value: A form or colour. In a question about the other attribute, what the shape must be; empty if it may be
+            anything.
     """
 
     text: str
@@ -223,7 +223,7 @@ class OneShape(Question):
     kind: Kind = "one shape"
 
     def openings(self, scene: Scene) -> tuple[Opening, ...]:
-        """What the shape is."""
+        """The shape's colour and form."""
         if scene.layout != "one shape":
             return ()
         [thing] = scene.things
@@ -244,14 +244,14 @@ class OneShape(Question):
         return scene.things
 
 
-_PLACES = tuple(
+_POSITIONS = tuple(
     "center" if (row, column) == ("middle", "center") else f"{row} {column}"
     for row, column in product(("top", "middle", "bottom"), ("left", "center", "right"))
 )
 
 _CORNERS_TO_EXCEED = 12
 _HEIGHT_TO_EXCEED = 15
-"""About half of the lines have more."""
+"""About half of the lines exceed these."""
 
 
 def _line_sums() -> list[Question]:
@@ -328,9 +328,9 @@ _BY_KIND: Mapping[Kind, Sequence[Question]] = {
 
 
 def choose(kind: Kind, scene: Scene, rng: np.random.Generator) -> Question | None:
-    """A random question of a kind that fits a scene; each answer that there is to find is equally likely.
+    """A random question of a kind that fits a scene; each possible answer is equally likely.
 
-    None where no question of the kind fits.
+    None if no question of the kind fits.
     """
     by_answer: dict[str, list[Question]] = {}
     for question in _BY_KIND[kind]:

@@ -1,4 +1,4 @@
-"""A scene: what stands where, and its picture."""
+"""A scene: things in cells, and a picture of it."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -24,10 +24,10 @@ LAYOUTS: tuple[Layout, ...] = ("shapes", "bars", "one shape")
 SIDE_CELLS = 3
 CELL_PX = 28
 ONE_SHAPE_PX = 64
-"""Side of the picture of one shape; the model's processor enlarges it to nine tokens like any other picture."""
+"""Side of the picture of one shape, which the model's processor enlarges to nine tokens."""
 
 _FINE = 4
-"""Pictures are drawn so many times larger and then reduced, so that edges are smooth."""
+"""Pictures are drawn this many times larger and then reduced, for smooth edges."""
 _LINE = (96, 96, 96)
 _EMPTY_SHARE = 0.15
 _OTHER_FORMS_SHARE = 0.2
@@ -38,14 +38,14 @@ _FAMILIAR_FORMS = ("circle", "triangle", "rectangle")
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What stands in nine cells, row by row (None: nothing); of the layout `one shape`, a single one."""
+    """The things in nine cells, row by row (None: empty); in the layout `one shape`, a single thing."""
 
     layout: Layout
     cells: tuple[Thing | None, ...]
 
     @property
     def things(self) -> list[Thing]:
-        """What stands in it, row by row."""
+        """Its things, row by row."""
         return [thing for thing in self.cells if thing is not None]
 
 
@@ -58,7 +58,7 @@ class Picture:
 
     @property
     def seen(self) -> tuple[Thing | None, ...]:
-        """What each of the nine image tokens shows; of one shape those show it that it covers a part of."""
+        """What each of the nine image tokens shows; one shape is shown by every token that it partly covers."""
         if self.scene.layout != "one shape":
             return self.scene.cells
         pixels = np.asarray(self.image.resize((SIDE_CELLS * CELL_PX,) * 2), dtype=int)
@@ -68,13 +68,13 @@ class Picture:
 
 
 def random_picture(layout: Layout, rng: np.random.Generator, *, held_out: bool) -> Picture:
-    """A random scene of a layout, and its picture; things that are held out stand in it only with `held_out`."""
+    """A random scene of a layout with its picture; it contains held-out things only if `held_out`."""
     scene = random_scene(layout, rng, held_out=held_out)
     return Picture(draw_scene(scene, rng), scene)
 
 
 def random_scene(layout: Layout, rng: np.random.Generator, *, held_out: bool) -> Scene:
-    """A random scene of a layout, with few colours and forms, so that several things share one."""
+    """A random scene of a layout, with few colours and forms, so that several things share them."""
     while True:
         scene = _random_scene(layout, rng)
         if held_out or not any(thing.held_out for thing in scene.things):
@@ -82,7 +82,7 @@ def random_scene(layout: Layout, rng: np.random.Generator, *, held_out: bool) ->
 
 
 def draw_scene(scene: Scene, rng: np.random.Generator) -> Image.Image:
-    """An RGB picture: 84 by 84 px in cells of 28 px, with lines of 2 px between them; of one shape 64 by 64 px."""
+    """An RGB picture: 84 by 84 px in cells of 28 px with lines of 2 px between them; 64 by 64 px for one shape."""
     paper = tuple(int(level) for level in rng.integers(230, 256, size=3))
     side = (ONE_SHAPE_PX if scene.layout == "one shape" else SIDE_CELLS * CELL_PX) * _FINE
     image = Image.new("RGB", (side, side), paper)
@@ -96,10 +96,10 @@ def draw_scene(scene: Scene, rng: np.random.Generator) -> Image.Image:
     for border in range(cell, side, cell):
         draw.rectangle((border - _FINE, 0, border + _FINE - 1, side), fill=_LINE)
         draw.rectangle((0, border - _FINE, side, border + _FINE - 1), fill=_LINE)
-    for place, thing in enumerate(scene.cells):
+    for index, thing in enumerate(scene.cells):
         if thing is None:
             continue
-        left, top = place % SIDE_CELLS * cell, place // SIDE_CELLS * cell
+        left, top = index % SIDE_CELLS * cell, index // SIDE_CELLS * cell
         if thing.form == BAR:
             corner = left + cell * rng.uniform(0.12, 0.38), top + 0.93 * cell
             draw_bar(draw, thing, corner, cell * 0.095, rng)

@@ -1,4 +1,4 @@
-"""A thing: what stands in a cell of a scene, and how it is drawn."""
+"""A thing in a cell of a scene, and how it is drawn."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ FORMS: Mapping[str, int] = {
     "hexagon": 6,
     "star": 8,
 }
-"""The forms of shapes, and how many corners each has; a star has four points."""
+"""The forms of shapes with their numbers of corners; a star has four points."""
 
 BAR = "bar"
 MAX_HEIGHT = 9
@@ -29,21 +29,21 @@ COLORS: Mapping[str, tuple[int, int, int]] = {
     "teal": (10, 125, 125),
     "brown": (160, 45, 42),
 }
-"""The colours, as sRGB about which those drawn are scattered."""
+"""The colours in sRGB; drawn colours scatter around them."""
 
 HELD_OUT_ONE_IN = 8
-"""One pair of form (of a bar: height) and colour in so many is held out: of each form one colour, of no colour all."""
+"""One pair of form (for a bar, height) and colour in this many is held out: one colour per form, no whole colour."""
 
 _SCATTER = 10
 _MAX_TURN = np.deg2rad(10)
 
 Box = tuple[float, float, float]
-"""Middle (x, y) and half the side, in px."""
+"""Centre (x, y) and half the side, in px."""
 
 
 @dataclass(frozen=True, slots=True)
 class Thing:
-    """A shape, or a bar of a chart: its form, its colour, and how many corners it has or units it is high."""
+    """A shape or a bar: its form, its colour, and its number of corners or height in units."""
 
     form: str
     color: str
@@ -51,7 +51,7 @@ class Thing:
 
     @property
     def held_out(self) -> bool:
-        """Whether its attributes are a pair that no scene to train on holds."""
+        """Whether its attributes are a held-out pair, which no training scene contains."""
         kind = self.number if self.form == BAR else tuple(FORMS).index(self.form)
         return (kind + tuple(COLORS).index(self.color)) % HELD_OUT_ONE_IN == 0
 
@@ -64,7 +64,7 @@ def shape(form: str, color: str) -> Thing:
 def draw_shape(
     draw: ImageDraw.ImageDraw, thing: Thing, box: Box, rng: np.random.Generator, *, turned: bool
 ) -> None:
-    """A shape that fills a box, in a hand of its own: colour, sides and, where it may be `turned`, turn."""
+    """Draws a shape that fills a box, with a random shade, random sides and, if `turned`, a random turn."""
     x, y, half = box
     ink = _ink(thing.color, rng)
     if thing.form == "circle":
@@ -82,7 +82,7 @@ def draw_bar(
     unit: float,
     rng: np.random.Generator,
 ) -> None:
-    """A bar with its lower left at `corner`, `thing.number` units high, of a width of its own; units in px."""
+    """Draws a bar with its lower left at `corner`, `thing.number` units high (`unit` in px), of random width."""
     x, y = corner
     width = unit * rng.uniform(3.0, 6.0)
     draw.rectangle((x, y - unit * thing.number, x + width, y), fill=_ink(thing.color, rng))

@@ -1,4 +1,4 @@
-"""Scenes as a world: what is taught, trained on and examined."""
+"""Scenes as a world: pictures and questions for the warm start, training and evaluation."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from ireasoner.trainer.worlds.scenes import easy_vqa_questions
-from ireasoner.trainer.worlds.scenes.held_out import examination, training_name, training_picture
+from ireasoner.trainer.worlds.scenes.held_out import evaluation_questions, training_name, training_picture
 from ireasoner.trainer.worlds.scenes.question import QUESTIONS, Kind, Question, choose
 from ireasoner.trainer.worlds.scenes.scene import LAYOUTS, Layout, Picture, Scene, random_picture
 from ireasoner.trainer.worlds.scenes.thing import BAR, COLORS, FORMS, MAX_HEIGHT, Thing, shape
@@ -24,17 +24,17 @@ _TAUGHT: Mapping[Layout, Mapping[Kind, float]] = {
     "bars": {"bars": 0.55, "ends": 0.15, "four bars": 0.15, "comparison": 0.15},
     "one shape": {"one shape": 1.0},
 }
-"""How often each kind of question is taught: what is hard to read more often than it is asked."""
+"""Shares of the kinds of question in the warm start; kinds that are hard to read have larger shares."""
 
 _PROPOSED: Mapping[Layout, Mapping[Kind, float]] = {
     "shapes": {"corners": 0.6, "ends": 0.1, "count": 0.2, "comparison": 0.1},
     "bars": {"bars": 0.5, "ends": 0.15, "four bars": 0.25, "comparison": 0.1},
     "one shape": {"one shape": 1.0},
 }
-"""How often each is proposed: in training nearly all questions have something to add up."""
+"""Shares of the kinds among taught proposals, so that nearly all questions in training add something up."""
 
 _OPENED = 6
-"""First steps that are taught about a picture in an update."""
+"""First steps taught per picture and update."""
 
 _NOTHING = "nothing"
 _FORMS = (*FORMS, BAR, _NOTHING)
@@ -55,7 +55,7 @@ class Scenes:
         return [question.text for question in QUESTIONS]
 
     def texts(self) -> Iterable[str]:
-        """Every first step and answer but for their numbers, which are words of every tokenizer."""
+        """Every first step and answer, except for numbers, which every tokenizer has."""
         yield from _FORM_WORDS
         pairs = [shape(form, color) for form, color in product(FORMS, COLORS)]
         alike = [Scene("shapes", (pair,) * CELLS) for pair in pairs]
@@ -77,26 +77,26 @@ class Scenes:
         return draw
 
     def training_images(self, count: int, seed: int) -> Iterator[tuple[str, Image.Image]]:
-        """Pictures without a pair of attributes that is held out."""
+        """Pictures without a held-out pair of attributes."""
         for number in range(count):
             yield training_name(seed, number), training_picture(seed, number).image
 
-    def examination(self, count: int, seed: int, *, held_out: bool) -> list[Asked]:
+    def evaluation_questions(self, count: int, seed: int, *, held_out: bool) -> list[Asked]:
         """Questions about other pictures, of every kind in turn."""
-        return examination(count, seed, held_out=held_out)
+        return evaluation_questions(count, seed, held_out=held_out)
 
     def foreign(self, count: int, seed: int) -> Mapping[str, list[Asked]]:
-        """easy-vqa's test."""
-        return {"easy_vqa": easy_vqa_questions.examination(count, seed)}
+        """easy-vqa's test set."""
+        return {"easy_vqa": easy_vqa_questions.evaluation_questions(count, seed)}
 
     def scored(self, count: int, seed: int) -> list[Asked]:
-        """Questions about other pictures, of every kind in turn, without pairs that are held out."""
-        return examination(count, seed, held_out=False)
+        """Questions about other pictures, of every kind in turn, without held-out pairs."""
+        return evaluation_questions(count, seed, held_out=False)
 
 
 @dataclass(frozen=True)
 class LessonScene:
-    """A picture to teach with."""
+    """A picture for the warm start."""
 
     picture: Picture
 
@@ -107,7 +107,7 @@ class LessonScene:
 
     @property
     def words(self) -> Sequence[Sequence[int]]:
-        """Every cell says the number, the form and the colour of what it shows."""
+        """Every cell shows a number, a form and a colour."""
         cells = self.picture.seen
         colors = tuple(COLORS)
         return [
@@ -121,11 +121,11 @@ class LessonScene:
         return self.to_answer(_OPENED, rng)
 
     def to_answer(self, count: int, rng: np.random.Generator) -> Sequence[Asked]:
-        """Random questions; one may come twice, in other words of the answer."""
+        """Random questions; one may occur twice, with different worked answers."""
         return [question.about(self.picture) for question in self._chosen(_TAUGHT, count, rng)]
 
     def to_propose(self, rng: np.random.Generator) -> str:
-        """A question with something to add up, where there is any."""
+        """A random question, mostly one with something to add up."""
         [question] = self._chosen(_PROPOSED, 1, rng)
         return question.text
 

@@ -1,0 +1,112 @@
+"""A user's own arms, from a TOML file with one table per arm."""
+
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from ireasoner.reward_server.scoring_config import PRESETS, ConfigOverrides
+from ireasoner.trainer.errors import SettingsError
+from ireasoner.trainer.rewards.named_function import module_source, named_function
+from ireasoner.trainer.settings import describe
+from replication.arms import ARMS, Arm
+
+_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_FOLDERS = ("inputs", "logs", "results")
+"""The other subfolders of the folder of runs."""
+_FILLED_IN = (
+    *("model", "images", "run_folder", "seed", "resume", "labels"),
+    *("reward.config", "reward.overrides", "reward.url", "rollout.url"),
+)
+"""Settings of the trainer that an arm cannot choose."""
+
+
+class ExtraArm(BaseModel):
+    """One arm of the file.
+
+    Raises:
+        ValidationError: A field is unknown or wrong, or the function does not exist.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    meaning: str
+    """What is rewarded, in a few words."""
+    preset: Literal["paper", "robust"] = "paper"
+    """The scoring config that the overrides change."""
+    overrides: dict[str, Any] = Field(default_factory=dict)
+    """The fields of the scoring config that differ from the preset."""
+    trainer: dict[str, Any] = Field(default_factory=dict)
+    """Settings of the trainer that differ from the shared ones."""
+    reward: str | None = None
+    """`module:function` whose rewards replace the Solver's scores: an
+    `ireasoner.trainer.rewards.variant.RewardVariant`."""
+
+    @field_validator("overrides")
+    @classmethod
+    def _preset_is_apart(cls, overrides: dict[str, Any]) -> dict[str, Any]:
+        if "preset" in overrides:
+            raise ValueError("preset is a field beside overrides, not one of them")
+        return overrides
+
+    @field_validator("trainer")
+    @classmethod
+    def _none_is_filled_in(cls, trainer: dict[str, Any]) -> dict[str, Any]:
+        given = {
+            *trainer,
+            *(f"{name}.{part}" for name, of in trainer.items() if isinstance(of, dict) for part in of),
+        }
+        if any(not isinstance(trainer.get(name, {}), dict) for name in ("reward", "rollout")):
+            raise ValueError(
+                "reward and rollout are tables; your own reward is a field beside trainer, not in it"
+            )
+        for name in _FILLED_IN:
+            if name in given:
+                raise ValueError(f"{name} is set by the command; leave it out")
+        return trainer
+
+    @field_validator("reward")
+    @classmethod
+    def _is_there(cls, reward: str | None) -> str | None:
+        if reward is not None:
+            try:
+                named_function(reward)
+                module_source(reward)
+            except SettingsError as error:
+                raise ValueError(str(error)) from error
+        return reward
+
+    @model_validator(mode="after")
+    def _resolves(self) -> "ExtraArm":
+        ConfigOverrides(preset=self.preset, **self.overrides).on(PRESETS[self.preset])
+        return self
+
+
+def read_extra_arms(file: Path) -> Mapping[str, Arm]:
+    """The arms of a file by name, in its order.
+
+    Raises:
+        SettingsError: The file cannot be read, or an arm is wrong; the message names the file and the arm.
+    """
+    try:
+        tables = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"{file}: {error}") from error
+    arms = {}
+    for name, fields in tables.items():
+        if name in ARMS or name in _FOLDERS or not _NAME.fullmatch(name):
+            raise SettingsError(
+                f"{file}: {name}: an arm's name has lower-case letters and digits, with single dashes between, and "
+                f"is neither {', '.join(_FOLDERS)} nor the name of another arm"
+            )
+        try:
+            arm = ExtraArm.model_validate(fields)
+        except ValidationError as error:
+            raise SettingsError(f"{file}: {name}: {describe(error)}") from error
+        arms[name] = Arm(
+            name, "method", arm.meaning, arm.preset, arm.overrides, variant=arm.reward, trainer=arm.trainer
+        )
+    return arms

@@ -1,0 +1,177 @@
+"""What a request is answered with, as plain JSON values: see `wire.ScoreResponse` for its fields."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import orjson
+
+from ireasoner.reward_server import wire
+from ireasoner.reward_server.agreement import formulas as agreement
+from ireasoner.reward_server.agreement.alignment import Doubles
+from ireasoner.reward_server.agreement.trajectories import JudgedCluster
+from ireasoner.reward_server.parsing.rollout import Flaw, ParsedRollout
+from ireasoner.reward_server.scoring.read_group import ReadGroup
+from ireasoner.reward_server.scoring_config import ScoringConfig
+
+Json = dict[str, Any]
+"""Part of a response. Building pydantic models would take longer than computing the rewards."""
+
+_NOT_JUDGED = "one of its steps has no embedding"
+
+
+@dataclass(frozen=True, slots=True)
+class GroupRewards:
+    """A group's rewards, [N] each, and its judged steps; a part that the endpoint does not compute is None."""
+
+    reward: Doubles
+    outcome: Doubles | None
+    trajectory: Doubles | None
+    judged: Sequence[JudgedCluster]
+
+
+def written(response: Json) -> bytes:
+    """A response as JSON."""
+    return orjson.dumps(response)
+
+
+def scored_group(
+    group: ReadGroup, config: ScoringConfig, detail: wire.Detail, rewards: GroupRewards | None
+) -> Json:
+    """One group as `wire.ScoredGroup` describes it, with its rollouts unless `rewards` is None."""
+    vote = group.vote
+    scored: Json = {
+        "id": group.sent.id,
+        "status": "ok" if vote.clusters else "invalid",
+        "dominant_answer": vote.dominant,
+        "tie": vote.tied > 1,
+        "dominant_share": vote.share(vote.dominant),
+        "density": _finite(agreement.density(group.effective_share(vote.dominant), config)),
+        **_entropy(group, config),
+    }
+    if detail == "full":
+        scored["clusters"] = [_cluster(group, answer, count) for answer, count in vote.clusters]
+    if group.not_compared:
+        scored["not_compared"] = list(group.not_compared)
+    if rewards is not None:
+        rollouts = _scored_rollouts(group, rewards, config)
+        if detail == "full":
+            _add_steps(rollouts, group, rewards.judged, config)
+        scored["rollouts"] = rollouts
+    return scored
+
+
+def _entropy(group: ReadGroup, config: ScoringConfig) -> Json:
+    vote = group.vote
+    if not vote.clusters:
+        return {"entropy_nats": None, "proposer_reward": 0.0}
+    shares = np.array([count / vote.size for _, count in vote.clusters])
+    entropy_nats = agreement.answer_entropy_nats(shares)
+    return {
+        "entropy_nats": _finite(entropy_nats),
+        "proposer_reward": _finite(agreement.proposer_reward(entropy_nats, vote.size, config)),
+    }
+
+
+def _cluster(group: ReadGroup, answer: str, count: int) -> Json:
+    if group.members is None:
+        return {"answer": answer, "count": count}
+    members = [
+        {"answer": member.answer, "count": member.count, "rules": list(member.rules)}
+        for member in group.members[answer]
+    ]
+    return {"answer": answer, "count": count, "members": members}
+
+
+def _scored_rollouts(group: ReadGroup, rewards: GroupRewards, config: ScoringConfig) -> list[Json]:
+    unknown = [None] * len(group.rollouts)
+    columns = zip(
+        group.sent.rollouts,
+        group.rollouts,
+        _values(rewards.reward),
+        unknown if rewards.outcome is None else _values(rewards.outcome),
+        unknown if rewards.trajectory is None else _values(rewards.trajectory),
+        strict=True,
+    )
+    return [
+        {
+            "id": sent.id,
+            **_status(parsed, reward, config),
+            "answer": parsed.answer,
+            "reward": reward,
+            "outcome": outcome,
+            "trajectory": trajectory,
+        }
+        for sent, parsed, reward, outcome, trajectory in columns
+    ]
+
+
+def _status(parsed: ParsedRollout, reward: float | None, config: ScoringConfig) -> Json:
+    if parsed.flaw:
+        return {"status": "invalid", "reason": _reason(parsed.flaw, config)}
+    if reward is None:
+        return {"status": "abstain", "reason": _NOT_JUDGED}
+    return {"status": "ok", "reason": None}
+
+
+def _reason(flaw: Flaw, config: ScoringConfig) -> str:
+    """Why a rollout is invalid, in terms of the config that it was read with."""
+    tag = config.answer_tag
+    missing = {"tag": f"<{tag}>", "boxed": "\\boxed{}", "any": f"<{tag}>, \\boxed{{}} or stated answer"}
+    closing = f"</{tag}>" if config.answer_from == "tag" else "closing tag or brace"
+    reasons: dict[Flaw, str] = {
+        "no_answer": f"there is no {missing[config.answer_from]}",
+        "empty_answer": "the answer is empty",
+        "answer_not_closed": f"the answer is cut off: there is no {closing}",
+    }
+    return reasons[flaw]
+
+
+def _add_steps(
+    scored: list[Json], group: ReadGroup, judged: Sequence[JudgedCluster], config: ScoringConfig
+) -> None:
+    for each in judged:
+        for index, steps in zip(each.cluster.members, _judged_steps(each, config), strict=True):
+            scored[index]["steps"] = steps
+    for rollout, parsed in zip(scored, group.rollouts, strict=True):
+        if "steps" not in rollout:
+            rollout["steps"] = [{"text": step, "cosine": None, "weight": 0.0} for step in parsed.steps]
+
+
+def _judged_steps(judged: JudgedCluster, config: ScoringConfig) -> Iterator[list[Json]]:
+    """The steps of each rollout of a cluster."""
+    steps = judged.steps
+    texts = chain.from_iterable(judged.cluster.steps)
+    columns = (texts, _values(steps.cosines), steps.weights.tolist())
+    if config.explains_steps:
+        slots = [slot if slot >= 0 else None for slot in steps.slots.tolist()]
+        written_steps = [
+            {"text": text, "cosine": cosine, "weight": weight, "credit": credit, "place": slot}
+            for text, cosine, weight, credit, slot in zip(
+                *columns, steps.credits.tolist(), slots, strict=True
+            )
+        ]
+    else:
+        written_steps = [
+            {"text": text, "cosine": cosine, "weight": weight}
+            for text, cosine, weight in zip(*columns, strict=True)
+        ]
+    for span in judged.cluster.spans:
+        yield written_steps[span]
+
+
+def _values(numbers: Doubles) -> list[float | None]:
+    """The numbers as a list, None for NaN; raises ValueError for an infinite one."""
+    if np.isinf(numbers).any():
+        raise ValueError(f"a reward is infinite: {numbers}")
+    return [None if number != number else number for number in numbers.tolist()]
+
+
+def _finite(number: float) -> float:
+    """The number itself; raises ValueError if it is NaN or infinite."""
+    if not math.isfinite(number):
+        raise ValueError(f"a group's score is {number}")
+    return number

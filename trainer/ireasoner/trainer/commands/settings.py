@@ -1,0 +1,119 @@
+"""The settings of `ireasoner demo`, `evaluate`, `export` and `report`; each field is a flag.
+
+Nothing heavy is imported here, so that `--help` answers at once.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, CliPositionalArg, SettingsConfigDict
+
+from ireasoner.trainer.evaluation.matching import Matching
+from ireasoner.trainer.settings import Role
+
+_HERE = Path(__file__).resolve().parent
+
+
+class CommandSettings(BaseSettings):
+    """What the settings of these commands have in common."""
+
+    model_config = SettingsConfigDict(
+        extra="forbid",
+        use_attribute_docstrings=True,
+        cli_kebab_case=True,
+        cli_implicit_flags=True,
+        cli_hide_none_type=True,
+    )
+
+
+class DemoSettings(CommandSettings):
+    """Run the whole loop on this machine: start the servers, evaluate, train, evaluate again, write a report.
+
+    By default the images are grids of handwritten digits, and the evaluation uses held-out grids, whose answers the
+    training never sees. The demo stops every process that it started.
+    """
+
+    model_config = SettingsConfigDict(cli_prog_name="ireasoner demo", env_prefix="IREASONER_DEMO_")
+
+    out: Path = Path("runs/demo")
+    """Run folder; if it exists, a number is appended."""
+    config: Path = _HERE / "demo.toml"
+    """TOML file with the settings of the run."""
+    model: str = str(_HERE / "demo_model")
+    """Base model: a folder or a hub id."""
+    images: Path | None = None
+    """Folder of unlabelled images (default: 2,000 grids of handwritten digits)."""
+    questions: Path | None = None
+    """JSON-lines file of labelled questions for the evaluation (default: held-out grids, unless --images is given)."""
+    updates: int | None = Field(None, ge=1)
+    """Number of updates (default: the config's)."""
+    evaluation_questions: int = Field(400, ge=1)
+    """Number of questions in the evaluation."""
+    samples: int = Field(8, ge=1)
+    """Rollouts per question of the evaluation, at temperature 1."""
+    control: Literal["none", "random"] = "none"
+    """random: train on random rewards instead; this control should gain nothing."""
+    seed: int | None = Field(None, ge=0)
+    """Seed of the run (default: the config's)."""
+
+
+class EvaluateSettings(CommandSettings):
+    """Measure a served policy's accuracy on labelled questions: greedily, and over N samples at temperature 1."""
+
+    model_config = SettingsConfigDict(cli_prog_name="ireasoner evaluate", env_prefix="IREASONER_EVALUATE_")
+
+    questions: Path
+    """JSON-lines file of {"image", "question", "answer", "type"?, "choices"?, "matching"?}; image paths are relative
+    to the file."""
+    matching: Matching = "exact"
+    """How answers are matched in lines without "matching" ("choice" if they have choices); relaxed is ChartQA's."""
+    url: str = "http://127.0.0.1:8020"
+    """Address of the server, without /v1."""
+    api: Literal["vllm", "openai"] = "vllm"
+    """openai: send only the fields of OpenAI's API, for servers that refuse vLLM's; such a server may apply sampling
+    defaults of its own."""
+    api_key: SecretStr | None = None
+    """Bearer token; set IREASONER_EVALUATE_API_KEY instead to keep it off the command line."""
+    policy: str | None = None
+    """Served name of the policy (default: the base model)."""
+    model: str | None = None
+    """Base model (folder or hub id), whose placeholder tokens are then never sampled."""
+    samples: int = Field(8, ge=1)
+    """N: rollouts per question at temperature 1."""
+    max_tokens: int = Field(256, ge=1)
+    """Maximum number of new tokens per rollout."""
+    limit: int | None = Field(None, ge=1)
+    """Maximum number of questions (default: all)."""
+    seed: int = Field(0, ge=0)
+    """Seed of the sampled rollouts."""
+    retry_budget_s: float = Field(30.0, ge=0)
+    """Seconds to keep retrying while the server is unreachable."""
+    output: Path | None = None
+    """JSON file to write the figures to."""
+
+
+class ExportSettings(CommandSettings):
+    """Write a trained adapter as a peft folder, or merged into the base model, with a model card."""
+
+    model_config = SettingsConfigDict(cli_prog_name="ireasoner export", env_prefix="IREASONER_EXPORT_")
+
+    run_folder: CliPositionalArg[Path]
+    """Run folder."""
+    output: Path = Field()
+    """Folder to write; must not exist."""
+    role: Role = "solver"
+    """Role whose adapter is exported."""
+    merged: bool = False
+    """Write the whole model with the adapter merged in, instead of the adapter alone."""
+
+
+class ReportSettings(CommandSettings):
+    """Write the HTML report of a run folder, or of two side by side; a run may still be in progress."""
+
+    model_config = SettingsConfigDict(cli_prog_name="ireasoner report", env_prefix="IREASONER_REPORT_")
+
+    run_folders: CliPositionalArg[list[Path]] = Field(min_length=1, max_length=2)
+    """One run folder, or two to compare; differences are the second minus the first."""
+    output: Path | None = None
+    """File to write (default: report.html in the run folder, or comparison.html in the second of two)."""

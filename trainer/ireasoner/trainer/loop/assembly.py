@@ -1,0 +1,183 @@
+"""Assembles the trainer of a run from its settings, its model and its clients."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from secrets import token_hex
+from typing import Any, ClassVar
+
+from peft import LoraConfig, PeftModel
+from transformers import TrainerCallback
+from trl import GRPOConfig
+
+from ireasoner.trainer.adapters.backbone import lora_config, placeholder_token_ids, stop_token_ids
+from ireasoner.trainer.adapters.canary import Canary
+from ireasoner.trainer.adapters.publisher import AdapterPublisher, write_adapter
+from ireasoner.trainer.errors import ImagesError
+from ireasoner.trainer.images import ImageFolder, read_image
+from ireasoner.trainer.loop.collector import Collector
+from ireasoner.trainer.loop.grpo_config import grpo_config
+from ireasoner.trainer.loop.image_order import ImageOrder
+from ireasoner.trainer.loop.moving_baseline import MovingBaseline
+from ireasoner.trainer.loop.prefetch import Prefetch
+from ireasoner.trainer.loop.trainer import ProposerSolverTrainer
+from ireasoner.trainer.monitoring.collapse_guard import CollapseGuard
+from ireasoner.trainer.rewards.group_scorer import GroupScorer
+from ireasoner.trainer.rewards.shadow_labels import ShadowLabels
+from ireasoner.trainer.rewards.variant import RewardVariant
+from ireasoner.trainer.rollouts.busy_clock import IdleShare
+from ireasoner.trainer.rollouts.client import RolloutClient
+from ireasoner.trainer.rollouts.replicas import RolloutReplicas
+from ireasoner.trainer.rollouts.rollout import SamplingContract
+from ireasoner.trainer.run_folder.checkpoint import Checkpoints
+from ireasoner.trainer.run_folder.run_folder import RunFolder
+from ireasoner.trainer.settings import ROLES, Role, RunSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assembly:
+    """Makes the parts of a trainer, one per method; an experiment overrides the part that it changes.
+
+    Args:
+        settings: The run.
+        backbone: The base model, without adapters.
+        processor: Its processor, with left padding.
+        images: The images to ask about.
+        rollouts: The rollout server.
+        scorer: The reward server.
+        run: The run folder.
+        shadow: Measures groups against labels, if there are any.
+        variant: What the Solver is trained on instead of its scores.
+    """
+
+    settings: RunSettings
+    backbone: Any
+    processor: Any
+    images: ImageFolder
+    rollouts: RolloutClient | RolloutReplicas
+    scorer: GroupScorer
+    run: RunFolder
+    shadow: ShadowLabels
+    variant: RewardVariant | None = None
+
+    trainer_class: ClassVar[type[ProposerSolverTrainer]] = ProposerSolverTrainer
+
+    def trainer(self, callbacks: Sequence[TrainerCallback] = ()) -> ProposerSolverTrainer:
+        """The trainer, ready to go.
+
+        Raises:
+            ImagesError: There are fewer images than one update needs.
+            SettingsError: TRL refuses a field, or the model has no layer for an adapter.
+        """
+        self._refuse_too_few_images()
+        publisher = self.publisher()
+        checkpoints = Checkpoints(self.run.checkpoints, self.settings.keep_checkpoints)
+        return self.trainer_class(
+            self.settings,
+            config=self.config,
+            backbone=self.backbone,
+            lora=self.lora(),
+            processor=self.processor,
+            image_paths=self.images.paths,
+            prefetch=Prefetch(
+                self.collector(publisher),
+                publisher.policies,
+                self.settings.updates,
+                overlap=self.settings.overlap,
+            ),
+            publisher=publisher,
+            scorer=self.scorer,
+            run=self.run,
+            checkpoints=checkpoints,
+            baselines=self.baselines(),
+            idle=IdleShare(self.rollouts.sampling),
+            callbacks=[*callbacks, self.collapse_guard(checkpoints)],
+        )
+
+    @cached_property
+    def config(self) -> GRPOConfig:
+        """The run's settings for TRL."""
+        return grpo_config(self.settings)
+
+    def lora(self) -> LoraConfig:
+        """The shape of both adapters."""
+        return lora_config(self.backbone, self.settings.lora)
+
+    def publisher(self) -> AdapterPublisher:
+        """Publishes adapters to the rollout server."""
+        return AdapterPublisher(
+            self.rollouts,
+            self.settings.adapters_folder or self.run.path / "adapters",
+            # Unique per start of a run: a server that several runs use, together or in turn, must not see a name twice.
+            prefix=f"{self.run.path.name}-{token_hex(3)}-",
+            write=self.write_adapter,
+            canary=self.canary(),
+            canary_every=self.settings.rollout.canary_every,
+            keep=2 if self.settings.overlap else 1,
+        )
+
+    def write_adapter(self, policy: PeftModel, role: Role, path: Path) -> None:
+        """Writes one role's adapter, and refuses one that vLLM could not serve."""
+        write_adapter(policy, role, path)
+
+    def canary(self) -> Canary | None:
+        """Checks published adapters, unless the settings turn that off."""
+        if not self.settings.rollout.canary_every:
+            return None
+        return Canary(
+            self.rollouts,
+            self.processor,
+            read_image(self.images.paths[0]),
+            forbidden_token_ids=placeholder_token_ids(self.backbone.config),
+            tolerance_nats=self.settings.rollout.canary_tolerance,
+        )
+
+    def collector(self, publisher: AdapterPublisher) -> Collector:
+        """Collects the groups of each update."""
+        settings = self.settings
+        return Collector(
+            settings,
+            images=ImageOrder(
+                self.images.paths,
+                settings.groups_per_update,
+                settings.seed,
+                shuffle=self.config.shuffle_dataset,
+            ),
+            processor=self.processor,
+            rollouts=self.rollouts,
+            publisher=publisher,
+            scorer=self.scorer,
+            shadow=self.shadow,
+            variant=self.variant,
+            contracts={role: self.sampling_contract(role) for role in ROLES},
+        )
+
+    def sampling_contract(self, role: Role) -> SamplingContract:
+        """How the rollouts of a role are sampled."""
+        rollout = self.settings.rollout
+        max_tokens = {"solver": rollout.solver_max_tokens, "proposer": rollout.proposer_max_tokens}
+        return SamplingContract(
+            max_tokens=max_tokens[role],
+            temperature=rollout.temperature,
+            forbidden_token_ids=placeholder_token_ids(self.backbone.config),
+            stop_token_ids=stop_token_ids(self.backbone.generation_config, self.processor.tokenizer),
+        )
+
+    def baselines(self) -> MovingBaseline:
+        """The moving baselines."""
+        return MovingBaseline()
+
+    def collapse_guard(self, checkpoints: Checkpoints) -> CollapseGuard:
+        """Marks the onset of collapse."""
+        return CollapseGuard(
+            self.settings.collapse, checkpoints, self.run.path, stops=self.settings.stop_on_collapse
+        )
+
+    def _refuse_too_few_images(self) -> None:
+        needed = self.settings.groups_per_update
+        if len(self.images.paths) < needed:
+            raise ImagesError(
+                f"images: {self.images.folder} has {len(self.images.paths)} images, fewer than the {needed} of one "
+                "update (groups_per_update)"
+            )

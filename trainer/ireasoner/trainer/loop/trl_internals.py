@@ -1,0 +1,158 @@
+"""TRL's private names: all that the loop overrides or calls are in this file.
+
+`tests/trainer/test_trl_internals.py` compares them with the installed TRL, and fails with the name that changed.
+"""
+
+from collections import defaultdict, deque
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from trl import GRPOTrainer
+from trl.models.utils import disable_gradient_checkpointing
+from trl.trainer.utils import split_pixel_values_by_grid, unsplit_pixel_values_by_grid
+
+__all__ = ["Batch", "GrpoInternals", "split_pixel_values_by_grid", "unsplit_pixel_values_by_grid"]
+
+Batch = dict[str, Any]
+"""Inputs of TRL's loss by name: tensors and lists with one entry per row, and scalars."""
+
+LogProbabilities = tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]
+"""Log-probabilities and entropies of the completion tokens, both (rows, tokens), and TRL's auxiliary loss."""
+
+
+class GrpoInternals(GRPOTrainer):  # type: ignore[misc]
+    """TRL's GRPO trainer with public names for the parts of an update that a subclass replaces.
+
+    TRL calls, in this order for each micro-batch of an update:
+        inputs_of         the inputs of the micro-batch
+        policy_loss       its loss
+        log_probabilities the log-probabilities that the loss is made of
+    and for a checkpoint `write_checkpoint` and `read_weights`.
+    """
+
+    current_gradient_accumulation_steps: float
+
+    def inputs_of(self, index: int) -> Batch:
+        """The inputs of micro-batch `index` (from 0) of the update; a subclass defines them."""
+        raise NotImplementedError
+
+    def policy_loss(self, model: Any, inputs: Batch) -> torch.Tensor:
+        """TRL's loss of a micro-batch."""
+        loss: torch.Tensor = super()._compute_loss(model, inputs)
+        return loss
+
+    def log_probabilities(
+        self,
+        model: Any,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        completion_tokens: int,
+        *args: Any,
+        **kwargs: Any,
+    ) -> LogProbabilities:
+        """The log-probabilities of the last `completion_tokens` tokens, as TRL computes them."""
+        computed: LogProbabilities = super()._get_per_token_logps_and_entropies(
+            model, input_ids, attention_mask, completion_tokens, *args, **kwargs
+        )
+        return computed
+
+    def write_checkpoint(self, model: Any, trial: Any) -> None:
+        """Writes `checkpoint-{update}` into `args.output_dir`."""
+        super()._save_checkpoint(model, trial)
+
+    def read_weights(self, checkpoint: str, model: Any = None) -> None:
+        """Loads the adapters of a checkpoint, and nothing else of it."""
+        super()._load_from_checkpoint(checkpoint, model)
+
+    # What subclasses use of TRL.
+
+    @property
+    def metrics(self) -> dict[str, list[float]]:
+        """The values that the update has logged so far, by metric; TRL logs their means."""
+        metrics: dict[str, list[float]] = self._metrics["train"]
+        return metrics
+
+    def rename_metrics(self, prefix: str) -> None:
+        """Puts `prefix` before the name of each metric of the update."""
+        renamed = {f"{prefix}{name}": values for name, values in self.metrics.items()}
+        self._metrics["train"] = defaultdict(list, renamed)
+
+    def add_metric(self, name: str, value: float) -> None:
+        """Adds one value to a metric of the update."""
+        self.metrics[name].append(value)
+
+    def scored_by_trl(self, rows: list[dict[str, Any]]) -> Batch:
+        """Rows with completions, rewards and group advantages, from the trainer's `rollout_func` and `reward_funcs`."""
+        scored: Batch = self._generate_and_score_completions(rows)
+        return scored
+
+    def replace_logged_advantages(self, advantages: list[float]) -> None:
+        """Puts advantages of our own into TRL's table of completions, one per row of all processes."""
+        logged: deque[float] = self._logs["advantages"]
+        for _ in advantages:
+            logged.pop()
+        logged.extend(advantages)
+
+    def convert_logged_texts(self, convert: Callable[[Any], str]) -> None:
+        """Converts the prompts and completions of TRL's table of completions."""
+        for name in ("prompt", "completion"):
+            entries = self._logs[name]
+            self._logs[name] = deque(map(convert, entries), entries.maxlen)
+
+    def weighted_loss(
+        self, model: Any, inputs: Batch, *, micro_batches: float, importance_corrected: bool
+    ) -> torch.Tensor:
+        """TRL's loss of a micro-batch that counts as one of `micro_batches` equal parts of the update.
+
+        Args:
+            model: The policy.
+            inputs: The micro-batch.
+            micro_batches: The divisor of the loss types that are means per micro-batch.
+            importance_corrected: Whether `inputs` hold importance ratios; TRL applies them only if it believes that
+                its own vLLM client sampled the rollouts.
+        """
+        before, self.current_gradient_accumulation_steps = (
+            self.current_gradient_accumulation_steps,
+            micro_batches,
+        )
+        self.use_vllm = importance_corrected
+        try:
+            loss: torch.Tensor = super()._compute_loss(model, inputs)
+        finally:
+            self.current_gradient_accumulation_steps = before
+            self.use_vllm = False
+        return loss
+
+    def without_gradient_checkpointing(self) -> AbstractContextManager[None]:
+        """Turns gradient checkpointing off while the block lasts."""
+        off: AbstractContextManager[None] = disable_gradient_checkpointing(
+            self.model, self.args.gradient_checkpointing_kwargs
+        )
+        return off
+
+    # What TRL and transformers call.
+
+    def _prepare_inputs(self, generation_batch: Any) -> Batch:
+        return self.inputs_of(self._step % self.args.steps_per_generation)
+
+    def _compute_loss(self, model: Any, inputs: Batch) -> torch.Tensor:
+        return self.policy_loss(model, inputs)
+
+    def _get_per_token_logps_and_entropies(
+        self,
+        model: Any,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        logits_to_keep: int,
+        *args: Any,
+        **kwargs: Any,
+    ) -> LogProbabilities:
+        return self.log_probabilities(model, input_ids, attention_mask, logits_to_keep, *args, **kwargs)
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        self.write_checkpoint(model, trial)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        self.read_weights(resume_from_checkpoint, model)
