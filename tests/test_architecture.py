@@ -10,9 +10,17 @@ from types import FrameType
 from typing import Any
 
 import httpx
+import pytest
+from rich.console import Console
 
 import ireasoner.reward_server
+import ireasoner.trainer
 from ireasoner.reward_server.settings import RewardServerSettings
+from ireasoner.trainer.loop.train import train
+from ireasoner.trainer.loop.trainer import ProposerSolverTrainer
+from ireasoner.trainer.settings import RunSettings
+from ireasoner.trainer.worlds.digit_grids.folders import write_unlabelled
+from tests.conftest import MODEL
 from tests.reward_server.requests import group, rollout
 from tests.reward_server.running import running
 
@@ -58,7 +66,8 @@ class Footprints:
 def files_named_in(heading: str) -> list[str]:
     """The files that a section names, each once, in the order of first mention."""
     section = re.split(r"^## ", PAGE.split(f"## {heading}\n")[1], flags=re.MULTILINE)[0]
-    return list(dict.fromkeys(re.findall(r"`((?:\w+/)*\w+\.py)`", section)))
+    names = re.findall(r"`((?:\w+/)*\w+\.py)`", section)
+    return [name for name in dict.fromkeys(names) if not name.startswith("tests/")]
 
 
 def test_a_request_passes_the_files_that_the_page_names() -> None:
@@ -74,7 +83,46 @@ def test_a_request_passes_the_files_that_the_page_names() -> None:
         body = {"groups": [group(texts)], "config": "robust"}
         response = httpx.post(f"{url}/score/trajectory", json=body, timeout=60)
     assert response.status_code == httpx.codes.OK, response.text
-    named = files_named_in("A request")
-    in_children = {name for name in named if name.endswith("worker.py")}
-    assert in_children, "the processes that the server starts are named, too"
-    assert [name for name in named if name not in in_children] == footprints.files
+    footprints.files.remove("__main__.py")  # uvicorn's clock, which ticks beside every request
+    assert without_children("A request") == footprints.files
+
+
+@pytest.mark.vllm
+@pytest.mark.timeout(600)
+def test_an_update_passes_the_files_that_the_page_names(
+    reward_url: str, rollout_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One update of each role, with what is not the same in every run: prefetching, labels, a moving baseline."""
+    write_unlabelled(tmp_path / "images", 12, seed=3)
+    settings = RunSettings(
+        model=str(MODEL),
+        images=tmp_path / "images",
+        run_folder=tmp_path / "run",
+        updates=2,
+        proposer_every=1,
+        group_size=4,
+        groups_per_update=2,
+        cpu_threads=1,
+        reward={"url": reward_url},
+        rollout={"url": rollout_url, "solver_max_tokens": 64, "proposer_max_tokens": 24},
+        labels="ireasoner.trainer.worlds.digit_grids.labels:answer",
+    )
+    footprints = Footprints(ireasoner.trainer)
+    original = ProposerSolverTrainer.go
+
+    def go(self: ProposerSolverTrainer) -> None:
+        with footprints.followed():
+            original(self)
+
+    monkeypatch.setattr(ProposerSolverTrainer, "go", go)
+    with footprints.every_thread():
+        train(settings, Console(quiet=True))
+    of_the_labels = [name for name in footprints.files if name.startswith("worlds/")]
+    assert of_the_labels, "the function that the setting names"
+    files = [name for name in footprints.files if name not in of_the_labels]
+    assert ["loop/train.py", *files] == without_children("An update")
+
+
+def without_children(heading: str) -> list[str]:
+    """The files that a section names, less those that run in a process of their own."""
+    return [name for name in files_named_in(heading) if not name.endswith("worker.py")]
