@@ -1,4 +1,4 @@
-"""Writes the pages generated from the reward server: openapi.json, api.md, and a table in operators.md.
+"""Generates the reward server's reference from its code: openapi.json, api.md and a table in operators.md.
 
 `python -m scripts.reward_server_docs` writes them; with `--check` it only lists those that are out of date.
 """
@@ -15,8 +15,8 @@ DOCS = Path(__file__).resolve().parents[1] / "docs"
 BEGIN, END = "<!-- settings: generated -->", "<!-- settings: end -->"
 
 
-def pages() -> dict[Path, str]:
-    """The current text of every generated page."""
+def documents() -> dict[Path, str]:
+    """The text of every generated document."""
     document = create_app(RewardServerSettings()).openapi()
     operators = DOCS / "operators.md"
     before, _, rest = operators.read_text().partition(BEGIN)
@@ -29,7 +29,7 @@ def pages() -> dict[Path, str]:
 
 
 def settings_table() -> str:
-    """A Markdown table of the server's settings: flags, variables, defaults and meanings."""
+    """Flags, variables, defaults and meanings of the server's settings, in Markdown."""
     lines = ["| flag | variable | default | meaning |", "| --- | --- | --- | --- |"]
     for name, field in RewardServerSettings.model_fields.items():
         flag = f"`--{name.replace('_', '-')}`"
@@ -40,13 +40,13 @@ def settings_table() -> str:
 
 
 def main() -> int:
-    """Writes or checks; returns 1 if a page is out of date."""
-    stale = [file for file, text in pages().items() if not file.exists() or file.read_text() != text]
+    """Writes or checks the documents; returns 1 if one is out of date."""
+    stale = [file for file, text in documents().items() if not file.exists() or file.read_text() != text]
     if "--check" in sys.argv[1:]:
         for file in stale:
             print(f"{file.name} is out of date: python -m scripts.reward_server_docs")
         return 1 if stale else 0
-    for file, text in pages().items():
+    for file, text in documents().items():
         file.write_text(text)
     return 0
 

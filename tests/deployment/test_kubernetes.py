@@ -32,7 +32,7 @@ def variables() -> dict[str, str]:
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("kind", DOCUMENTS)
-def test_the_schemas_take_it(kind: str, version: str) -> None:
+def test_each_document_is_valid_by_the_schemas(kind: str, version: str) -> None:
     kubernetes_validate.validate(DOCUMENTS[kind], version, strict=True)
 
 
@@ -43,7 +43,7 @@ def test_the_schemas_refuse_what_is_wrong() -> None:
         kubernetes_validate.validate(wrong, VERSIONS[-1], strict=True)
 
 
-def test_there_is_all_that_replicas_need() -> None:
+def test_everything_that_replicas_need_is_present() -> None:
     assert set(DOCUMENTS) == {"Service", "Deployment", "HorizontalPodAutoscaler", "PodDisruptionBudget"}
     labels = DOCUMENTS["Deployment"]["spec"]["template"]["metadata"]["labels"].items()
     assert DOCUMENTS["Service"]["spec"]["selector"].items() <= labels
@@ -52,23 +52,23 @@ def test_there_is_all_that_replicas_need() -> None:
     assert target["name"] == DOCUMENTS["Deployment"]["metadata"]["name"]
 
 
-def test_probes_ask_what_the_server_answers(pages: set[str]) -> None:
+def test_probes_use_routes_of_the_server(routes: set[str]) -> None:
     probes = [container()[f"{name}Probe"]["httpGet"]["path"] for name in ("startup", "readiness", "liveness")]
-    assert set(probes) <= pages
+    assert set(probes) <= routes
 
 
-def test_prometheus_is_led_to_a_page_that_is_open_to_it(
-    pages: set[str], monkeypatch: pytest.MonkeyPatch
+def test_prometheus_is_directed_to_a_route_that_needs_no_token(
+    routes: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in variables().items():
         monkeypatch.setenv(name, value)
     annotations = DOCUMENTS["Deployment"]["spec"]["template"]["metadata"]["annotations"]
-    assert annotations["prometheus.io/path"] in pages
+    assert annotations["prometheus.io/path"] in routes
     assert annotations["prometheus.io/port"] == str(container()["ports"][0]["containerPort"])
     assert read_settings(container()["args"]).open_metrics
 
 
-def test_options_are_the_servers_own_and_the_image_is_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_are_the_servers_own_and_the_image_is_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in variables().items():
         monkeypatch.setenv(name, value)
     settings = read_settings(container()["args"])
@@ -95,6 +95,6 @@ def test_the_pod_is_confined() -> None:
 
 
 @pytest.fixture(scope="module")
-def pages() -> set[str]:
-    """The pages of the API."""
+def routes() -> set[str]:
+    """The routes of the API."""
     return set(yaml.safe_load((ROOT / "docs" / "openapi.json").read_text())["paths"])

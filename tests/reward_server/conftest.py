@@ -1,4 +1,4 @@
-"""Reward servers that run."""
+"""Running reward servers."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,7 +34,7 @@ def compass_http(compass_url: str) -> Iterator[httpx.Client]:
 
 @pytest.fixture(scope="session")
 def minilm_http() -> Iterator[httpx.Client]:
-    """Plain HTTP to a running server with the default embedder, which keeps no embeddings."""
+    """Plain HTTP to a running server with the default embedder and no cache."""
     with (
         running(RewardServerSettings(threads=1, cache_mib=0)) as url,
         httpx.Client(base_url=url, timeout=60) as http,

@@ -1,4 +1,4 @@
-"""Groups to post while a server of several is lost."""
+"""Groups to post while one of several servers is lost."""
 
 from ireasoner.clients import Group, Rollout
 

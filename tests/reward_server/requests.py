@@ -1,4 +1,4 @@
-"""Short ways to write requests and to read answers."""
+"""Short ways to write requests and to read responses."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -29,7 +29,7 @@ def score(http: httpx.Client, endpoint: str, *groups: Json, **fields: Any) -> Js
 
 
 def score_group(http: httpx.Client, endpoint: str, texts: Sequence[str], **fields: Any) -> Json:
-    """Scores one group; gives the group's answer."""
+    """Scores one group; returns its part of the response."""
     scored: Json = score(http, endpoint, group(texts), **fields)["groups"][0]
     return scored
 

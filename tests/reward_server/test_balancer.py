@@ -1,4 +1,4 @@
-"""Servers behind a real HTTP balancer, HAProxy: one is replaced under load, as the operators' page says."""
+"""Servers behind a real HTTP balancer, HAProxy: one is replaced under load, as docs/operators.md describes."""
 
 import subprocess
 import sys
@@ -54,7 +54,7 @@ def replica(port: int, compass: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 @contextmanager
 def balancer(ports: list[int], folder: Path) -> Iterator[str]:
-    """Where HAProxy leads callers to whichever of the ports is ready."""
+    """HAProxy, which routes requests to the ports that are ready; yields its address."""
     port = free_port()
     servers = "".join(f"    server s{each} 127.0.0.1:{each}\n" for each in ports)
     file = folder / "haproxy.cfg"
@@ -75,7 +75,7 @@ def scored(port: int) -> bool:
 
 
 def test_a_server_is_replaced_under_load_and_no_request_fails(compass: Path, tmp_path: Path) -> None:
-    """Clients never try again here: the drain alone is to see to it."""
+    """Clients do not retry here: the drain notice alone keeps every request."""
     old, stays, new = ports = [free_port() for _ in range(3)]
     with ExitStack() as stack:
         going = stack.enter_context(replica(old, compass))

@@ -1,4 +1,4 @@
-"""The bookkeeping of cohorts, with a scorer that the test holds in its hand."""
+"""The bookkeeping of cohorts, with a scorer that the test controls."""
 
 import asyncio
 import random
@@ -15,7 +15,7 @@ from ireasoner.reward_server.errors import DeadlineExceeded, EmbeddingFailed, No
 
 LIMITS = CohortLimits(max_callers=100, max_characters=10_000)
 SHORT_S = 0.4
-"""A deadline short of which a test waits for the others of a cohort, in vain."""
+"""The deadline of a caller whose cohort stays incomplete."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Key:
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """A place in one cohort: no two are equal, whatever the texts."""
+    """A slot of one cohort: no two are equal, whatever the texts."""
 
     cohort: tuple[str, ...]
     text: str
@@ -37,7 +37,7 @@ class Lost(Exception):
 
 
 class Server(Cohorts[Key, Answer]):
-    """Cohorts that are scored by `score`, unless it is told to hold or to fail."""
+    """Cohorts that `score` scores, unless the test makes it wait or fail."""
 
     def __init__(self, limits: CohortLimits) -> None:
         super().__init__(self.score, limits)
@@ -92,12 +92,12 @@ async def go(task: "asyncio.Task[Any]") -> None:
 
 
 async def cohorts_of(*calls: "asyncio.Task[Any]") -> list[str]:
-    """The cohort that each call was answered with."""
+    """The cohort that each call was scored in."""
     return ["".join(answer.cohort) for answer in await asyncio.gather(*calls)]
 
 
-async def one_that_left_for_good_or_not(server: Server, *, when: str) -> Answer:
-    """A cohort of a and b, of which b's caller goes at some time after it is whole; gives a's answer."""
+async def cohort_that_a_caller_left(server: Server, *, when: str) -> Answer:
+    """A cohort of a and b, whose caller b leaves at some point after it is complete; returns a's answer."""
     if when == "before it is scored":
         server.free.clear()
         stays = await begin(server.call("a"))
@@ -116,9 +116,9 @@ LEFT = pytest.mark.parametrize("when", ["before it is scored", "before its answe
 
 
 @LEFT
-def test_a_retry_gets_what_its_cohort_was_given(when: str) -> None:
+def test_a_retry_gets_the_answer_of_its_cohort(when: str) -> None:
     async def conversation(server: Server) -> None:
-        await one_that_left_for_good_or_not(server, when=when)
+        await cohort_that_a_caller_left(server, when=when)
         assert await cohorts_of(await begin(server.call("b", deadline_s=SHORT_S))) == ["ab"]
         assert server.scored == [("a", "b")]
         assert (server.counts.full, server.counts.partial, server.counts.returned) == (1, 0, 1)
@@ -127,9 +127,9 @@ def test_a_retry_gets_what_its_cohort_was_given(when: str) -> None:
 
 
 @LEFT
-def test_a_retry_is_no_member_of_the_next_cohort(when: str) -> None:
+def test_a_retry_does_not_join_the_next_cohort(when: str) -> None:
     async def conversation(server: Server) -> None:
-        await one_that_left_for_good_or_not(server, when=when)
+        await cohort_that_a_caller_left(server, when=when)
         calls = [await begin(server.call(text)) for text in "cbd"]
         assert await cohorts_of(*calls) == ["cd", "ab", "cd"]
 
@@ -137,7 +137,7 @@ def test_a_retry_is_no_member_of_the_next_cohort(when: str) -> None:
 
 
 async def two_cohorts_that_a_caller_left(server: Server) -> None:
-    """Of a and b, and of c and d: all have been answered, and what b and d were told is lost."""
+    """Cohorts of a and b, and of c and d: all are answered, and the answers of b and d are lost."""
     for stays, leaves in (("a", "b"), ("c", "d")):
         waits = await begin(server.call(stays))
         with pytest.raises(Lost):
@@ -145,7 +145,7 @@ async def two_cohorts_that_a_caller_left(server: Server) -> None:
         await waits
 
 
-def test_retries_of_two_cohorts_are_no_third() -> None:
+def test_retries_of_two_cohorts_do_not_form_a_third() -> None:
     async def conversation(server: Server) -> None:
         await two_cohorts_that_a_caller_left(server)
         calls = [await begin(server.call(text, deadline_s=SHORT_S)) for text in "bd"]
@@ -155,7 +155,7 @@ def test_retries_of_two_cohorts_are_no_third() -> None:
     talk(conversation)
 
 
-def test_one_that_is_new_is_not_left_out_for_retries_that_came_before() -> None:
+def test_a_new_rollout_is_not_left_out_for_earlier_retries() -> None:
     async def conversation(server: Server) -> None:
         await two_cohorts_that_a_caller_left(server)
         calls = [await begin(server.call(text)) for text in "bd"]
@@ -168,11 +168,11 @@ def test_one_that_is_new_is_not_left_out_for_retries_that_came_before() -> None:
 
 
 @LEFT
-def test_an_equal_text_of_the_next_cohort_is_no_retry(when: str) -> None:
-    """The one that left never comes back."""
+def test_an_equal_text_of_the_next_cohort_is_not_a_retry(when: str) -> None:
+    """The caller that left never retries."""
 
     async def conversation(server: Server) -> None:
-        await one_that_left_for_good_or_not(server, when=when)
+        await cohort_that_a_caller_left(server, when=when)
         calls = [await begin(server.call(text, deadline_s=SHORT_S)) for text in "bc"]
         assert await cohorts_of(*calls) == ["bc", "bc"]
         assert server.counts.partial == 0
@@ -180,8 +180,8 @@ def test_an_equal_text_of_the_next_cohort_is_no_retry(when: str) -> None:
     talk(conversation)
 
 
-def test_answers_that_arrived_are_nobody_elses() -> None:
-    """The next cohort has the same texts, and is whole at once."""
+def test_delivered_answers_are_given_to_no_other_caller() -> None:
+    """The next cohort has the same texts, and is complete at once."""
 
     async def conversation(server: Server) -> None:
         first = await asyncio.gather(*(server.call(text) for text in "ab"))
@@ -194,7 +194,7 @@ def test_answers_that_arrived_are_nobody_elses() -> None:
 
 
 def test_a_retry_of_an_answer_that_was_sent_and_never_arrived() -> None:
-    """Nobody else of its prompt is there."""
+    """No other caller with its prompt waits."""
 
     async def conversation(server: Server) -> None:
         first = await asyncio.gather(*(server.call(text) for text in "ab"))
@@ -205,7 +205,7 @@ def test_a_retry_of_an_answer_that_was_sent_and_never_arrived() -> None:
     talk(conversation)
 
 
-def test_a_whole_cohort_that_was_lost_makes_itself_anew() -> None:
+def test_a_cohort_that_all_callers_left_forms_again() -> None:
     async def conversation(server: Server) -> None:
         calls = [await begin(server.call(text, lose=True)) for text in "ab"]
         await asyncio.wait(calls)
@@ -215,7 +215,7 @@ def test_a_whole_cohort_that_was_lost_makes_itself_anew() -> None:
     talk(conversation)
 
 
-def test_equal_rollouts_and_their_retries_are_as_many_as_they_are() -> None:
+def test_equal_rollouts_and_their_retries_are_counted_right() -> None:
     async def conversation(server: Server) -> None:
         key = Key(group_size=3)
         stays = await begin(server.call("c", key))
@@ -229,9 +229,9 @@ def test_equal_rollouts_and_their_retries_are_as_many_as_they_are() -> None:
     talk(conversation)
 
 
-def test_a_retry_that_is_lost_too_comes_back_again() -> None:
+def test_a_retry_can_be_retried() -> None:
     async def conversation(server: Server) -> None:
-        await one_that_left_for_good_or_not(server, when="before it is scored")
+        await cohort_that_a_caller_left(server, when="before it is scored")
         await go(await begin(server.call("b", deadline_s=SHORT_S)))
         with pytest.raises(Lost):
             await server.call("b", deadline_s=SHORT_S, lose=True)
@@ -256,7 +256,7 @@ def test_a_retry_of_a_cohort_that_then_fails_is_new() -> None:
 
 
 def test_a_cohort_that_all_have_left_is_dropped() -> None:
-    """Its texts are scored with nobody, and its answers are given to nobody."""
+    """Its texts join no other group, and its answers are given to no other caller."""
 
     async def conversation(server: Server) -> None:
         server.free.clear()
@@ -286,7 +286,7 @@ def test_a_cohort_that_all_have_left_before_it_is_scored_is_not_kept() -> None:
     talk(conversation)
 
 
-def test_a_failure_is_every_callers_and_the_retries_are_a_cohort_again() -> None:
+def test_a_failure_reaches_every_caller_and_their_retries_form_a_cohort() -> None:
     async def conversation(server: Server) -> None:
         server.failures.append(EmbeddingFailed("no"))
         calls = [await begin(server.call(text)) for text in "ab"]
@@ -299,7 +299,7 @@ def test_a_failure_is_every_callers_and_the_retries_are_a_cohort_again() -> None
     talk(conversation)
 
 
-def test_scoring_that_takes_too_long_is_a_typed_error() -> None:
+def test_scoring_that_takes_too_long_raises_deadline_exceeded() -> None:
     async def conversation(server: Server) -> None:
         server.free.clear()
         patient = await begin(server.call("a"))
@@ -327,8 +327,8 @@ def test_state_is_bounded() -> None:
 
 
 @pytest.mark.parametrize(("kept", "size"), [(3, 10), (2, 45)])
-def test_no_more_is_kept_than_fits(kept: int, size: int) -> None:
-    """By their number or by their characters; the oldest go first."""
+def test_kept_rollouts_stay_within_the_limits(kept: int, size: int) -> None:
+    """Bounded by count and by characters; the oldest go first."""
 
     @dataclass(frozen=True)
     class Text:
@@ -342,7 +342,7 @@ def test_no_more_is_kept_than_fits(kept: int, size: int) -> None:
     assert len(memory) == 0
 
 
-def test_nothing_is_kept_for_ever() -> None:
+def test_kept_rollouts_expire() -> None:
     @dataclass(frozen=True)
     class Text:
         text: str
@@ -354,7 +354,7 @@ def test_nothing_is_kept_for_ever() -> None:
     assert len(memory) == 0
 
 
-def test_after_close_nobody_is_taken_and_nobody_waits() -> None:
+def test_after_close_no_caller_is_accepted_and_none_waits() -> None:
     async def conversation(server: Server) -> None:
         server.free.clear()
         scoring = [await begin(server.call(text)) for text in "ab"]
@@ -369,7 +369,7 @@ def test_after_close_nobody_is_taken_and_nobody_waits() -> None:
     talk(conversation)
 
 
-def test_close_tells_those_whose_scoring_has_not_begun() -> None:
+def test_close_fails_callers_whose_scoring_has_not_begun() -> None:
     async def conversation(server: Server) -> None:
         with server.visit(Key(), "a", 60) as first, server.visit(Key(), "b", 60) as second:
             server.close()
@@ -381,8 +381,8 @@ def test_close_tells_those_whose_scoring_has_not_begun() -> None:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_whatever_callers_do_each_ends_with_a_place_of_its_own_prompt(seed: int) -> None:
-    """Callers of several prompts come, go, lose their answers, come back and fail, in any order."""
+def test_whatever_callers_do_each_gets_a_slot_of_its_own_prompt(seed: int) -> None:
+    """Callers of several prompts arrive, leave, lose their answers, retry and fail, in any order."""
 
     async def conversation(server: Server) -> None:
         draw = random.Random(seed)
@@ -406,6 +406,6 @@ def test_whatever_callers_do_each_ends_with_a_place_of_its_own_prompt(seed: int)
             assert len(answer.cohort) <= 4
             assert all(member.startswith(prompt) for member in answer.cohort)
         assert (server.callers, server.half_full) == (0, 0)
-        assert len(set(ended)) == len(ended), "one place of a cohort was given to two callers"
+        assert len(set(ended)) == len(ended), "one slot of a cohort was given to two callers"
 
     talk(conversation)

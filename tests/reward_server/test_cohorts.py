@@ -1,4 +1,4 @@
-"""Callers that post one sample each: who is scored with whom, when, and what becomes of those that go."""
+"""Callers that post one rollout each: who is scored with whom, when, and what happens to those that leave."""
 
 import asyncio
 import json
@@ -34,7 +34,7 @@ Post = Callable[..., Awaitable[httpx.Response]]
 
 @pytest.fixture
 def url(compass: Path) -> Iterator[str]:
-    """A server that nobody else speaks to, so that its counts are this test's."""
+    """A server of the test's own, so that its counts are the test's."""
     with running(RewardServerSettings(embedder="token-mean", token_mean_checkpoint=compass)) as address:
         yield address
 
@@ -66,7 +66,7 @@ async def answers(*calls: Awaitable[httpx.Response]) -> list[Json]:
 
 
 async def solver(http: Http, texts: list[str], **fields: Any) -> list[float]:
-    """What `/score/solver` gives the same group."""
+    """The rewards of the same group from `/score/solver`."""
     response = await http.post("/score/solver", json={"groups": [group(texts)], **fields})
     return [each["reward"] for each in response.json()["groups"][0]["rollouts"]]
 
@@ -78,7 +78,7 @@ async def metric(http: Http, name: str) -> float:
 
 
 async def waiting(http: Http, callers: int) -> None:
-    """Returns when so many calls wait in the server."""
+    """Returns when `callers` calls wait in the server."""
     while await metric(http, "reward_cohort_callers") != callers:
         await asyncio.sleep(0.01)
 
@@ -95,22 +95,22 @@ CONFIGS = [
 
 
 @pytest.mark.parametrize(("parameters", "fields"), CONFIGS)
-def test_each_protocol_gives_what_score_solver_gives(url: str, parameters: Json, fields: Json) -> None:
-    """To the last digit, in whatever order the calls arrive."""
+def test_each_protocol_gives_the_rewards_of_score_solver(url: str, parameters: Json, fields: Json) -> None:
+    """To the last digit, in any order of arrival."""
 
     async def conversation(http: Http) -> None:
         expected = await solver(http, TEXTS, **fields)
         assert len(set(expected)) > 3
-        asked = {"group_size": 5, **parameters}
+        sent = {"group_size": 5, **parameters}
         order = [3, 0, 4, 2, 1]
 
         def openrlhf(text: str) -> Awaitable[httpx.Response]:
             body = {"query": ["question" + text + "<|im_end|>"], "prompts": ["question"], "labels": ["4"]}
-            return http.post("/cohort/openrlhf", params=asked, json=body)
+            return http.post("/cohort/openrlhf", params=sent, json=body)
 
         def slime(text: str) -> Awaitable[httpx.Response]:
             return http.post(
-                "/cohort/remote", params=asked, json={"prompt": "q", "response": text, "label": "4"}
+                "/cohort/remote", params=sent, json={"prompt": "q", "response": text, "label": "4"}
             )
 
         def nemo(text: str) -> Awaitable[httpx.Response]:
@@ -123,7 +123,7 @@ def test_each_protocol_gives_what_score_solver_gives(url: str, parameters: Json,
                 },
                 "difficulty": "hard",
             }
-            return http.post("/verify", params=asked, json=body)
+            return http.post("/verify", params=sent, json=body)
 
         for call in (openrlhf, slime, nemo):
             scored = await answers(*(call(TEXTS[index]) for index in order))
@@ -180,11 +180,11 @@ PROTOCOLS: list[tuple[Any, set[str], Callable[[Json], Json]]] = [
 def test_every_answer_has_the_same_keys_and_only_floats(
     url: str, post: Any, names: set[str], numbers: Callable[[Json], Json]
 ) -> None:
-    """Whole cohorts and partial ones, groups of one, rollouts without an answer and those not to be judged."""
+    """Complete and partial cohorts, groups of one, rollouts without an answer, and abstentions."""
 
     async def conversation(http: Http) -> None:
         groups = {
-            "whole": (5, TEXTS),
+            "complete": (5, TEXTS),
             "abstained": (5, [UNCLEAR, *TEXTS[:3], "no tags at all"]),
             "alone": (1, ["no tags at all"]),
             "partial": (5, TEXTS[:2]),
@@ -206,7 +206,7 @@ def test_every_answer_has_the_same_keys_and_only_floats(
             )
             flags[name].append((partial, abstained))
         assert flags == {
-            "whole": [(0.0, 0.0)] * 5,
+            "complete": [(0.0, 0.0)] * 5,
             "abstained": [(0.0, 1.0)] + [(0.0, 0.0)] * 4,
             "alone": [(0.0, 0.0)],
             "partial": [(1.0, 0.0)] * 2,
@@ -229,7 +229,7 @@ def test_a_group_of_one_is_answered_at_once(url: str) -> None:
     talk(url, conversation)
 
 
-def test_equal_responses_are_members_of_their_own(url: str) -> None:
+def test_equal_responses_are_separate_members(url: str) -> None:
     async def conversation(http: Http) -> None:
         texts = [TEXTS[0]] * 4 + [TEXTS[3]]
         scored = await answers(*(remote(http, text) for text in texts))
@@ -239,7 +239,7 @@ def test_equal_responses_are_members_of_their_own(url: str) -> None:
     talk(url, conversation)
 
 
-def test_the_same_prompt_twice_at_once_makes_two_groups(url: str) -> None:
+def test_a_prompt_that_is_in_flight_twice_makes_two_groups(url: str) -> None:
     """First in, first out: the first five calls are one group, the next five the other."""
 
     async def conversation(http: Http) -> None:
@@ -254,7 +254,7 @@ def test_the_same_prompt_twice_at_once_makes_two_groups(url: str) -> None:
     talk(url, conversation)
 
 
-def test_an_id_or_a_run_keeps_groups_apart(url: str) -> None:
+def test_an_id_or_a_run_separates_groups(url: str) -> None:
     async def conversation(http: Http) -> None:
         groups = {"a": TEXTS, "b": [rollout("9", "south")] * 3 + [rollout("3", "west"), ""]}
         mixed = [(name, texts[index]) for index in range(5) for name, texts in groups.items()]
@@ -278,8 +278,8 @@ def test_an_id_or_a_run_keeps_groups_apart(url: str) -> None:
     talk(url, conversation)
 
 
-def test_nemo_gyms_siblings_are_known_by_their_task(url: str) -> None:
-    """Inputs differ, say by a session's id; the row says how many siblings there are."""
+def test_nemo_gym_rollouts_are_grouped_by_task(url: str) -> None:
+    """Inputs differ, for example by a session id; the row gives the size of the group."""
 
     async def conversation(http: Http) -> None:
         def call(index: int, text: str) -> Awaitable[httpx.Response]:
@@ -309,8 +309,8 @@ def test_nemo_gyms_siblings_are_known_by_their_task(url: str) -> None:
         ({"verifier_metadata": {"answer": 7}}, {"verifier_metadata": {"answer": 5}}),
     ],
 )
-def test_nemo_gyms_tasks_are_told_apart(url: str, ids: Json, others: Json) -> None:
-    """By the first id that is not null, else by what the row says beside its input."""
+def test_nemo_gym_tasks_are_distinguished(url: str, ids: Json, others: Json) -> None:
+    """By the first id that is not null, else by the row's label and input."""
 
     async def conversation(http: Http) -> None:
         groups = [TEXTS, [rollout("9", "south")] * 4 + [rollout("3", "west")]]
@@ -333,7 +333,7 @@ def test_nemo_gyms_tasks_are_told_apart(url: str, ids: Json, others: Json) -> No
     talk(url, conversation)
 
 
-def test_what_cannot_be_judged_is_neutral_or_an_error_and_never_zero(url: str) -> None:
+def test_an_abstention_is_neutral_or_an_error_and_never_zero(url: str) -> None:
     async def conversation(http: Http) -> None:
         texts = [UNCLEAR, rollout("7", "east"), rollout("8", "west")]
         expected = await solver(http, texts)
@@ -349,8 +349,8 @@ def test_what_cannot_be_judged_is_neutral_or_an_error_and_never_zero(url: str) -
     talk(url, conversation)
 
 
-def test_while_steps_have_no_weight_none_needs_to_be_judged(url: str) -> None:
-    """The warm-up of the step reward: the outcome alone is asked for."""
+def test_while_steps_have_no_weight_they_need_not_be_judged(url: str) -> None:
+    """During the warm-up of the step reward, only the outcome counts."""
 
     async def conversation(http: Http) -> None:
         texts = [UNCLEAR, UNCLEAR, rollout("8", "west")]
@@ -370,7 +370,7 @@ def test_while_steps_have_no_weight_none_needs_to_be_judged(url: str) -> None:
     talk(url, conversation)
 
 
-def test_past_the_deadline_those_who_are_there_are_scored(url: str) -> None:
+def test_at_the_deadline_the_waiting_callers_are_scored(url: str) -> None:
     async def conversation(http: Http) -> None:
         scored = await answers(*(remote(http, text, deadline_s=SHORT_S) for text in TEXTS[:3]))
         assert [each["reward"] for each in scored] == await solver(http, TEXTS[:3])
@@ -382,8 +382,8 @@ def test_past_the_deadline_those_who_are_there_are_scored(url: str) -> None:
     talk(url, conversation)
 
 
-def test_a_retry_takes_its_old_place(url: str) -> None:
-    """A caller that gives up and comes back is one member, not two."""
+def test_a_retry_takes_its_old_position(url: str) -> None:
+    """A caller that leaves and retries is one member, not two."""
 
     async def conversation(http: Http) -> None:
         first = asyncio.create_task(remote(http, TEXTS[0]))
@@ -409,7 +409,7 @@ def test_a_retry_takes_its_old_place(url: str) -> None:
 
 
 def test_a_retry_of_an_answer_that_was_never_read(url: str) -> None:
-    """Its connection breaks with the answer on its way; the retry gets that answer, and nobody else's group."""
+    """Its connection breaks while the answer is on the way; the retry gets that answer and joins no other group."""
 
     async def conversation(http: Http) -> None:
         address = httpx.URL(url)
@@ -430,7 +430,7 @@ def test_a_retry_of_an_answer_that_was_never_read(url: str) -> None:
 
 
 def test_a_call_after_its_answer_was_sent(url: str) -> None:
-    """It is new, and gets its old answer only if all who wait when time is up were answered before."""
+    """It is new; it gets its old answer only if every caller that waits when time is up was answered before."""
 
     async def conversation(http: Http) -> None:
         expected = await solver(http, TEXTS)
@@ -456,7 +456,7 @@ def test_a_call_after_its_answer_was_sent(url: str) -> None:
         few = [
             TEXTS[0],
             rollout("3", "west"),
-        ]  # whether it is a retry cannot be told: it is taken for a new one
+        ]  # it may be a retry; the server treats it as new
         scored = await answers(*(post(text) for text in few))
         assert [each["reward"] for each in scored] == await solver(http, few)
         assert [each["partial"] for each in scored] == [1.0] * 2
@@ -470,8 +470,8 @@ def test_a_call_after_its_answer_was_sent(url: str) -> None:
     talk(url, conversation)
 
 
-def test_a_dead_client_leaves_nothing_to_the_next(url: str) -> None:
-    """Its half of a cohort is in nobody's group, though the prompt is the same."""
+def test_a_dead_client_leaves_nothing_for_the_next(url: str) -> None:
+    """Its half of a cohort joins no other group, although the prompt is the same."""
 
     async def conversation(http: Http) -> None:
         async with httpx.AsyncClient(base_url=url, timeout=PATIENCE_S) as dying:
@@ -489,8 +489,8 @@ def test_a_dead_client_leaves_nothing_to_the_next(url: str) -> None:
     talk(url, conversation)
 
 
-def test_a_server_that_stops_tells_its_callers_at_once(compass: Path) -> None:
-    """They get 503, long before their deadline, and can come back to the next server."""
+def test_a_server_that_stops_answers_its_callers_at_once(compass: Path) -> None:
+    """They get 503 long before their deadline, and can retry at the next server."""
     settings = RewardServerSettings(embedder="token-mean", token_mean_checkpoint=compass)
     body = {"prompt": "p", "response": TEXTS[0]}
     with ThreadPoolExecutor() as pool:
@@ -505,7 +505,7 @@ def test_a_server_that_stops_tells_its_callers_at_once(compass: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "body", "place"),
+    ("path", "body", "field"),
     [
         ("/cohort/remote", {"prompt": "p", "response": "r"}, "group_size"),
         ("/cohort/remote?group_size=0", {"prompt": "p", "response": "r"}, "group_size"),
@@ -518,13 +518,15 @@ def test_a_server_that_stops_tells_its_callers_at_once(compass: Path) -> None:
         ("/verify?group_size=2", {"response": {}}, "responses_create_params"),
     ],
 )
-def test_what_is_wrong_is_told_at_once(compass_http: httpx.Client, path: str, body: Json, place: str) -> None:
+def test_an_invalid_call_is_refused_at_once(
+    compass_http: httpx.Client, path: str, body: Json, field: str
+) -> None:
     response = compass_http.post(path, json=body)
     assert response.status_code == 422
-    assert place in json.dumps(response.json()["errors"])
+    assert field in json.dumps(response.json()["errors"])
 
 
-def test_a_query_whose_prompt_was_decoded_otherwise(compass_http: httpx.Client) -> None:
+def test_a_query_whose_prompt_was_decoded_differently(compass_http: httpx.Client) -> None:
     """A special token before the prompt, or a beginning that was cut off, is not part of the response."""
     prompt = "Answer in <answer> tags, like <answer>1</answer>. " * 3 + "How much is 3 + 4?"
     for decoded in (f"<s>{prompt}", prompt[60:]):
@@ -552,7 +554,7 @@ def test_waiting_callers_are_bounded(compass: Path) -> None:
         talk(url, conversation)
 
 
-def test_a_token_in_the_url_lets_in_and_keeps_experiments_apart(compass: Path, tmp_path: Path) -> None:
+def test_a_token_in_the_url_is_accepted_and_separates_experiments(compass: Path, tmp_path: Path) -> None:
     tokens = tmp_path / "tokens.txt"
     mine, other = add_token(tokens, "mine"), add_token(tokens, "other")
     settings = RewardServerSettings(
@@ -583,7 +585,7 @@ def test_a_token_in_the_url_lets_in_and_keeps_experiments_apart(compass: Path, t
         talk(url, conversation)
 
 
-def test_what_is_too_large_for_the_server_is_refused(compass: Path) -> None:
+def test_a_call_over_the_limits_is_refused(compass: Path) -> None:
     settings = RewardServerSettings(embedder="token-mean", token_mean_checkpoint=compass)
     limits = Limits(max_rollouts=4, max_text_characters=100)
 

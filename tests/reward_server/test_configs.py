@@ -27,7 +27,7 @@ def http(compass: Path, tmp_path: Path) -> Iterator[httpx.Client]:
         yield http
 
 
-def test_an_experiment_is_one_word_in_each_request(http: httpx.Client) -> None:
+def test_a_request_can_name_a_registered_config(http: httpx.Client) -> None:
     body = {"preset": "robust", "alpha": 1.0, "min_steps": 1}
     made = http.put("/configs/exp-12", json=body)
     assert made.status_code == 200, made.text
@@ -46,7 +46,7 @@ def test_an_experiment_is_one_word_in_each_request(http: httpx.Client) -> None:
     )
 
 
-def test_a_name_is_free_until_it_was_used_and_then_fixed(http: httpx.Client) -> None:
+def test_a_config_is_fixed_once_it_was_used(http: httpx.Client) -> None:
     assert http.put("/configs/mine", json={"alpha": 0.5}).status_code == 200
     assert http.put("/configs/mine", json={"alpha": 0.6}).json()["config"]["alpha"] == 0.6
     first = score_group(http, "outcome", TEXTS, config="mine")
@@ -98,24 +98,24 @@ def test_listing(http: httpx.Client) -> None:
 def test_refusals(compass_http: httpx.Client, name: str, body: object, status: int, reason: str) -> None:
     refused = compass_http.put(f"/configs/{name}", json=body)
     assert refused.status_code == status
-    told = [refused.json()["detail"], *[fault["reason"] for fault in refused.json()["errors"]]]
-    assert any(reason in each for each in told), told
+    reasons = [refused.json()["detail"], *[fault["reason"] for fault in refused.json()["errors"]]]
+    assert any(reason in each for each in reasons), reasons
 
 
 def test_a_preset_may_be_put_as_it_is(compass_http: httpx.Client) -> None:
     assert compass_http.put("/configs/paper", json={}).status_code == 200
 
 
-def test_the_folder_outlives_the_server_with_names_and_their_use(tmp_path: Path) -> None:
+def test_the_folder_keeps_names_and_their_use_beyond_the_server(tmp_path: Path) -> None:
     registry = ConfigRegistry(tmp_path)
     registry.put("used", ConfigOverrides(alpha=0.5))
     registry.put("unused", ConfigOverrides(preset="robust"))
     registry.use(ConfigOverrides(preset="used"))
-    again = ConfigRegistry(tmp_path)
-    assert again.all() == registry.all()
+    reopened = ConfigRegistry(tmp_path)
+    assert reopened.all() == registry.all()
     with pytest.raises(ConfigInUse):
-        again.put("used", ConfigOverrides(alpha=0.6))
-    again.put("unused", ConfigOverrides(alpha=0.6))
+        reopened.put("used", ConfigOverrides(alpha=0.6))
+    reopened.put("unused", ConfigOverrides(alpha=0.6))
     assert sorted(file.name for file in tmp_path.iterdir()) == ["unused.json", "used.json"]
 
 
@@ -136,7 +136,7 @@ def test_without_a_folder_names_end_with_the_server() -> None:
 
 
 @pytest.mark.parametrize("content", ["", "{", "{}", '{"used": true, "config": {"alpha": "x"}}', "[]"])
-def test_what_cannot_be_read_is_not_passed_over(tmp_path: Path, content: str) -> None:
+def test_an_unreadable_file_is_an_error(tmp_path: Path, content: str) -> None:
     (tmp_path / "mine.json").write_text(content)
     with pytest.raises(UnreadableConfigs, match=r"mine\.json"):
         ConfigRegistry(tmp_path)
@@ -149,7 +149,7 @@ def test_a_preset_cannot_be_redefined_by_a_file(tmp_path: Path) -> None:
         ConfigRegistry(tmp_path)
 
 
-def test_nothing_is_scored_by_a_name_that_cannot_be_fixed(tmp_path: Path) -> None:
+def test_a_name_that_cannot_be_fixed_scores_nothing(tmp_path: Path) -> None:
     folder = tmp_path / "configs"
     registry = ConfigRegistry(folder)
     registry.put("mine", ConfigOverrides(alpha=0.5))
@@ -161,7 +161,7 @@ def test_nothing_is_scored_by_a_name_that_cannot_be_fixed(tmp_path: Path) -> Non
     assert registry.get("mine").used is False
 
 
-def test_their_number_is_bounded() -> None:
+def test_the_number_of_configs_is_bounded() -> None:
     registry = ConfigRegistry()
     for number in range(MAX_CONFIGS - len(PRESETS)):
         registry.put(f"c{number}", ConfigOverrides())
@@ -204,7 +204,7 @@ EXTREMES = {
 
 
 @pytest.mark.parametrize("preset", ["paper", "robust"])
-def test_nan_and_infinity_never_leave(compass_http: httpx.Client, preset: str) -> None:
+def test_responses_never_contain_nan_or_infinity(compass_http: httpx.Client, preset: str) -> None:
     texts = [rollout("7", "east", "west"), rollout("7", "west", "east"), rollout("7", "north"), rollout("8")]
     for name, values in EXTREMES.items():
         for value in values:

@@ -17,6 +17,8 @@ import pytest
 
 from ireasoner.reward_server.api import docs_page
 from ireasoner.reward_server.api.examples import EXAMPLES
+from ireasoner.reward_server.api.limits import Limits
+from ireasoner.reward_server.engine import PASS_TIMEOUT_S, REDIS_TIMEOUT_S
 from ireasoner.reward_server.errors import CallerGone, ServiceError
 from tests.rollout_server.running import free_port
 
@@ -41,7 +43,7 @@ def test_generated_pages_are_up_to_date() -> None:
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_every_example_gets_the_response_that_the_docs_show(minilm_http: httpx.Client, name: str) -> None:
-    """All fields, and all numbers to two digits; what differs from request to request is named in `VARYING`."""
+    """All fields except those in `VARYING`; numbers to two digits."""
     document = json.loads(Path("docs/openapi.json").read_text())
     method, path = name.split()
     operation = document["paths"][path][method.lower()]
@@ -76,7 +78,7 @@ def unvalued(metrics: str) -> set[str]:
 
 
 def comparable(part: Any, number: Callable[[float], Any] = float, name: str = "") -> Any:
-    """The field `name` of a response, without what the docs cannot foresee; its numbers as `number` makes them."""
+    """The field `name` of a response: types instead of values for `VARYING`, and `number(x)` for each float."""
     if name in VARYING:
         return type(part)
     if name == "configs":
@@ -107,7 +109,7 @@ def test_the_docs_of_a_running_server_show_the_same_examples(compass_http: httpx
     assert [each for each in shown if each not in page] == []
 
 
-def test_links_within_the_api_page_lead_somewhere(compass_http: httpx.Client) -> None:
+def test_links_within_the_api_page_have_targets(compass_http: httpx.Client) -> None:
     page = compass_http.get("/docs").text
     assert set(re.findall(r"href='#(\w+)'", page)) <= set(re.findall(r"id=(\w+)", page))
     text = Path("docs/api.md").read_text()
@@ -115,12 +117,28 @@ def test_links_within_the_api_page_lead_somewhere(compass_http: httpx.Client) ->
     assert set(re.findall(r"\]\(#(\w+)\)", text)) <= headings
 
 
+def test_the_operators_page_states_the_limits_of_a_request() -> None:
+    page, limits = PAGE.read_text().replace("\n", " "), Limits()
+    for stated in (
+        f"{limits.max_groups:,} groups",
+        f"{limits.max_rollouts:,} rollouts per group",
+        f"{limits.max_request_rollouts:,} rollouts in all",
+        f"{limits.max_steps} parsed steps",
+        f"{limits.max_text_characters:,} characters per rollout",
+        f"within {limits.body_timeout_s:g} s",
+        f"for {limits.write_timeout_s:g} s",
+        f"finish a forward pass within {PASS_TIMEOUT_S:g} s",
+        f"at most {1000 * REDIS_TIMEOUT_S:g} ms for Redis",
+    ):
+        assert stated in page
+
+
 def leaves(kind: type[ServiceError]) -> list[type[ServiceError]]:
     return [leaf for child in kind.__subclasses__() for leaf in leaves(child)] or [kind]
 
 
 def test_the_api_page_describes_every_error_once() -> None:
-    """Except that of a caller that has gone, which nobody receives."""
+    """Except that of a caller that has left, who receives nothing."""
     described = re.findall(
         r"^\| (\d{3}) \| `(\w+)` \| \S.* \| (yes|no) \|$", Path("docs/api.md").read_text(), re.MULTILINE
     )
@@ -134,7 +152,7 @@ def test_the_api_page_describes_every_error_once() -> None:
 
 @pytest.mark.parametrize("block", blocks())
 def test_every_command_of_the_operators_page_works(block: str, tmp_path: Path, compass: Path) -> None:
-    """As it stands, but on a free port, and with the embedder that starts fastest."""
+    """Unchanged, except for a free port and the embedder that starts fastest."""
     binaries = tmp_path / "bin"
     binaries.mkdir()
     for name, module in COMMANDS.items():

@@ -41,7 +41,7 @@ IMPATIENT = (
     "import sys; from ireasoner.reward_server import __main__, engine; engine.PASS_TIMEOUT_S = 10.0; "
     "sys.exit(__main__.main())",
 )
-"""The server's program, with a shorter time limit of a forward pass."""
+"""The server's program, with a shorter time limit for a forward pass."""
 
 
 @dataclass
@@ -95,7 +95,7 @@ def server(
 
 @pytest.fixture(scope="module")
 def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the server that all these tests share has logged."""
+    """The log of the server that these tests share."""
     return tmp_path_factory.mktemp("faults") / "log"
 
 
@@ -108,7 +108,7 @@ def running(log: Path) -> Iterator[RunningServer]:
 
 @pytest.fixture
 def restarts(running: RunningServer) -> int:
-    """How often its worker was restarted before."""
+    """Restarts of its worker before the test."""
     restarts = running.readiness()["worker_restarts"]
     assert isinstance(restarts, int)
     return restarts
@@ -131,7 +131,7 @@ def groups(first: int, size: int, words: Sequence[str] = WORDS) -> list[Group]:
 
 
 async def post_all(url: str, sent: Iterable[Group], retry_budget_s: float, in_flight: int) -> Counter[str]:
-    """Posts each group by itself; counts what became of it: its id must come back, once."""
+    """Posts each group in a request of its own; counts the outcomes. The id of each must come back, once."""
     ended: Counter[str] = Counter()
     rest = iter(sent)
 
@@ -153,7 +153,7 @@ async def post_all(url: str, sent: Iterable[Group], retry_budget_s: float, in_fl
     return ended
 
 
-def test_a_killed_worker_is_started_again_and_fails_none_but_its_passes(
+def test_a_killed_worker_is_restarted_and_fails_only_its_own_forward_passes(
     running: RunningServer, restarts: int
 ) -> None:
     first = running.worker
@@ -170,7 +170,7 @@ def test_a_killed_worker_is_started_again_and_fails_none_but_its_passes(
     ended = asyncio.run(scenario())
     assert ended.total() == 60
     assert set(ended) <= {"scored", "embedding_failed"}
-    # Two passes at most were at the worker, and only the 16 requests in flight can have been in them.
+    # The worker had at most two forward passes, and only the 16 requests in flight can have been in them.
     assert 1 <= ended["embedding_failed"] <= 16
     assert running.worker.pid != first.pid
     readiness = running.readiness()
@@ -178,7 +178,7 @@ def test_a_killed_worker_is_started_again_and_fails_none_but_its_passes(
     assert asyncio.run(post_all(running.url, groups(0, 60), 0, 16)) == {"scored": 60}
 
 
-def test_with_retries_nobody_notices_that_the_worker_was_killed(running: RunningServer) -> None:
+def test_with_retries_no_caller_notices_a_killed_worker(running: RunningServer) -> None:
 
     async def scenario() -> Counter[str]:
         posting = asyncio.create_task(post_all(running.url, groups(0, 40), 60, 8))
@@ -193,7 +193,7 @@ def test_a_worker_that_hangs_is_killed(running: RunningServer) -> None:
     hung = running.worker
     hung.suspend()
     ended = asyncio.run(post_all(running.url, groups(300, 3), 0, 3))
-    assert ended == {"scored": 3}, "tokenising is asked again"
+    assert ended == {"scored": 3}, "tokenising is retried"
     with RewardClient(running.url) as client:
         client.wait_until_ready(READY_S)
     assert running.worker.pid != hung.pid
@@ -224,8 +224,8 @@ def head_of(body: bytes, *more: str) -> bytes:
     return "\r\n".join(lines).encode() + b"\r\n\r\n"
 
 
-def test_what_nobody_waits_for_any_more_is_not_embedded(running: RunningServer) -> None:
-    """Callers that leave, and deadlines that pass, while a long request is being worked on."""
+def test_abandoned_work_is_not_embedded(running: RunningServer) -> None:
+    """Callers leave, and deadlines pass, while a long request is being scored."""
     long = body_of(groups(0, 60))
     before = running.metric("reward_batch_texts_sum")
     dropped_before = running.metric("reward_texts_dropped_total")
@@ -256,8 +256,8 @@ def test_what_nobody_waits_for_any_more_is_not_embedded(running: RunningServer) 
     assert running.metric('reward_requests_total{code="499",experiment="-",route="/score/solver"}') >= 1
 
 
-def test_sigterm_under_load_loses_nothing_that_was_taken(running: RunningServer, log: Path) -> None:
-    """The last of the tests that share a server: it ends it."""
+def test_sigterm_under_load_finishes_every_accepted_request(running: RunningServer, log: Path) -> None:
+    """The last of the tests that share a server, which it ends."""
     worker = running.worker
     logged = len(log.read_text().splitlines())
 
@@ -275,13 +275,13 @@ def test_sigterm_under_load_loses_nothing_that_was_taken(running: RunningServer,
     assert running.process.wait(60) == 0
     worker.wait(20)
     assert ended.total() == 400
-    # These callers never retry: what came after the port was closed was refused, or its connection was reset.
+    # These callers never retry: after the port closed they were refused, or their connections were reset.
     assert set(ended) <= {"scored", "Unreachable", "ConnectionBroken"}
     assert ended["scored"] > 12
     lines = [json.loads(line) for line in log.read_text().splitlines()[logged:] if line.startswith("{")]
-    told = [line for line in lines if line["message"].startswith("POST")]
-    assert [line["status"] for line in told] == [200] * ended["scored"]
-    assert all(re.fullmatch(r"[0-9a-f]{32}", line["request_id"]) for line in told)
+    posts = [line for line in lines if line["message"].startswith("POST")]
+    assert [line["status"] for line in posts] == [200] * ended["scored"]
+    assert all(re.fullmatch(r"[0-9a-f]{32}", line["request_id"]) for line in posts)
 
 
 def test_ten_sigterms_under_load_lose_nothing(compass: Path, tmp_path: Path) -> None:
@@ -312,7 +312,7 @@ def test_ten_sigterms_under_load_lose_nothing(compass: Path, tmp_path: Path) -> 
     assert ended["scored"] >= 240
 
 
-def test_what_a_shutdown_leaves_no_time_for_is_refused_so_that_it_is_sent_again(tmp_path: Path) -> None:
+def test_requests_that_a_shutdown_cuts_off_can_be_retried(tmp_path: Path) -> None:
     async def scenario(running: RunningServer) -> Counter[str]:
         posting = asyncio.create_task(post_all(running.url, groups(0, 3), 0, 3))
         await asyncio.sleep(1)
@@ -325,7 +325,7 @@ def test_what_a_shutdown_leaves_no_time_for_is_refused_so_that_it_is_sent_again(
         assert running.process.wait(60) == 0
 
 
-def test_a_slow_reader_keeps_nobody_waiting(compass: Path) -> None:
+def test_a_slow_reader_blocks_no_other_caller(compass: Path) -> None:
     settings = RewardServerSettings(embedder="token-mean", token_mean_checkpoint=compass)
     limits = Limits(write_timeout_s=0.5)
     texts = [rollout("7", *("east " * 200 for _ in range(8)))] * 100
@@ -341,10 +341,10 @@ def test_a_slow_reader_keeps_nobody_waiting(compass: Path) -> None:
         received = 0
         while part := slow.recv(2**16):
             received += len(part)
-        assert 0 < received < len(body), "the server must have given up on it"
+        assert 0 < received < len(body), "the server must have disconnected it"
 
 
-def test_a_server_that_is_killed_leaves_no_worker(tmp_path: Path) -> None:
+def test_a_killed_server_leaves_no_worker(tmp_path: Path) -> None:
     with server(tmp_path / "log") as running:
         worker = running.worker
         running.process.kill()
@@ -354,7 +354,7 @@ def test_a_server_that_is_killed_leaves_no_worker(tmp_path: Path) -> None:
 
 @pytest.mark.timeout(1200)
 def test_soak(compass: Path) -> None:
-    """Load for `SOAK_S` seconds (5 if not said; 600 by hand): everything is scored, memory stays."""
+    """Under load for `SOAK_S` seconds (default 5), everything is scored and memory does not grow."""
     seconds = float(os.environ.get("SOAK_S", "5"))
     flags = ["--embedder", "token-mean", "--token-mean-checkpoint", str(compass)]
     with server(compass / "log", *flags, "--cache-mib", "1", "--max-queue-texts", "2000") as running:

@@ -1,4 +1,4 @@
-"""What is too large, too late or too much is refused with its own status, and says whether to try again."""
+"""Requests that are too large, too late or too many get their own status, and whether a retry can help."""
 
 import json
 import socket
@@ -50,7 +50,7 @@ def parsed(*steps: str, answer: str = "7", name: str = "g") -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("groups", "place"),
+    ("groups", "path"),
     [
         ([group(["a"], name) for name in "abc"], "groups"),
         ([group(["a"]), group(["a"] * 4, "h")], "groups[1].rollouts"),
@@ -61,11 +61,11 @@ def parsed(*steps: str, answer: str = "7", name: str = "g") -> dict[str, Any]:
         ([group(["a" * 51])], "groups[0].rollouts[0].text"),
     ],
 )
-def test_each_limit_is_told_with_its_place(small: str, groups: list[Any], place: str) -> None:
+def test_each_limit_names_the_field_that_exceeds_it(small: str, groups: list[Any], path: str) -> None:
     refused = httpx.post(f"{small}/score/outcome", json={"groups": groups})
     problem = refused.json()
     assert (refused.status_code, problem["code"], problem["retryable"]) == (413, "request_too_large", False)
-    assert [fault["place"] for fault in problem["errors"]] == [place]
+    assert [fault["place"] for fault in problem["errors"]] == [path]
 
 
 def containers(part: object) -> int:
@@ -90,8 +90,8 @@ def test_objects_and_lists_are_counted_and_brackets_in_texts_are_not(value: obje
 
 
 @pytest.mark.timeout(20)
-def test_a_body_that_ends_in_the_middle_of_a_text_is_measured_in_one_go() -> None:
-    """A text of escaped quotes that never ends is looked through once, not once from each of them."""
+def test_a_body_that_ends_inside_a_text_is_scanned_once() -> None:
+    """A text of escaped quotes that never ends is scanned once, not once per quote."""
     body = b'"' + b'\\"' * 500_000 + b"[" * 1000 + b"\\"
     assert not has_more_containers(body, 10)
 
@@ -100,11 +100,11 @@ def test_a_body_that_ends_in_the_middle_of_a_text_is_measured_in_one_go() -> Non
     "parts",
     [b'{"id":"0","text":"a"},' * 200, b"[]," * 200, b'{"a":' * 200],
 )
-def test_more_parts_than_a_request_can_have_are_refused_before_they_are_built(
+def test_more_objects_than_a_request_can_have_are_refused_before_parsing(
     small: str, parts: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def built(body: bytes) -> None:
-        raise AssertionError("the body was read")
+        raise AssertionError("the body was parsed")
 
     monkeypatch.setattr("ireasoner.reward_server.api.json_body.orjson.loads", built)
     headers = {"content-type": "application/json"}
@@ -114,23 +114,23 @@ def test_more_parts_than_a_request_can_have_are_refused_before_they_are_built(
     assert problem["detail"] == "body: more than 17 objects and lists"
 
 
-def test_brackets_in_texts_are_no_parts_of_a_request(small: str) -> None:
+def test_brackets_in_texts_do_not_count_as_objects(small: str) -> None:
     scored = httpx.post(f"{small}/score/outcome", json={"groups": [group(['\\"{[' * 12] * 3)]})
     assert scored.status_code == 200
 
 
-def test_others_are_answered_while_a_large_request_is_worked_on(
+def test_probes_are_answered_while_a_large_request_is_scored(
     compass_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each stage of its work, told by what it does for one group, lets probes in before it is through."""
-    stages = {scorer: ("read_group", "_judge_group", "_score_group"), Engine: ("readiness",)}
+    """Each stage of scoring, observed by its work on one group, lets probes through before it ends."""
+    stages = {scorer: ("read_group", "_judge_group", "scored_group"), Engine: ("readiness",)}
     done: list[str] = []
 
     def noted(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
         def noting(*given: Any, **named: Any) -> Any:
             done.append(name)
             if name in stages[scorer] and "readiness" not in done[done.index(name) :]:
-                time.sleep(0.002)  # a stage in which no probe came through yet is not over before one could
+                time.sleep(0.002)  # gives a probe time to come through before the stage ends
             return call(*given, **named)
 
         return noting
@@ -148,7 +148,7 @@ def test_others_are_answered_while_a_large_request_is_worked_on(
     for stage in stages[scorer]:
         assert done.count(stage) == len(large["groups"])
         last = len(done) - done[::-1].index(stage)
-        assert "readiness" in done[done.index(stage) : last], f"{stage} lets nobody in"
+        assert "readiness" in done[done.index(stage) : last], f"{stage} blocks probes"
 
 
 def test_single_and_batched_requests_share_one_queue(small: str) -> None:
@@ -159,7 +159,7 @@ def test_single_and_batched_requests_share_one_queue(small: str) -> None:
     assert (refused.status_code, refused.json()["code"]) == (413, "request_too_large")
 
 
-def test_a_body_that_does_not_arrive_is_not_waited_for(small: str) -> None:
+def test_a_body_that_does_not_arrive_in_time_is_refused(small: str) -> None:
     host, port = small.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=20) as slow:
         head = (
@@ -175,7 +175,7 @@ def test_bodies_of_all_requests_together_are_bounded(small: str) -> None:
     with socket.create_connection((host, int(port)), timeout=20) as holding:
         holding.sendall(f"{head}\r\n\r\n{'x' * 8000}".encode())
         deadline_s = time.monotonic() + 20
-        while time.monotonic() < deadline_s:  # until the server has read what is held
+        while time.monotonic() < deadline_s:  # until the server has read the first body
             refused = httpx.post(
                 f"{small}/score/outcome", content=b" " * 8000, headers={"content-type": "application/json"}
             )
@@ -189,21 +189,21 @@ def test_bodies_of_all_requests_together_are_bounded(small: str) -> None:
 
 
 @pytest.mark.parametrize("timeout", ["0", "-1", "nan", "soon", "inf"])
-def test_a_deadline_that_is_none_is_refused(compass_url: str, timeout: str) -> None:
+def test_an_invalid_deadline_is_refused(compass_url: str, timeout: str) -> None:
     body = {"groups": [group([rollout("7", "east")])]}
     refused = httpx.post(f"{compass_url}/score/outcome", json=body, headers={"x-request-timeout": timeout})
     assert (refused.status_code, refused.json()["errors"][0]["place"]) == (422, "x-request-timeout")
 
 
-def test_probes_that_succeed_are_told_at_debug_only(
+def test_successful_probes_are_logged_at_debug_only(
     compass_http: httpx.Client, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("DEBUG", "ireasoner.reward_server.api.admission")
-    for page in ("/livez", "/readyz", "/configs"):
-        assert compass_http.get(page).status_code == 200
-    told = {record.getMessage(): record.levelname for record in caplog.records}
-    assert told["GET /livez 200"] == told["GET /readyz 200"] == "DEBUG"
-    assert told["GET /configs 200"] == "INFO"
+    for route in ("/livez", "/readyz", "/configs"):
+        assert compass_http.get(route).status_code == 200
+    logged = {record.getMessage(): record.levelname for record in caplog.records}
+    assert logged["GET /livez 200"] == logged["GET /readyz 200"] == "DEBUG"
+    assert logged["GET /configs 200"] == "INFO"
 
 
 def test_metrics_count_what_happened(compass: Path) -> None:
@@ -230,7 +230,7 @@ def test_metrics_count_what_happened(compass: Path) -> None:
     assert "reward_embedder_up 1.0" in shown
 
 
-def test_many_at_once_are_each_answered_once(compass_url: str) -> None:
+def test_concurrent_requests_each_get_their_own_answer(compass_url: str) -> None:
     answers: list[str] = []
 
     def call(number: int) -> None:

@@ -1,4 +1,4 @@
-"""Malformed requests get 422, as a problem that says where and why."""
+"""Malformed requests get 422, as a problem that names the field and the reason."""
 
 import re
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ GOOD = group([rollout("7", "east")])
 
 
 @pytest.mark.parametrize(
-    ("body", "place", "reason"),
+    ("body", "path", "reason"),
     [
         ({}, "groups", "required"),
         ({"groups": []}, "groups", "at least 1 item"),
@@ -50,15 +50,15 @@ GOOD = group([rollout("7", "east")])
         ([], "body", "dictionary"),
     ],
 )
-def test_the_place_and_the_reason_are_told(
-    compass_http: httpx.Client, body: Json, place: str, reason: str
+def test_the_problem_names_the_field_and_the_reason(
+    compass_http: httpx.Client, body: Json, path: str, reason: str
 ) -> None:
     response = compass_http.post("/score/solver", json=body)
     problem = response.json()
     assert response.status_code == problem["status"] == 422
     assert response.headers["content-type"] == "application/problem+json"
     assert (problem["code"], problem["retryable"]) == ("malformed_request", False)
-    assert [fault["place"] for fault in problem["errors"]] == [place]
+    assert [fault["place"] for fault in problem["errors"]] == [path]
     assert reason in problem["errors"][0]["reason"]
 
 
@@ -75,7 +75,7 @@ NOT_A_NUMBER = b'{"groups": [{"id": "g", "rollouts": [{"id": "0", "text": "a"}]}
 
 
 @pytest.mark.parametrize(
-    ("content", "place", "reason"),
+    ("content", "path", "reason"),
     [
         (b'{"groups": [', "character 12", "not JSON"),
         (b"", "body", "required"),
@@ -95,18 +95,16 @@ NOT_A_NUMBER = b'{"groups": [{"id": "g", "rollouts": [{"id": "0", "text": "a"}]}
         (b" " * 2**20 + NOT_A_NUMBER, "character 1048", "not JSON"),
     ],
 )
-def test_what_is_no_proper_json_is_refused(
-    compass_http: httpx.Client, content: bytes, place: str, reason: str
-) -> None:
+def test_invalid_json_is_refused(compass_http: httpx.Client, content: bytes, path: str, reason: str) -> None:
     response = compass_http.post("/score/solver", content=content, headers=JSON_BODY)
     problem = response.json()
     assert response.status_code == 422, problem
-    told = problem["errors"][0] if problem["errors"] else {"place": "body", "reason": problem["detail"]}
-    assert told["place"].startswith(place)
-    assert reason in told["reason"]
+    fault = problem["errors"][0] if problem["errors"] else {"place": "body", "reason": problem["detail"]}
+    assert fault["place"].startswith(path)
+    assert reason in fault["reason"]
 
 
-def test_what_stands_last_of_two_is_read(compass_http: httpx.Client) -> None:
+def test_the_last_of_two_equal_keys_counts(compass_http: httpx.Client) -> None:
     content = NOT_A_NUMBER.replace(b"NaN", b'2, "progress": 1')
     assert compass_http.post("/score/solver", content=content, headers=JSON_BODY).status_code == 200
 
@@ -130,7 +128,7 @@ def test_a_body_over_the_limit_is_refused(compass_http: httpx.Client) -> None:
         assert response.json()["code"] == "request_too_large"
 
 
-def test_unknown_pages_and_methods_are_problems(compass_http: httpx.Client) -> None:
+def test_unknown_routes_and_methods_are_problems(compass_http: httpx.Client) -> None:
     assert compass_http.get("/score").json()["code"] == "no_such_page"
     wrong_method = compass_http.get("/score/solver")
     assert wrong_method.json()["code"] == "method_not_allowed"
@@ -145,11 +143,13 @@ def test_a_request_id_is_kept_or_made(compass_http: httpx.Client) -> None:
     assert made.json()["request_id"] == made.headers["x-request-id"] != "a b\tc"
 
 
-def test_live_ready_and_documented(compass_http: httpx.Client) -> None:
+def test_probes_and_docs(compass_http: httpx.Client) -> None:
     assert compass_http.get("/livez").json() == {"alive": True}
     ready = compass_http.get("/readyz").json()
     assert (ready["ready"], ready["embedder"], ready["last_pass"]["ok"]) == (True, "token-mean", True)
     page = compass_http.get("/", follow_redirects=True).text
     assert page == compass_http.get("/docs").text
     assert "/score/solver" in page
-    assert not re.search(r"<script|<link|src=|https?://(?!127)", page), "it must work offline"
+    assert not re.search(r"<script|<link(?! rel=icon href=data:,)|src=|https?://(?!127)", page), (
+        "it must work offline"
+    )

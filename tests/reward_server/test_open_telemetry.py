@@ -1,4 +1,4 @@
-"""With `--open-telemetry` a request is a span in its caller's trace, sent to a collector, here one of our own."""
+"""With `--open-telemetry`, each request is a span in its caller's trace, sent here to a collector of the test's."""
 
 import json
 import subprocess
@@ -36,7 +36,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *_: object) -> None:
-        """Stays silent."""
+        """Logs nothing."""
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Requests made up from the committed OpenAPI document: whatever is sent, the answer is one that it tells of."""
+"""Requests generated from the committed OpenAPI document: every response is one that the document describes."""
 
 import json
 import os
@@ -22,7 +22,7 @@ CASES = 2_000
 
 
 def without_waiting(document: dict[str, Any]) -> dict[str, Any]:
-    """The document, with calls to cohorts that are their own cohort, or wait for others for a second at most."""
+    """The document, with cohorts of one rollout and deadlines of one second."""
     only = {"group_size": 1, "deadline_s": 1.0}
     for path in document["paths"].values():
         for operation in path.values():
@@ -35,7 +35,7 @@ def without_waiting(document: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.timeout(600)
 def test_2000_cases_without_a_failure(compass_url: str, tmp_path: Path) -> None:
-    """Half of them follow the document, half break it; `SCHEMATHESIS_EXAMPLES` makes it more."""
+    """Half of them follow the document, half violate it; `SCHEMATHESIS_EXAMPLES` raises their number."""
     document = tmp_path / "openapi.json"
     document.write_text(json.dumps(without_waiting(json.loads(DOCUMENT.read_text()))))
     command = [

@@ -39,7 +39,7 @@ def server(*flags: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
-def test_it_prints_its_address_serves_and_ends_on_a_signal(compass: Path, stop: signal.Signals) -> None:
+def test_prints_its_address_scores_and_ends_on_a_signal(compass: Path, stop: signal.Signals) -> None:
     with server("--embedder", "token-mean", REWARD_TOKEN_MEAN_CHECKPOINT=str(compass)) as process:
         assert process.stdout is not None
         url = process.stdout.readline().removeprefix("reward-server: listening on ").strip()
@@ -51,12 +51,12 @@ def test_it_prints_its_address_serves_and_ends_on_a_signal(compass: Path, stop: 
         _, errors = process.communicate(timeout=DEADLINE_S)
         assert process.returncode == 0
     lines = [json.loads(line) for line in errors.splitlines()]
-    assert "Shutting down" in [line["message"] for line in lines], "uvicorn's lines are told too"
+    assert "Shutting down" in [line["message"] for line in lines], "uvicorn's lines are logged too"
     assert "\\u001b" not in errors, "without the colours of a terminal"
 
 
-def test_connections_are_given_up_in_order_while_it_drains(compass: Path) -> None:
-    """A request on a connection from before the signal is answered, and its connection is not used again."""
+def test_draining_server_closes_each_connection_after_its_response(compass: Path) -> None:
+    """A request on a connection from before the signal is answered, and the connection is then closed."""
     body = {"groups": [{"id": "g", "rollouts": [{"id": "0", "text": rollout("7", "east")}]}]}
     flags = ["--embedder", "token-mean", "--token-mean-checkpoint", str(compass), "--drain-notice-s", "60"]
     with server(*flags) as process:
@@ -79,32 +79,32 @@ def test_connections_are_given_up_in_order_while_it_drains(compass: Path) -> Non
             process.send_signal(signal.SIGTERM)
             _, errors = process.communicate(timeout=DEADLINE_S)
             for http in (busy, idle):
-                with pytest.raises(httpx.ConnectError):  # and not a connection that breaks
+                with pytest.raises(httpx.ConnectError):  # not a connection that breaks
                     http.post("/score/outcome", json=body)
     assert process.returncode == 0
     assert "GET /readyz 503" in [json.loads(line)["message"] for line in errors.splitlines()]
 
 
-def test_an_embedder_that_cannot_be_loaded_ends_the_process(tmp_path: Path) -> None:
+def test_an_embedder_that_fails_to_load_ends_the_process(tmp_path: Path) -> None:
     with server("--embedder", "token-mean", "--token-mean-checkpoint", str(tmp_path)) as process:
         _, errors = process.communicate(timeout=DEADLINE_S)
         assert process.returncode == 1
         assert "tokenizer.json is missing" in errors.splitlines()[-1]
 
 
-def test_a_port_that_is_taken_ends_the_process(compass_url: str, compass: Path) -> None:
+def test_a_port_in_use_ends_the_process(compass_url: str, compass: Path) -> None:
     port = str(httpx.URL(compass_url).port)
     flags = ["--port", port, "--embedder", "token-mean", "--token-mean-checkpoint", str(compass)]
     ended = subprocess.run([*COMMAND, *flags], capture_output=True, text=True, timeout=DEADLINE_S)
     assert ended.returncode == 1
-    [told] = ended.stderr.splitlines()
-    assert told.startswith(
+    [message] = ended.stderr.splitlines()
+    assert message.startswith(
         f"reward-server: cannot listen on port {port} of 127.0.0.1: Address already in use"
     )
 
 
 @pytest.mark.parametrize(
-    ("flags", "variables", "told"),
+    ("flags", "variables", "message"),
     [
         ([], {"REWARD_PROT": "8000"}, "REWARD_PROT is not a setting"),
         ([], {"REWARD_PORT": "high"}, "port: Input should be a valid integer"),
@@ -115,13 +115,13 @@ def test_a_port_that_is_taken_ends_the_process(compass_url: str, compass: Path) 
         (["--embedder", "token-mean", "--token-mean-checkpoint", "/nowhere"], {}, "is not a folder"),
     ],
 )
-def test_wrong_options_are_refused(flags: list[str], variables: dict[str, str], told: str) -> None:
+def test_invalid_settings_are_refused(flags: list[str], variables: dict[str, str], message: str) -> None:
     environment = {**os.environ, **variables}
     ended = subprocess.run(
         [*COMMAND, *flags], env=environment, capture_output=True, text=True, timeout=DEADLINE_S
     )
     assert ended.returncode == 2
-    assert told in ended.stderr
+    assert message in ended.stderr
 
 
 def test_the_committed_openapi_document_is_up_to_date() -> None:

@@ -1,4 +1,4 @@
-"""The app on a local Ray with two replicas: one that dies under load, and cohorts that outlive it."""
+"""The app on a local Ray with two replicas: one dies under load, and cohorts survive it."""
 
 import asyncio
 import json
@@ -76,7 +76,7 @@ def test_a_replica_that_dies_under_load_loses_no_group(served: str) -> None:
     assert scored == [expected] * len(flying)
 
 
-def test_cohorts_meet_whole_even_where_their_replica_dies(served: str) -> None:
+def test_cohorts_are_complete_even_if_their_replica_dies(served: str) -> None:
     """Half of each cohort waits when a replica is killed; the other half comes afterwards."""
     _await_replicas()
 
@@ -106,12 +106,12 @@ def test_cohorts_meet_whole_even_where_their_replica_dies(served: str) -> None:
     assert {(answer["partial"], answer["group_size"]) for answer in answers} == {(0.0, float(COHORT))}
 
 
-def test_metrics_tell_of_every_replica(served: str) -> None:
+def test_metrics_cover_every_replica(served: str) -> None:
     def scored() -> dict[str, float]:
-        page = httpx.get(f"{served}/metrics").text
-        assert page.count("# TYPE reward_groups_total counter") == 1
-        counts: dict[str, float] = dict.fromkeys(re.findall(r'replica="(\w+)"', page), 0.0)
-        for line in page.splitlines():
+        text = httpx.get(f"{served}/metrics").text
+        assert text.count("# TYPE reward_groups_total counter") == 1
+        counts: dict[str, float] = dict.fromkeys(re.findall(r'replica="(\w+)"', text), 0.0)
+        for line in text.splitlines():
             if line.startswith("reward_groups_total{"):
                 counts[re.findall(r'replica="(\w+)"', line)[0]] += float(line.split()[-1])
         return counts
@@ -129,7 +129,7 @@ def test_metrics_tell_of_every_replica(served: str) -> None:
     assert all(each)
 
 
-def test_a_body_past_the_limit_is_refused_as_by_the_app_itself(served: str) -> None:
+def test_a_body_over_the_limit_is_refused_as_by_the_app_itself(served: str) -> None:
     most = RewardServerSettings().max_body_bytes
 
     def parts() -> Iterator[bytes]:
@@ -159,7 +159,7 @@ def test_the_front_reads_no_more_than_the_limit(declared: dict[str, str]) -> Non
     assert (answer.status_code, sum(read)) == (413, 0 if declared else 100)
 
 
-def test_the_front_waits_for_no_body_that_does_not_arrive() -> None:
+def test_the_front_refuses_a_body_that_does_not_arrive() -> None:
     async def receive() -> dict[str, Any]:
         await asyncio.Event().wait()
         raise AssertionError
@@ -186,20 +186,20 @@ def test_calls_of_a_cohort_have_one_key_and_others_have_none() -> None:
 @pytest.mark.parametrize(
     ("siblings", "other"),
     [
-        ({"_ng_task_index": 3, "group_id": "an id of somebody else's"}, {"_ng_task_index": 4}),
+        ({"_ng_task_index": 3, "group_id": "an id of another protocol"}, {"_ng_task_index": 4}),
         ({"prompt_id": None, "_ng_task_index": 0}, {"_ng_task_index": 1}),
         ({"expected_answer": "7"}, {"expected_answer": "8"}),
         ({"verifier_metadata": {"a": 1}, "agent_ref": {"name": "x"}}, {"verifier_metadata": {"a": 2}}),
     ],
 )
-def test_a_task_is_led_by_what_the_app_knows_it_by(
+def test_a_task_is_routed_by_what_the_app_groups_it_by(
     compass_http: httpx.Client, siblings: dict[str, Any], other: dict[str, Any]
 ) -> None:
-    """Calls that the app takes for one cohort have one key, though all else in them differs."""
+    """Calls that the app puts into one cohort have one key, although everything else in them differs."""
 
-    def body(number: int, told: dict[str, Any]) -> dict[str, Any]:
+    def body(number: int, task: dict[str, Any]) -> dict[str, Any]:
         parameters = {"input": "p", "temperature": number / 10, "metadata": {"attempt": str(number)}}
-        return {"responses_create_params": parameters, "response": {"output": []}, "seed": number, **told}
+        return {"responses_create_params": parameters, "response": {"output": []}, "seed": number, **task}
 
     calls = [body(number, siblings) for number in range(2)]
     run: dict[str, str | int] = {"group_size": 2, "deadline_s": 30, "run": json.dumps(siblings)}
@@ -211,7 +211,7 @@ def test_a_task_is_led_by_what_the_app_knows_it_by(
     assert cohort_key("/verify", json.dumps(body(0, other)).encode()) not in keys
 
 
-def test_the_config_file_is_one() -> None:
+def test_the_config_file_is_valid() -> None:
     document = yaml.safe_load((ROOT / "deploy" / "ray" / "serve.yaml").read_text())
     serve.schema.ServeDeploySchema.model_validate(document)
     [application] = document["applications"]
@@ -227,7 +227,7 @@ def _wait_for(flying: list[Future[Any]], done: int) -> None:
 
 
 def _until(counts: Callable[[], dict[str, float]], replicas: int) -> dict[str, float]:
-    """The counts once that many replicas are told of."""
+    """The counts, once `replicas` replicas have one."""
     deadline_s = time.monotonic() + 60
     while len(found := counts()) != replicas:
         assert time.monotonic() < deadline_s

@@ -1,4 +1,4 @@
-"""Tokens: asked for where the server can be reached from elsewhere, hashed in their file, told in no log."""
+"""Tokens: required beyond loopback, hashed in their file, absent from every log."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,7 +43,7 @@ def test_a_request_needs_a_known_token(guarded: str, token: str) -> None:
         assert refused.json()["retryable"] is False
         assert refused.headers["www-authenticate"] == "Bearer"
     in_url = httpx.post(f"{guarded}/score/outcome", params={"token": token}, json=BODY)
-    assert in_url.status_code == 401, "a URL is no place for a token, where a header can be sent"
+    assert in_url.status_code == 401, "callers that can send a header must not put the token into the URL"
     assert httpx.get(f"{guarded}/metrics").status_code == 401
     assert httpx.get(f"{guarded}/livez").status_code == httpx.get(f"{guarded}/readyz").status_code == 200
     assert httpx.get(f"{guarded}/", follow_redirects=True).status_code == 200
@@ -58,14 +58,14 @@ def test_under_cohort_the_url_may_carry_the_token(guarded: str, token: str) -> N
     assert httpx.post(f"{guarded}/cohort/nothing", params={"token": "no"}).status_code == 401
 
 
-def test_metrics_tell_the_experiment(guarded: str, token: str) -> None:
+def test_metrics_are_labelled_with_the_experiment(guarded: str, token: str) -> None:
     headers = {"authorization": f"Bearer {token}"}
     assert httpx.post(f"{guarded}/score/outcome", json=BODY, headers=headers).status_code == 200
     shown = httpx.get(f"{guarded}/metrics", headers=headers).text
     assert 'reward_rollouts_total{config="paper",experiment="run-7",status="ok"}' in shown
 
 
-def test_tokens_come_and_go_while_the_server_runs(tmp_path: Path) -> None:
+def test_tokens_can_be_added_and_revoked_while_the_server_runs(tmp_path: Path) -> None:
     file = tmp_path / "tokens"
     first = add_token(file, "first")
     tokens = Tokens(file)
@@ -76,7 +76,7 @@ def test_tokens_come_and_go_while_the_server_runs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [b"second 12", b"\xff\xfe\x00", None])
-def test_a_file_that_is_damaged_while_the_server_runs_takes_no_token_away(
+def test_a_file_that_is_damaged_while_the_server_runs_revokes_no_token(
     tmp_path: Path, compass: Path, caplog: pytest.LogCaptureFixture, damage: bytes | None
 ) -> None:
     file = tmp_path / "tokens"
@@ -93,8 +93,8 @@ def test_a_file_that_is_damaged_while_the_server_runs_takes_no_token_away(
         else:
             file.write_bytes(whole + damage)
         assert [status(headers), status(headers), status({"authorization": "Bearer no"})] == [200, 200, 401]
-        told = [each for each in caplog.messages if "the 1 tokens that were read before stay" in each]
-        assert len(told) == 1, "once, not with every request"
+        errors = [each for each in caplog.messages if "the 1 tokens that were read before stay valid" in each]
+        assert len(errors) == 1, "once, not with every request"
         file.write_bytes(whole.replace(b"first", b"other"))
         second = {"authorization": f"Bearer {add_token(file, 'second')}"}
         assert [status(headers), status(second)] == [200, 200]
@@ -117,7 +117,7 @@ def test_the_file_holds_no_token_and_only_its_owner_reads_it(token_file: Path, t
 
 
 @pytest.mark.parametrize("content", ["run", "run 123", "a b c", f"../x {'0' * 64}"])
-def test_a_file_that_is_none_is_refused_with_its_line(tmp_path: Path, content: str) -> None:
+def test_an_invalid_file_is_refused_with_its_line(tmp_path: Path, content: str) -> None:
     file = tmp_path / "tokens"
     file.write_text(f"# ours\n{content}\n")
     with pytest.raises(UnusableTokens, match="tokens:2"):
@@ -125,7 +125,7 @@ def test_a_file_that_is_none_is_refused_with_its_line(tmp_path: Path, content: s
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.7", "reward.example"])
-def test_only_loopback_does_without(host: str) -> None:
+def test_only_loopback_needs_no_tokens(host: str) -> None:
     with pytest.raises(ValidationError, match="needs --tokens-file"):
         RewardServerSettings(host=host)
     for loopback in ("127.0.0.1", "::1", "localhost"):

@@ -1,4 +1,4 @@
-"""The dashboard and the alerts ask for metrics that the server has, and the scaling page for figures that come out."""
+"""The dashboard and the alerts use metrics that exist, and docs/scaling.md shows what its commands print."""
 
 import json
 import re
@@ -30,16 +30,16 @@ def alerts() -> dict[str, str]:
 
 
 @pytest.mark.parametrize("expression", [*dashboard(), *alerts().values()])
-def test_every_expression_asks_for_metrics_and_labels_that_there_are(
+def test_every_expression_uses_metrics_and_labels_that_exist(
     compass_http: httpx.Client, expression: str
 ) -> None:
     score(compass_http, "solver", group([rollout("7", "north", "east"), rollout("7", "north")]))
     shown = compass_http.get("/metrics").text
-    told = set(re.findall(r"^# TYPE (\w+)", shown, re.MULTILINE))
-    series = told | {f"{name}{part}" for name in told for part in ("_bucket", "_sum", "_count")}
-    asked = set(re.findall(r"reward_\w+", expression))
-    assert asked
-    assert asked <= series
+    exposed = set(re.findall(r"^# TYPE (\w+)", shown, re.MULTILINE))
+    series = exposed | {f"{name}{part}" for name in exposed for part in ("_bucket", "_sum", "_count")}
+    used = set(re.findall(r"reward_\w+", expression))
+    assert used
+    assert used <= series
     labels = {"job", "instance", "le"} | set(re.findall(r"(\w+)=\"", shown)) | {"result"}
     assert set(re.findall(r"(\w+)=~?\"", expression)) <= labels
 
@@ -55,7 +55,7 @@ def test_the_scaling_page_shows_what_its_commands_print() -> None:
     assert scaling_docs.page(stale) == scaling_docs.PAGE.read_text()
 
 
-def test_capacity_is_reckoned_with_what_was_measured() -> None:
+def test_capacity_is_computed_from_the_measurement() -> None:
     measured = read(LATEST)
     twice = [replace(row, ours=2 * row.ours) for row in measured]
     assert groups_per_s(twice) == 2 * groups_per_s(measured) == 2 * groups_per_s()
@@ -63,7 +63,7 @@ def test_capacity_is_reckoned_with_what_was_measured() -> None:
         groups_per_s([])
 
 
-def test_one_replica_waits_as_pollaczek_and_khinchine_say() -> None:
+def test_the_wait_at_one_replica_follows_pollaczek_and_khinchine() -> None:
     load = Load(groups_per_s=7.0, groups_per_request=2, service_s=0.1)
     busy, service_s = load.utilisation(1), 0.2
     expected_s = busy * service_s / (2 * (1 - busy))
@@ -82,7 +82,7 @@ def test_replicas_and_shorter_queues_shorten_the_wait() -> None:
     assert all(mean[replicas, "two-choices"] < mean[replicas, "random"] for replicas in (3, 4, 6))
 
 
-def test_what_a_group_costs_grows_with_what_it_holds() -> None:
+def test_the_cost_of_a_group_grows_with_its_content() -> None:
     small, large = (gpu_seconds(model, Assumptions()) for model in MODELS)
     assert large / small == pytest.approx(MODELS[1].parameters / MODELS[0].parameters, rel=0.05)
     assert gpu_seconds(MODELS[0], Assumptions(rollouts=16)) == pytest.approx(2 * small, rel=0.1)

@@ -77,7 +77,6 @@ def _scores(**parts: Any) -> Json:
     answer = {
         "request_id": "7a4c58a3ca0d4dd89253be9c0b633832",
         "fingerprint": "c6ff2bd44fded4db",
-        "unit": "group",
         "groups": [{**_GROUP, **parts}],
     }
     return wire.ScoreResponse.model_validate(answer).model_dump(mode="json", exclude_unset=True)
