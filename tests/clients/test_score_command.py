@@ -147,8 +147,7 @@ def test_a_refusal_names_the_line_in_the_file(
     groups[42] = group(["a"], "x" * 257)
     assert main([write(tmp_path / "late.jsonl", *groups), "--url", compass_url]) == 1
     shown = capsys.readouterr().err
-    assert f"{file}:42 (id 'g40'): rollouts: the id '0' " in shown
-    assert "more than once" in shown
+    assert f"{file}:42 (id 'g40'): rollouts: the id '0' is used more than once" in shown
     assert f"{file}:43 (id '{'x' * 257}'): id: " in shown
 
 
