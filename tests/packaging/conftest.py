@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.traps import write_traps
+
 ROOT = Path(__file__).resolve().parents[2]
 OF_HTTPX = ("httpx", "httpcore", "h11", "anyio", "idna", "certifi", "sniffio", "typing_extensions")
 """What `ireasoner-client` needs, and what that needs."""
-HOSTILE = ("services", "trainer", "clients", "compat", "ireasoner", "json", "torch", "numpy", "vllm")
-"""Modules that a user's folder may hold too."""
 
 
 @dataclass(frozen=True)
@@ -99,11 +99,4 @@ def with_extras(tmp_path_factory: pytest.TempPathFactory, wheels: dict[str, Path
 @pytest.fixture
 def hostile_folder(tmp_path: Path) -> Path:
     """A current folder with modules that raise as they are imported."""
-    folder = tmp_path / "hostile"
-    for name in HOSTILE:
-        package = folder / name
-        package.mkdir(parents=True)
-        (package / "__init__.py").write_text(
-            f"raise RuntimeError('imported {name} from the current folder')\n"
-        )
-    return folder
+    return write_traps(tmp_path / "hostile")

@@ -159,6 +159,19 @@ def test_the_reward_server_scores_with_its_worker_in_any_folder(
     assert "current folder" not in log
 
 
+@pytest.mark.vllm
+@pytest.mark.timeout(600)
+def test_the_demo_runs_from_the_wheel_in_any_folder(with_extras: Environment, hostile_folder: Path) -> None:
+    """With the real vLLM, and the model and the config that the wheel holds."""
+    sizes = ("--updates", "2", "--evaluation-questions", "4", "--samples", "2")
+    demo = with_extras.command("ireasoner")
+    shown = with_extras.run(demo, "demo", *sizes, "--out", "run", cwd=hostile_folder, deadline_s=540).stdout
+    run = hostile_folder / "run"
+    assert (run / "report.html").is_file(), shown
+    model = Path(json.loads((run / "settings.json").read_text())["model"])
+    assert model.is_relative_to(with_extras.folder)
+
+
 STEPS = (
     ("The area is a square plus one.", r"\frac{1}{2}x^2+1"),
     ("One more than a half of x squared.", r"1+\frac{x^2}{2}"),

@@ -95,16 +95,6 @@ def running_server(
         yield server
 
 
-def hostile_folder(folder: Path) -> Path:
-    """A folder whose modules fail when they are imported, named like ours and like those that vLLM imports."""
-    for name in ("ireasoner", "services", "trainer", "vllm"):
-        (folder / name).mkdir()
-        (folder / name / "__init__.py").write_text("raise ImportError('from the current folder')\n")
-    for name in ("json", "torch", "transformers"):
-        (folder / f"{name}.py").write_text("raise ImportError('from the current folder')\n")
-    return folder
-
-
 def free_port() -> int:
     """A port that nothing listens on at this moment."""
     with socket.socket() as probe:

@@ -15,10 +15,10 @@ import pytest
 from tests.rollout_server.running import (
     GONE_DEADLINE_S,
     RunningServer,
-    hostile_folder,
     left_running,
     started_server,
 )
+from tests.traps import write_traps
 
 Start = Callable[..., RunningServer]
 
@@ -84,7 +84,7 @@ def test_the_environment_is_quiet_and_keeps_what_the_user_set(
 def test_no_process_imports_from_the_current_folder(start: Start, record: Path, tmp_path: Path) -> None:
     folder = tmp_path / "current"
     folder.mkdir()
-    start(cwd=hostile_folder(folder)).wait_until_ready()
+    start(cwd=write_traps(folder)).wait_until_ready()
     written = recorded(record)
     for path in (written["path"], written["child_path"]):
         assert not {"", str(folder)} & set(path)

@@ -11,7 +11,8 @@ import httpx
 import pytest
 
 from tests.random_policy import build_adapter
-from tests.rollout_server.running import RunningServer, hostile_folder, left_running, running_server
+from tests.rollout_server.running import RunningServer, left_running, running_server
+from tests.traps import write_traps
 
 pytestmark = pytest.mark.vllm
 
@@ -23,12 +24,12 @@ TOLERANCE_NATS = 2e-4
 
 @pytest.fixture(scope="module")
 def rollout_server(policy: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    """The real vLLM serving `policy`, started in a hostile folder.
+    """The real vLLM serving `policy`, started in a folder that spoils imports.
 
     When its tests are done it must exit with 0 and leave no process behind.
     """
     log = tmp_path_factory.mktemp("rollout_server") / "log.txt"
-    with running_server(policy, log, cwd=hostile_folder(tmp_path_factory.mktemp("current"))) as server:
+    with running_server(policy, log, cwd=write_traps(tmp_path_factory.mktemp("current"))) as server:
         yield server
         pids = [process.pid for process in server.processes()]
         assert server.stop() == 0, server.log.read_text()
