@@ -9,7 +9,7 @@ from ireasoner.clients import RewardClient
 from ireasoner.trainer.rewards.shadow_labels import load_labels
 from ireasoner.trainer.settings import RunSettings
 from replication.arms import Arm
-from replication.released_code import train_with_defects
+from replication.released_code_loop import train_with_defects
 from replication.reward_variants import reward_variant
 
 

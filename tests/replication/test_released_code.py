@@ -4,6 +4,9 @@ Each defect has one check. It must find nothing in our loop, and must report the
 switch in `replication`, or by hand where no run has it (a resume that loses adapters, one rollout at a time).
 """
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from io import StringIO
 from pathlib import Path
@@ -23,7 +26,8 @@ from ireasoner.trainer.loop.trainer import ProposerSolverTrainer
 from ireasoner.trainer.rollouts.rollout import Rollout, RolloutRequest
 from ireasoner.trainer.run_folder.run_folder import RunFolder, read_lines
 from ireasoner.trainer.settings import Role, RunSettings, read_toml
-from replication.released_code import ReleasedCodeAssembly, main, train_with_defects
+from replication.released_code import main
+from replication.released_code_loop import ReleasedCodeAssembly, train_with_defects
 from replication.released_code_settings import ReferenceDefects, ReleasedCodeSettings
 from tests.trainer.offline import (
     Gradients,
@@ -361,3 +365,29 @@ def test_defects_that_differ_are_another_experiment(tmp_path: Path) -> None:
     RunFolder(settings)
     with pytest.raises(SettingsError, match="reference_defects"):
         RunFolder(settings_of(tmp_path, {"frozen_proposer": True}, resume=True))
+
+
+def test_the_command_describes_each_defect() -> None:
+    """In a process of its own, where nothing has prepared the imports of torch."""
+    command = [sys.executable, "-P", "-m", "replication.released_code", "--help"]
+    environment = {**os.environ, "PYTHONPATH": str(CONFIG.parents[1])}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    for name in ReferenceDefects.model_fields:
+        assert f"--reference-defects.{name.replace('_', '-')}" in done.stdout
+
+
+def test_the_command_reports_an_error_of_the_loop(tmp_path: Path) -> None:
+    flags = [
+        "--model",
+        str(tmp_path),
+        "--images",
+        str(tmp_path / "none"),
+        "--run-folder",
+        str(tmp_path / "run"),
+    ]
+    command = [sys.executable, "-P", "-m", "replication.released_code", *flags]
+    environment = {**os.environ, "PYTHONPATH": str(CONFIG.parents[1])}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=250, check=False)
+    assert done.returncode == 1, done.stderr
+    assert "is not a folder" in done.stdout

@@ -15,10 +15,10 @@ from trl.models import utils as model_utils
 from trl.trainer import utils as trainer_utils
 
 import ireasoner.trainer.loop.trl_internals as internals
-import replication.released_code
+import replication.released_code_loop
 from ireasoner.trainer.loop.policy_update import PolicyUpdate
 from ireasoner.trainer.loop.trainer import ProposerSolverTrainer
-from replication.released_code import ReleasedCodeTrainer
+from replication.released_code_loop import ReleasedCodeTrainer
 
 METHODS = {
     "_prepare_inputs": ("self", "generation_batch"),
@@ -39,7 +39,7 @@ FUNCTIONS: dict[Callable[..., Any], tuple[str, ...]] = {
     model_utils.disable_gradient_checkpointing: ("model", "gradient_checkpointing_kwargs"),
 }
 
-PACKAGES = [Path(internals.__file__).parents[1], Path(replication.released_code.__file__).parent]
+PACKAGES = [Path(internals.__file__).parents[1], Path(replication.released_code_loop.__file__).parent]
 
 
 def changes(trainer: type) -> Iterator[str]:
