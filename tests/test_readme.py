@@ -1,4 +1,4 @@
-"""What the README tells people to type works."""
+"""The commands and examples of the README work as shown."""
 
 import json
 import re
@@ -76,7 +76,7 @@ def test_every_config_that_is_named_exists() -> None:
         RunSettings(**{"model": "m", "images": "i", "run_folder": "r", **read_toml(ROOT / name)})
 
 
-def test_the_request_is_answered_as_the_paper_has_it(reward_url: str) -> None:
+def test_the_request_gets_the_rewards_that_the_page_shows(reward_url: str) -> None:
     body = re.search(r"curl -s http://127.0.0.1:8010(/\S+) .*? -d '(.*?)'\n```", README, re.DOTALL)
     assert body is not None
     response = httpx.post(f"{reward_url}{body[1]}", json=json.loads(body[2]), timeout=60)
@@ -86,11 +86,11 @@ def test_the_request_is_answered_as_the_paper_has_it(reward_url: str) -> None:
     assert group["dominant_share"] == pytest.approx(2 / 3)
     rewards = [rollout["reward"] for rollout in group["rollouts"]]
     assert min(rewards[:2]) > rewards[2] > 0
-    first, second, last = (f"{reward:.3f}".lstrip("0") for reward in rewards)
+    first, second, last = (f"{reward:.3f}" for reward in rewards)
     assert f"(here {first}, {second} and {last})" in README
 
 
-def test_links_lead_somewhere() -> None:
+def test_every_link_has_a_target() -> None:
     for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", README):
         assert (ROOT / target).exists(), target
 
