@@ -57,7 +57,8 @@ class RunningServer:
         (worker,) = (
             child
             for child in psutil.Process(self.process.pid).children()
-            if "ireasoner.reward_server.embedding.worker" in child.cmdline()
+            if child.status() != psutil.STATUS_ZOMBIE
+            and "ireasoner.reward_server.embedding.worker" in child.cmdline()
         )
         return worker
 
