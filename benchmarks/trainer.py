@@ -13,6 +13,7 @@ answers that it has already, as the released code does. This difference is to ou
 """
 
 import argparse
+import logging
 import statistics
 import sys
 import tempfile
@@ -235,6 +236,7 @@ def main() -> int:
     parser.add_argument("--cycles", type=int, default=4, help="number of cycles to compare [%(default)s]")
     parser.add_argument("--output", type=Path, default=LATEST, help="file of the results [%(default)s]")
     options = parser.parse_args()
+    logging.getLogger("trl").setLevel(logging.ERROR)  # it warns of every rollout without a reward
     comparisons = []
     with tempfile.TemporaryDirectory() as folder:
         for each in run(options.cycles, Path(folder)):

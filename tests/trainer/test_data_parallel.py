@@ -100,6 +100,6 @@ def test_one_engine_that_serves_older_weights_is_found(
 
 def test_a_server_whose_metrics_name_no_engine_is_an_error(reward_url: str) -> None:
     client = RolloutClient(reward_url, retry_budget_s=5)
-    with pytest.raises(RolloutServerError, match="names no engine"):
+    with pytest.raises(RolloutServerError, match="names no vLLM engine"):
         client.engines()
     client.close()

@@ -17,7 +17,7 @@ Json = Mapping[str, Any]
 Table = tuple[tuple[str, ...], Sequence[tuple[str, ...]]]
 
 _URL = "http://127.0.0.1:8010"
-_WIDTH = 120
+_WIDTH = 128
 """Characters within which the JSON of an example stays on one line."""
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }

@@ -100,29 +100,34 @@ class _Scoring:
     async def answer(self, endpoint: Endpoint, body: wire.ScoreRequest, progress: float = 1.0) -> Response:
         check_size(body, self._limits)
         state = self._request.state
-        left_s = state.arrived_s + self._timeout_s - time.monotonic()
         scoring = self._engine.scorer.score(endpoint, body, progress, state.request_id)
-        try:
-            async with asyncio.timeout(max(0.0, left_s)) as deadline:
-                scores = await while_connected(self._request, scoring)
-        except TimeoutError:
-            if not deadline.expired():
-                raise
-            reason = f"not scored within {self._timeout_s:g} s"
-            raise DeadlineExceeded(reason, retry_after_s=1) from None
+        scores = await while_connected(self._request, scoring, self._timeout_s)
         self._metrics.scored(scores["groups"], state.experiment, config_label(body.config))
         return Response(written(scores), media_type="application/json")
 
 
-async def while_connected(request: Request, working: Awaitable[T]) -> T:
-    """The result of `working`, which is cancelled if the caller leaves; raises CallerGone if it has left."""
+async def while_connected(request: Request, working: Awaitable[T], timeout_s: float | None = None) -> T:
+    """The result of `working`, which is cancelled if the caller leaves or the time is up.
+
+    Args:
+        request: Its connection is watched.
+        working: What computes the result.
+        timeout_s: Seconds since the request's arrival; None for no limit.
+
+    Raises:
+        CallerGone: The caller has closed the connection.
+        DeadlineExceeded: There is no result yet after `timeout_s`.
+    """
     result = asyncio.ensure_future(working)
     leaving = asyncio.create_task(_disconnected(request))
     both: list[asyncio.Future[Any]] = [result, leaving]
+    left_s = None if timeout_s is None else max(0.0, request.state.arrived_s + timeout_s - time.monotonic())
     try:
-        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(both, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
         if leaving.done():
             raise CallerGone("the connection was closed")
+        if not result.done():
+            raise DeadlineExceeded(f"not scored within {timeout_s:g} s", retry_after_s=1)
         return result.result()
     finally:
         for each in both:
