@@ -2,13 +2,14 @@
 
 import sys
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
-from pydantic_settings import BaseSettings, CliApp, SettingsConfigDict
+from pydantic_settings import BaseSettings, CliApp, CliSettingsSource, SettingsConfigDict
 from rich.console import Console
 
 from ireasoner.clients import RewardError
+from ireasoner.compat.help_text import HelpText
 from ireasoner.trainer.errors import TrainerError
 from ireasoner.trainer.settings import describe
 
@@ -48,7 +49,9 @@ def run_command(
     """
     console = Console()
     try:
-        status = work(CliApp.run(settings, list(sys.argv[1:] if arguments is None else arguments)), console)
+        flags = list(sys.argv[1:] if arguments is None else arguments)
+        source: CliSettingsSource[Any] = CliSettingsSource(settings, formatter_class=HelpText)
+        status = work(CliApp.run(settings, flags, cli_settings_source=source), console)
     except ValidationError as error:
         console.print(
             f"{name}: {describe(error)}", style="red", markup=False, highlight=False, soft_wrap=True

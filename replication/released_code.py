@@ -5,12 +5,14 @@ python -m replication.released_code --config configs/reference-faithful.toml --i
 
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from pydantic import ValidationError
-from pydantic_settings import CliApp
+from pydantic_settings import CliApp, CliSettingsSource
 from rich.console import Console
 
 from ireasoner.clients import RewardError
+from ireasoner.compat.help_text import HelpText
 from ireasoner.trainer.errors import TrainerError
 from ireasoner.trainer.settings import describe, read_config
 from replication.released_code_settings import ReleasedCodeSettings
@@ -21,7 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     console = Console()
     try:
         flags = list(sys.argv[1:] if arguments is None else arguments)
-        settings = CliApp.run(ReleasedCodeSettings, flags, **read_config(flags))
+        source: CliSettingsSource[Any] = CliSettingsSource(ReleasedCodeSettings, formatter_class=HelpText)
+        settings = CliApp.run(ReleasedCodeSettings, flags, cli_settings_source=source, **read_config(flags))
         from replication.released_code_loop import train_with_defects
 
         train_with_defects(settings, console)

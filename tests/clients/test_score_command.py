@@ -260,7 +260,7 @@ def test_an_output_file_is_kept_if_the_run_fails(compass_url: str, tmp_path: Pat
     assert (output.read_text(), partial.exists()) == ("yesterday's\n", False)
     assert run(group(["a"], "first"), group(["b"], "second"), group(["c"], "third"), "{") == 2
     assert output.read_text() == "yesterday's\n"
-    assert json.loads(partial.read_text().splitlines()[0])["id"] == "first", "scores so far are kept, too"
+    assert json.loads(partial.read_text().splitlines()[0])["id"] == "first", "finished scores are kept, too"
     assert run(group(["a"], "first")) == 0
     assert [json.loads(line)["id"] for line in output.read_text().splitlines()] == ["first"]
     assert (partial.exists(), output.stat().st_mode & 0o777) == (False, 0o640)

@@ -182,7 +182,7 @@ def _input(stack: ExitStack, name: str) -> TextIO:
 
 
 def _output(stack: ExitStack, name: str) -> TextIO:
-    return sys.stdout if name == "-" else stack.enter_context(_written_anew(Path(name)))
+    return sys.stdout if name == "-" else stack.enter_context(_replaced(Path(name)))
 
 
 def _score(client: RewardClient, lines: TextIO, output: TextIO, options: argparse.Namespace) -> None:
@@ -239,7 +239,7 @@ def _as_line(group: ScoredGroup, fingerprint: str, options: argparse.Namespace) 
 
 
 @contextmanager
-def _written_anew(path: Path) -> Iterator[TextIO]:
+def _replaced(path: Path) -> Iterator[TextIO]:
     """Replaces `path` once the block has ended.
 
     If the block raises, `path` keeps its content, and whatever was written stays beside it in `<name>.partial`.

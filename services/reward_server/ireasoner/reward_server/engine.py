@@ -47,7 +47,7 @@ class Engine:
         self.is_draining = False
 
     def start(self) -> None:
-        """Begins to load the embedder; returns at once."""
+        """Starts to load the embedder; returns at once."""
         self._starting = asyncio.create_task(self._start(), name="starting")
 
     def drain(self) -> None:

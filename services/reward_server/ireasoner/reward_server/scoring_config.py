@@ -113,7 +113,7 @@ class ScoringConfig(BaseModel):
     )
     ties: Literal["one", "shared"] = Field(
         "one",
-        description="one: a single one of the tied answers is dominant, and only its rollouts get a step reward; "
+        description="one: one of the tied answers is dominant, and only its rollouts get a step reward; "
         "shared: the rollouts of every tied answer get theirs, divided by the number of tied answers.",
     )
     equivalence: Literal["text", "value"] = Field(

@@ -4,11 +4,12 @@ import os
 from collections.abc import Sequence
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
-from pydantic_settings import BaseSettings, CliImplicitFlag, SettingsConfigDict
+from pydantic_settings import BaseSettings, CliApp, CliImplicitFlag, CliSettingsSource, SettingsConfigDict
 
+from ireasoner.compat.help_text import HelpText
 from ireasoner.reward_server.embedding.embedder import EmbedderSpec, Runtime
 from ireasoner.reward_server.observability.logs import LogFormat
 
@@ -157,4 +158,5 @@ def read_settings(arguments: Sequence[str]) -> RewardServerSettings:
         raise UnknownVariable(
             f"{', '.join(unknown)} is not a setting; the settings are {', '.join(sorted(known))}"
         )
-    return RewardServerSettings(_cli_parse_args=list(arguments))
+    source: CliSettingsSource[Any] = CliSettingsSource(RewardServerSettings, formatter_class=HelpText)
+    return CliApp.run(RewardServerSettings, list(arguments), cli_settings_source=source)

@@ -3,10 +3,12 @@
 import os
 from collections.abc import Sequence
 from importlib import metadata
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, CliApp, CliUnknownArgs, SettingsConfigDict
+from pydantic_settings import BaseSettings, CliApp, CliSettingsSource, CliUnknownArgs, SettingsConfigDict
+
+from ireasoner.compat.help_text import HelpText
 
 PREFIX = "ROLLOUT_"
 WARM_UP_VARIABLE = f"{PREFIX}WARM_UP"
@@ -78,4 +80,5 @@ def read_settings(arguments: Sequence[str]) -> RolloutServerSettings:
         raise UnknownVariableError(
             f"{', '.join(unknown)} is not an option; the options are {', '.join(sorted(known))}"
         )
-    return CliApp.run(RolloutServerSettings, cli_args=list(arguments))
+    source: CliSettingsSource[Any] = CliSettingsSource(RolloutServerSettings, formatter_class=HelpText)
+    return CliApp.run(RolloutServerSettings, list(arguments), cli_settings_source=source)

@@ -4,11 +4,8 @@ A subcommand's flags are the fields of its settings. What it needs beyond them i
 that `--help` and a wrong flag are answered at once.
 """
 
-import argparse
 import functools
-import inspect
 import logging
-import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,6 +17,7 @@ from pydantic_settings import BaseSettings, CliApp, CliSettingsSource
 from rich.console import Console
 
 from ireasoner.clients import RewardError
+from ireasoner.compat.help_text import HelpText
 from ireasoner.trainer.commands.settings import DemoSettings, EvaluateSettings, ExportSettings, ReportSettings
 from ireasoner.trainer.errors import SettingsError, TrainerError
 from ireasoner.trainer.settings import RunSettings, describe, read_config
@@ -121,23 +119,13 @@ def _errors_reported(command: str) -> Iterator[Console]:
         sys.exit(130)
 
 
-class _Help(argparse.RawDescriptionHelpFormatter):
-    """Prints a class's docstring without its indentation, and omits the defaults None and null."""
-
-    def _fill_text(self, text: str, width: int, indent: str) -> str:
-        return super()._fill_text(inspect.cleandoc(text), width, indent)
-
-    def _expand_help(self, action: argparse.Action) -> str:
-        return re.sub(r" \(default: (?:None|null)\)$", "", super()._expand_help(action))
-
-
 def _parsed(settings: type[_Settings], words: Sequence[str], **fields: Any) -> _Settings:
     """The settings from the flags in `words`, which override `fields`.
 
     Raises:
         SettingsError: A setting is missing or wrong; the message names it.
     """
-    source: CliSettingsSource[Any] = CliSettingsSource(settings, formatter_class=_Help)
+    source: CliSettingsSource[Any] = CliSettingsSource(settings, formatter_class=HelpText)
     try:
         return CliApp.run(settings, list(words), cli_settings_source=source, **fields)
     except ValidationError as error:

@@ -2,10 +2,12 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, Field
-from pydantic_settings import BaseSettings, CliApp, CliSubCommand, SettingsConfigDict
+from pydantic_settings import BaseSettings, CliApp, CliSettingsSource, CliSubCommand, SettingsConfigDict
 
+from ireasoner.compat.help_text import HelpText
 from ireasoner.trainer.tiny_model.task import TASKS, TaskName
 from ireasoner.trainer.tiny_model.warm_start import WarmStart, warm_start
 
@@ -82,12 +84,15 @@ class Commands(BaseSettings):
     """Tiny models that are wrong on purpose."""
 
     model_config = SettingsConfigDict(
-        cli_prog_name="python -m ireasoner.trainer.tiny_model", cli_kebab_case=True, cli_implicit_flags=True
+        cli_prog_name="python -m ireasoner.trainer.tiny_model",
+        cli_kebab_case=True,
+        cli_implicit_flags=True,
+        cli_hide_none_type=True,
     )
 
-    render: CliSubCommand[Render]
-    warm_start: CliSubCommand[WarmStartCommand]
-    score: CliSubCommand[ScoreCommand]
+    render: CliSubCommand[Render] = Field(description=Render.__doc__)
+    warm_start: CliSubCommand[WarmStartCommand] = Field(description=WarmStartCommand.__doc__)
+    score: CliSubCommand[ScoreCommand] = Field(description=ScoreCommand.__doc__)
 
     def cli_cmd(self) -> None:
         """Run the given subcommand."""
@@ -96,7 +101,8 @@ class Commands(BaseSettings):
 
 def main(arguments: list[str] | None = None) -> None:
     """Run one command."""
-    CliApp.run(Commands, cli_args=sys.argv[1:] if arguments is None else arguments)
+    source: CliSettingsSource[Any] = CliSettingsSource(Commands, formatter_class=HelpText)
+    CliApp.run(Commands, sys.argv[1:] if arguments is None else arguments, cli_settings_source=source)
 
 
 if __name__ == "__main__":

@@ -79,11 +79,15 @@ class _Caller:
         request: Request,
         group_size: Annotated[
             int | None,
-            Query(ge=1, description="Rollouts per prompt; no such protocol sends it."),
+            Query(ge=1, description="Rollouts per prompt; the protocols do not send it."),
         ] = None,
         deadline_s: Annotated[
             float,
-            Query(ge=1, le=3600, description="Seconds to the response; keep it below the client's timeout."),
+            Query(
+                ge=1,
+                le=3600,
+                description="Seconds until each call is answered; keep it below the client's timeout.",
+            ),
         ] = 100.0,
         config: Annotated[
             str, Query(description="A config's name, or a JSON object of overrides.")

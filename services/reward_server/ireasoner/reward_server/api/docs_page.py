@@ -51,7 +51,7 @@ def as_markdown(document: Json) -> str:
         lines += [f"```{language}", shown, "```", ""]
     lines += ["## Errors", "", _markdown_links(_ERRORS), "", *_markdown_table(_errors())]
     for name, schema in document["components"]["schemas"].items():
-        lines += [f"## {name}", "", _description(schema).replace("\n", " "), ""]
+        lines += [f"## {name}", "", " ".join(_description(schema).split()), ""]
         lines += _markdown_table(_fields(schema))
     return "\n".join(lines).rstrip() + "\n"
 

@@ -83,7 +83,11 @@ class _Scoring:
         engine: Annotated[Engine, Depends(_engine)],
         x_request_timeout: Annotated[
             float | None,
-            Header(gt=0, allow_inf_nan=False, description="Seconds after which the response is of no use."),
+            Header(
+                gt=0,
+                allow_inf_nan=False,
+                description="Seconds that the caller waits; can only shorten the server's limit.",
+            ),
         ] = None,
     ) -> None:
         self._request = request
@@ -194,7 +198,7 @@ async def get_config(name: str, configs: Configs) -> wire.RegisteredConfig:
 
 @router.put("/configs/{name}", responses=REGISTRATION_PROBLEMS)
 async def put_config(name: str, body: wire.Config, configs: Configs) -> wire.RegisteredConfig:
-    """Registers a config under a name. Until something is scored by it, the name can be given another config."""
+    """Registers a config under a name. The config of a name can change until something is scored with it."""
     return _registered(configs.put(name, body))
 
 
