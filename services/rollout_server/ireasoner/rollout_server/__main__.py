@@ -23,7 +23,10 @@ def main() -> None:
         settings = read_settings(sys.argv[1:])
         vllm_version()
     except PackageNotFoundError:
-        print("rollout-server: vLLM is not installed: pip install ./clients '.[gpu]' or '.[cpu]'", file=sys.stderr)
+        print(
+            "rollout-server: vLLM is not installed: pip install ./clients '.[gpu]' or '.[cpu]'",
+            file=sys.stderr,
+        )
         sys.exit(USAGE_ERROR)
     except UnknownVariableError as error:
         print(f"rollout-server: {error}", file=sys.stderr)
