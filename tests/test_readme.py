@@ -64,7 +64,7 @@ def test_every_flag_is_one(command: str) -> None:
         check=True,
         cwd=ROOT,
     ).stdout
-    passed_through = {"--max-model-len"}  # vLLM's
+    passed_through = {"--max-model-len", "--lora-modules"}  # vLLM's
     for flag in {word for word in words if word.startswith("--")} - passed_through:
         assert flag in shown, f"{module} does not know {flag}"
 

@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw
 
 from ireasoner.trainer.evaluation.evaluation import Evaluation, Figures, paired_gain
 from ireasoner.trainer.evaluation.intervals import bootstrap
+from ireasoner.trainer.loop.role_schedule import role_at
 from ireasoner.trainer.run_folder.run_folder import RunFolder
 from ireasoner.trainer.settings import RunSettings
 
@@ -68,7 +69,7 @@ class SyntheticRun:
         """Writes the groups and the metrics of the first `count` updates."""
         for update in range(count):
             skill = 1 - math.exp(-3 * update / self.settings.updates)
-            if self.settings.role_at(update) == "solver":
+            if role_at(self.settings, update) == "solver":
                 groups = [self.solver_group(update, skill) for _ in range(self.settings.groups_per_update)]
                 shares = [group["dominant_share"] for group in groups]
                 rollouts = [rollout for group in groups for rollout in group["rollouts"]]
@@ -252,7 +253,7 @@ class SyntheticRun:
         }
 
     def _metrics(self, update: int, skill: float, extra: dict[str, float]) -> dict[str, Any]:
-        role = self.settings.role_at(update)
+        role = role_at(self.settings, update)
         noise = self._rng.random
         solver = role == "solver"
         metrics: dict[str, Any] = {

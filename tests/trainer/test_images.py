@@ -61,3 +61,14 @@ def test_a_png_keeps_every_pixel(tmp_path: Path) -> None:
     path.write_bytes(png_bytes(image))
 
     assert read_image(path).tobytes() == image.tobytes()
+
+
+def test_a_folder_with_fewer_images_than_an_update_needs_is_refused(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        Image.new("RGB", (4, 4)).save(tmp_path / name)
+    images = ImageFolder.scan(tmp_path)
+    images.require(2)
+    with pytest.raises(
+        ImagesError, match="has 2 readable images, fewer than the 3 of one update: add images, or"
+    ):
+        images.require(3)

@@ -54,6 +54,14 @@ class ImageFolder:
             )
         return cls(folder, tuple(paths), tuple(skipped))
 
+    def require(self, count: int) -> None:
+        """Raises ImagesError if the folder has fewer than the `count` images of one update."""
+        if len(self.paths) < count:
+            raise ImagesError(
+                f"images: {self.folder} has {len(self.paths)} readable images, fewer than the {count} of one update: "
+                "add images, or lower groups_per_update"
+            )
+
 
 def read_image(path: Path) -> Image.Image:
     """The image in RGB, decoded in full.

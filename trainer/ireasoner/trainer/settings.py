@@ -211,7 +211,7 @@ class RunSettings(BaseSettings):
                 f"micro_batch_size {self.rollouts_per_micro_batch} does not divide the {self.rollouts_per_update} "
                 "rollouts of an update (group_size x groups_per_update)"
             )
-        if self.groups_at(self.proposer_every) > self.groups_per_update:
+        if self.proposer_every and (self.proposer_groups_per_update or 0) > self.groups_per_update:
             raise ValueError(
                 f"proposer_groups_per_update {self.proposer_groups_per_update} is above groups_per_update "
                 f"{self.groups_per_update}"
@@ -243,17 +243,6 @@ class RunSettings(BaseSettings):
     def rollouts_per_micro_batch(self) -> int:
         """Rollouts per forward and backward pass."""
         return self.micro_batch_size or self.rollouts_per_update
-
-    def role_at(self, update: int) -> Role:
-        """The role that update `update` (from 0) trains."""
-        cycle = self.proposer_every + 1
-        return "proposer" if self.proposer_every and update % cycle == self.proposer_every else "solver"
-
-    def groups_at(self, update: int) -> int:
-        """The number of groups that update `update` (from 0) trains on."""
-        if self.role_at(update) == "proposer" and self.proposer_groups_per_update is not None:
-            return self.proposer_groups_per_update
-        return self.groups_per_update
 
     def progress_at(self, update: int) -> float:
         """t in [0, 1]: the share of the run that is done when update `update` (from 0) starts."""

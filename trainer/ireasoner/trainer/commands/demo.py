@@ -39,12 +39,13 @@ def demo(settings: DemoSettings, console: Console) -> Path:
         RewardError: The reward server refused a request or became unreachable.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the services stop, too
-    if settings.images is not None:
-        ImageFolder.scan(settings.images)  # fail before anything is written or started
+    found = None if settings.images is None else ImageFolder.scan(settings.images)
     folder = _free_folder(settings.out)
     images, questions = _inputs(settings, folder / "inputs", console)
     reward_port, rollout_port = free_ports(2)
     run = _run_settings(settings, folder, images, reward_port, rollout_port)
+    if found is not None:
+        found.require(run.groups_per_update)  # before anything is started
     with ExitStack() as services:
         reward_server = services.enter_context(
             Service(

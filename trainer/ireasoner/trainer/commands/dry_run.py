@@ -16,6 +16,7 @@ from ireasoner.trainer.adapters.backbone import (
 )
 from ireasoner.trainer.images import ImageFolder
 from ireasoner.trainer.loop.grpo_config import grpo_config
+from ireasoner.trainer.loop.role_schedule import role_at
 from ireasoner.trainer.settings import ROLES, RunSettings
 
 _GIB = 2**30
@@ -103,10 +104,11 @@ def show_plan(settings: RunSettings, console: Console) -> Plan:
         TrainerError: The images or a setting cannot be used.
     """
     images = ImageFolder.scan(settings.images)
+    images.require(settings.groups_per_update)
     with console.status(f"reading the shape of {settings.model}"):
         needed = plan(settings)
     console.print_json(settings.model_dump_json())
-    updates = [settings.role_at(update) for update in range(settings.updates)]
+    updates = [role_at(settings, update) for update in range(settings.updates)]
     table = Table("plan", "")
     for name, value in (
         ("images", f"{len(images.paths):,}, and {len(images.skipped):,} unreadable"),

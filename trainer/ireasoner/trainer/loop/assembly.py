@@ -14,7 +14,6 @@ from trl import GRPOConfig
 from ireasoner.trainer.adapters.backbone import lora_config, placeholder_token_ids, stop_token_ids
 from ireasoner.trainer.adapters.canary import Canary
 from ireasoner.trainer.adapters.publisher import AdapterPublisher, write_adapter
-from ireasoner.trainer.errors import ImagesError
 from ireasoner.trainer.images import ImageFolder, read_image
 from ireasoner.trainer.loop.collector import Collector
 from ireasoner.trainer.loop.grpo_config import grpo_config
@@ -67,10 +66,8 @@ class Assembly:
         """The trainer, ready to go.
 
         Raises:
-            ImagesError: There are fewer images than one update needs.
             SettingsError: TRL refuses a field, or the model has no layer for an adapter.
         """
-        self._refuse_too_few_images()
         publisher = self.publisher()
         checkpoints = Checkpoints(self.run.checkpoints, self.settings.keep_checkpoints)
         return self.trainer_class(
@@ -173,11 +170,3 @@ class Assembly:
         return CollapseGuard(
             self.settings.collapse, checkpoints, self.run.path, stops=self.settings.stop_on_collapse
         )
-
-    def _refuse_too_few_images(self) -> None:
-        needed = self.settings.groups_per_update
-        if len(self.images.paths) < needed:
-            raise ImagesError(
-                f"images: {self.images.folder} has {len(self.images.paths)} images, fewer than the {needed} of one "
-                "update (groups_per_update)"
-            )

@@ -18,6 +18,7 @@ from ireasoner.trainer.adapters.publisher import AdapterPublisher
 from ireasoner.trainer.errors import PolicyMissingError, ProposerError, RolloutMismatchError
 from ireasoner.trainer.images import read_image
 from ireasoner.trainer.loop.image_order import ImageOrder
+from ireasoner.trainer.loop.role_schedule import groups_at, role_at
 from ireasoner.trainer.monitoring.question_diversity import near_duplicate_share
 from ireasoner.trainer.rewards.group_scorer import GroupScorer
 from ireasoner.trainer.rewards.shadow_labels import ShadowLabels
@@ -123,8 +124,8 @@ class Collector:
             ScoringError: Too many consecutive groups could not be judged, or the server's scoring changed.
             RewardError: The reward server refused, or was unreachable for longer than the budget.
         """
-        role = self._settings.role_at(update)
-        paths = self._images.at(update)[: self._settings.groups_at(update)]
+        role = role_at(self._settings, update)
+        paths = self._images.at(update)[: groups_at(self._settings, update)]
         groups = [Group(path, read_image(path)) for path in paths]
         collected = Collected(update, role, groups, self._contracts[role])
         if role == "solver":

@@ -8,6 +8,7 @@ import torch
 from trl import GRPOConfig
 
 from ireasoner.trainer.errors import SettingsError
+from ireasoner.trainer.loop.role_schedule import groups_at
 from ireasoner.trainer.settings import RunSettings, literals
 
 
@@ -79,7 +80,7 @@ def _micro_batches(settings: RunSettings) -> tuple[int, int]:
             f"the {settings.rollouts_per_update} rollouts of an update (group_size x groups_per_update) cannot be "
             f"divided among {processes} processes in micro-batches of {rows or 1} (micro_batch_size)"
         )
-    if settings.groups_at(settings.proposer_every) * settings.group_size % processes:
+    if groups_at(settings, settings.proposer_every) * settings.group_size % processes:
         raise SettingsError(
             "the rollouts of a Proposer update (group_size x proposer_groups_per_update) cannot be divided among "
             f"{processes} processes"

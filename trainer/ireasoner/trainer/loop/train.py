@@ -92,6 +92,7 @@ def train(
 
 def _scan_images(settings: RunSettings, console: Console) -> ImageFolder:
     images = ImageFolder.scan(settings.images)
+    images.require(settings.groups_per_update)
     console.print(
         f"images: {len(images.paths)} in {images.folder}, {len(images.skipped)} unreadable", highlight=False
     )

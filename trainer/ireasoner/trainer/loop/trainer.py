@@ -37,6 +37,7 @@ from ireasoner.trainer.loop.moving_baseline import MovingBaseline
 from ireasoner.trainer.loop.policy_update import PolicyUpdate
 from ireasoner.trainer.loop.prefetch import Prefetch
 from ireasoner.trainer.loop.ranks import Ranks
+from ireasoner.trainer.loop.role_schedule import role_at
 from ireasoner.trainer.loop.trl_internals import Batch
 from ireasoner.trainer.monitoring.question_diversity import RecentQuestions
 from ireasoner.trainer.monitoring.time_shares import time_shares
@@ -189,7 +190,7 @@ class ProposerSolverTrainer(PolicyUpdate):
     def scored_batch(self) -> Batch:
         """This process's rows of the update, with rewards and advantages."""
         update = self.state.global_step
-        self.role = self.settings.role_at(update)
+        self.role = role_at(self.settings, update)
         self.accelerator.unwrap_model(self.model).set_adapter(self.role)
         self.take_groups(update)
         rows = [
