@@ -41,6 +41,7 @@ RUN --mount=type=bind,source=docker/wheels,target=/wheels \
         'import torch; assert torch.version.cuda, "torch is a build for a CPU: take it out of docker/wheels"'; }
 COPY LICENSE README.md ./
 COPY clients clients
+COPY cli cli
 COPY compat compat
 COPY services/rollout_server services/rollout_server
 RUN pip --python /opt/venv/bin/python install --no-deps --force-reinstall ./clients .
