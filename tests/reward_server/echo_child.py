@@ -17,6 +17,8 @@ def answer(header: Header, payload: bytes) -> Frame:
             sys.exit(status)
         case {"hang": True}:
             time.sleep(600)
+        case {"garble": True}:
+            child_process._pack = lambda *_: b"\x01\x00\x00\x00\x00\x00\x00\x00?"  # a header that is not JSON
         case {"path": True}:
             return {"path": sys.path, "folder": os.getcwd()}, b""  # noqa: PTH109
     return header, payload

@@ -87,6 +87,15 @@ def test_a_child_that_hangs_is_killed_at_the_deadline() -> None:
     run(scenario)
 
 
+def test_a_child_whose_answers_cannot_be_read_is_killed(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario(child: ChildProcess) -> None:
+        with pytest.raises(ChildDied, match=f"got signal {signal.SIGKILL.value}"):
+            await child.ask({"garble": True}, deadline_s=DEADLINE_S)
+
+    run(scenario)
+    assert "wrote something that is not an answer" in caplog.text
+
+
 def test_signals_to_end_are_left_to_the_server() -> None:
     async def scenario(child: ChildProcess) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):

@@ -7,6 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from ireasoner.reward_server.__main__ import main
 from ireasoner.reward_server.errors import ConfigInUse, ConfigNotSaved, MalformedRequest, TooManyConfigs
 from ireasoner.reward_server.scoring.registry import MAX_CONFIGS, ConfigRegistry, UnreadableConfigs
 from ireasoner.reward_server.scoring_config import PAPER, PRESETS, ROBUST, ConfigOverrides
@@ -140,6 +141,17 @@ def test_an_unreadable_file_is_an_error(tmp_path: Path, content: str) -> None:
     (tmp_path / "mine.json").write_text(content)
     with pytest.raises(UnreadableConfigs, match=r"mine\.json"):
         ConfigRegistry(tmp_path)
+
+
+def test_a_config_of_another_version_ends_the_server_with_what_to_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = PAPER.model_dump() | {"template_guard": False}
+    (tmp_path / "mine.json").write_text(json.dumps({"used": True, "config": config}))
+    assert main(["--configs-folder", str(tmp_path)]) == 2
+    [line] = [line for line in capsys.readouterr().err.splitlines() if line.startswith("reward-server: ")]
+    assert "mine.json: not a config of this version (template_guard: Extra inputs" in line
+    assert line.endswith("register the config again")
 
 
 def test_a_preset_cannot_be_redefined_by_a_file(tmp_path: Path) -> None:

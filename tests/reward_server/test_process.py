@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from ireasoner.clients import Group, RewardClient, Rollout
+from ireasoner.reward_server.__main__ import Server
 from ireasoner.reward_server.app import create_app
 from ireasoner.reward_server.settings import RewardServerSettings
 from tests.reward_server.requests import rollout
@@ -53,6 +54,15 @@ def test_prints_its_address_scores_and_ends_on_a_signal(compass: Path, stop: sig
     lines = [json.loads(line) for line in errors.splitlines()]
     assert "Shutting down" in [line["message"] for line in lines], "uvicorn's lines are logged too"
     assert "\\u001b" not in errors, "without the colours of a terminal"
+
+
+def test_signals_shorten_the_shutdown_step_by_step(compass: Path) -> None:
+    server = Server(RewardServerSettings(embedder="token-mean", token_mean_checkpoint=compass))
+    stages = []
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGTERM, signal.SIGINT):
+        server.handle_exit(number, None)
+        stages.append((server.should_exit, server.force_exit))
+    assert stages == [(False, False), (True, False), (True, False), (True, True)]
 
 
 def test_draining_server_closes_each_connection_after_its_response(compass: Path) -> None:

@@ -3,6 +3,7 @@
 import gc
 import json
 import math
+import signal
 import socket
 import sys
 import time
@@ -19,6 +20,7 @@ with needs_extra("reward-server", command="reward-server"):
     from ireasoner.reward_server.api.tokens import UnusableTokens, add_token
     from ireasoner.reward_server.app import create_app
     from ireasoner.reward_server.observability import logs
+    from ireasoner.reward_server.scoring.registry import UnreadableConfigs
     from ireasoner.reward_server.settings import RewardServerSettings, UnknownVariable, read_settings
 
 KEEP_ALIVE_S = 75
@@ -55,11 +57,13 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """On the first signal, reports not ready and ends after `drain_notice_s`; on the second, ends at once.
+        """On the first signal, reports not ready and shuts down after `drain_notice_s`; on the second, at once.
 
-        uvicorn's own handler keeps the signal and raises it again at the end, which looks like a crash.
+        A further SIGINT does not wait for the requests in progress. uvicorn's own handler keeps the signal and raises
+        it again at the end, which looks like a crash.
         """
         if self._exit_at_s < math.inf:
+            self.force_exit = self.should_exit and sig == signal.SIGINT
             self.should_exit = True
             return
         self._app.state.engine.drain()
@@ -117,7 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         with needs_extra("reward-server,otel", command="reward-server --open-telemetry"):
             server = Server(settings)
-    except UnusableTokens as error:
+    except (UnusableTokens, UnreadableConfigs) as error:
         print(f"reward-server: {error}", file=sys.stderr)
         return 2
     try:

@@ -156,6 +156,10 @@ class ChildProcess:
                     answered.set_result(frame)
         except (asyncio.IncompleteReadError, ConnectionError):
             await self._reap()
+        except (ValueError, IndexError):  # malformed, or no question is open
+            log.exception("%s wrote something that is not an answer, and is killed", self._name)
+            self.kill()
+            await self._process.wait()
         finally:
             for waiting in self._asked:
                 if not waiting.done():

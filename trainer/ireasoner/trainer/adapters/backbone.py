@@ -14,9 +14,6 @@ from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 from ireasoner.trainer.errors import SettingsError
 from ireasoner.trainer.settings import ROLES, LoraSettings, Role
 
-WRAPPED_LAYERS = ("Qwen2_5_VLDecoderLayer", "Qwen2_5_VLVisionBlock")
-"""Classes of the layers that FSDP shards one by one; configs/accelerate names them too."""
-
 LANGUAGE_MODEL = re.compile(r"(^|\.)language_model\.")
 """Matches the names of modules and weights of the language model."""
 

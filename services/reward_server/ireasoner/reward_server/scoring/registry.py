@@ -147,5 +147,9 @@ def _read(file: Path) -> NamedConfig:
     try:
         saved = json.loads(file.read_text())
         return NamedConfig(file.stem, ScoringConfig.model_validate(saved["config"]), bool(saved["used"]))
-    except (ValueError, KeyError, TypeError, ValidationError) as error:
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+        reason = f"not a config of this version ({faults}); move the file away and register the config again"
+        raise UnreadableConfigs(f"{file}: {reason}") from error
+    except (ValueError, KeyError, TypeError) as error:
         raise UnreadableConfigs(f"{file}: {error}") from error
