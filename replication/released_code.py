@@ -25,9 +25,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         flags = list(sys.argv[1:] if arguments is None else arguments)
         source: CliSettingsSource[Any] = CliSettingsSource(ReleasedCodeSettings, formatter_class=HelpText)
         settings = CliApp.run(ReleasedCodeSettings, flags, cli_settings_source=source, **read_config(flags))
-        from replication.released_code_loop import train_with_defects
+        from replication.released_code_loop import show_plan_with_defects, train_with_defects
 
-        train_with_defects(settings, console)
+        if settings.dry_run:
+            show_plan_with_defects(settings, console)
+        else:
+            train_with_defects(settings, console)
     except ValidationError as error:
         message, status = describe(error), 2
     except (TrainerError, RewardError) as error:

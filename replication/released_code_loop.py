@@ -15,9 +15,10 @@ from peft import LoraConfig, PeftModel
 from rich.console import Console
 from transformers import TrainerCallback
 
-from ireasoner.trainer.adapters.backbone import lora_config
+from ireasoner.trainer.adapters.backbone import LANGUAGE_MODEL, lora_config
 from ireasoner.trainer.adapters.canary import Canary
 from ireasoner.trainer.adapters.publisher import write_adapter
+from ireasoner.trainer.commands.dry_run import Plan, show_plan
 from ireasoner.trainer.errors import SettingsError
 from ireasoner.trainer.loop.assembly import Assembly
 from ireasoner.trainer.loop.grpo_config import launched_processes
@@ -122,9 +123,7 @@ class ReleasedCodeAssembly(Assembly):
 
     def lora(self) -> LoraConfig:
         """`adapters_on_vision_tower`: an adapter on every layer of these names."""
-        if self.settings.reference_defects.adapters_on_vision_tower:
-            return lora_config(self.backbone, self.settings.lora, within=re.compile(""))
-        return super().lora()
+        return lora_config(self.backbone, self.settings.lora, within=_adapter_layers(self.settings))
 
     def write_adapter(self, policy: PeftModel, role: Role, path: Path) -> None:
         """`adapters_on_vision_tower`: weights that vLLM ignores are written."""
@@ -143,6 +142,16 @@ class _FrozenProposer(TrainerCallback):  # type: ignore[misc]
         for name, parameter in kwargs["model"].named_parameters():
             if ".proposer." in name:
                 parameter.grad = None
+
+
+def _adapter_layers(settings: ReleasedCodeSettings) -> re.Pattern[str]:
+    """Matches the layers that may get an adapter."""
+    return re.compile("") if settings.reference_defects.adapters_on_vision_tower else LANGUAGE_MODEL
+
+
+def show_plan_with_defects(settings: ReleasedCodeSettings, console: Console) -> Plan:
+    """Prints what `ireasoner train --dry-run` prints, with the layers that a defect adds."""
+    return show_plan(settings, console, within=_adapter_layers(settings))
 
 
 def train_with_defects(

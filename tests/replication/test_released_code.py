@@ -5,6 +5,8 @@ switch in `replication`, or by hand where no run has it (a resume that loses ada
 """
 
 import os
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -26,9 +28,11 @@ from ireasoner.trainer.loop.trainer import ProposerSolverTrainer
 from ireasoner.trainer.rollouts.rollout import Rollout, RolloutRequest
 from ireasoner.trainer.run_folder.run_folder import RunFolder, read_lines
 from ireasoner.trainer.settings import Role, RunSettings, read_toml
+from ireasoner.trainer.worlds.digit_grids.folders import write_unlabelled
 from replication.released_code import main
 from replication.released_code_loop import ReleasedCodeAssembly, train_with_defects
 from replication.released_code_settings import ReferenceDefects, ReleasedCodeSettings
+from tests.conftest import MODEL
 from tests.trainer.offline import (
     Gradients,
     OfflineRewards,
@@ -391,3 +395,31 @@ def test_the_command_reports_an_error_of_the_loop(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=250, check=False)
     assert done.returncode == 1, done.stderr
     assert "is not a folder" in done.stdout
+
+
+def test_the_committed_config_can_be_planned_with_adapters_on_both_towers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(MODEL / "config.json", tmp_path)
+    write_unlabelled(tmp_path / "images", 1, seed=3)
+    given = [
+        "--model",
+        str(tmp_path),
+        "--images",
+        str(tmp_path / "images"),
+        "--run-folder",
+        str(tmp_path / "run"),
+    ]
+    trained = []
+    for tower in (
+        "--reference-defects.adapters-on-vision-tower",
+        "--no-reference-defects.adapters-on-vision-tower",
+    ):
+        main(["--config", str(CONFIG), *given, "--dry-run", tower])
+        shown = " ".join(capsys.readouterr().out.split())
+        assert "total memory, estimated" in shown
+        assert "GiB on each, estimated" in shown
+        [count] = re.findall(r"parameters of an adapter \W*([\d,]+)", shown)
+        trained.append(int(count.replace(",", "")))
+    assert trained[0] > trained[1]
+    assert not (tmp_path / "run").exists()

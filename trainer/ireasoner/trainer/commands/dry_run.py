@@ -1,5 +1,6 @@
 """`ireasoner train --dry-run`: what a run would do and need, without loading weights or contacting a server."""
 
+import re
 from dataclasses import dataclass
 
 import torch
@@ -9,6 +10,7 @@ from rich.table import Table
 from transformers import AutoModelForImageTextToText
 
 from ireasoner.trainer.adapters.backbone import (
+    LANGUAGE_MODEL,
     load_config,
     lora_config,
     name_roles,
@@ -67,8 +69,8 @@ class Plan:
         return self.weights_gib + self.training_gib + rollouts * self.rollout_gib
 
 
-def plan(settings: RunSettings) -> Plan:
-    """Builds the policy without storage and counts its parameters.
+def plan(settings: RunSettings, *, within: re.Pattern[str] = LANGUAGE_MODEL) -> Plan:
+    """Builds the policy without storage and counts its parameters; see `lora_config` for `within`.
 
     Raises:
         SettingsError: The model cannot be read, it has no layer named in `lora.target_modules`, or TRL refuses a
@@ -79,7 +81,7 @@ def plan(settings: RunSettings) -> Plan:
     with torch.device("meta"):
         backbone = AutoModelForImageTextToText.from_config(config)
         frozen = sum(parameter.numel() for parameter in backbone.parameters())
-        shape = lora_config(backbone, settings.lora)
+        shape = lora_config(backbone, settings.lora, within=within)
         policy = get_peft_model(backbone, shape)
         name_roles(policy, shape)
     trained = sum(parameter.numel() for parameter in role_parameters(policy, "solver").values())
@@ -97,8 +99,8 @@ def plan(settings: RunSettings) -> Plan:
     )
 
 
-def show_plan(settings: RunSettings, console: Console) -> Plan:
-    """Prints the resolved settings and the plan, without contacting the servers.
+def show_plan(settings: RunSettings, console: Console, *, within: re.Pattern[str] = LANGUAGE_MODEL) -> Plan:
+    """Prints the resolved settings and the plan, without contacting the servers; see `lora_config` for `within`.
 
     Raises:
         TrainerError: The images or a setting cannot be used.
@@ -106,7 +108,7 @@ def show_plan(settings: RunSettings, console: Console) -> Plan:
     images = ImageFolder.scan(settings.images)
     images.require(settings.groups_per_update)
     with console.status(f"reading the shape of {settings.model}"):
-        needed = plan(settings)
+        needed = plan(settings, within=within)
     console.print_json(settings.model_dump_json())
     updates = [role_at(settings, update) for update in range(settings.updates)]
     table = Table("plan", "")
