@@ -24,10 +24,9 @@ from ireasoner.trainer.loop.train import train
 from ireasoner.trainer.loop.trainer import ProposerSolverTrainer
 from ireasoner.trainer.settings import RunSettings
 from ireasoner.trainer.worlds.digit_grids.folders import write_unlabelled
+from tests.conftest import MODEL
 from tests.reward_server.requests import group, rollout
 from tests.reward_server.running import running
-
-MODEL = Path(__file__).resolve().parents[1] / "models" / "digit-grids"
 
 
 class Footprints:
