@@ -1,9 +1,23 @@
-"""Right answers to scoring requests, as a reward server writes them, without a reward server."""
+"""Answers to scoring requests as a reward server writes them, without a reward server, and changes to them."""
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from typing import Any
 
+from ireasoner.clients import Group, Rollout
+
 Json = dict[str, Any]
+Change = Callable[[Json], Any]
+"""Changes an answer, or returns another one."""
+
+GROUPS = [Group(name, [Rollout(each, "text") for each in "abc"]) for name in ("q1", "q2")]
+SENT: Json = {
+    "groups": [{"id": each.id, "rollouts": [{"id": one.id} for one in each.rollouts]} for each in GROUPS]
+}
+"""`GROUPS` in the form of a request."""
+ROLLOUT = ("groups", 1, "rollouts", 2)
+"""The path of one rollout in an answer to `SENT`."""
 
 
 def right_answer(sent: Mapping[str, Any], endpoint: str = "solver") -> Json:
@@ -41,3 +55,56 @@ def _rollouts(sent: Sequence[Mapping[str, Any]], endpoint: str, detail: str) -> 
         {"id": each["id"], "status": "ok", "reason": None, "answer": "7", "reward": 0.625, **parts, **steps}
         for each in sent
     ]
+
+
+def at(answer: Any, *path: str | int) -> Any:
+    for part in path:
+        answer = answer[part]
+    return answer
+
+
+def put(value: object, *path: str | int) -> Change:
+    def change(answer: Json) -> None:
+        at(answer, *path[:-1])[path[-1]] = value
+
+    return change
+
+
+def without(*path: str | int) -> Change:
+    def change(answer: Json) -> None:
+        del at(answer, *path[:-1])[path[-1]]
+
+    return change
+
+
+def swapped(*path: str | int) -> Change:
+    """The first two parts of a list in the other order."""
+
+    def change(answer: Json) -> None:
+        parts = at(answer, *path)
+        parts[0], parts[1] = parts[1], parts[0]
+
+    return change
+
+
+def twice(*path: str | int) -> Change:
+    """The first part of a list once more."""
+
+    def change(answer: Json) -> None:
+        at(answer, *path).append(deepcopy(at(answer, *path, 0)))
+
+    return change
+
+
+def several(*changes: Change) -> Change:
+    def change(answer: Json) -> None:
+        for each in changes:
+            each(answer)
+
+    return change
+
+
+def written(change: Change, sent: Json) -> bytes:
+    answer = right_answer(sent)
+    other = change(answer)
+    return json.dumps(answer if other is None else other).encode()

@@ -95,16 +95,17 @@ class _Body(httpx.SyncByteStream):
 
 
 class DeadlineTransport(httpx.BaseTransport):
-    """httpx's own transport over connections that keep a `deadline`.
+    """A transport like httpx's own over connections that keep a `deadline`.
 
     Args:
+        server: The server's address; only for https are certificates read, which takes time.
         limits: Of the connection pool.
         proxy: The proxy to connect through, None for none.
     """
 
-    def __init__(self, limits: httpx.Limits, proxy: httpx.Proxy | None) -> None:
+    def __init__(self, server: httpx.URL, limits: httpx.Limits, proxy: httpx.Proxy | None) -> None:
         shared: dict[str, Any] = {
-            "ssl_context": httpx.create_ssl_context(),
+            "ssl_context": httpx.create_ssl_context() if server.scheme == "https" else None,
             "max_connections": limits.max_connections,
             "max_keepalive_connections": limits.max_keepalive_connections,
             "keepalive_expiry": limits.keepalive_expiry,

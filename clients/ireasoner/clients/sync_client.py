@@ -69,7 +69,7 @@ class RewardClient:
             base_url=server,
             headers=headers(token, traceparent, timeout_s),
             timeout=timeouts(timeout_s),
-            transport=DeadlineTransport(limits(max_connections), environment_proxy(server)),
+            transport=DeadlineTransport(server, limits(max_connections), environment_proxy(server)),
         )
         self._url = str(self._http.base_url).rstrip("/")
         self._timeout_s = timeout_s
