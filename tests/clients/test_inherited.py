@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ireasoner.clients import BadAnswer, Fingerprints, RewardClient, RewardError, ScoringChanged
+from ireasoner.clients import BadAnswer, Fingerprints, RewardClient, ScoringChanged
 from ireasoner.clients import reward_service as service
 from ireasoner.clients.reward_service import Judged, RewardService
 from ireasoner.clients.score import main
@@ -102,12 +102,21 @@ def _over_ranks(count: int) -> Callable[[], Any]:
     return lambda: reward(prompts=["q"] * len(TEXTS), completions=TEXTS)
 
 
-ADAPTERS = pytest.mark.parametrize(
-    "adapter", [by_service, by_async_service, by_slime, by_siblings, by_trl, by_trl_on_two_ranks]
-)
+def by_trainer() -> list[float | None]:
+    from ireasoner.trainer.rewards.group_scorer import GroupScorer
+    from ireasoner.trainer.rollouts.rollout import Rollout
+    from ireasoner.trainer.settings import RewardSettings
+
+    rollouts = [Rollout(text, (1,), (0.0,), (1,), "stop", "solver", 0) for text in TEXTS]
+    with RewardClient(RewardService.configured().url, retry_budget_s=0) as client:
+        [group] = GroupScorer(client, RewardSettings(), seed=0).score("solver", [("0", rollouts)], 0.5)
+    return [each.reward for each in group.rollouts]
 
 
-@ADAPTERS
+ADAPTERS = [by_service, by_async_service, by_slime, by_siblings, by_trl, by_trl_on_two_ranks]
+
+
+@pytest.mark.parametrize("adapter", [*ADAPTERS, by_trainer])
 @pytest.mark.parametrize("lie", LIES.values(), ids=LIES)
 def test_an_adapter_refuses_a_wrong_answer(
     liar: LyingServer, adapter: Callable[[], Any], lie: Change
@@ -117,7 +126,7 @@ def test_an_adapter_refuses_a_wrong_answer(
         adapter()
 
 
-@ADAPTERS
+@pytest.mark.parametrize("adapter", ADAPTERS)
 def test_an_adapter_refuses_a_change_of_scoring(liar: LyingServer, adapter: Callable[[], Any]) -> None:
     now = ["a" * 16]
     liar.reply = lambda _, sent: [response(written(put(now[0], "fingerprint"), sent))]
@@ -127,18 +136,23 @@ def test_an_adapter_refuses_a_change_of_scoring(liar: LyingServer, adapter: Call
         adapter()
 
 
-def test_the_answer_to_another_call_is_refused(liar: LyingServer) -> None:
-    """Frameworks' rollouts have no ids, so an adapter gives each call ids of its own."""
-    answers: list[bytes] = []
+def replaying(_: str, sent: Json) -> list[bytes]:
+    """Repeats the answer to the first request, as a cache or a proxy that mixes up responses might."""
+    FIRST_ANSWER.append(written(put(0.625, "groups", 0, "density"), sent))
+    return [response(FIRST_ANSWER[0])]
 
-    def replay(_: str, sent: Json) -> list[bytes]:
-        answers.append(written(put(0.625, "groups", 0, "density"), sent))
-        return [response(answers[0])]
 
-    liar.reply = replay
-    by_service()
+FIRST_ANSWER: list[bytes] = []
+
+
+@pytest.mark.parametrize("caller", [*ADAPTERS, by_trainer])
+def test_the_answer_to_another_call_is_refused(liar: LyingServer, caller: Callable[[], Any]) -> None:
+    """Frameworks' rollouts have no ids, and the trainer's repeat in every update: each call gets ids of its own."""
+    FIRST_ANSWER.clear()
+    liar.reply = replaying
+    caller()
     with pytest.raises(BadAnswer, match="was sent at this index"):
-        by_service()
+        caller()
 
 
 @pytest.mark.parametrize("body", [b"{}", b'{"reward": 0.5}', b"0.5", b"", b'{"reward": NaN}', b"[" * 99_999])
@@ -158,17 +172,3 @@ def test_the_command_refuses_a_wrong_answer(
     assert main([str(groups), "--url", liar.url, "--output", str(scores)]) == 1
     assert capsys.readouterr().err.startswith(f"reward-score: {liar.url}/score/solver: groups")
     assert list(tmp_path.iterdir()) == [groups]
-
-
-@pytest.mark.parametrize("lie", LIES.values(), ids=LIES)
-def test_the_trainer_refuses_a_wrong_answer(liar: LyingServer, lie: Change) -> None:
-    from ireasoner.trainer.rewards.group_scorer import GroupScorer
-    from ireasoner.trainer.rollouts.rollout import Rollout
-    from ireasoner.trainer.settings import RewardSettings
-
-    liar.reply = lambda _, sent: [response(written(lie, sent))]
-    rollouts = [Rollout(text, (1,), (0.0,), (1,), "stop", "solver", 0) for text in TEXTS]
-    with RewardClient(liar.url, retry_budget_s=0) as client:
-        scorer = GroupScorer(client, RewardSettings(), seed=0)
-        with pytest.raises(RewardError, match="/score/solver: groups"):
-            scorer.score("solver", [("update 7", rollouts)], 0.5)

@@ -69,8 +69,8 @@ class ScoringChanged(RewardError):
     def __str__(self) -> str:
         where, was, now = self.args
         return (
-            f"{where}: the scoring changed: its fingerprint is {now}, was {was}; accept it with "
-            "Fingerprints(accept_new=True) if you mean to"
+            f"{where}: the scoring changed: its fingerprint is {now}, was {was}; a run needs one config, parser and "
+            "embedder (a client with Fingerprints(accept_new=True) accepts the change)"
         )
 
 

@@ -135,7 +135,13 @@ def objects(
     """A list of objects, each as `read` reads it; empty if it is missing and not required."""
     if not required and name not in fields:
         return ()
-    return tuple(_part(f"{name}[{index}]", each, read) for index, each in enumerate(_list(fields, name)))
+    parts = []
+    for index, each in enumerate(_list(fields, name)):
+        try:
+            parts.append(read(as_object(each)))
+        except WrongField as wrong:
+            raise wrong.within(f"{name}[{index}]") from None
+    return tuple(parts)
 
 
 def echoed(
@@ -148,26 +154,20 @@ def echoed(
     came = _list(fields, name)
     if len(came) != len(sent):
         raise WrongField(name, f"has {len(came)} items, but {len(sent)} were expected")
-    return tuple(
-        _part(f"{name}[{index}] (id {shown(part.id)})", each, _with_id(part.id, read))
-        for index, (each, part, read) in enumerate(zip(came, sent, reads, strict=True))
-    )
+    parts = []
+    for index, (each, part, read) in enumerate(zip(came, sent, reads, strict=True)):
+        try:
+            parts.append(read(_under(part.id, as_object(each))))
+        except WrongField as wrong:
+            raise wrong.within(f"{name}[{index}] (id {shown(part.id)})") from None
+    return tuple(parts)
 
 
-def _with_id(expected: str, read: Callable[[Fields], T]) -> Callable[[Fields], T]:
-    def checked(fields: Fields) -> T:
-        if (came := text(fields, "id")) != expected:
-            raise WrongField("id", f"is {shown(came)}, but {shown(expected)} was sent at this index")
-        return read(fields)
-
-    return checked
-
-
-def _part(path: str, value: object, read: Callable[[Fields], T]) -> T:
-    try:
-        return read(as_object(value))
-    except WrongField as wrong:
-        raise wrong.within(path) from None
+def _under(expected: str, fields: Fields) -> Fields:
+    """An object with this id."""
+    if (came := text(fields, "id")) != expected:
+        raise WrongField("id", f"is {shown(came)}, but {shown(expected)} was sent at this index")
+    return fields
 
 
 def _field(fields: Fields, name: str) -> Any:
