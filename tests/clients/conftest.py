@@ -11,6 +11,8 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from tests.clients.lying_server import CLIENTS, Call, LyingServer, lying
+
 if "COMPASS_URL" in os.environ:
 
     @pytest.fixture(scope="session")
@@ -28,3 +30,17 @@ else:
     from tests.reward_server.conftest import compass, compass_http, compass_url
 
     __all__ = ["compass", "compass_http", "compass_url"]
+
+
+@pytest.fixture(scope="module")
+def liar() -> Iterator[LyingServer]:
+    """A server that answers what a test tells it to."""
+    with lying() as started:
+        yield started
+
+
+@pytest.fixture(scope="module", params=CLIENTS)
+def call(request: pytest.FixtureRequest, liar: LyingServer) -> Iterator[Call]:
+    """Calls of each client to `liar`."""
+    with CLIENTS[request.param](liar.url, timeout_s=20) as started:
+        yield started

@@ -18,6 +18,7 @@ from ireasoner.clients import (
     Rollout,
     ScoreResponse,
 )
+from ireasoner.clients.wire import MAJOR_VERSION
 from tests.reward_server.requests import rollout
 
 GROUPS = [
@@ -102,6 +103,13 @@ def test_a_refusal_is_typed_and_names_the_path(call: Call, compass_url: str) -> 
     assert (refused.value.status, refused.value.code) == (422, "malformed_request")
     assert [fault.place for fault in refused.value.faults] == ["config.alhpa"]
     assert refused.value.request_id
+
+
+@pytest.mark.parametrize("path", ["/livez", "/configs/paper", "/absent"])
+def test_every_response_names_the_version_of_the_wire(compass_url: str, path: str) -> None:
+    version = httpx.get(compass_url + path).headers["x-wire-version"]
+    assert version.split(".")[0] == MAJOR_VERSION
+    assert version == httpx.get(f"{compass_url}/openapi.json").json()["info"]["version"]
 
 
 def test_many_groups_come_back_in_order(compass_url: str) -> None:

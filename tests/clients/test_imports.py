@@ -1,4 +1,4 @@
-"""`import ireasoner.clients` loads nothing but httpx, the standard library and itself."""
+"""`import ireasoner.clients` loads nothing but httpx with its httpcore, the standard library and itself."""
 
 import json
 import subprocess
@@ -20,5 +20,5 @@ def loaded_by(statement: str) -> set[str]:
 
 
 def test_importing_clients_loads_nothing_heavier_than_httpx() -> None:
-    heavier = loaded_by(EVERYTHING) - loaded_by("import httpx")
+    heavier = loaded_by(EVERYTHING) - loaded_by("import httpx, httpcore")
     assert heavier - sys.stdlib_module_names == {"ireasoner"}

@@ -16,10 +16,16 @@ OTHER_PYTHON = os.environ.get("CLIENT_PYTHON")
 TESTS = (
     "test_client_page",
     "test_contract",
+    "test_deadlines",
     "test_failures",
+    "test_fingerprints",
     "test_imports",
+    "test_proxies",
+    "test_right_answers",
     "test_score_command",
     "test_sibling_groups",
+    "test_wrong_fields",
+    "test_wrong_responses",
 )
 """What needs httpx and pytest alone, and a running server."""
 

@@ -1,6 +1,7 @@
 """Requests carry the trace of their caller."""
 
 import asyncio
+import json
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ import pytest
 from opentelemetry.sdk.trace import TracerProvider
 
 from ireasoner.clients import AsyncRewardClient, Group, RewardClient, Rollout
+from tests.clients.answers import right_answer
 
 GROUPS = [Group(str(number), [Rollout("0", "a")]) for number in range(3)]
 GIVEN = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -23,9 +25,9 @@ def traces() -> Iterator[tuple[str, list[str | None]]]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["content-length"]))
+            sent = json.loads(self.rfile.read(int(self.headers["content-length"])))
             got.append(self.headers["traceparent"])
-            body = b'{"request_id": "r", "fingerprint": "f", "groups": []}'
+            body = json.dumps(right_answer(sent, "outcome")).encode()
             self.send_response(200)
             self.send_header("content-length", str(len(body)))
             self.end_headers()

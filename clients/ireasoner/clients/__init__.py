@@ -9,12 +9,14 @@ from ireasoner.clients.errors import (
     Overloaded,
     RequestRefused,
     RewardError,
+    ScoringChanged,
     ServerFailed,
     ServerProblem,
     TimedOut,
     Unavailable,
     Unreachable,
 )
+from ireasoner.clients.fingerprints import Fingerprints
 from ireasoner.clients.sync_client import RewardClient
 from ireasoner.clients.wire import (
     Cluster,
@@ -40,6 +42,7 @@ __all__ = [
     "Detail",
     "Endpoint",
     "Fault",
+    "Fingerprints",
     "Group",
     "Member",
     "NotReady",
@@ -52,6 +55,7 @@ __all__ = [
     "ScoredGroup",
     "ScoredRollout",
     "ScoredStep",
+    "ScoringChanged",
     "ServerFailed",
     "ServerProblem",
     "Status",

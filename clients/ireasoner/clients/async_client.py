@@ -5,27 +5,31 @@ import json
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
-from typing import Self
+from typing import Self, TypeVar
 
 import httpx
 
-from ireasoner.clients.codec import decode_cohort_answer, decode_response, encode_request
+from ireasoner.clients.arriving_answer import ArrivingAnswer
+from ireasoner.clients.codec import encode_request
 from ireasoner.clients.errors import NotReady, RewardError
 from ireasoner.clients.exchange import (
     JSON,
     READY_POLL_S,
     address,
-    body_of,
     chunks,
+    environment_proxy,
     headers,
     limits,
     named_errors,
     timeouts,
     trace_headers,
-    trusts_proxies,
 )
+from ireasoner.clients.fingerprints import Fingerprints
+from ireasoner.clients.response import check_ready, decode_cohort_answer, decode_response
 from ireasoner.clients.retry import Retry
-from ireasoner.clients.wire import Config, Detail, Endpoint, Group, ScoreResponse
+from ireasoner.clients.wire import Config, Detail, Endpoint, Group, ScoreRequest, ScoreResponse
+
+T = TypeVar("T")
 
 
 class AsyncRewardClient:
@@ -40,16 +44,21 @@ class AsyncRewardClient:
         retry_budget_s: float = 120.0,
         max_connections: int = 64,
         traceparent: str | None = None,
+        fingerprints: Fingerprints | None = None,
     ) -> None:
         server = address(base_url)
         self._http = httpx.AsyncClient(
             base_url=server,
             headers=headers(token, traceparent, timeout_s),
             timeout=timeouts(timeout_s),
-            limits=limits(max_connections),
-            trust_env=trusts_proxies(server),
+            transport=httpx.AsyncHTTPTransport(
+                limits=limits(max_connections), proxy=environment_proxy(server)
+            ),
         )
+        self._url = str(self._http.base_url).rstrip("/")
+        self._timeout_s = timeout_s
         self._retry_budget_s = retry_budget_s
+        self._fingerprints = fingerprints or Fingerprints()
 
     async def __aenter__(self) -> Self:
         return self
@@ -71,12 +80,15 @@ class AsyncRewardClient:
         detail: Detail = "full",
     ) -> ScoreResponse:
         """Scores groups in one request; see `RewardClient.score`."""
-        body = encode_request(groups, config, progress, detail)
-
-        async def attempt() -> ScoreResponse:
-            return decode_response(await self._exchange(f"/score/{endpoint}", body))
-
-        return await Retry(self._retry_budget_s).call_async(attempt)
+        request = ScoreRequest(endpoint, groups, config, progress, detail)
+        path, body = f"/score/{endpoint}", encode_request(request)
+        response = await Retry(self._retry_budget_s).call_async(
+            lambda: self._exchange(
+                path, body, lambda answer: decode_response(answer, request), self._timeout_s
+            )
+        )
+        self._fingerprints.check(self._url, config, response.fingerprint)
+        return response
 
     async def score_in_cohort(
         self, group_id: str, text: str, *, group_size: int, deadline_s: float, config: Config = "paper"
@@ -94,11 +106,11 @@ class AsyncRewardClient:
         }
         path = f"/cohort/remote?{httpx.QueryParams(parameters)}"
         body = json.dumps({"prompt": group_id, "response": text, "group_id": group_id}).encode()
-
-        async def attempt() -> dict[str, float]:
-            return decode_cohort_answer(await self._exchange(path, body))
-
-        return await Retry(self._retry_budget_s).call_async(attempt)
+        return await Retry(self._retry_budget_s).call_async(
+            lambda: self._exchange(
+                path, body, lambda answer: decode_cohort_answer(answer, group_size), self._timeout_s
+            )
+        )
 
     async def score_many(
         self,
@@ -136,23 +148,29 @@ class AsyncRewardClient:
         end_s = time.monotonic() + deadline_s
         while True:
             try:
-                await self._exchange("/readyz")
+                left_s = end_s - time.monotonic()
+                await self._exchange("/readyz", None, check_ready, min(left_s, self._timeout_s))
             except RewardError as error:
                 if not is_alive():
-                    raise NotReady(f"{self._http.base_url} died before it was ready: {error}") from error
+                    raise NotReady(f"{self._url} died before it was ready: {error}") from error
                 if time.monotonic() + READY_POLL_S > end_s:
-                    raise NotReady(
-                        f"{self._http.base_url} was not ready within {deadline_s} s: {error}"
-                    ) from error
+                    raise NotReady(f"{self._url} was not ready within {deadline_s} s: {error}") from error
                 await asyncio.sleep(READY_POLL_S)
             else:
                 return
 
-    async def _exchange(self, path: str, body: bytes | None = None) -> bytes:
-        """One attempt: a POST of `body`, or a GET if it is None."""
-        with named_errors(str(self._http.base_url).rstrip("/") + path):
-            if body is None:
-                response = await self._http.get(path)
-            else:
-                response = await self._http.post(path, content=body, headers=JSON | trace_headers())
-        return body_of(response)
+    async def _exchange(
+        self, path: str, body: bytes | None, read: Callable[[bytes], T], timeout_s: float
+    ) -> T:
+        """One attempt, a POST of `body` or a GET if it is None; returns what `read` makes of the answer."""
+        method, sent = ("GET", b"") if body is None else ("POST", body)
+        url = self._url + path
+        with named_errors(url):
+            async with (
+                asyncio.timeout(timeout_s),
+                self._http.stream(method, path, content=body, headers=JSON | trace_headers()) as response,
+            ):
+                arriving = ArrivingAnswer(url, response, len(sent))
+                async for part in response.aiter_raw():
+                    arriving.add(part)
+            return read(arriving.body())

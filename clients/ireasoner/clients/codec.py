@@ -1,39 +1,28 @@
-"""Encodes requests and decodes responses, for the sync and the async client alike."""
+"""The bodies of requests, and groups in the form that they have in a request."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from ireasoner.clients.errors import BadAnswer, Fault, ServerProblem, problem_class
-from ireasoner.clients.wire import (
-    Cluster,
-    Config,
-    Detail,
-    Group,
-    Member,
-    Rollout,
-    ScoredGroup,
-    ScoredRollout,
-    ScoredStep,
-    ScoreResponse,
-)
+from ireasoner.clients.wire import Group, Rollout, ScoreRequest
 
 
-def encode_request(groups: Sequence[Group], config: Config, progress: float | None, detail: Detail) -> bytes:
+def encode_request(request: ScoreRequest) -> bytes:
     """The body of a scoring request; `progress`, in [0, 1], is left out if it is None.
 
     Raises ValueError if the config or progress holds NaN or infinity, which JSON cannot express.
     """
+    config = request.config
     body: dict[str, object] = {
         "groups": [
             {"id": group.id, "rollouts": [_encode_rollout(rollout) for rollout in group.rollouts]}
-            for group in groups
+            for group in request.groups
         ],
         "config": config if isinstance(config, str) else dict(config),
-        "detail": detail,
+        "detail": request.detail,
     }
-    if progress is not None:
-        body["progress"] = progress
+    if request.progress is not None:
+        body["progress"] = request.progress
     return json.dumps(body, allow_nan=False, separators=(",", ":")).encode()
 
 
@@ -64,98 +53,3 @@ def decode_group(body: Mapping[str, Any]) -> Group:
         if steps is not None and not (isinstance(steps, list) and all(isinstance(one, str) for one in steps)):
             raise ValueError(f"rollouts[{index}].steps is not a list of strings")
     return Group(group_id, [Rollout(**rollout) for rollout in rollouts])
-
-
-def decode_response(body: bytes) -> ScoreResponse:
-    """The answer to a scoring request; raises BadAnswer if `body` is something else.
-
-    Unknown fields are ignored, so that this client can read the answers of a newer server.
-    """
-    try:
-        answer = json.loads(body)
-        return ScoreResponse(
-            request_id=answer["request_id"],
-            fingerprint=answer["fingerprint"],
-            groups=tuple(_decode_scored_group(group) for group in answer["groups"]),
-        )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BadAnswer(f"{type(error).__name__}: {error}; the answer began with {body[:200]!r}") from error
-
-
-def _decode_scored_group(group: Mapping[str, Any]) -> ScoredGroup:
-    return ScoredGroup(
-        id=group["id"],
-        status=group["status"],
-        dominant_answer=group["dominant_answer"],
-        tie=group["tie"],
-        dominant_share=group["dominant_share"],
-        density=group["density"],
-        entropy_nats=group["entropy_nats"],
-        proposer_reward=group["proposer_reward"],
-        clusters=tuple(_decode_cluster(cluster) for cluster in group.get("clusters", ())),
-        rollouts=tuple(_decode_scored_rollout(rollout) for rollout in group.get("rollouts", ())),
-        not_compared=tuple(group.get("not_compared", ())),
-    )
-
-
-def _decode_cluster(cluster: Mapping[str, Any]) -> Cluster:
-    members = (
-        Member(member["answer"], member["count"], tuple(member["rules"]))
-        for member in cluster.get("members", ())
-    )
-    return Cluster(cluster["answer"], cluster["count"], tuple(members))
-
-
-def _decode_scored_rollout(rollout: Mapping[str, Any]) -> ScoredRollout:
-    return ScoredRollout(
-        id=rollout["id"],
-        status=rollout["status"],
-        reason=rollout["reason"],
-        answer=rollout["answer"],
-        reward=rollout["reward"],
-        outcome=rollout["outcome"],
-        trajectory=rollout["trajectory"],
-        steps=tuple(
-            ScoredStep(step["text"], step["cosine"], step["weight"], step.get("credit"), step.get("place"))
-            for step in rollout.get("steps", ())
-        ),
-    )
-
-
-def decode_cohort_answer(body: bytes) -> dict[str, float]:
-    """The reward of one rollout and its parts; raises BadAnswer if `body` is something else."""
-    try:
-        answer = {str(name): float(value) for name, value in json.loads(body).items()}
-    except (ValueError, TypeError, AttributeError) as error:
-        raise BadAnswer(f"{type(error).__name__}: {error}; the answer began with {body[:200]!r}") from error
-    if "reward" not in answer:
-        raise BadAnswer(f"no reward in {body[:200]!r}")
-    return answer
-
-
-def decode_problem(status: int, headers: Mapping[str, str], body: bytes) -> ServerProblem:
-    """The error for an answer of status 400 or more, whether the server or a proxy wrote it."""
-    try:
-        problem = json.loads(body)
-    except ValueError:
-        problem = None
-    if not isinstance(problem, dict):
-        problem = {"code": "unknown", "detail": body[:200].decode(errors="replace")}
-    faults = problem.get("errors")
-    return problem_class(status)(
-        status,
-        str(problem.get("code", "unknown")),
-        str(problem.get("detail", "")),
-        faults=tuple(
-            Fault(str(fault.get("place", "")), str(fault.get("reason", "")))
-            for fault in (faults if isinstance(faults, list) else ())
-            if isinstance(fault, dict)
-        ),
-        request_id=headers.get("x-request-id"),
-        retry_after_s=_seconds(headers.get("retry-after")),
-    )
-
-
-def _seconds(value: str | None) -> float | None:
-    """`Retry-After` in seconds; None if it is missing or a date, which this server never sends."""
-    return float(value) if value is not None and value.isdecimal() else None

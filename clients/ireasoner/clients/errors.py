@@ -4,7 +4,8 @@ RewardError
 ├── Unreachable          no connection could be made                            retried
 ├── TimedOut             no answer within `timeout_s`                           retried
 ├── ConnectionBroken     the connection ended before the whole answer arrived   retried
-├── BadAnswer            the answer is not that of a reward server
+├── BadAnswer            the answer cannot be a reward server's answer to the request
+├── ScoringChanged       the server's fingerprint of a config is not the one that it was before
 ├── NotReady             `wait_until_ready` passed its deadline, or the server died
 ├── SplitGroups          an adapter's batch does not consist of whole groups (`reward_service`)
 ├── NotJudged            an adapter needs a number, and the server judged no rollout (`reward_service`)
@@ -45,7 +46,32 @@ class ConnectionBroken(RewardError):
 
 
 class BadAnswer(RewardError):
-    """The answer does not follow the API; it may come from another kind of server, or another version."""
+    """The answer cannot be that of a reward server to this request.
+
+    It has other ids, a wrong number of groups or rollouts, or values that the API does not allow; or it comes from
+    another kind of server, a proxy, or another version. The message gives the address, the path and what was there.
+    """
+
+
+class ScoringChanged(RewardError):
+    """The server scores by another config, parser or embedder than before: rewards of one run would not compare.
+
+    Attributes:
+        was: The first fingerprint of the config.
+        now: The fingerprint of the answer that was refused.
+    """
+
+    def __init__(self, where: str, was: str, now: str) -> None:
+        self.was = was
+        self.now = now
+        super().__init__(where, was, now)
+
+    def __str__(self) -> str:
+        where, was, now = self.args
+        return (
+            f"{where}: the scoring changed: its fingerprint is {now}, was {was}; a run needs one config, parser and "
+            "embedder (a client with Fingerprints(accept_new=True) accepts the change)"
+        )
 
 
 class NotReady(RewardError):

@@ -4,11 +4,12 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
+from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
-from ireasoner.clients.codec import decode_problem
 from ireasoner.clients.errors import BadAnswer, ConnectionBroken, TimedOut, Unreachable
+from ireasoner.clients.fields import WrongField
 from ireasoner.clients.wire import Group
 
 JSON = {"content-type": "application/json"}
@@ -16,8 +17,11 @@ READY_POLL_S = 0.2
 
 
 def headers(token: str | None, traceparent: str | None, timeout_s: float) -> dict[str, str]:
-    """The headers of every request: the time-out, and token and trace if there are any."""
-    carried = {"x-request-timeout": f"{timeout_s:g}"}
+    """The headers of every request: the time-out, and token and trace if there are any.
+
+    A compressed answer is not accepted: a few kilobytes could unpack to gigabytes.
+    """
+    carried = {"x-request-timeout": f"{timeout_s:g}", "accept-encoding": "identity"}
     if token is not None:
         carried["authorization"] = f"Bearer {token}"
     if traceparent is not None:
@@ -55,9 +59,15 @@ def address(url: str) -> httpx.URL:
     return parsed
 
 
-def trusts_proxies(base_url: httpx.URL) -> bool:
-    """Whether to use the environment's proxies: never for a server on this machine."""
-    return base_url.host not in {"localhost", "127.0.0.1", "::1"}
+def environment_proxy(server: httpx.URL) -> httpx.Proxy | None:
+    """The proxy that HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY name; none for a server on this machine."""
+    if server.host in {"localhost", "127.0.0.1", "::1"} or proxy_bypass(server.netloc.decode()):
+        return None
+    proxies = getproxies()
+    proxy = proxies.get(server.scheme) or proxies.get("all")
+    if not proxy:
+        return None
+    return httpx.Proxy(proxy if "://" in proxy else f"http://{proxy}")
 
 
 def limits(max_connections: int) -> httpx.Limits:
@@ -67,26 +77,17 @@ def limits(max_connections: int) -> httpx.Limits:
 
 @contextmanager
 def named_errors(url: str) -> Iterator[None]:
-    """Turns the errors of httpx into those of this package, with the address in the message."""
+    """Turns errors of the exchange and of the reading of its answer into those of this package, with the address."""
     try:
         yield
+    except WrongField as error:
+        raise BadAnswer(f"{url}: {error}") from error
     except (httpx.ConnectError, httpx.ConnectTimeout) as error:
         raise Unreachable(f"{url}: {error}") from error
-    except httpx.TimeoutException as error:
-        raise TimedOut(f"{url}: {type(error).__name__} {error}") from error
-    except httpx.DecodingError as error:
-        raise BadAnswer(f"{url}: {error}") from error
+    except (httpx.TimeoutException, TimeoutError) as error:
+        raise TimedOut(f"{url}: no whole answer in time: {type(error).__name__} {error}") from error
     except httpx.TransportError as error:
         raise ConnectionBroken(f"{url}: {type(error).__name__} {error}") from error
-
-
-def body_of(response: httpx.Response) -> bytes:
-    """The body of a 200; raises the error for any other status."""
-    if response.status_code == 200:
-        return response.content
-    if response.status_code < 400:
-        raise BadAnswer(f"{response.url} answered {response.status_code}; it is not a reward server")
-    raise decode_problem(response.status_code, response.headers, response.content)
 
 
 def chunks(groups: Iterable[Group], size: int) -> Iterator[tuple[Group, ...]]:

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, gather_object
 
-from ireasoner.clients.errors import RequestRefused, RewardError
+from ireasoner.clients.errors import BadAnswer, RequestRefused, RewardError, ScoringChanged
 from ireasoner.clients.reward_service import SplitGroups
 
 log = logging.getLogger(__name__)
@@ -21,8 +21,8 @@ def over_ranks(
     """Returns the results for this rank's rows: every rank calls `read`, and the first calls `work` on all rows.
 
     An error on one rank is logged there, and every rank gets None, because raising would leave the other ranks
-    waiting. Errors that every later batch would meet too (the server refuses the request, or groups are incomplete)
-    raise a RewardError on every rank. A single process raises the error itself.
+    waiting. Errors that every later batch would meet too (the server refuses the request, answers wrongly or scores in
+    another way than before, or groups are incomplete) are raised on every rank. A single process raises any error.
     """
     processes = PartialState()
     if processes.num_processes == 1:
@@ -45,8 +45,8 @@ def over_ranks(
 def _or_none(function: Callable[[], Any]) -> Any:
     try:
         return function()
-    except (RequestRefused, SplitGroups) as error:
-        return RewardError(str(error))  # a plain one: the other ranks only need the message
+    except (BadAnswer, RequestRefused, ScoringChanged, SplitGroups) as error:
+        return error
     except Exception:
         log.exception("this batch has no rewards, on any rank")
         return None

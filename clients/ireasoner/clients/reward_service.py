@@ -8,9 +8,11 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, Self
+from uuid import uuid4
 
 from ireasoner.clients.async_client import AsyncRewardClient
 from ireasoner.clients.errors import RewardError
+from ireasoner.clients.fingerprints import Fingerprints
 from ireasoner.clients.sync_client import RewardClient
 from ireasoner.clients.wire import Config, Group, Rollout, ScoredGroup
 
@@ -19,6 +21,9 @@ DEFAULT_URL = "http://127.0.0.1:8010"
 COHORT_GRACE_S = 30.0
 """Added to the deadline of a cohort to get the time-out of its callers."""
 GROUPS_PER_REQUEST = 16
+OF_THIS_PROCESS = Fingerprints()
+"""The fingerprints so far. Frameworks make a `RewardService` for every batch, so it cannot hold them."""
+ANY_OF_THIS_PROCESS = Fingerprints(accept_new=True)
 REQUEST_CHARACTERS = 2**21
 """Limit for a request with several groups. It is at most 24 MiB as JSON; a server accepts 32 MiB by default."""
 
@@ -72,6 +77,7 @@ class RewardService:
     config: Config = "paper"
     timeout_s: float = 120.0
     token: str | None = field(default=None, repr=False)
+    fingerprints: Fingerprints = field(default=OF_THIS_PROCESS, repr=False)
 
     @classmethod
     def configured(
@@ -79,17 +85,20 @@ class RewardService:
     ) -> Self:
         """Takes the arguments, else the variables IREASONER_REWARD_{URL,CONFIG,TIMEOUT_S}, else the defaults.
 
-        IREASONER_REWARD_CONFIG is a name or a JSON object. The token always comes from IREASONER_REWARD_TOKEN. Raises
-        ValueError if a variable is malformed.
+        IREASONER_REWARD_CONFIG is a name or a JSON object. The token always comes from IREASONER_REWARD_TOKEN. With
+        IREASONER_REWARD_ACCEPT_NEW_FINGERPRINTS=1 the server's scoring may change during the run. Raises ValueError if
+        a variable is malformed.
         """
         if config is None:
             text = os.environ.get(f"{PREFIX}CONFIG", "paper")
             config = json.loads(text) if text.lstrip().startswith("{") else text
+        accepts_new = os.environ.get(f"{PREFIX}ACCEPT_NEW_FINGERPRINTS") == "1"
         return cls(
             url or os.environ.get(f"{PREFIX}URL", DEFAULT_URL),
             config,
             timeout_s or float(os.environ.get(f"{PREFIX}TIMEOUT_S", "120")),
             os.environ.get(f"{PREFIX}TOKEN"),
+            ANY_OF_THIS_PROCESS if accepts_new else OF_THIS_PROCESS,
         )
 
     def score(self, groups: Sequence[Sequence[str]], progress: float = 1.0) -> list[list[Judged]]:
@@ -127,7 +136,12 @@ class RewardService:
             )
 
     def _connection(self) -> dict[str, Any]:
-        return {"token": self.token, "timeout_s": self.timeout_s, "retry_budget_s": self.timeout_s}
+        return {
+            "token": self.token,
+            "timeout_s": self.timeout_s,
+            "retry_budget_s": self.timeout_s,
+            "fingerprints": self.fingerprints,
+        }
 
     def _request(self, groups: Sequence[Sequence[str]], progress: float) -> dict[str, Any]:
         return {
@@ -179,8 +193,10 @@ def gathered(keys: Sequence[Hashable]) -> list[list[int]]:
 
 
 def _groups(groups: Sequence[Sequence[str]]) -> list[Group]:
+    """Groups under ids that no other call uses, so that the answer to another call cannot pass for that to this one."""
+    call = uuid4().hex
     return [
-        Group(str(number), [Rollout(str(index), text) for index, text in enumerate(texts)])
+        Group(f"{call}-{number}", [Rollout(str(index), text) for index, text in enumerate(texts)])
         for number, texts in enumerate(groups)
     ]
 

@@ -6,27 +6,32 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from functools import partial
-from typing import Self
+from typing import Self, TypeVar
 
 import httpx
 
-from ireasoner.clients.codec import decode_response, encode_request
+from ireasoner.clients.arriving_answer import ArrivingAnswer
+from ireasoner.clients.codec import encode_request
+from ireasoner.clients.deadline import DeadlineTransport, deadline
 from ireasoner.clients.errors import NotReady, RewardError
 from ireasoner.clients.exchange import (
     JSON,
     READY_POLL_S,
     address,
-    body_of,
     chunks,
+    environment_proxy,
     headers,
     limits,
     named_errors,
     timeouts,
     trace_headers,
-    trusts_proxies,
 )
+from ireasoner.clients.fingerprints import Fingerprints
+from ireasoner.clients.response import check_ready, decode_response
 from ireasoner.clients.retry import Retry
-from ireasoner.clients.wire import Config, Detail, Endpoint, Group, ScoreResponse
+from ireasoner.clients.wire import Config, Detail, Endpoint, Group, ScoreRequest, ScoreResponse
+
+T = TypeVar("T")
 
 
 class RewardClient:
@@ -37,10 +42,12 @@ class RewardClient:
     Args:
         base_url: The address, like `http://127.0.0.1:8010`.
         token: The token of the experiment, if the server requires one.
-        timeout_s: Seconds for one attempt. The client sends it along, and the server drops work that has timed out.
+        timeout_s: Seconds for one attempt, from the first byte sent to the last one received. The client sends it
+            along, and the server drops work that has timed out.
         retry_budget_s: Seconds in which a new attempt of a call may start; 0 allows one attempt.
         max_connections: Size of the pool.
         traceparent: A W3C trace context.
+        fingerprints: The fingerprints to compare with; None for those that this client receives.
 
     Raises:
         ValueError: `base_url` is not an address.
@@ -55,16 +62,19 @@ class RewardClient:
         retry_budget_s: float = 120.0,
         max_connections: int = 16,
         traceparent: str | None = None,
+        fingerprints: Fingerprints | None = None,
     ) -> None:
         server = address(base_url)
         self._http = httpx.Client(
             base_url=server,
             headers=headers(token, traceparent, timeout_s),
             timeout=timeouts(timeout_s),
-            limits=limits(max_connections),
-            trust_env=trusts_proxies(server),
+            transport=DeadlineTransport(server, limits(max_connections), environment_proxy(server)),
         )
+        self._url = str(self._http.base_url).rstrip("/")
+        self._timeout_s = timeout_s
         self._retry_budget_s = retry_budget_s
+        self._fingerprints = fingerprints or Fingerprints()
 
     def __enter__(self) -> Self:
         return self
@@ -89,10 +99,15 @@ class RewardClient:
 
         Raises RewardError (see `ireasoner.clients.errors`). Every reward that is returned was computed.
         """
-        body = encode_request(groups, config, progress, detail)
-        return Retry(self._retry_budget_s).call(
-            lambda: decode_response(self._exchange(f"/score/{endpoint}", body))
+        request = ScoreRequest(endpoint, groups, config, progress, detail)
+        path, body = f"/score/{endpoint}", encode_request(request)
+        response = Retry(self._retry_budget_s).call(
+            lambda: self._exchange(
+                path, body, lambda answer: decode_response(answer, request), self._timeout_s
+            )
         )
+        self._fingerprints.check(self._url, config, response.fingerprint)
+        return response
 
     def score_many(
         self,
@@ -145,23 +160,27 @@ class RewardClient:
         end_s = time.monotonic() + deadline_s
         while True:
             try:
-                self._exchange("/readyz")
+                left_s = end_s - time.monotonic()
+                self._exchange("/readyz", None, check_ready, min(left_s, self._timeout_s))
             except RewardError as error:
                 if not is_alive():
-                    raise NotReady(f"{self._http.base_url} died before it was ready: {error}") from error
+                    raise NotReady(f"{self._url} died before it was ready: {error}") from error
                 if time.monotonic() + READY_POLL_S > end_s:
-                    raise NotReady(
-                        f"{self._http.base_url} was not ready within {deadline_s} s: {error}"
-                    ) from error
+                    raise NotReady(f"{self._url} was not ready within {deadline_s} s: {error}") from error
                 time.sleep(READY_POLL_S)
             else:
                 return
 
-    def _exchange(self, path: str, body: bytes | None = None) -> bytes:
-        """One attempt: a POST of `body`, or a GET if it is None."""
-        with named_errors(str(self._http.base_url).rstrip("/") + path):
-            if body is None:
-                response = self._http.get(path)
-            else:
-                response = self._http.post(path, content=body, headers=JSON | trace_headers())
-        return body_of(response)
+    def _exchange(self, path: str, body: bytes | None, read: Callable[[bytes], T], timeout_s: float) -> T:
+        """One attempt, a POST of `body` or a GET if it is None; returns what `read` makes of the answer."""
+        method, sent = ("GET", b"") if body is None else ("POST", body)
+        url = self._url + path
+        with named_errors(url):
+            with (
+                deadline(timeout_s),
+                self._http.stream(method, path, content=body, headers=JSON | trace_headers()) as response,
+            ):
+                arriving = ArrivingAnswer(url, response, len(sent))
+                for part in response.iter_raw():
+                    arriving.add(part)
+            return read(arriving.body())

@@ -4,6 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+MAJOR_VERSION = "2"
+"""First number of the wire's version that this client speaks."""
+
 Endpoint = Literal["outcome", "trajectory", "solver", "proposer"]
 Detail = Literal["full", "rewards"]
 Status = Literal["ok", "invalid", "abstain"]
@@ -34,6 +37,17 @@ class Group:
 
     id: str
     rollouts: Sequence[Rollout]
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreRequest:
+    """What one request asks for; see `RewardClient.score`."""
+
+    endpoint: Endpoint
+    groups: Sequence[Group]
+    config: Config
+    progress: float | None
+    detail: Detail
 
 
 @dataclass(frozen=True, slots=True)

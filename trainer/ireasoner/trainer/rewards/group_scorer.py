@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable, Sequence
 from typing import Any
+from uuid import uuid4
 
 from ireasoner.clients import Endpoint, Group, RewardClient, Rollout, ScoredGroup
 from ireasoner.clients.retry import Retry
@@ -67,8 +68,12 @@ class GroupScorer:
             ScoringError: Too many consecutive groups could not be judged, or the server's scoring changed.
             RewardError: The server refused, or was unreachable for longer than the budget.
         """
+        call = uuid4().hex  # the answer to an earlier call with these names cannot pass for that to this one
         posted = [
-            Group(id=name, rollouts=[Rollout(id=str(i), text=r.text) for i, r in enumerate(rollouts)])
+            Group(
+                id=f"{call}-{name}",
+                rollouts=[Rollout(id=str(i), text=r.text) for i, r in enumerate(rollouts)],
+            )
             for name, rollouts in groups
         ]
         config: str | dict[str, Any] = self._settings.config

@@ -29,6 +29,7 @@ from ireasoner.reward_server.errors import (
 from ireasoner.reward_server.observability.metrics import Metrics
 from ireasoner.reward_server.observability.request_context import request_id
 from ireasoner.reward_server.settings import RewardServerSettings
+from ireasoner.reward_server.wire import VERSION
 
 if TYPE_CHECKING:
     from ireasoner.reward_server.observability.tracing import Tracer
@@ -222,6 +223,7 @@ class _Exchange:
             self._started = True
             headers = MutableHeaders(scope=message)
             headers["x-request-id"] = self._request_id
+            headers["x-wire-version"] = VERSION
             if self._traceresponse is not None:
                 headers["traceresponse"] = self._traceresponse
             if self._admission.is_draining:
