@@ -164,7 +164,7 @@ def _all(*decided: bool | None) -> bool | None:
 
 def _equal(one: Expression, other: Expression) -> bool | None:
     if _is_infinite(one) or _is_infinite(other):
-        return to_sympy(one) == to_sympy(other)
+        return bool(to_sympy(one) == to_sympy(other))
     if not is_zero_to_all_digits(difference(one, other)):
         return False
     return is_zero(to_sympy(one) - to_sympy(other)) or None

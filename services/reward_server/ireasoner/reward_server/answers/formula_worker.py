@@ -9,6 +9,7 @@ The kernel ends it, with SIGPROF, when a question takes more processor time than
 milliseconds.
 """
 
+import contextlib
 import gc
 import json
 import logging
@@ -46,6 +47,7 @@ class _Calculator:
             ours.close()
             _calculate(theirs)
         theirs.close()
+        self._socket = ours
         self._questions, self._answers = ours.makefile("w"), ours.makefile("r")
 
     def ask(self, question: Header) -> Header:
@@ -56,10 +58,22 @@ class _Calculator:
         except ConnectionError:
             line = ""
         if not line:
-            _, status = os.waitpid(self._pid, 0)
+            status = self.stop()
             raise _Died(os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0)
         answered: Header = json.loads(line)
         return answered
+
+    def stop(self) -> int:
+        """Lets the process end; returns how it ended, as `os.waitpid` does."""
+        for end in (
+            lambda: self._socket.shutdown(socket.SHUT_RDWR),
+            self._questions.close,
+            self._answers.close,
+        ):
+            with contextlib.suppress(OSError):  # it has ended already
+                end()
+        self._socket.close()
+        return os.waitpid(self._pid, 0)[1]
 
 
 def _calculate(questions: socket.socket) -> None:
@@ -129,6 +143,11 @@ class FormulaWorker:
                     }, b""
         return {"reason": "calculating ended the process", "cpu_s": QUESTION_CPU_S}, b""
 
+    def stop(self) -> None:
+        """Ends the forked process, if there is one."""
+        if self._calculator is not None:
+            self._calculator.stop()
+
 
 def _load() -> None:
     """Loads the libraries, which load much at their first use; that must not count as any question's time."""
@@ -144,4 +163,6 @@ if __name__ == "__main__":
     logging.disable()
     resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY_BYTES, MAX_MEMORY_BYTES))
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
-    child_process.serve(FormulaWorker().answer)
+    worker = FormulaWorker()
+    child_process.serve(worker.answer)
+    worker.stop()

@@ -90,7 +90,6 @@ class ExpressionComparer:
     async def stop(self) -> None:
         """Ends the process, if there is one."""
         if self._child is not None:
-            self._child.kill()
             await self._child.stop()
 
     async def _calculated(self, question: Question) -> Header:

@@ -26,9 +26,9 @@ from ireasoner.reward_server.answers.expression import (
     Symbol,
 )
 
-SCALES = ((1, (1, 1)), (1, (1, -1)), (12, (-1, 1)), (50, (1, -1)))
-"""The points: how large, and the signs that a symbol may have, by whether its own bit is 0 or 1."""
-POINTS = range(len(SCALES))
+SIZES = (1, 1, 12, 50, 4)
+"""The points: how large the symbols are. At the first one, all are positive."""
+POINTS = range(len(SIZES))
 DIGITS = 20
 """Significant digits of a value that are compared."""
 PRECISIONS = ((40, 90), (150, 320), (700, 1500))
@@ -111,11 +111,16 @@ def value(expression: Expression, point: int) -> Real:
 def coordinate(name: str, point: int) -> Real:
     """The value of a symbol at a point."""
     drawn = hashlib.sha256(f"{point} {name}".encode()).digest()
-    size, signs = SCALES[point]
-    sign = signs[hashlib.sha256(name.encode()).digest()[0] & 1]
     fraction = Fraction(int.from_bytes(drawn, "big"), 2**256)
-    exact = sign * size * (Fraction(1, 2) + fraction)
+    exact = _sign(name, point) * SIZES[point] * (Fraction(1, 2) + fraction)
     return mp.mpf(exact.numerator) / exact.denominator
+
+
+def _sign(name: str, point: int) -> int:
+    """Both signs for each symbol, and different ones for letters that are next to each other, as x and y are."""
+    letters = sum(map(ord, name))
+    bits = (0, letters, letters >> 1, ~(letters >> 1), ~letters)
+    return -1 if bits[point] & 1 else 1
 
 
 def _applied(expression: Apply, arguments: list[Real], point: int) -> Real:
