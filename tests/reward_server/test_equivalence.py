@@ -173,6 +173,33 @@ def test_formulas_that_are_equal(loop: Loop, answers: list[str]) -> None:
     assert len(set(clusters.names)) == 3
 
 
+@pytest.mark.parametrize(
+    "answers",
+    [
+        ["x+y=5", "x-y=5", "5", "x+y"],
+        ["P(A)=1/2", "P(B)=1/2", "1/2"],
+        ["\\angle A = 30", "\\angle B = 30", "30"],
+        ["2^{-60}", "2^{-61}", "2^{-62}", "0"],
+        ["\\frac1{2^{99}}", "\\frac1{2^{98}}", "0"],
+        ["e^{-40}", "e^{-50}", "1"],
+        ["(\\pi, 0)", "\\{\\pi, 0\\}"],
+        ["x < 2", "x \\le 2", "x > 2", "x = 2x - 2"],
+    ],
+)
+def test_formulas_of_different_kinds_and_sizes_stay_apart(loop: Loop, answers: list[str]) -> None:
+    clusters = loop.cluster(answers)
+    assert len(set(clusters.names)) == len(answers), clusters
+    assert clusters.not_compared == ()
+
+
+def test_equal_lines_join_and_no_chain_leads_to_a_number(loop: Loop) -> None:
+    lines = ["2x+4y-3=0", "x+2y=3/2", "4y=3-2x"]
+    clusters = loop.cluster([*lines, "3/2", "2+3=5", "5", "x+y=5"])
+    assert len(set(clusters.names[:3])) == 1
+    assert clusters.names[4] == clusters.names[5]
+    assert len(set(clusters.names)) == 4
+
+
 HANGING = (
     "".join(rf"\sin\frac{{{k}\pi}}{{37}}" for k in range(1, 19)),
     r"\frac{\sqrt{37}}{2^{18}}",

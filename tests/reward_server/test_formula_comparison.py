@@ -179,6 +179,10 @@ SAME = [
     ("x+y+z=1", "z=1-x-y"),
     ("f'(x)=2x", "f'(x)=x+x"),
     (r"\phi^2-\phi-1=0", r"\phi^2=\phi+1"),
+    # absolute values and real roots, whose parts depend on signs
+    *[(r"\log_2 x^2", r"2\log_2|x|"), (r"\max(x,y)", r"\frac{x+y+|x-y|}{2}"), (r"\cos x", r"\cos|x|")],
+    *[(r"\sqrt{x^2y^2}", "|xy|"), (r"\sqrt[3]{-x}", r"-\sqrt[3]{x}"), (r"x^{2/3}", r"\sqrt[3]{x^2}")],
+    *[(r"x^{4/3}", r"x\sqrt[3]{x}"), ("|x|=3", r"\sqrt{x^2}=3"), ("|2x-4|<6", "|x-2|<3")],
     # inequalities
     ("x>2", "2<x"),
     ("2x>4", "x>2"),
@@ -326,6 +330,11 @@ DIFFERENT = [
     ("1=2", "3=4"),
     ("a=b", "b=c"),
     ("v=at", "v=at^2"),
+    *[
+        (r"\arctan\frac{1}{x}", r"\frac{\pi}{2}-\arctan x"),
+        ("|x+3|", "x+3"),
+        (r"\frac{x}{y}", r"\frac{|x|}{|y|}"),
+    ],
     # inequalities
     ("x>2", r"x\ge2"),
     ("x>2", "x<2"),
@@ -359,7 +368,7 @@ DIFFERENT = [
     (r"x\in[0,1]", r"y\in[0,1]"),
     (r"\infty", "1"),
 ]
-UNDECIDED = [("1-e^{-1000}", "1"), (r"\tanh 1000", "1"), (r"\max(x,y)", r"\frac{x+y+|x-y|}{2}")]
+UNDECIDED = [("1-e^{-1000}", "1"), (r"\tanh 1000", "1")]
 UNREAD = [
     *["1/2x", "x/2y", "2 3", "x 2", "x3", "2^3 4", "a^b^c", "5!!", "e^ix", r"3\frac{5}{2}"],
     *[

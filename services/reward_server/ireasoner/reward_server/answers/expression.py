@@ -70,6 +70,8 @@ def negative(term: Expression) -> Expression:
 
 def quotient(top: Expression, bottom: Expression) -> Expression:
     """`top / bottom`."""
+    if isinstance(top, Number) and isinstance(bottom, Number) and bottom.value:
+        return Number(top.value / bottom.value)
     return mul(top, Apply("pow", (bottom, MINUS_ONE)))
 
 

@@ -3,8 +3,9 @@
 SymPy may take for ever: the caller bounds its time.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
+from itertools import product
 from typing import Any
 
 import mpmath
@@ -16,13 +17,28 @@ from ireasoner.reward_server.answers.expression import FUNCTIONS, Constant, Expr
 from ireasoner.reward_server.answers.normal_form import MAX_BITS, MAX_FACTORIAL, TooLarge
 
 MAX_DENOMINATOR = 10**6
+MAX_SIGNED = 3
+"""Most unknowns whose signs are told apart."""
 Formula = Any
 """An expression of SymPy, which has no types."""
 
 
 def is_zero(formula: Formula) -> bool:
-    """Whether SymPy can show that `formula` is 0 for all real values of its unknowns."""
-    return any(simpler == 0 for simpler in _simplified(formula)) or formula.equals(0) is True
+    """Whether SymPy can show that `formula` is 0 for all real values of its unknowns, except where one of them is 0."""
+    if any(simpler == 0 for simpler in _simplified(formula)):
+        return True
+    unknowns = sorted(formula.free_symbols, key=str)
+    if formula.has(sympy.Abs, sympy.sign) and 0 < len(unknowns) <= MAX_SIGNED:
+        return all(any(simpler == 0 for simpler in _simplified(case)) for case in _by_sign(formula, unknowns))
+    return formula.equals(0) is True
+
+
+def _by_sign(formula: Formula, unknowns: Sequence[Formula]) -> Iterator[Formula]:
+    """`formula` for each choice of signs of its unknowns."""
+    sizes = [sympy.Dummy(positive=True) for _ in unknowns]
+    for signs in product((1, -1), repeat=len(unknowns)):
+        signed = (sign * size for sign, size in zip(signs, sizes, strict=True))
+        yield formula.subs(dict(zip(unknowns, signed, strict=True)))
 
 
 def _simplified(formula: Formula) -> Iterator[Formula]:
@@ -45,6 +61,8 @@ def _simplified(formula: Formula) -> Iterator[Formula]:
         )  # 0 only if the angle, which is small, is 0
     if formula.is_number and formula.is_algebraic:
         yield sympy.radsimp(sympy.sqrtdenest(formula))
+    if formula.has(sympy.Max, sympy.Min):
+        yield sympy.expand(formula.rewrite(sympy.Abs))
     yield sympy.factor(formula, deep=True)
     yield sympy.simplify(formula)
 
