@@ -65,13 +65,11 @@ class _Calculator:
 
     def stop(self) -> int:
         """Lets the process end; returns how it ended, as `os.waitpid` does."""
-        for end in (
-            lambda: self._socket.shutdown(socket.SHUT_RDWR),
-            self._questions.close,
-            self._answers.close,
-        ):
-            with contextlib.suppress(OSError):  # it has ended already
-                end()
+        with contextlib.suppress(OSError):  # it has ended already
+            self._socket.shutdown(socket.SHUT_RDWR)
+        with contextlib.suppress(OSError):  # a question that it did not take is flushed
+            self._questions.close()
+        self._answers.close()
         self._socket.close()
         return os.waitpid(self._pid, 0)[1]
 
