@@ -5,8 +5,6 @@ Reading is strict: what could mean two things is refused rather than guessed. `1
 digit before a proper fraction makes a mixed number, and `f(x)` or `P(A)` is a function of which nothing is known.
 """
 
-import re
-import unicodedata
 from collections.abc import Sequence
 from fractions import Fraction
 
@@ -25,65 +23,10 @@ from ireasoner.reward_server.answers.expression import (
     negative,
     quotient,
 )
+from ireasoner.reward_server.answers.tokens import BRACKETS, CLOSING
 
-MAX_TOKENS = 400
 MAX_DEPTH = 40
 
-_TOKEN = re.compile(
-    r"""\s*(?:
-        (?P<repeating> \d*\.\d*\\(?:overline|bar|dot)\s*\{\d+\} )
-      | (?P<number> \d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)? | \d+(?:\.\d+)? | \.\d+ )
-      | (?P<environment> \\(?:begin|end)\s*\{[a-z]+\*?\} )
-      | (?P<command> \\[A-Za-z]+ | \\. )
-      | (?P<word> [^\W\d_]+'* )
-      | (?P<sign> \*\* | <= | >= | != | \S )
-    )""",
-    re.X,
-)
-_GREEK = re.compile(r"[α-ωΑ-Ω]")
-_DROPPED = frozenset(
-    [
-        *[
-            r"\left",
-            r"\right",
-            r"\displaystyle",
-            r"\textstyle",
-            r"\limits",
-            r"\big",
-            r"\Big",
-            r"\bigg",
-            r"\Bigg",
-        ],
-        *[r"\,", r"\;", r"\:", r"\!", "\\ ", r"\quad", r"\qquad", "~", "$"],
-    ]
-)
-_SPELLINGS = {
-    **dict.fromkeys([r"\dfrac", r"\tfrac", r"\cfrac"], r"\frac"),
-    **dict.fromkeys([r"\dbinom", r"\tbinom"], r"\binom"),
-    **dict.fromkeys([r"\cdot", r"\times", r"\ast", "·", "×", "⋅"], "*"),
-    **dict.fromkeys([r"\div", "÷", "∕"], "/"),
-    **dict.fromkeys([r"\leq", r"\leqslant", r"\le", "≤", "<="], r"\le"),
-    **dict.fromkeys([r"\geq", r"\geqslant", r"\ge", "≥", ">="], r"\ge"),
-    **dict.fromkeys([r"\neq", r"\ne", "≠", "!="], r"\ne"),
-    **dict.fromkeys([r"\lt"], "<"),
-    **dict.fromkeys([r"\gt"], ">"),
-    **dict.fromkeys([r"\lvert", r"\rvert", r"\vert", r"\mid"], "|"),
-    **dict.fromkeys([r"\lbrace", r"\{"], r"\{"),
-    **dict.fromkeys([r"\rbrace", r"\}"], r"\}"),
-    **dict.fromkeys([r"\lbrack"], "["),
-    **dict.fromkeys([r"\rbrack"], "]"),
-    **dict.fromkeys([r"\infty", "∞"], r"\infty"),
-    **dict.fromkeys([r"\pi", "π"], r"\pi"),
-    **dict.fromkeys([r"\circ", r"\degree", "°"], "°"),
-    **dict.fromkeys([r"\mathrm", r"\text", r"\textrm", r"\mathit", r"\operatorname"], r"\text"),
-    **{r"\varphi": r"\phi", r"\varepsilon": r"\epsilon", r"\varnothing": r"\emptyset"},
-    **{"**": "^", "√": r"\sqrt", "−": "-", "±": r"\pm", "∓": r"\mp", "∪": r"\cup", "∈": r"\in", r"\%": "%"},
-}
-_OPENING = {"(": ")", "[": "]", "{": "}", r"\{": r"\}", r"\langle": r"\rangle", r"\lfloor": r"\rfloor"}
-_OPENING[r"\lceil"] = r"\rceil"
-CLOSING = frozenset(_OPENING.values())
-OPENING = frozenset(_OPENING)
-_CLOSES = {"{": "}", "(": ")", "[": "]"}
 _ACCENTS = frozenset(
     [
         *[r"\vec", r"\hat", r"\bar", r"\overline", r"\tilde", r"\dot", r"\ddot", r"\underline"],
@@ -143,30 +86,6 @@ _LETTERS = frozenset(
 """Commands that are names; others are not read."""
 _DEGREE = quotient(Constant("pi"), Number(Fraction(180)))
 _PERCENT = Number(Fraction(1, 100))
-
-
-def tokens_of(text: str) -> list[str]:
-    """The tokens of `text`, each in one spelling, without those that only change its look.
-
-    Raises NotRead.
-    """
-    found: list[str] = []
-    plain = _GREEK.sub(_greek_command, text).replace("{,}", ",")
-    for token in _TOKEN.finditer(plain.strip()):
-        written = token.group(token.lastgroup or 0)
-        spelled = _SPELLINGS.get(written, written)
-        if token.lastgroup == "environment":
-            spelled = "".join(spelled.split())
-        if spelled not in _DROPPED:
-            found.append(spelled)
-    if len(found) > MAX_TOKENS:
-        raise NotRead(f"longer than {MAX_TOKENS} signs")
-    return found
-
-
-def _greek_command(letter: re.Match[str]) -> str:
-    *_, size, _, name = unicodedata.name(letter[0]).split()[:4]
-    return f"\\{name.lower() if size == 'SMALL' else name.capitalize()} "
 
 
 def read_expression(tokens: Sequence[str]) -> Expression:
@@ -320,7 +239,7 @@ class _Reader:
         bars, self._bars = self._bars, 0
         inside = self.sum()
         self._bars = bars
-        self._expect(_OPENING[opening])
+        self._expect(BRACKETS[opening])
         return inside
 
     def _argument(self) -> Expression:

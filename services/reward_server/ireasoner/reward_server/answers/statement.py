@@ -10,7 +10,8 @@ from itertools import pairwise
 from typing import Literal
 
 from ireasoner.reward_server.answers.expression import Expression, NotRead
-from ireasoner.reward_server.answers.latex import CLOSING, OPENING, read_expression, tokens_of
+from ireasoner.reward_server.answers.latex import read_expression
+from ireasoner.reward_server.answers.tokens import CLOSING, OPENING, tokens_of
 
 MAX_ITEMS = 64
 
