@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer
 
-from benchmarks import capacity, served
+from benchmarks import capacity, formulas, served
 from benchmarks.comparison import Comparison, best_s, compare, read, table, write
 from benchmarks.runtimes import (
     OneAtATime,
@@ -36,7 +36,7 @@ from ireasoner.reward_server.embedding.worker_backend import ALLOCATOR
 
 PRECISIONS: tuple[Runtime, ...] = ("torch-fp32", "openvino-fp32", "torch-bf16", "openvino-bf16")
 EXACT, FASTEST = PRECISIONS[1], PRECISIONS[3]
-PARTS = ("runtimes", "token-mean", "cached", "memory")
+PARTS = ("runtimes", "token-mean", "cached", "formulas", "memory")
 P99_IN_FLIGHT = 32
 ONE_BY_ONE = 100
 MEMORY_IN_FLIGHT = 64
@@ -73,6 +73,7 @@ class Bench:
             "runtimes": self._runtimes,
             "token-mean": self._token_mean,
             "cached": self._cached,
+            "formulas": self._formulas,
             "memory": self._memory,
         }
         for part in parts:
@@ -210,6 +211,12 @@ class Bench:
                 yield compare(
                     f"all embeddings cached, detail {detail}", "trajectories/s", 10 * sizes / best, goal=goal
                 )
+
+    def _formulas(self) -> Iterator[Comparison]:
+        with served.on_core(served.SERVER_CORE):
+            took_s = min(formulas.seconds() for _ in range(self._tries))
+        name = f"{len(formulas.FORMULAS)} distinct formulas in one group"
+        yield compare(name, "s", took_s, goal=2.0, at_most=True)
 
     def _memory(self) -> Iterator[Comparison]:
         with served.server("--device", "cpu") as running:

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from ireasoner.reward_server.answers import formulas as expressions
 from ireasoner.reward_server.answers.canonical import form_of
-from ireasoner.reward_server.answers.equivalence import MAX_GIVEN_UP, Clusters, cluster
-from ireasoner.reward_server.answers.formula_worker import PAIR_CPU_S
+from ireasoner.reward_server.answers.equivalence import Clusters, cluster
+from ireasoner.reward_server.answers.formula_worker import QUESTION_CPU_S
 from ireasoner.reward_server.answers.formulas import ExpressionComparer
 from ireasoner.reward_server.answers.number_words import number_in_words
 from ireasoner.reward_server.child_process import ChildProcess
@@ -173,7 +173,38 @@ def test_formulas_that_are_equal(loop: Loop, answers: list[str]) -> None:
     assert len(set(clusters.names)) == 3
 
 
-HANGING = "9^{9^{9^{9^9}}}"
+@pytest.mark.parametrize(
+    "answers",
+    [
+        ["x+y=5", "x-y=5", "5", "x+y"],
+        ["P(A)=1/2", "P(B)=1/2", "1/2"],
+        ["\\angle A = 30", "\\angle B = 30", "30"],
+        ["2^{-60}", "2^{-61}", "2^{-62}", "0"],
+        ["\\frac1{2^{99}}", "\\frac1{2^{98}}", "0"],
+        ["e^{-40}", "e^{-50}", "1"],
+        ["(\\pi, 0)", "\\{\\pi, 0\\}"],
+        ["x < 2", "x \\le 2", "x > 2", "x = 2x - 2"],
+    ],
+)
+def test_formulas_of_different_kinds_and_sizes_stay_apart(loop: Loop, answers: list[str]) -> None:
+    clusters = loop.cluster(answers)
+    assert len(set(clusters.names)) == len(answers), clusters
+    assert clusters.not_compared == ()
+
+
+def test_equal_lines_join_and_no_chain_leads_to_a_number(loop: Loop) -> None:
+    lines = ["2x+4y-3=0", "x+2y=3/2", "4y=3-2x"]
+    clusters = loop.cluster([*lines, "3/2", "2+3=5", "5", "x+y=5"])
+    assert len(set(clusters.names[:3])) == 1
+    assert clusters.names[4] == clusters.names[5]
+    assert len(set(clusters.names)) == 4
+
+
+HANGING = (
+    "".join(rf"\sin\frac{{{k}\pi}}{{37}}" for k in range(1, 19)),
+    r"\frac{\sqrt{37}}{2^{18}}",
+)
+"""Two equal numbers; SymPy does not find that out within minutes."""
 
 
 def running_child(comparer: ExpressionComparer) -> ChildProcess:
@@ -181,32 +212,96 @@ def running_child(comparer: ExpressionComparer) -> ChildProcess:
     return comparer._child
 
 
-def test_a_formula_that_hangs_is_given_up_and_reported(loop: Loop) -> None:
-    answers = [HANGING, "10", "2^3", "8"]
+def test_a_pair_that_hangs_is_given_up_and_reported(loop: Loop) -> None:
+    answers = [*HANGING, "2^3", "8"]
     clusters = loop.cluster(answers)
     assert len(set(clusters.names)) == 3
-    assert any("not decided within 1 s" in each for each in clusters.not_compared)
+    assert [each for each in clusters.not_compared if each.endswith("not decided within 0.5 s")]
     assert clusters.names[2] == clusters.names[3]
+    worker = running_child(loop.comparer).pid
     assert loop.cluster(answers) == clusters
     assert len(set(loop.cluster(["y+40", "40+y"]).names)) == 1
+    assert running_child(loop.comparer).pid == worker, "it needs no new start"
 
 
-def test_the_time_of_a_group_is_bounded_and_the_rest_reported(loop: Loop) -> None:
-    clusters = loop.cluster([HANGING, *(f"x+{number}" for number in range(8)), "2+x"])
-    assert len(set(clusters.names)) == 9 + 1 - ("2+x" in clusters.names)
-    assert sum("not decided" in each for each in clusters.not_compared) == MAX_GIVEN_UP
-    assert "the remaining pairs" in clusters.not_compared[-1]
+@pytest.mark.parametrize(
+    ("formula", "reason"),
+    [
+        ("9^{9^{9^{9^9}}}", "too large"),
+        ("\\frac{1}{(10^9)!}", "too large"),
+        ("\\sin(e^{10^6})", "too large"),
+        ("\\frac{1}{2-2}", "not defined"),
+        ("\\tan\\frac{\\pi}{2}", "no value"),
+        ("1/2x", "ambiguous"),
+        ("x 2+1", "ambiguous"),
+        ("2^", "ends too early"),
+    ],
+)
+def test_a_formula_that_cannot_be_compared_stays_apart_and_is_reported(
+    loop: Loop, formula: str, reason: str
+) -> None:
+    clusters = loop.cluster([formula, "x+1", "1+x"])
+    assert len(set(clusters.names)) == 2
+    [reported] = clusters.not_compared
+    assert reported.startswith(form_of(formula, ROBUST).expression or "none")
+    assert reason in reported
+
+
+def asked(loop: Loop, formulas: Sequence[str]) -> tuple[int, int]:
+    """How many formulas were read, and how many pairs compared, for this group."""
+    before = loop.comparer.asked.copy()
+    loop.runner.run(loop.comparer.equal(formulas))
+    new = loop.comparer.asked - before
+    return new["read"], new["compare"]
+
+
+def test_the_work_is_linear_in_the_formulas(loop: Loop) -> None:
+    circles = [f"(x-{a})^2+(y+{b})^2={r}" for a in range(1, 5) for b in range(1, 5) for r in (5, 7)]
+    assert asked(loop, circles) == (32, 0)
+    assert asked(loop, circles) == (0, 0), "they are remembered"
+    same = [f"{n}x+{n}y-{3 * n}=0" for n in range(1, 17)]
+    assert asked(loop, same) == (16, 0), "their normal forms are equal"
+    sines = [r"\sin 2x", r"2\sin x\cos x", r"\sin 3x", r"\sin 4x"]
+    assert asked(loop, sines) == (4, 1), "only the pair whose values agree is compared"
+
+
+def test_the_work_of_a_group_is_bounded_and_the_rest_reported(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(expressions, "GROUP_CPU_S", 0.9)
+    hanging = [f"{number}+{n}" for number in HANGING for n in range(9)]
+    equal = loop.runner.run(loop.comparer.equal([*hanging, "x+61", "61+x"]))
+    assert equal.cpu_s <= 0.9
+    assert equal.classes == [["61+x", "x+61"]]
+    assert len([each for each in equal.not_compared if "not decided" in each]) == 1
+    assert equal.not_compared[-1] == "8 pairs: the group's 0.9 s of processor time are used up"
+    assert loop.runner.run(loop.comparer.equal([*hanging, "x+61", "61+x"])) == equal, "whatever is remembered"
+
+
+def test_a_light_group_waits_for_one_question_of_a_heavy_one_at_most(loop: Loop) -> None:
+    async def both() -> int:
+        heavy = asyncio.create_task(loop.comparer.equal([f"x^2+{n}" for n in range(40)]))
+        while loop.comparer.asked["read"] < before + 30:
+            await asyncio.sleep(0)
+        await loop.comparer.equal(["y+81", "81+y", "y-81"])
+        asked_until_light = loop.comparer.asked["read"]
+        await heavy
+        return asked_until_light
+
+    before = loop.comparer.asked["read"]
+    assert loop.runner.run(both()) <= before + 30 + 3 + 1
+    assert loop.comparer.asked["read"] == before + 43
 
 
 def test_a_busy_machine_changes_no_result(loop: Loop) -> None:
-    """The worker is stopped for longer than the processor time that a pair may take."""
+    """The worker is stopped for longer than the processor time that a question may take."""
     assert len(set(loop.cluster(["y+47", "47+y"]).names)) == 1
     child = running_child(loop.comparer)
 
     async def held_up() -> Clusters:
         os.kill(child.pid, signal.SIGSTOP)
         asking = asyncio.create_task(cluster(["y+48", "48+y"], ROBUST, loop.comparer))
-        await asyncio.sleep(PAIR_CPU_S + 0.5)
+        await asyncio.sleep(QUESTION_CPU_S + 0.5)
         os.kill(child.pid, signal.SIGCONT)
         return await asking
 
@@ -251,15 +346,9 @@ def test_a_killed_worker_is_replaced(loop: Loop) -> None:
     assert len(set(loop.cluster(["y+43", "43+y"]).names)) == 1
 
 
-def test_too_many_formulas_are_not_compared_and_are_reported(loop: Loop) -> None:
-    clusters = loop.cluster([f"x+{number}" for number in range(33)])
-    assert len(set(clusters.names)) == 33
-    assert "33 formulas" in clusters.not_compared[0]
-
-
 def test_a_cancelled_comparison_leaves_no_answer_behind(loop: Loop) -> None:
     async def cancelled() -> None:
-        asking = asyncio.create_task(cluster(["9^{9^{9^8}}", "11"], ROBUST, loop.comparer))
+        asking = asyncio.create_task(cluster(HANGING, ROBUST, loop.comparer))
         await asyncio.sleep(0.5)
         asking.cancel()
         await asyncio.wait([asking])
@@ -270,19 +359,19 @@ def test_a_cancelled_comparison_leaves_no_answer_behind(loop: Loop) -> None:
 
 
 def test_a_comparison_cancelled_while_the_worker_starts_leaves_no_answer_behind() -> None:
-    async def scenario() -> list[bool]:
+    async def scenario() -> list[list[list[str]]]:
         comparer = ExpressionComparer()
-        asking = asyncio.create_task(comparer.compare("y+1", "1+y"))
+        asking = asyncio.create_task(comparer.equal(["y+1", "1+y"]))
         await asyncio.sleep(0.2)
         asking.cancel()
         await asyncio.wait([asking])
         try:
-            pairs = [("y+2", "2+y"), ("y+3", "y+4"), ("y+5", "5+y"), ("y+6", "y+7")]
-            return [(await comparer.compare(*pair)).equal for pair in pairs]
+            pairs = [("y+2", "2+y"), ("y+3", "y+4"), ("y+5", "5+y")]
+            return [(await comparer.equal(pair)).classes for pair in pairs]
         finally:
             await comparer.stop()
 
-    assert asyncio.run(scenario()) == [True, False, True, False]
+    assert asyncio.run(scenario()) == [[["2+y", "y+2"]], [], [["5+y", "y+5"]]]
 
 
 WRITTEN = [

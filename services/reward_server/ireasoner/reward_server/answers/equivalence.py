@@ -3,18 +3,13 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 
 from ireasoner.reward_server.answers.canonical import Form, form_of
 from ireasoner.reward_server.answers.formulas import ExpressionComparer
 from ireasoner.reward_server.scoring_config import ScoringConfig
 
-EQUIVALENCE_VERSION = "2"
+EQUIVALENCE_VERSION = "3"
 """Part of the fingerprint. Raise it with every change that can join, separate or rename any answers."""
-MAX_FORMULAS = 32
-"""Most distinct formulas of one group that are compared with each other, in pairs."""
-MAX_GIVEN_UP = 3
-"""Pairs of one group that may be given up before the others are left uncompared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +39,9 @@ async def cluster(
 ) -> Clusters:
     """Clusters answers, given as written with white space folded; None is a rollout without an answer.
 
-    Two answers are the same if their canonical forms or their formulas are equal, or if a chain of such pairs connects
-    them. That is an equivalence relation and does not depend on order. A cluster is named after its most frequent
-    answer, normalised; among equals the shortest, then the first in alphabetical order.
+    Two answers are the same if their canonical forms or their formulas are equal. That is an equivalence relation and
+    does not depend on order. A cluster is named after its most frequent answer, normalised; among equals the shortest,
+    then the first in alphabetical order.
 
     Raises FormulasUnavailable.
     """
@@ -68,42 +63,30 @@ async def cluster(
     }
     name_of = {answer: names[joined.root(form.key)] for answer, form in forms.items()}
     return Clusters(
-        [None if answer is None else name_of[answer] for answer in answers], members, tuple(not_compared)
+        [None if answer is None else name_of[answer] for answer in answers], members, not_compared
     )
 
 
 async def _join_formulas(
     forms: dict[str, Form], joined: "_Partition", comparer: ExpressionComparer
-) -> tuple[dict[str, tuple[str, ...]], list[str]]:
+) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:
     """Joins forms whose formulas are equal; returns the rule for each joined key, and what was not compared."""
     formulas = {form.key: form for form in forms.values() if form.expression is not None}
+    if len(formulas) < 2 or all(form.settled for form in formulas.values()):
+        return {}, ()
+    keys: dict[str, list[str]] = {}
+    for key in sorted(formulas):
+        keys.setdefault(formulas[key].expression or "", []).append(key)
+    settled = [form.expression for form in formulas.values() if form.settled and form.expression is not None]
+    equal = await comparer.equal(keys, settled)
     calculated: dict[str, tuple[str, ...]] = {}
-    not_compared: list[str] = []
-    if all(form.settled for form in formulas.values()):
-        return calculated, not_compared
-    keys = sorted(formulas)
-    if len(keys) > MAX_FORMULAS:
-        not_compared.append(f"{len(keys)} formulas; at most {MAX_FORMULAS} are compared with each other")
-        return calculated, not_compared
-    given_up = 0
-    for one, other in combinations(keys, 2):
-        first, second = formulas[one], formulas[other]
-        if (first.settled and second.settled) or joined.root(one) == joined.root(other):
-            continue
-        assert first.expression is not None
-        assert second.expression is not None
-        if given_up == MAX_GIVEN_UP:
-            not_compared.append(f"the remaining pairs: these {given_up} took all of the group's time")
-            break
-        compared = await comparer.compare(first.expression, second.expression)
-        given_up += compared.gave_up
-        if compared.equal:
-            joined.join(one, other)
-            for key, equal_to in ((one, second.expression), (other, first.expression)):
-                calculated.setdefault(key, (f"equal to {equal_to}",))
-        elif compared.reason is not None:
-            not_compared.append(f"{first.expression} and {second.expression}: {compared.reason}")
-    return calculated, not_compared
+    for written in equal.classes:
+        first, *others = [(key, formula) for formula in written for key in keys[formula]]
+        calculated[first[0]] = (f"equal to {others[0][1]}",)
+        for key, _ in others:
+            joined.join(first[0], key)
+            calculated[key] = (f"equal to {first[1]}",)
+    return calculated, tuple(equal.not_compared)
 
 
 def _names(clusters: dict[str, list[str]], forms: dict[str, Form], counts: Counter[str]) -> dict[str, str]:

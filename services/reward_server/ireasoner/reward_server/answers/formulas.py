@@ -1,23 +1,25 @@
-"""Whether two formulas are equal, calculated in a child process that can be killed."""
+"""Which of a group's formulas are the same, calculated in a child process that can be killed."""
 
-import asyncio
 import logging
 import os
-import signal
-from collections import OrderedDict
-from dataclasses import dataclass
+from collections import Counter, OrderedDict
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 
-from ireasoner.reward_server.answers.formula_worker import PAIR_CPU_S
-from ireasoner.reward_server.child_process import ChildDied, ChildHung, ChildProcess, ChildRefused
+from ireasoner.reward_server.answers.formula_worker import QUESTION_CPU_S
+from ireasoner.reward_server.answers.turns import Turns
+from ireasoner.reward_server.child_process import ChildDied, ChildHung, ChildProcess, ChildRefused, Header
 from ireasoner.reward_server.errors import FormulasUnavailable
 
 log = logging.getLogger(__name__)
 
+GROUP_CPU_S = 2.0
+"""Processor time that the questions about one group may take."""
 STARVED_S = 20.0
-"""Wall-clock time within which a process that gets any processor time at all has used up a pair's share."""
+"""Wall-clock time within which a process that gets any processor time at all has used up a question's share."""
 START_DEADLINE_S = 30.0
 DEATHS = 2
-"""How often a pair may end its process before it is given up; a single death may have another cause."""
+"""How often a question may end the worker before it is given up; a single death may have another cause."""
 MAX_REMEMBERED = 16_384
 
 _SAME_ORDER = {"PYTHONHASHSEED": "0"}
@@ -25,68 +27,88 @@ _SAME_ORDER = {"PYTHONHASHSEED": "0"}
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
-    """What is known about two formulas; `reason` says why it is unknown whether they are equal.
+class Question:
+    """One formula to read, or two to compare."""
 
-    `gave_up` marks a pair that ended its process, which costs PAIR_CPU_S and a new process.
+    op: str
+    formulas: tuple[str, ...]
+
+
+@dataclass
+class Equal:
+    """Which formulas of a group are the same.
+
+    `classes` are the sets of equal formulas, each sorted; the formulas that are equal to no other are left out.
+    `not_compared` lists the formulas that could not be compared, and why. `cpu_s` is the processor time of the group's
+    questions, whenever they were asked.
     """
 
-    equal: bool
-    reason: str | None = None
-    gave_up: bool = False
+    classes: list[list[str]] = field(default_factory=list)
+    not_compared: list[str] = field(default_factory=list)
+    cpu_s: float = 0.0
 
 
 class ExpressionComparer:
-    """Compares formulas, one pair at a time; its process starts with the first pair.
+    """Compares formulas; its process starts with the first question.
 
-    A comparison depends on the two formulas alone: a pair's limit is processor time, which the kernel enforces,
-    so a busy machine changes nothing, and results are remembered.
+    Each formula is read once, on its own. Only pairs whose readings agree are compared. What is known depends on the
+    formulas alone: a question's limit is processor time, which the kernel enforces, so a busy machine changes nothing,
+    and answers are remembered with the time that they took. Groups take turns, question by question.
     """
 
     def __init__(self) -> None:
+        self.asked: Counter[str] = Counter()
+        """How many questions the worker was asked, by `op`."""
         self._child: ChildProcess | None = None
-        self._turn = asyncio.Lock()
-        self._known: OrderedDict[tuple[str, str], Comparison] = OrderedDict()
+        self._turns = Turns()
+        self._known: OrderedDict[Question, Header] = OrderedDict()
 
-    async def compare(self, one: str, other: str) -> Comparison:
-        """Compares two formulas in LaTeX, in either order.
+    async def equal(self, formulas: Collection[str], settled: Collection[str] = ()) -> Equal:
+        """Compares the formulas of one group, in LaTeX; `settled` are known to differ from each other.
 
         Raises:
             FormulasUnavailable: The process does not start, or gets no processor time. Nothing is remembered.
         """
-        pair = (min(one, other), max(one, other))
-        if pair[0] == pair[1]:
-            return Comparison(True)
-        async with self._turn:
-            if (known := self._known.get(pair)) is not None:
-                self._known.move_to_end(pair)
+        group = _Group(self, frozenset(settled))
+        return await group.equal(sorted(set(formulas)))
+
+    async def ask(self, question: Question, used_s: float) -> Header:
+        """The answer to a question of a group whose questions took `used_s` seconds of processor time so far.
+
+        Raises FormulasUnavailable.
+        """
+        async with self._turns.take(used_s):
+            if (known := self._known.get(question)) is not None:
+                self._known.move_to_end(question)
                 return known
-            self._known[pair] = compared = await self._calculate(pair)
+            self.asked[question.op] += 1
+            self._known[question] = answered = await self._calculated(question)
             while len(self._known) > MAX_REMEMBERED:
                 self._known.popitem(last=False)
-            return compared
+            return answered
 
     async def stop(self) -> None:
         """Ends the process, if there is one."""
         if self._child is not None:
-            self._child.kill()
             await self._child.stop()
 
-    async def _calculate(self, pair: tuple[str, str]) -> Comparison:
+    async def _calculated(self, question: Question) -> Header:
         for _ in range(DEATHS):
             child = await self._running()
             try:
-                return await _ask(child, pair)
+                answered, _ = await child.ask(
+                    {"op": question.op, "formulas": question.formulas}, deadline_s=STARVED_S
+                )
             except ChildHung as error:
                 reason = (
-                    f"the formula worker got less than {PAIR_CPU_S:g} s of a processor in {STARVED_S:g} s"
+                    f"the formula worker got less than {QUESTION_CPU_S:g} s of a processor in {STARVED_S:g} s"
                 )
                 raise FormulasUnavailable(reason, retry_after_s=1) from error
             except ChildDied as error:
-                if error.status == -signal.SIGPROF:
-                    return Comparison(False, f"not decided within {PAIR_CPU_S:g} s", gave_up=True)
-                log.warning("comparing the formulas %s: %s", pair, error)
-        return Comparison(False, "calculating ended the process", gave_up=True)
+                log.warning("%s: %s", question, error)
+            else:
+                return answered
+        return {"reason": "calculating ended the process", "cpu_s": QUESTION_CPU_S}
 
     async def _running(self) -> ChildProcess:
         if self._child is not None and self._child.is_running:
@@ -105,10 +127,67 @@ class ExpressionComparer:
         return self._child
 
 
-async def _ask(child: ChildProcess, pair: tuple[str, str]) -> Comparison:
-    try:
-        answer, _ = await child.ask({"op": "compare", "pair": pair}, deadline_s=STARVED_S)
-    except asyncio.CancelledError:
-        child.kill()  # the next pair must not wait for this one, nor be blamed for its processor time
-        raise
-    return Comparison(answer["equal"], answer.get("reason"))
+class _Group:
+    """The comparison of one group's formulas, within its share of processor time."""
+
+    def __init__(self, comparer: ExpressionComparer, settled: frozenset[str]) -> None:
+        self._comparer = comparer
+        self._settled = settled
+        self._found = Equal()
+        self._undecided: list[tuple[str, str]] = []
+        self._left_out: Counter[str] = Counter()
+
+    async def equal(self, formulas: Sequence[str]) -> Equal:
+        buckets: dict[str, list[str]] = {}
+        forms: dict[str, list[str]] = {}
+        for formula in formulas:
+            read = await self._asked(Question("read", (formula,)))
+            if read is not None:
+                same_form = forms.setdefault(read["form"] or f"of {formula}", [])
+                same_form.append(formula)
+                if same_form[0] == formula:
+                    buckets.setdefault(read["key"], []).append(formula)
+        classes = {written[0]: written for written in forms.values()}
+        for bucket in buckets.values():
+            await self._compare(bucket, classes)
+        self._found.classes = sorted(sorted(each) for each in classes.values() if len(each) > 1)
+        for one, other in self._undecided:
+            if not any(one in each and other in each for each in self._found.classes):
+                self._found.not_compared.append(f"{one} and {other}: not decided")
+        for op, count in self._left_out.items():
+            what = f"{count} formulas" if op == "read" else f"{count} pairs"
+            self._found.not_compared.append(
+                f"{what}: the group's {GROUP_CPU_S:g} s of processor time are used up"
+            )
+        return self._found
+
+    async def _compare(self, bucket: Sequence[str], classes: dict[str, list[str]]) -> None:
+        """Joins the classes of a bucket's formulas that are the same; the first formula of a class represents it."""
+        for index, formula in enumerate(bucket):
+            for earlier in bucket[:index]:
+                if earlier not in classes or self._are_settled(classes[earlier], classes[formula]):
+                    continue
+                compared = await self._asked(Question("compare", (earlier, formula)))
+                if compared is None:
+                    continue
+                if compared["same"]:
+                    classes[earlier] += classes.pop(formula)
+                    break
+                if compared["same"] is None:
+                    self._undecided.append((earlier, formula))
+
+    def _are_settled(self, one: Sequence[str], other: Sequence[str]) -> bool:
+        """Whether both hold a settled formula, which are known to differ."""
+        return not (self._settled.isdisjoint(one) or self._settled.isdisjoint(other))
+
+    async def _asked(self, question: Question) -> Header | None:
+        """The answer to a question; None if there is none, which is reported."""
+        if self._found.cpu_s + QUESTION_CPU_S > GROUP_CPU_S:
+            self._left_out[question.op] += 1
+            return None
+        answered = await self._comparer.ask(question, self._found.cpu_s)
+        self._found.cpu_s += answered["cpu_s"]
+        if "reason" in answered:
+            self._found.not_compared.append(f"{' and '.join(question.formulas)}: {answered['reason']}")
+            return None
+        return answered

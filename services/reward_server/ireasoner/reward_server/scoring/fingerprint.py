@@ -10,7 +10,7 @@ from ireasoner.reward_server.answers.equivalence import EQUIVALENCE_VERSION
 from ireasoner.reward_server.parsing.rollout import PARSER_VERSION
 from ireasoner.reward_server.scoring_config import ScoringConfig
 
-FORMULA_LIBRARIES = ("latex2sympy2-extended", "math-verify", "sympy")
+FORMULA_LIBRARIES = ("mpmath", "sympy")
 """They decide which formulas are equal, so their versions count if answers are compared by value."""
 
 
