@@ -4,13 +4,12 @@ An answer's form depends on that answer and the config alone. Answers with the s
 sameness is an equivalence relation and does not depend on their order.
 """
 
-import json
 import re
 import unicodedata
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from fractions import Fraction
 
+from ireasoner.reward_server.answers.form import Form, key_of
 from ireasoner.reward_server.answers.normalise import normalise_answer
 from ireasoner.reward_server.answers.number_words import number_in_words
 from ireasoner.reward_server.answers.units import LEADING, UNITS
@@ -21,22 +20,6 @@ MAX_CHARACTERS = 500
 MAX_ITEMS = 64
 MAX_DEPTH = 3
 MAX_EXPONENT = 300
-
-
-@dataclass(frozen=True, slots=True)
-class Form:
-    """The canonical form of an answer.
-
-    Answers with equal keys are the same. `rules` led to the form, in the order in which they were applied. `name` is a
-    short way to write it, `expression` the answer in LaTeX if it is a formula or number. Two `settled` forms are the
-    same only if their keys are; other pairs may also be equal as formulas.
-    """
-
-    key: str
-    rules: tuple[str, ...]
-    name: str
-    expression: str | None = None
-    settled: bool = False
 
 
 _SUPERSCRIPTS = str.maketrans({character: f"^{digit}" for digit, character in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")})
@@ -112,6 +95,11 @@ _OPERATION = re.compile(
 # 5-3 and 10/12/2020 are not formulas, but a score and a date
 
 
+def forms_of(answers: Iterable[str], config: ScoringConfig) -> dict[str, Form]:
+    """The canonical form of each of a group's answers, given as written with white space folded."""
+    return {answer: form_of(answer, config) for answer in answers}
+
+
 def form_of(answer: str, config: ScoringConfig) -> Form:
     """The canonical form of an answer, given as written with white space folded."""
     return _form(answer, config, 0)
@@ -121,7 +109,7 @@ def _form(answer: str, config: ScoringConfig, depth: int) -> Form:
     rules: list[str] = []
     if len(answer) > MAX_CHARACTERS:
         normal = normalise_answer(answer)
-        return Form(_key("text", normal), (), normal)
+        return Form(key_of("text", normal), (), normal)
     text = _without_markup(answer.strip(), rules)
     text = _noting(
         "phrase", lambda each: _PHRASE.sub("", each, count=1) if _PHRASE.match(each) else each, text, rules
@@ -133,7 +121,7 @@ def _form(answer: str, config: ScoringConfig, depth: int) -> Form:
     if letter := _chosen_letter(text, within_list=depth > 0):
         if text != letter:
             rules.append("choice")
-        return Form(_key("text", letter.lower()), tuple(rules), letter.lower())
+        return Form(key_of("text", letter.lower()), tuple(rules), letter.lower())
     return (
         _quantity_form(text, config, rules)
         or _list_form(text, config, rules, depth)
@@ -242,7 +230,7 @@ def _quantity_form(text: str, config: ScoringConfig, rules: list[str]) -> Form |
             if config.units == "ignored":
                 return _number_form(number, text, rules)
         return Form(
-            _key("quantity", dimension, str(number * size)),
+            key_of("quantity", dimension, str(number * size)),
             tuple(rules),
             normalise_answer(text),
             settled=True,
@@ -271,7 +259,7 @@ def _amounts(text: str) -> list[tuple[str, str]]:
 
 def _number_form(number: Fraction, text: str, rules: list[str]) -> Form:
     name = text if "\\" in text else normalise_answer(text)
-    return Form(_key("number", str(number)), tuple(rules), name, _latex_of(number), settled=True)
+    return Form(key_of("number", str(number)), tuple(rules), name, _latex_of(number), settled=True)
 
 
 def _latex_of(number: Fraction) -> str:
@@ -350,9 +338,9 @@ def _list_form(text: str, config: ScoringConfig, rules: list[str], depth: int) -
     expression = _as_expression(text) if brackets else None
     words = any(not form.settled and form.expression is None for form in forms)
     if brackets == "{}" or (not brackets and _AND.search(inside)) or words:
-        return Form(_key("set", *sorted(set(keys))), (*rules, "set"), text, expression, settled)
+        return Form(key_of("set", *sorted(set(keys))), (*rules, "set"), text, expression, settled)
     kind = "list" if brackets in ("", "()") or (brackets == "[]" and len(keys) != 2) else f"list{brackets}"
-    return Form(_key(kind, *keys), (*rules, "list"), text, expression, settled)
+    return Form(key_of(kind, *keys), (*rules, "list"), text, expression, settled)
 
 
 def _items(inside: str, *, joined: bool) -> list[str]:
@@ -386,9 +374,9 @@ def _unwrapped(text: str, config: ScoringConfig, rules: list[str], depth: int) -
 def _text_form(answer: str, text: str, rules: list[str]) -> Form:
     latex = _as_expression(text)
     if latex is not None:
-        return Form(_key("text", "".join(text.split())), tuple(rules), text, latex)
+        return Form(key_of("text", "".join(text.split())), tuple(rules), text, latex)
     plain = normalise_answer(text) or normalise_answer(answer) or text.lower()
-    return Form(_key("text", plain), tuple(rules), plain)
+    return Form(key_of("text", plain), tuple(rules), plain)
 
 
 def _as_expression(text: str) -> str | None:
@@ -400,7 +388,3 @@ def _as_expression(text: str) -> str | None:
         return None
     named = _ARGUMENT.sub(r"\1{\2}", named)
     return named.replace("*", r"\cdot ").replace("π", r"\pi ").replace("≤", r"\le ").replace("≥", r"\ge ")
-
-
-def _key(kind: str, *parts: str) -> str:
-    return json.dumps([kind, *parts], ensure_ascii=False)

@@ -5,11 +5,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from ireasoner.reward_server.answers.canonical import Form, form_of
+from ireasoner.reward_server.answers.canonical import forms_of
+from ireasoner.reward_server.answers.form import Form
 from ireasoner.reward_server.answers.formulas import ExpressionComparer
 from ireasoner.reward_server.scoring_config import ScoringConfig
 
-EQUIVALENCE_VERSION = "2"
+EQUIVALENCE_VERSION = "3"
 """Part of the fingerprint. Raise it with every change that can join, separate or rename any answers."""
 MAX_FORMULAS = 32
 """Most distinct formulas of one group that are compared with each other, in pairs."""
@@ -51,7 +52,7 @@ async def cluster(
     Raises FormulasUnavailable.
     """
     counts = Counter(answer for answer in answers if answer is not None)
-    forms = {answer: form_of(answer, config) for answer in sorted(counts)}
+    forms = forms_of(sorted(counts), config)
     joined = _Partition(form.key for form in forms.values())
     calculated, not_compared = await _join_formulas(forms, joined, comparer)
 
@@ -88,7 +89,9 @@ async def _join_formulas(
     given_up = 0
     for one, other in combinations(keys, 2):
         first, second = formulas[one], formulas[other]
-        if (first.settled and second.settled) or joined.root(one) == joined.root(other):
+        if first.kind != second.kind or (first.settled and second.settled):
+            continue
+        if joined.root(one) == joined.root(other):
             continue
         assert first.expression is not None
         assert second.expression is not None
