@@ -12,7 +12,7 @@ class Form:
     short way to write it.
 
     `expression` is LaTeX that may be compared symbolically, but only with expressions of the same `kind`:
-    `value` (a number or formula), `equation` (it keeps its `=`; equations that differ by a nonzero factor are the same),
+    `value` (a number or formula), `equation` (it keeps its `=`; equations that differ by a factor are the same),
     `inequality`, and `quantity ...` (the value in the base unit of a dimension, which ends the kind's name). An answer
     without an expression (a list, an interval, a name with its value) is the same as another only if their keys are.
     Two `settled` forms are never compared either: their keys already say whether they are equal.

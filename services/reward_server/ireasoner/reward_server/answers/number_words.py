@@ -1,5 +1,6 @@
 """The exact values of numbers in English words: `minus twenty-one`, `two thirds`, `three point one four`."""
 
+import re
 from fractions import Fraction
 
 _UNITS = "zero one two three four five six seven eight nine"
@@ -23,6 +24,7 @@ _PARTS = {
     "hundredth": 100,
     "thousandth": 1000,
 }
+_HYPHEN = re.compile(r"(?<=[a-z])-(?=[a-z])")
 MAX_WORDS = 24
 
 
@@ -31,7 +33,7 @@ def number_in_words(text: str) -> Fraction | None:
 
     Ordinals alone are not numbers (`third` may be a rank), nor are digits one by one (`two three`).
     """
-    words = text.replace("-", " ").split()
+    words = _HYPHEN.sub(" ", text).split()
     if not words or len(words) > MAX_WORDS:
         return None
     if words[0] in ("minus", "negative"):
