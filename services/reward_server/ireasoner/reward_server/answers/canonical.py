@@ -55,24 +55,30 @@ class Reading:
 def forms_of(answers: Iterable[str], config: ScoringConfig) -> dict[str, Form]:
     """The canonical form of each of a group's answers, given as written with white space folded.
 
-    `B. Paris` is `B` if the group shows that letters are options. `x = 5` is 5 unless the group has another name: then
-    names tell answers apart, and none is left out. `y = 2x + 1` is the formula unless the group has other equations.
+    `B. Paris` is `B` if the group shows that letters are options. `x = 5` is 5 unless the group also has `y = 5`; if
+    the value is a formula, unless the group has any other name or equation.
     """
     readings = {answer: _Reader(config).reading(answer) for answer in answers}
     options = options_of(each.choice for each in readings.values() if each.choice is not None)
-    names = {each.named.names for each in readings.values() if each.named is not None}
-    has_equations = any(each.form.kind == "equation" and not each.named for each in readings.values())
-    forms = {}
-    for answer, reading in readings.items():
-        form = reading.form
+    named = [each.named for each in readings.values() if each.named is not None]
+    names_of: dict[str, set[tuple[str, ...]]] = {}
+    for each in named:
+        names_of.setdefault(each.value.key, set()).add(each.names)
+    may_leave_out_of_formulas = len({each.names for each in named}) == 1 and not any(
+        reading.form.kind == "equation" and reading.named is None for reading in readings.values()
+    )
+
+    def form(reading: Reading) -> Form:
         if reading.choice is not None and options.chosen(reading.choice):
-            form = _letter_form(reading.choice, form)
-        elif (
-            reading.named is not None and len(names) == 1 and not (reading.named.is_formula and has_equations)
-        ):
-            form = reading.named.value
-        forms[answer] = form
-    return forms
+            return _letter_form(reading.choice, reading.form)
+        if reading.named is None:
+            return reading.form
+        value = reading.named.value
+        is_compared = value.expression is not None and not value.settled
+        can_leave_out = may_leave_out_of_formulas if is_compared else len(names_of[value.key]) == 1
+        return value if can_leave_out else reading.form
+
+    return {answer: form(reading) for answer, reading in readings.items()}
 
 
 def form_of(answer: str, config: ScoringConfig) -> Form:

@@ -20,8 +20,8 @@ _NAME = re.compile(
     """,
     re.X,
 )
-_PRODUCT = re.compile(r"[a-z]{2,3}")
-"""`xy = 6` is an equation; `sum` is rarer than such a product."""
+_PRODUCT = re.compile(r"[a-z]{2}|(?!max)[a-df-hj-np-tv-z]{3}")
+"""`xy = 6` and `abc = 6` are equations; `sum = 6` is not."""
 _NAMES = re.compile(rf"\(\s*{_VARIABLE}(?:\s*,\s*{_VARIABLE})+\s*\)")
 _NO_EQUATION = re.compile(r"==|[<>:]=|=>")
 _MEMBER = re.compile(rf"({_VARIABLE})\s*\\in(?![A-Za-z])\s*(.+)")
@@ -66,7 +66,7 @@ def inequality_form(text: str, rules: list[str]) -> Form | None:
     if not signs or not all(sides):
         return None
     expressions = [as_expression(side) for side in sides]
-    if len(signs) > 1 and all(sign in _REVERSED for sign in signs):
+    if all(sign in _REVERSED for sign in signs):
         sides, signs = sides[::-1], [_REVERSED[sign] for sign in reversed(signs)]
     key = key_of(
         "inequality",
@@ -105,7 +105,8 @@ def _single(sides: list[str], text: str, read: Callable[[str], Form], rules: lis
     if (name := _name(first)) and all(_name(side) or not _letters(side) for side in middle):
         value = read(last)
         if _NAME.fullmatch(first)["variable"] and _has_unknowns(value, last):  # type: ignore[index]
-            return Equation(_equation(sides, text, rules), Named((name,), value, is_formula=True))
+            named = Named((name,), value, is_formula=True) if len(last) > 1 else None
+            return Equation(_equation(sides, text, rules), named)
         same = dict.fromkeys([name, *(each for side in middle if (each := _name(side)))])
         return _assigned([(each, value) for each in same], text, rules)
     if not names and all(not _letters(side) and as_expression(side) for side in sides[:-1]):
@@ -163,12 +164,9 @@ def _name(side: str) -> str | None:
     """The name that a side is, in one spelling; None if it is none."""
     if not _NAME.fullmatch(side) or _PRODUCT.fullmatch(side) or side in ("e", "i", "π"):
         return None
-    words = side.removeprefix("the ").removeprefix("The ")
-    return (
-        " ".join(words.lower().split())
-        if re.search(r"[A-Za-z]{4}", words) and "\\" not in words
-        else _compact(words)
-    )
+    if "\\" not in side and re.search(r"[A-Za-z]{4}", side):
+        return " ".join(side.lower().removeprefix("the ").split())
+    return _compact(side).replace("m\\angle", "\\angle")
 
 
 def _letters(side: str) -> set[str]:

@@ -25,8 +25,8 @@ _INCOMPLETE = re.compile(r"[-+*/^=<>≤≥]\s*$|\^\s*\{[^{}]*[-+]\s*\}|\^\s*[-+]
 _KNOWN_COMMAND = re.compile(
     rf"\\(?:{_FUNCTIONS}|{'|'.join(GREEK)}|frac|binom|cdot|le|ge|ne|int|sum|sinh|cosh|tanh)(?![A-Za-z])"
 )
-_LABEL = re.compile(r"[A-Za-z]\d|(?<![A-Za-z])[fghPFG]\s*\(|\b0[xXbo]\w")
-"""`H2O`, `f(x)` and `P(A)` are not products, nor is `0x1F`."""
+_LABEL = re.compile(r"[A-Za-z]\d|^\d+0s$|(?<![A-Za-z])[fghPFG]\s*\(|\b0[xXbo]\w")
+"""`H2O`, `f(x)` and `P(A)` are not products, nor are `0x1F` and `1990s`."""
 _RELATION = re.compile(r"[=<>≤≥]|\\ne(?![A-Za-z])")
 _GREEK_LETTER = re.compile(f"[{''.join(GREEK.values())}]")
 _GREEK_NAMES = {letter: name for name, letter in GREEK.items()}

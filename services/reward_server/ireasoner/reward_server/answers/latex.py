@@ -66,7 +66,7 @@ def without_latex(text: str) -> str:
 
     Powers get braces: `x^2`, `x**2` and `x^{2}` are `x^{2}`.
     """
-    if "\\" in text or "$" in text or "~" in text:
+    if any(each in text for each in ("\\", "$", "~", "{,}")):
         text = _without_commands(text)
     if "**" in text:
         text = text.replace("**", "") if _BOLD.search(text) else _POWER.sub("^", text)
@@ -105,6 +105,8 @@ def _unwrapped(text: str) -> str:
         for opening, closing in _DELIMITERS:
             if text.startswith(opening) and text.endswith(closing) and len(text) > len(opening + closing):
                 text = text[len(opening) : -len(closing)].strip()
+        if text.count("$") == 2 and text[0] == text[-1] == "$":
+            text = text[1:-1].strip()
         text = _INLINE.sub(r"\1", text)
         command = _WRAPPING_COMMAND.match(text)
         if command and closing_at(text, command.end() - 1) == len(text) - 1:

@@ -80,8 +80,9 @@ def _decimal(words: list[str]) -> Fraction | None:
 
 def _whole(words: list[str]) -> Fraction | None:
     """`a dozen`, `one hundred and five`, `two million three hundred`."""
-    if words in (["dozen"], ["a", "dozen"]):
-        return Fraction(12)
+    if words[-1:] == ["dozen"]:
+        dozens = _whole(words[:-1]) if words[:-1] not in ([], ["a"]) else Fraction(1)
+        return None if dozens is None else 12 * dozens
     if len(words) == 1 and words[0].isascii() and words[0].isdecimal():  # "5 and a half"
         return Fraction(int(words[0]))
     if words[:1] == ["a"]:

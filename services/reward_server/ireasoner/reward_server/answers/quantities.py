@@ -46,7 +46,7 @@ def quantity_form(text: str, config: ScoringConfig, rules: list[str]) -> Form | 
 
 def count_form(text: str, rules: list[str]) -> Form | None:
     """The form of a number of things: `3 dogs`, `three dogs`. What is counted is a part of it."""
-    for start in _starts(text):
+    for start in reversed(_starts(text)):
         noun = text[start:].strip()
         if not _NOUN.fullmatch(noun) or _ORDINAL.search(text[: start + 2]):
             continue
@@ -81,8 +81,7 @@ def _with_unit(
     if is_plain:
         return Form(key_of("formula", scaled), tuple(rules), text, scaled)
     kind = f"quantity {found.dimension}"
-    name = normalise_answer(text) if value is not None else text
-    return Form(key_of(kind, key), tuple(rules), name, scaled, settled=value is not None, kind=kind)
+    return Form(key_of(kind, key), tuple(rules), text, scaled, settled=value is not None, kind=kind)
 
 
 def _scaled(expression: str, size: Fraction) -> str:
