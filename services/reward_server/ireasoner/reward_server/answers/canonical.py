@@ -33,6 +33,7 @@ _PHRASE = re.compile(
 )
 _PAIRS = ('""', "''", "``", "**", "__", "“”", "‘’", "«»", "「」")
 _EMPTY_SETS = frozenset({r"\emptyset", "{}", "{ }", "empty set", "the empty set"})
+_UNENDING = re.compile(r"\.\d+\.{3}$")  # 0.333... is not 0.333
 _PLUS_MINUS = re.compile(r"\\pm(?![A-Za-z])\s*(?=[\d.\\(√a-zA-Z$])([^+]*)")
 _SPELLINGS = (
     (re.compile(r"(?<=[A-Za-z)\]])_\{(\d+)\}"), r"\1"),  # H_{2}O
@@ -191,7 +192,7 @@ def _trimmed(text: str) -> str:
         before = text = text.strip()
         if len(text) > 2 and text[0] + text[-1] in _PAIRS and text[0] not in text[1:-1]:
             text = text[1:-1]
-        elif text and text[-1] in ".,;:?。" and not text.endswith("..."):
+        elif text and text[-1] in ".,;:?。" and not _UNENDING.search(text):
             text = text[:-1]
         elif (
             text

@@ -22,9 +22,7 @@ _LABELLED = re.compile(
     """,
     re.X | re.S,
 )
-_OPTION_FOR_CERTAIN = re.compile(
-    r"(?:the|an?|all|none|both|neither|not|it|they)\b(?=.*\s)|(?:none|both|neither|all) ", re.I
-)
+_OPTION_FOR_CERTAIN = re.compile(r"(?:the|an?|all|none|both|neither|not|it|they)(?=\s)", re.I)
 """Words that start an option after `B.`; before any other one, `B.` may be an initial or an abbreviation."""
 _FIRST_LETTERS = frozenset("abcd")
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 from ireasoner.reward_server.answers.expressions import as_expression, unknowns
@@ -30,14 +31,10 @@ _REVERSED = {"≥": "≤", ">": "<"}
 
 
 class Named(NamedTuple):
-    """What is left of an equation without its names: `x = 5` is 5, `x = 2, y = 3` is `(2, 3)`.
-
-    `is_formula`: the value holds unknowns, as in `y = 2x + 1`.
-    """
+    """What is left of an equation without its names: `x = 5` is 5, `x = 2, y = 3` is `(2, 3)`."""
 
     names: tuple[str, ...]
     value: Form
-    is_formula: bool = False
 
 
 class Equation(NamedTuple):
@@ -53,7 +50,9 @@ def read_equation(text: str, read: Callable[[str], Form], rules: list[str]) -> E
         return _assigned([(f"{member[1]} in", read(member[2]))], text, rules)
     if "=" not in text or _NO_EQUATION.search(text):
         return None
-    if (several := items_of(text)) and not several.brackets and len(_sides(several.items[-1])) > 1:
+    if (several := items_of(text)) and all(
+        len(_sides(item)) > 1 for item in (several.items[0], several.items[-1])
+    ):
         return _system(several.items, text, read, rules)
     sides = _sides(text)
     return _single(sides, text, read, rules) if len(sides) > 1 and all(sides) else None
@@ -105,22 +104,13 @@ def _single(sides: list[str], text: str, read: Callable[[str], Form], rules: lis
     if (name := _name(first)) and all(_name(side) or not _letters(side) for side in middle):
         value = read(last)
         if _NAME.fullmatch(first)["variable"] and _has_unknowns(value, last):  # type: ignore[index]
-            named = Named((name,), value, is_formula=True) if len(last) > 1 else None
+            named = Named((name,), value) if len(last) > 1 else None
             return Equation(_equation(sides, text, rules), named)
         same = dict.fromkeys([name, *(each for side in middle if (each := _name(side)))])
         return _assigned([(each, value) for each in same], text, rules)
     if not names and all(not _letters(side) and as_expression(side) for side in sides[:-1]):
         result = read(last)
-        return Equation(
-            Form(
-                result.key,
-                (*rules, "calculation", *result.rules),
-                result.name,
-                result.expression,
-                result.settled,
-                result.kind,
-            )
-        )
+        return Equation(replace(result, rules=(*rules, "calculation", *result.rules)))
     return Equation(_equation(sides, text, rules))
 
 
@@ -139,14 +129,7 @@ def _assigned(values: list[tuple[str, Form]], text: str, rules: list[str]) -> Eq
     form = Form(key_of("assignment", *pairs), tuple(rules), text)
     if len(values) == 1:
         value = values[0][1]
-        bare = Form(
-            value.key,
-            (*rules, "assignment", *value.rules),
-            value.name,
-            value.expression,
-            value.settled,
-            value.kind,
-        )
+        bare = replace(value, rules=(*rules, "assignment", *value.rules))
     else:
         bare = Form(key_of("list", *(value.key for _, value in values)), (*rules, "assignment"), text)
     return Equation(form, Named(names, bare))

@@ -13,7 +13,7 @@ MAX_ITEMS = 64
 
 _SEPARATOR = r"\s*(?:;|,(?!(?<=\d,)\d{3}(?!\d)))\s*"  # not the comma of 1,000
 _SEPARATED = re.compile(_SEPARATOR)
-_CONJUNCTION = r"(?:\b(?:and|or)\b|(?<=\s)&(?=\s))"
+_CONJUNCTION = r"(?:\b(?:and|or)\b|(?<!\S)&(?!\S))"
 _JOINED = re.compile(rf"(?:{_SEPARATOR}|\s*){_CONJUNCTION}\s*|{_SEPARATOR}", re.I)
 _HAS_CONJUNCTION = re.compile(_CONJUNCTION, re.I)
 _RESPECTIVELY = re.compile(r",?\s*(?:respectively|in that order)$", re.I)
@@ -29,11 +29,11 @@ _SEQUENCED = frozenset(_VERDICTS.split())
 
 
 class Items(NamedTuple):
-    """The items of a list; `brackets` is empty if it has none, `is_joined` if `and` or `or` is between them."""
+    """The items of a list; `brackets` is empty if it has none, and `conjunction` is `and` or `or` if one joins them."""
 
     brackets: str
     items: list[str]
-    is_joined: bool
+    conjunction: str = ""
 
 
 def items_of(text: str) -> Items | None:
@@ -50,12 +50,24 @@ def items_of(text: str) -> Items | None:
         is_pair = brackets in ("(]", "[)") and len(items) == 2
         if not is_pair and brackets not in ("()", "[]", "{}", "⟨⟩"):
             return None
-        found = Items(brackets, items, False)
+        found = Items(brackets, items)
     elif is_ambiguous_pair(text):
         return None
     else:
-        found = Items("", _split(text, _JOINED), _HAS_CONJUNCTION.search(text) is not None)
+        conjunction = _conjunction(text)
+        found = Items("", _split(text, _JOINED) if conjunction is not None else [], conjunction or "")
     return found if 2 <= len(found.items) <= MAX_ITEMS and all(found.items) else None
+
+
+def _conjunction(text: str) -> str | None:
+    """`and` or `or` if it joins all items, or the last of several; empty if none does.
+
+    None if `text` is no simple list: `red and blue, green`, `Paris, France and Rome, Italy`.
+    """
+    words = ["and" if each == "&" else each for each in _joints(text)]
+    if not any(words) or (len(set(words)) == 1 and words[0]):
+        return words[0] if words else ""
+    return words[-1] if words[-1] and not any(words[:-1]) else None
 
 
 def list_form(text: str, read: Callable[[str], Form], rules: list[str]) -> Form | None:
@@ -71,7 +83,8 @@ def list_form(text: str, read: Callable[[str], Form], rules: list[str]) -> Form 
     forms = [read(item) for item in found.items]
     keys = [form.key for form in forms]
     if found.brackets == "{}" or (plain == listed and _is_unordered(found, keys)):
-        return Form(key_of("set", *sorted(set(keys))), (*rules, "set"), text)
+        kind = "either" if found.conjunction == "or" and all(map(_is_text, keys)) else "set"
+        return Form(key_of(kind, *sorted(set(keys))), (*rules, "set"), text)
     if found.brackets == "[]" and (rows := _rows(found.items, read)):
         return Form(matrix_key(rows), (*rules, "matrix"), text)
     brackets = "" if found.brackets == "()" or (found.brackets == "[]" and len(keys) != 2) else found.brackets
@@ -97,11 +110,15 @@ def _is_unordered(found: Items, keys: list[str]) -> bool:
     if any(item.lower().strip(".!") in _SEQUENCED or _ORDERED.match(item) for item in items):
         return False
     if all(_LETTER.fullmatch(item) for item in items):
-        return found.is_joined and len(items) == 2
-    return found.is_joined or all(
-        key.startswith('["text"') and _WORDS.fullmatch(item.strip("\"'*_`. "))
-        for item, key in zip(items, keys, strict=True)
-    )
+        return found.conjunction != "" and len(items) == 2
+    if found.conjunction:
+        return len(set(map(_is_text, keys))) == 1
+    words = (item.strip("\"'*_`. ") for item in items)
+    return all(map(_is_text, keys)) and all(map(_WORDS.fullmatch, words))
+
+
+def _is_text(key: str) -> bool:
+    return key.startswith('["text"')
 
 
 def _rows(items: list[str], read: Callable[[str], Form]) -> list[list[str]] | None:
@@ -117,15 +134,25 @@ def _rows(items: list[str], read: Callable[[str], Form]) -> list[list[str]] | No
 
 def _split(text: str, separator: re.Pattern[str]) -> list[str]:
     """`text` split at separators outside brackets; empty if its brackets do not match."""
+    items, start = [], 0
+    for found in separator.finditer(_outside_brackets(text)):
+        items.append(text[start : found.start()])
+        start = found.end()
+    return [item.strip() for item in [*items, text[start:]]]
+
+
+def _joints(text: str) -> list[str]:
+    """The conjunctions between the items of a list, in lower case; empty for a comma or semicolon alone."""
+    joints = (_HAS_CONJUNCTION.search(joint.group()) for joint in _JOINED.finditer(_outside_brackets(text)))
+    return [word.group().lower() if word else "" for word in joints]
+
+
+def _outside_brackets(text: str) -> str:
+    """`text` with what is in brackets blotted out; empty if its brackets do not match."""
     outside, depth = [], 0
     for character in text:
         depth += (character in "([{⟨") - (character in ")]}⟩")
         if depth < 0:
-            return []
+            return ""
         outside.append(character if depth == 0 or character in "([{⟨" else "\0")
-    shown = "".join(outside)
-    items, start = [], 0
-    for found in separator.finditer(shown):
-        items.append(text[start : found.start()])
-        start = found.end()
-    return [item.strip() for item in [*items, text[start:]]]
+    return "".join(outside)

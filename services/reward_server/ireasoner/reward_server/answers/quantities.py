@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import NamedTuple
 
-from ireasoner.reward_server.answers.expressions import as_expression, is_term
+from ireasoner.reward_server.answers.expressions import as_expression, is_term, unknowns
 from ireasoner.reward_server.answers.form import Form, key_of
 from ireasoner.reward_server.answers.normalise import normalise_answer
 from ireasoner.reward_server.answers.numbers import latex_of, number
@@ -22,6 +22,7 @@ _MONEY_SCALES = {
 _MONEY = re.compile(rf"(.*\d)\s*({'|'.join(_MONEY_SCALES)})\b(.*)", re.I)
 _DECADE = re.compile(r"1\d\d0s|20\d0s")
 _NOUN = re.compile(r"(?![a-zA-Z]\b)[^\W\d_][^\W\d_'-]*(?:[ -][^\W\d_][^\W\d_']*){0,3}\.?")
+_SUM = re.compile(r"(?<=.)[+-]")
 _ORDINAL = re.compile(r"\d(?:st|nd|rd|th)$", re.I)
 _SYMBOL_CHARACTERS = 3
 _MAX_READINGS = 24
@@ -38,7 +39,7 @@ def quantity_form(text: str, config: ScoringConfig, rules: list[str]) -> Form | 
     for amount, found in _readings(text):
         notes: list[str] = []
         value = number(amount, notes)
-        expression = None if value is not None else as_expression(amount) if is_term(amount) else None
+        expression = _constant(amount) if value is None else None
         if value is not None or expression is not None:
             return _with_unit(value, expression, found, text, config, [*rules, *notes])
     return None
@@ -82,6 +83,14 @@ def _with_unit(
         return Form(key_of("formula", scaled), tuple(rules), text, scaled)
     kind = f"quantity {found.dimension}"
     return Form(key_of(kind, key), tuple(rules), text, scaled, settled=value is not None, kind=kind)
+
+
+def _constant(amount: str) -> str | None:
+    """A formula without unknowns or sums, such as `2\\sqrt{3}`, in LaTeX: `2x + 3m` and `5 + 3m` have no unit."""
+    if not is_term(amount) or _SUM.search(re.sub(r"\([^()]*\)|\{[^{}]*\}", "", amount)):
+        return None
+    expression = as_expression(amount)
+    return None if expression is None or unknowns(expression) else expression
 
 
 def _scaled(expression: str, size: Fraction) -> str:
