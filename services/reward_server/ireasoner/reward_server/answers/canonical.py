@@ -159,6 +159,8 @@ class _Reader:
         if text[-1] != {"(": ")", "[": "]", "{": "}"}[text[0]] or is_ambiguous_pair(text[1:-1].strip()):
             return None  # (100,200): one number, or two
         inside = self._inner(text[1:-1])
+        if text[0] == "{" and self.depth > 0:  # {{1}, {2}} is not {1, 2}
+            return Form(key_of("set", inside.key), (*rules, "set"), text)
         return replace(inside, rules=(*rules, "brackets", *inside.rules))
 
 

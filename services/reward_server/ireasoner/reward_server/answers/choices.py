@@ -11,18 +11,25 @@ _ALONE = re.compile(
     )""",
     re.I | re.X,
 )
-_OPTION_STARTS = r"""(?: [^\W_] | ["'“‘$€£°√∞] | [-+.(\[{][-+.]?\d | -?\\(?:frac|sqrt|infty)(?![A-Za-z]) )"""
+_ONE_LABEL = r"(?! .* [\s,;] [(\[]?[A-Za-z][)\].:] (?:\s|$) | \(?[A-J]\)? $ )"  # but not A: 3, B: 4
 _LABELLED = re.compile(
     rf"""(?: (?i:option|choice)\s+[(\[]?(?P<named>[A-Ja-h])[)\]]?[.:,]?\s+[-(]?
       | [(\[](?P<enclosed>[A-Ja-h])[)\]][.:]?\s+ | (?P<closed>[A-Ja-h])\)\s+        # (b) Paris  b) Paris
       | [(\[](?P<glued>[A-J])[)\]](?=[\d\\$-])                                      # (B)27
       | (?P<dotted>[A-J])(?:[.:]\s+|\s+[-(])                                        # B. Paris  B: Paris  B (Paris)
-    )
-    (?P<option> {_OPTION_STARTS} (?! .* [\s,;] [(\[]?[A-Za-z][)\].:] (?:\s|$) ) .* )  # but not A: 3, B: 4
-    """,
+    ) {_ONE_LABEL}
+    (?P<option>
+      (?: [^\W_] | ["'“‘$€£°√∞] | [-+.(\[{{][-+.]?\d | -?\\(?:frac|sqrt|infty)(?![A-Za-z]) ) .*
+    )""",
     re.X | re.S,
 )
-_OPTION_FOR_CERTAIN = re.compile(r"(?:the|an?|all|none|both|neither|not|it|they)(?=\s)", re.I)
+_CAPITAL = re.compile(
+    rf"""\((?P<letter>[A-J])\)\s+ {_ONE_LABEL}
+    (?! [-+*/=^<>≤≥|!](?:\s|$) | \\(?:cup|cap|in|pm|setminus)(?![A-Za-z]) )         # but not (A) + (B)
+    (?P<option>.+)""",
+    re.X | re.S,
+)
+_CERTAIN_OPTION = re.compile(r"(?:the|an?|all|none|both|neither|not|it|they)(?=\s)", re.I)
 """Words that start an option after `B.`; before any other one, `B.` may be an initial or an abbreviation."""
 _FIRST_LETTERS = frozenset("abcd")
 
@@ -44,11 +51,12 @@ def read_choice(text: str) -> Choice | None:
     if alone := _ALONE.fullmatch(text):
         letter = alone["named"] or alone["enclosed"] or alone["closed"] or alone["bare"]
         return Choice(letter.lower(), None, alone["bare"] is None)
+    if capital := _CAPITAL.fullmatch(text):
+        return Choice(capital["letter"].lower(), capital["option"], True)
     if labelled := _LABELLED.fullmatch(text):
         certain = labelled["named"] or labelled["enclosed"] or labelled["closed"] or labelled["glued"]
-        letter = certain or labelled["dotted"]
-        is_certain = certain is not None or _OPTION_FOR_CERTAIN.match(labelled["option"]) is not None
-        return Choice(letter.lower(), labelled["option"], is_certain)
+        is_certain = certain is not None or _CERTAIN_OPTION.match(labelled["option"]) is not None
+        return Choice((certain or labelled["dotted"]).lower(), labelled["option"], is_certain)
     return None
 
 

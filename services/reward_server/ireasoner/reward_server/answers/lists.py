@@ -109,7 +109,7 @@ def _is_unordered(found: Items, keys: list[str]) -> bool:
         return False
     if any(item.lower().strip(".!") in _SEQUENCED or _ORDERED.match(item) for item in items):
         return False
-    if all(_LETTER.fullmatch(item) for item in items):
+    if any(_LETTER.fullmatch(item) for item in items):
         return found.conjunction != "" and len(items) == 2
     if found.conjunction:
         return len(set(map(_is_text, keys))) == 1
