@@ -1,7 +1,9 @@
-"""Groups that need both canonical forms and the symbolic comparison of formulas."""
+"""Groups that need both canonical forms and the symbolic comparison of formulas; the table in docs/presets.md."""
 
 import asyncio
+import re
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -12,6 +14,10 @@ from ireasoner.reward_server.answers.equivalence import cluster
 from ireasoner.reward_server.answers.formulas import ExpressionComparer
 from ireasoner.reward_server.scoring_config import ROBUST
 from tests.reward_server.answer_forms import keys
+
+PAGE = Path("docs/presets.md").read_text(encoding="utf-8")
+ROWS = re.findall(r"^\| \*\*(.+?)\*\*.*? \| (.+?) \| (.+?) \|", PAGE, re.MULTILINE)
+assert len(ROWS) > 10, "the table in docs/presets.md"
 
 
 class Clustering:
@@ -24,6 +30,11 @@ class Clustering:
     def names(self, answers: Sequence[str]) -> list[str | None]:
         """The name of each answer's cluster."""
         return self.runner.run(cluster(answers, ROBUST, self.comparer)).names
+
+    def clusters_of_examples(self, cell: str) -> list[tuple[int, int]]:
+        """For each group of examples in a cell of the table, the number of its clusters and of its answers."""
+        groups = [re.findall(r"`([^`]+)`", group) for group in cell.split(";")]
+        return [(len(set(self.names(group))), len(group)) for group in groups]
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +82,12 @@ def test_values_with_names_and_units_are_compared_as_formulas(
     clustering: Clustering, answers: list[str]
 ) -> None:
     assert len(set(clustering.names(answers))) == 1
+
+
+@pytest.mark.parametrize(("same", "apart"), [row[1:] for row in ROWS], ids=[row[0] for row in ROWS])
+def test_the_table_in_the_docs_is_right(clustering: Clustering, same: str, apart: str) -> None:
+    assert all(clusters == 1 < answers for clusters, answers in clustering.clusters_of_examples(same))
+    assert all(clusters == answers > 1 for clusters, answers in clustering.clusters_of_examples(apart))
 
 
 MIXED = [
