@@ -39,12 +39,14 @@ def ends_in_sign(text: str, end: int) -> bool:
     sign = text[end - 1]
     if sign in _ALWAYS:
         return True
-    before = text[end - 2] if end > 1 else ""
+    if end == 1:
+        return False
+    before = text[end - 2]
     if sign in ")]":  # foo()
-        return before == {")": "(", "]": "["}[sign] and end > 2 and text[end - 3].isalnum()
+        return before == {")": "(", "]": "["}[sign] and text[end - 3 : end - 2].isalnum()
     if sign in "!！":
         return _is_factorial(text, end)
-    if not (before.isalnum() or before in ")]}'’′#" or (before and before == sign and sign not in "*_")):
+    if not (before.isalnum() or before in ")]}'’′#" or (before == sign and sign not in "*_")):
         return False
     if sign in _QUOTES and text[0] in "\"'‘’“”" and (sign == text[0] or text[0] in "‘“"):
         return False

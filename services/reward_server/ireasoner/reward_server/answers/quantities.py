@@ -19,7 +19,7 @@ _MONEY_SCALES = {
     "k": "thousand", "m": "million", "mn": "million", "mm": "million", "mil": "million", "b": "billion",
     "bn": "billion", "t": "trillion", "tn": "trillion",
 }  # fmt: skip
-_MONEY = re.compile(rf"(.*\d)\s*({'|'.join(_MONEY_SCALES)})\b(.*)", re.I)
+_MONEY = re.compile(rf"([\d.,]+)\s*({'|'.join(_MONEY_SCALES)})\b(.*)", re.I)
 _DECADE = re.compile(r"1\d\d0s|20\d0s")
 _NOUN = re.compile(r"(?![a-zA-Z]\b)[^\W\d_][^\W\d_'-]*(?:[ -][^\W\d_][^\W\d_']*){0,3}\.?")
 _SUM = re.compile(r"(?<=.)[+-]")
@@ -109,12 +109,8 @@ def _readings(text: str) -> Iterator[_Reading]:
         return
     for start in _starts(text):
         name, amount = text[start:].strip(), text[:start].strip().removesuffix("*").strip()
-        if amount and (found := unit(name.removeprefix("/") if name[0] == "/" else name)) is not None:
-            yield _Reading(amount, _inverse(found) if name[0] == "/" else found)
-
-
-def _inverse(found: Unit) -> Unit:
-    return Unit(f"1/({found.dimension})", 1 / found.size)
+        if amount and (found := unit(name)) is not None:
+            yield _Reading(amount, found)
 
 
 def _starts(text: str) -> list[int]:

@@ -176,7 +176,7 @@ def unit(text: str) -> Unit | None:
     if len(text) > _MAX_CHARACTERS:
         return None
     text = _SPELLED.get(text.lower(), text)
-    over, *under = text.replace(" per ", "/").split("/")
+    over, *under = f" {text}".replace(" per ", "/").split("/")
     scales = _product(over) if over.strip() or not under else []
     below = [_product(each) for each in under]
     if scales is None or None in below:
