@@ -16,8 +16,8 @@ from ireasoner.reward_server.answers.equations import Named, inequality_form, re
 from ireasoner.reward_server.answers.expressions import as_expression, is_formula
 from ireasoner.reward_server.answers.form import Form, key_of
 from ireasoner.reward_server.answers.json_values import json_form
-from ireasoner.reward_server.answers.latex import MAX_DEPTH, closing_at, without_fence, without_latex
 from ireasoner.reward_server.answers.lists import list_form, union_form
+from ireasoner.reward_server.answers.markup import MAX_DEPTH, closing_at, without_fence, without_markup
 from ireasoner.reward_server.answers.matrices import matrix_form, without_alignment
 from ireasoner.reward_server.answers.normalise import normalise_answer
 from ireasoner.reward_server.answers.numbers import infinity, is_ambiguous_pair, number
@@ -173,7 +173,7 @@ def _plain(text: str, rules: list[str]) -> str:
     text = dimensions(text) or text
     for rule, change in (
         ("unicode", plain_characters),
-        ("latex", without_latex),
+        ("latex", without_markup),
         ("phrase", _without_phrase),
     ):
         changed = change(text)
@@ -184,7 +184,7 @@ def _plain(text: str, rules: list[str]) -> str:
 
 def _without_phrase(text: str) -> str:
     phrase = _PHRASE.match(text)
-    return without_latex(text[phrase.end() :]) if phrase else text
+    return without_markup(text[phrase.end() :]) if phrase else text
 
 
 def _trimmed(text: str) -> str:

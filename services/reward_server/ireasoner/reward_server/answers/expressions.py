@@ -2,7 +2,7 @@
 
 import re
 
-from ireasoner.reward_server.answers.latex import GREEK
+from ireasoner.reward_server.answers.markup import GREEK
 
 _FUNCTIONS = (
     "sqrt|sin|cos|tan|cot|sec|csc|arcsin|arccos|arctan|log|ln|exp|pi|infty|inf|theta|alpha|beta|gamma"

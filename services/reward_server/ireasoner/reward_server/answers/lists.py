@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from ireasoner.reward_server.answers.form import Form, key_of
-from ireasoner.reward_server.answers.latex import closing_at
+from ireasoner.reward_server.answers.markup import closing_at
 from ireasoner.reward_server.answers.matrices import matrix_key
 from ireasoner.reward_server.answers.numbers import is_ambiguous_pair
 

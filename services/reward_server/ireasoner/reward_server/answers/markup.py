@@ -61,7 +61,7 @@ def without_fence(text: str) -> str:
     return fenced[1].strip() if fenced and "```" not in fenced[1] else text
 
 
-def without_latex(text: str) -> str:
+def without_markup(text: str) -> str:
     r"""`text` without styles, spacing and math delimiters; Greek letters, powers and relations in one spelling.
 
     Powers get braces: `x^2`, `x**2` and `x^{2}` are `x^{2}`.
