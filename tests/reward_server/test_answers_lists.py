@@ -15,6 +15,13 @@ APART = [
     ["A → B → C", "C → B → A"],
     ["A > B > C", "C > B > A", "A > C > B"],
     ["S1, S3, S2", "S1, S2, S3"],
+    ["C, Eb, G", "G, Eb, C"],
+    # conjunctions
+    ["red and blue", "red or blue"],
+    ["red and blue, green", "red, blue and green"],
+    ["Paris, France and Rome, Italy", "Paris, Italy and Rome, France"],
+    ["March 3, 2020 and May 5, 2021", "March 3, 2021 and May 5, 2020"],
+    ["3 apples and 2 pears", "2 apples and 3 pears"],
     # brackets
     ["(a, 0)", "(0, a)"],
     ["(n, 1)", "(1, n)"],

@@ -91,6 +91,7 @@ UNITS_SAME = [
     ["1.6×10⁻¹⁹ C", r"1.6 \times 10^{-19} C", "1.6e-19 C", "1.6x10^-19 C"],
     ["5公斤", "5 公斤。"],
 ]
+ALGEBRA_APART = [["2x + 3m", "(2x + 3) m"], ["5 + 3m", "8 m"]]
 COUNTS_APART = [["3 dogs", "3", "3 cats", "4 dogs", "3 big dogs"], ["1st", "1", "2nd"], ["5 stars", "5"]]
 COUNTS_SAME = [
     ["3 dogs", "three dogs", "3.0 dogs", "Three Dogs."],
@@ -185,7 +186,9 @@ TIMES_SAME = [
 ]
 
 
-@pytest.mark.parametrize("answers", [*UNITS_APART, *COUNTS_APART, *NUMBERS_APART, *TIMES_APART])
+@pytest.mark.parametrize(
+    "answers", [*UNITS_APART, *ALGEBRA_APART, *COUNTS_APART, *NUMBERS_APART, *TIMES_APART]
+)
 def test_different_quantities(answers: list[str]) -> None:
     assert_apart(*answers)
 

@@ -104,7 +104,8 @@ def _single(sides: list[str], text: str, read: Callable[[str], Form], rules: lis
     if (name := _name(first)) and all(_name(side) or not _letters(side) for side in middle):
         value = read(last)
         if _NAME.fullmatch(first)["variable"] and _has_unknowns(value, last):  # type: ignore[index]
-            named = Named((name,), value) if len(last) > 1 else None
+            is_solved = len(last) > 1 and name[0] not in unknowns(value.expression or "")
+            named = Named((name,), value) if is_solved else None
             return Equation(_equation(sides, text, rules), named)
         same = dict.fromkeys([name, *(each for side in middle if (each := _name(side)))])
         return _assigned([(each, value) for each in same], text, rules)
