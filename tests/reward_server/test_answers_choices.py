@@ -83,6 +83,7 @@ def test_a_letter_before_a_text_is_an_option_if_the_group_shows_it() -> None:
     assert_partition(["B. Paris", "B"], ["A. London"])
     assert_partition(["B: Paris", "B"], ["(D) Rome", "D"])
     assert_partition(["B. red bar", "B"], ["(A)"])
+    assert_partition(["B - Paris", "B (Paris)", "B"], ["(A)"], ["A - 3"])
     assert_partition(["A. 12", "A"], ["B"], ["C. 15"])
     assert_partition(["B. Paris"], ["B"])
     assert_partition(["E. coli"], ["E"], ["C. elegans"])

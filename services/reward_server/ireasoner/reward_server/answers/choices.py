@@ -16,7 +16,7 @@ _LABELLED = re.compile(
     rf"""(?: (?i:option|choice)\s+[(\[]?(?P<named>[A-Ja-h])[)\]]?[.:,]?\s+[-(]?
       | [(\[](?P<enclosed>[A-Ja-h])[)\]][.:]?\s+ | (?P<closed>[A-Ja-h])\)\s+        # (b) Paris  b) Paris
       | [(\[](?P<glued>[A-J])[)\]](?=[\d\\$-])                                      # (B)27
-      | (?P<dotted>[A-J])(?:[.:]\s+|\s+[-(])                                        # B. Paris  B: Paris  B (Paris)
+      | (?P<dotted>[A-J])(?:[.:]\s+|\s+(?:\(|-\s+)(?=[^\W\d_]{{2}}))            # B. Paris  B: Paris  B (Paris)
     ) {_ONE_LABEL}
     (?P<option>
       (?: [^\W_] | ["'“‘$€£°√∞] | [-+.(\[{{][-+.]?\d | -?\\(?:frac|sqrt|infty)(?![A-Za-z]) ) .*
