@@ -66,7 +66,7 @@ def is_formula(text: str) -> bool:
 
 
 def _is_balanced(text: str) -> bool:
-    """Whether every bracket is closed by one of its kind."""
+    """Whether every bracket is closed by one of its kind, and every bar by another."""
     closing = {"(": ")", "[": "]", "{": "}"}
     awaited: list[str] = []
     for character in text:
@@ -74,4 +74,4 @@ def _is_balanced(text: str) -> bool:
             awaited.append(closing[character])
         elif character in ")]}" and (not awaited or awaited.pop() != character):
             return False
-    return not awaited
+    return not awaited and text.count("|") % 2 == 0
