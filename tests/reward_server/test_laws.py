@@ -9,8 +9,11 @@ from tests.reward_server.compass import POINTS
 from tests.reward_server.requests import Json, group, rewards, rollout, score, score_group
 
 STEPS = st.lists(st.sampled_from([point for point in POINTS if point != "nowhere"]), max_size=4)
+ANSWERS = st.sampled_from(
+    ["7", "8", "9", None, "x = 7", "y = 7", "A. Lincoln", "A", "(B)", "x + y = 7", "8, 7", "7; 8"]
+)
 TEXTS = st.lists(
-    st.builds(lambda answer, steps: rollout(answer, *steps), st.sampled_from(["7", "8", "9", None]), STEPS),
+    st.builds(lambda answer, steps: rollout(answer, *steps), ANSWERS, STEPS),
     min_size=1,
     max_size=7,
 )

@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ireasoner.reward_server.answers.canonical import Form, form_of
+from ireasoner.reward_server.answers.canonical import forms_of
+from ireasoner.reward_server.answers.form import Form
 from ireasoner.reward_server.answers.formulas import ExpressionComparer
 from ireasoner.reward_server.scoring_config import ScoringConfig
 
@@ -46,7 +47,7 @@ async def cluster(
     Raises FormulasUnavailable.
     """
     counts = Counter(answer for answer in answers if answer is not None)
-    forms = {answer: form_of(answer, config) for answer in sorted(counts)}
+    forms = forms_of(sorted(counts), config)
     joined = _Partition(form.key for form in forms.values())
     calculated, not_compared = await _join_formulas(forms, joined, comparer)
 
@@ -70,23 +71,28 @@ async def cluster(
 async def _join_formulas(
     forms: dict[str, Form], joined: "_Partition", comparer: ExpressionComparer
 ) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:
-    """Joins forms whose formulas are equal; returns the rule for each joined key, and what was not compared."""
-    formulas = {form.key: form for form in forms.values() if form.expression is not None}
-    if len(formulas) < 2 or all(form.settled for form in formulas.values()):
-        return {}, ()
-    keys: dict[str, list[str]] = {}
-    for key in sorted(formulas):
-        keys.setdefault(formulas[key].expression or "", []).append(key)
-    settled = [form.expression for form in formulas.values() if form.settled and form.expression is not None]
-    equal = await comparer.equal(keys, settled)
+    """Joins forms of one kind with equal formulas; returns the rule for each joined key, and what was not compared."""
     calculated: dict[str, tuple[str, ...]] = {}
-    for written in equal.classes:
-        first, *others = [(key, formula) for formula in written for key in keys[formula]]
-        calculated[first[0]] = (f"equal to {others[0][1]}",)
-        for key, _ in others:
-            joined.join(first[0], key)
-            calculated[key] = (f"equal to {first[1]}",)
-    return calculated, tuple(equal.not_compared)
+    not_compared: list[str] = []
+    used_s = 0.0
+    for kind in sorted({form.kind for form in forms.values()}):
+        formulas = {form.key: form for form in forms.values() if form.kind == kind and form.expression}
+        if len(formulas) < 2 or all(form.settled for form in formulas.values()):
+            continue
+        keys: dict[str, list[str]] = {}
+        for key in sorted(formulas):
+            keys.setdefault(formulas[key].expression or "", []).append(key)
+        settled = [form.expression or "" for form in formulas.values() if form.settled]
+        equal = await comparer.equal(keys, settled, used_s)
+        used_s = equal.cpu_s
+        not_compared += equal.not_compared
+        for written in equal.classes:
+            first, *others = [(key, formula) for formula in written for key in keys[formula]]
+            calculated[first[0]] = (f"equal to {others[0][1]}",)
+            for key, _ in others:
+                joined.join(first[0], key)
+                calculated[key] = (f"equal to {first[1]}",)
+    return calculated, tuple(not_compared)
 
 
 def _names(clusters: dict[str, list[str]], forms: dict[str, Form], counts: Counter[str]) -> dict[str, str]:

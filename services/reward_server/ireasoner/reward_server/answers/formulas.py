@@ -63,13 +63,17 @@ class ExpressionComparer:
         self._turns = Turns()
         self._known: OrderedDict[Question, Header] = OrderedDict()
 
-    async def equal(self, formulas: Collection[str], settled: Collection[str] = ()) -> Equal:
-        """Compares the formulas of one group, in LaTeX; `settled` are known to differ from each other.
+    async def equal(
+        self, formulas: Collection[str], settled: Collection[str] = (), used_s: float = 0.0
+    ) -> Equal:
+        """Compares formulas of one group, in LaTeX; `settled` are known to differ from each other.
+
+        The group's other formulas took `used_s` seconds of processor time, which the result's `cpu_s` includes.
 
         Raises:
             FormulasUnavailable: The process does not start, or gets no processor time. Nothing is remembered.
         """
-        group = _Group(self, frozenset(settled))
+        group = _Group(self, frozenset(settled), used_s)
         return await group.equal(sorted(set(formulas)))
 
     async def ask(self, question: Question, used_s: float) -> Header:
@@ -130,10 +134,10 @@ class ExpressionComparer:
 class _Group:
     """The comparison of one group's formulas, within its share of processor time."""
 
-    def __init__(self, comparer: ExpressionComparer, settled: frozenset[str]) -> None:
+    def __init__(self, comparer: ExpressionComparer, settled: frozenset[str], used_s: float) -> None:
         self._comparer = comparer
         self._settled = settled
-        self._found = Equal()
+        self._found = Equal(cpu_s=used_s)
         self._undecided: list[tuple[str, str]] = []
         self._left_out: Counter[str] = Counter()
 

@@ -1,5 +1,6 @@
 """The exact values of numbers in English words: `minus twenty-one`, `two thirds`, `three point one four`."""
 
+import re
 from fractions import Fraction
 
 _UNITS = "zero one two three four five six seven eight nine"
@@ -23,6 +24,7 @@ _PARTS = {
     "hundredth": 100,
     "thousandth": 1000,
 }
+_HYPHEN = re.compile(r"(?<=[a-z])-(?=[a-z])")
 MAX_WORDS = 24
 
 
@@ -31,7 +33,7 @@ def number_in_words(text: str) -> Fraction | None:
 
     Ordinals alone are not numbers (`third` may be a rank), nor are digits one by one (`two three`).
     """
-    words = text.replace("-", " ").split()
+    words = _HYPHEN.sub(" ", text).split()
     if not words or len(words) > MAX_WORDS:
         return None
     if words[0] in ("minus", "negative"):
@@ -78,8 +80,9 @@ def _decimal(words: list[str]) -> Fraction | None:
 
 def _whole(words: list[str]) -> Fraction | None:
     """`a dozen`, `one hundred and five`, `two million three hundred`."""
-    if words in (["dozen"], ["a", "dozen"]):
-        return Fraction(12)
+    if words[-1:] == ["dozen"]:
+        dozens = _whole(words[:-1]) if words[:-1] not in ([], ["a"]) else Fraction(1)
+        return None if dozens is None else 12 * dozens
     if len(words) == 1 and words[0].isascii() and words[0].isdecimal():  # "5 and a half"
         return Fraction(int(words[0]))
     if words[:1] == ["a"]:
