@@ -1,5 +1,6 @@
 """What is read from a rollout's text."""
 
+import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -7,6 +8,7 @@ from hypothesis import strategies as st
 from ireasoner.reward_server.answers.normalise import normalise_answer
 from ireasoner.reward_server.parsing.rollout import parse_text, parsed_before
 from ireasoner.reward_server.scoring_config import ScoringConfig
+from tests.reward_server.requests import group, score
 
 
 @pytest.mark.parametrize(
@@ -174,6 +176,34 @@ def test_any_text_is_read(text: str) -> None:
         parsed = parse_text(text, config)
         assert (parsed.answer is None) == (parsed.flaw is not None)
         assert all(step == " ".join(step.split()) and step for step in parsed.steps)
+
+
+@pytest.mark.parametrize("style", ["Step {}: ", "**Step {}:** ", "- Step {}: ", "{}. ", "{}) ", "({}) "])
+@pytest.mark.parametrize("endpoint", ["outcome", "trajectory", "solver", "proposer"])
+def test_the_paper_preset_rewards_well_formed_text_as_if_it_were_sent_in_parts(
+    compass_http: httpx.Client, endpoint: str, style: str
+) -> None:
+    answers = ["7", "7", "7", "-5", "Paris"]
+    steps = [
+        ["east north", "north east", "south."],
+        ["east", "north."],
+        ["north 3.5 e.g. west"],
+        ["east"],
+        ["west"],
+    ]
+    texts = [
+        "<think>"
+        + "\n".join(style.format(n) + step for n, step in enumerate(each, 1))
+        + f"</think><answer>{answer}</answer>"
+        for answer, each in zip(answers, steps, strict=True)
+    ]
+    in_parts = [
+        {"id": str(i), "answer": answer, "steps": each}
+        for i, (answer, each) in enumerate(zip(answers, steps, strict=True))
+    ]
+    written = score(compass_http, endpoint, group(texts), config="paper")["groups"]
+    sent = score(compass_http, endpoint, {"id": "g", "rollouts": in_parts}, config="paper")["groups"]
+    assert written == sent
 
 
 def test_parsed_rollouts_are_folded_in_the_same_way() -> None:

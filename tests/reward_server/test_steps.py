@@ -32,6 +32,9 @@ WORK = ["The row reads 2, 4, 1.", "So the sum is 7."]
         "I need to:\nStep 1: look\nStep 2: add\nStep 3: tell the sum\n\n"
         "The row reads 2, 4, 1. So the sum is 7.",
         "I need to:\n1. look\n2. add\n3. tell the sum\n---\nThe row reads 2, 4, 1. So the sum is 7.",
+        "I need to:\n1. **look**\n2. **add**\n3. **tell the sum**\n\nThe row reads 2, 4, 1. So the sum is 7.",
+        "I need to:\n### Step 1: look\n### Step 2: add\n### Step 3: tell the sum\n"
+        "The row reads 2, 4, 1. So the sum is 7.",
         "I need to:\n① look\n② add\n③ tell the sum\nThe row reads 2, 4, 1. So the sum is 7.",
         "<step>I need to:</step><step>look</step><step>add</step><step>tell the sum</step>\n"
         "The row reads 2, 4, 1. So the sum is 7.",
@@ -119,6 +122,10 @@ def test_prose_before_between_and_after_lists_is_cut(thinking: str, steps: list[
         (
             "### 1. Bars\nFive bars. All red.\n### 2. Sum\n1. 3 + 4\n2. it is 7",
             ["Bars Five bars. All red.", "Sum 1. 3 + 4 2. it is 7"],
+        ),
+        (
+            "**Step 1:** Look.\n\nIt is red.\n\n**Step 2:** Add.\n\n\\[\n3 + 4 = 7\n\\]\n\nSo it is 7.",
+            ["Look. It is red.", "Add. \\[ 3 + 4 = 7 \\]", "So it is 7."],
         ),
         ("1. Look:\n(1) red\n(2) blue\n2. Add:\n(1) seven", ["Look: (1) red (2) blue", "Add: (1) seven"]),
         ("1. Look:\n1. red\n2. blue\n2. Add", ["Look: 1. red 2. blue", "Add"]),

@@ -1,5 +1,6 @@
 """Where a rollout's answer is: in its element, in a box, or stated in words."""
 
+import re
 from typing import NamedTuple
 
 from ireasoner.reward_server.parsing.boxed import last_box
@@ -8,6 +9,7 @@ from ireasoner.reward_server.parsing.tags import Tags
 from ireasoner.reward_server.scoring_config import AnswerFrom
 from ireasoner.reward_server.wire import FinishReason
 
+_MATH_OPENS = re.compile(r"(?:\$\$?|\\\[|\\\()\s*$")
 _LONGEST_CUT = 64
 """More than any closing tag has characters."""
 
@@ -44,7 +46,8 @@ def _after(
     if source != "boxed" and (element := _in_element(text, after, tags, finish)) is not None:
         return element
     if source != "tag" and (box := last_box(text, after)) is not None:
-        return FoundAnswer(box.start, box.content)
+        opening = _MATH_OPENS.search(text, max(after, box.start - _LONGEST_CUT), box.start)
+        return FoundAnswer(opening.start() if opening else box.start, box.content)
     if source != "any":
         return None
     stated = stated_answer(text, after, cut_off=finish == "length")

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from ireasoner.reward_server.parsing.layout import Block
 from ireasoner.reward_server.parsing.numbering import Marker
 
+_PARAGRAPHS = ("prose", "display", "rows")
 _DEEPEST = 8
 """Levels that are told apart, so that deep nesting costs no more than a long list."""
 
@@ -28,7 +29,12 @@ class Item:
         if marker is None:
             return False
         bold = text.strip("*_:： ")
-        is_bold = text.rstrip(":： ").endswith(("**", "__")) and "**" not in bold and "__" not in bold
+        is_bold = (
+            not bold.endswith((".", "!", "?", "。"))
+            and text.rstrip(":： ").endswith(("**", "__"))
+            and "**" not in bold
+            and "__" not in bold
+        )
         in_bold = marker.rank == 7 or text.startswith(("**", "__"))
         return (
             not bold or marker.rank < 7 or text.rstrip("*_ ").endswith((":", "：")) or (is_bold and in_bold)
@@ -47,17 +53,20 @@ class Item:
 
     @property
     def paragraphs(self) -> int:
-        """The paragraphs that follow its own."""
-        return sum(block.kind == "prose" for block in self.body)
+        """The paragraphs and displays that follow its own line."""
+        return sum(block.kind in _PARAGRAPHS for block in self.body)
 
-    def split_off(self, most: int) -> list[Block]:
-        """Takes away what follows a heading's first `most` paragraphs; a title has at least what is right below it."""
+    def split_off(self, most: int, *, needs_first: bool) -> list[Block]:
+        """Takes away what follows a heading's first `most` paragraphs and displays.
+
+        With `needs_first` a title keeps what is right below it.
+        """
         if not self.is_heading:
             return []
         paragraphs = 0
         for index, block in enumerate(self.body):
-            paragraphs += block.kind == "prose"
-            if paragraphs > most and not (self.is_title and index == 0):
+            paragraphs += block.kind in _PARAGRAPHS
+            if paragraphs > most and not (needs_first and self.is_title and index == 0):
                 self.body, rest = self.body[:index], self.body[index:]
                 return rest
         return []

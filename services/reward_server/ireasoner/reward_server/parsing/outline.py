@@ -34,6 +34,7 @@ class Outline:
         self._item: Item | None = None
         self._around: Block | None = None  # the last block outside of items
         self._longest: int | None = None  # paragraphs of the longest heading so far
+        self._stand_alone = True  # whether nothing was below any of these headings
 
     def parts(self, blocks: Iterable[Block]) -> Iterator[Part]:
         """The parts, in order."""
@@ -111,11 +112,15 @@ class Outline:
         if item is not None:
             if item.is_heading:
                 self._longest = max(self._longest or 0, item.paragraphs)
+                self._stand_alone &= not item.body
             yield Part("item", item.text, item.head.text, item.head.marker, next_marker)
 
     def _close_last(self) -> Iterator[Part]:
         """Closes the item with which the text ends."""
-        rest = self._item.split_off(1 if self._longest is None else self._longest) if self._item else []
+        rest: list[Block] = []
+        if self._item is not None:
+            most = 1 if self._longest is None else self._longest
+            rest = self._item.split_off(most, needs_first=self._longest is None or not self._stand_alone)
         yield from self._close()
         for block in rest:
             if block.marker is not None or block.kind == "bullet":

@@ -8,13 +8,18 @@ from ireasoner.reward_server.parsing.sentences import first_sentence
 _KEY = re.compile(
     r"(?:(?<![^\W_])(?:answers?(?:[ \t](?:choice|option))?|ans|(?:correct|right|best)[ \t](?:option|choice)"
     r"|respuesta|réponse|antwort|risposta|resposta|ответ|उत्तर|الإجابة|الجواب)"
-    r"(?:[ \t](?:finale?|correcta|correcte|النهائية))?|答案|答え|정답|답)",
+    r"(?:[ \t](?:finale?|correcta|correcte|النهائية))?|答案|答え|정답|답|(?:故|应|因此|所以)选择?)",
+    re.IGNORECASE,
+)
+_CHOSEN = re.compile(
+    r"(?<![^\W_])(?:option|choice|answer)[ \t][*_(\[]{0,4}(?P<answer>[A-Z])[*_)\]]{0,4}[ \t]is[ \t](?:the[ \t])?"
+    r"(?:correct|right|best|answer)(?!\w)",
     re.IGNORECASE,
 )
 _IS = re.compile(
     r"(?:[ \t](?:to|for|of)[ \t][^\n.:：]{1,60}?)?[*_]{0,3}"
     r"(?:[ \t](?:is|are|was|would[ ]be|should[ ]be|must[ ]be|will[ ]be|es|est|ist|è|é|है)(?!\w)"
-    r"|应该是|應該是|[是為为は은는]|[ \t]?[:：=＝]|[ \t](?:[-–—→]|[-=]>)[ \t])"
+    r"|(?<=选)|(?<=选择)|】|应该是|應該是|[是為为は은는]|[ \t]?[:：=＝]|[ \t](?:[-–—→]|[-=]>)[ \t])"
     r"[*_]{0,3}[ \t]?[:：]?[*_]{0,3}(?![ \t]*not[ \t])",
     re.IGNORECASE,
 )
@@ -52,13 +57,14 @@ def stated_answer(text: str, after: int, *, cut_off: bool) -> Stated | None:
 
     With `cut_off` the text did not end by itself, so an answer that reaches its end may be incomplete.
     """
-    found = _last_statement(text, after) or _last_hashes(text, after)
+    statements = (_last_statement(text, after), _last_chosen(text, after))
+    found = max(filter(None, statements), default=None) or _last_hashes(text, after)
     if found is None:
         return None
     start, begin, end = found
     lead = _LEAD.search(text[max(after, start - _LONGEST_LEAD) : start])
     start -= len(lead.group()) if lead else 0
-    line = text[begin:end].strip(_EMPHASIS)
+    line = _emphasised(text, begin, end).strip(_EMPHASIS)
     sentence = first_sentence(line)
     is_cut = cut_off and end == len(text) and len(sentence) == len(" ".join(line.split()))
     return Stated(start, None if is_cut else _cleaned(sentence) or None)
@@ -95,6 +101,19 @@ def _last_statement(text: str, after: int) -> tuple[int, int, int] | None:
         if stated is not None:
             last = key.start(), stated.end()
     return None if last is None else (last[0], *_line_with_text(text, last[1]))
+
+
+def _last_chosen(text: str, after: int) -> tuple[int, int, int] | None:
+    """Where the last `option C is correct` begins, and where its choice begins and ends."""
+    spans = [(found.start(), *found.span("answer")) for found in _CHOSEN.finditer(text, after)]
+    return spans[-1] if spans else None
+
+
+def _emphasised(text: str, begin: int, end: int) -> str:
+    """The line of an answer; only its bold part if that is where it begins: `is **Yes**, because`."""
+    before = text[max(text.rfind("\n", 0, begin) + 1, begin - _LONGEST_LEAD) : begin]
+    line = text[begin:end]
+    return line.partition("**")[0] if before.count("**") % 2 else line
 
 
 def _begins_title(text: str, after: int, end: int) -> bool:
