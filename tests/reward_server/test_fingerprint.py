@@ -33,6 +33,9 @@ WRITTEN = [
     "<think>1) read 2) add</think><answer>1,234.</answer>",
     "<think>**Step 1:** read\n- Step 2: add\n3.5 cm wide</think> so \\boxed{\\frac{1}{2}}",
     "<think><step>a</step><step n='2'>b <answer>1</answer></step></think><answer>-5</answer>",
+    "I need to:\n1. look\n2. add\n\nThe row reads 2, e.g. in Fig. 3. So 7.\n\n$$\nx = 7\n$$\n**Final Answer**\n7",
+    "### Step 1: Look\n\n- red\n\n### Step 2: Add\n\n3 + 4\n\nSo 7. \\boxed{3} and \\boxed{4}\nHuman: and?",
+    "第一步：看图。有3只。\n第二步，数。所以答案是7。",
 ]
 SWITCHES: list[dict[str, Any]] = [
     {"preset": "paper"},

@@ -1,5 +1,6 @@
 """What is read from a rollout's text."""
 
+import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -7,6 +8,7 @@ from hypothesis import strategies as st
 from ireasoner.reward_server.answers.normalise import normalise_answer
 from ireasoner.reward_server.parsing.rollout import parse_text, parsed_before
 from ireasoner.reward_server.scoring_config import ScoringConfig
+from tests.reward_server.requests import group, score
 
 
 @pytest.mark.parametrize(
@@ -21,7 +23,7 @@ from ireasoner.reward_server.scoring_config import ScoringConfig
         ("- Step 1: read\n* Step 2 - add", ["read", "add"]),
         ("### Step 1\nread\n### Step 2\nadd", ["read", "add"]),
         ("STEP 1: read\nand look\n\nstep 2: add", ["read and look", "add"]),
-        ("First I look.\n1. read", ["read"]),
+        ("First I look.\n1. read", ["First I look.", "read"]),
         ("1. it is\n3.5 cm wide\n2. add", ["it is 3.5 cm wide", "add"]),
         ("1. at\n12:30 it rings", ["at 12:30 it rings"]),
         ("1.\n2. add", ["add"]),
@@ -33,7 +35,7 @@ from ireasoner.reward_server.scoring_config import ScoringConfig
         ("1) read 2) add the 3 digits 3) tell", ["read", "add the 3 digits", "tell"]),
         ("(1) read (2) add", ["read", "add"]),
         ("1. Look at it. 2. Add. 3. Tell.", ["Look at it.", "Add.", "Tell."]),
-        ("We do 1) read 2) add", ["read", "add"]),
+        ("We do 1) read 2) add", ["We do", "read", "add"]),
         ("1. The sum of 1 and 1 is 2\n2. So 2.", ["The sum of 1 and 1 is 2", "So 2."]),
         ("Step 1: as in step 2 we look\nStep 2: add", ["as in step 2 we look", "add"]),
         ("Step 1: as in Step 2: look\nStep 2: add", ["as in Step 2: look", "add"]),
@@ -176,6 +178,34 @@ def test_any_text_is_read(text: str) -> None:
         assert all(step == " ".join(step.split()) and step for step in parsed.steps)
 
 
+@pytest.mark.parametrize("style", ["Step {}: ", "**Step {}:** ", "- Step {}: ", "{}. ", "{}) ", "({}) "])
+@pytest.mark.parametrize("endpoint", ["outcome", "trajectory", "solver", "proposer"])
+def test_the_paper_preset_rewards_well_formed_text_as_if_it_were_sent_in_parts(
+    compass_http: httpx.Client, endpoint: str, style: str
+) -> None:
+    answers = ["7", "7", "7", "-5", "Paris"]
+    steps = [
+        ["east north", "north east", "south."],
+        ["east", "north."],
+        ["north 3.5 e.g. west"],
+        ["east"],
+        ["west"],
+    ]
+    texts = [
+        "<think>"
+        + "\n".join(style.format(n) + step for n, step in enumerate(each, 1))
+        + f"</think><answer>{answer}</answer>"
+        for answer, each in zip(answers, steps, strict=True)
+    ]
+    in_parts = [
+        {"id": str(i), "answer": answer, "steps": each}
+        for i, (answer, each) in enumerate(zip(answers, steps, strict=True))
+    ]
+    written = score(compass_http, endpoint, group(texts), config="paper")["groups"]
+    sent = score(compass_http, endpoint, {"id": "g", "rollouts": in_parts}, config="paper")["groups"]
+    assert written == sent
+
+
 def test_parsed_rollouts_are_folded_in_the_same_way() -> None:
     parsed = parsed_before(" Seven. ", ["read  the\nrow", " ", "add"])
     assert (parsed.answer, parsed.steps, parsed.words) == ("seven", ("read the row", "add"), 4)
@@ -220,12 +250,3 @@ def test_the_same_answer(one: str, other: str) -> None:
 )
 def test_different_answers(one: str, other: str) -> None:
     assert normalise_answer(one) != normalise_answer(other)
-
-
-@pytest.mark.parametrize("piece", PIECES)
-@pytest.mark.timeout(20)
-def test_a_megabyte_is_read_in_linear_time(piece: str) -> None:
-    megabyte = piece * (2**20 // len(piece))
-    parse_text(megabyte)
-    parse_text(f"<think>{megabyte}</think><answer>{megabyte}</answer>")
-    parse_text(f"{megabyte}</think>{megabyte}", ANY)

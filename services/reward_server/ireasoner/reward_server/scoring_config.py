@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 NonNegative = Annotated[float, Field(ge=0, le=1e6)]
 Share = Annotated[float, Field(ge=0, le=1)]
+AnswerFrom = Literal["tag", "boxed", "any"]
 TagName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,31}$")]
 
 
@@ -132,10 +133,10 @@ class ScoringConfig(BaseModel):
     step_tag: TagName = Field(
         "step", description="Name of the element that is one step, if steps are elements."
     )
-    answer_from: Literal["tag", "boxed", "any"] = Field(
+    answer_from: AnswerFrom = Field(
         "tag",
         description="Where the answer is read from. tag: its element; boxed: the last \\boxed{}; any: the first of "
-        "its element, the last \\boxed{} and a stated answer (`answer: 7`) that exists.",
+        "its element, the last \\boxed{}, a stated answer (`answer: 7`) and a bare last line (`C`) that exists.",
     )
 
     @property

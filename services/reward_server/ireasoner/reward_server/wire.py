@@ -12,6 +12,7 @@ VERSION = "2.0.0"
 
 Status = Literal["ok", "invalid", "abstain"]
 Detail = Literal["full", "rewards"]
+FinishReason = Literal["stop", "length"]
 
 
 def _whole(text: str) -> str:
@@ -66,6 +67,12 @@ class Rollout(_Named):
     answer: Text | None = Field(None, description="The answer; null if there is none. Sent with `steps`.")
     steps: list[Text] | None = Field(
         None, description="The steps, without their numbers. Sent with `answer`."
+    )
+    finish_reason: FinishReason | None = Field(
+        None,
+        description="Why the completion ended, as the inference server reports it. After `stop`, an answer whose "
+        "closing tag is missing counts as whole: a stop string is not part of the text. After `length`, or if this "
+        "is omitted, it counts as cut off.",
     )
 
     @model_validator(mode="after")
@@ -183,6 +190,11 @@ class ScoredGroup(_Written):
         default_factory=list,
         description="Formulas that could not be compared, and why; they count as different answers. Omitted if "
         "there are none.",
+    )
+    hint: str | None = Field(
+        None,
+        description="What to change in the config if no rollout has an answer where `answer_from` looks for it, but "
+        "the texts have answers in another form. Omitted if there is nothing to say.",
     )
     rollouts: list[ScoredRollout] = Field(
         default_factory=list, description="In the order sent. `/score/proposer` omits them."

@@ -8,6 +8,7 @@ from importlib.metadata import version
 from ireasoner.reward_server.agreement.formulas import FORMULAS_VERSION
 from ireasoner.reward_server.answers.equivalence import EQUIVALENCE_VERSION
 from ireasoner.reward_server.parsing.rollout import PARSER_VERSION
+from ireasoner.reward_server.parsing.sentences import SENTENCES_VERSION
 from ireasoner.reward_server.scoring_config import ScoringConfig
 
 FORMULA_LIBRARIES = ("mpmath", "sympy")
@@ -16,7 +17,7 @@ FORMULA_LIBRARIES = ("mpmath", "sympy")
 
 def versions(config: ScoringConfig) -> dict[str, str]:
     """The versions of all code that defines what a reward under `config` means."""
-    known = {"parser": PARSER_VERSION, "formulas": FORMULAS_VERSION}
+    known = {"parser": PARSER_VERSION, "sentences": SENTENCES_VERSION, "formulas": FORMULAS_VERSION}
     if config.equivalence == "value":
         known["equivalence"] = EQUIVALENCE_VERSION
         known |= {name: version(name) for name in FORMULA_LIBRARIES}

@@ -115,10 +115,8 @@ def _weights(rollouts: Sequence[ParsedRollout], config: ScoringConfig) -> dict[s
 
 def _read(rollout: wire.Rollout, config: ScoringConfig) -> ParsedRollout:
     if rollout.text is not None:
-        parsed = parse_text(rollout.text, config)
-    else:
-        parsed = parsed_before(rollout.answer, rollout.steps or (), config)
-    return parsed.limited_to(config.max_steps)
+        return parse_text(rollout.text, config, rollout.finish_reason)
+    return parsed_before(rollout.answer, rollout.steps or (), config)
 
 
 def _cluster(answer: str, rollouts: list[ParsedRollout]) -> AnswerCluster:

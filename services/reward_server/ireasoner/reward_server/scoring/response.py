@@ -13,7 +13,9 @@ from ireasoner.reward_server import wire
 from ireasoner.reward_server.agreement import formulas as agreement
 from ireasoner.reward_server.agreement.alignment import Doubles
 from ireasoner.reward_server.agreement.trajectories import JudgedCluster
+from ireasoner.reward_server.parsing.boxed import has_box
 from ireasoner.reward_server.parsing.rollout import Flaw, ParsedRollout
+from ireasoner.reward_server.parsing.tags import tags_named
 from ireasoner.reward_server.scoring.read_group import ReadGroup
 from ireasoner.reward_server.scoring_config import ScoringConfig
 
@@ -56,12 +58,36 @@ def scored_group(
         scored["clusters"] = [_cluster(group, answer, count) for answer, count in vote.clusters]
     if group.not_compared:
         scored["not_compared"] = list(group.not_compared)
+    if hint := _hint(group, config):
+        scored["hint"] = hint
     if rewards is not None:
         rollouts = _scored_rollouts(group, rewards, config)
         if detail == "full":
             _add_steps(rollouts, group, rewards.judged, config)
         scored["rollouts"] = rollouts
     return scored
+
+
+def _hint(group: ReadGroup, config: ScoringConfig) -> str | None:
+    """Where the answers are, if no rollout has one where the config looks for it."""
+    if any(rollout.flaw != "no_answer" for rollout in group.rollouts):
+        return None
+    texts = [sent.text for sent in group.sent.rollouts if sent.text is not None]
+    tags = tags_named(config.think_tag, config.answer_tag, config.step_tag)
+    if config.answer_from == "boxed":
+        other, form, count = (
+            "tag",
+            f"<{config.answer_tag}>",
+            sum(bool(tags.answer_open.search(text)) for text in texts),
+        )
+    else:
+        other, form, count = "boxed", "\\boxed{}", sum(map(has_box, texts))
+    if count == 0:
+        return None
+    return (
+        f"{_reason('no_answer', config)} in any rollout, but {count} of {len(group.rollouts)} have {form}: set "
+        f'"answer_from" to "{other}" or "any" in the config'
+    )
 
 
 def _entropy(group: ReadGroup, config: ScoringConfig) -> Json:
