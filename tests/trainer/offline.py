@@ -109,7 +109,9 @@ class OfflineRollouts:
     def _one(self, policy: str, request: RolloutRequest, number: int, member: int) -> Rollout:
         text = self.script(policy, number, member)
         tokenizer = self._processor.tokenizer
-        ids = [*tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
+        # A policy writes `<|im_end|>` in ordinary tokens: those of its own are forbidden, or end the completion.
+        written = tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+        ids = [*written, tokenizer.eos_token_id]
         prompt = self._processor.apply_chat_template(
             request.messages, tokenize=False, add_generation_prompt=True
         )

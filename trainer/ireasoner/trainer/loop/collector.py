@@ -24,6 +24,7 @@ from ireasoner.trainer.rewards.group_scorer import GroupScorer
 from ireasoner.trainer.rewards.shadow_labels import ShadowLabels
 from ireasoner.trainer.rewards.variant import RewardVariant, apply_variant
 from ireasoner.trainer.rollouts.client import RolloutClient
+from ireasoner.trainer.rollouts.control_tokens import control_tokens_in
 from ireasoner.trainer.rollouts.group import Group
 from ireasoner.trainer.rollouts.prompts import parse_question, proposer_messages, solver_messages
 from ireasoner.trainer.rollouts.replicas import RolloutReplicas
@@ -150,13 +151,20 @@ class Collector:
             proposals = self._sample("proposer", policies, requests)
         for group, [proposal] in zip(collected.groups, proposals, strict=True):
             group.proposed_by = proposal.policy
-            group.question = parse_question(proposal.text)
-            group.messages = solver_messages(group.question or proposal.text)
+            group.question = self._question(proposal)
+            group.messages = solver_messages(group.question or "")
             self._count_failed_proposals(collected.update, group.question, proposal)
         questions = [group.question for group in collected.groups]
         _log_questions(
             collected, questions, len({question for question in questions if question is not None})
         )
+
+    def _question(self, proposal: Rollout) -> str | None:
+        """The question in a proposal; None if it holds none, or one with control tokens, which would alter the prompt."""
+        question = parse_question(proposal.text)
+        if question is not None and control_tokens_in(question, self._processor.tokenizer):
+            return None
+        return question
 
     def _count_failed_proposals(self, update: int, question: str | None, proposal: Rollout) -> None:
         failed = 0 if question is not None else self._consecutive_failed_proposals + 1
@@ -206,9 +214,7 @@ class Collector:
 
     def _score_proposer(self, collected: Collected, policies: Policies) -> None:
         """Rewards each proposal by the Solver's answers to it; equal questions of an image share one group."""
-        questions = [
-            [parse_question(rollout.text) for rollout in group.rollouts] for group in collected.groups
-        ]
+        questions = [[self._question(rollout) for rollout in group.rollouts] for group in collected.groups]
         distinct = dict.fromkeys(
             (index, question)
             for index, proposed in enumerate(questions)
