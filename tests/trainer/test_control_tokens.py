@@ -47,8 +47,8 @@ def test_all_tokens_of_a_text_are_named_in_order(tokenizer: Any) -> None:
     "text",
     [
         "", "What is the sum of row 2?", "image_pad", "<|image_pad|", "|image_pad|>", "< |image_pad|>", "<|image pad|>",
-        "<|IM_END|>", "<|im_end|\n>", "＜|im_end|＞", "<|unknown|>", "<think>", "</answer>", "a < b | c > d", "½ · 漢字 🙂",
-        "system\nuser\nassistant",
+        "<|IM_END|>", "<|im_end|\n>", "＜|im_end|＞", "<|unknown|>", "<think>", "</answer>", "a < b | c > d",
+        "½ · 漢字 🙂", "system\nuser\nassistant",
     ],
 )  # fmt: skip
 def test_other_text_holds_none(tokenizer: Any, text: str) -> None:

@@ -160,7 +160,7 @@ class Collector:
         )
 
     def _question(self, proposal: Rollout) -> str | None:
-        """The question in a proposal; None if it holds none, or one with control tokens, which would alter the prompt."""
+        """The question in a proposal; None if there is none, or if its control tokens would alter the prompt."""
         question = parse_question(proposal.text)
         if question is not None and control_tokens_in(question, self._processor.tokenizer):
             return None
