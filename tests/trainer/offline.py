@@ -102,11 +102,13 @@ class OfflineRollouts:
         self.calls.append((policy, list(requests)))
         self.contracts.append(contract)
         return [
-            [self._one(policy, request, number, member) for member in range(request.count)]
+            [self._one(policy, request, number, member, contract) for member in range(request.count)]
             for number, request in enumerate(requests)
         ]
 
-    def _one(self, policy: str, request: RolloutRequest, number: int, member: int) -> Rollout:
+    def _one(
+        self, policy: str, request: RolloutRequest, number: int, member: int, contract: SamplingContract
+    ) -> Rollout:
         text = self.script(policy, number, member)
         tokenizer = self._processor.tokenizer
         # A policy writes `<|im_end|>` in ordinary tokens: those of its own are forbidden, or end the completion.
@@ -123,6 +125,7 @@ class OfflineRollouts:
             torch.tensor(ids),
             inputs["pixel_values"],
             inputs["image_grid_thw"][0],
+            contract,
         )
         return Rollout(
             text=text,
@@ -136,9 +139,14 @@ class OfflineRollouts:
 
 
 def token_logprobs(
-    model: Any, prompt: torch.Tensor, completion: torch.Tensor, pixels: torch.Tensor, grid: torch.Tensor
+    model: Any,
+    prompt: torch.Tensor,
+    completion: torch.Tensor,
+    pixels: torch.Tensor,
+    grid: torch.Tensor,
+    contract: SamplingContract | None = None,
 ) -> torch.Tensor:
-    """Log-probability of each completion token, shape (tokens,)."""
+    """Log-probability of each completion token under the contract (default: the model's own), shape (tokens,)."""
     ids = torch.cat([prompt, completion])[None]
     types = (ids == model.config.image_token_id).long()
     with torch.no_grad():
@@ -149,7 +157,11 @@ def token_logprobs(
             image_grid_thw=grid[None],
             mm_token_type_ids=types,
         ).logits
-    logprobs = logits[0, len(prompt) - 1 : -1].log_softmax(-1)
+    logits = logits[0, len(prompt) - 1 : -1]
+    if contract is not None:
+        logits[:, list(contract.forbidden_token_ids)] = -torch.inf
+        logits /= contract.temperature
+    logprobs = logits.log_softmax(-1)
     chosen: torch.Tensor = logprobs.gather(1, completion[:, None])[:, 0]
     return chosen
 

@@ -80,6 +80,7 @@ class AdapterPublisher:
 
         Raises:
             AdapterError: The adapter cannot be served as it was trained, or the server does not list it.
+            RolloutMismatchError: The server's prompts are not the trainer's.
             CanaryError: The server serves another policy under the new name.
             RolloutServerError: The server refused, or was unreachable for longer than the budget.
         """

@@ -26,6 +26,7 @@ from ireasoner.trainer.rewards.variant import RewardVariant, apply_variant
 from ireasoner.trainer.rollouts.client import RolloutClient
 from ireasoner.trainer.rollouts.control_tokens import control_tokens_in
 from ireasoner.trainer.rollouts.group import Group
+from ireasoner.trainer.rollouts.prompt_difference import prompt_difference
 from ireasoner.trainer.rollouts.prompts import parse_question, proposer_messages, solver_messages
 from ireasoner.trainer.rollouts.replicas import RolloutReplicas
 from ireasoner.trainer.rollouts.rollout import Rollout, RolloutRequest, SamplingContract
@@ -281,12 +282,9 @@ class Collector:
         ]
         prompts = self._processor(images=[[group.picture] for group in groups], text=texts)["input_ids"]
         for group, rollouts, prompt in zip(groups, sampled, prompts, strict=True):
-            served = rollouts[0].prompt_token_ids
-            if list(served) != list(prompt):
-                raise RolloutMismatchError(
-                    f"{group.path}: the rollout server's prompt has {len(served)} tokens, the trainer's has "
-                    f"{len(prompt)}, and they differ: do both load the same model?"
-                )
+            difference = prompt_difference(rollouts[0].prompt_token_ids, prompt, self._processor)
+            if difference is not None:
+                raise RolloutMismatchError(f"{group.path}: {difference}")
 
     def _seed(self, collected: Collected, group: int) -> int:
         """Seed of the first rollout of a group; unique per run seed, update and group."""
