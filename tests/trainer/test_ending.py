@@ -1,0 +1,349 @@
+"""Whatever ends a run saves it as of its last whole update, and it resumes as if it had not ended."""
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+from transformers import TrainerCallback, TrainerState
+
+from ireasoner.trainer.commands.subcommands import _errors_reported
+from ireasoner.trainer.errors import AdapterError, RunInterrupted
+from ireasoner.trainer.loop import stop_signals
+from ireasoner.trainer.loop.stop_signals import StopSignals
+from ireasoner.trainer.loop.train import train
+from ireasoner.trainer.loop.trainer import ProposerSolverTrainer
+from ireasoner.trainer.run_folder.run_folder import read_lines
+from tests.rollout_server.running import free_port
+from tests.trainer.offline import OfflineRollouts, answers, offline_settings, offline_trainer
+
+Deed = Callable[[ProposerSolverTrainer], None]
+
+GROUPS = ((1, 2, 4, 9), (3, 3, 5, 5))
+FIELDS: dict[str, Any] = {
+    "updates": 9,
+    "proposer_every": 2,
+    "groups_per_update": 2,
+    "save_every": 100,
+    "advantage": "moving_baseline",
+    "kl": {"mode": "adaptive", "beta": 0.04},
+    "lora": {"dropout": 0.1},  # its masks are drawn from the random state that a checkpoint holds
+    "retry_budget_s": 0,
+}
+
+
+def say(policy: str, request: int, member: int) -> str:
+    if "proposer" in policy:
+        return f"<question>What is the sum of row {1 + member % 3}?</question>"
+    return answers(*(GROUPS * 8))(policy, request, member)
+
+
+def sends(number: int) -> Callable[[], None]:
+    return lambda: os.kill(os.getpid(), number)
+
+
+def fails(error: BaseException) -> Callable[[], None]:
+    def fail() -> None:
+        raise error
+
+    return fail
+
+
+class At(TrainerCallback):  # type: ignore[misc]
+    """Does something in one event of the update after `updates` finished ones."""
+
+    def __init__(self, event: str, updates: int, deed: Callable[[], None]) -> None:
+        def happen(args: Any, state: TrainerState, *_: Any, **__: Any) -> None:
+            if state.global_step == updates:
+                deed()
+
+        setattr(self, event, happen)
+
+
+def in_the_step(updates: int, deed: Callable[[], None]) -> Callable[[ProposerSolverTrainer], None]:
+    """Does something when the optimizer has moved half of the weights."""
+
+    def patch(trainer: ProposerSolverTrainer) -> None:
+        def half(optimizer: Any, *_: Any) -> None:
+            if trainer.state.global_step == updates:
+                moved = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+                for parameter in moved[: len(moved) // 2]:
+                    parameter.data.add_(1.0)
+                    optimizer.state[parameter]["exp_avg"].add_(1.0)
+                deed()
+                for parameter in moved[: len(moved) // 2]:
+                    parameter.data.sub_(1.0)
+                    optimizer.state[parameter]["exp_avg"].sub_(1.0)
+
+        create = trainer.create_optimizer
+
+        def created(model: Any = None) -> torch.optim.Optimizer:
+            optimizer = create(model)
+            optimizer.register_step_post_hook(half)
+            return optimizer
+
+        trainer.create_optimizer = created  # type: ignore[method-assign]
+
+    return patch
+
+
+def in_the_forward_pass(updates: int, deed: Callable[[], None]) -> Callable[[ProposerSolverTrainer], None]:
+    def patch(trainer: ProposerSolverTrainer) -> None:
+        def before(*_: Any) -> None:
+            if trainer.state.global_step == updates:
+                deed()
+
+        trainer.model.get_base_model().model.register_forward_pre_hook(before)
+
+    return patch
+
+
+def in_the_baseline(updates: int, deed: Callable[[], None]) -> Callable[[ProposerSolverTrainer], None]:
+    """Does something when the moving baseline of the next update has moved already."""
+
+    def patch(trainer: ProposerSolverTrainer) -> None:
+        taken = trainer.baselines.advantages
+
+        def advantages(*arguments: Any) -> list[float]:
+            moved = taken(*arguments)
+            if trainer.state.global_step == updates:
+                deed()
+            return moved
+
+        trainer.baselines.advantages = advantages  # type: ignore[method-assign]
+
+    return patch
+
+
+def while_saving(updates: int, deed: Callable[[], None]) -> Callable[[ProposerSolverTrainer], None]:
+    def patch(trainer: ProposerSolverTrainer) -> None:
+        write = trainer.write_checkpoint
+        trainer.args.save_steps = updates
+
+        def written(*arguments: Any) -> None:
+            deed()
+            write(*arguments)
+
+        trainer.write_checkpoint = written  # type: ignore[method-assign]
+
+    return patch
+
+
+def while_publishing(version: str, deed: Callable[[], None]) -> Callable[[ProposerSolverTrainer], None]:
+    def patch(trainer: ProposerSolverTrainer) -> None:
+        publish = trainer.publisher.publish
+
+        def published(policy: Any, role: Any, number: int) -> str:
+            if f"{role}-{number}" == version:
+                deed()
+            return publish(policy, role, number)
+
+        trainer.publisher.publish = published  # type: ignore[method-assign]
+
+    return patch
+
+
+def while_sampling(updates: int, deed: Callable[[], None]) -> Callable[[ProposerSolverTrainer], None]:
+    def patch(trainer: ProposerSolverTrainer) -> None:
+        take = trainer._prefetch.take
+
+        def taken(update: int) -> Any:
+            if update == updates:
+                deed()
+            return take(update)
+
+        trainer._prefetch.take = taken  # type: ignore[method-assign]
+
+    return patch
+
+
+def callback(event: str, updates: int, deed: Callable[[], None]) -> Callable[[ProposerSolverTrainer], None]:
+    return lambda trainer: trainer.add_callback(At(event, updates, deed))
+
+
+OUT_OF_MEMORY = torch.OutOfMemoryError("CUDA out of memory")
+
+ENDS: tuple[tuple[str, Callable[[ProposerSolverTrainer], None], type[BaseException], int], ...] = (
+    ("Ctrl-C while sampling", while_sampling(1, sends(signal.SIGINT)), RunInterrupted, 1),
+    ("out of memory, forward", in_the_forward_pass(2, fails(OUT_OF_MEMORY)), torch.OutOfMemoryError, 2),
+    ("out of memory, in the step", in_the_step(3, fails(OUT_OF_MEMORY)), torch.OutOfMemoryError, 3),
+    ("SIGTERM in the step", in_the_step(3, sends(signal.SIGTERM)), RunInterrupted, 4),
+    ("a defect in a callback", callback("on_step_end", 5, fails(AssertionError("x"))), AssertionError, 4),
+    ("SIGHUP in the forward pass", in_the_forward_pass(4, sends(signal.SIGHUP)), RunInterrupted, 4),
+    ("a tracker that fails", callback("on_log", 5, fails(ConnectionError("x"))), ConnectionError, 4),
+    ("a disk that fails", while_publishing("solver-4", fails(AdapterError("full"))), AdapterError, 5),
+    ("sys.exit, baseline moved", in_the_baseline(5, fails(SystemExit(3))), SystemExit, 5),
+    ("SIGTERM while publishing", while_publishing("proposer-2", sends(signal.SIGTERM)), RunInterrupted, 6),
+    ("SIGTERM while saving", while_saving(7, sends(signal.SIGTERM)), RunInterrupted, 7),
+    ("Ctrl-C between", callback("on_step_begin", 8, sends(signal.SIGINT)), RunInterrupted, 8),
+)
+
+
+def trainer_of(folder: Path, **fields: Any) -> ProposerSolverTrainer:
+    return offline_trainer(offline_settings(folder, **{**FIELDS, **fields}), OfflineRollouts(say))
+
+
+@pytest.fixture
+def default_signals() -> Iterator[None]:
+    """Signals as a shell leaves them, whatever the test run was started with."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in stop_signals.SIGNALS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.timeout(600)
+def test_a_run_that_ends_in_every_way_ends_as_one_that_did_not(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, default_signals: None
+) -> None:
+    whole = trainer_of(tmp_path / "whole")
+    whole.go()
+    resume = False
+    for name, patch, expected, updates in ENDS:
+        caplog.clear()
+        ended = trainer_of(tmp_path / "ended", resume=resume)
+        resume = True
+        patch(ended)
+        with pytest.raises(expected):
+            ended.go()
+        assert f"saved at update {updates}; go on with --resume" in caplog.text, name
+        assert (ended.run.checkpoints / f"checkpoint-{updates}" / "loop.json").exists(), name
+        assert not list(ended.run.checkpoints.glob(".partial")), name
+    resumed = trainer_of(tmp_path / "ended", resume=True)
+    resumed.go()
+
+    pairs = zip(whole.model.named_parameters(), resumed.model.named_parameters(), strict=True)
+    assert [name for (name, one), (_, other) in pairs if not torch.equal(one, other)] == []
+    logs = [list(read_lines(trainer.run.path / "metrics.jsonl")) for trainer in (whole, resumed)]
+    assert [line["update"] for line in logs[1]] == list(range(1, 10))
+    for one, other in zip(*logs, strict=True):
+        for name in ("loss", "kl", "kl_coefficient", "grad_norm", "learning_rate"):
+            assert other[f"{other['role']}/{name}"] == one[f"{one['role']}/{name}"]
+    counted = [
+        [(group["update"], group["trained_on"]) for group in read_lines(trainer.run.groups)]
+        for trainer in (whole, resumed)
+    ]
+    assert counted[1] == counted[0], "no group is lost or written twice"
+
+
+@pytest.mark.timeout(300)
+def test_a_run_without_a_whole_update_says_that_nothing_is_saved(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    trainer = trainer_of(tmp_path)
+    in_the_step(0, fails(OUT_OF_MEMORY))(trainer)
+    with pytest.raises(torch.OutOfMemoryError):
+        trainer.go()
+    assert "nothing is saved" in caplog.text
+    assert not list(trainer.run.checkpoints.glob("checkpoint-*"))
+
+
+@pytest.mark.timeout(300)
+def test_a_signal_while_servers_are_waited_for_ends_the_start(tmp_path: Path, default_signals: None) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+
+    def alive() -> bool:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return True
+
+    with pytest.raises(RunInterrupted, match="interrupted by SIGTERM"):
+        train(offline_settings(tmp_path, reward={"url": url}), Console(quiet=True), is_alive=alive)
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL, "the handler is gone with the run"
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+def test_the_exit_code_names_the_signal(number: int, code: int) -> None:
+    with pytest.raises(SystemExit) as ended, _errors_reported("train"):
+        raise RunInterrupted(number)
+    assert ended.value.code == code
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_waits_until_the_run_can_stop(number: int, default_signals: None) -> None:
+    reached = []
+    with StopSignals() as signals:
+        os.kill(os.getpid(), number)
+        reached.append("the update goes on")
+        with pytest.raises(RunInterrupted), signals.raised():
+            pytest.fail("the block is not entered")
+        with pytest.raises(RunInterrupted):
+            signals.check()
+    assert reached == ["the update goes on"]
+    assert signals.received == number
+
+
+def test_a_signal_is_raised_at_once_in_a_block_that_can_stop(default_signals: None) -> None:
+    def stop() -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        pytest.fail("it is raised before the next line")
+
+    with StopSignals() as signals:
+        with signals.raised(), signals.raised():
+            pass
+        with pytest.raises(RunInterrupted), signals.raised():
+            stop()
+
+
+def test_blocks_nest_and_restore_the_handlers(default_signals: None) -> None:
+    with StopSignals() as signals:
+        with signals:
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert signals.received == signal.SIGTERM
+    assert [signal.getsignal(number) for number in stop_signals.SIGNALS] == [signal.SIG_DFL] * 3
+
+
+def test_an_ignored_signal_stays_ignored(default_signals: None) -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with StopSignals() as signals:
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert signals.received is None
+
+
+def test_in_another_thread_nothing_is_received(default_signals: None) -> None:
+    def enter() -> None:
+        with StopSignals():
+            assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+            done.append(True)
+
+    done: list[bool] = []
+    thread = threading.Thread(target=enter)
+    thread.start()
+    thread.join()
+    assert done
+
+
+@pytest.mark.parametrize(
+    ("second", "after_s", "processes", "ends"),
+    [
+        (signal.SIGINT, 1.0, "1", [130]),
+        (signal.SIGINT, 0.01, "1", []),  # the same Ctrl-C, sent to the process and to its group
+        (signal.SIGTERM, 1.0, "1", []),
+        (signal.SIGINT, 1.0, "2", []),  # a launcher sends its own copies
+    ],
+)
+def test_a_second_ctrl_c_ends_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+    default_signals: None,
+    second: int,
+    after_s: float,
+    processes: str,
+    ends: list[int],
+) -> None:
+    now_s = [100.0]
+    codes: list[int] = []
+    monkeypatch.setattr(stop_signals.time, "monotonic", lambda: now_s[0])
+    monkeypatch.setattr(stop_signals.os, "_exit", codes.append)
+    monkeypatch.setenv("WORLD_SIZE", processes)
+    with StopSignals():
+        os.kill(os.getpid(), signal.SIGINT)
+        now_s[0] += after_s
+        os.kill(os.getpid(), second)
+    assert codes == ends
