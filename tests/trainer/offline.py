@@ -3,8 +3,6 @@
 Log-probabilities are those of the published adapter files, computed by transformers, one rollout at a time.
 """
 
-import os
-import signal
 from collections.abc import Callable, Sequence
 from io import BytesIO
 from pathlib import Path
@@ -274,19 +272,21 @@ class Gradients(TrainerCallback):  # type: ignore[misc]
         )
 
 
-class Kill(TrainerCallback):  # type: ignore[misc]
-    """Ends this process by SIGKILL in an update, when its groups are logged and its gradient is computed.
+class Strike(TrainerCallback):  # type: ignore[misc]
+    """Strikes in an update, when its groups are logged and its gradient is computed.
 
     Args:
-        updates: Number of updates before the one that is killed.
+        updates: Number of updates before the one that is struck.
+        blow: What then happens.
     """
 
-    def __init__(self, updates: int) -> None:
+    def __init__(self, updates: int, blow: Callable[[], None]) -> None:
         self._updates = updates
+        self._blow = blow
 
     def on_pre_optimizer_step(self, args: Any, state: TrainerState, *_: Any, **__: Any) -> None:
         if state.global_step == self._updates:
-            os.kill(os.getpid(), signal.SIGKILL)
+            self._blow()
 
 
 def _picture(request: RolloutRequest) -> Image.Image:

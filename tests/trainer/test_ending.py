@@ -115,7 +115,7 @@ def in_the_baseline(updates: int, deed: Callable[[], None]) -> Callable[[Propose
                 deed()
             return moved
 
-        trainer.baselines.advantages = advantages  # type: ignore[method-assign]
+        trainer.baselines.advantages = advantages  # type: ignore[assignment, method-assign]
 
     return patch
 
@@ -129,7 +129,7 @@ def while_saving(updates: int, deed: Callable[[], None]) -> Callable[[ProposerSo
             deed()
             write(*arguments)
 
-        trainer.write_checkpoint = written  # type: ignore[method-assign]
+        trainer.write_checkpoint = written  # type: ignore[assignment, method-assign]
 
     return patch
 
@@ -143,7 +143,7 @@ def while_publishing(version: str, deed: Callable[[], None]) -> Callable[[Propos
                 deed()
             return publish(policy, role, number)
 
-        trainer.publisher.publish = published  # type: ignore[method-assign]
+        trainer.publisher.publish = published  # type: ignore[assignment, method-assign]
 
     return patch
 
@@ -339,8 +339,8 @@ def test_a_second_ctrl_c_ends_at_once(
 ) -> None:
     now_s = [100.0]
     codes: list[int] = []
-    monkeypatch.setattr(stop_signals.time, "monotonic", lambda: now_s[0])
-    monkeypatch.setattr(stop_signals.os, "_exit", codes.append)
+    monkeypatch.setattr("ireasoner.trainer.loop.stop_signals.time.monotonic", lambda: now_s[0])
+    monkeypatch.setattr("ireasoner.trainer.loop.stop_signals.os._exit", codes.append)
     monkeypatch.setenv("WORLD_SIZE", processes)
     with StopSignals():
         os.kill(os.getpid(), signal.SIGINT)

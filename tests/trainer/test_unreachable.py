@@ -2,6 +2,7 @@
 
 import io
 import re
+import socket
 import subprocess
 import sys
 import threading
@@ -19,6 +20,7 @@ from ireasoner.clients import Group as PostedGroup
 from ireasoner.trainer.errors import RolloutServerError
 from ireasoner.trainer.loop.train import train
 from ireasoner.trainer.loop.trainer import ProposerSolverTrainer
+from ireasoner.trainer.rollouts.client import RolloutClient
 from ireasoner.trainer.run_folder.run_folder import read_lines
 from tests.conftest import MODEL
 from tests.rollout_server.running import free_port
@@ -193,4 +195,30 @@ def test_a_wait_for_a_reward_server_that_is_not_up_is_reported(tmp_path: Path) -
     settings = offline_settings(tmp_path, reward={"url": url})
     with pytest.raises(NotReady):
         train(settings, Console(file=shown, width=200), is_alive=lambda: False)
-    assert f"waiting for the reward server at {url}" in shown.getvalue()
+    waiting = [line for line in shown.getvalue().splitlines() if "waiting for the reward server" in line]
+    [line] = waiting
+    assert line.startswith(f"waiting for the reward server at {url} for another")
+    assert line.endswith(f"(start it with: reward-server --port {url.rpartition(':')[2]})")
+
+
+def test_requests_in_flight_end_when_the_client_is_closed() -> None:
+    """A server that accepts and never answers would otherwise keep the process for the timeout of a request."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        client = RolloutClient(f"http://127.0.0.1:{server.getsockname()[1]}", retry_budget_s=300)
+        asked = client.pool.submit(client.models)
+        connection, _ = server.accept()
+        with connection:
+            assert connection.recv(3) == b"GET"
+            client.close()
+            with pytest.raises((RolloutServerError, RuntimeError)):
+                asked.result(timeout=60)
+
+
+def test_a_client_that_stops_retrying_tries_once(tmp_path: Path) -> None:
+    said: list[str] = []
+    client = RolloutClient(f"http://127.0.0.1:{free_port()}", retry_budget_s=300, on_wait=said.append)
+    client.stop_retrying()
+    with pytest.raises(RolloutServerError, match="the run is ending"):
+        client.models()
+    client.close()
+    assert said == []
