@@ -20,15 +20,15 @@ from ireasoner.trainer.loop.train import train
 from ireasoner.trainer.loop.trainer import ProposerSolverTrainer
 from ireasoner.trainer.run_folder.run_folder import read_lines
 from tests.rollout_server.running import free_port
-from tests.trainer.offline import OfflineRollouts, answers, offline_settings, offline_trainer
+from tests.trainer.offline import OfflineRollouts, offline_settings, offline_trainer, reasoning
 
 Deed = Callable[[ProposerSolverTrainer], None]
 
-GROUPS = ((1, 2, 4, 9), (3, 3, 5, 5))
+ANSWERS = (1, 2)
 FIELDS: dict[str, Any] = {
-    "updates": 9,
-    "proposer_every": 2,
-    "groups_per_update": 2,
+    "updates": 6,
+    "proposer_every": 1,
+    "group_size": 2,
     "save_every": 100,
     "advantage": "moving_baseline",
     "kl": {"mode": "adaptive", "beta": 0.04},
@@ -39,8 +39,8 @@ FIELDS: dict[str, Any] = {
 
 def say(policy: str, request: int, member: int) -> str:
     if "proposer" in policy:
-        return f"<question>What is the sum of row {1 + member % 3}?</question>"
-    return answers(*(GROUPS * 8))(policy, request, member)
+        return f"<question>What is the sum of row {1 + member}?</question>"
+    return reasoning(ANSWERS[member] + request)
 
 
 def sends(number: int) -> Callable[[], None]:
@@ -66,25 +66,29 @@ class At(TrainerCallback):  # type: ignore[misc]
 
 
 def in_the_step(updates: int, deed: Callable[[], None]) -> Callable[[ProposerSolverTrainer], None]:
-    """Does something when the optimizer has moved half of the weights."""
+    """Does something in the optimizer's step, while half of the weights and moments are not what they will be."""
 
     def patch(trainer: ProposerSolverTrainer) -> None:
-        def half(optimizer: Any, *_: Any) -> None:
+        def touch(optimizer: Any, *_: Any) -> None:
             if trainer.state.global_step == updates:
                 moved = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-                for parameter in moved[: len(moved) // 2]:
-                    parameter.data.add_(1.0)
-                    optimizer.state[parameter]["exp_avg"].add_(1.0)
+                touched = [
+                    tensor
+                    for parameter in moved[: len(moved) // 2]
+                    for tensor in (parameter.data, optimizer.state[parameter]["exp_avg"])
+                ]
+                before = [tensor.clone() for tensor in touched]
+                for tensor in touched:
+                    tensor.add_(1.0)
                 deed()
-                for parameter in moved[: len(moved) // 2]:
-                    parameter.data.sub_(1.0)
-                    optimizer.state[parameter]["exp_avg"].sub_(1.0)
+                for tensor, value in zip(touched, before, strict=True):
+                    tensor.copy_(value)
 
         create = trainer.create_optimizer
 
         def created(model: Any = None) -> torch.optim.Optimizer:
             optimizer = create(model)
-            optimizer.register_step_post_hook(half)
+            optimizer.register_step_post_hook(touch)
             return optimizer
 
         trainer.create_optimizer = created  # type: ignore[method-assign]
@@ -123,12 +127,15 @@ def in_the_baseline(updates: int, deed: Callable[[], None]) -> Callable[[Propose
 def while_saving(updates: int, deed: Callable[[], None]) -> Callable[[ProposerSolverTrainer], None]:
     def patch(trainer: ProposerSolverTrainer) -> None:
         write = trainer.write_checkpoint
-        trainer.args.save_steps = updates
 
         def written(*arguments: Any) -> None:
             deed()
             write(*arguments)
 
+        def save() -> None:
+            trainer.control.should_save = True
+
+        trainer.add_callback(At("on_step_end", updates, save))
         trainer.write_checkpoint = written  # type: ignore[assignment, method-assign]
 
     return patch
@@ -168,24 +175,29 @@ def callback(event: str, updates: int, deed: Callable[[], None]) -> Callable[[Pr
 
 OUT_OF_MEMORY = torch.OutOfMemoryError("CUDA out of memory")
 
-ENDS: tuple[tuple[str, Callable[[ProposerSolverTrainer], None], type[BaseException], int], ...] = (
+Ending = tuple[str, Callable[[ProposerSolverTrainer], None], type[BaseException], int]
+"""A way to end a run: its name, what does it, the exception, and the updates that are saved."""
+
+MAIN: list[Ending] = [
     ("Ctrl-C while sampling", while_sampling(1, sends(signal.SIGINT)), RunInterrupted, 1),
-    ("out of memory, forward", in_the_forward_pass(2, fails(OUT_OF_MEMORY)), torch.OutOfMemoryError, 2),
     ("out of memory, in the step", in_the_step(3, fails(OUT_OF_MEMORY)), torch.OutOfMemoryError, 3),
     ("SIGTERM in the step", in_the_step(3, sends(signal.SIGTERM)), RunInterrupted, 4),
-    ("a defect in a callback", callback("on_step_end", 5, fails(AssertionError("x"))), AssertionError, 4),
-    ("SIGHUP in the forward pass", in_the_forward_pass(4, sends(signal.SIGHUP)), RunInterrupted, 4),
     ("a tracker that fails", callback("on_log", 5, fails(ConnectionError("x"))), ConnectionError, 4),
-    ("a disk that fails", while_publishing("solver-4", fails(AdapterError("full"))), AdapterError, 5),
-    ("sys.exit, baseline moved", in_the_baseline(5, fails(SystemExit(3))), SystemExit, 5),
+]
+OTHERS: list[Ending] = [
+    ("out of memory, forward", in_the_forward_pass(1, fails(OUT_OF_MEMORY)), torch.OutOfMemoryError, 1),
+    ("a defect in a callback", callback("on_step_end", 3, fails(AssertionError("x"))), AssertionError, 2),
+    ("SIGHUP in the forward pass", in_the_forward_pass(2, sends(signal.SIGHUP)), RunInterrupted, 2),
+    ("a disk that fails", while_publishing("solver-2", fails(AdapterError("full"))), AdapterError, 3),
+    ("sys.exit, baseline moved", in_the_baseline(3, fails(SystemExit(3))), SystemExit, 3),
+    ("SIGTERM while saving", while_saving(4, sends(signal.SIGTERM)), RunInterrupted, 4),
+    ("Ctrl-C between", callback("on_step_begin", 4, sends(signal.SIGINT)), RunInterrupted, 5),
     ("SIGTERM while publishing", while_publishing("proposer-2", sends(signal.SIGTERM)), RunInterrupted, 6),
-    ("SIGTERM while saving", while_saving(7, sends(signal.SIGTERM)), RunInterrupted, 7),
-    ("Ctrl-C between", callback("on_step_begin", 8, sends(signal.SIGINT)), RunInterrupted, 8),
-)
+]
 
 
-def trainer_of(folder: Path, **fields: Any) -> ProposerSolverTrainer:
-    return offline_trainer(offline_settings(folder, **{**FIELDS, **fields}), OfflineRollouts(say))
+def trainer_of(folder: Path, rollouts: OfflineRollouts, **fields: Any) -> ProposerSolverTrainer:
+    return offline_trainer(offline_settings(folder, **FIELDS, **fields), rollouts)
 
 
 @pytest.fixture
@@ -198,15 +210,17 @@ def default_signals() -> Iterator[None]:
 
 
 @pytest.mark.timeout(600)
-def test_a_run_that_ends_in_every_way_ends_as_one_that_did_not(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, default_signals: None
+@pytest.mark.parametrize("ends", [MAIN, pytest.param(OTHERS, marks=pytest.mark.slow)], ids=["main", "others"])
+def test_a_run_that_ends_again_and_again_ends_as_one_that_did_not(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, default_signals: None, ends: list[Ending]
 ) -> None:
-    whole = trainer_of(tmp_path / "whole")
+    rollouts = OfflineRollouts(say)
+    whole = trainer_of(tmp_path / "whole", rollouts)
     whole.go()
     resume = False
-    for name, patch, expected, updates in ENDS:
+    for name, patch, expected, updates in ends:
         caplog.clear()
-        ended = trainer_of(tmp_path / "ended", resume=resume)
+        ended = trainer_of(tmp_path / "ended", rollouts, resume=resume)
         resume = True
         patch(ended)
         with pytest.raises(expected):
@@ -214,13 +228,13 @@ def test_a_run_that_ends_in_every_way_ends_as_one_that_did_not(
         assert f"saved at update {updates}; go on with --resume" in caplog.text, name
         assert (ended.run.checkpoints / f"checkpoint-{updates}" / "loop.json").exists(), name
         assert not list(ended.run.checkpoints.glob(".partial")), name
-    resumed = trainer_of(tmp_path / "ended", resume=True)
+    resumed = trainer_of(tmp_path / "ended", rollouts, resume=True)
     resumed.go()
 
     pairs = zip(whole.model.named_parameters(), resumed.model.named_parameters(), strict=True)
     assert [name for (name, one), (_, other) in pairs if not torch.equal(one, other)] == []
     logs = [list(read_lines(trainer.run.path / "metrics.jsonl")) for trainer in (whole, resumed)]
-    assert [line["update"] for line in logs[1]] == list(range(1, 10))
+    assert [line["update"] for line in logs[1]] == list(range(1, 7))
     for one, other in zip(*logs, strict=True):
         for name in ("loss", "kl", "kl_coefficient", "grad_norm", "learning_rate"):
             assert other[f"{other['role']}/{name}"] == one[f"{one['role']}/{name}"]
@@ -235,7 +249,7 @@ def test_a_run_that_ends_in_every_way_ends_as_one_that_did_not(
 def test_a_run_without_a_whole_update_says_that_nothing_is_saved(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    trainer = trainer_of(tmp_path)
+    trainer = trainer_of(tmp_path, OfflineRollouts(say))
     in_the_step(0, fails(OUT_OF_MEMORY))(trainer)
     with pytest.raises(torch.OutOfMemoryError):
         trainer.go()

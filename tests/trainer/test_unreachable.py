@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -87,35 +87,25 @@ def run(folder: Path, rollouts: Any = None, rewards: Any = None, **fields: Any) 
     return trainer
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> ProposerSolverTrainer:
-    """The run with servers that are always reachable."""
-    return run(tmp_path_factory.mktemp("whole"))
-
-
-@pytest.mark.parametrize(
-    ("failure", "updates"),
-    [
-        (lambda: {"rollouts": SamplingEnds(2)}, 2),
-        (lambda: {"rollouts": LoadingEnds(3)}, 3),
-        (lambda: {"rewards": ScoringEnds(3)}, 3),
-        (lambda: {"rollouts": SamplingEnds(0)}, 0),
-    ],
-    ids=["sampling, at the end of an epoch", "publishing", "scoring", "from the start"],
-)
 def test_a_run_whose_server_stays_unreachable_is_saved_and_resumes_exactly(
-    whole: ProposerSolverTrainer,
-    tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
-    failure: Callable[[], dict[str, Any]],
-    updates: int,
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with pytest.raises((RolloutServerError, RewardError), match="unreachable"):
-        run(tmp_path, **failure())
-    saved = [path.name for path in (tmp_path / "run" / "checkpoints").glob("checkpoint-*")]
-    assert saved == ([f"checkpoint-{updates}"] if updates else [])
-    report = f"saved at update {updates}; go on with --resume" if updates else "nothing is saved"
-    assert report in caplog.text
+    whole = run(tmp_path / "whole")
+    resume = False
+    for updates, servers in (
+        (0, {"rollouts": SamplingEnds(0)}),
+        (2, {"rollouts": SamplingEnds(2)}),  # at the end of an epoch
+        (3, {"rollouts": LoadingEnds(3)}),
+        (3, {"rewards": ScoringEnds(0)}),
+    ):
+        caplog.clear()
+        with pytest.raises((RolloutServerError, RewardError), match="unreachable"):
+            run(tmp_path, resume=resume, **servers)
+        resume = True
+        saved = [path.name for path in (tmp_path / "run" / "checkpoints").glob("checkpoint-*")]
+        assert (f"checkpoint-{updates}" in saved) is (updates > 0)
+        report = f"saved at update {updates}; go on with --resume" if updates else "nothing is saved"
+        assert report in caplog.text
 
     resumed = run(tmp_path, resume=True)
     pairs = zip(whole.model.named_parameters(), resumed.model.named_parameters(), strict=True)
