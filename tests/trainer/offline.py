@@ -82,10 +82,11 @@ class OfflineRollouts:
         return ["base", *self._served]
 
     def load_adapter(self, name: str, path: str) -> None:
-        if self._policy is None:
-            self._policy = PeftModel.from_pretrained(self._backbone, path, adapter_name=name).eval()
-        else:
-            self._policy.load_adapter(path, adapter_name=name)
+        with torch.random.fork_rng():  # a server's random state is its own
+            if self._policy is None:
+                self._policy = PeftModel.from_pretrained(self._backbone, path, adapter_name=name).eval()
+            else:
+                self._policy.load_adapter(path, adapter_name=name)
         self._served.append(name)
 
     def unload_adapter(self, name: str) -> None:
@@ -165,7 +166,7 @@ def token_logprobs(
 
 
 class OfflineRewards:
-    """A fake `RewardClient`: the reward is a tenth of the answer, and "abstain" cannot be judged."""
+    """A fake `RewardClient`: the reward is a tenth of the answer, and what is no number cannot be judged."""
 
     def __init__(self) -> None:
         self.posts: list[int] = []
@@ -178,7 +179,7 @@ class OfflineRewards:
         rollouts = []
         for rollout in group.rollouts:
             answer = parse_answer(rollout.text or "")
-            reward = None if answer in ("abstain", None) else int(answer) / 10
+            reward = int(answer) / 10 if answer is not None and answer.isdecimal() else None
             status: Any = "abstain" if reward is None else "ok"
             rollouts.append(ScoredRollout(rollout.id, status, None, answer, reward, reward, None, ()))
         known = [rollout.reward for rollout in rollouts if rollout.reward is not None]
