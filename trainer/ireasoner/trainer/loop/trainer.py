@@ -115,6 +115,7 @@ class ProposerSolverTrainer(PolicyUpdate):
         self._signals = signals
         self._whole: WholeUpdate | None = None
         self._is_training = False
+        self._saves_alone = False
         self._error: BaseException | None = None
         super().__init__(
             settings,
@@ -395,6 +396,11 @@ class ProposerSolverTrainer(PolicyUpdate):
         finally:
             self.args.output_dir = before
 
+    def store_flos(self) -> None:
+        """Adds up the operations of all processes, unless this one saves alone."""
+        if not self._saves_alone:
+            super().store_flos()
+
     @contextmanager
     def _checkpoint_folder(self, state: LoopState) -> Iterator[Path]:
         """The folder to write to: the first process writes all but the random state of the others."""
@@ -453,6 +459,7 @@ class ProposerSolverTrainer(PolicyUpdate):
         if self.is_deepspeed_enabled:
             self.write_checkpoint(self.model, None)
             return
+        self._saves_alone = True
         with self.checkpoints.writing(loop.update, loop) as partial:
             self._whole.restore(self)
             self._write_into(partial)
