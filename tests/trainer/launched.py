@@ -6,11 +6,16 @@ A RUN is
     failing             one whose rollout server becomes unreachable
     long                a longer one with dropout, whose masks come from each process's own random state
     long:RANKS@UPDATES  one in which these processes end by SIGKILL after UPDATES updates, in the middle of the next
+    long:RANKS!UPDATES  the same, but each of them runs out of memory
+    long:RANKS~UPDATES  the same, but each of them gets a SIGTERM
 A folder that holds a long run is resumed.
 """
 
 import os
+import re
+import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +24,7 @@ from accelerate import PartialState
 
 import ireasoner.trainer  # noqa: F401  before peft: it makes torchvision importable
 from ireasoner.trainer.errors import RolloutServerError
-from tests.trainer.offline import Kill, OfflineRollouts, answers, offline_settings, offline_trainer
+from tests.trainer.offline import OfflineRollouts, Strike, answers, offline_settings, offline_trainer
 
 # Rows with a signal are uneven: six for the first process, four for the second, whose first group has none.
 GROUPS = ((1, 2, 4, 9), (3, 3, 5, 5), (7, 7, 7, 7), (2, 9, 9, 9))
@@ -50,15 +55,26 @@ class Failing(OfflineRollouts):
         return super().sample(policy, *arguments)
 
 
+def out_of_memory() -> None:
+    raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+BLOWS: dict[str, Callable[[], None]] = {
+    "@": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    "!": out_of_memory,
+    "~": lambda: os.kill(os.getpid(), signal.SIGTERM),
+}
+
+
 def run(folder: Path, name: str) -> None:
     """One process of a run; an error is written to `rankN.error`."""
-    kind, _, killed = name.partition(":")
+    kind, _, struck = name.partition(":")
     folder.mkdir(parents=True, exist_ok=True)
     rank = os.environ.get("RANK", "0")
     callbacks = []
-    if killed:
-        ranks, updates = killed.split("@")
-        callbacks = [Kill(int(updates))] if rank in ranks.split(",") else []
+    if struck:
+        ranks, blow, updates = re.split("([@!~])", struck)
+        callbacks = [Strike(int(updates), BLOWS[blow])] if rank in ranks.split(",") else []
     fields = LONG_FIELDS if kind == "long" else FIELDS
     settings = offline_settings(folder, **fields, resume=(folder / "run" / "metrics.jsonl").exists())
     rollouts = Failing(say) if kind == "failing" else OfflineRollouts(say)

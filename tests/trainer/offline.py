@@ -3,8 +3,6 @@
 Log-probabilities are those of the published adapter files, computed by transformers, one rollout at a time.
 """
 
-import os
-import signal
 from collections.abc import Callable, Sequence
 from io import BytesIO
 from pathlib import Path
@@ -84,10 +82,11 @@ class OfflineRollouts:
         return ["base", *self._served]
 
     def load_adapter(self, name: str, path: str) -> None:
-        if self._policy is None:
-            self._policy = PeftModel.from_pretrained(self._backbone, path, adapter_name=name).eval()
-        else:
-            self._policy.load_adapter(path, adapter_name=name)
+        with torch.random.fork_rng():  # a server's random state is its own
+            if self._policy is None:
+                self._policy = PeftModel.from_pretrained(self._backbone, path, adapter_name=name).eval()
+            else:
+                self._policy.load_adapter(path, adapter_name=name)
         self._served.append(name)
 
     def unload_adapter(self, name: str) -> None:
@@ -102,14 +101,18 @@ class OfflineRollouts:
         self.calls.append((policy, list(requests)))
         self.contracts.append(contract)
         return [
-            [self._one(policy, request, number, member) for member in range(request.count)]
+            [self._one(policy, request, number, member, contract) for member in range(request.count)]
             for number, request in enumerate(requests)
         ]
 
-    def _one(self, policy: str, request: RolloutRequest, number: int, member: int) -> Rollout:
+    def _one(
+        self, policy: str, request: RolloutRequest, number: int, member: int, contract: SamplingContract
+    ) -> Rollout:
         text = self.script(policy, number, member)
         tokenizer = self._processor.tokenizer
-        ids = [*tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
+        # A policy writes `<|im_end|>` in ordinary tokens: those of its own are forbidden, or end the completion.
+        written = tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+        ids = [*written, tokenizer.eos_token_id]
         prompt = self._processor.apply_chat_template(
             request.messages, tokenize=False, add_generation_prompt=True
         )
@@ -121,6 +124,7 @@ class OfflineRollouts:
             torch.tensor(ids),
             inputs["pixel_values"],
             inputs["image_grid_thw"][0],
+            contract,
         )
         return Rollout(
             text=text,
@@ -134,9 +138,14 @@ class OfflineRollouts:
 
 
 def token_logprobs(
-    model: Any, prompt: torch.Tensor, completion: torch.Tensor, pixels: torch.Tensor, grid: torch.Tensor
+    model: Any,
+    prompt: torch.Tensor,
+    completion: torch.Tensor,
+    pixels: torch.Tensor,
+    grid: torch.Tensor,
+    contract: SamplingContract | None = None,
 ) -> torch.Tensor:
-    """Log-probability of each completion token, shape (tokens,)."""
+    """Log-probability of each completion token under the contract (default: the model's own), shape (tokens,)."""
     ids = torch.cat([prompt, completion])[None]
     types = (ids == model.config.image_token_id).long()
     with torch.no_grad():
@@ -147,13 +156,17 @@ def token_logprobs(
             image_grid_thw=grid[None],
             mm_token_type_ids=types,
         ).logits
-    logprobs = logits[0, len(prompt) - 1 : -1].log_softmax(-1)
+    logits = logits[0, len(prompt) - 1 : -1]
+    if contract is not None:
+        logits[:, list(contract.forbidden_token_ids)] = -torch.inf
+        logits /= contract.temperature
+    logprobs = logits.log_softmax(-1)
     chosen: torch.Tensor = logprobs.gather(1, completion[:, None])[:, 0]
     return chosen
 
 
 class OfflineRewards:
-    """A fake `RewardClient`: the reward is a tenth of the answer, and "abstain" cannot be judged."""
+    """A fake `RewardClient`: the reward is a tenth of the answer, and what is no number cannot be judged."""
 
     def __init__(self) -> None:
         self.posts: list[int] = []
@@ -166,7 +179,7 @@ class OfflineRewards:
         rollouts = []
         for rollout in group.rollouts:
             answer = parse_answer(rollout.text or "")
-            reward = None if answer in ("abstain", None) else int(answer) / 10
+            reward = int(answer) / 10 if answer is not None and answer.isdecimal() else None
             status: Any = "abstain" if reward is None else "ok"
             rollouts.append(ScoredRollout(rollout.id, status, None, answer, reward, reward, None, ()))
         known = [rollout.reward for rollout in rollouts if rollout.reward is not None]
@@ -260,19 +273,21 @@ class Gradients(TrainerCallback):  # type: ignore[misc]
         )
 
 
-class Kill(TrainerCallback):  # type: ignore[misc]
-    """Ends this process by SIGKILL in an update, when its groups are logged and its gradient is computed.
+class Strike(TrainerCallback):  # type: ignore[misc]
+    """Strikes in an update, when its groups are logged and its gradient is computed.
 
     Args:
-        updates: Number of updates before the one that is killed.
+        updates: Number of updates before the one that is struck.
+        blow: What then happens.
     """
 
-    def __init__(self, updates: int) -> None:
+    def __init__(self, updates: int, blow: Callable[[], None]) -> None:
         self._updates = updates
+        self._blow = blow
 
     def on_pre_optimizer_step(self, args: Any, state: TrainerState, *_: Any, **__: Any) -> None:
         if state.global_step == self._updates:
-            os.kill(os.getpid(), signal.SIGKILL)
+            self._blow()
 
 
 def _picture(request: RolloutRequest) -> Image.Image:

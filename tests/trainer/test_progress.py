@@ -8,6 +8,7 @@ from rich.console import Console
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from ireasoner.trainer.monitoring.progress import UpdateProgress, progress_bar
+from ireasoner.trainer.monitoring.server_wait import ServerWait
 
 
 def shown(pause_s: float, monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -58,3 +59,36 @@ def test_updates_are_counted_and_the_legend_explains_the_words_once(
     for word in ("trajectory", "share", "no spread"):
         assert f"{word}: " in legend
         assert f"{word} 0." in updates[0]
+
+
+def test_a_resumed_run_says_where_it_begins(tmp_path: Path) -> None:
+    for done, expected in (
+        (0, []),
+        (60, ["resumed: 60 of 100 updates are done; the run goes on with update 61"]),
+    ):
+        output = io.StringIO()
+        bar = UpdateProgress(Console(file=output, width=40), line_every=1)
+        bar.on_train_begin(
+            TrainingArguments(output_dir=str(tmp_path)),
+            TrainerState(global_step=done, max_steps=100),
+            TrainerControl(),
+        )
+        bar.stop()
+        assert [line for line in output.getvalue().splitlines() if "resumed" in line] == expected
+
+
+def test_many_tries_of_many_requests_print_one_line_every_30_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = [100.0]
+    monkeypatch.setattr("ireasoner.trainer.monitoring.server_wait.time.monotonic", lambda: now_s[0])
+    output = io.StringIO()
+    wait = ServerWait(Console(file=output, width=40), "rollout-server --model m --port 8020")
+    for second in range(70):
+        for _ in range(8):
+            wait(f"rollout server: [Errno 111] Connection refused; retrying for another {300 - second} s")
+        now_s[0] += 1
+    assert output.getvalue().splitlines() == [
+        "rollout server: [Errno 111] Connection refused; retrying for another 300 s "
+        "(start it with: rollout-server --model m --port 8020)",
+        "rollout server: [Errno 111] Connection refused; retrying for another 270 s",
+        "rollout server: [Errno 111] Connection refused; retrying for another 240 s",
+    ]

@@ -2,10 +2,11 @@
 
 import io
 import re
+import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from ireasoner.clients import Group as PostedGroup
 from ireasoner.trainer.errors import RolloutServerError
 from ireasoner.trainer.loop.train import train
 from ireasoner.trainer.loop.trainer import ProposerSolverTrainer
+from ireasoner.trainer.rollouts.client import RolloutClient
 from ireasoner.trainer.run_folder.run_folder import read_lines
 from tests.conftest import MODEL
 from tests.rollout_server.running import free_port
@@ -85,34 +87,25 @@ def run(folder: Path, rollouts: Any = None, rewards: Any = None, **fields: Any) 
     return trainer
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> ProposerSolverTrainer:
-    """The run with servers that are always reachable."""
-    return run(tmp_path_factory.mktemp("whole"))
-
-
-@pytest.mark.parametrize(
-    ("failure", "updates"),
-    [
-        (lambda: {"rollouts": SamplingEnds(2)}, 2),
-        (lambda: {"rollouts": LoadingEnds(3)}, 3),
-        (lambda: {"rewards": ScoringEnds(3)}, 3),
-        (lambda: {"rollouts": SamplingEnds(0)}, 0),
-    ],
-    ids=["sampling, at the end of an epoch", "publishing", "scoring", "from the start"],
-)
 def test_a_run_whose_server_stays_unreachable_is_saved_and_resumes_exactly(
-    whole: ProposerSolverTrainer,
-    tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
-    failure: Callable[[], dict[str, Any]],
-    updates: int,
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with pytest.raises((RolloutServerError, RewardError), match="unreachable"):
-        run(tmp_path, **failure())
-    saved = [path.name for path in (tmp_path / "run" / "checkpoints").glob("checkpoint-*")]
-    assert saved == ([f"checkpoint-{updates}"] if updates else [])
-    assert ("continue with --resume" in caplog.text) == bool(updates)
+    whole = run(tmp_path / "whole")
+    resume = False
+    for updates, servers in (
+        (0, {"rollouts": SamplingEnds(0)}),
+        (2, {"rollouts": SamplingEnds(2)}),  # at the end of an epoch
+        (3, {"rollouts": LoadingEnds(3)}),
+        (3, {"rewards": ScoringEnds(0)}),
+    ):
+        caplog.clear()
+        with pytest.raises((RolloutServerError, RewardError), match="unreachable"):
+            run(tmp_path, resume=resume, **servers)
+        resume = True
+        saved = [path.name for path in (tmp_path / "run" / "checkpoints").glob("checkpoint-*")]
+        assert (f"checkpoint-{updates}" in saved) is (updates > 0)
+        report = f"saved at update {updates}; go on with --resume" if updates else "nothing is saved"
+        assert report in caplog.text
 
     resumed = run(tmp_path, resume=True)
     pairs = zip(whole.model.named_parameters(), resumed.model.named_parameters(), strict=True)
@@ -192,4 +185,30 @@ def test_a_wait_for_a_reward_server_that_is_not_up_is_reported(tmp_path: Path) -
     settings = offline_settings(tmp_path, reward={"url": url})
     with pytest.raises(NotReady):
         train(settings, Console(file=shown, width=200), is_alive=lambda: False)
-    assert f"waiting for the reward server at {url}" in shown.getvalue()
+    waiting = [line for line in shown.getvalue().splitlines() if "waiting for the reward server" in line]
+    [line] = waiting
+    assert line.startswith(f"waiting for the reward server at {url} for another")
+    assert line.endswith(f"(start it with: reward-server --port {url.rpartition(':')[2]})")
+
+
+def test_requests_in_flight_end_when_the_client_is_closed() -> None:
+    """A server that accepts and never answers would otherwise keep the process for the timeout of a request."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        client = RolloutClient(f"http://127.0.0.1:{server.getsockname()[1]}", retry_budget_s=300)
+        asked = client.pool.submit(client.models)
+        connection, _ = server.accept()
+        with connection:
+            assert connection.recv(3) == b"GET"
+            client.close()
+            with pytest.raises((RolloutServerError, RuntimeError)):
+                asked.result(timeout=60)
+
+
+def test_a_client_that_stops_retrying_tries_once(tmp_path: Path) -> None:
+    said: list[str] = []
+    client = RolloutClient(f"http://127.0.0.1:{free_port()}", retry_budget_s=300, on_wait=said.append)
+    client.stop_retrying()
+    with pytest.raises(RolloutServerError, match="the run is ending"):
+        client.models()
+    client.close()
+    assert said == []

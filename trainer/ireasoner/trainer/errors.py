@@ -17,9 +17,14 @@
     ├── RunFolderError       a run folder cannot be read or written
     └── ServiceError         a service that the demo started died or did not become ready
 
-The commands print the message of a `TrainerError` and exit with 1. Any other exception is a defect and keeps its trace.
+    KeyboardInterrupt
+    └── RunInterrupted       a signal ended the run
+
+The commands print the message of a `TrainerError` and exit with 1, and after a signal with 128 plus its number. Any
+other exception is a defect and keeps its trace.
 """
 
+import signal
 from typing import ClassVar
 
 
@@ -89,3 +94,23 @@ class RunFolderError(TrainerError):
 
 class ServiceError(TrainerError):
     """A service that this command started died or was not ready in time."""
+
+
+class RunInterrupted(KeyboardInterrupt):
+    """SIGINT (Ctrl-C), SIGTERM or SIGHUP ended the run.
+
+    Args:
+        number: The signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+    def __str__(self) -> str:
+        return f"interrupted by {signal.Signals(self.number).name}"
+
+    @property
+    def exit_code(self) -> int:
+        """128 plus the signal's number, as shells report it: 130 after Ctrl-C, 143 after SIGTERM."""
+        return 128 + self.number

@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from peft import LoraConfig, PeftModel
 from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 
 from ireasoner.trainer.errors import SettingsError
+from ireasoner.trainer.rollouts.rollout import FORBIDDEN_BIAS, MAX_FORBIDDEN
 from ireasoner.trainer.settings import ROLES, LoraSettings, Role
 
 LANGUAGE_MODEL = re.compile(r"(^|\.)language_model\.")
@@ -126,3 +127,33 @@ def placeholder_token_ids(config: Any) -> tuple[int, ...]:
     names = ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id")
     ids = {getattr(config, name, None) for name in names}
     return tuple(sorted(token_id for token_id in ids if token_id is not None))
+
+
+def forbidden_token_ids(config: Any, tokenizer: Any) -> tuple[int, ...]:
+    """Ids that a policy must never sample: the placeholders, and those of the vocabulary that the tokenizer lacks.
+
+    Raises:
+        SettingsError: There are more than vLLM can forbid.
+    """
+    unmapped = set(range(config.get_text_config().vocab_size)).difference(tokenizer.get_vocab().values())
+    ids = sorted(unmapped.union(placeholder_token_ids(config)))
+    if len(ids) > MAX_FORBIDDEN:
+        raise SettingsError(
+            f"model: its tokenizer lacks {len(unmapped)} ids of its vocabulary, and vLLM can forbid {MAX_FORBIDDEN}: "
+            "do tokenizer and weights belong together?"
+        )
+    return tuple(ids)
+
+
+def forbid_tokens(backbone: Any, token_ids: Sequence[int]) -> None:
+    """Gives the backbone's head the bias that forbids tokens in the rollout server.
+
+    Every log-probability that is computed with the head, of the policy and of the reference, is then one of the
+    distribution that was sampled from.
+    """
+    head = backbone.get_output_embeddings()
+    bias = (
+        torch.zeros(head.weight.size(0), dtype=head.weight.dtype) if head.bias is None else head.bias.detach()
+    )
+    bias[list(token_ids)] += FORBIDDEN_BIAS
+    head.bias = torch.nn.Parameter(bias, requires_grad=False)

@@ -1,7 +1,8 @@
 """The canary: proof that the server serves the adapter that was just published.
 
 The server completes one short prompt greedily with the new version, and the trainer scores the completion with the same
-adapter. Each token must be the trainer's first choice, with the trainer's log-probability, within a tolerance. The
+adapter. The prompts are compared first, token by token: with another prompt, log-probabilities prove nothing about the
+weights. Then each token must be the trainer's first choice, with the trainer's log-probability, within a tolerance. The
 prompt is the same at each publication, so stale key-value blocks in a prefix cache are found.
 """
 
@@ -11,9 +12,10 @@ import torch
 from PIL import Image
 
 from ireasoner.trainer.adapters.backbone import active_adapter
-from ireasoner.trainer.errors import CanaryError
+from ireasoner.trainer.errors import CanaryError, RolloutMismatchError
 from ireasoner.trainer.images import png_bytes
 from ireasoner.trainer.rollouts.client import RolloutClient
+from ireasoner.trainer.rollouts.prompt_difference import prompt_difference
 from ireasoner.trainer.rollouts.prompts import proposer_messages
 from ireasoner.trainer.rollouts.replicas import RolloutReplicas
 from ireasoner.trainer.rollouts.rollout import Rollout, RolloutRequest, SamplingContract
@@ -44,6 +46,7 @@ class Canary:
         tolerance_nats: float,
     ) -> None:
         self._client = client
+        self._processor = processor
         self._tolerance_nats = tolerance_nats
         self._contract = SamplingContract(
             MAX_TOKENS, temperature=0.0, forbidden_token_ids=forbidden_token_ids
@@ -63,6 +66,7 @@ class Canary:
             name: The name under which it is served.
 
         Raises:
+            RolloutMismatchError: The server's prompt is not the trainer's; the message says why.
             CanaryError: The server serves another policy under that name.
             RolloutServerError: The server refused, or was unreachable for longer than the budget.
         """
@@ -74,6 +78,9 @@ class Canary:
 
     def _check(self, client: RolloutClient, engine: int, policy: Any, role: Role, name: str) -> float:
         [[served]] = client.sample(name, [self._request], self._contract, engine)
+        own_prompt = self._inputs["input_ids"][0].tolist()
+        if difference := prompt_difference(served.prompt_token_ids, own_prompt, self._processor):
+            raise RolloutMismatchError(f"{client.base_url} (engine {engine}): {difference}")
         own, first_choice = self._read(policy, role, served)
         sampled = torch.tensor(served.logprobs)
         gap_nats = (own - sampled).abs().mean().item()

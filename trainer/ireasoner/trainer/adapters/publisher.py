@@ -56,6 +56,7 @@ class AdapterPublisher:
         self._keep = keep
         self._publications: Counter[Role] = Counter()
         self._served: dict[Role, list[str]] = {}
+        self._unfinished: set[str] = set()
 
     def name(self, role: Role, version: int) -> str:
         """The name under which version `version` of `role` is served."""
@@ -80,18 +81,21 @@ class AdapterPublisher:
 
         Raises:
             AdapterError: The adapter cannot be served as it was trained, or the server does not list it.
+            RolloutMismatchError: The server's prompts are not the trainer's.
             CanaryError: The server serves another policy under the new name.
             RolloutServerError: The server refused, or was unreachable for longer than the budget.
         """
         name = self.name(role, version)
         path = self._folder / name
         self.write(policy, role, path)
+        self._unfinished.add(name)
         self._client.load_adapter(name, str(path))
         if name not in self._client.models():
             raise AdapterError(f"{name} was loaded, but {self._client.base_url} does not list it")
         if self._canary is not None and self._publications[role] % self._canary_every == 0:
             self._canary.check(policy, role, name)
         self._publications[role] += 1
+        self._unfinished.discard(name)
         names = [*(each for each in self._served.get(role, []) if each != name), name]
         self._served[role] = names[-self._keep :]
         for old in names[: -self._keep]:
@@ -111,10 +115,11 @@ class AdapterPublisher:
                 self._client.load_adapter(name, str(self._folder / name))
 
     def withdraw(self) -> None:
-        """Unloads every version that is still served; keeps their folders."""
-        for name in self._names():
+        """Unloads every version that is still served, checked or not; keeps their folders."""
+        for name in [*self._names(), *sorted(self._unfinished)]:
             self._client.unload_adapter(name)
         self._served.clear()
+        self._unfinished.clear()
 
     def _names(self) -> list[str]:
         return [name for names in self._served.values() for name in names]

@@ -19,7 +19,7 @@ from rich.console import Console
 from ireasoner.clients import RewardError
 from ireasoner.compat.help_text import HelpText
 from ireasoner.trainer.commands.settings import DemoSettings, EvaluateSettings, ExportSettings, ReportSettings
-from ireasoner.trainer.errors import SettingsError, TrainerError
+from ireasoner.trainer.errors import RunInterrupted, SettingsError, TrainerError
 from ireasoner.trainer.settings import RunSettings, describe, read_config
 
 _Settings = TypeVar("_Settings", bound=BaseSettings)
@@ -102,7 +102,10 @@ def report(settings: ReportSettings, console: Console) -> None:
 
 @contextmanager
 def _errors_reported(command: str) -> Iterator[Console]:
-    """Ends the process with 1 and a message after an error that the user can act on; with 130 after Ctrl-C."""
+    """Ends the process with 1 and a message after an error that the user can act on.
+
+    After a signal the exit code is 128 plus its number: 130 after Ctrl-C, 143 after SIGTERM.
+    """
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
     for library in ("trl", "transformers", "accelerate", "vllm"):
         # Their warnings that matter here are metrics or errors of the trainer (a group without rewards, say).
@@ -114,6 +117,9 @@ def _errors_reported(command: str) -> Iterator[Console]:
         message = f"ireasoner {command}: {error}"
         console.print(message, style="red", markup=False, highlight=False, soft_wrap=True)
         sys.exit(1)
+    except RunInterrupted as interruption:
+        console.print(f"ireasoner {command}: {interruption}", style="yellow")
+        sys.exit(interruption.exit_code)
     except KeyboardInterrupt:
         console.print(f"ireasoner {command}: interrupted", style="yellow")
         sys.exit(130)

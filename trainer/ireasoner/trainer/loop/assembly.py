@@ -1,7 +1,7 @@
 """Assembles the trainer of a run from its settings, its model and its clients."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from secrets import token_hex
@@ -11,7 +11,12 @@ from peft import LoraConfig, PeftModel
 from transformers import TrainerCallback
 from trl import GRPOConfig
 
-from ireasoner.trainer.adapters.backbone import lora_config, placeholder_token_ids, stop_token_ids
+from ireasoner.trainer.adapters.backbone import (
+    forbid_tokens,
+    forbidden_token_ids,
+    lora_config,
+    stop_token_ids,
+)
 from ireasoner.trainer.adapters.canary import Canary
 from ireasoner.trainer.adapters.publisher import AdapterPublisher, write_adapter
 from ireasoner.trainer.images import ImageFolder, read_image
@@ -20,6 +25,7 @@ from ireasoner.trainer.loop.grpo_config import grpo_config
 from ireasoner.trainer.loop.image_order import ImageOrder
 from ireasoner.trainer.loop.moving_baseline import MovingBaseline
 from ireasoner.trainer.loop.prefetch import Prefetch
+from ireasoner.trainer.loop.stop_signals import StopSignals
 from ireasoner.trainer.loop.trainer import ProposerSolverTrainer
 from ireasoner.trainer.monitoring.collapse_guard import CollapseGuard
 from ireasoner.trainer.rewards.group_scorer import GroupScorer
@@ -48,6 +54,7 @@ class Assembly:
         run: The run folder.
         shadow: Measures groups against labels, if there are any.
         variant: What the Solver is trained on instead of its scores.
+        signals: The signals that end the run.
     """
 
     settings: RunSettings
@@ -59,6 +66,7 @@ class Assembly:
     run: RunFolder
     shadow: ShadowLabels
     variant: RewardVariant | None = None
+    signals: StopSignals = field(default_factory=StopSignals)
 
     trainer_class: ClassVar[type[ProposerSolverTrainer]] = ProposerSolverTrainer
 
@@ -68,6 +76,7 @@ class Assembly:
         Raises:
             SettingsError: TRL refuses a field, or the model has no layer for an adapter.
         """
+        forbid_tokens(self.backbone, self.forbidden_token_ids)
         publisher = self.publisher()
         checkpoints = Checkpoints(self.run.checkpoints, self.settings.keep_checkpoints)
         return self.trainer_class(
@@ -89,6 +98,7 @@ class Assembly:
             checkpoints=checkpoints,
             baselines=self.baselines(),
             idle=IdleShare(self.rollouts.sampling),
+            signals=self.signals,
             callbacks=[*callbacks, self.collapse_guard(checkpoints)],
         )
 
@@ -96,6 +106,11 @@ class Assembly:
     def config(self) -> GRPOConfig:
         """The run's settings for TRL."""
         return grpo_config(self.settings)
+
+    @cached_property
+    def forbidden_token_ids(self) -> tuple[int, ...]:
+        """Tokens that are never sampled."""
+        return forbidden_token_ids(self.backbone.config, self.processor.tokenizer)
 
     def lora(self) -> LoraConfig:
         """The shape of both adapters."""
@@ -126,7 +141,7 @@ class Assembly:
             self.rollouts,
             self.processor,
             read_image(self.images.paths[0]),
-            forbidden_token_ids=placeholder_token_ids(self.backbone.config),
+            forbidden_token_ids=self.forbidden_token_ids,
             tolerance_nats=self.settings.rollout.canary_tolerance,
         )
 
@@ -157,7 +172,7 @@ class Assembly:
         return SamplingContract(
             max_tokens=max_tokens[role],
             temperature=rollout.temperature,
-            forbidden_token_ids=placeholder_token_ids(self.backbone.config),
+            forbidden_token_ids=self.forbidden_token_ids,
             stop_token_ids=stop_token_ids(self.backbone.generation_config, self.processor.tokenizer),
         )
 

@@ -24,7 +24,9 @@ from ireasoner.trainer.rewards.group_scorer import GroupScorer
 from ireasoner.trainer.rewards.shadow_labels import ShadowLabels
 from ireasoner.trainer.rewards.variant import RewardVariant, apply_variant
 from ireasoner.trainer.rollouts.client import RolloutClient
+from ireasoner.trainer.rollouts.control_tokens import control_tokens_in
 from ireasoner.trainer.rollouts.group import Group
+from ireasoner.trainer.rollouts.prompt_difference import prompt_difference
 from ireasoner.trainer.rollouts.prompts import parse_question, proposer_messages, solver_messages
 from ireasoner.trainer.rollouts.replicas import RolloutReplicas
 from ireasoner.trainer.rollouts.rollout import Rollout, RolloutRequest, SamplingContract
@@ -150,13 +152,20 @@ class Collector:
             proposals = self._sample("proposer", policies, requests)
         for group, [proposal] in zip(collected.groups, proposals, strict=True):
             group.proposed_by = proposal.policy
-            group.question = parse_question(proposal.text)
-            group.messages = solver_messages(group.question or proposal.text)
+            group.question = self._question(proposal)
+            group.messages = solver_messages(group.question or "")
             self._count_failed_proposals(collected.update, group.question, proposal)
         questions = [group.question for group in collected.groups]
         _log_questions(
             collected, questions, len({question for question in questions if question is not None})
         )
+
+    def _question(self, proposal: Rollout) -> str | None:
+        """The question in a proposal; None if there is none, or if its control tokens would alter the prompt."""
+        question = parse_question(proposal.text)
+        if question is not None and control_tokens_in(question, self._processor.tokenizer):
+            return None
+        return question
 
     def _count_failed_proposals(self, update: int, question: str | None, proposal: Rollout) -> None:
         failed = 0 if question is not None else self._consecutive_failed_proposals + 1
@@ -206,9 +215,7 @@ class Collector:
 
     def _score_proposer(self, collected: Collected, policies: Policies) -> None:
         """Rewards each proposal by the Solver's answers to it; equal questions of an image share one group."""
-        questions = [
-            [parse_question(rollout.text) for rollout in group.rollouts] for group in collected.groups
-        ]
+        questions = [[self._question(rollout) for rollout in group.rollouts] for group in collected.groups]
         distinct = dict.fromkeys(
             (index, question)
             for index, proposed in enumerate(questions)
@@ -275,12 +282,9 @@ class Collector:
         ]
         prompts = self._processor(images=[[group.picture] for group in groups], text=texts)["input_ids"]
         for group, rollouts, prompt in zip(groups, sampled, prompts, strict=True):
-            served = rollouts[0].prompt_token_ids
-            if list(served) != list(prompt):
-                raise RolloutMismatchError(
-                    f"{group.path}: the rollout server's prompt has {len(served)} tokens, the trainer's has "
-                    f"{len(prompt)}, and they differ: do both load the same model?"
-                )
+            difference = prompt_difference(rollouts[0].prompt_token_ids, prompt, self._processor)
+            if difference is not None:
+                raise RolloutMismatchError(f"{group.path}: {difference}")
 
     def _seed(self, collected: Collected, group: int) -> int:
         """Seed of the first rollout of a group; unique per run seed, update and group."""

@@ -1,19 +1,22 @@
 """The processes of one run, started by a launcher: only the first one talks to servers and writes files.
 
-An error in the first process is raised in all, so that none waits for it.
+An error or a signal in the first process is raised in all, so that none waits for it.
 """
 
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from accelerate import PartialState
-from accelerate.utils import broadcast_object_list
+from accelerate.utils import broadcast_object_list, gather_object
 
 T = TypeVar("T")
 
 
 class Ranks:
     """The processes of this run; a single one without a launcher."""
+
+    def __init__(self) -> None:
+        self._shared: BaseException | None = None
 
     @property
     def count(self) -> int:
@@ -29,7 +32,7 @@ class Ranks:
         """Calls `make` in the first process, and returns its result in all.
 
         Raises:
-            Exception: What `make` raised in the first process.
+            BaseException: What `make` raised in the first process.
         """
         if self.count == 1:
             return make()
@@ -37,13 +40,25 @@ class Ranks:
         if self.is_first:
             try:
                 outcome[0] = make()
-            except Exception as error:  # noqa: BLE001  raised below, in every process
+            except BaseException as error:  # noqa: BLE001  raised below, in every process
                 outcome[1] = error
         broadcast_object_list(outcome)
         if outcome[1] is not None:
+            self._shared = outcome[1]
             raise outcome[1]
         made: T = outcome[0]
         return made
+
+    def share(self, error: BaseException) -> bool:
+        """Whether every process raised `error`, because it came from the first."""
+        return self.count == 1 or error is self._shared
+
+    def of_all(self, own: T) -> list[T]:
+        """What each process gives, in the order of the processes."""
+        if self.count == 1:
+            return [own]
+        given: list[T] = gather_object([own])
+        return given
 
     def own(self, rows: Sequence[T]) -> list[T]:
         """This process's part of the rows of an update; the parts of all processes, in order, are all rows."""

@@ -2,8 +2,10 @@
 
 import logging
 import os
+import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from urllib.parse import urlsplit
 
 import torch
 from rich.console import Console
@@ -18,8 +20,10 @@ from ireasoner.trainer.images import ImageFolder
 from ireasoner.trainer.loop.assembly import Assembly
 from ireasoner.trainer.loop.grpo_config import grpo_config, launched_processes
 from ireasoner.trainer.loop.ranks import Ranks
+from ireasoner.trainer.loop.stop_signals import StopSignals
 from ireasoner.trainer.loop.trainer import ProposerSolverTrainer
 from ireasoner.trainer.monitoring.progress import UpdateProgress
+from ireasoner.trainer.monitoring.server_wait import ServerWait
 from ireasoner.trainer.rewards.group_scorer import GroupScorer
 from ireasoner.trainer.rewards.shadow_labels import ShadowLabels, load_labels
 from ireasoner.trainer.rewards.variant import RewardVariant
@@ -56,37 +60,43 @@ def train(
     Raises:
         TrainerError: Something that the user can act on; see `ireasoner.trainer.errors`.
         RewardError: The reward server refused, or was unreachable for longer than the budget.
+        RunInterrupted: A signal ended the run.
     """
     disable_progress_bar()
-    refuse_unsupported(settings)
-    ranks = Ranks()
-    if not ranks.is_first:
-        console = Console(quiet=True)
-    shadow = ShadowLabels(load_labels(settings.labels))
-    images = _scan_images(settings, console)
-    load_config(settings.model)  # fails on an unreadable model before anything is waited for
-    with ExitStack() as ending:
-        run = _open_run_folder(settings, ranks, console, ending)
-        rollouts = _rollout_servers(settings, console, is_alive)
-        ending.callback(rollouts.close)
-        rewards = _reward_server(settings)
-        ending.callback(rewards.close)
-        bar = UpdateProgress(console, line_every=max(settings.updates // 40, 1))
-        ending.callback(bar.stop)
-        ranks.from_first(lambda: _await(rewards, settings.reward.url, console, is_alive))
-        ranks.from_first(rollouts.models)
-        trainer = assembly(
-            settings=settings,
-            backbone=load_backbone(settings.model, "bfloat16" if torch.cuda.is_available() else "float32"),
-            processor=load_processor(settings.model),
-            images=images,
-            rollouts=rollouts,
-            scorer=_scorer(rewards, settings, console, is_alive),
-            run=run,
-            shadow=shadow,
-            variant=variant,
-        ).trainer([bar, *callbacks])
-        _run(trainer)
+    with StopSignals() as signals, ExitStack() as ending:
+        with signals.raised():
+            refuse_unsupported(settings)
+            ranks = Ranks()
+            if not ranks.is_first:
+                console = Console(quiet=True)
+            shadow = ShadowLabels(load_labels(settings.labels))
+            images = _scan_images(settings, console)
+            load_config(settings.model)  # fails on an unreadable model before anything is waited for
+            run = _open_run_folder(settings, ranks, console, ending)
+            rollouts = _rollout_servers(settings, console, is_alive)
+            ending.callback(rollouts.close)
+            rewards = _reward_server(settings)
+            ending.callback(rewards.close)
+            bar = UpdateProgress(console, line_every=max(settings.updates // 40, 1))
+            ending.callback(bar.stop)
+            waits = ServerWait(console, f"reward-server{_port_flag(settings.reward.url)}")
+            ranks.from_first(lambda: _await(rewards, settings.reward.url, waits, is_alive))
+            ranks.from_first(rollouts.models)
+            trainer = assembly(
+                settings=settings,
+                backbone=load_backbone(
+                    settings.model, "bfloat16" if torch.cuda.is_available() else "float32"
+                ),
+                processor=load_processor(settings.model),
+                images=images,
+                rollouts=rollouts,
+                scorer=_scorer(rewards, settings, waits, is_alive),
+                run=run,
+                shadow=shadow,
+                variant=variant,
+                signals=signals,
+            ).trainer([bar, *callbacks])
+        _run(trainer, rollouts)
         return run
 
 
@@ -120,7 +130,7 @@ def _rollout_servers(
                 url,
                 timeout_s=settings.request_timeout_s,
                 retry_budget_s=settings.retry_budget_s,
-                on_wait=console.print,
+                on_wait=ServerWait(console, f"rollout-server --model {settings.model}{_port_flag(url)}"),
                 is_alive=is_alive,
             )
             for url in settings.rollout.url.split(",")
@@ -137,20 +147,27 @@ def _reward_server(settings: RunSettings) -> RewardClient:
     )
 
 
+def _port_flag(url: str) -> str:
+    port = urlsplit(url).port
+    return f" --port {port}" if port else ""
+
+
 def _scorer(
-    rewards: RewardClient, settings: RunSettings, console: Console, is_alive: Callable[[], bool]
+    rewards: RewardClient, settings: RunSettings, on_wait: ServerWait, is_alive: Callable[[], bool]
 ) -> GroupScorer:
     return GroupScorer(
         rewards,
         settings.reward,
         settings.seed,
         retry_budget_s=settings.retry_budget_s,
-        on_wait=console.print,
+        on_wait=on_wait,
         is_alive=is_alive,
     )
 
 
-def _await(rewards: RewardClient, url: str, console: Console, is_alive: Callable[[], bool]) -> None:
+def _await(
+    rewards: RewardClient, url: str, on_wait: Callable[[str], None], is_alive: Callable[[], bool]
+) -> None:
     """Waits for the reward server, and says so if it is not ready yet.
 
     Raises:
@@ -159,15 +176,23 @@ def _await(rewards: RewardClient, url: str, console: Console, is_alive: Callable
     try:
         rewards.wait_until_ready(0, is_alive=is_alive)
     except NotReady:
-        console.print(f"waiting for the reward server at {url}", highlight=False)
-        rewards.wait_until_ready(_READY_DEADLINE_S, is_alive=is_alive)
+        end_s = time.monotonic() + _READY_DEADLINE_S
+
+        def reported() -> bool:
+            on_wait(f"waiting for the reward server at {url} for another {end_s - time.monotonic():.0f} s")
+            return is_alive()
+
+        rewards.wait_until_ready(_READY_DEADLINE_S, is_alive=reported)
 
 
-def _run(trainer: ProposerSolverTrainer) -> None:
+def _run(trainer: ProposerSolverTrainer, rollouts: RolloutReplicas) -> None:
     """Trains, writes the final adapters, and unloads the run's adapters from the server."""
     try:
         trainer.go()
         trainer.write_final()
+    except BaseException:
+        rollouts.stop_retrying()
+        raise
     finally:
         trainer.close()
         if trainer.ranks.is_first:

@@ -5,6 +5,9 @@ rewards, before TRL sees a row (`collector`): TRL builds the image inputs of the
 prompt, so the question must be in it by then. If a launcher started several processes, the first one collects and
 publishes, and each trains on its part of the rows (`ranks`).
 
+Whatever ends a run, `go` saves it as its last whole update left it. Signals wait for the end of an update, except where
+the run waits for servers, and in the forward and backward passes of a single process.
+
 Besides the points of `policy_update`, it departs from TRL in four:
     the groups of an update come from the collector, not from TRL's sampler
     the optimizer holds both adapters
@@ -14,12 +17,12 @@ Besides the points of `policy_update`, it departs from TRL in four:
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from datasets import Dataset
@@ -27,10 +30,9 @@ from peft import LoraConfig
 from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from trl import GRPOConfig, GRPOTrainer
 
-from ireasoner.clients import RewardError
 from ireasoner.trainer.adapters.backbone import name_roles
 from ireasoner.trainer.adapters.publisher import AdapterPublisher, version
-from ireasoner.trainer.errors import CheckpointError, RolloutServerError, StaleRolloutError, TrainerError
+from ireasoner.trainer.errors import CheckpointError, RunInterrupted, StaleRolloutError
 from ireasoner.trainer.loop.collector import Collected
 from ireasoner.trainer.loop.kl import KlCoefficient
 from ireasoner.trainer.loop.moving_baseline import MovingBaseline
@@ -38,7 +40,9 @@ from ireasoner.trainer.loop.policy_update import PolicyUpdate
 from ireasoner.trainer.loop.prefetch import Prefetch
 from ireasoner.trainer.loop.ranks import Ranks
 from ireasoner.trainer.loop.role_schedule import role_at
+from ireasoner.trainer.loop.stop_signals import StopSignals
 from ireasoner.trainer.loop.trl_internals import Batch
+from ireasoner.trainer.loop.whole_update import WholeUpdate
 from ireasoner.trainer.monitoring.question_diversity import RecentQuestions
 from ireasoner.trainer.monitoring.time_shares import time_shares
 from ireasoner.trainer.rewards.group_scorer import GroupScorer
@@ -51,6 +55,8 @@ from ireasoner.trainer.run_folder.run_folder import RunFolder, read_lines
 from ireasoner.trainer.settings import ROLES, Role, RunSettings
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 class ProposerSolverTrainer(PolicyUpdate):
@@ -70,6 +76,7 @@ class ProposerSolverTrainer(PolicyUpdate):
         checkpoints: Its checkpoints.
         baselines: The moving baselines, if the settings ask for them.
         idle: The share of the time in which the rollout server has no work.
+        signals: The signals that end the run.
         callbacks: Further callbacks.
 
     Attributes:
@@ -92,6 +99,7 @@ class ProposerSolverTrainer(PolicyUpdate):
         checkpoints: Checkpoints,
         baselines: MovingBaseline,
         idle: IdleShare,
+        signals: StopSignals,
         callbacks: Sequence[TrainerCallback] = (),
     ) -> None:
         self.run = run
@@ -104,8 +112,11 @@ class ProposerSolverTrainer(PolicyUpdate):
         self._scorer = scorer
         self._idle = idle
         self._questions = RecentQuestions(settings.collapse.window)
-        self._random = RandomState()
-        self._error: TrainerError | None = None
+        self._signals = signals
+        self._whole: WholeUpdate | None = None
+        self._is_training = False
+        self._saves_alone = False
+        self._error: BaseException | None = None
         super().__init__(
             settings,
             Ranks(),
@@ -126,7 +137,11 @@ class ProposerSolverTrainer(PolicyUpdate):
     # A run, from its start or its newest checkpoint to its end.
 
     def go(self) -> None:
-        """Trains to the end: from the newest complete checkpoint if the settings say `resume`, else from the start."""
+        """Trains to the end: from the newest complete checkpoint if the settings say `resume`, else from the start.
+
+        Raises:
+            BaseException: Whatever ended the run; it is saved as of its last whole update.
+        """
         newest = self.checkpoints.newest() if self.settings.resume else None
         if newest is None:
             self.ranks.from_first(lambda: self.run.cut_logs({}))
@@ -141,9 +156,10 @@ class ProposerSolverTrainer(PolicyUpdate):
         self._train_from(str(newest))
 
     def _train_from(self, checkpoint: str | None) -> None:
-        self.train(resume_from_checkpoint=checkpoint)
-        if self._error is not None:
-            raise self._error
+        with self._signals, self._saved_whatever_ends_it():
+            self.train(resume_from_checkpoint=checkpoint)
+            if self._error is not None:
+                raise self._error
 
     def _state(self) -> LoopState:
         return LoopState(
@@ -169,9 +185,16 @@ class ProposerSolverTrainer(PolicyUpdate):
     def publish(self, role: Role) -> str:
         """Publishes the current adapter of `role`; returns the name under which it is served."""
         with self._timed("publish"):
-            return self.ranks.from_first(
-                lambda: self.publisher.publish(self.model, role, self.versions[role])
-            )
+            return self._from_first(lambda: self.publisher.publish(self.model, role, self.versions[role]))
+
+    def _from_first(self, make: Callable[[], T]) -> T:
+        """`Ranks.from_first` of a `make` that may wait for servers; a signal ends the wait."""
+
+        def interruptible() -> T:
+            with self._signals.raised():
+                return make()
+
+        return self.ranks.from_first(interruptible)
 
     def close(self) -> None:
         """Discards the groups that were collected for an update that will not come."""
@@ -204,16 +227,20 @@ class ProposerSolverTrainer(PolicyUpdate):
         batch = self.scored_by_trl(self.ranks.own(rows))
         self.beta = self.kl_coefficients[self.role].beta
         batch["advantages"] = self._advantages(batch["advantages"])
+        self._is_training = True
         return batch
+
+    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """One forward and backward pass; a signal ends it if no other process waits for it and it moves no weight."""
+        stops = self.ranks.count == 1 and not self.is_deepspeed_enabled
+        with self._signals.raised() if stops else nullcontext():
+            loss: torch.Tensor = super().training_step(*args, **kwargs)
+            return loss
 
     def take_groups(self, update: int) -> None:
         """Takes the groups of the update from the collector, and logs them."""
         with self._timed("wait"):
-            try:
-                collected = self.ranks.from_first(lambda: self._prefetch.take(update))
-            except (TrainerError, RewardError):
-                self._save_finished_updates()
-                raise
+            collected = self._from_first(lambda: self._prefetch.take(update))
         self.groups = collected.groups
         for name, values in collected.metrics.items():
             self.metrics[name] += values
@@ -285,8 +312,16 @@ class ProposerSolverTrainer(PolicyUpdate):
         self.replace_logged_advantages(advantages)
         return group_advantages.new_tensor(self.ranks.own(advantages))
 
-    def after_update(self) -> None:
-        """Adapts the KL coefficient and publishes the trained adapter, unless no group had a learning signal."""
+    def keep_trained(self, optimizer: Any) -> None:
+        """Copies what the optimizer is about to move, so that a step that fails can be undone."""
+        if self._whole is not None and not self.is_deepspeed_enabled:
+            self._whole.keep_trained(optimizer)
+
+    def after_update(self, control: TrainerControl) -> None:
+        """Adapts the KL coefficient and publishes the trained adapter, unless no group had a learning signal.
+
+        If it cannot be published, the update is logged and saved all the same, before the run ends.
+        """
         coefficient = self.kl_coefficients[self.role]
         self.add_metric("kl_coefficient", coefficient.beta)
         if not self.micro_batches:
@@ -295,7 +330,25 @@ class ProposerSolverTrainer(PolicyUpdate):
         if kl:
             coefficient.observe(sum(kl) / len(kl))
         self.versions[self.role] += 1
-        self.publish(self.role)
+        try:
+            self.publish(self.role)
+        except (Exception, RunInterrupted) as error:  # noqa: BLE001  raised when the update is whole
+            self._error = error
+            control.should_log = control.should_save = control.should_training_stop = True
+
+    def end_update(self) -> None:
+        """Keeps what the next update changes, and ends the run if a signal came to one of its processes.
+
+        Raises:
+            RunInterrupted: A signal came.
+        """
+        self._is_training = False
+        given = self.ranks.of_all((RandomState(), self._signals.received))
+        if self._whole is None or self._whole.loop.update != self.state.global_step:
+            self._whole = WholeUpdate(self, self._state(), [random for random, _ in given])
+        for _, received in given:
+            if received is not None:
+                raise RunInterrupted(received)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Logs an update's metrics under the name of the role that it trained."""
@@ -333,13 +386,20 @@ class ProposerSolverTrainer(PolicyUpdate):
 
     def write_checkpoint(self, model: Any, trial: Any) -> None:
         """Writes a checkpoint whole or not at all."""
-        folder = self.args.output_dir
         with self._checkpoint_folder(self._state()) as partial:
-            self.args.output_dir = str(partial)
-            try:
-                super().write_checkpoint(model, trial)
-            finally:
-                self.args.output_dir = folder
+            self._write_into(partial)
+
+    def _write_into(self, folder: Path) -> None:
+        before, self.args.output_dir = self.args.output_dir, str(folder)
+        try:
+            super().write_checkpoint(self.model, None)
+        finally:
+            self.args.output_dir = before
+
+    def store_flos(self) -> None:
+        """Adds up the operations of all processes, unless this one saves alone."""
+        if not self._saves_alone:
+            super().store_flos()
 
     @contextmanager
     def _checkpoint_folder(self, state: LoopState) -> Iterator[Path]:
@@ -354,33 +414,57 @@ class ProposerSolverTrainer(PolicyUpdate):
             yield partial
             self.ranks.wait()
 
-    def remember_random_state(self) -> None:
-        """Keeps the random state that a checkpoint would hold now."""
-        self._random = RandomState()
+    @contextmanager
+    def _saved_whatever_ends_it(self) -> Iterator[None]:
+        """Saves the last whole update before an error or a signal ends the run, and reports what is saved."""
+        try:
+            yield
+        except BaseException as error:
+            if self._can_save(error):
+                try:
+                    self._save_whole_update()
+                except CheckpointError as failure:
+                    logger.warning("%s", failure)
+            self._report_saved()
+            raise
 
-    def _save_finished_updates(self) -> None:
-        """Saves a run that has to end early, as it was when its last update ended."""
-        update = self.state.global_step
-
-        def is_saved() -> bool:
+    def _report_saved(self) -> None:
+        if self.ranks.is_first:
             newest = self.checkpoints.newest()
-            return update == 0 or (newest is not None and read_state(newest).update == update)
+            if newest is None:
+                logger.warning("the run ends before its first update was finished; nothing is saved")
+            else:
+                logger.warning("saved at update %d; go on with --resume", read_state(newest).update)
 
-        if not self.ranks.from_first(is_saved):
-            self._random.restore()
-            try:
-                self.write_checkpoint(self.model, None)
-            except CheckpointError as error:
-                logger.warning("%s", error)
-                return
-        if update:
-            logger.warning("the run ends early; %d updates are saved, continue with --resume", update)
+    def _can_save(self, error: BaseException) -> bool:
+        """Whether the last whole update can be saved; a checkpoint that could not be written is not tried again."""
+        if self._whole is None or isinstance(error, CheckpointError):
+            return False
+        if self.is_deepspeed_enabled:
+            # Every process has a part of its optimizer, which moves inside the backward pass.
+            return not self._is_training and self.ranks.share(error)
+        return self.ranks.is_first
 
-    def end_early(self, error: TrainerError, control: TrainerControl) -> None:
-        """Logs and saves the update that just ended, before `error` ends the run."""
-        self._error = error
-        control.should_log = control.should_save = control.should_training_stop = True
-        logger.warning("the run ends early; continue with --resume")
+    def _save_whole_update(self) -> None:
+        """Saves the last whole update, unless it is saved; without DeepSpeed the first process does so alone.
+
+        Raises:
+            CheckpointError: It could not be written.
+        """
+        assert self._whole is not None
+        loop = self._whole.loop
+        newest = self.checkpoints.newest()
+        if newest is not None and read_state(newest).update == loop.update:
+            return
+        if self.is_deepspeed_enabled:
+            self.write_checkpoint(self.model, None)
+            return
+        self._saves_alone = True
+        with self.checkpoints.writing(loop.update, loop) as partial:
+            self._whole.restore(self)
+            self._write_into(partial)
+            for rank, random in enumerate(self._whole.random[1:], start=1):
+                random.write(partial / f"checkpoint-{loop.update}" / f"rng_state_{rank}.pth")
 
 
 class _UpdateCallback(TrainerCallback):  # type: ignore[misc]
@@ -391,14 +475,13 @@ class _UpdateCallback(TrainerCallback):  # type: ignore[misc]
         for role in ROLES:
             self._trainer.publish(role)
 
+    def on_pre_optimizer_step(self, *_: object, **kwargs: Any) -> None:
+        self._trainer.keep_trained(kwargs["optimizer"])
+
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        try:
-            self._trainer.after_update()
-        except RolloutServerError as error:
-            self._trainer.end_early(error, control)
-        self._trainer.remember_random_state()
+        self._trainer.after_update(control)
 
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any

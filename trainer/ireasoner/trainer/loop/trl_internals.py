@@ -29,7 +29,8 @@ class GrpoInternals(GRPOTrainer):  # type: ignore[misc]
         inputs_of         the inputs of the micro-batch
         policy_loss       its loss
         log_probabilities the log-probabilities that the loss is made of
-    and for a checkpoint `write_checkpoint` and `read_weights`.
+    and for a checkpoint `write_checkpoint` and `read_weights`. When an update is logged and, where one is due, its
+    checkpoint written, it calls `end_update`.
     """
 
     current_gradient_accumulation_steps: float
@@ -65,6 +66,10 @@ class GrpoInternals(GRPOTrainer):  # type: ignore[misc]
     def read_weights(self, checkpoint: str, model: Any = None) -> None:
         """Loads the adapters of a checkpoint, and nothing else of it."""
         super()._load_from_checkpoint(checkpoint, model)
+
+    def end_update(self) -> None:
+        """Called when an update is whole; a subclass defines it."""
+        raise NotImplementedError
 
     # What subclasses use of TRL.
 
@@ -150,6 +155,10 @@ class GrpoInternals(GRPOTrainer):  # type: ignore[misc]
         **kwargs: Any,
     ) -> LogProbabilities:
         return self.log_probabilities(model, input_ids, attention_mask, logits_to_keep, *args, **kwargs)
+
+    def _maybe_log_save_evaluate(self, *args: Any, **kwargs: Any) -> None:
+        super()._maybe_log_save_evaluate(*args, **kwargs)
+        self.end_update()
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         self.write_checkpoint(model, trial)

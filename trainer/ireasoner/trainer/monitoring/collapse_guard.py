@@ -123,6 +123,7 @@ class CollapseGuard(TrainerCallback):  # type: ignore[misc]
             return
         self._is_marked = True
         control.should_training_stop = control.should_training_stop or self._stops
+        control.should_save = control.should_save or self._stops
         if not state.is_world_process_zero:
             return
         newest = self._checkpoints.newest()

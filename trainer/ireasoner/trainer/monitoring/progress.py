@@ -97,6 +97,13 @@ class UpdateProgress(TrainerCallback):  # type: ignore[misc]
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         self._console.print(_LEGEND, highlight=False, soft_wrap=True)
+        if state.global_step:
+            self._console.print(
+                f"resumed: {state.global_step} of {state.max_steps} updates are done; the run goes on with update "
+                f"{state.global_step + 1}",
+                highlight=False,
+                soft_wrap=True,
+            )
         self._bar.start()
         self._task = self._bar.add_task("updates", total=state.max_steps, completed=state.global_step)
 

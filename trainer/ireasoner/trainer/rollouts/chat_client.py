@@ -41,6 +41,6 @@ class ChatClient(RolloutClient):
             "top_p": contract.top_p,
         }
         if contract.forbidden_token_ids:
-            body["logit_bias"] = {str(token_id): -100.0 for token_id in contract.forbidden_token_ids}
+            body["logit_bias"] = contract.logit_bias
         answer = self.request("POST", CHAT, body).json()
         return str(answer["choices"][0]["message"]["content"] or "")

@@ -1,10 +1,13 @@
 """Rollouts and adapters over the OpenAI-compatible API of a running vLLM."""
 
 import base64
+import contextlib
 import re
+import socket
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from weakref import WeakSet
 
 import httpx
 
@@ -58,6 +61,8 @@ class RolloutClient:
             limits=limits,
             trust_env=False,
         )
+        self._sockets: WeakSet[socket.socket] = WeakSet()
+        self._retries = True
         self.sampling = BusyClock()
         self.pool = ThreadPoolExecutor(_CONNECTIONS, thread_name_prefix="rollout")
 
@@ -67,9 +72,17 @@ class RolloutClient:
         return (self,)
 
     def close(self) -> None:
-        """Closes the connections; requests in flight fail."""
+        """Closes the connections; requests in flight fail at once, and none is retried."""
+        self.stop_retrying()
         self.pool.shutdown(wait=False, cancel_futures=True)
+        for each in list(self._sockets):  # closing alone does not wake a thread that reads
+            with contextlib.suppress(OSError):  # it is closed already
+                each.shutdown(socket.SHUT_RDWR)
         self._http.close()
+
+    def stop_retrying(self) -> None:
+        """From now on, tries each request once."""
+        self._retries = False
 
     def models(self) -> list[str]:
         """The names that the server serves: the base model and every loaded adapter.
@@ -180,7 +193,18 @@ class RolloutClient:
                 f"{self.base_url} returned {len(choices)} rollouts of {policy} instead of {request.count}"
             )
         prompt_token_ids = tuple(answer["prompt_token_ids"])
-        return [self._rollout(choice, policy, request, prompt_token_ids) for choice in choices]
+        rollouts = [self._rollout(choice, policy, request, prompt_token_ids) for choice in choices]
+        self._refuse_forbidden(rollouts, contract)
+        return rollouts
+
+    def _refuse_forbidden(self, rollouts: Sequence[Rollout], contract: SamplingContract) -> None:
+        """Raises if the server does not apply `logit_bias`, as vLLM with speculative decoding."""
+        sampled = {token_id for rollout in rollouts for token_id in rollout.token_ids}
+        if forbidden := sorted(sampled & set(contract.forbidden_token_ids)):
+            raise RolloutServerError(
+                f"{self.base_url} sampled token {forbidden[0]}, which the request forbids by logit_bias: does the "
+                "server decode speculatively?"
+            )
 
     def _rollout(
         self,
@@ -217,7 +241,7 @@ class RolloutClient:
         retry = Retry(
             self._retry_budget_s,
             longest_delay_s=_LONGEST_DELAY_S,
-            is_alive=self._is_alive,
+            is_alive=lambda: self._retries and self._is_alive(),
             on_wait=lambda error, left_s: self._on_wait(
                 f"rollout server: {error}; retrying for another {left_s:.0f} s"
             ),
@@ -225,17 +249,26 @@ class RolloutClient:
         try:
             return retry.call(lambda: self._try(method, path, body, headers))
         except RolloutServerUnavailable as error:
-            reason = (
-                f"after {self._retry_budget_s:.0f} s of retries"
-                if self._is_alive()
-                else "the rollout server has ended"
-            )
-            raise RolloutServerError(f"{error}; {reason}") from error
+            raise RolloutServerError(f"{error}; {self._why_no_more_tries()}") from error
+
+    def _why_no_more_tries(self) -> str:
+        if not self._retries:
+            return "the run is ending"
+        if not self._is_alive():
+            return "the rollout server has ended"
+        return f"after {self._retry_budget_s:.0f} s of retries"
+
+    def _note_socket(self, event: str, details: Mapping[str, Any]) -> None:
+        """Keeps the sockets that httpx opens; see its extension `trace`."""
+        if event == "connection.connect_tcp.complete":
+            self._sockets.add(details["return_value"].get_extra_info("socket"))
 
     def _try(self, method: str, path: str, body: object, headers: Mapping[str, str] | None) -> httpx.Response:
         what = f"{method} {self.base_url}{path}"
         try:
-            response = self._http.request(method, path, json=body, headers=headers)
+            response = self._http.request(
+                method, path, json=body, headers=headers, extensions={"trace": self._note_socket}
+            )
         except httpx.TransportError as error:
             raise RolloutServerUnavailable(f"{what}: {type(error).__name__}: {error}") from error
         if response.is_success:

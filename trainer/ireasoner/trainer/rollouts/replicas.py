@@ -30,6 +30,11 @@ class RolloutReplicas:
         for member in self.members:
             member.close()
 
+    def stop_retrying(self) -> None:
+        """From now on, tries each request to a replica once."""
+        for member in self.members:
+            member.stop_retrying()
+
     def models(self) -> list[str]:
         """The names that every replica serves. Raises as `RolloutClient.models` does."""
         served = list(self._pool.map(RolloutClient.models, self.members))

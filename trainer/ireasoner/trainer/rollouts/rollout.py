@@ -2,6 +2,12 @@
 
 from dataclasses import dataclass
 
+FORBIDDEN_BIAS = -100.0
+"""Added to the logit of a forbidden token before the temperature: the lowest value that OpenAI's API takes."""
+
+MAX_FORBIDDEN = 1024
+"""Tokens that vLLM can forbid in one request."""
+
 
 @dataclass(frozen=True, slots=True)
 class SamplingContract:
@@ -14,8 +20,8 @@ class SamplingContract:
         top_k: Top-k sampling; -1 is off.
         min_p: Min-p sampling; 0 is off.
         repetition_penalty: 1 is off.
-        forbidden_token_ids: Tokens that are never sampled. Image and video placeholders would shift the image features
-            of the training forward pass.
+        forbidden_token_ids: Tokens that are never sampled, at most `MAX_FORBIDDEN`. Image and video placeholders would
+            shift the image features of the training forward pass; other ids may have no text.
         stop_token_ids: Tokens that end a completion, besides the tokenizer's own end of sequence; they are part of it.
     """
 
@@ -27,6 +33,11 @@ class SamplingContract:
     repetition_penalty: float = 1.0
     forbidden_token_ids: tuple[int, ...] = ()
     stop_token_ids: tuple[int, ...] = ()
+
+    @property
+    def logit_bias(self) -> dict[str, float]:
+        """The forbidden tokens as OpenAI's `logit_bias`."""
+        return {str(token_id): FORBIDDEN_BIAS for token_id in self.forbidden_token_ids}
 
     def request_fields(self) -> dict[str, object]:
         """The contract as fields of an OpenAI chat-completions request, with vLLM's extensions."""
@@ -40,7 +51,7 @@ class SamplingContract:
             "presence_penalty": 0.0,
             "frequency_penalty": 0.0,
             "stop_token_ids": list(self.stop_token_ids),
-            "logit_bias": {str(token_id): -100.0 for token_id in self.forbidden_token_ids},
+            "logit_bias": self.logit_bias,
         }
 
 

@@ -65,6 +65,11 @@ class RandomState:
         default_factory=lambda: torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
     )
 
+    def write(self, path: Path) -> None:
+        """Writes the states as transformers writes those of one of several processes."""
+        states = {"python": self.python, "numpy": self.numpy, "cpu": self.cpu}
+        torch.save(states | ({"cuda": self.gpus} if self.gpus else {}), path)
+
     def restore(self) -> None:
         """Sets the generators to these states."""
         random.setstate(self.python)
