@@ -11,7 +11,10 @@ _FUNCTION_NAME = re.compile(rf"(?<![\\A-Za-z])({_FUNCTIONS})(?![A-Za-z])")
 _ARGUMENT = re.compile(r"(\\sqrt|\^)\s*\(([^()]*)\)")
 _BARE_ARGUMENT = re.compile(r"√\s*(\d+|[A-Za-z]|(?=\())")
 _ONE_DIGIT = re.compile(r"\\sqrt\s*(\d)(?!\d)")
-_LETTERS = re.compile(r"[A-Za-z]{2,}|[^\W\d_A-Za-zα-ωΑ-Ω]")
+_LETTERS = re.compile(
+    r"[A-Za-z]{3,}|[A-Za-z][A-Z]|[A-Z][a-z]|(?<=[\w)] )[a-z]{2}|[a-z]{2}(?= [\w(])|[^\W\d_A-Za-zα-ωΑ-Ω]"
+)
+"""What makes a text no formula: words. Two small letters are a product: `4ac`."""
 _COMMAND = re.compile(r"\\[A-Za-z]+")
 _MATH = re.compile(r"[\d\w\s+\-*/^=<>≤≥().\[\]{}|!\\√∞]+")
 _OPERATION = re.compile(
