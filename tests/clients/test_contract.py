@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import httpx
 import pytest
@@ -18,7 +19,7 @@ from ireasoner.clients import (
     Rollout,
     ScoreResponse,
 )
-from ireasoner.clients.wire import MAJOR_VERSION
+from ireasoner.clients.wire import MAJOR_VERSION, FinishReason
 from tests.reward_server.requests import rollout
 
 GROUPS = [
@@ -76,6 +77,7 @@ def _full(value: object) -> object:
             "rollouts": [],
             "members": [],
             "not_compared": [],
+            "hint": None,
             "credit": None,
             "place": None,
         }
@@ -135,6 +137,26 @@ def test_score_many_ends_with_the_first_error(compass_url: str) -> None:
         assert next(responses).groups[0].id == "good"
         with pytest.raises(RequestRefused):
             next(responses)
+
+
+@CLIENTS
+def test_the_reason_why_a_completion_ended_decides_what_an_open_tag_means(
+    call: Call, compass_url: str
+) -> None:
+    text = "<think>I add.</think><answer>7"
+    reasons: list[FinishReason | None] = [None, "length", "stop"]
+    sent = Group("g", [Rollout(str(reason), text, finish_reason=reason) for reason in reasons])
+    [scored] = call(compass_url, "outcome", [sent], "paper").groups
+    assert [rollout.answer for rollout in scored.rollouts] == [None, None, "7"]
+    with pytest.raises(ValueError, match="finish_reason is 'eos'"):
+        Rollout("0", text, finish_reason=cast(FinishReason, "eos"))
+
+
+@CLIENTS
+def test_a_group_without_answers_gets_a_hint(call: Call, compass_url: str) -> None:
+    [scored] = call(compass_url, "outcome", [Group("g", [Rollout("0", "\\boxed{7}")])], "paper").groups
+    assert scored.hint is not None
+    assert "answer_from" in scored.hint
 
 
 def test_a_rollout_needs_text_or_parts() -> None:

@@ -27,9 +27,14 @@ def encode_request(request: ScoreRequest) -> bytes:
 
 
 def _encode_rollout(rollout: Rollout) -> dict[str, object]:
+    body: dict[str, object] = {"id": rollout.id}
     if rollout.text is not None:
-        return {"id": rollout.id, "text": rollout.text}
-    return {"id": rollout.id, "answer": rollout.answer, "steps": list(rollout.steps or ())}
+        body["text"] = rollout.text
+    else:
+        body |= {"answer": rollout.answer, "steps": list(rollout.steps or ())}
+    if rollout.finish_reason is not None:
+        body["finish_reason"] = rollout.finish_reason
+    return body
 
 
 def decode_group(body: Mapping[str, Any]) -> Group:
@@ -44,7 +49,7 @@ def decode_group(body: Mapping[str, Any]) -> Group:
     for index, rollout in enumerate(rollouts):
         if not isinstance(rollout, dict) or not isinstance(rollout.get("id"), str):
             raise ValueError(f"rollouts[{index}] is not an object with a string id")  # noqa: TRY004
-        if unknown := rollout.keys() - {"id", "text", "answer", "steps"}:
+        if unknown := rollout.keys() - {"id", "text", "answer", "steps", "finish_reason"}:
             raise ValueError(f"rollouts[{index}] has unknown fields {sorted(unknown)}")
         for name in ("text", "answer"):
             if not isinstance(rollout.get(name), str | None):

@@ -89,6 +89,7 @@ def _group(sent: Group, request: ScoreRequest, fields: Fields) -> ScoredGroup:
         clusters=objects(fields, "clusters", _cluster, required=request.detail == "full"),
         rollouts=rollouts,
         not_compared=texts(fields, "not_compared", required=False),
+        hint=nullable(text, fields, "hint") if "hint" in fields else None,
     )
 
 

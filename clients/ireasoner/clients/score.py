@@ -222,6 +222,8 @@ def _as_line(group: ScoredGroup, fingerprint: str, options: argparse.Namespace) 
     line = asdict(group)
     if not group.not_compared:
         del line["not_compared"]
+    if group.hint is None:
+        del line["hint"]
     for cluster in line["clusters"]:
         if not cluster["members"]:
             del cluster["members"]

@@ -10,6 +10,7 @@ MAJOR_VERSION = "2"
 Endpoint = Literal["outcome", "trajectory", "solver", "proposer"]
 Detail = Literal["full", "rewards"]
 Status = Literal["ok", "invalid", "abstain"]
+FinishReason = Literal["stop", "length"]
 Config = str | Mapping[str, object]
 """The name of a preset or registered config, or overrides on one: `{"preset": "paper", "alpha": 0.5}`."""
 
@@ -18,15 +19,25 @@ Config = str | Mapping[str, object]
 class Rollout:
     """One sampled completion: its raw `text`, or the `answer` and `steps` of your own parser.
 
-    Raises ValueError if it has both or neither. A parsed rollout without `answer` is invalid.
+    `finish_reason` says why the completion ended, as the inference server reports it. After `stop`, an answer whose
+    closing tag is missing counts as whole, since a stop string is not part of the text; otherwise it counts as cut off.
+
+    A parsed rollout without `answer` is invalid.
+
+    Raises ValueError if it has both or neither, or another `finish_reason`.
     """
 
     id: str
     text: str | None = None
     answer: str | None = None
     steps: Sequence[str] | None = None
+    finish_reason: FinishReason | None = None
 
     def __post_init__(self) -> None:
+        if self.finish_reason not in (None, "stop", "length"):
+            raise ValueError(
+                f"rollout {self.id!r}: finish_reason is {self.finish_reason!r}, not stop or length"
+            )
         if (self.text is None) == (self.answer is None and self.steps is None):
             raise ValueError(f"rollout {self.id!r} needs either text, or answer and steps")
 
@@ -132,6 +143,7 @@ class ScoredGroup:
         clusters: The dominant answer first; empty unless detail is `full`.
         rollouts: Empty for the endpoint `proposer`.
         not_compared: Formulas that could not be compared, and why; they count as different answers.
+        hint: What the config seems to miss, such as answers that it does not read; None if nothing.
     """
 
     id: str
@@ -145,6 +157,7 @@ class ScoredGroup:
     clusters: tuple[Cluster, ...]
     rollouts: tuple[ScoredRollout, ...]
     not_compared: tuple[str, ...] = ()
+    hint: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
