@@ -23,7 +23,7 @@ def test_reads_subfolders_in_the_order_of_their_paths(tmp_path: Path) -> None:
     folder = ImageFolder.scan(tmp_path)
 
     assert folder.paths == (early, late)
-    assert folder.skipped == ()
+    assert folder.left_out == {}
 
 
 def test_skips_corrupt_images_with_a_warning_and_counts_them(
@@ -34,11 +34,12 @@ def test_skips_corrupt_images_with_a_warning_and_counts_them(
     (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "text.jpg").write_text("not an image")
 
+    folder = ImageFolder.scan(tmp_path)
     with caplog.at_level(logging.WARNING):
-        folder = ImageFolder.scan(tmp_path)
+        folder.warn_of_left_out()
 
     assert folder.paths == (good,)
-    assert {path.name for path in folder.skipped} == {"cut.png", "text.jpg"}
+    assert set(folder.left_out) == {"cut.png", "text.jpg"}
     assert "cut.png" in caplog.text
     assert "text.jpg" in caplog.text
 
@@ -69,6 +70,6 @@ def test_a_folder_with_fewer_images_than_an_update_needs_is_refused(tmp_path: Pa
     images = ImageFolder.scan(tmp_path)
     images.require(2)
     with pytest.raises(
-        ImagesError, match="has 2 readable images, fewer than the 3 of one update: add images, or"
+        ImagesError, match="has 2 usable images, fewer than the 3 of one update: add images, or"
     ):
         images.require(3)
