@@ -34,7 +34,7 @@ def read_image(path: Path) -> Image.Image:
 
     Raises:
         UnreadableImageError: The file is missing, no image, torn, or its colours are not defined (floating-point
-            numbers, 32-bit integers, CIELAB). The message names the file.
+            numbers, 32-bit integers). The message names the file.
     """
     try:
         _check_is_file(path)

@@ -1,9 +1,11 @@
 """What the last scan of a folder found, so that the next one decodes only new and changed images."""
 
+import contextlib
 import hashlib
 import json
 import logging
 import os
+import tempfile
 from pathlib import Path
 
 from ireasoner.trainer.images.folder_walk import FolderWalk
@@ -25,7 +27,8 @@ class ScanCache:
     """
 
     def __init__(self, folder: Path) -> None:
-        cache = Path(os.environ.get("IREASONER_CACHE") or Path.home() / ".cache" / "ireasoner")
+        home = Path(os.environ.get("HOME", tempfile.gettempdir()))
+        cache = Path(os.environ.get("IREASONER_CACHE") or home / ".cache" / "ireasoner")
         digest = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:16]
         self._file = cache / "images" / f"{digest}.json"
         self._known: dict[str, tuple[int, ...]] = {}
@@ -57,4 +60,5 @@ class ScanCache:
             partial.replace(self._file)
         except OSError as error:
             logger.debug("images: the cache %s is not written: %s", self._file, error)
-            partial.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                partial.unlink()
