@@ -81,12 +81,12 @@ def png(depth: int, colour: int, rows: npt.NDArray[Any], *chunks: tuple[bytes, b
     )
 
 
-def saved(image: Image.Image, **options: Any) -> Callable[[Path], None]:
+def saved(image: Image.Image, **options: Any) -> Callable[[Path], object]:
     return lambda path: image.save(path, **options)
 
 
-def content(raw: bytes) -> Callable[[Path], None]:
-    return lambda path: path.write_bytes(raw) and None
+def content(raw: bytes) -> Callable[[Path], object]:
+    return lambda path: path.write_bytes(raw)
 
 
 def lab() -> Image.Image:
@@ -102,7 +102,7 @@ CLEAR_FRAMES = [Image.fromarray(np.dstack([np.asarray(frame), _ALPHA])) for fram
 PALETTE_RGB = np.asarray(PALETTE.convert("RGB"))
 PALETTE_INDEX = np.asarray(PALETTE)
 
-Case = tuple[Callable[[Path], None], Pixels, int]
+Case = tuple[Callable[[Path], object], Pixels, int]
 """Writes a file; the pixels that it shows; by how much a lossy format may differ."""
 
 CASES: dict[str, Case] = {
@@ -231,7 +231,7 @@ for _orientation, _turn in UPRIGHT.items():
         ),
     }
 
-REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
+REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     "float.tif": (saved(Image.fromarray(_GREY_16.astype(np.float32))), "floating-point numbers"),
     "32-bit.tif": (saved(Image.fromarray(_GREY_16.astype(np.int32))), "32-bit integers"),
     "page.eps": (saved(RGB, format="EPS"), "no image in one of the formats"),

@@ -37,11 +37,11 @@ def replace_by_folder(path: Path) -> None:
     path.mkdir()
 
 
-BREAKS: dict[str, Callable[[Path], None]] = {
+BREAKS: dict[str, Callable[[Path], object]] = {
     "No such file": Path.unlink,
     "truncated": tear,
     "it is a folder": replace_by_folder,
-    "no image in one of the formats": lambda path: path.write_text("moved") and None,
+    "no image in one of the formats": lambda path: path.write_text("moved"),
 }
 
 
