@@ -191,8 +191,8 @@ class RunSettings(BaseSettings):
     cpu_threads: int | None = Field(None, ge=1)
     """torch's threads on a CPU (default: torch's choice). If a server shares the cores, fewer are faster."""
     dry_run: bool = False
-    """Print the resolved settings, the trainable parameters and the memory needed, then exit. Reads only the model's
-    config.json."""
+    """Print the resolved settings, the trainable parameters and the memory needed, then exit. Of the model
+    it reads only config.json and preprocessor_config.json."""
     lora: LoraSettings = Field(default_factory=LoraSettings)
     """Adapters."""
     kl: KlSettings = Field(default_factory=KlSettings)

@@ -158,6 +158,7 @@ class Assembly:
         )
         processes = launched_processes()
         return ImageGroups(
+            self.images,
             order,
             settings.max_consecutive_unreadable_images,
             divisor=processes // gcd(processes, settings.group_size),
