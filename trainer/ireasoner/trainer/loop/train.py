@@ -17,6 +17,7 @@ from ireasoner.trainer.errors import RolloutServerError, SettingsError
 from ireasoner.trainer.images import ImageFolder
 from ireasoner.trainer.loop.assembly import Assembly
 from ireasoner.trainer.loop.grpo_config import grpo_config, launched_processes
+from ireasoner.trainer.loop.image_bounds import check_image_bounds
 from ireasoner.trainer.loop.ranks import Ranks
 from ireasoner.trainer.loop.trainer import ProposerSolverTrainer
 from ireasoner.trainer.loop.usable_images import scan_images, usable_images
@@ -81,6 +82,7 @@ def train(
         )
         context_tokens = ranks.from_first(rollouts.context_tokens)
         images = usable_images(images, processor, settings, context_tokens)
+        ranks.from_first(lambda: check_image_bounds(images, processor, rollouts))
         _record_images(images, run, settings, ranks, console)
         trainer = assembly(
             settings=settings,
