@@ -1,6 +1,8 @@
 """Fixtures that several packages of tests share; each is made once a session."""
 
+import os
 import signal
+import tempfile
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -22,10 +24,12 @@ _SHARED = ("rollout_url", "pinned_url")
 
 
 def pytest_configure() -> None:
-    """Takes SIGINT back if the suite was started with it ignored (`nohup`, `make test &`, some CI systems).
+    """Gives the suite a cache of its own, and takes SIGINT back if the suite was started with it ignored.
 
-    Child processes inherit an ignored signal, so tests could not interrupt them.
+    `nohup`, `make test &` and some CI systems do that. Child processes inherit an ignored signal, so tests could not
+    interrupt them.
     """
+    os.environ["IREASONER_CACHE"] = tempfile.mkdtemp(prefix="ireasoner-tests-")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from ireasoner.rollout_server.engine import command
+from ireasoner.rollout_server.settings import read_settings
 from tests.rollout_server.running import (
     GONE_DEADLINE_S,
     RunningServer,
@@ -69,6 +71,23 @@ def test_unknown_flags_follow_ours_unchanged(start: Start, record: Path) -> None
     assert argv[-5:] == ["--dtype", "bfloat16", "--limit-mm-per-prompt", '{"image": 2}', "-tp=2"]
     assert argv[argv.index("--max-loras") + 1] == "3"
     assert "--enable-lora" in argv
+
+
+@pytest.mark.parametrize(
+    ("flags", "bounds"),
+    [
+        ((), None),
+        (("--max-pixels", "1003520"), {"max_pixels": 1003520}),
+        (("--min-pixels", "784", "--max-pixels", "3136"), {"min_pixels": 784, "max_pixels": 3136}),
+    ],
+)
+def test_the_bounds_of_an_image_reach_vllms_processor(
+    flags: Sequence[str], bounds: dict[str, int] | None
+) -> None:
+    argv = command(read_settings(["--model", "a/model", *flags]))
+    assert ("--mm-processor-kwargs" in argv) == (bounds is not None)
+    if bounds is not None:
+        assert json.loads(argv[argv.index("--mm-processor-kwargs") + 1]) == bounds
 
 
 def test_the_environment_is_quiet_and_keeps_what_the_user_set(

@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import AutoModelForImageTextToText
 
-from ireasoner.trainer.adapters.backbone import load_backbone, lora_config, name_roles
+from ireasoner.trainer.adapters.backbone import load_backbone, load_processor, lora_config, name_roles
 from ireasoner.trainer.adapters.publisher import write_adapter
 from ireasoner.trainer.commands.export import export
 from ireasoner.trainer.commands.settings import ExportSettings
@@ -64,6 +64,16 @@ def test_merged_weights_give_the_logits_of_the_adapter(
         assert not torch.allclose(logits(policy), expected, atol=1e-2), (
             "the adapter must matter for this test"
         )
+
+
+def test_a_merged_export_scales_images_as_the_run_did(trained: tuple[Path, Any], tmp_path: Path) -> None:
+    run, _ = trained
+    written = json.loads((run / "settings.json").read_text())
+    written["rollout"] |= {"min_pixels": 784, "max_pixels": 15680}
+    (run / "settings.json").write_text(json.dumps(written))
+    output = export(ExportSettings(run_folder=run, output=tmp_path / "out", merged=True))
+    size = load_processor(str(output)).image_processor.size
+    assert (size.shortest_edge, size.longest_edge) == (784, 15680)
 
 
 def test_an_adapter_comes_with_a_card_that_describes_the_run(

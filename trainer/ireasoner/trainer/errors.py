@@ -4,6 +4,7 @@
     ├── SettingsError        the settings cannot be run
     ├── CheckpointError      a checkpoint could not be written
     ├── ImagesError          there is no usable image
+    │   └── UnreadableImageError      a file is no image that can be read
     ├── RolloutServerError   the rollout server refused, or was unreachable for longer than the budget
     │   ├── RolloutServerUnavailable  it is unreachable or overloaded       retried
     │   └── PolicyMissingError        it does not serve the policy
@@ -42,6 +43,18 @@ class CheckpointError(TrainerError):
 
 class ImagesError(TrainerError):
     """A folder has no usable image, or a dataset file a bad line."""
+
+
+class UnreadableImageError(ImagesError):
+    """A file is missing, no image, torn, or has no defined colours.
+
+    Attributes:
+        reason: What is wrong with it.
+    """
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.reason = reason
 
 
 class RolloutServerError(TrainerError):

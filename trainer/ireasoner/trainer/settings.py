@@ -102,10 +102,21 @@ class RolloutSettings(_Table):
     """Maximum new tokens of a Proposer rollout."""
     max_consecutive_failed_proposals: int = Field(50, ge=1)
     """The run stops after more consecutive proposals than this without a question."""
+    min_pixels: int | None = Field(None, ge=1)
+    """Smallest area of an image for the policy, in pixels; a smaller image is enlarged (default: the checkpoint's)."""
+    max_pixels: int | None = Field(None, ge=1)
+    """Largest area of an image for the policy, in pixels; a larger image is scaled down (default: the checkpoint's).
+    A Qwen2.5-VL image token is 28 x 28 pixels. Start the rollout server with the same --min-pixels and --max-pixels."""
     canary_every: int = Field(1, ge=0)
     """Check every n-th published adapter: a short greedy completion must match the trainer's own policy. 0: never."""
     canary_tolerance: float = Field(0.1, gt=0)
     """Largest log-probability difference that the check allows, nats per token; use 1e-3 if both sides run float32."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.min_pixels is not None and self.max_pixels is not None and self.min_pixels > self.max_pixels:
+            raise ValueError(f"min_pixels {self.min_pixels} is above max_pixels {self.max_pixels}")
+        return self
 
 
 class CollapseSettings(_Table):
@@ -134,7 +145,9 @@ class RunSettings(BaseSettings):
     model: str
     """The base model, of the Qwen2.5-VL architecture: a folder or a hub id."""
     images: Path
-    """Folder of unlabelled images; subfolders are included."""
+    """Folder of unlabelled images; subfolders are included, hidden ones are not."""
+    max_consecutive_unreadable_images: int = Field(10, ge=1)
+    """The run stops after more consecutive images than this that can no longer be read."""
     run_folder: Path
     """Folder that receives everything the run writes; it must not hold another run."""
     adapters_folder: Path | None = None
@@ -172,11 +185,14 @@ class RunSettings(BaseSettings):
     """Newest checkpoints to keep."""
     resume: bool = False
     """Continue the run in run_folder from its newest complete checkpoint."""
+    accept_changed_images: bool = False
+    """With resume: go on although images were added, removed or replaced. The order of the images is another one from
+    then on."""
     cpu_threads: int | None = Field(None, ge=1)
     """torch's threads on a CPU (default: torch's choice). If a server shares the cores, fewer are faster."""
     dry_run: bool = False
-    """Print the resolved settings, the trainable parameters and the memory needed, then exit. Reads only the model's
-    config.json."""
+    """Print the resolved settings, the trainable parameters and the memory needed, then exit. Of the model
+    it reads only config.json and preprocessor_config.json."""
     lora: LoraSettings = Field(default_factory=LoraSettings)
     """Adapters."""
     kl: KlSettings = Field(default_factory=KlSettings)
@@ -251,7 +267,8 @@ class RunSettings(BaseSettings):
 
 _NOT_PART_OF_THE_EXPERIMENT = (
     "config", "run_folder", "adapters_folder", "labels", "cpu_threads", "save_every", "keep_checkpoints", "resume",
-    "retry_budget_s", "request_timeout_s", "stop_on_collapse", "dry_run",
+    "retry_budget_s", "request_timeout_s", "stop_on_collapse", "dry_run", "accept_changed_images",
+    "max_consecutive_unreadable_images",
 )  # fmt: skip
 
 _GRPO_OWNED = frozenset(

@@ -1,5 +1,6 @@
 """The command line and the environment of vLLM."""
 
+import json
 import os
 import sys
 from collections.abc import Mapping
@@ -39,6 +40,10 @@ def command(settings: RolloutServerSettings) -> list[str]:
         # Chunked prefill rewinds the generator of a request with a seed, which torch's CPU generator does not
         # support: the engine dies ("CPU Generator does not use offset").
         flags += ["--no-enable-chunked-prefill"]
+    bounds = {"min_pixels": settings.min_pixels, "max_pixels": settings.max_pixels}
+    given = {name: pixels for name, pixels in bounds.items() if pixels is not None}
+    if given:
+        flags += ["--mm-processor-kwargs", json.dumps(given)]
     return [sys.executable, "-P", "-m", MODULE, *flags, *settings.vllm_flags]
 
 

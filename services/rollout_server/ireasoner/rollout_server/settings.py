@@ -47,6 +47,16 @@ class RolloutServerSettings(BaseSettings):
         description="Largest rank of an adapter; vLLM is given the next of 1, 8, 16, 32, 64, ...",
     )
     max_loras: int = Field(2, ge=1, description="Adapters that one batch can use.")
+    min_pixels: int | None = Field(
+        None,
+        ge=1,
+        description="Smallest area of an image in pixels; a smaller one is enlarged (default: the checkpoint's).",
+    )
+    max_pixels: int | None = Field(
+        None,
+        ge=1,
+        description="Largest area of an image in pixels; a larger one is scaled down (default: the checkpoint's).",
+    )
     warm_up: Literal["image", "text", "none"] = Field(
         "image", description="Requests made before the server listens: image and text, text only, or none."
     )

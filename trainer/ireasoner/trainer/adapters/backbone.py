@@ -4,12 +4,13 @@ import logging
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel
-from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
+from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageTextToText, AutoProcessor
 
 from ireasoner.trainer.errors import SettingsError
 from ireasoner.trainer.rollouts.rollout import FORBIDDEN_BIAS, MAX_FORBIDDEN
@@ -46,9 +47,42 @@ def load_backbone(model: str, dtype: str) -> Any:
     return AutoModelForImageTextToText.from_pretrained(model, dtype=getattr(torch, dtype))
 
 
-def load_processor(model: str) -> Any:
-    """Tokenizer and image processor of the base model, with left padding for generation."""
-    return AutoProcessor.from_pretrained(model, padding_side="left")
+def load_processor(model: str, *, min_pixels: int | None = None, max_pixels: int | None = None) -> Any:
+    """Tokenizer and image processor of the base model, with left padding for generation.
+
+    Args:
+        model: Folder or hub id.
+        min_pixels: Smallest area of an image for the policy, in pixels; None for the checkpoint's own.
+        max_pixels: Largest area, likewise.
+
+    Raises:
+        SettingsError: One bound of the run and the other one of the checkpoint contradict each other.
+    """
+    processor = AutoProcessor.from_pretrained(model, padding_side="left")
+    bound_pixels(processor.image_processor, min_pixels, max_pixels)
+    return processor
+
+
+def load_image_processor(model: str, *, min_pixels: int | None = None, max_pixels: int | None = None) -> Any:
+    """The image processor alone, bounded as in `load_processor`; None if the model has no file that describes it."""
+    try:
+        image_processor = AutoImageProcessor.from_pretrained(model)
+    except OSError:
+        return None
+    bound_pixels(image_processor, min_pixels, max_pixels)
+    return image_processor
+
+
+def bound_pixels(image_processor: Any, min_pixels: int | None, max_pixels: int | None) -> None:
+    """Replaces the checkpoint's bounds of an image's area, in pixels; see `load_processor`."""
+    size = image_processor.size
+    least, most = min_pixels or size.shortest_edge, max_pixels or size.longest_edge
+    if least > most:
+        raise SettingsError(
+            f"rollout: min_pixels {least} is above max_pixels {most}; "
+            "what the run does not set comes from the checkpoint, so set both"
+        )
+    image_processor.size = replace(size, shortest_edge=least, longest_edge=most)
 
 
 def lora_config(

@@ -22,7 +22,7 @@ from ireasoner.trainer.images import ImageFolder
 from ireasoner.trainer.loop.train import train
 from ireasoner.trainer.report import write_report
 from ireasoner.trainer.rollouts.client import RolloutClient
-from ireasoner.trainer.settings import RunSettings, describe, read_toml
+from ireasoner.trainer.settings import RolloutSettings, RunSettings, describe, read_toml
 from ireasoner.trainer.worlds.digit_grids.folders import QUESTIONS_FILE, write_held_out, write_unlabelled
 
 _GRIDS = 2000
@@ -64,6 +64,7 @@ def demo(settings: DemoSettings, console: Console) -> Path:
                     *("--model", settings.model),
                     *("--port", str(rollout_port)),
                     *("--max-lora-rank", str(run.lora.r)),
+                    *_pixel_flags(run.rollout),
                 ],
                 log=folder / "logs" / "rollout-server.log",
                 ready_url=f"http://127.0.0.1:{rollout_port}/readyz",
@@ -80,6 +81,12 @@ def demo(settings: DemoSettings, console: Console) -> Path:
         _write_evaluation(folder, before, after, console)
     console.print(f"report: {write_report(folder)}", highlight=False, soft_wrap=True)
     return folder
+
+
+def _pixel_flags(rollout: RolloutSettings) -> list[str]:
+    """The rollout server's flags for the run's bounds of an image."""
+    bounds = {"--min-pixels": rollout.min_pixels, "--max-pixels": rollout.max_pixels}
+    return [word for flag, pixels in bounds.items() if pixels for word in (flag, str(pixels))]
 
 
 def _inputs(settings: DemoSettings, folder: Path, console: Console) -> tuple[Path, list[Question]]:

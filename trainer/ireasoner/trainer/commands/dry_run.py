@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from peft import get_peft_model
@@ -12,13 +13,15 @@ from transformers import AutoModelForImageTextToText
 from ireasoner.trainer.adapters.backbone import (
     LANGUAGE_MODEL,
     load_config,
+    load_image_processor,
     lora_config,
     name_roles,
     role_parameters,
 )
-from ireasoner.trainer.images import ImageFolder
+from ireasoner.trainer.images import ImageFolder, ImageSizeCheck
 from ireasoner.trainer.loop.grpo_config import grpo_config
 from ireasoner.trainer.loop.role_schedule import role_at
+from ireasoner.trainer.loop.usable_images import scan_images
 from ireasoner.trainer.settings import ROLES, RunSettings
 
 _GIB = 2**30
@@ -105,15 +108,19 @@ def show_plan(settings: RunSettings, console: Console, *, within: re.Pattern[str
     Raises:
         TrainerError: The images or a setting cannot be used.
     """
-    images = ImageFolder.scan(settings.images)
-    images.require(settings.groups_per_update)
+    images = scan_images(settings, console)
     with console.status(f"reading the shape of {settings.model}"):
         needed = plan(settings, within=within)
+        bounds = {"min_pixels": settings.rollout.min_pixels, "max_pixels": settings.rollout.max_pixels}
+        image_processor = load_image_processor(settings.model, **bounds)
+    images, image_tokens = _fitting(images, image_processor, settings)
+    images.warn_of_left_out()
     console.print_json(settings.model_dump_json())
     updates = [role_at(settings, update) for update in range(settings.updates)]
     table = Table("plan", "")
     for name, value in (
-        ("images", f"{len(images.paths):,}, and {len(images.skipped):,} unreadable"),
+        ("images", f"{len(images.files):,}, and {len(images.left_out):,} left out"),
+        ("tokens of the largest image", image_tokens),
         (
             "updates",
             f"{updates.count('solver'):,} of the Solver, {updates.count('proposer'):,} of the Proposer",
@@ -133,3 +140,17 @@ def show_plan(settings: RunSettings, console: Console, *, within: re.Pattern[str
     by_gpus.add_row("GiB on each, estimated", *(f"{needed.per_gpu_gib(gpus):.3g}" for gpus in GPUS))
     console.print(by_gpus)
     return needed
+
+
+def _fitting(images: ImageFolder, image_processor: Any, settings: RunSettings) -> tuple[ImageFolder, str]:
+    """The images that the policy can take, and the tokens of the largest one; the server's context is not known here.
+
+    Raises:
+        ImagesError: Too few images are left.
+    """
+    if image_processor is None:
+        return images, "not known: the model has no preprocessor_config.json"
+    check = ImageSizeCheck(image_processor)
+    images = images.fitting(check)
+    images.require(settings.groups_per_update)
+    return images, f"{max(check.tokens(file.width, file.height) for file in images.files):,}"

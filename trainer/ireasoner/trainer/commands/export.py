@@ -28,7 +28,7 @@ def export(settings: ExportSettings) -> Path:
     partial = settings.output.with_name(f".{settings.output.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     if settings.merged:
-        _merge(run["model"], adapter, partial)
+        _merge(run, adapter, partial)
     else:
         shutil.copytree(adapter, partial)
     card = partial / "README.md"
@@ -39,15 +39,17 @@ def export(settings: ExportSettings) -> Path:
     return settings.output
 
 
-def _merge(model: str, adapter: Path, output: Path) -> None:
+def _merge(run: dict[str, Any], adapter: Path, output: Path) -> None:
+    """Writes the merged weights, and a processor that scales images as in training."""
     from peft import PeftModel
     from transformers import AutoModelForImageTextToText
 
     from ireasoner.trainer.adapters.backbone import load_processor
 
-    backbone = AutoModelForImageTextToText.from_pretrained(model, dtype="auto")
+    backbone = AutoModelForImageTextToText.from_pretrained(run["model"], dtype="auto")
     PeftModel.from_pretrained(backbone, str(adapter)).merge_and_unload().save_pretrained(output)
-    load_processor(model).save_pretrained(output)
+    bounds = {name: run["rollout"].get(name) for name in ("min_pixels", "max_pixels")}
+    load_processor(run["model"], **bounds).save_pretrained(output)
 
 
 def _card(settings: ExportSettings, run: dict[str, Any]) -> str:

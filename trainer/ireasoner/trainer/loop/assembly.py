@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import gcd
 from pathlib import Path
 from secrets import token_hex
 from typing import Any, ClassVar
@@ -19,9 +20,10 @@ from ireasoner.trainer.adapters.backbone import (
 )
 from ireasoner.trainer.adapters.canary import Canary
 from ireasoner.trainer.adapters.publisher import AdapterPublisher, write_adapter
-from ireasoner.trainer.images import ImageFolder, read_image
+from ireasoner.trainer.images import ImageFolder
 from ireasoner.trainer.loop.collector import Collector
-from ireasoner.trainer.loop.grpo_config import grpo_config
+from ireasoner.trainer.loop.grpo_config import grpo_config, launched_processes
+from ireasoner.trainer.loop.image_groups import ImageGroups
 from ireasoner.trainer.loop.image_order import ImageOrder
 from ireasoner.trainer.loop.moving_baseline import MovingBaseline
 from ireasoner.trainer.loop.prefetch import Prefetch
@@ -140,7 +142,7 @@ class Assembly:
         return Canary(
             self.rollouts,
             self.processor,
-            read_image(self.images.paths[0]),
+            self.images.first_readable(),
             forbidden_token_ids=self.forbidden_token_ids,
             tolerance_nats=self.settings.rollout.canary_tolerance,
         )
@@ -150,12 +152,7 @@ class Assembly:
         settings = self.settings
         return Collector(
             settings,
-            images=ImageOrder(
-                self.images.paths,
-                settings.groups_per_update,
-                settings.seed,
-                shuffle=self.config.shuffle_dataset,
-            ),
+            images=self.image_groups(),
             processor=self.processor,
             rollouts=self.rollouts,
             publisher=publisher,
@@ -163,6 +160,23 @@ class Assembly:
             shadow=self.shadow,
             variant=self.variant,
             contracts={role: self.sampling_contract(role) for role in ROLES},
+        )
+
+    def image_groups(self) -> ImageGroups:
+        """The groups of each update, before their prompts."""
+        settings = self.settings
+        order = ImageOrder(
+            self.images.paths,
+            settings.groups_per_update,
+            settings.seed,
+            shuffle=self.config.shuffle_dataset,
+        )
+        processes = launched_processes()
+        return ImageGroups(
+            self.images,
+            order,
+            settings.max_consecutive_unreadable_images,
+            divisor=processes // gcd(processes, settings.group_size),
         )
 
     def sampling_contract(self, role: Role) -> SamplingContract:

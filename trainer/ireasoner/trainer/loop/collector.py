@@ -16,8 +16,7 @@ from typing import Any
 from ireasoner.clients import ScoredGroup
 from ireasoner.trainer.adapters.publisher import AdapterPublisher
 from ireasoner.trainer.errors import PolicyMissingError, ProposerError, RolloutMismatchError
-from ireasoner.trainer.images import read_image
-from ireasoner.trainer.loop.image_order import ImageOrder
+from ireasoner.trainer.loop.image_groups import ImageGroups
 from ireasoner.trainer.loop.role_schedule import groups_at, role_at
 from ireasoner.trainer.monitoring.question_diversity import near_duplicate_share
 from ireasoner.trainer.rewards.group_scorer import GroupScorer
@@ -78,7 +77,7 @@ class Collector:
 
     Args:
         settings: The run.
-        images: The images of each update.
+        images: The groups of each update, before their prompts.
         processor: The policy's processor; the collector works with a copy, which no other thread touches.
         rollouts: The rollout server.
         publisher: Gives a restarted rollout server its adapters back.
@@ -92,7 +91,7 @@ class Collector:
         self,
         settings: RunSettings,
         *,
-        images: ImageOrder,
+        images: ImageGroups,
         processor: Any,
         rollouts: RolloutClient | RolloutReplicas,
         publisher: AdapterPublisher,
@@ -120,6 +119,7 @@ class Collector:
             policies: The policies to sample from.
 
         Raises:
+            ImagesError: Too many consecutive images cannot be read any more.
             ProposerError: Too many consecutive proposals hold no question.
             RolloutMismatchError: The rollout server's prompt is not the trainer's.
             RolloutServerError: The rollout server refused, or was unreachable for longer than the budget.
@@ -127,9 +127,12 @@ class Collector:
             RewardError: The reward server refused, or was unreachable for longer than the budget.
         """
         role = role_at(self._settings, update)
-        paths = self._images.at(update)[: groups_at(self._settings, update)]
-        groups = [Group(path, read_image(path)) for path in paths]
+        planned = groups_at(self._settings, update)
+        groups = self._images.at(update, planned)
         collected = Collected(update, role, groups, self._contracts[role])
+        collected.metric("groups_left_out", planned - len(groups))
+        if not groups:
+            return collected
         if role == "solver":
             self._propose(collected, policies)
         with collected.timed("roll_out"):

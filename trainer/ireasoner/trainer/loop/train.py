@@ -19,9 +19,11 @@ from ireasoner.trainer.errors import RolloutServerError, SettingsError
 from ireasoner.trainer.images import ImageFolder
 from ireasoner.trainer.loop.assembly import Assembly
 from ireasoner.trainer.loop.grpo_config import grpo_config, launched_processes
+from ireasoner.trainer.loop.image_bounds import check_image_bounds
 from ireasoner.trainer.loop.ranks import Ranks
 from ireasoner.trainer.loop.stop_signals import StopSignals
 from ireasoner.trainer.loop.trainer import ProposerSolverTrainer
+from ireasoner.trainer.loop.usable_images import scan_images, usable_images
 from ireasoner.trainer.monitoring.progress import UpdateProgress
 from ireasoner.trainer.monitoring.server_wait import ServerWait
 from ireasoner.trainer.rewards.group_scorer import GroupScorer
@@ -29,6 +31,7 @@ from ireasoner.trainer.rewards.shadow_labels import ShadowLabels, load_labels
 from ireasoner.trainer.rewards.variant import RewardVariant
 from ireasoner.trainer.rollouts.client import RolloutClient
 from ireasoner.trainer.rollouts.replicas import RolloutReplicas
+from ireasoner.trainer.run_folder.image_list import record_images
 from ireasoner.trainer.run_folder.lock import sole_writer
 from ireasoner.trainer.run_folder.run_folder import RunFolder
 from ireasoner.trainer.settings import RunSettings
@@ -70,7 +73,7 @@ def train(
             if not ranks.is_first:
                 console = Console(quiet=True)
             shadow = ShadowLabels(load_labels(settings.labels))
-            images = _scan_images(settings, console)
+            images = ranks.from_first(lambda: scan_images(settings, console))
             load_config(settings.model)  # fails on an unreadable model before anything is waited for
             run = _open_run_folder(settings, ranks, console, ending)
             rollouts = _rollout_servers(settings, console, is_alive)
@@ -81,13 +84,21 @@ def train(
             ending.callback(bar.stop)
             waits = ServerWait(console, f"reward-server{_port_flag(settings.reward.url)}")
             ranks.from_first(lambda: _await(rewards, settings.reward.url, waits, is_alive))
-            ranks.from_first(rollouts.models)
+            processor = load_processor(
+                settings.model,
+                min_pixels=settings.rollout.min_pixels,
+                max_pixels=settings.rollout.max_pixels,
+            )
+            context_tokens = ranks.from_first(rollouts.context_tokens)
+            images = usable_images(images, processor, settings, context_tokens)
+            ranks.from_first(lambda: check_image_bounds(images, processor, rollouts))
+            _record_images(images, run, settings, ranks, console)
             trainer = assembly(
                 settings=settings,
                 backbone=load_backbone(
                     settings.model, "bfloat16" if torch.cuda.is_available() else "float32"
                 ),
-                processor=load_processor(settings.model),
+                processor=processor,
                 images=images,
                 rollouts=rollouts,
                 scorer=_scorer(rewards, settings, waits, is_alive),
@@ -100,13 +111,26 @@ def train(
         return run
 
 
-def _scan_images(settings: RunSettings, console: Console) -> ImageFolder:
-    images = ImageFolder.scan(settings.images)
-    images.require(settings.groups_per_update)
+def _record_images(
+    images: ImageFolder, run: RunFolder, settings: RunSettings, ranks: Ranks, console: Console
+) -> None:
+    """Shows which images the run uses, and refuses to resume it with others.
+
+    Raises:
+        ImagesError: The images are not those of the run's earlier start.
+    """
     console.print(
-        f"images: {len(images.paths)} in {images.folder}, {len(images.skipped)} unreadable", highlight=False
+        f"images: {len(images.files)} in {images.folder}, {len(images.left_out)} left out",
+        highlight=False,
+        soft_wrap=True,
     )
-    return images
+    if ranks.is_first:
+        images.warn_of_left_out()
+    changes = ranks.from_first(
+        lambda: record_images(run.path, images, accept_changed=settings.accept_changed_images)
+    )
+    for change in changes:
+        logger.warning("images: %s; the run goes on with another order of images", change)
 
 
 def _open_run_folder(settings: RunSettings, ranks: Ranks, console: Console, ending: ExitStack) -> RunFolder:

@@ -216,6 +216,8 @@ class ProposerSolverTrainer(PolicyUpdate):
         self.role = role_at(self.settings, update)
         self.accelerator.unwrap_model(self.model).set_adapter(self.role)
         self.take_groups(update)
+        if not self.groups:
+            return {}
         rows = [
             {"prompt": group.messages, "image": group.picture}
             for group in self.groups
@@ -244,6 +246,8 @@ class ProposerSolverTrainer(PolicyUpdate):
         self.groups = collected.groups
         for name, values in collected.metrics.items():
             self.metrics[name] += values
+        if not self.groups:
+            return
         self._refuse_stale_rollouts(update)
         for group in self.groups:
             self.run.append_group(self._entry(collected, group))

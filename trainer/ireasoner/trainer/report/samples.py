@@ -9,8 +9,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from PIL import Image
-
+from ireasoner.trainer.errors import UnreadableImageError
 from ireasoner.trainer.images import png_bytes, read_image
 from ireasoner.trainer.report.group_index import IndexedGroup, WindowedGroups
 from ireasoner.trainer.run_folder.run_folder import read_line_at
@@ -137,7 +136,7 @@ def data_url(path: Path) -> str | None:
     """The image as a data URL, at most 480 px per side; None if it cannot be read any more."""
     try:
         image = read_image(path)
-    except (OSError, ValueError, Image.DecompressionBombError):
+    except UnreadableImageError:
         return None
     mime, content = "png", png_bytes(image)
     if max(image.size) > _LARGEST_SIDE_PX:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ireasoner.trainer.errors import SettingsError
+from ireasoner.trainer.errors import SettingsError, UnreadableImageError
 from ireasoner.trainer.evaluation.questions import Question, read_questions
 from ireasoner.trainer.rewards.named_function import named_function
 from ireasoner.trainer.rollouts.group import MIN_SPREAD, Group
@@ -102,7 +102,10 @@ def load_labels(source: str | None) -> Labels | None:
         ) from error
 
     def labelled(image: Path, text: str) -> Question | None:
-        answer = program(image, text)
+        try:
+            answer = program(image, text)
+        except UnreadableImageError:  # it was removed after its group was made
+            return None
         return None if answer is None else Question(image, text, answer)
 
     return labelled

@@ -92,6 +92,16 @@ class RolloutClient:
         """
         return [str(model["id"]) for model in self.request("GET", "/v1/models").json()["data"]]
 
+    def context_tokens(self) -> int | None:
+        """The longest prompt and completion together that the server takes; None if it does not say.
+
+        Raises:
+            RolloutServerError: The server refused, or was unreachable for longer than the budget.
+        """
+        models = self.request("GET", "/v1/models").json()["data"]
+        lengths = [model["max_model_len"] for model in models if model.get("max_model_len")]
+        return min(lengths, default=None)
+
     def load_adapter(self, name: str, path: str) -> None:
         """Loads the adapter in the folder `path` (on the server) under `name`, unless that name is loaded already.
 

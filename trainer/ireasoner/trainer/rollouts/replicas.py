@@ -40,6 +40,11 @@ class RolloutReplicas:
         served = list(self._pool.map(RolloutClient.models, self.members))
         return [name for name in served[0] if all(name in names for names in served[1:])]
 
+    def context_tokens(self) -> int | None:
+        """The shortest context of a replica, in tokens. Raises as `RolloutClient.context_tokens` does."""
+        lengths = self._pool.map(RolloutClient.context_tokens, self.members)
+        return min((length for length in lengths if length is not None), default=None)
+
     def load_adapter(self, name: str, path: str) -> None:
         """Loads the adapter on every replica. Raises as `RolloutClient.load_adapter` does."""
         list(self._pool.map(lambda member: member.load_adapter(name, path), self.members))

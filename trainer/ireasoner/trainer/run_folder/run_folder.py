@@ -1,6 +1,7 @@
 """The run folder: everything that a run writes.
 
 settings.json      the resolved settings
+images.json        the images that it uses, and those that it leaves out
 metrics.jsonl      one line per update
 groups.jsonl       one line per group: image, question, rollouts, rewards
 collapse.json      where the guard saw the likely onset of collapse, if it did

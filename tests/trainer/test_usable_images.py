@@ -1,0 +1,186 @@
+"""A run leaves out the images that its policy or the server's context cannot take, and says which."""
+
+import io
+import logging
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from ireasoner.trainer.adapters.backbone import load_processor
+from ireasoner.trainer.commands.dry_run import show_plan
+from ireasoner.trainer.errors import ImagesError, SettingsError
+from ireasoner.trainer.images import ImageFolder, ImageSizeCheck
+from ireasoner.trainer.loop.usable_images import scan_images, text_tokens, usable_images
+from ireasoner.trainer.rollouts.client import RolloutClient
+from ireasoner.trainer.rollouts.prompts import proposer_messages, solver_messages
+from ireasoner.trainer.rollouts.replicas import RolloutReplicas
+from ireasoner.trainer.settings import RunSettings, describe
+from tests.conftest import MODEL
+
+TOKEN_PX = 28 * 28
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> RunSettings:
+    """A folder with an image of 4 tokens, one of 60, and one that no policy of this architecture takes."""
+    images = tmp_path / "images"
+    images.mkdir()
+    Image.new("RGB", (56, 56)).save(images / "small.png")
+    Image.new("RGB", (280, 168)).save(images / "large.png")
+    Image.new("RGB", (2010, 10)).save(images / "thin.png")
+    return RunSettings(
+        model=str(MODEL),
+        images=images,
+        run_folder=tmp_path / "run",
+        rollout={
+            "min_pixels": TOKEN_PX,
+            "max_pixels": 100 * TOKEN_PX,
+            "solver_max_tokens": 64,
+            "proposer_max_tokens": 24,
+        },
+    )
+
+
+def processor(settings: RunSettings) -> Any:
+    bounds = settings.rollout
+    return load_processor(settings.model, min_pixels=bounds.min_pixels, max_pixels=bounds.max_pixels)
+
+
+def usable(settings: RunSettings, context_tokens: int | None) -> ImageFolder:
+    images = scan_images(settings, Console(quiet=True))
+    return usable_images(images, processor(settings), settings, context_tokens)
+
+
+def names(images: ImageFolder) -> list[str]:
+    return [file.name for file in images.files]
+
+
+@pytest.mark.parametrize(
+    ("bounds", "tokens"),
+    [
+        ({}, 6),
+        ({"max_pixels": 20 * TOKEN_PX}, 15),
+        ({"min_pixels": TOKEN_PX}, 6),
+        ({"min_pixels": TOKEN_PX, "max_pixels": 4 * TOKEN_PX}, 2),
+        ({"min_pixels": 100 * TOKEN_PX, "max_pixels": 200 * TOKEN_PX}, 104),
+    ],
+)
+def test_the_bounds_replace_the_checkpoints_own(bounds: dict[str, int], tokens: int) -> None:
+    bounded = load_processor(str(MODEL), **bounds)
+    given = bounded(images=[[Image.new("RGB", (280, 168))]], text=["<|image_pad|>"])
+    assert len(given["input_ids"][0]) == tokens == ImageSizeCheck(bounded.image_processor).tokens(280, 168)
+
+
+@pytest.mark.parametrize("bounds", [{"min_pixels": 100 * TOKEN_PX}, {"max_pixels": TOKEN_PX}])
+def test_a_bound_that_contradicts_the_checkpoints_other_one_is_refused(bounds: dict[str, int]) -> None:
+    with pytest.raises(SettingsError, match=r"rollout: min_pixels .* is above max_pixels .* so set both"):
+        load_processor(str(MODEL), **bounds)
+
+
+def test_bounds_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="min_pixels 2 is above max_pixels 1"):
+        RunSettings(
+            model="m", images=tmp_path, run_folder=tmp_path, rollout={"min_pixels": 2, "max_pixels": 1}
+        )
+
+
+def test_the_context_holds_the_longest_prompt_with_its_image_and_completion(settings: RunSettings) -> None:
+    own = processor(settings)
+    picture = Image.new("RGB", (280, 168))
+    question = " ".join("sum" for _ in range(30))
+    [solver, proposer] = [
+        own.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        for messages in (solver_messages(question), proposer_messages())
+    ]
+    lengths = [len(own(images=[[picture]], text=[text])["input_ids"][0]) for text in (solver, proposer)]
+    question_tokens = len(own.tokenizer(question)["input_ids"])
+    needed = max(lengths[0] - question_tokens + 24 + 64, lengths[1] + 24)
+    assert text_tokens(own, settings) + ImageSizeCheck(own.image_processor).tokens(280, 168) == needed
+
+    assert names(usable(settings, needed)) == ["large.png", "small.png"]
+    tight = usable(settings, needed - 1)
+    assert names(tight) == ["small.png"]
+    assert "280 x 168 pixels are 60 tokens, and the context has room for 59" in tight.left_out["large.png"]
+
+
+def test_without_a_known_context_only_the_policy_counts(settings: RunSettings) -> None:
+    images = usable(settings, None)
+    assert names(images) == ["large.png", "small.png"]
+    assert "aspect ratio must be smaller than 200, got 201" in images.left_out["thin.png"]
+
+
+def test_a_context_without_room_for_any_image_is_named(settings: RunSettings) -> None:
+    with pytest.raises(
+        SettingsError, match=r"context of 100 tokens \(--max-model-len\) has no room for an image"
+    ):
+        usable(settings, 100)
+
+
+def test_too_few_usable_images_are_refused_by_name(settings: RunSettings) -> None:
+    many = settings.model_copy(update={"groups_per_update": 3})
+    with pytest.raises(
+        ImagesError, match=r"has 2 usable images, fewer than the 3 (?s:.*)thin.png: 2010 x 10"
+    ):
+        usable(many, None)
+
+
+def test_a_dry_run_names_and_counts_what_a_run_would_leave_out(
+    settings: RunSettings, caplog: pytest.LogCaptureFixture
+) -> None:
+    (settings.images / "torn.png").touch()
+    shown = io.StringIO()
+    with caplog.at_level(logging.WARNING):
+        show_plan(settings, Console(file=shown, width=160))
+    rows = [" ".join(line.replace("│", " ").split()) for line in shown.getvalue().splitlines()]
+    assert "images 2, and 2 left out" in rows
+    assert "tokens of the largest image 60" in rows
+    assert [message.split(" is left out: ")[0] for message in caplog.messages] == [
+        "images: torn.png",
+        "images: thin.png",
+    ]
+
+
+def test_the_scan_shows_progress_where_it_decodes(settings: RunSettings) -> None:
+    shown = io.StringIO()
+    console = Console(file=shown, width=160)
+    scan_images(settings, console)
+    assert "read new images: 3 of 3" in shown.getvalue()
+    shown.truncate(0)
+    scan_images(settings, console)
+    assert "read new images" not in shown.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("served", "context"),
+    [
+        ([{"id": "base", "max_model_len": 8192}, {"id": "adapter", "max_model_len": None}], 8192),
+        ([{"id": "base"}], None),
+    ],
+)
+def test_the_server_says_how_long_its_context_is(
+    served: list[dict[str, Any]], context: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answer(self: RolloutClient, *_: object) -> httpx.Response:
+        shorter = [
+            {**model, "max_model_len": 4096}
+            for model in served
+            if "b" in self.base_url and model.get("max_model_len")
+        ]
+        return httpx.Response(200, json={"data": shorter or served})
+
+    monkeypatch.setattr(RolloutClient, "request", answer)
+    one, other = RolloutClient("http://a"), RolloutClient("http://b")
+    assert one.context_tokens() == context
+    both = RolloutReplicas([one, other])
+    assert both.context_tokens() == (None if context is None else 4096)
+    both.close()
+
+
+def test_a_wrong_bound_is_described() -> None:
+    with pytest.raises(ValueError, match="max_pixels") as raised:
+        RunSettings(model="m", images=Path(), run_folder=Path(), rollout={"max_pixels": 0})
+    assert describe(raised.value).startswith("rollout.max_pixels: ")  # type: ignore[arg-type]

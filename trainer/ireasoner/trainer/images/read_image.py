@@ -1,0 +1,113 @@
+"""The pixels of an image file: what vLLM's own loader makes of the same bytes.
+
+Trainer and rollout server must see equal pixels, and so must any server of the trained policy. Therefore, as in vLLM:
+    an image is turned upright by its EXIF orientation
+    transparency is laid on white
+    an animation, or a file of several pages, is its first frame
+    an embedded colour profile is ignored
+
+16-bit grey is the exception: vLLM cuts it off at 255, which turns nearly all of it white. Here it is scaled to 8 bits.
+The rollout server gets the pixels as PNG, so during training it sees the same.
+"""
+
+import contextlib
+import io
+import os
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from ireasoner.trainer.errors import UnreadableImageError
+
+FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+"""Pillow's names of the formats that are read, whatever a file is called. No other decoder is tried: that of EPS, for
+example, would start Ghostscript."""
+
+_WHITE = (255, 255, 255)
+_GREY_16_BIT = frozenset({"I;16", "I;16B", "I;16L", "I;16N"})
+_WITHOUT_WHITE = {"F": "floating-point numbers", "I": "32-bit integers"}
+
+
+def read_image(path: Path) -> Image.Image:
+    """The image in RGB: upright, on white, decoded in full, without metadata.
+
+    Raises:
+        UnreadableImageError: The file is missing, no image, torn, or its colours are not defined (floating-point
+            numbers, 32-bit integers). The message names the file.
+    """
+    try:
+        _check_is_file(path)
+        with Image.open(path, formats=FORMATS) as file:
+            return _rgb(_upright(file), file.format)
+    except (
+        Exception
+    ) as error:  # decoders raise anything on a broken file: SyntaxError, struct.error, IndexError
+        raise UnreadableImageError(shown(path), _reason(error)) from error
+
+
+def png_bytes(image: Image.Image) -> bytes:
+    """The image as PNG, which is lossless: the server sees the pixels of the training forward pass."""
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG", compress_level=1)
+    return buffer.getvalue()
+
+
+def shown(path: Path | str) -> str:
+    """A path for a message; bytes of its name that are not UTF-8 are escaped."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def _check_is_file(path: Path) -> None:
+    """Raises OSError if `path` is no regular file: reading a pipe would wait for ever."""
+    if path.exists() and not path.is_file():
+        raise OSError(0, "it is a folder" if path.is_dir() else "it is not a regular file")
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """The decoded first frame, turned by its EXIF orientation; one that cannot be parsed counts as none."""
+    with contextlib.suppress(Exception):
+        image = ImageOps.exif_transpose(image)
+    image.load()
+    return image
+
+
+def _rgb(image: Image.Image, file_format: str | None) -> Image.Image:
+    if image.mode in _GREY_16_BIT or (image.mode == "I" and file_format == "PPM"):
+        image = _in_8_bits(image)
+    elif image.mode in _WITHOUT_WHITE:
+        raise ValueError(
+            f"its pixels are {_WITHOUT_WHITE[image.mode]}, for which white is not defined: convert it to 8 bits"
+        )
+    if image.mode != "RGB":
+        image = _on_white(image) if _is_transparent(image) else image.convert("RGB")
+    image.info.clear()  # PNG would carry a profile or a transparent colour along
+    return image
+
+
+def _in_8_bits(grey: Image.Image) -> Image.Image:
+    """16-bit grey as 8-bit grey: 65,535 becomes 255. The colour that a PNG marks as transparent becomes white."""
+    levels = np.asarray(grey)
+    scaled = np.rint(levels / 257).astype(np.uint8)
+    if "transparency" in grey.info:
+        scaled[levels == grey.info["transparency"]] = 255
+    return Image.fromarray(scaled)
+
+
+def _is_transparent(image: Image.Image) -> bool:
+    return image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    layer = image.convert("RGBA")
+    paper = Image.new("RGB", layer.size, _WHITE)
+    paper.paste(layer, mask=layer.getchannel("A"))
+    return paper
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        return f"no image in one of the formats {', '.join(FORMATS)}"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) or type(error).__name__

@@ -1,0 +1,41 @@
+"""Whether the rollout server scales images as the trainer does."""
+
+from typing import Any
+
+from PIL import Image
+
+from ireasoner.trainer.errors import SettingsError
+from ireasoner.trainer.images import ImageFolder, png_bytes
+from ireasoner.trainer.rollouts.client import RolloutClient
+from ireasoner.trainer.rollouts.prompts import proposer_messages
+from ireasoner.trainer.rollouts.replicas import RolloutReplicas
+from ireasoner.trainer.rollouts.rollout import RolloutRequest, SamplingContract
+
+
+def check_image_bounds(images: ImageFolder, processor: Any, rollouts: RolloutReplicas) -> None:
+    """Compares the tokens of a grey picture of the largest and of the smallest image's size.
+
+    Raises:
+        SettingsError: A server makes another number of tokens of it than the trainer.
+        RolloutServerError: A server refused, or was unreachable for longer than the budget.
+    """
+    by_area = sorted((file.width * file.height, file.width, file.height) for file in images.files)
+    for _, width, height in {by_area[-1], by_area[0]}:
+        picture = Image.new("RGB", (width, height), "grey")
+        text = processor.apply_chat_template(proposer_messages(), tokenize=False, add_generation_prompt=True)
+        own = len(processor(images=[[picture]], text=[text])["input_ids"][0])
+        for member in rollouts.members:
+            served = _prompt_tokens(member, picture)
+            if served != own:
+                size = processor.image_processor.size
+                raise SettingsError(
+                    f"rollout.max_pixels: {member.base_url} makes {served:,} tokens of a prompt with an image of "
+                    f"{width} x {height} pixels, the trainer {own:,}: their image bounds differ. Start the rollout "
+                    f"server with --min-pixels {size.shortest_edge} --max-pixels {size.longest_edge}"
+                )
+
+
+def _prompt_tokens(member: RolloutClient, picture: Image.Image) -> int:
+    request = RolloutRequest(proposer_messages(), png_bytes(picture), 1, 0)
+    [[rollout]] = member.sample(member.models()[0], [request], SamplingContract(1, temperature=0.0))
+    return len(rollout.prompt_token_ids)

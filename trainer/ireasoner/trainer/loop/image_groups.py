@@ -1,0 +1,64 @@
+"""The groups of each update, one per image; an image that cannot be read any more leaves its group out."""
+
+import logging
+from pathlib import Path
+
+from ireasoner.trainer.errors import ImagesError, UnreadableImageError
+from ireasoner.trainer.images import ImageFolder, read_image
+from ireasoner.trainer.loop.image_order import ImageOrder
+from ireasoner.trainer.rollouts.group import Group
+
+logger = logging.getLogger(__name__)
+
+
+class ImageGroups:
+    """Makes groups of images that were usable when the run started.
+
+    Args:
+        images: The images, with their sizes at the start: one of another size may be too large for the context.
+        order: The images of each update.
+        max_consecutive_unreadable: More consecutive unreadable images than this are an error.
+        divisor: The number of groups of an update is a multiple of it, so that processes can share the rows.
+    """
+
+    def __init__(
+        self, images: ImageFolder, order: ImageOrder, max_consecutive_unreadable: int, divisor: int = 1
+    ) -> None:
+        self._sizes = {images.folder / file.name: (file.width, file.height) for file in images.files}
+        self._order = order
+        self._max_consecutive_unreadable = max_consecutive_unreadable
+        self._divisor = divisor
+        self._consecutive_unreadable = 0
+
+    def at(self, update: int, count: int) -> list[Group]:
+        """The groups of the first `count` images of update `update` (from 0); fewer, or none, if some are unreadable.
+
+        Raises:
+            ImagesError: Too many consecutive images cannot be read.
+        """
+        groups = []
+        for path in self._order.at(update)[:count]:
+            try:
+                groups.append(self._group(path))
+                self._consecutive_unreadable = 0
+            except UnreadableImageError as error:
+                self._count(update, error)
+        return groups[: len(groups) // self._divisor * self._divisor]
+
+    def _group(self, path: Path) -> Group:
+        picture, size = read_image(path), self._sizes[path]
+        if picture.size != size:
+            raise UnreadableImageError(
+                str(path),
+                f"it was replaced: {size[0]} x {size[1]} pixels are {picture.width} x {picture.height} now",
+            )
+        return Group(path, picture)
+
+    def _count(self, update: int, error: UnreadableImageError) -> None:
+        self._consecutive_unreadable += 1
+        if self._consecutive_unreadable > self._max_consecutive_unreadable:
+            raise ImagesError(
+                f"update {update}: {self._consecutive_unreadable} consecutive images cannot be read "
+                f"(max_consecutive_unreadable_images); the last one is {error}"
+            ) from error
+        logger.warning("update %d: a group is left out: %s", update, error)

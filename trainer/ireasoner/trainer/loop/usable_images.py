@@ -1,0 +1,74 @@
+"""The images that a run can use: those that can be read, and that the policy and the server's context can take."""
+
+from typing import Any
+
+from rich.console import Console
+
+from ireasoner.trainer.errors import SettingsError
+from ireasoner.trainer.images import ImageFolder, ImageSizeCheck
+from ireasoner.trainer.monitoring.progress import progress_bar
+from ireasoner.trainer.rollouts.prompts import Message, proposer_messages, solver_messages
+from ireasoner.trainer.settings import RunSettings
+
+
+def scan_images(settings: RunSettings, console: Console) -> ImageFolder:
+    """The readable images of the run's folder; shows progress while it decodes new ones.
+
+    Raises:
+        ImagesError: The folder is missing, or has fewer readable images than an update needs.
+    """
+    with progress_bar(console) as bar:
+        task = bar.add_task("read new images", total=None)
+
+        def show(done: int, count: int) -> None:
+            bar.update(task, total=count)
+            bar.advance(task)
+
+        images = ImageFolder.scan(settings.images, show)
+        bar.update(task, visible=False)
+    images.require(settings.groups_per_update)
+    return images
+
+
+def usable_images(
+    images: ImageFolder, processor: Any, settings: RunSettings, context_tokens: int | None
+) -> ImageFolder:
+    """The images without those that the policy or the server's context cannot take.
+
+    Args:
+        images: The readable images.
+        processor: The policy's processor, with the run's bounds in pixels.
+        settings: The run.
+        context_tokens: The server's context; None if it does not say.
+
+    Raises:
+        ImagesError: Fewer images are left than an update needs.
+        SettingsError: The context has no room for any image.
+    """
+    room = None if context_tokens is None else context_tokens - text_tokens(processor, settings)
+    if room is not None and room < 1:
+        raise SettingsError(
+            f"rollout.solver_max_tokens: the rollout server's context of {context_tokens:,} tokens (--max-model-len) "
+            "has no room for an image beside prompt, question and completion"
+        )
+    usable = images.fitting(ImageSizeCheck(processor.image_processor, room))
+    usable.require(settings.groups_per_update)
+    return usable
+
+
+def text_tokens(processor: Any, settings: RunSettings) -> int:
+    """The most tokens that a prompt without its image and a completion can have together.
+
+    The longest question is as long as the longest completion of the Proposer.
+    """
+    proposed = settings.rollout.proposer_max_tokens
+    return max(
+        _prompt_tokens(processor, solver_messages("")) + proposed + settings.rollout.solver_max_tokens,
+        _prompt_tokens(processor, proposer_messages()) + proposed,
+    )
+
+
+def _prompt_tokens(processor: Any, messages: list[Message]) -> int:
+    """Tokens of a prompt, without the placeholder of its image."""
+    text = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    return len(processor.tokenizer(text)["input_ids"]) - 1

@@ -1,0 +1,101 @@
+"""`images.json`: the images that a run uses, so that a resumed run has the same ones in the same order."""
+
+import hashlib
+import json
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ireasoner.trainer.errors import ImagesError, RunFolderError
+from ireasoner.trainer.images import ImageFolder
+
+IMAGE_LIST = "images.json"
+_NAMED_AT_MOST = 10
+
+
+class ImageList(BaseModel):
+    """The images of a run.
+
+    Attributes:
+        digest: SHA-256 of `images`, in hexadecimal.
+        images: Size in bytes of each image, by its name relative to the folder, in the order of the names.
+        left_out: Why each other image file is not used, by name.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    digest: str
+    images: dict[str, int]
+    left_out: dict[str, str]
+
+    @classmethod
+    def of(cls, folder: ImageFolder) -> "ImageList":
+        """The list of a folder's usable images."""
+        images = {file.name: file.size_bytes for file in folder.files}
+        digest = hashlib.sha256(json.dumps(images).encode()).hexdigest()
+        return cls(digest=digest, images=images, left_out=dict(folder.left_out))
+
+    def changes(self, now: "ImageList") -> list[str]:
+        """What was added, removed or replaced since this list was made: one line per kind, none if nothing was."""
+        before, after = self.images, now.images
+        replaced = [name for name in before if name in after and before[name] != after[name]]
+        kinds = {
+            "added": [name for name in after if name not in before],
+            "removed": [
+                f"{name} ({now.left_out[name]})" if name in now.left_out else name
+                for name in before
+                if name not in after
+            ],
+            "replaced": [f"{name} ({before[name]:,} -> {after[name]:,} bytes)" for name in replaced],
+        }
+        return [f"{len(names)} {kind}: {_listed(names)}" for kind, names in kinds.items() if names]
+
+
+def record_images(run_folder: Path, images: ImageFolder, *, accept_changed: bool) -> list[str]:
+    """Writes the list of a run's images, and compares it with that of the run's earlier start, if there was one.
+
+    Args:
+        run_folder: The run folder.
+        images: The usable images.
+        accept_changed: Whether the images may differ from those of the earlier start.
+
+    Returns:
+        The differences, one line per kind.
+
+    Raises:
+        ImagesError: The images differ, and `accept_changed` is false; nothing is written.
+        RunFolderError: The written list is broken.
+    """
+    path, now = run_folder / IMAGE_LIST, ImageList.of(images)
+    before = read_image_list(path)
+    changes = [] if before is None else before.changes(now)
+    if changes and not accept_changed:
+        raise ImagesError(
+            f"resume: the usable images in {images.folder} are not those that the run started with:\n  "
+            + "\n  ".join(changes)
+            + "\nRestore them, or add --accept-changed-images: finished updates stay, and the run goes on with the "
+            "images as they are now, in another order"
+        )
+    partial = path.with_suffix(".partial")
+    partial.write_text(now.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    partial.replace(path)
+    return changes
+
+
+def read_image_list(path: Path) -> ImageList | None:
+    """The list in a file; None if there is no file.
+
+    Raises:
+        RunFolderError: The file is not such a list.
+    """
+    try:
+        return ImageList.model_validate_json(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValidationError as error:
+        raise RunFolderError(f"{path}: not a list of images: {error}") from error
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - _NAMED_AT_MOST} more" if len(names) > _NAMED_AT_MOST else ""
+    return ", ".join(names[:_NAMED_AT_MOST]) + more
