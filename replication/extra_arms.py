@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from ireasoner.compat.flags import describe
 from ireasoner.reward_server.scoring_config import PRESETS, ConfigOverrides
 from ireasoner.trainer.errors import SettingsError
 from ireasoner.trainer.rewards.named_function import module_source, named_function
-from ireasoner.trainer.settings import describe
 from replication.arms import ARMS, Arm
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
@@ -105,7 +105,7 @@ def read_extra_arms(file: Path) -> Mapping[str, Arm]:
         try:
             arm = ExtraArm.model_validate(fields)
         except ValidationError as error:
-            raise SettingsError(f"{file}: {name}: {describe(error)}") from error
+            raise SettingsError(f"{file}: {name}: {describe(error, ExtraArm)}") from error
         arms[name] = Arm(
             name, "method", arm.meaning, arm.preset, arm.overrides, variant=arm.reward, trainer=arm.trainer
         )

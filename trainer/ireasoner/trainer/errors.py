@@ -6,6 +6,7 @@
     ├── ImagesError          there is no usable image
     ├── RolloutServerError   the rollout server refused, or was unreachable for longer than the budget
     │   ├── RolloutServerUnavailable  it is unreachable or overloaded       retried
+    │   ├── RolloutRequestRefused     it refused one request; others may succeed
     │   └── PolicyMissingError        it does not serve the policy
     ├── RolloutMismatchError the rollout server's prompt is not the trainer's
     ├── StaleRolloutError    rollouts come from too old a version of the policy
@@ -17,7 +18,8 @@
     ├── RunFolderError       a run folder cannot be read or written
     └── ServiceError         a service that the demo started died or did not become ready
 
-The commands print the message of a `TrainerError` and exit with 1. Any other exception is a defect and keeps its trace.
+The commands print the message of a `TrainerError` and exit with its `exit_status`: 2 if the user's settings or inputs
+are wrong, 1 if the run failed. Any other exception is a defect and keeps its trace.
 """
 
 from typing import ClassVar
@@ -26,9 +28,13 @@ from typing import ClassVar
 class TrainerError(Exception):
     """Base class of all errors that a user can act on."""
 
+    exit_status: ClassVar[int] = 1
+
 
 class SettingsError(TrainerError):
     """The settings cannot be run; the message names the field."""
+
+    exit_status = 2
 
 
 class CheckpointError(TrainerError):
@@ -37,6 +43,8 @@ class CheckpointError(TrainerError):
 
 class ImagesError(TrainerError):
     """A folder has no usable image, or a dataset file a bad line."""
+
+    exit_status = 2
 
 
 class RolloutServerError(TrainerError):
@@ -49,6 +57,10 @@ class RolloutServerUnavailable(RolloutServerError):
     """The rollout server is unreachable or overloaded; the request may succeed later."""
 
     retryable = True
+
+
+class RolloutRequestRefused(RolloutServerError):
+    """The rollout server refused a request for what is in it (an image that is too large, say)."""
 
 
 class PolicyMissingError(RolloutServerError):

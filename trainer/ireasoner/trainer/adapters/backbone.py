@@ -24,30 +24,47 @@ def load_config(model: str) -> Any:
     Raises:
         SettingsError: There is no such model, or it is on the hub and the hub cannot be reached.
     """
-    is_folder = Path(model).expanduser().is_dir()
-    if model.startswith((".", "/", "~")) and not is_folder:
+    with _readable(model):
+        return AutoConfig.from_pretrained(model)
+
+
+def load_backbone(model: str, dtype: str) -> Any:
+    """The base model, in `dtype` (`float32`, `bfloat16`, `auto`), on the CPU. Raises as `load_config` does."""
+    with _readable(model):
+        return AutoModelForImageTextToText.from_pretrained(model, dtype=getattr(torch, dtype, dtype))
+
+
+def load_processor(model: str) -> Any:
+    """Tokenizer and image processor of the base model, with left padding. Raises as `load_config` does."""
+    with _readable(model):
+        return AutoProcessor.from_pretrained(model, padding_side="left")
+
+
+@contextmanager
+def _readable(model: str) -> Iterator[None]:
+    """Names a model that cannot be read, and silences the hub's own report of its retries.
+
+    Raises:
+        SettingsError: The block failed: what transformers raises for a broken file depends on the file.
+    """
+    path = Path(model).expanduser()
+    if path.exists() and not path.is_dir():
+        raise SettingsError(f"model: {model} is a file: give the folder that holds config.json")
+    if not path.exists() and (model.startswith((".", "/", "~")) or model.count("/") > 1):
         raise SettingsError(f"model: {model} cannot be read: there is no such folder")
     hub = logging.getLogger("huggingface_hub")
     level = hub.level
     hub.setLevel(logging.ERROR)  # it logs each of its retries; the error reports the last
     try:
-        return AutoConfig.from_pretrained(model)
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split()).rstrip(".")
-        hint = "" if is_folder else "; or give --model FOLDER with a config.json"
+        yield
+    except Exception as error:
+        reason = " ".join(f"{error}".split()).rstrip(".")
+        if not isinstance(error, OSError | ValueError):
+            reason = f"{type(error).__name__}: {reason}"
+        hint = "" if path.is_dir() else "; or give --model FOLDER with a config.json"
         raise SettingsError(f"model: {model} cannot be read: {reason}{hint}") from error
     finally:
         hub.setLevel(level)
-
-
-def load_backbone(model: str, dtype: str) -> Any:
-    """The base model, in `dtype` (`float32`, `bfloat16`), on the CPU."""
-    return AutoModelForImageTextToText.from_pretrained(model, dtype=getattr(torch, dtype))
-
-
-def load_processor(model: str) -> Any:
-    """Tokenizer and image processor of the base model, with left padding for generation."""
-    return AutoProcessor.from_pretrained(model, padding_side="left")
 
 
 def lora_config(

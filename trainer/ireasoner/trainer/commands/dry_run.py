@@ -3,22 +3,17 @@
 import re
 from dataclasses import dataclass
 
-import torch
-from peft import get_peft_model
 from rich.console import Console
 from rich.table import Table
-from transformers import AutoModelForImageTextToText
 
-from ireasoner.trainer.adapters.backbone import (
-    LANGUAGE_MODEL,
-    load_config,
-    lora_config,
-    name_roles,
-    role_parameters,
-)
+from ireasoner.trainer.adapters.backbone import LANGUAGE_MODEL
 from ireasoner.trainer.images import ImageFolder
 from ireasoner.trainer.loop.grpo_config import grpo_config
+from ireasoner.trainer.loop.preflight import policy_shape, supported_config
 from ireasoner.trainer.loop.role_schedule import role_at
+from ireasoner.trainer.output_path import require_folder
+from ireasoner.trainer.rewards.variant import named_variant
+from ireasoner.trainer.run_folder.run_folder import refuse_other_run
 from ireasoner.trainer.settings import ROLES, RunSettings
 
 _GIB = 2**30
@@ -69,7 +64,9 @@ class Plan:
         return self.weights_gib + self.training_gib + rollouts * self.rollout_gib
 
 
-def plan(settings: RunSettings, *, within: re.Pattern[str] = LANGUAGE_MODEL) -> Plan:
+def plan(
+    settings: RunSettings, console: Console | None = None, *, within: re.Pattern[str] = LANGUAGE_MODEL
+) -> Plan:
     """Builds the policy without storage and counts its parameters; see `lora_config` for `within`.
 
     Raises:
@@ -77,14 +74,11 @@ def plan(settings: RunSettings, *, within: re.Pattern[str] = LANGUAGE_MODEL) -> 
             field.
     """
     grpo_config(settings)
-    config = load_config(settings.model)
-    with torch.device("meta"):
-        backbone = AutoModelForImageTextToText.from_config(config)
-        frozen = sum(parameter.numel() for parameter in backbone.parameters())
-        shape = lora_config(backbone, settings.lora, within=within)
-        policy = get_peft_model(backbone, shape)
-        name_roles(policy, shape)
-    trained = sum(parameter.numel() for parameter in role_parameters(policy, "solver").values())
+    config = supported_config(settings.model, console or Console(quiet=True))
+    policy = policy_shape(settings, config, within=within)
+    parameters = dict(policy.named_parameters())
+    trained = sum(parameter.numel() for name, parameter in parameters.items() if "lora_" in name)
+    frozen = sum(parameter.numel() for parameter in parameters.values()) - trained
     text = config.get_text_config()
     stored = 2 * _SEQUENCE_TOKENS * text.hidden_size * text.num_hidden_layers
     widest = 2 * _SEQUENCE_TOKENS * (4 * text.hidden_size + 3 * text.intermediate_size)
@@ -105,10 +99,13 @@ def show_plan(settings: RunSettings, console: Console, *, within: re.Pattern[str
     Raises:
         TrainerError: The images or a setting cannot be used.
     """
+    refuse_other_run(settings)
+    require_folder("run_folder", settings.run_folder)
+    named_variant(settings.reward.function)
     images = ImageFolder.scan(settings.images)
     images.require(settings.groups_per_update)
     with console.status(f"reading the shape of {settings.model}"):
-        needed = plan(settings, within=within)
+        needed = plan(settings, console, within=within)
     console.print_json(settings.model_dump_json())
     updates = [role_at(settings, update) for update in range(settings.updates)]
     table = Table("plan", "")

@@ -12,21 +12,29 @@ from transformers.utils.logging import disable_progress_bar
 from trl import GRPOConfig
 
 from ireasoner.clients import NotReady, RewardClient
-from ireasoner.trainer.adapters.backbone import load_backbone, load_config, load_processor
+from ireasoner.trainer.adapters.backbone import load_backbone, load_processor
 from ireasoner.trainer.errors import RolloutServerError, SettingsError
 from ireasoner.trainer.images import ImageFolder
 from ireasoner.trainer.loop.assembly import Assembly
 from ireasoner.trainer.loop.grpo_config import grpo_config, launched_processes
+from ireasoner.trainer.loop.preflight import (
+    check_files,
+    check_kinds,
+    check_servers,
+    policy_shape,
+    supported_config,
+)
 from ireasoner.trainer.loop.ranks import Ranks
 from ireasoner.trainer.loop.trainer import ProposerSolverTrainer
 from ireasoner.trainer.monitoring.progress import UpdateProgress
 from ireasoner.trainer.rewards.group_scorer import GroupScorer
 from ireasoner.trainer.rewards.shadow_labels import ShadowLabels, load_labels
-from ireasoner.trainer.rewards.variant import RewardVariant
+from ireasoner.trainer.rewards.variant import RewardVariant, named_variant
 from ireasoner.trainer.rollouts.client import RolloutClient
 from ireasoner.trainer.rollouts.replicas import RolloutReplicas
+from ireasoner.trainer.run_folder.extension import extended
 from ireasoner.trainer.run_folder.lock import sole_writer
-from ireasoner.trainer.run_folder.run_folder import RunFolder
+from ireasoner.trainer.run_folder.run_folder import RunFolder, refuse_other_run
 from ireasoner.trainer.settings import RunSettings
 
 logger = logging.getLogger(__name__)
@@ -50,7 +58,7 @@ def train(
         console: Shows progress.
         callbacks: Further callbacks of the trainer.
         is_alive: Whether the servers can still answer; false ends every wait at once.
-        variant: What the Solver is trained on instead of its scores; for experiments.
+        variant: What the Solver is trained on instead of its scores (default: what `reward.function` names).
         assembly: Makes the parts of the trainer; for experiments.
 
     Raises:
@@ -62,19 +70,24 @@ def train(
     ranks = Ranks()
     if not ranks.is_first:
         console = Console(quiet=True)
+    settings = ranks.from_first(lambda: extended(settings))
+    refuse_other_run(settings)
     shadow = ShadowLabels(load_labels(settings.labels))
+    variant = variant or named_variant(settings.reward.function)
+    policy = policy_shape(settings, supported_config(settings.model, console))
+    check_files(settings)
     images = _scan_images(settings, console)
-    load_config(settings.model)  # fails on an unreadable model before anything is waited for
     with ExitStack() as ending:
-        run = _open_run_folder(settings, ranks, console, ending)
         rollouts = _rollout_servers(settings, console, is_alive)
         ending.callback(rollouts.close)
         rewards = _reward_server(settings)
         ending.callback(rewards.close)
+        ranks.from_first(lambda: check_kinds(settings))
+        ranks.from_first(lambda: _await(rewards, settings.reward.url, console, is_alive))
+        ranks.from_first(lambda: check_servers(settings, rollouts, rewards, policy))
+        run = _open_run_folder(settings, ranks, console, ending)
         bar = UpdateProgress(console, line_every=max(settings.updates // 40, 1))
         ending.callback(bar.stop)
-        ranks.from_first(lambda: _await(rewards, settings.reward.url, console, is_alive))
-        ranks.from_first(rollouts.models)
         trainer = assembly(
             settings=settings,
             backbone=load_backbone(settings.model, "bfloat16" if torch.cuda.is_available() else "float32"),

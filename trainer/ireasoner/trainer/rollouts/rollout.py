@@ -1,6 +1,6 @@
 """A rollout, token by token, and the contract it was sampled under."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,10 @@ class SamplingContract:
     repetition_penalty: float = 1.0
     forbidden_token_ids: tuple[int, ...] = ()
     stop_token_ids: tuple[int, ...] = ()
+
+    def greedy(self) -> "SamplingContract":
+        """The same contract at temperature 0."""
+        return replace(self, temperature=0.0)
 
     def request_fields(self) -> dict[str, object]:
         """The contract as fields of an OpenAI chat-completions request, with vLLM's extensions."""
