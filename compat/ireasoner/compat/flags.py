@@ -17,6 +17,7 @@ from ireasoner.compat.help_text import HelpText
 
 Settings = TypeVar("Settings", bound=BaseSettings)
 
+_UNPARSED = "Parsing error encountered for "
 _UNRECOGNIZED = "unrecognized arguments: "
 
 
@@ -66,22 +67,23 @@ def _line(fault: ErrorDetails, settings: type[BaseModel]) -> str:
         return f"{_flag(name)} is required"
     if fault["type"] == "extra_forbidden":
         return _unknown(name, fault["loc"], settings)
-    reason = fault["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
-    given = fault["input"]
-    if isinstance(given, str | int | float) and str(given) not in reason:
+    reason, given = fault["msg"], fault["input"]
+    if fault["type"] == "value_error":
+        reason = reason.removeprefix("Value error, ")
+    elif isinstance(given, str | int | float):
         reason += f", not {given!r}"
     return f"{name}: {reason}" if name else reason
 
 
 def _unknown(name: str, loc: tuple[int | str, ...], settings: type[BaseModel]) -> str:
-    *path, last = map(str, loc)
+    path = [str(part) for part in loc[:-1]]
     table: type[BaseModel] | None = settings
     for part in path:
         table = _table(table, part)
     if table is None:
         return f"{name}: there is no such setting"
-    known = sorted(table.model_fields)
-    meant = did_you_mean(last, known) or did_you_mean(name, setting_names(settings))
+    known = sorted(".".join((*path, field)) for field in table.model_fields)
+    meant = did_you_mean(name, known) or did_you_mean(name, setting_names(settings))
     of = f" of {'.'.join(path)}" if path else ""
     return f"{name}: there is no such setting{meant or '.'} The settings{of} are {', '.join(known)}"
 
@@ -108,13 +110,23 @@ def _table(settings: type[BaseModel] | None, name: str) -> type[BaseModel] | Non
 def _flag_fault(message: str, known: Collection[str]) -> str:
     """What argparse, or the parser of a flag's value, says."""
     message = message.removeprefix("error parsing CLI: ")
+    if message.startswith(_UNPARSED):
+        name, _, reason = message.removeprefix(_UNPARSED).partition(":")
+        return f"{_flag(name)}: write NAME=VALUE or a JSON object ({reason.strip()})"
     if not message.startswith(_UNRECOGNIZED):
         return message
     words = message.removeprefix(_UNRECOGNIZED).split()
     flags = [word.partition("=")[0] for word in words if word.startswith("-")]
     if not flags:
         return f"unexpected arguments: {' '.join(words)}"
-    return "\n".join(f"{flag}: there is no such flag{did_you_mean(flag, known)}" for flag in flags)
+    return "\n".join(f"{flag}: there is no such flag{_meant(flag, known)}" for flag in flags)
+
+
+def _meant(flag: str, known: Collection[str]) -> str:
+    table, dot, field = flag.partition(".")
+    if dot and table in known and not any(other.startswith(f"{table}.") for other in known):
+        return f"; write {table} {field}=VALUE"
+    return did_you_mean(flag, known)
 
 
 def _flags(parser: argparse.ArgumentParser) -> Iterator[str]:

@@ -17,16 +17,16 @@ def server_url(text: str) -> str:
     url = text.strip().rstrip("/")
     if not url:
         raise ValueError(f"an address is empty; {_EXAMPLE}")
-    if "://" not in url:
+    if "://" not in url and not url.startswith("http"):
         raise ValueError(f"{url!r} has no scheme: write http://{url}")
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
         raise ValueError(f"{url!r} is not an address: {error}; {_EXAMPLE}") from error
-    if parts.scheme not in ("http", "https"):
+    if parts.scheme not in ("http", "https", ""):
         raise ValueError(f"{url!r} has the scheme {parts.scheme!r}: servers speak http or https")
-    if not parts.hostname or any(sign.isspace() for sign in url):
+    if "://" not in url or not parts.hostname or any(sign.isspace() for sign in url):
         raise ValueError(f"{url!r} has no host; {_EXAMPLE}")
     if port == 0:
         raise ValueError(f"{url!r} has port 0, which no server listens on")

@@ -73,7 +73,7 @@ class RewardSettings(_Table):
     """Fields of the scoring config to change."""
     control: Literal["none", "random"] = "none"
     """random: a control, not a method; rewards are drawn uniformly instead of taken from the server."""
-    function: str | None = Field(None, pattern=r"^[\w.]+:\w+$")
+    function: str | None = None
     """module:function of your own, whose rewards replace the Solver's scores (see docs/training.md)."""
     max_consecutive_abstentions: int = Field(50, ge=1)
     """The run stops after more consecutive groups than this that the server could not judge."""

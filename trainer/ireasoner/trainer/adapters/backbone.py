@@ -18,30 +18,36 @@ LANGUAGE_MODEL = re.compile(r"(^|\.)language_model\.")
 """Matches the names of modules and weights of the language model."""
 
 
+def is_hub_id(model: str) -> bool:
+    """Whether a model is looked for on the hub: it is no folder here, and its name could be one of the hub."""
+    on_disk = model.startswith((".", "/", "~")) or model.endswith("/") or model.count("/") > 1
+    return not on_disk and not Path(model).exists()
+
+
 def load_config(model: str) -> Any:
     """The base model's architecture, from its config.json alone.
 
     Raises:
         SettingsError: There is no such model, or it is on the hub and the hub cannot be reached.
     """
-    with _readable(model):
+    with readable(model):
         return AutoConfig.from_pretrained(model)
 
 
 def load_backbone(model: str, dtype: str) -> Any:
     """The base model, in `dtype` (`float32`, `bfloat16`, `auto`), on the CPU. Raises as `load_config` does."""
-    with _readable(model):
+    with readable(model):
         return AutoModelForImageTextToText.from_pretrained(model, dtype=getattr(torch, dtype, dtype))
 
 
 def load_processor(model: str) -> Any:
     """Tokenizer and image processor of the base model, with left padding. Raises as `load_config` does."""
-    with _readable(model):
+    with readable(model):
         return AutoProcessor.from_pretrained(model, padding_side="left")
 
 
 @contextmanager
-def _readable(model: str) -> Iterator[None]:
+def readable(model: str) -> Iterator[None]:
     """Names a model that cannot be read, and silences the hub's own report of its retries.
 
     Raises:
@@ -50,7 +56,7 @@ def _readable(model: str) -> Iterator[None]:
     path = Path(model).expanduser()
     if path.exists() and not path.is_dir():
         raise SettingsError(f"model: {model} is a file: give the folder that holds config.json")
-    if not path.exists() and (model.startswith((".", "/", "~")) or model.count("/") > 1):
+    if not path.exists() and not is_hub_id(model):
         raise SettingsError(f"model: {model} cannot be read: there is no such folder")
     hub = logging.getLogger("huggingface_hub")
     level = hub.level

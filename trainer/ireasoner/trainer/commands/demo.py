@@ -21,7 +21,7 @@ from ireasoner.trainer.evaluation.evaluation_file import answers_to, write_side
 from ireasoner.trainer.evaluation.questions import BadLine, Question, scan_questions
 from ireasoner.trainer.images import ImageFolder
 from ireasoner.trainer.loop.grpo_config import grpo_config
-from ireasoner.trainer.loop.preflight import check_files, supported_config
+from ireasoner.trainer.loop.preflight import check_files, check_model, supported_config
 from ireasoner.trainer.loop.train import train
 from ireasoner.trainer.output_path import require_folder
 from ireasoner.trainer.report import write_report
@@ -53,7 +53,8 @@ def main(settings: DemoSettings, console: Console) -> Path:
         found.require(run.groups_per_update)
     grpo_config(run)
     supported_config(run.model, console)
-    check_files(run)  # all of it before anything is written or started
+    check_files(run)
+    check_model(run.model)  # all of it before anything is written or started
     folder = run.run_folder
     folder.mkdir(parents=True)
     questions, bad = _inputs(settings, run, console)

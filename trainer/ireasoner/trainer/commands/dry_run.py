@@ -9,11 +9,8 @@ from rich.table import Table
 from ireasoner.trainer.adapters.backbone import LANGUAGE_MODEL
 from ireasoner.trainer.images import ImageFolder
 from ireasoner.trainer.loop.grpo_config import grpo_config
-from ireasoner.trainer.loop.preflight import policy_shape, supported_config
+from ireasoner.trainer.loop.preflight import check_files, policy_shape, supported_config
 from ireasoner.trainer.loop.role_schedule import role_at
-from ireasoner.trainer.output_path import require_folder
-from ireasoner.trainer.rewards.variant import named_variant
-from ireasoner.trainer.run_folder.run_folder import refuse_other_run
 from ireasoner.trainer.settings import ROLES, RunSettings
 
 _GIB = 2**30
@@ -99,9 +96,7 @@ def show_plan(settings: RunSettings, console: Console, *, within: re.Pattern[str
     Raises:
         TrainerError: The images or a setting cannot be used.
     """
-    refuse_other_run(settings)
-    require_folder("run_folder", settings.run_folder)
-    named_variant(settings.reward.function)
+    check_files(settings)
     images = ImageFolder.scan(settings.images)
     images.require(settings.groups_per_update)
     with console.status(f"reading the shape of {settings.model}"):

@@ -49,8 +49,10 @@ def main(settings: EvaluateSettings, console: Console) -> Evaluation:
     settings = _of_run(settings)
     if settings.output is not None:
         require_file("output", settings.output)
-    if server_kind(settings.url) == "reward server":
-        raise SettingsError(f"url: {settings.url} is a reward server, not a rollout server")
+    kind = server_kind(settings.url)
+    if kind == "reward server" or (kind == "neither" and settings.api == "vllm"):
+        what = "a reward server" if kind == "reward server" else "some other server"
+        raise SettingsError(f"url: {settings.url} is {what}, not a rollout server")
     questions, bad = scan_questions(settings.questions, settings.matching)
     questions, refused = without_control_tokens(questions[: settings.limit], settings.model)
     forbidden = placeholder_token_ids(load_config(settings.model)) if settings.model else ()

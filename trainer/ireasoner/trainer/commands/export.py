@@ -51,7 +51,7 @@ def _adapter(settings: ExportSettings) -> Path:
     run, role = settings.run_folder, settings.role
     saved = {path.parent.name.removeprefix("checkpoint-"): path for path in run.glob(f"checkpoints/*/{role}")}
     if settings.checkpoint is not None:
-        adapter = saved.get(str(settings.checkpoint))
+        adapter = saved.get(settings.checkpoint)
     else:
         adapter = run / "final" / role
     if adapter is not None and (adapter / "adapter_config.json").is_file():

@@ -18,8 +18,8 @@ def model_card(settings: ExportSettings, run: dict[str, Any]) -> str:
     """The model card: the run's settings, images, last metrics, evaluation and scoring fingerprint."""
     role = settings.role
     metrics = list(read_lines(settings.run_folder / "metrics.jsonl"))
-    if isinstance(settings.checkpoint, int):
-        metrics = [line for line in metrics if line["update"] <= settings.checkpoint]
+    if settings.checkpoint is not None and settings.checkpoint.isdigit():
+        metrics = [line for line in metrics if line["update"] <= int(settings.checkpoint)]
     last: dict[str, Any] = next((line for line in reversed(metrics) if line["role"] == role), {})
     shown = ("reward", "outcome", "trajectory", "answer_entropy_nats", "dominant_share", "kl")
     known = [(name, last[f"{role}/{name}"]) for name in shown if f"{role}/{name}" in last]

@@ -132,8 +132,8 @@ class ExportSettings(CommandSettings):
     """Folder to write; must not exist."""
     role: Role = "solver"
     """Role whose adapter is exported."""
-    checkpoint: int | Literal["before-collapse"] | None = None
-    """Checkpoint to export, by the number of its updates (default: the adapters of the finished run)."""
+    checkpoint: str | None = None
+    """Checkpoint to export, by its updates, or before-collapse (default: the adapters of the finished run)."""
     merged: bool = False
     """Write the whole model with the adapter merged in, instead of the adapter alone."""
 

@@ -10,12 +10,21 @@ from rich.console import Console
 from transformers import AutoModelForImageTextToText
 
 from ireasoner.clients import Group, RequestRefused, RewardClient, Rollout
-from ireasoner.trainer.adapters.backbone import LANGUAGE_MODEL, load_config, load_processor, lora_config
+from ireasoner.trainer.adapters.backbone import (
+    LANGUAGE_MODEL,
+    is_hub_id,
+    load_config,
+    load_processor,
+    lora_config,
+)
 from ireasoner.trainer.adapters.probe import probe
 from ireasoner.trainer.errors import SettingsError
 from ireasoner.trainer.output_path import require_folder
+from ireasoner.trainer.rewards.shadow_labels import load_labels
+from ireasoner.trainer.rewards.variant import named_variant
 from ireasoner.trainer.rollouts.replicas import RolloutReplicas
 from ireasoner.trainer.rollouts.server_kind import require_kind
+from ireasoner.trainer.run_folder.run_folder import refuse_other_run
 from ireasoner.trainer.settings import RunSettings
 
 ARCHITECTURE = "qwen2_5_vl"
@@ -38,8 +47,8 @@ def supported_config(model: str, console: Console) -> Any:
     Raises:
         SettingsError: There is no such model, or it has another architecture.
     """
-    if not Path(model).expanduser().exists():
-        console.print(f"{model} is no folder: looking for it on the model hub", highlight=False)
+    if is_hub_id(model):
+        console.print(f"{model} is no folder here: looking for it on the model hub", highlight=False)
     config = load_config(model)
     if config.model_type != ARCHITECTURE:
         raise SettingsError(
@@ -62,18 +71,32 @@ def policy_shape(
 
 
 def check_files(settings: RunSettings) -> None:
-    """Finds paths and models that cannot be used, without loading weights.
+    """Finds paths and functions that cannot be used; the model's are `check_model`'s.
 
     Raises:
-        SettingsError: A folder cannot be written, or the model's folder lacks its processor or weights.
+        SettingsError: A folder cannot be written, the folder of the run holds another one, or the token, the labels or
+            the reward cannot be read.
+        ImagesError: The file of labels has a bad line.
     """
+    refuse_other_run(settings)
     require_folder("run_folder", settings.run_folder)
     if settings.adapters_folder is not None:
         require_folder("adapters_folder", settings.adapters_folder)
-    load_processor(settings.model)
-    folder = Path(settings.model).expanduser()
+    settings.reward.token()
+    load_labels(settings.labels)
+    named_variant(settings.reward.function)
+
+
+def check_model(model: str) -> None:
+    """Finds a model whose processor or weights are missing, without loading weights.
+
+    Raises:
+        SettingsError: They are.
+    """
+    load_processor(model)
+    folder = Path(model).expanduser()
     if folder.is_dir() and not any(path for pattern in _WEIGHTS for path in folder.glob(pattern)):
-        raise SettingsError(f"model: {settings.model} holds no weights (*.safetensors)")
+        raise SettingsError(f"model: {model} holds no weights (*.safetensors)")
 
 
 def check_kinds(settings: RunSettings) -> None:

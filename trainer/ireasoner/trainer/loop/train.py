@@ -20,6 +20,7 @@ from ireasoner.trainer.loop.grpo_config import grpo_config, launched_processes
 from ireasoner.trainer.loop.preflight import (
     check_files,
     check_kinds,
+    check_model,
     check_servers,
     policy_shape,
     supported_config,
@@ -34,7 +35,7 @@ from ireasoner.trainer.rollouts.client import RolloutClient
 from ireasoner.trainer.rollouts.replicas import RolloutReplicas
 from ireasoner.trainer.run_folder.extension import extended
 from ireasoner.trainer.run_folder.lock import sole_writer
-from ireasoner.trainer.run_folder.run_folder import RunFolder, refuse_other_run
+from ireasoner.trainer.run_folder.run_folder import RunFolder
 from ireasoner.trainer.settings import RunSettings
 
 logger = logging.getLogger(__name__)
@@ -71,11 +72,11 @@ def train(
     if not ranks.is_first:
         console = Console(quiet=True)
     settings = ranks.from_first(lambda: extended(settings))
-    refuse_other_run(settings)
+    check_files(settings)
     shadow = ShadowLabels(load_labels(settings.labels))
     variant = variant or named_variant(settings.reward.function)
     policy = policy_shape(settings, supported_config(settings.model, console))
-    check_files(settings)
+    check_model(settings.model)
     images = _scan_images(settings, console)
     with ExitStack() as ending:
         rollouts = _rollout_servers(settings, console, is_alive)

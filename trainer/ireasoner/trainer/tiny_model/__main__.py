@@ -88,6 +88,7 @@ class Commands(BaseSettings):
         cli_kebab_case=True,
         cli_implicit_flags=True,
         cli_hide_none_type=True,
+        cli_enforce_required=True,
     )
 
     render: CliSubCommand[Render] = Field(description=Render.__doc__)
@@ -97,8 +98,9 @@ class Commands(BaseSettings):
 
 def main(arguments: list[str] | None = None) -> None:
     """Run one command."""
+    words = sys.argv[1:] if arguments is None else arguments
     with errors_reported("python -m ireasoner.trainer.tiny_model"):
-        CliApp.run_subcommand(read_flags(Commands, sys.argv[1:] if arguments is None else arguments))
+        CliApp.run_subcommand(read_flags(Commands, words or ["--help"]))
 
 
 if __name__ == "__main__":
