@@ -38,33 +38,35 @@ def read_flags(settings: type[Settings], words: Sequence[str], **fields: Any) ->
     try:
         return CliApp.run(settings, list(words), cli_settings_source=source, **fields)
     except ValidationError as error:
-        raise FlagsError(describe(error, settings)) from error
+        raise FlagsError(describe(error, settings, flags=True)) from error
     except pydantic_settings.SettingsError as error:
         raise FlagsError(_flag_fault(str(error), set(_flags(source.root_parser)))) from error
 
 
-def describe(error: ValidationError, settings: type[BaseModel]) -> str:
+def describe(error: ValidationError, settings: type[BaseModel], *, flags: bool = False) -> str:
     """One line per fault: the setting, what is wrong with it, and for an unknown one what was probably meant.
 
     Args:
         error: The faults.
         settings: The class that was validated.
+        flags: Whether a missing setting is named by its flag.
     """
-    return "\n".join(_line(fault, settings) for fault in error.errors())
+    return "\n".join(_line(fault, settings, flags) for fault in error.errors())
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """`; did you mean X?` with the known word that is spelt most like `word`; empty if none is."""
     names = list(known)
     folded = {_folded(name): name for name in names}
-    near = difflib.get_close_matches(_folded(word), folded, n=1, cutoff=0.6)
+    swapped = [name for name in folded if sorted(name) == sorted(_folded(word))]
+    near = swapped or difflib.get_close_matches(_folded(word), folded, n=1, cutoff=0.6)
     return f"; did you mean {folded[near[0]]}?" if near else ""
 
 
-def _line(fault: ErrorDetails, settings: type[BaseModel]) -> str:
+def _line(fault: ErrorDetails, settings: type[BaseModel], flags: bool) -> str:
     name = ".".join(str(part) for part in fault["loc"])
     if fault["type"] == "missing":
-        return f"{_flag(name)} is required"
+        return f"{_flag(name) if flags else name} is required"
     if fault["type"] == "extra_forbidden":
         return _unknown(name, fault["loc"], settings)
     reason, given = fault["msg"], fault["input"]
