@@ -185,7 +185,7 @@ def test_a_refused_score_names_the_setting(
 ) -> None:
     rollouts: Any = Refuses(None)
     rewards: Any = Scores(status)
-    with pytest.raises(SettingsError, match=rf"{setting}: .* refuses it: {status} .*known configs: paper"):
+    with pytest.raises(SettingsError, match=rf"{setting}: .* refuses: {status} .*known configs: paper"):
         check_servers(settings(tmp_path), rollouts, rewards, policy)
 
 
@@ -237,6 +237,7 @@ def test_a_whole_model_passes(copied: Path) -> None:
 @pytest.fixture
 def run_of_another_kind(tmp_path: Path) -> Path:
     """A folder with a file and a folder of someone else."""
+    (tmp_path / "images").mkdir()
     (tmp_path / "run" / "checkpoints").mkdir(parents=True)
     (tmp_path / "run" / "adapters").mkdir()
     return tmp_path

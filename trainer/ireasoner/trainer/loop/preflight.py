@@ -18,7 +18,7 @@ from ireasoner.trainer.adapters.backbone import (
     lora_config,
 )
 from ireasoner.trainer.adapters.probe import probe
-from ireasoner.trainer.errors import SettingsError
+from ireasoner.trainer.errors import ImagesError, SettingsError
 from ireasoner.trainer.output_path import require_folder
 from ireasoner.trainer.rewards.shadow_labels import load_labels
 from ireasoner.trainer.rewards.variant import named_variant
@@ -76,9 +76,11 @@ def check_files(settings: RunSettings) -> None:
     Raises:
         SettingsError: A folder cannot be written, the folder of the run holds another one, or the token, the labels or
             the reward cannot be read.
-        ImagesError: The file of labels has a bad line.
+        ImagesError: There is no folder of images, or the file of labels has a bad line.
     """
     refuse_other_run(settings)
+    if not settings.images.is_dir():
+        raise ImagesError(f"images: {settings.images} is not a folder")
     require_folder("run_folder", settings.run_folder)
     if settings.adapters_folder is not None:
         require_folder("adapters_folder", settings.adapters_folder)
@@ -131,7 +133,8 @@ def check_servers(
     try:
         rewards.score("solver", [_PROBE], config=config, progress=0.0)
     except RequestRefused as error:
-        setting = "reward.token_file" if error.status in (401, 403) else "reward.config"
-        raise SettingsError(f"{setting}: {reward.url} refuses it: {error}") from error
+        refused = "reward.config and reward.overrides" if reward.overrides else "reward.config"
+        setting = "reward.token_file" if error.status in (401, 403) else refused
+        raise SettingsError(f"{setting}: {reward.url} refuses: {error}") from error
     rollouts.models()
     probe(rollouts, policy, settings.adapters_folder or settings.run_folder / "adapters")
