@@ -389,6 +389,17 @@ def test_runs_with_different_evaluation_questions_have_no_paired_interval(
     assert "95% interval" not in text
 
 
+def test_names_the_function_whose_rewards_replaced_the_scores(begun: SyntheticRun, finished: Path) -> None:
+    begun.write_updates(2)
+    settings = json.loads((begun.run.path / "settings.json").read_text())
+    settings["reward"]["function"] = "mine:short"
+    (begun.run.path / "settings.json").write_text(json.dumps(settings))
+    text = _read(write_report(begun.run.path)).text
+    assert "trained on the rewards of mine:short , which replace" in text.replace("short,", "short ,")
+    assert "trained on" in text
+    assert "A has a reward of its own." in _read(write_comparison(begun.run.path, finished)).text
+
+
 def test_two_runs_without_figures_can_be_compared(begun: SyntheticRun, tmp_path: Path) -> None:
     other = SyntheticRun(tmp_path / "other", updates=48)
     output = tmp_path / "both.html"

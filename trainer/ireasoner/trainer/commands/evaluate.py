@@ -25,6 +25,7 @@ from ireasoner.trainer.evaluation.evaluation_file import (
 from ireasoner.trainer.evaluation.intervals import Interval
 from ireasoner.trainer.evaluation.questions import BadLine, Question, scan_questions
 from ireasoner.trainer.evaluation.replies import AnswerClient, Reply
+from ireasoner.trainer.loop.preflight import say_where
 from ireasoner.trainer.monitoring.progress import progress_bar
 from ireasoner.trainer.output_path import require_file, require_folder
 from ireasoner.trainer.rollouts.chat_client import ChatClient
@@ -54,6 +55,8 @@ def main(settings: EvaluateSettings, console: Console) -> Evaluation:
         what = "a reward server" if kind == "reward server" else "some other server"
         raise SettingsError(f"url: {settings.url} is {what}, not a rollout server")
     questions, bad = scan_questions(settings.questions, settings.matching)
+    if settings.model is not None:
+        say_where(settings.model, console)
     questions, refused = without_control_tokens(questions[: settings.limit], settings.model)
     forbidden = placeholder_token_ids(load_config(settings.model)) if settings.model else ()
     with ExitStack() as ending:

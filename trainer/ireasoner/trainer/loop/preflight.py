@@ -41,14 +41,19 @@ _PROBE = Group(
 """A group that every scoring config can judge."""
 
 
+def say_where(model: str, console: Console) -> None:
+    """Says that a model is looked for on the hub, which takes half a minute to give up without a network."""
+    if is_hub_id(model):
+        console.print(f"{model} is no folder here: looking for it on the model hub", highlight=False)
+
+
 def supported_config(model: str, console: Console) -> Any:
     """The config of a base model that the loop can train.
 
     Raises:
         SettingsError: There is no such model, or it has another architecture.
     """
-    if is_hub_id(model):
-        console.print(f"{model} is no folder here: looking for it on the model hub", highlight=False)
+    say_where(model, console)
     config = load_config(model)
     if config.model_type != ARCHITECTURE:
         raise SettingsError(
