@@ -31,13 +31,13 @@ def errors_reported(command: str, *, interrupted: str = "interrupted") -> Iterat
     except FlagsError as error:
         _end(command, f"{error}\n`{command} --help` lists the flags", USAGE_ERROR)
     except (TrainerError, RewardError) as error:
-        _end(command, str(error), getattr(error, "exit_status", FAILURE))
+        _end(command, str(error), error.exit_status if isinstance(error, TrainerError) else FAILURE)
     except OSError as error:
         if error.filename is None:
             raise
         _end(command, f"{error.filename}: {error.strerror}", FAILURE)
-    except KeyboardInterrupt:
-        _end(command, interrupted, INTERRUPTED, style="yellow")
+    except KeyboardInterrupt as signal:
+        _end(command, str(signal) or interrupted, getattr(signal, "exit_code", INTERRUPTED), style="yellow")
 
 
 def _end(command: str, message: str, status: int, style: str = "red") -> None:

@@ -127,7 +127,7 @@ def read_settings(path: Path) -> dict[str, Any]:
 
     Raises:
         SettingsError: The file is missing: the folder contains no run.
-        RunFolderError: It is not a JSON object.
+        RunFolderError: It does not hold the settings of a run.
     """
     try:
         settings: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -137,8 +137,8 @@ def read_settings(path: Path) -> dict[str, Any]:
         raise SettingsError(f"{path.parent} contains no run: {path}: {error.strerror}") from error
     except ValueError as error:
         raise RunFolderError(f"{path}: not JSON: {error}") from error
-    if not isinstance(settings, dict):
-        raise RunFolderError(f"{path}: not a JSON object")
+    if not isinstance(settings, dict) or "model" not in settings:
+        raise RunFolderError(f"{path}: not the settings of a run")
     return settings
 
 
