@@ -15,5 +15,5 @@ def extended(settings: RunSettings) -> RunSettings:
     if not settings.resume or settings.progress_updates is not None:
         return settings
     written = read_settings(settings.run_folder / "settings.json")
-    first = written.get("progress_updates") or written["updates"]
+    first = written.get("progress_updates") or written.get("updates") or settings.updates
     return settings if first >= settings.updates else settings.model_copy(update={"progress_updates": first})
