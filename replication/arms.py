@@ -18,8 +18,8 @@ class Arm:
         meaning: What is rewarded, in a few words.
         preset: The scoring config that the overrides change.
         overrides: The fields of the scoring config that differ from the preset.
-        variant: The reward that replaces the Solver's scores: a name of `replication.reward_variants`, or
-            `module:function`; None trains on the scores.
+        variant: The control that replaces the Solver's scores: a name of `replication.reward_variants`; None trains on
+            the scores, or on the reward that the trainer's `reward.function` names.
         trainer: Settings of the trainer that differ from those of the plan.
         trained: False for the base model, which is only evaluated.
     """

@@ -2,16 +2,13 @@
 
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from pydantic import ValidationError
-from pydantic_settings import BaseSettings, CliApp, CliSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict
 from rich.console import Console
 
-from ireasoner.clients import RewardError
-from ireasoner.compat.help_text import HelpText
-from ireasoner.trainer.errors import TrainerError
-from ireasoner.trainer.settings import describe
+from ireasoner.compat.flags import read_flags
+from ireasoner.trainer.console import errors_reported
 
 
 class CommandSettings(BaseSettings):
@@ -38,29 +35,16 @@ def run_command(
     *,
     interrupted: str = "interrupted",
 ) -> None:
-    """Runs `work` and exits: with its return value, 1 for a known error, 2 for a wrong flag, or 130 on Ctrl+C.
+    """Runs `work` and exits with its return value, or as `ireasoner.trainer.console` says.
 
     Args:
-        name: The name of the command in messages.
+        name: The module of the command, as in `python -m replication`.
         settings: The class of its settings.
         work: The command itself; returns the exit status.
         arguments: Its flags (default: those of the process).
         interrupted: The message on Ctrl+C.
     """
-    console = Console()
-    try:
-        flags = list(sys.argv[1:] if arguments is None else arguments)
-        source: CliSettingsSource[Any] = CliSettingsSource(settings, formatter_class=HelpText)
-        status = work(CliApp.run(settings, flags, cli_settings_source=source), console)
-    except ValidationError as error:
-        console.print(
-            f"{name}: {describe(error)}", style="red", markup=False, highlight=False, soft_wrap=True
-        )
-        status = 2
-    except (TrainerError, RewardError) as error:
-        console.print(f"{name}: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
-        status = 1
-    except KeyboardInterrupt:
-        console.print(f"{name}: {interrupted}", style="yellow", markup=False)
-        status = 130
+    words = sys.argv[1:] if arguments is None else arguments
+    with errors_reported(f"python -m {name}", interrupted=interrupted) as console:
+        status = work(read_flags(settings, words), console)
     sys.exit(status)

@@ -8,10 +8,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from ireasoner.compat.flags import describe
 from ireasoner.reward_server.scoring_config import PRESETS, ConfigOverrides
 from ireasoner.trainer.errors import SettingsError
-from ireasoner.trainer.rewards.named_function import module_source, named_function
-from ireasoner.trainer.settings import describe
+from ireasoner.trainer.rewards.named_function import module_source
+from ireasoner.trainer.rewards.variant import named_variant
 from replication.arms import ARMS, Arm
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
@@ -40,10 +41,7 @@ class ExtraArm(BaseModel):
     overrides: dict[str, Any] = Field(default_factory=dict)
     """The fields of the scoring config that differ from the preset."""
     trainer: dict[str, Any] = Field(default_factory=dict)
-    """Settings of the trainer that differ from the shared ones."""
-    reward: str | None = None
-    """`module:function` whose rewards replace the Solver's scores: an
-    `ireasoner.trainer.rewards.variant.RewardVariant`."""
+    """Settings of the trainer that differ from the shared ones; `reward.function` names a reward of one's own."""
 
     @field_validator("overrides")
     @classmethod
@@ -60,28 +58,30 @@ class ExtraArm(BaseModel):
             *(f"{name}.{part}" for name, of in trainer.items() if isinstance(of, dict) for part in of),
         }
         if any(not isinstance(trainer.get(name, {}), dict) for name in ("reward", "rollout")):
-            raise ValueError(
-                "reward and rollout are tables; your own reward is a field beside trainer, not in it"
-            )
+            raise ValueError("reward and rollout are tables; your own reward is trainer.reward.function")
         for name in _FILLED_IN:
             if name in given:
                 raise ValueError(f"{name} is set by the command; leave it out")
         return trainer
 
-    @field_validator("reward")
+    @field_validator("trainer")
     @classmethod
-    def _is_there(cls, reward: str | None) -> str | None:
-        if reward is not None:
+    def _reward_is_there(cls, trainer: dict[str, Any]) -> dict[str, Any]:
+        function = trainer.get("reward", {}).get("function")
+        if function is not None:
             try:
-                named_function(reward)
-                module_source(reward)
+                named_variant(function)
+                module_source(function)
             except SettingsError as error:
                 raise ValueError(str(error)) from error
-        return reward
+        return trainer
 
     @model_validator(mode="after")
     def _resolves(self) -> "ExtraArm":
-        ConfigOverrides(preset=self.preset, **self.overrides).on(PRESETS[self.preset])
+        try:
+            ConfigOverrides(preset=self.preset, **self.overrides).on(PRESETS[self.preset])
+        except ValidationError as error:
+            raise ValueError(describe(error, ConfigOverrides)) from error
         return self
 
 
@@ -105,8 +105,6 @@ def read_extra_arms(file: Path) -> Mapping[str, Arm]:
         try:
             arm = ExtraArm.model_validate(fields)
         except ValidationError as error:
-            raise SettingsError(f"{file}: {name}: {describe(error)}") from error
-        arms[name] = Arm(
-            name, "method", arm.meaning, arm.preset, arm.overrides, variant=arm.reward, trainer=arm.trainer
-        )
+            raise SettingsError(f"{file}: {name}: {describe(error, ExtraArm)}") from error
+        arms[name] = Arm(name, "method", arm.meaning, arm.preset, arm.overrides, trainer=arm.trainer)
     return arms

@@ -52,7 +52,7 @@ class PseudoLabelSettings(CommandSettings):
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Scores and writes; exits with 1 if there are no runs or the server fails."""
-    run_command("pseudo_labels", PseudoLabelSettings, measure, arguments)
+    run_command("replication.pseudo_labels", PseudoLabelSettings, measure, arguments)
 
 
 def measure(settings: PseudoLabelSettings, console: Console) -> int:

@@ -14,7 +14,6 @@ from ireasoner.clients import RewardClient, Rollout
 from ireasoner.reward_server.agreement.formulas import step_weight
 from ireasoner.trainer.evaluation.matching import normalise
 from ireasoner.trainer.rewards.group_scorer import GroupRewards
-from ireasoner.trainer.rewards.named_function import named_function
 from ireasoner.trainer.rewards.shadow_labels import Labels
 from ireasoner.trainer.rewards.variant import RewardVariant
 from ireasoner.trainer.rollouts.group import Group
@@ -28,15 +27,12 @@ _REMEMBERED = 16
 
 
 def reward_variant(arm: Arm, labels: Labels, client: RewardClient) -> RewardVariant | None:
-    """The reward on which the arm trains the Solver; None for the scores.
+    """The control on which the arm trains the Solver; None for the scores, or a reward of one's own.
 
     Args:
         arm: The arm.
         labels: The true answers, for the arm that trains on them.
         client: The reward server, for the arm that scores other groups.
-
-    Raises:
-        SettingsError: The arm names a function that does not exist.
     """
     variants: dict[str, RewardVariant] = {
         "format_only": EachRollout(_is_formed),
@@ -47,7 +43,7 @@ def reward_variant(arm: Arm, labels: Labels, client: RewardClient) -> RewardVari
     }
     if arm.variant is None:
         return None
-    return variants[arm.variant] if arm.variant in variants else named_function(arm.variant)
+    return variants[arm.variant]
 
 
 class EachRollout:

@@ -52,8 +52,9 @@ def recipe(arm: Arm, seed: int, plan: Plan) -> str:
         "samples": plan.samples,
         "model": hashlib.sha256((plan.model / "model.safetensors").read_bytes()).hexdigest(),
     }
-    if arm.variant is not None and ":" in arm.variant:
-        parts["reward"] = module_source(arm.variant)
+    function = arm.trainer.get("reward", {}).get("function")
+    if function is not None:
+        parts["reward"] = module_source(function)
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 

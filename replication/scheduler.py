@@ -12,9 +12,10 @@ from rich.console import Console
 from rich.progress import Progress
 
 from ireasoner.clients import RewardError
+from ireasoner.compat.flags import describe
 from ireasoner.trainer.commands.service import Service, die_with
 from ireasoner.trainer.errors import ServiceError, SettingsError, TrainerError
-from ireasoner.trainer.settings import describe
+from ireasoner.trainer.settings import RunSettings
 from ireasoner.trainer.tiny_model.task import TASKS
 from replication.arms import Arm
 from replication.images import write_images
@@ -159,7 +160,7 @@ def _check(missing: Sequence[Job], plan: Plan) -> tuple[int, int]:
         try:
             of_run = run_settings(arm, seed, plan)
         except ValidationError as error:
-            raise SettingsError(f"{arm.name}: {describe(error)}") from error
+            raise SettingsError(f"{arm.name}: {describe(error, RunSettings)}") from error
         refuse_other_recipe(arm, seed, plan)
         rank = max(rank, of_run.lora.r)
         updates += of_run.updates if arm.trained else 0

@@ -77,7 +77,7 @@ class Sampled:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Samples, scores and writes; exits with 1 if a server fails."""
-    run_command("separation", SeparationSettings, separate, arguments)
+    run_command("replication.separation", SeparationSettings, separate, arguments)
 
 
 def separate(settings: SeparationSettings, console: Console) -> int:

@@ -4,15 +4,17 @@
 report is written anew from the run folder, so the pictures show the report as it is now.
 """
 
+import argparse
 import io
-import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page
 
+from ireasoner.trainer.console import errors_reported
+from ireasoner.trainer.errors import SettingsError
 from ireasoner.trainer.report import write_report
 from scripts import browser
 
@@ -25,6 +27,9 @@ _COLOURS = 128
 _FIRST_COMPARED = "article.sample:has(.tag.solver):has(.cosine[title])"
 """The first Solver group with compared steps; by the report's rule, an early one of median disagreement."""
 
+_PICTURES = {"result.png": "#result .card.result", "group.png": _FIRST_COMPARED}
+"""The part of the report that each picture shows."""
+
 
 def take(run_folder: Path) -> Mapping[str, bytes]:
     """The screenshots as PNG by file name.
@@ -33,19 +38,17 @@ def take(run_folder: Path) -> Mapping[str, bytes]:
         run_folder: A finished run with an evaluation.
 
     Raises:
-        RuntimeError: There is no Chromium.
-        ValueError: The report has no such section, or a picture is larger than `MAX_BYTES`.
+        RunFolderError: The folder's run cannot be read.
+        SettingsError: There is no Chromium, or no run, or its report lacks what the pictures show.
+        ValueError: A picture is larger than `MAX_BYTES`.
     """
     executable = browser.find()
     if executable is None:
-        raise RuntimeError("no Chromium: run `make browser`")
+        raise SettingsError("no Chromium: run `make browser`")
     with tempfile.TemporaryDirectory() as folder, browser.launched(executable) as chromium:
         report = write_report(run_folder, Path(folder) / "report.html")
         page = _open(chromium, report)
-        return {
-            "result.png": _png(page.locator("#result .card.result").first),
-            "group.png": _png(page.locator(_FIRST_COMPARED).first),
-        }
+        return {name: _png(page.locator(part).first, name) for name, part in _PICTURES.items()}
 
 
 def _open(chromium: Browser, report: Path) -> Page:
@@ -57,8 +60,10 @@ def _open(chromium: Browser, report: Path) -> Page:
     return page
 
 
-def _png(element: Locator) -> bytes:
+def _png(element: Locator, name: str) -> bytes:
     """A picture of one element, with few enough colours to be small."""
+    if not element.count():
+        raise SettingsError(f"the report has nothing for {name}: it needs a finished run with an evaluation")
     picture = Image.open(io.BytesIO(element.screenshot())).convert("RGB")
     buffer = io.BytesIO()
     picture.quantize(_COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(
@@ -69,11 +74,21 @@ def _png(element: Locator) -> bytes:
     return buffer.getvalue()
 
 
-def main() -> None:
-    """Writes docs/images."""
-    run_folder = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "runs" / "demo"
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Writes docs/images; exits as `ireasoner.trainer.console` says."""
+    parser = argparse.ArgumentParser(prog="python -m scripts.screenshots", description=__doc__.split("\n")[0])
+    parser.add_argument(
+        "run_folder",
+        metavar="RUN_FOLDER",
+        type=Path,
+        nargs="?",
+        default=ROOT / "runs" / "demo",
+        help="[runs/demo]",
+    )
+    with errors_reported(parser.prog):
+        pictures = take(parser.parse_args(arguments).run_folder)
     IMAGES.mkdir(parents=True, exist_ok=True)
-    for name, content in take(run_folder).items():
+    for name, content in pictures.items():
         (IMAGES / name).write_bytes(content)
         print(f"{(IMAGES / name).relative_to(ROOT)}: {len(content) / 1000:.0f} kB")
 

@@ -24,7 +24,7 @@ OWN = """
 [few-steps]
 meaning = "fewer steps are better"
 preset = "robust"
-reward = "tests.replication.own_reward:few_steps"
+trainer.reward.function = "tests.replication.own_reward:few_steps"
 """
 
 
@@ -40,7 +40,7 @@ def test_each_table_of_a_file_is_an_arm(tmp_path: Path) -> None:
     assert arms["slow-decay"].scoring_config.position_decay == 0.05
     assert arms["slow-decay"].trainer == {"kl": {"beta": 0.05}}
     assert arms["few-steps"].scoring_config == ARMS["robust"].scoring_config
-    assert arms["few-steps"].variant == "tests.replication.own_reward:few_steps"
+    assert arms["few-steps"].trainer == {"reward": {"function": "tests.replication.own_reward:few_steps"}}
 
 
 def test_extra_arms_run_beside_the_arms_they_are_compared_with(tmp_path: Path) -> None:
@@ -73,24 +73,34 @@ def test_an_extra_arm_is_in_the_results(tmp_path: Path) -> None:
         ("[full]\nmeaning = 'x'", "full: an arm's name has"),
         ("[logs]\nmeaning = 'x'", "logs: an arm's name has"),
         ("['../x']\nmeaning = 'x'", "../x: an arm's name has"),
-        ("[x]\noverrides = {}", "x: meaning: Field required"),
-        ("[x]\nmeaning = 'x'\nrewards = 1", "x: rewards: Extra inputs"),
-        ("[x]\nmeaning = 'x'\noverrides = { gama = 1 }", "x: gama: Extra inputs"),
+        ("[x]\noverrides = {}", "x: meaning is required"),
+        ("[x]\nmeaning = 'x'\nrewards = 1", "x: rewards: there is no such setting"),
+        (
+            "[x]\nmeaning = 'x'\noverrides = { gama = 1 }",
+            "x: gama: there is no such setting; did you mean gamma?",
+        ),
         ("[x]\nmeaning = 'x'\noverrides = { gamma = -1 }", "x: gamma: Input should be greater"),
         (
             "[x]\nmeaning = 'x'\ntrainer = { seed = 1 }",
-            "x: trainer: Value error, seed is set by the command",
+            "x: trainer: seed is set by the command",
         ),
         (
             "[x]\nmeaning = 'x'\ntrainer = { reward = { config = 'robust' } }",
             "reward.config is set by the command",
         ),
-        ("[x]\nmeaning = 'x'\nreward = 'json:nothing'", "json:nothing is not module:function"),
-        ("[x]\nmeaning = 'x'\nreward = '.x:f'", ".x:f is not module:function"),
-        ("[x]\nmeaning = 'x'\nreward = 'json:__doc__'", "json:__doc__ is not module:function"),
-        ("[x]\nmeaning = 'x'\nreward = 'math:sqrt'", "math:sqrt: the source of the module cannot be read"),
+        (
+            "[x]\nmeaning = 'x'\ntrainer.reward.function = 'json:nothing'",
+            "json:nothing is not module:function",
+        ),
+        ("[x]\nmeaning = 'x'\ntrainer.reward.function = '.x:f'", ".x:f is not module:function"),
+        (
+            "[x]\nmeaning = 'x'\ntrainer.reward.function = 'json:__doc__'",
+            "json:__doc__ is not module:function",
+        ),
+        ("[x]\nmeaning = 'x'\ntrainer.reward.function = 'math:sqrt'", "math:sqrt must take three arguments"),
+        ("[x]\nmeaning = 'x'\ntrainer.reward.function = 'math:fma_'", "math:fma_ is not module:function"),
         ("[x]\nmeaning = 'x'\noverrides = { preset = 'robust' }", "preset is a field beside overrides"),
-        ("[x]\nmeaning = 'x'\ntrainer = { reward = 'm:f' }", "your own reward is a field beside trainer"),
+        ("[x]\nmeaning = 'x'\ntrainer = { reward = 'm:f' }", "your own reward is trainer.reward.function"),
         ("x = ", "arms.toml: Invalid value"),
         ("x = 1", "x: Input should be"),
     ],
@@ -107,15 +117,17 @@ def test_a_wrong_setting_of_the_trainer_is_reported_before_anything_starts(
     file = written(tmp_path, "[x]\nmeaning = 'x'\ntrainer = { kl = { betta = 1 } }")
     with pytest.raises(SystemExit) as ended:
         main(["--extra-arms", str(file), "--runs", str(tmp_path / "runs")])
-    assert ended.value.code == 1
-    assert "x: kl.betta: Extra inputs" in capsys.readouterr().out
+    assert ended.value.code == 2
+    assert "x: kl.betta: there is no such setting; did you mean kl.beta?" in capsys.readouterr().err
     assert not (tmp_path / "runs" / "logs").exists()
 
 
 def test_a_changed_reward_is_another_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "mine.py").write_text("def reward(groups, rewards, progress): return rewards\n")
-    arm = read_extra_arms(written(tmp_path, "[x]\nmeaning = 'x'\nreward = 'mine:reward'"))["x"]
+    arm = read_extra_arms(written(tmp_path, "[x]\nmeaning = 'x'\ntrainer.reward.function = 'mine:reward'"))[
+        "x"
+    ]
     the_plan = plan(tmp_path / "runs")
     before = recipe(arm, 0, the_plan)
     assert recipe(arm, 0, the_plan) == before

@@ -64,7 +64,7 @@ def test_copies_lose_the_majority_if_they_count_less(tmp_path: Path) -> None:
 def test_missing_runs_are_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["--runs", str(tmp_path)])
-    assert ended.value.code == 1
-    [line] = capsys.readouterr().out.splitlines()
+    assert ended.value.code == 2
+    [line] = capsys.readouterr().err.splitlines()
     assert str(tmp_path) in line
     assert "has no complete run" in line

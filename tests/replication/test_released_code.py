@@ -354,7 +354,7 @@ def test_an_order_dependent_baseline_needs_the_moving_baseline(
     with pytest.raises(SystemExit) as ended:
         main(flags)
     assert ended.value.code == 2
-    assert 'needs advantage = "moving_baseline"' in " ".join(capsys.readouterr().out.split())
+    assert 'needs advantage = "moving_baseline"' in " ".join(capsys.readouterr().err.split())
 
 
 def test_an_ablation_runs_in_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -393,8 +393,8 @@ def test_the_command_reports_an_error_of_the_loop(tmp_path: Path) -> None:
     command = [sys.executable, "-P", "-m", "replication.released_code", *flags]
     environment = {**os.environ, "PYTHONPATH": str(CONFIG.parents[1])}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=250, check=False)
-    assert done.returncode == 1, done.stderr
-    assert "is not a folder" in done.stdout
+    assert done.returncode == 2, done.stderr
+    assert "is not a folder" in done.stderr
 
 
 def test_the_committed_config_can_be_planned_with_adapters_on_both_towers(

@@ -139,8 +139,8 @@ def test_without_a_complete_run_no_results_are_written(
 ) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["--no-run", "--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "out")])
-    assert ended.value.code == 1
-    assert "is complete: there are no results" in " ".join(capsys.readouterr().out.split())
+    assert ended.value.code == 2
+    assert "is complete: there are no results" in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "out").exists()
 
 
@@ -197,8 +197,8 @@ def test_a_run_that_another_recipe_began_is_refused_before_anything_starts(
     (begun / RECIPE).write_text("another")
     with pytest.raises(SystemExit) as ended:
         main(["--quick", "--runs", str(tmp_path)])
-    assert ended.value.code == 1
-    assert "a run that another recipe began: remove it" in " ".join(capsys.readouterr().out.split())
+    assert ended.value.code == 2
+    assert "a run that another recipe began: remove it" in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "logs").exists()
 
 
@@ -215,7 +215,7 @@ def test_a_mistyped_arm_ends_the_command_with_2(capsys: pytest.CaptureFixture[st
     with pytest.raises(SystemExit) as ended:
         main(["--arms", "fulll"])
     assert ended.value.code == 2
-    assert "there is no arm 'fulll'" in capsys.readouterr().out
+    assert "there is no arm 'fulll'" in capsys.readouterr().err
 
 
 def test_two_commands_cannot_share_a_folder_of_runs(
@@ -224,5 +224,5 @@ def test_two_commands_cannot_share_a_folder_of_runs(
     with sole_writer(tmp_path), pytest.raises(SystemExit) as ended:
         main(["--quick", "--runs", str(tmp_path)])
     assert ended.value.code == 1
-    assert "is being written to by another process" in " ".join(capsys.readouterr().out.split())
+    assert "is being written to by another process" in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "logs").exists()

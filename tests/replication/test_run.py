@@ -32,7 +32,12 @@ proposer_max_tokens = 24
 """
 
 
-OWN = Arm("few-steps", "method", "fewer steps", variant="tests.replication.own_reward:few_steps")
+OWN = Arm(
+    "few-steps",
+    "method",
+    "fewer steps",
+    trainer={"reward": {"function": "tests.replication.own_reward:few_steps"}},
+)
 
 
 @pytest.mark.parametrize(

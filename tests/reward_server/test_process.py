@@ -119,7 +119,7 @@ def test_a_port_in_use_ends_the_process(compass_url: str, compass: Path) -> None
         ([], {"REWARD_PROT": "8000"}, "REWARD_PROT is not a setting"),
         ([], {"REWARD_PORT": "high"}, "port: Input should be a valid integer"),
         (["--port", "70000"], {}, "port: Input should be less than or equal to 65535"),
-        (["--prot", "1"], {}, "unrecognized arguments: --prot"),
+        (["--prot", "1"], {}, "--prot: there is no such flag; did you mean --port?"),
         (["--embedder", "token-mean"], {}, "needs --token-mean-checkpoint"),
         (["--token-mean-checkpoint", "/"], {}, "is for token-mean"),
         (["--embedder", "token-mean", "--token-mean-checkpoint", "/nowhere"], {}, "is not a folder"),

@@ -126,7 +126,8 @@ class SyntheticRun:
                 )
             )
         first, second = evaluations
-        gain = paired_gain(first, second)
+        gain = paired_gain(first.correct, second.correct)
+        assert gain is not None
         content = {
             "before": first.as_dict(),
             "after": second.as_dict(),

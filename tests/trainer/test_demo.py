@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.conftest import MODEL
 from tests.traps import write_traps
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(600)]
@@ -130,8 +132,10 @@ def test_ctrl_c_during_training_leaves_no_process(tmp_path: Path) -> None:
 
 
 def test_a_failure_leaves_no_process(tmp_path: Path) -> None:
-    """vLLM cannot load the model; the reward server is already running."""
-    with running(tmp_path, "--model", str(tmp_path)) as demo:
+    """vLLM cannot load the weights; the reward server is already running."""
+    model = Path(shutil.copytree(MODEL, tmp_path / "model"))
+    (model / "model.safetensors").write_bytes(b"torn")
+    with running(tmp_path, "--model", str(model)) as demo:
         assert demo.process.wait(DEADLINE_S) == 1, demo.text()
         assert demo.alive() == []
     assert "the rollout server ended with code" in demo.text()
@@ -155,31 +159,3 @@ def test_a_killed_demo_leaves_no_process(tmp_path: Path) -> None:
         demo.process.kill()
         demo.process.wait(10)
         assert demo.left_after(40) == []
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["demo", "--updates", "0"], "updates: Input should be greater than or equal to 1"),
-        (["evaluate"], "questions: Field required"),
-        (["train", "--images", "i"], "model: Field required"),
-        (["train", "--model", "m", "--images", "missing", "--run-folder", "r"], "missing is not a folder"),
-        (
-            ["train", "--model", "m", "--images", "i", "--run-folder", "r", "--grpo", "colour=red"],
-            "grpo.colour: TRL's GRPOConfig has no such field",
-        ),
-    ],
-)
-def test_a_plain_mistake_gets_a_plain_message(arguments: list[str], message: str, tmp_path: Path) -> None:
-    shown = subprocess.run(
-        [sys.executable, "-m", "ireasoner.cli", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2]), "COLUMNS": "200"},
-        cwd=tmp_path,
-    )
-    assert shown.returncode == 1
-    assert message in shown.stdout
-    assert "Traceback" not in shown.stdout + shown.stderr

@@ -12,7 +12,7 @@ import torch
 from rich.console import Console
 from transformers import TrainerCallback, TrainerState
 
-from ireasoner.trainer.commands.subcommands import _errors_reported
+from ireasoner.trainer.console import errors_reported
 from ireasoner.trainer.errors import AdapterError, RunInterrupted
 from ireasoner.trainer.loop import stop_signals
 from ireasoner.trainer.loop.stop_signals import StopSignals
@@ -274,7 +274,7 @@ def test_a_signal_while_servers_are_waited_for_ends_the_start(tmp_path: Path, de
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )
 def test_the_exit_code_names_the_signal(number: int, code: int) -> None:
-    with pytest.raises(SystemExit) as ended, _errors_reported("train"):
+    with pytest.raises(SystemExit) as ended, errors_reported("train"):
         raise RunInterrupted(number)
     assert ended.value.code == code
 

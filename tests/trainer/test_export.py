@@ -1,6 +1,7 @@
 """An export holds what was trained, in a form that other software loads."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from ireasoner.trainer.adapters.backbone import load_backbone, load_processor, l
 from ireasoner.trainer.adapters.publisher import write_adapter
 from ireasoner.trainer.commands.export import export
 from ireasoner.trainer.commands.settings import ExportSettings
-from ireasoner.trainer.errors import RunFolderError
+from ireasoner.trainer.errors import SettingsError
 from ireasoner.trainer.evaluation.intervals import Interval
 from ireasoner.trainer.settings import ROLES, LoraSettings
 from tests.conftest import MODEL
@@ -141,7 +142,75 @@ def test_nothing_is_overwritten_and_an_unfinished_run_is_refused(
 ) -> None:
     run, _ = trained
     (tmp_path / "taken").mkdir()
-    with pytest.raises(RunFolderError, match="exists already"):
+    with pytest.raises(SettingsError, match="exists already"):
         export(ExportSettings(run_folder=run, output=tmp_path / "taken"))
-    with pytest.raises(RunFolderError, match="has the run ended"):
+    with pytest.raises(SettingsError, match="contains no run"):
         export(ExportSettings(run_folder=tmp_path, output=tmp_path / "out"))
+    (tmp_path / "file").touch()
+    with pytest.raises(SettingsError, match="file is not a folder"):
+        export(ExportSettings(run_folder=run, output=tmp_path / "file" / "out"))
+    shutil.rmtree(run / "final")
+    with pytest.raises(SettingsError, match="has the run ended"):
+        export(ExportSettings(run_folder=run, output=tmp_path / "out"))
+
+
+def test_an_unfinished_run_is_exported_from_any_checkpoint(trained: tuple[Path, Any], tmp_path: Path) -> None:
+    run, policy = trained
+    adapters = {role: run / "final" / role for role in ROLES}
+    for name in ("checkpoint-2", "checkpoint-12", "before-collapse"):
+        for role, adapter in adapters.items():
+            shutil.copytree(adapter, run / "checkpoints" / name / role)
+    shutil.rmtree(run / "final")
+    for checkpoint, updates in (("2", 2), ("12", 6), ("before-collapse", 6)):
+        output = export(
+            ExportSettings(
+                run_folder=run, output=tmp_path / checkpoint, checkpoint=checkpoint, role="proposer"
+            )
+        )
+        assert (output / "adapter_model.safetensors").exists()
+        card = (output / "README.md").read_text()
+        assert f"for {updates} of 24 updates" in card
+        assert "This checkpoint was not evaluated." in card
+    merged = ExportSettings(run_folder=run, output=tmp_path / "merged", checkpoint="2", merged=True)
+    policy.set_adapter("solver")
+    assert torch.allclose(
+        logits(AutoModelForImageTextToText.from_pretrained(export(merged)).eval()), logits(policy), atol=1e-4
+    )
+    for checkpoint in ("3", "x"):
+        with pytest.raises(SettingsError, match=r"has no checkpoint .*; it has 2, 12, before-collapse"):
+            export(ExportSettings(run_folder=run, output=tmp_path / "no", checkpoint=checkpoint))
+    with pytest.raises(SettingsError, match="with --checkpoint; it has 2, 12, before-collapse"):
+        export(ExportSettings(run_folder=run, output=tmp_path / "no"))
+
+
+@pytest.mark.parametrize("merged", [False, True])
+def test_an_export_names_no_path_of_this_machine(
+    trained: tuple[Path, Any], tmp_path: Path, merged: bool
+) -> None:
+    run, _ = trained
+    document = json.loads((run / "settings.json").read_text())
+    document |= {"config": "/home/me/run.toml", "adapters_folder": "/shared/x", "labels": "data/mine/q.jsonl"}
+    document["images"] = "data/photos"
+    document["grpo"] |= {"deepspeed": "/home/me/zero2.json", "nested": [{"path": "~/secret"}]}
+    document["reward"] |= {
+        "token_file": "/run/secrets/token",
+        "url": "http://inside:8010",
+        "function": "mine:f",
+    }
+    (run / "settings.json").write_text(json.dumps(document))
+    output = export(ExportSettings(run_folder=run, output=tmp_path / "out", merged=merged))
+    written = "".join(file.read_text() for file in output.iterdir() if file.suffix in (".md", ".json"))
+    for path in (
+        str(tmp_path),
+        str(MODEL.parent),
+        "/home",
+        "/shared",
+        "/run/",
+        "~/",
+        "data/",
+        "http://inside",
+    ):
+        assert path not in written, path
+    card = (output / "README.md").read_text()
+    for name in ("zero2.json", "q.jsonl", "`photos`", "the function `mine:f`, in place of the scores"):
+        assert name in card

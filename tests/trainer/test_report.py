@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ireasoner.cli.__main__ import main
-from ireasoner.trainer.errors import RunFolderError
+from ireasoner.trainer.errors import RunFolderError, SettingsError
 from ireasoner.trainer.evaluation.intervals import Interval
 from ireasoner.trainer.report import write_comparison, write_report
 from ireasoner.trainer.report.metrics import Metrics
@@ -330,7 +330,7 @@ def test_names_the_line_that_cannot_be_read(begun: SyntheticRun) -> None:
 
 
 def test_refuses_a_folder_without_a_run(tmp_path: Path) -> None:
-    with pytest.raises(RunFolderError, match=r"contains no run: settings\.json is missing"):
+    with pytest.raises(SettingsError, match=r"contains no run: settings\.json is missing"):
         write_report(tmp_path)
 
 
@@ -344,7 +344,7 @@ def test_command_prints_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixt
     shutil.rmtree(tmp_path)
     with pytest.raises(SystemExit):
         main(["report", str(tmp_path)])
-    [line] = capsys.readouterr().out.splitlines()
+    [line] = capsys.readouterr().err.splitlines()
     assert line == f"ireasoner report: {tmp_path} contains no run: settings.json is missing"
 
 
@@ -387,6 +387,17 @@ def test_runs_with_different_evaluation_questions_have_no_paired_interval(
     text = _read(write_comparison(begun.run.path, finished)).text
     assert "The runs were evaluated on different questions" in text
     assert "95% interval" not in text
+
+
+def test_names_the_function_whose_rewards_replaced_the_scores(begun: SyntheticRun, finished: Path) -> None:
+    begun.write_updates(2)
+    settings = json.loads((begun.run.path / "settings.json").read_text())
+    settings["reward"]["function"] = "mine:short"
+    (begun.run.path / "settings.json").write_text(json.dumps(settings))
+    text = _read(write_report(begun.run.path)).text
+    assert "trained on the rewards of mine:short , which replace" in text.replace("short,", "short ,")
+    assert "trained on" in text
+    assert "A has a reward of its own." in _read(write_comparison(begun.run.path, finished)).text
 
 
 def test_two_runs_without_figures_can_be_compared(begun: SyntheticRun, tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import TrainerControl
 from PIL import Image
+from transformers import TrainerControl
 
 from ireasoner.trainer.errors import ImagesError
 from ireasoner.trainer.images import ImageFolder

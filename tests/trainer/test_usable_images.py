@@ -8,8 +8,10 @@ from typing import Any
 import httpx
 import pytest
 from PIL import Image
+from pydantic import ValidationError
 from rich.console import Console
 
+from ireasoner.compat.flags import describe
 from ireasoner.trainer.adapters.backbone import load_processor
 from ireasoner.trainer.commands.dry_run import show_plan
 from ireasoner.trainer.errors import ImagesError, SettingsError
@@ -18,7 +20,7 @@ from ireasoner.trainer.loop.usable_images import scan_images, text_tokens, usabl
 from ireasoner.trainer.rollouts.client import RolloutClient
 from ireasoner.trainer.rollouts.prompts import proposer_messages, solver_messages
 from ireasoner.trainer.rollouts.replicas import RolloutReplicas
-from ireasoner.trainer.settings import RunSettings, describe
+from ireasoner.trainer.settings import RunSettings
 from tests.conftest import MODEL
 
 TOKEN_PX = 28 * 28
@@ -181,6 +183,6 @@ def test_the_server_says_how_long_its_context_is(
 
 
 def test_a_wrong_bound_is_described() -> None:
-    with pytest.raises(ValueError, match="max_pixels") as raised:
+    with pytest.raises(ValidationError, match="max_pixels") as raised:
         RunSettings(model="m", images=Path(), run_folder=Path(), rollout={"max_pixels": 0})
-    assert describe(raised.value).startswith("rollout.max_pixels: ")  # type: ignore[arg-type]
+    assert describe(raised.value, RunSettings).startswith("rollout.max_pixels: ")

@@ -1,10 +1,12 @@
 """The command `ireasoner`: a table of subcommands, each of which imports only the part that it belongs to."""
 
 import argparse
+import difflib
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.metadata import version
 
 from ireasoner.compat.extras import needs_extra
 
@@ -24,6 +26,7 @@ class Subcommand:
     function: str
 
 
+_USAGE_ERROR = 2
 _TRAINER = "ireasoner.trainer.commands.subcommands"
 SUBCOMMANDS: Mapping[str, Subcommand] = {
     "demo": Subcommand(
@@ -49,29 +52,34 @@ SUBCOMMANDS: Mapping[str, Subcommand] = {
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs one subcommand with `arguments` (default: the process's own); without any, prints the help."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    parser = _parser()
     if not words:
-        parser.print_help()
+        _parser().print_help()
         return
-    name = parser.parse_args(words[:1]).command
+    name = _parser().parse_args(words[:1]).command
+    if name not in SUBCOMMANDS:
+        near = difflib.get_close_matches(name, SUBCOMMANDS, n=1)
+        meant = f"; did you mean {near[0]}?" if near else f": it is one of {', '.join(SUBCOMMANDS)}"
+        print(f"ireasoner: there is no command {name}{meant}", file=sys.stderr)
+        sys.exit(_USAGE_ERROR)
     subcommand = SUBCOMMANDS[name]
     module, _, function = subcommand.function.partition(":")
     with needs_extra(subcommand.extra, command=f"ireasoner {name}"):
-        getattr(import_module(module), function)(words[1:])
+        run = getattr(import_module(module), function)
+    run(words[1:])
 
 
 def _parser() -> argparse.ArgumentParser:
     listing = "\n".join(f"  {name:10s} {command.summary}" for name, command in SUBCOMMANDS.items())
     parser = argparse.ArgumentParser(
         prog="ireasoner",
-        usage="ireasoner [-h] COMMAND ...",
+        usage="ireasoner [-h] [--version] COMMAND ...",
         description="Reinforcement learning without labels for vision-language models.",
         epilog=f"commands:\n{listing}\n\n`ireasoner COMMAND --help` lists the flags of a command.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
-    parser.add_argument(
-        "command", choices=list(SUBCOMMANDS), metavar="COMMAND", help="one of the commands below"
-    )
+    parser.add_argument("--version", action="version", version=version("ireasoner"))
+    parser.add_argument("command", metavar="COMMAND", help="one of the commands below")
     return parser
 
 

@@ -7,6 +7,7 @@
     │   └── UnreadableImageError      a file is no image that can be read
     ├── RolloutServerError   the rollout server refused, or was unreachable for longer than the budget
     │   ├── RolloutServerUnavailable  it is unreachable or overloaded       retried
+    │   ├── RolloutRequestRefused     it refused one request; others may succeed
     │   └── PolicyMissingError        it does not serve the policy
     ├── RolloutMismatchError the rollout server's prompt is not the trainer's
     ├── StaleRolloutError    rollouts come from too old a version of the policy
@@ -21,8 +22,9 @@
     KeyboardInterrupt
     └── RunInterrupted       a signal ended the run
 
-The commands print the message of a `TrainerError` and exit with 1, and after a signal with 128 plus its number. Any
-other exception is a defect and keeps its trace.
+The commands print the message of a `TrainerError` and exit with its `exit_status`: 2 if the user's settings or inputs
+are wrong, 1 if the run failed. After a signal they exit with 128 plus its number. Any other exception is a defect and
+keeps its trace.
 """
 
 import signal
@@ -32,9 +34,13 @@ from typing import ClassVar
 class TrainerError(Exception):
     """Base class of all errors that a user can act on."""
 
+    exit_status: ClassVar[int] = 1
+
 
 class SettingsError(TrainerError):
     """The settings cannot be run; the message names the field."""
+
+    exit_status = 2
 
 
 class CheckpointError(TrainerError):
@@ -43,6 +49,8 @@ class CheckpointError(TrainerError):
 
 class ImagesError(TrainerError):
     """A folder has no usable image, or a dataset file a bad line."""
+
+    exit_status = 2
 
 
 class UnreadableImageError(ImagesError):
@@ -67,6 +75,10 @@ class RolloutServerUnavailable(RolloutServerError):
     """The rollout server is unreachable or overloaded; the request may succeed later."""
 
     retryable = True
+
+
+class RolloutRequestRefused(RolloutServerError):
+    """The rollout server refused a request for what is in it (an image that is too large, say)."""
 
 
 class PolicyMissingError(RolloutServerError):

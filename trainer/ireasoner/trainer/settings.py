@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from ireasoner.trainer.errors import SettingsError
+from ireasoner.trainer.server_url import ServerUrl, ServerUrls
 
 Role = Literal["solver", "proposer"]
 ROLES: tuple[Role, ...] = ("solver", "proposer")
@@ -62,7 +63,7 @@ class KlSettings(_Table):
 class RewardSettings(_Table):
     """The reward server."""
 
-    url: str = "http://127.0.0.1:8010"
+    url: ServerUrl = "http://127.0.0.1:8010"
     """Address of the reward server."""
     token_file: Path | None = None
     """File with the experiment's token, if the server requires one."""
@@ -72,8 +73,16 @@ class RewardSettings(_Table):
     """Fields of the scoring config to change."""
     control: Literal["none", "random"] = "none"
     """random: a control, not a method; rewards are drawn uniformly instead of taken from the server."""
+    function: str | None = None
+    """module:function of your own, whose rewards replace the Solver's scores (see docs/training.md)."""
     max_consecutive_abstentions: int = Field(50, ge=1)
     """The run stops after more consecutive groups than this that the server could not judge."""
+
+    @model_validator(mode="after")
+    def _trains_on_one_reward(self) -> Self:
+        if self.function is not None and self.control != "none":
+            raise ValueError(f"function and control = {self.control!r} both replace the scores: choose one")
+        return self
 
     def token(self) -> str | None:
         """The experiment's token, or None without a `token_file`.
@@ -92,7 +101,7 @@ class RewardSettings(_Table):
 class RolloutSettings(_Table):
     """The rollout server, and how it samples."""
 
-    url: str = Field("http://127.0.0.1:8020", min_length=1)
+    url: ServerUrls = "http://127.0.0.1:8020"
     """Address of the rollout server; separate several replicas of one base model by commas."""
     temperature: float = Field(1.0, gt=0)
     """Sampling temperature of both roles."""
@@ -155,7 +164,10 @@ class RunSettings(BaseSettings):
     labels: str | None = None
     """Shadow labels, logged and never used as a reward: a JSON-lines file of questions, or module:function."""
     updates: int = Field(3000, ge=1)
-    """Updates of both roles together."""
+    """Updates of both roles together; more than before extend the run that --resume continues."""
+    progress_updates: int | None = Field(None, ge=1)
+    """Updates in which t, the progress of the run, rises from 0 to 1 (default: updates). An extended run keeps those of
+    its first start."""
     proposer_every: int = Field(5, ge=0)
     """Solver updates before each Proposer update; 0 never trains the Proposer."""
     group_size: int = Field(5, ge=2)
@@ -232,9 +244,6 @@ class RunSettings(BaseSettings):
                 f"proposer_groups_per_update {self.proposer_groups_per_update} is above groups_per_update "
                 f"{self.groups_per_update}"
             )
-        taken = sorted(_GRPO_OWNED & self.grpo.keys())
-        if taken:
-            raise ValueError(f"grpo.{taken[0]} is set by the trainer: use the trainer's own setting instead")
         return self
 
     @property
@@ -248,6 +257,7 @@ class RunSettings(BaseSettings):
                 "rollout": {"url", "canary_every", "canary_tolerance"},
             },
         )
+        document["progress_updates"] = self.progress_updates or self.updates
         return document
 
     @property
@@ -262,7 +272,7 @@ class RunSettings(BaseSettings):
 
     def progress_at(self, update: int) -> float:
         """t in [0, 1]: the share of the run that is done when update `update` (from 0) starts."""
-        return update / max(self.updates - 1, 1)
+        return min(update / max((self.progress_updates or self.updates) - 1, 1), 1.0)
 
 
 _NOT_PART_OF_THE_EXPERIMENT = (
@@ -271,26 +281,19 @@ _NOT_PART_OF_THE_EXPERIMENT = (
     "max_consecutive_unreadable_images",
 )  # fmt: skip
 
-_GRPO_OWNED = frozenset(
-    {
-        "output_dir", "max_steps", "num_train_epochs", "seed", "data_seed", "num_generations", "num_iterations",
-        "per_device_train_batch_size", "gradient_accumulation_steps", "steps_per_generation", "generation_batch_size",
-        "temperature", "top_p", "top_k", "min_p", "repetition_penalty", "generation_kwargs", "max_completion_length",
-        "beta", "use_vllm", "use_transformers_continuous_batching", "use_liger_kernel", "save_strategy", "save_steps",
-        "logging_strategy", "logging_steps", "logging_first_step", "remove_unused_columns",
-    }
-)  # fmt: skip
-
 
 def read_config(flags: Sequence[str]) -> dict[str, Any]:
     """The settings in the TOML file that the flag `--config` names; none without that flag.
 
     Raises:
-        SettingsError: The file is missing or is not TOML.
+        SettingsError: The flag has no file, or the file cannot be read or is not TOML.
     """
-    parser = argparse.ArgumentParser(prog="ireasoner train", add_help=False, allow_abbrev=False)
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--config", type=Path)
-    config = parser.parse_known_args(flags)[0].config
+    try:
+        config = parser.parse_known_args(flags)[0].config
+    except argparse.ArgumentError as error:
+        raise SettingsError(str(error)) from error
     return read_toml(config) if config else {}
 
 
@@ -298,23 +301,16 @@ def read_toml(path: Path) -> dict[str, Any]:
     """The tables of a TOML file.
 
     Raises:
-        SettingsError: The file is missing or is not TOML; the message names the line.
+        SettingsError: The file cannot be read or is not TOML; the message names the line.
     """
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise SettingsError(f"--config: there is no file {path}") from error
-    except tomllib.TOMLDecodeError as error:
+    except OSError as error:
+        raise SettingsError(f"--config: {path} cannot be read: {error.strerror}") from error
+    except ValueError as error:  # not UTF-8, or not TOML
         raise SettingsError(f"--config: {path} is not TOML: {error}") from error
-
-
-def describe(error: ValidationError) -> str:
-    """One line per fault: the field and what is wrong with it."""
-    lines = []
-    for fault in error.errors():
-        field = ".".join(str(part) for part in fault["loc"])
-        lines.append(f"{field}: {fault['msg']}" if field else fault["msg"])
-    return "\n".join(lines)
 
 
 def literals(fields: dict[str, Any]) -> dict[str, Any]:

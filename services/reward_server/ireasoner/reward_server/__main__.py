@@ -14,8 +14,8 @@ from ireasoner.compat.extras import needs_extra
 
 with needs_extra("reward-server", command="reward-server"):
     import uvicorn
-    from pydantic import ValidationError
 
+    from ireasoner.compat.flags import FlagsError
     from ireasoner.reward_server.api.limits import Limits
     from ireasoner.reward_server.api.tokens import UnusableTokens, add_token
     from ireasoner.reward_server.app import create_app
@@ -102,13 +102,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the server until SIGTERM or SIGINT; returns 0, 1 if it failed, 2 if an option is wrong."""
     try:
         settings = read_settings(sys.argv[1:] if arguments is None else arguments)
-    except UnknownVariable as error:
-        print(f"reward-server: {error}", file=sys.stderr)
-        return 2
-    except ValidationError as error:
-        for fault in error.errors():
-            option = "".join(f"{part}: " for part in fault["loc"])
-            print(f"reward-server: {option}{fault['msg'].removeprefix('Value error, ')}", file=sys.stderr)
+    except (UnknownVariable, FlagsError) as error:
+        for line in str(error).splitlines():
+            print(f"reward-server: {line}", file=sys.stderr)
         return 2
     if settings.print_openapi:
         print(json.dumps(create_app(settings).openapi(), indent=2))

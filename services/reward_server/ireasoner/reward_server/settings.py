@@ -4,12 +4,12 @@ import os
 from collections.abc import Sequence
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
-from pydantic_settings import BaseSettings, CliApp, CliImplicitFlag, CliSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, CliImplicitFlag, SettingsConfigDict
 
-from ireasoner.compat.help_text import HelpText
+from ireasoner.compat.flags import read_flags
 from ireasoner.reward_server.embedding.embedder import EmbedderSpec, Runtime
 from ireasoner.reward_server.observability.logs import LogFormat
 
@@ -146,11 +146,11 @@ def is_loopback(host: str) -> bool:
 
 
 def read_settings(arguments: Sequence[str]) -> RewardServerSettings:
-    """Reads flags and environment; `--help` and an unknown flag end the process as argparse does.
+    """Reads flags and environment; `--help` ends the process.
 
     Raises:
         UnknownVariable: The environment has a mistyped `REWARD_*` variable.
-        pydantic.ValidationError: A value is invalid.
+        FlagsError: A flag is unknown, or a value is invalid.
     """
     known = {f"{PREFIX}{name}".upper() for name in RewardServerSettings.model_fields}
     present = {name.upper() for name in os.environ if name.upper().startswith(PREFIX)}
@@ -158,5 +158,4 @@ def read_settings(arguments: Sequence[str]) -> RewardServerSettings:
         raise UnknownVariable(
             f"{', '.join(unknown)} is not a setting; the settings are {', '.join(sorted(known))}"
         )
-    source: CliSettingsSource[Any] = CliSettingsSource(RewardServerSettings, formatter_class=HelpText)
-    return CliApp.run(RewardServerSettings, list(arguments), cli_settings_source=source)
+    return read_flags(RewardServerSettings, arguments)

@@ -20,31 +20,26 @@ LANGUAGE_MODEL = re.compile(r"(^|\.)language_model\.")
 """Matches the names of modules and weights of the language model."""
 
 
+def is_hub_id(model: str) -> bool:
+    """Whether a model is looked for on the hub: it is no folder here, and its name could be one of the hub."""
+    on_disk = model.startswith((".", "/", "~")) or model.endswith("/") or model.count("/") > 1
+    return not on_disk and not Path(model).exists()
+
+
 def load_config(model: str) -> Any:
     """The base model's architecture, from its config.json alone.
 
     Raises:
         SettingsError: There is no such model, or it is on the hub and the hub cannot be reached.
     """
-    is_folder = Path(model).expanduser().is_dir()
-    if model.startswith((".", "/", "~")) and not is_folder:
-        raise SettingsError(f"model: {model} cannot be read: there is no such folder")
-    hub = logging.getLogger("huggingface_hub")
-    level = hub.level
-    hub.setLevel(logging.ERROR)  # it logs each of its retries; the error reports the last
-    try:
+    with readable(model):
         return AutoConfig.from_pretrained(model)
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split()).rstrip(".")
-        hint = "" if is_folder else "; or give --model FOLDER with a config.json"
-        raise SettingsError(f"model: {model} cannot be read: {reason}{hint}") from error
-    finally:
-        hub.setLevel(level)
 
 
 def load_backbone(model: str, dtype: str) -> Any:
-    """The base model, in `dtype` (`float32`, `bfloat16`), on the CPU."""
-    return AutoModelForImageTextToText.from_pretrained(model, dtype=getattr(torch, dtype))
+    """The base model, in `dtype` (`float32`, `bfloat16`, `auto`), on the CPU. Raises as `load_config` does."""
+    with readable(model):
+        return AutoModelForImageTextToText.from_pretrained(model, dtype=getattr(torch, dtype, dtype))
 
 
 def load_processor(model: str, *, min_pixels: int | None = None, max_pixels: int | None = None) -> Any:
@@ -56,11 +51,40 @@ def load_processor(model: str, *, min_pixels: int | None = None, max_pixels: int
         max_pixels: Largest area, likewise.
 
     Raises:
-        SettingsError: One bound of the run and the other one of the checkpoint contradict each other.
+        SettingsError: As for `load_config`, or one bound of the run and the other one of the checkpoint contradict each
+            other.
     """
-    processor = AutoProcessor.from_pretrained(model, padding_side="left")
+    with readable(model):
+        processor = AutoProcessor.from_pretrained(model, padding_side="left")
     bound_pixels(processor.image_processor, min_pixels, max_pixels)
     return processor
+
+
+@contextmanager
+def readable(model: str) -> Iterator[None]:
+    """Names a model that cannot be read, and silences the hub's own report of its retries.
+
+    Raises:
+        SettingsError: The block failed: what transformers raises for a broken file depends on the file.
+    """
+    path = Path(model).expanduser()
+    if path.exists() and not path.is_dir():
+        raise SettingsError(f"model: {model} is a file: give the folder that holds config.json")
+    if not path.exists() and not is_hub_id(model):
+        raise SettingsError(f"model: {model} cannot be read: there is no such folder")
+    hub = logging.getLogger("huggingface_hub")
+    level = hub.level
+    hub.setLevel(logging.ERROR)  # it logs each of its retries; the error reports the last
+    try:
+        yield
+    except Exception as error:
+        reason = " ".join(f"{error}".split()).rstrip(".")
+        if not isinstance(error, OSError | ValueError):
+            reason = f"{type(error).__name__}: {reason}"
+        hint = "" if path.is_dir() else "; or give --model FOLDER with a config.json"
+        raise SettingsError(f"model: {model} cannot be read: {reason}{hint}") from error
+    finally:
+        hub.setLevel(level)
 
 
 def load_image_processor(model: str, *, min_pixels: int | None = None, max_pixels: int | None = None) -> Any:

@@ -1,9 +1,7 @@
 """The command `ireasoner demo`: the whole loop on one machine, from starting the servers to the report."""
 
-import json
 import signal
 from contextlib import ExitStack
-from dataclasses import asdict
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -11,18 +9,24 @@ from typing import Any
 from pydantic import ValidationError
 from rich.console import Console
 
+from ireasoner.compat.flags import describe
 from ireasoner.trainer.adapters.backbone import load_config, placeholder_token_ids
-from ireasoner.trainer.commands.evaluate import evaluate_with_bar, line, table
+from ireasoner.trainer.commands.evaluate import evaluate_with_bar, line, table, without_control_tokens
 from ireasoner.trainer.commands.service import Service, free_ports
 from ireasoner.trainer.commands.settings import DemoSettings
 from ireasoner.trainer.errors import SettingsError
+from ireasoner.trainer.evaluation import Side
 from ireasoner.trainer.evaluation.evaluation import Evaluation, paired_gain
-from ireasoner.trainer.evaluation.questions import Question, read_questions
+from ireasoner.trainer.evaluation.evaluation_file import answers_to, write_side
+from ireasoner.trainer.evaluation.questions import BadLine, Question, scan_questions
 from ireasoner.trainer.images import ImageFolder
+from ireasoner.trainer.loop.grpo_config import grpo_config
+from ireasoner.trainer.loop.preflight import check_files, check_model, supported_config
 from ireasoner.trainer.loop.train import train
+from ireasoner.trainer.output_path import require_folder
 from ireasoner.trainer.report import write_report
 from ireasoner.trainer.rollouts.client import RolloutClient
-from ireasoner.trainer.settings import RolloutSettings, RunSettings, describe, read_toml
+from ireasoner.trainer.settings import RolloutSettings, RunSettings, read_toml
 from ireasoner.trainer.worlds.digit_grids.folders import QUESTIONS_FILE, write_held_out, write_unlabelled
 
 _GRIDS = 2000
@@ -31,7 +35,7 @@ _REWARD_DEADLINE_S = 180.0
 _ROLLOUT_DEADLINE_S = 600.0
 
 
-def demo(settings: DemoSettings, console: Console) -> Path:
+def main(settings: DemoSettings, console: Console) -> Path:
     """Runs the demo; returns the run folder.
 
     Raises:
@@ -39,13 +43,21 @@ def demo(settings: DemoSettings, console: Console) -> Path:
         RewardError: The reward server refused a request or became unreachable.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the services stop, too
+    require_folder("out", settings.out)
     found = None if settings.images is None else ImageFolder.scan(settings.images)
-    folder = _free_folder(settings.out)
-    images, questions = _inputs(settings, folder / "inputs", console)
+    if settings.questions is not None:
+        scan_questions(settings.questions)
     reward_port, rollout_port = free_ports(2)
-    run = _run_settings(settings, folder, images, reward_port, rollout_port)
+    run = _run_settings(settings, _free_folder(settings.out), reward_port, rollout_port)
     if found is not None:
-        found.require(run.groups_per_update)  # before anything is started
+        found.require(run.groups_per_update)
+    grpo_config(run)
+    supported_config(run.model, console)
+    check_files(run)
+    check_model(run)  # all of it before anything is written or started
+    folder = run.run_folder
+    folder.mkdir(parents=True)
+    questions, bad = _inputs(settings, run, console)
     with ExitStack() as services:
         reward_server = services.enter_context(
             Service(
@@ -72,13 +84,15 @@ def demo(settings: DemoSettings, console: Console) -> Path:
         )
         _await(reward_server, _REWARD_DEADLINE_S, console)
         _await(rollout_server, _ROLLOUT_DEADLINE_S, console)
-        before = _evaluate(settings, run, questions, None, console)
+        before = _evaluate(settings, run, "before", questions, bad, console)
         if before is not None:
             console.print(f"before: {line(before)}", highlight=False, soft_wrap=True)
         train(run, console, is_alive=lambda: reward_server.is_alive() and rollout_server.is_alive())
-        after = _evaluate(settings, run, questions, folder / "final" / "solver", console)
+        after = _evaluate(settings, run, "after", questions, bad, console)
     if before is not None and after is not None:
-        _write_evaluation(folder, before, after, console)
+        console.print(table([before, after]))
+        gain = paired_gain(before.correct, after.correct)
+        console.print(f"gain in greedy accuracy, paired: {gain}", highlight=False)
     console.print(f"report: {write_report(folder)}", highlight=False, soft_wrap=True)
     return folder
 
@@ -89,23 +103,27 @@ def _pixel_flags(rollout: RolloutSettings) -> list[str]:
     return [word for flag, pixels in bounds.items() if pixels for word in (flag, str(pixels))]
 
 
-def _inputs(settings: DemoSettings, folder: Path, console: Console) -> tuple[Path, list[Question]]:
-    """The images to train on and the questions to evaluate on; by default both are grids of digits."""
-    images, questions_file = settings.images, settings.questions
-    if images is None:
-        images = folder / "unlabelled"
+def _inputs(
+    settings: DemoSettings, run: RunSettings, console: Console
+) -> tuple[list[Question], list[BadLine]]:
+    """Writes the images to train on, unless they are given; returns the questions to evaluate on, and bad lines."""
+    questions_file = settings.questions
+    if settings.images is None:
         console.print(f"writing {_GRIDS:,} grids of handwritten digits", highlight=False)
-        write_unlabelled(images, _GRIDS, seed=0)
+        write_unlabelled(run.images, _GRIDS, seed=0)
         if questions_file is None:
-            write_held_out(folder / "held_out", settings.evaluation_questions, seed=0)
-            questions_file = folder / "held_out" / QUESTIONS_FILE
-    questions = read_questions(questions_file) if questions_file is not None else []
-    return images, questions[: settings.evaluation_questions]
+            held_out = run.images.with_name("held_out")
+            write_held_out(held_out, settings.evaluation_questions, seed=0)
+            questions_file = held_out / QUESTIONS_FILE
+    if questions_file is None:
+        return [], []
+    questions, bad = scan_questions(questions_file)
+    usable, refused = without_control_tokens(questions[: settings.evaluation_questions], run.model)
+    return usable, [*bad, *refused]
 
 
-def _run_settings(
-    settings: DemoSettings, folder: Path, images: Path, reward_port: int, rollout_port: int
-) -> RunSettings:
+def _run_settings(settings: DemoSettings, folder: Path, reward_port: int, rollout_port: int) -> RunSettings:
+    images = settings.images or folder / "inputs" / "unlabelled"
     fields: dict[str, Any] = read_toml(settings.config)
     fields["reward"] = {
         **fields.get("reward", {}),
@@ -121,7 +139,7 @@ def _run_settings(
     try:
         return RunSettings(**{**fields, "model": settings.model, "images": images, "run_folder": folder})
     except ValidationError as error:
-        raise SettingsError(f"{settings.config}: {describe(error)}") from error
+        raise SettingsError(f"{settings.config}: {describe(error, RunSettings)}") from error
 
 
 def _await(service: Service, deadline_s: float, console: Console) -> None:
@@ -140,21 +158,23 @@ def _await(service: Service, deadline_s: float, console: Console) -> None:
 def _evaluate(
     settings: DemoSettings,
     run: RunSettings,
+    side: Side,
     questions: list[Question],
-    adapter: Path | None,
+    bad: list[BadLine],
     console: Console,
 ) -> Evaluation | None:
-    """Evaluates the adapter, or the base model if it is None; None if there are no questions."""
+    """Evaluates the base model before, and the trained Solver after training; None if there are no questions."""
     if not questions:
         return None
     client = RolloutClient(run.rollout.url, on_wait=console.print)
-    try:
-        if adapter is None:
-            policy = client.models()[0]
-        else:
+    with ExitStack() as ending:
+        ending.callback(client.close)
+        policy = client.models()[0]
+        if side == "after":
             policy = "trained"
-            client.load_adapter(policy, str(adapter.resolve()))
-        return evaluate_with_bar(
+            client.load_adapter(policy, str((run.run_folder / "final" / "solver").resolve()))
+        answers = ending.enter_context(answers_to(run.run_folder / f"evaluation-{side}.jsonl"))
+        evaluation = evaluate_with_bar(
             client,
             policy,
             questions,
@@ -163,22 +183,14 @@ def _evaluate(
             max_tokens=run.rollout.solver_max_tokens,
             forbidden_token_ids=placeholder_token_ids(load_config(settings.model)),
             seed=run.seed,
+            bad=bad,
+            files=[answers],
         )
-    finally:
-        client.close()
-
-
-def _write_evaluation(folder: Path, before: Evaluation, after: Evaluation, console: Console) -> None:
-    gain = paired_gain(before, after)
-    console.print(table([before, after]))
-    console.print(f"gain in greedy accuracy, paired: {gain}", highlight=False)
-    figures = {"before": before.as_dict(), "after": after.as_dict(), "gain": asdict(gain)}
-    (folder / "evaluation.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    write_side(run.run_folder, side, evaluation)
+    return evaluation
 
 
 def _free_folder(wanted: Path) -> Path:
-    """Makes `wanted`, or the first of `wanted-2`, `wanted-3`, ... that does not exist yet."""
+    """`wanted`, or the first of `wanted-2`, `wanted-3`, ... that does not exist yet."""
     names = (wanted if number == 1 else wanted.with_name(f"{wanted.name}-{number}") for number in count(1))
-    folder = next(path for path in names if not path.exists())
-    folder.mkdir(parents=True)
-    return folder
+    return next(path for path in names if not path.exists())

@@ -4,22 +4,13 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-from peft import get_peft_model
 from rich.console import Console
 from rich.table import Table
-from transformers import AutoModelForImageTextToText
 
-from ireasoner.trainer.adapters.backbone import (
-    LANGUAGE_MODEL,
-    load_config,
-    load_image_processor,
-    lora_config,
-    name_roles,
-    role_parameters,
-)
+from ireasoner.trainer.adapters.backbone import LANGUAGE_MODEL, load_image_processor
 from ireasoner.trainer.images import ImageFolder, ImageSizeCheck
 from ireasoner.trainer.loop.grpo_config import grpo_config
+from ireasoner.trainer.loop.preflight import check_files, policy_shape, supported_config
 from ireasoner.trainer.loop.role_schedule import role_at
 from ireasoner.trainer.loop.usable_images import scan_images
 from ireasoner.trainer.settings import ROLES, RunSettings
@@ -72,7 +63,9 @@ class Plan:
         return self.weights_gib + self.training_gib + rollouts * self.rollout_gib
 
 
-def plan(settings: RunSettings, *, within: re.Pattern[str] = LANGUAGE_MODEL) -> Plan:
+def plan(
+    settings: RunSettings, console: Console | None = None, *, within: re.Pattern[str] = LANGUAGE_MODEL
+) -> Plan:
     """Builds the policy without storage and counts its parameters; see `lora_config` for `within`.
 
     Raises:
@@ -80,14 +73,11 @@ def plan(settings: RunSettings, *, within: re.Pattern[str] = LANGUAGE_MODEL) -> 
             field.
     """
     grpo_config(settings)
-    config = load_config(settings.model)
-    with torch.device("meta"):
-        backbone = AutoModelForImageTextToText.from_config(config)
-        frozen = sum(parameter.numel() for parameter in backbone.parameters())
-        shape = lora_config(backbone, settings.lora, within=within)
-        policy = get_peft_model(backbone, shape)
-        name_roles(policy, shape)
-    trained = sum(parameter.numel() for parameter in role_parameters(policy, "solver").values())
+    config = supported_config(settings.model, console or Console(quiet=True))
+    policy = policy_shape(settings, config, within=within)
+    parameters = dict(policy.named_parameters())
+    trained = sum(parameter.numel() for name, parameter in parameters.items() if "lora_" in name)
+    frozen = sum(parameter.numel() for parameter in parameters.values()) - trained
     text = config.get_text_config()
     stored = 2 * _SEQUENCE_TOKENS * text.hidden_size * text.num_hidden_layers
     widest = 2 * _SEQUENCE_TOKENS * (4 * text.hidden_size + 3 * text.intermediate_size)
@@ -108,9 +98,10 @@ def show_plan(settings: RunSettings, console: Console, *, within: re.Pattern[str
     Raises:
         TrainerError: The images or a setting cannot be used.
     """
+    check_files(settings)
     images = scan_images(settings, console)
     with console.status(f"reading the shape of {settings.model}"):
-        needed = plan(settings, within=within)
+        needed = plan(settings, console, within=within)
         bounds = {"min_pixels": settings.rollout.min_pixels, "max_pixels": settings.rollout.max_pixels}
         image_processor = load_image_processor(settings.model, **bounds)
     images, image_tokens = _fitting(images, image_processor, settings)

@@ -4,12 +4,14 @@ Nothing heavy is imported here, so that `--help` answers at once.
 """
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, CliPositionalArg, SettingsConfigDict
 
+from ireasoner.trainer.evaluation import Side
 from ireasoner.trainer.evaluation.matching import Matching
+from ireasoner.trainer.server_url import ServerUrl
 from ireasoner.trainer.settings import Role
 
 _HERE = Path(__file__).resolve().parent
@@ -57,18 +59,36 @@ class DemoSettings(CommandSettings):
     seed: int | None = Field(None, ge=0)
     """Seed of the run (default: the config's)."""
 
+    @model_validator(mode="after")
+    def _evaluation_has_questions(self) -> Self:
+        unused = sorted(self.model_fields_set & {"samples", "evaluation_questions"})
+        if unused and self.images is not None and self.questions is None:
+            flag = unused[0].replace("_", "-")
+            raise ValueError(f"--{flag} needs --questions: without it, a demo on --images evaluates nothing")
+        return self
+
 
 class EvaluateSettings(CommandSettings):
     """Measure a served policy's accuracy on labelled questions: greedily, and over N samples at temperature 1."""
 
-    model_config = SettingsConfigDict(cli_prog_name="ireasoner evaluate", env_prefix="IREASONER_EVALUATE_")
+    model_config = SettingsConfigDict(
+        cli_prog_name="ireasoner evaluate",
+        env_prefix="IREASONER_EVALUATE_",
+        env_prefix_target="all",
+        populate_by_name=True,
+    )
 
     questions: Path
     """JSON-lines file of {"image", "question", "answer", "type"?, "choices"?, "matching"?}; image paths are relative
     to the file."""
     matching: Matching = "exact"
     """How answers are matched in lines without "matching" ("choice" if they have choices); relaxed is ChartQA's."""
-    url: str = "http://127.0.0.1:8020"
+    run_folder: Path | None = None
+    """Run that the figures are of; --as says which side. They go into its evaluation.json, which the report shows."""
+    as_: Side | None = Field(None, validation_alias="as")
+    """before: of the base model, or of --policy; after: of --policy, or of the run's trained Solver, which is loaded
+    into the server."""
+    url: ServerUrl = "http://127.0.0.1:8020"
     """Address of the server, without /v1."""
     api: Literal["vllm", "openai"] = "vllm"
     """openai: send only the fields of OpenAI's API, for servers that refuse vLLM's; such a server may apply sampling
@@ -78,11 +98,11 @@ class EvaluateSettings(CommandSettings):
     policy: str | None = None
     """Served name of the policy (default: the base model)."""
     model: str | None = None
-    """Base model (folder or hub id), whose placeholder tokens are then never sampled."""
+    """Base model (folder or hub id), whose placeholder tokens are then never sampled (default: that of the run)."""
     samples: int = Field(8, ge=1)
     """N: rollouts per question at temperature 1."""
-    max_tokens: int = Field(256, ge=1)
-    """Maximum number of new tokens per rollout."""
+    max_tokens: int | None = Field(None, ge=1)
+    """Maximum number of new tokens per rollout (default: the Solver's in the run of --run-folder, or 256)."""
     limit: int | None = Field(None, ge=1)
     """Maximum number of questions (default: all)."""
     seed: int = Field(0, ge=0)
@@ -90,7 +110,15 @@ class EvaluateSettings(CommandSettings):
     retry_budget_s: float = Field(30.0, ge=0)
     """Seconds to keep retrying while the server is unreachable."""
     output: Path | None = None
-    """JSON file to write the figures to."""
+    """JSON file to write the figures to; every answer goes beside it, to NAME.answers.jsonl."""
+
+    @model_validator(mode="after")
+    def _side_belongs_to_a_run(self) -> Self:
+        if (self.run_folder is None) != (self.as_ is None):
+            raise ValueError("--run-folder and --as belong together: give both, or neither")
+        if self.as_ == "after" and self.policy is None and self.api != "vllm":
+            raise ValueError("--as after needs --policy with --api openai, which cannot load an adapter")
+        return self
 
 
 class ExportSettings(CommandSettings):
@@ -104,6 +132,8 @@ class ExportSettings(CommandSettings):
     """Folder to write; must not exist."""
     role: Role = "solver"
     """Role whose adapter is exported."""
+    checkpoint: str | None = None
+    """Checkpoint to export, by its updates, or before-collapse (default: the adapters of the finished run)."""
     merged: bool = False
     """Write the whole model with the adapter merged in, instead of the adapter alone."""
 

@@ -4,26 +4,17 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
+from ireasoner.trainer.errors import ImagesError
 from ireasoner.trainer.evaluation.intervals import Interval, bootstrap
 from ireasoner.trainer.evaluation.questions import Question, parse_answer
-from ireasoner.trainer.images import png_bytes, read_image
-from ireasoner.trainer.rollouts.prompts import solver_messages
-from ireasoner.trainer.rollouts.rollout import RolloutRequest, SamplingContract
+from ireasoner.trainer.evaluation.replies import AnswerClient, Reply, ask
+from ireasoner.trainer.rollouts.rollout import SamplingContract
 
 _CHUNK = 64
-
-
-class AnswerClient(Protocol):
-    """A server that serves policies."""
-
-    def texts(
-        self, policy: str, requests: Sequence[RolloutRequest], contract: SamplingContract
-    ) -> list[list[str]]:
-        """For each request, in order, a list of its `count` completions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +47,17 @@ class Evaluation(Figures):
         samples: N, rollouts per question in the sampled figures.
         by_kind: Figures of each kind of question.
         asked: Digest of the images, questions, true answers and matching rules.
-        correct: Whether the greedy answer to each question is right, in order (for paired comparisons).
+        correct: Whether the greedy answer to each question is right, in order (for paired comparisons); None for one
+            that could not be asked.
+        failed: Number of questions that could not be asked; no figure counts them.
     """
 
     policy: str
     samples: int
     by_kind: dict[str, Figures]
     asked: str
-    correct: list[bool] = field(repr=False)
+    correct: Sequence[bool | None] = field(repr=False)
+    failed: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """The figures in types that JSON has."""
@@ -91,9 +85,11 @@ def evaluate(
     max_tokens: int,
     forbidden_token_ids: tuple[int, ...] = (),
     seed: int = 0,
-    on_progress: Callable[[int], None] | None = None,
+    on_replies: Callable[[Sequence[Reply]], None] = lambda _: None,
 ) -> Evaluation:
     """Asks `policy` every question once greedily and `samples` times at temperature 1.
+
+    A question whose image cannot be read, or which the server refuses, is left out of the figures and counted.
 
     Args:
         client: The server.
@@ -103,59 +99,66 @@ def evaluate(
         max_tokens: Maximum number of new tokens per rollout.
         forbidden_token_ids: Tokens that are never sampled.
         seed: Seed of the sampled rollouts.
-        on_progress: Called with the number of questions answered since the last call.
+        on_replies: Called with the replies to the next questions, in order.
 
     Raises:
-        RolloutServerError: The server refused, or was unreachable for longer than the retry budget.
+        ImagesError: No question could be asked; the message gives the first reason.
+        RolloutServerError: The server refused every request alike, or was unreachable for longer than the budget.
     """
-    greedy_contract = SamplingContract(max_tokens, temperature=0.0, forbidden_token_ids=forbidden_token_ids)
-    sampled_contract = SamplingContract(max_tokens, forbidden_token_ids=forbidden_token_ids)
-    hits: list[_Hits] = []
+    sampled = SamplingContract(max_tokens, forbidden_token_ids=forbidden_token_ids)
+    hits: list[_Hits | None] = []
     asked = hashlib.sha256()
+    first_reason = ""
     for start in range(0, len(questions), _CHUNK):
-        chunk = questions[start : start + _CHUNK]
-        pngs = [png_bytes(read_image(question.image)) for question in chunk]
-
-        def requests(
-            count: int, chunk: Sequence[Question] = chunk, pngs: list[bytes] = pngs, start: int = start
-        ) -> list[RolloutRequest]:
-            return [
-                RolloutRequest(solver_messages(question.prompt), png, count, seed + (start + i) * samples)
-                for i, (question, png) in enumerate(zip(chunk, pngs, strict=True))
-            ]
-
-        greedy = client.texts(policy, requests(1), greedy_contract)
-        sampled = client.texts(policy, requests(samples), sampled_contract)
-        for question, png, [one], many in zip(chunk, pngs, greedy, sampled, strict=True):
-            asked.update(hashlib.sha256(png).digest())
+        replies = ask(
+            client, policy, questions[start : start + _CHUNK], sampled, samples, seed + start * samples
+        )
+        for reply in replies:
+            question = reply.question
+            asked.update(reply.image_digest)
             asked.update(repr((question.prompt, question.answer, question.matching)).encode())
-            hits.append(_judge(question, one, many))
-        if on_progress is not None:
-            on_progress(len(chunk))
-    overall = _figures(hits)
+            hits.append(None if reply.error is not None else _judge(reply))
+            first_reason = first_reason or (f"line {question.line}: {reply.error}" if reply.error else "")
+        on_replies(replies)
+    known = [hit for hit in hits if hit is not None]
+    if not known:
+        raise ImagesError(f"questions: none could be asked; {first_reason}")
+    overall = _figures(known)
     return Evaluation(
         **{name: getattr(overall, name) for name in Figures.__slots__},
         policy=policy,
         samples=samples,
         by_kind={
-            kind: _figures([hit for hit in hits if hit.kind == kind])
-            for kind in sorted({question.kind for question in questions})
+            kind: _figures([hit for hit in known if hit.kind == kind])
+            for kind in sorted({hit.kind for hit in known})
         },
         asked=asked.hexdigest(),
-        correct=[hit.greedy == 1.0 for hit in hits],
+        correct=[None if hit is None else hit.greedy == 1.0 for hit in hits],
+        failed=len(hits) - len(known),
     )
 
 
-def paired_gain(before: Evaluation, after: Evaluation) -> Interval:
-    """Greedy accuracy after minus before, paired by question, with its 95% bootstrap interval."""
-    gains = [float(b) - float(a) for a, b in zip(before.correct, after.correct, strict=True)]
-    return bootstrap(gains)
+def paired_gain(before: Sequence[bool | None], after: Sequence[bool | None]) -> Interval | None:
+    """Greedy accuracy after minus before, paired by question, with its 95% bootstrap interval.
+
+    Args:
+        before: `Evaluation.correct` of one policy.
+        after: The same of another, on the same questions.
+
+    Returns:
+        None if no question was asked of both.
+    """
+    gains = [
+        float(b) - float(a) for a, b in zip(before, after, strict=True) if a is not None and b is not None
+    ]
+    return bootstrap(gains) if gains else None
 
 
-def _judge(question: Question, greedy: str, sampled: Sequence[str]) -> _Hits:
-    answers = [parse_answer(text) for text in sampled]
+def _judge(reply: Reply) -> _Hits:
+    question = reply.question
+    answers = [parse_answer(text) for text in reply.sampled]
     hits = [answer is not None and question.is_right(answer) for answer in answers]
-    first = parse_answer(greedy)
+    first = parse_answer(reply.greedy)
     return _Hits(
         kind=question.kind,
         greedy=float(first is not None and question.is_right(first)),

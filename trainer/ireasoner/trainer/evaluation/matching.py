@@ -5,6 +5,8 @@ import re
 from collections.abc import Sequence
 from typing import Literal
 
+from ireasoner.trainer.evaluation.bare_answer import bare
+
 Matching = Literal["exact", "relaxed", "choice"]
 """exact: equal after normalisation. relaxed: a number within 5% of the true one. choice: names the right option."""
 
@@ -12,18 +14,28 @@ MAX_OPTIONS = 26
 """Options are named by single letters."""
 
 _RELAXED_TOLERANCE = 0.05
-_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}\b)")
-_OUTER = re.compile(r"^(?:[\s,;:!?\"'()\[\]]|\.(?!\d))+|[\s.,;:!?\"'()\[\]]+$")
+_THOUSANDS = re.compile(r"(?<![\d.,])[1-9]\d{0,2}(?:,\d{3})+(?![\d,])")
 _NUMBER = re.compile(r"([-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?)\s*(%?)")
-_OPTION = re.compile(
-    r"(?:(?:the )?(?:option|choice|answer)(?: is)? )?\(?([a-z])(?:[).:](?:\s.*)?)?", re.DOTALL
+_UNIT = re.compile(r"(?<=\d)(\s?)([A-Za-z]{1,3})\b(?!')")
+_CASE_MATTERS = re.compile(
+    r"[A-KM-Za-km-z]"  # kelvin and thousand, mega and metre; not L and l
+    r"|[mM](?:W|Wh|V|A|Hz|Pa|J|N|g|L|eV|F|H|s|b|B|bps|Bps)"
+    r"|[kKgGtT]?[bB]|[pP](?:A|F|J|Pa|s)"
 )
+"""Units after a number that another case turns into another unit: mW and MW, Mb and MB, 5 K and 5 k."""
+_OPTION = re.compile(r"(?:(?:option|choice|answer)\s+)?[(\[]?([a-z])(?:[)\].:]+(?:\s*(.*))?)?", re.DOTALL)
 
 
 def normalise(answer: str) -> str:
-    """Lower case, without thousands separators and outer punctuation, white space collapsed; `.5` stays `.5`."""
-    folded = " ".join(_THOUSANDS.sub("", answer.lower()).split())
-    return _OUTER.sub("", folded)
+    """`bare`, without thousands separators, in lower case except for a unit whose case matters (mW and MW)."""
+    text = _THOUSANDS.sub(lambda number: number[0].replace(",", ""), bare(answer))
+    kept = [(found.start(2), found[2]) for found in _UNIT.finditer(text) if _CASE_MATTERS.fullmatch(found[2])]
+    folded = text.lower()
+    if len(folded) != len(text):
+        return folded
+    for start, unit in kept:
+        folded = folded[:start] + unit + folded[start + len(unit) :]
+    return folded
 
 
 def matches(answer: str, truth: str, matching: Matching, choices: Sequence[str] = ()) -> bool:
@@ -50,22 +62,29 @@ def vote(answer: str, matching: Matching, choices: Sequence[str] = ()) -> str:
 def option(answer: str, choices: Sequence[str]) -> str:
     """The letter (lower case) of the option that `answer` names, or its normalised form if it names none.
 
-    `B`, `(B)`, `B. a cat`, `option B` and the whole text of option B all name B. A single letter always means the
-    option with that letter, even if it is the text of another option.
+    `B`, `(B)`, `**B**. a cat`, `option B` and the whole text of option B all name B. A single letter always means the
+    option with that letter, even if it is the text of another option. A letter with the text of another option names
+    none.
     """
     normal = normalise(answer)
-    found = _OPTION.fullmatch(" ".join(answer.lower().split())) or _OPTION.fullmatch(normal)
     texts = [normalise(choice) for choice in choices]
     if len(normal) > 1 and normal in texts:
         return letter(texts.index(normal))
+    found = _OPTION.fullmatch(_without_emphasis(answer)) or _OPTION.fullmatch(normal.lower())
     if found is not None and (not choices or ord(found[1]) - ord("a") < len(choices)):
-        return found[1]
+        said = normalise(found[2] or "")
+        return found[1] if said not in texts or texts[ord(found[1]) - ord("a")] == said else normal
     return letter(texts.index(normal)) if normal in texts else normal
 
 
 def letter(index: int) -> str:
     """The letter of the option at `index`, from 0: `a`, `b`, ..."""
     return chr(ord("a") + index)
+
+
+def _without_emphasis(answer: str) -> str:
+    """An answer in lower case whose letter may be emphasised, or typeset, on its own: `**B**. a cat`, `$B$) a cat`."""
+    return bare(re.sub(r"\*\*|__|\$", "", bare(answer).lower()))
 
 
 def _within_tolerance(answer: str, truth: str) -> bool:
@@ -85,7 +104,7 @@ def _within_tolerance(answer: str, truth: str) -> bool:
 
 
 def _number(text: str) -> float | None:
-    found = _NUMBER.fullmatch(normalise(text))
+    found = _NUMBER.fullmatch(normalise(text).lower())
     if found is None:
         return None
     return float(found[1]) / (100.0 if found[2] else 1.0)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
+from ireasoner.compat.flags import did_you_mean
 from ireasoner.trainer.errors import ImagesError
 from ireasoner.trainer.evaluation.matching import (
     MAX_OPTIONS,
@@ -17,6 +18,8 @@ from ireasoner.trainer.evaluation.matching import (
     vote,
 )
 
+_REQUIRED = ("image", "question", "answer")
+_OPTIONAL = ("type", "choices", "matching")
 _ANSWER = re.compile(r"<answer>(.*?)</answer>", re.DOTALL | re.IGNORECASE)
 
 
@@ -31,6 +34,7 @@ class Question:
         kind: Kind of question; figures are also given by kind.
         matching: The rule by which an answer counts as right.
         choices: Texts of the options of a multiple-choice question; empty for any other.
+        line: Its line in the file, from 1; 0 if it comes from no file.
     """
 
     image: Path
@@ -39,6 +43,7 @@ class Question:
     kind: str = "all"
     matching: Matching = "exact"
     choices: tuple[str, ...] = ()
+    line: int = 0
 
     @property
     def prompt(self) -> str:
@@ -55,32 +60,62 @@ class Question:
         return vote(answer, self.matching, self.choices)
 
 
+@dataclass(frozen=True, slots=True)
+class BadLine:
+    """A line of a file that is no question.
+
+    Attributes:
+        line: Its number, from 1.
+        reason: What is wrong with it.
+    """
+
+    line: int
+    reason: str
+
+    def __str__(self) -> str:
+        return f"line {self.line}: {self.reason}"
+
+
 def read_questions(path: Path, matching: Matching = "exact") -> list[Question]:
+    """Reads a file as `scan_questions` does, and refuses it if any line is bad.
+
+    Raises:
+        ImagesError: The file cannot be read, has no question, or has a bad line; the message names the line.
+    """
+    questions, bad = scan_questions(path, matching)
+    if bad:
+        raise ImagesError(f"questions: {path}, {bad[0]}")
+    return questions
+
+
+def scan_questions(path: Path, matching: Matching = "exact") -> tuple[list[Question], list[BadLine]]:
     """Reads lines of `{"image", "question", "answer", "type"?, "choices"?, "matching"?}`.
 
     Args:
         path: The file; image paths are relative to it.
         matching: The rule for lines without `matching`; lines with `choices` match by choice.
 
+    Returns:
+        The questions, and the lines that are none.
+
     Raises:
-        ImagesError: The file is missing or empty, or a line is invalid; the message names the line.
+        ImagesError: The file cannot be read, or has no question.
     """
-    if not path.is_file():
-        raise ImagesError(f"questions: {path} does not exist")
-    questions = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        if not line.strip():
-            continue
-        try:
-            question = _question(json.loads(line), path.parent, matching)
-        except (KeyError, TypeError, ValueError) as error:
-            raise ImagesError(f"questions: {path}, line {number}: {type(error).__name__}: {error}") from error
-        if not question.image.is_file():
-            raise ImagesError(f"questions: {path}, line {number}: {question.image} does not exist")
-        questions.append(question)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ImagesError(f"questions: {path} cannot be read: {error.strerror}") from error
+    questions, bad = [], []
+    for number, line in enumerate(content.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
+        if line.strip():
+            try:
+                questions.append(_question(json.loads(line), number, path.parent, matching))
+            except (ValueError, RecursionError) as error:
+                bad.append(BadLine(number, str(error)))
     if not questions:
-        raise ImagesError(f"questions: {path} is empty")
-    return questions
+        reason = f"has no question: {bad[0]}" if bad else "is empty"
+        raise ImagesError(f"questions: {path} {reason}")
+    return questions, bad
 
 
 def parse_answer(text: str) -> str | None:
@@ -89,29 +124,49 @@ def parse_answer(text: str) -> str | None:
     return found[-1] if found and normalise(found[-1]) else None
 
 
-def _question(row: dict[str, Any], folder: Path, matching: Matching) -> Question:
-    if not isinstance(row["answer"], str | int | float):
-        raise TypeError(f"answer must be a string or a number, not {row['answer']!r}")
-    choices = row.get("choices", [])
-    if not isinstance(choices, list) or not all(isinstance(c, str | int | float) for c in choices):
-        raise TypeError(f"choices must be a list of strings, not {choices!r}")
-    if len(choices) == 1 or len(choices) > MAX_OPTIONS:
-        raise ValueError(f"choices must have 2 to {MAX_OPTIONS} options, not {len(choices)}")
+def _question(row: Any, line: int, folder: Path, matching: Matching) -> Question:
+    """The question of a line.
+
+    Raises:
+        ValueError: The line is no question.
+    """
+    if not isinstance(row, dict):
+        raise ValueError(f"not a JSON object: {json.dumps(row)[:80]}")  # noqa: TRY004  a fault of the file
+    for name in _REQUIRED:
+        if name not in row:
+            unknown = sorted(row.keys() - {*_REQUIRED, *_OPTIONAL})
+            raise ValueError(f"{name} is missing{did_you_mean(name, unknown)}")
+    for name in ("image", "question"):
+        if not isinstance(row[name], str) or not row[name].strip():
+            raise ValueError(f"{name} must be a string, not {row[name]!r}")
+    if not isinstance(row["answer"], str | int | float) or not str(row["answer"]).strip():
+        raise ValueError(f"answer must be a string or a number, not {row['answer']!r}")
+    choices = _choices(row.get("choices") or [])
     question = Question(
         image=folder / row["image"],
-        text=str(row["question"]),
+        text=row["question"],
         answer=str(row["answer"]),
         kind=str(row.get("type", "all")),
         matching=row.get("matching", "choice" if choices else matching),
-        choices=tuple(map(str, choices)),
+        choices=choices,
+        line=line,
     )
     if question.matching not in get_args(Matching):
-        raise ValueError(
-            f"matching must be one of {', '.join(get_args(Matching))}, not {question.matching!r}"
-        )
+        known = get_args(Matching)
+        raise ValueError(f"matching must be one of {', '.join(known)}, not {question.matching!r}")
     if question.matching == "choice":
         named = option(question.answer, question.choices)
         count = len(choices) or MAX_OPTIONS
         if named not in {letter(i) for i in range(count)}:
             raise ValueError(f"answer names none of the options: {question.answer!r}")
+    if not question.image.is_file():
+        raise ValueError(f"{question.image} does not exist")
     return question
+
+
+def _choices(choices: object) -> tuple[str, ...]:
+    if not isinstance(choices, list) or not all(isinstance(choice, str | int | float) for choice in choices):
+        raise ValueError(f"choices must be a list of strings, not {choices!r}")
+    if len(choices) == 1 or len(choices) > MAX_OPTIONS:
+        raise ValueError(f"choices must have 2 to {MAX_OPTIONS} options, not {len(choices)}")
+    return tuple(map(str, choices))

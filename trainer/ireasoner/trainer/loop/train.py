@@ -2,10 +2,8 @@
 
 import logging
 import os
-import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from urllib.parse import urlsplit
 
 import torch
 from rich.console import Console
@@ -13,32 +11,29 @@ from transformers import TrainerCallback
 from transformers.utils.logging import disable_progress_bar
 from trl import GRPOConfig
 
-from ireasoner.clients import NotReady, RewardClient
-from ireasoner.trainer.adapters.backbone import load_backbone, load_config, load_processor
+from ireasoner.trainer.adapters.backbone import load_backbone
 from ireasoner.trainer.errors import RolloutServerError, SettingsError
 from ireasoner.trainer.images import ImageFolder
 from ireasoner.trainer.loop.assembly import Assembly
 from ireasoner.trainer.loop.grpo_config import grpo_config, launched_processes
 from ireasoner.trainer.loop.image_bounds import check_image_bounds
+from ireasoner.trainer.loop.preflight import check_files, check_model, policy_shape, supported_config
 from ireasoner.trainer.loop.ranks import Ranks
+from ireasoner.trainer.loop.servers import Servers
 from ireasoner.trainer.loop.stop_signals import StopSignals
 from ireasoner.trainer.loop.trainer import ProposerSolverTrainer
 from ireasoner.trainer.loop.usable_images import scan_images, usable_images
 from ireasoner.trainer.monitoring.progress import UpdateProgress
-from ireasoner.trainer.monitoring.server_wait import ServerWait
-from ireasoner.trainer.rewards.group_scorer import GroupScorer
 from ireasoner.trainer.rewards.shadow_labels import ShadowLabels, load_labels
-from ireasoner.trainer.rewards.variant import RewardVariant
-from ireasoner.trainer.rollouts.client import RolloutClient
+from ireasoner.trainer.rewards.variant import RewardVariant, named_variant
 from ireasoner.trainer.rollouts.replicas import RolloutReplicas
+from ireasoner.trainer.run_folder.extension import extended
 from ireasoner.trainer.run_folder.image_list import record_images
 from ireasoner.trainer.run_folder.lock import sole_writer
 from ireasoner.trainer.run_folder.run_folder import RunFolder
 from ireasoner.trainer.settings import RunSettings
 
 logger = logging.getLogger(__name__)
-
-_READY_DEADLINE_S = 600.0
 
 
 def train(
@@ -57,7 +52,7 @@ def train(
         console: Shows progress.
         callbacks: Further callbacks of the trainer.
         is_alive: Whether the servers can still answer; false ends every wait at once.
-        variant: What the Solver is trained on instead of its scores; for experiments.
+        variant: What the Solver is trained on instead of its scores (default: what `reward.function` names).
         assembly: Makes the parts of the trainer; for experiments.
 
     Raises:
@@ -72,42 +67,34 @@ def train(
             ranks = Ranks()
             if not ranks.is_first:
                 console = Console(quiet=True)
-            shadow = ShadowLabels(load_labels(settings.labels))
+            settings = ranks.from_first(lambda: extended(settings))
+            check_files(settings)
+            policy = policy_shape(settings, supported_config(settings.model, console))
+            processor = check_model(settings)
             images = ranks.from_first(lambda: scan_images(settings, console))
-            load_config(settings.model)  # fails on an unreadable model before anything is waited for
+            servers = ending.enter_context(Servers(settings, console, is_alive))
+            ranks.from_first(lambda: servers.await_ready(policy))
+            context_tokens = ranks.from_first(servers.rollouts.context_tokens)
+            images = usable_images(images, processor, settings, context_tokens)
+            ranks.from_first(lambda: check_image_bounds(images, processor, servers.rollouts))
             run = _open_run_folder(settings, ranks, console, ending)
-            rollouts = _rollout_servers(settings, console, is_alive)
-            ending.callback(rollouts.close)
-            rewards = _reward_server(settings)
-            ending.callback(rewards.close)
+            _record_images(images, run, settings, ranks, console)
             bar = UpdateProgress(console, line_every=max(settings.updates // 40, 1))
             ending.callback(bar.stop)
-            waits = ServerWait(console, f"reward-server{_port_flag(settings.reward.url)}")
-            ranks.from_first(lambda: _await(rewards, settings.reward.url, waits, is_alive))
-            processor = load_processor(
-                settings.model,
-                min_pixels=settings.rollout.min_pixels,
-                max_pixels=settings.rollout.max_pixels,
-            )
-            context_tokens = ranks.from_first(rollouts.context_tokens)
-            images = usable_images(images, processor, settings, context_tokens)
-            ranks.from_first(lambda: check_image_bounds(images, processor, rollouts))
-            _record_images(images, run, settings, ranks, console)
+            dtype = "bfloat16" if torch.cuda.is_available() else "float32"
             trainer = assembly(
                 settings=settings,
-                backbone=load_backbone(
-                    settings.model, "bfloat16" if torch.cuda.is_available() else "float32"
-                ),
+                backbone=load_backbone(settings.model, dtype),
                 processor=processor,
                 images=images,
-                rollouts=rollouts,
-                scorer=_scorer(rewards, settings, waits, is_alive),
+                rollouts=servers.rollouts,
+                scorer=servers.scorer(),
                 run=run,
-                shadow=shadow,
-                variant=variant,
+                shadow=ShadowLabels(load_labels(settings.labels)),
+                variant=variant or named_variant(settings.reward.function),
                 signals=signals,
             ).trainer([bar, *callbacks])
-        _run(trainer, rollouts)
+        _run(trainer, servers.rollouts)
         return run
 
 
@@ -143,70 +130,6 @@ def _open_run_folder(settings: RunSettings, ranks: Ranks, console: Console, endi
         torch.set_num_threads(settings.cpu_threads)
     os.environ["TENSORBOARD_LOGGING_DIR"] = str(run.tensorboard)
     return run
-
-
-def _rollout_servers(
-    settings: RunSettings, console: Console, is_alive: Callable[[], bool]
-) -> RolloutReplicas:
-    return RolloutReplicas(
-        [
-            RolloutClient(
-                url,
-                timeout_s=settings.request_timeout_s,
-                retry_budget_s=settings.retry_budget_s,
-                on_wait=ServerWait(console, f"rollout-server --model {settings.model}{_port_flag(url)}"),
-                is_alive=is_alive,
-            )
-            for url in settings.rollout.url.split(",")
-        ]
-    )
-
-
-def _reward_server(settings: RunSettings) -> RewardClient:
-    return RewardClient(
-        settings.reward.url,
-        token=settings.reward.token(),
-        timeout_s=settings.request_timeout_s,
-        retry_budget_s=0,  # the scorer retries, and says so
-    )
-
-
-def _port_flag(url: str) -> str:
-    port = urlsplit(url).port
-    return f" --port {port}" if port else ""
-
-
-def _scorer(
-    rewards: RewardClient, settings: RunSettings, on_wait: ServerWait, is_alive: Callable[[], bool]
-) -> GroupScorer:
-    return GroupScorer(
-        rewards,
-        settings.reward,
-        settings.seed,
-        retry_budget_s=settings.retry_budget_s,
-        on_wait=on_wait,
-        is_alive=is_alive,
-    )
-
-
-def _await(
-    rewards: RewardClient, url: str, on_wait: Callable[[str], None], is_alive: Callable[[], bool]
-) -> None:
-    """Waits for the reward server, and says so if it is not ready yet.
-
-    Raises:
-        NotReady: It was not ready in time, or `is_alive` is false.
-    """
-    try:
-        rewards.wait_until_ready(0, is_alive=is_alive)
-    except NotReady:
-        end_s = time.monotonic() + _READY_DEADLINE_S
-
-        def reported() -> bool:
-            on_wait(f"waiting for the reward server at {url} for another {end_s - time.monotonic():.0f} s")
-            return is_alive()
-
-        rewards.wait_until_ready(_READY_DEADLINE_S, is_alive=reported)
 
 
 def _run(trainer: ProposerSolverTrainer, rollouts: RolloutReplicas) -> None:

@@ -46,6 +46,12 @@ class RunSide:
         return str(self.settings.get("reward", {}).get("control", "none"))
 
     @property
+    def function(self) -> str | None:
+        """The function whose rewards replaced the Solver's scores, if one did."""
+        name: str | None = self.settings.get("reward", {}).get("function")
+        return name
+
+    @property
     def defects(self) -> list[str]:
         """Known defects that the run was trained with on purpose."""
         return defects(self.settings)

@@ -10,7 +10,8 @@ from typing import Any
 from markupsafe import Markup
 
 from ireasoner.trainer.errors import RunFolderError
-from ireasoner.trainer.evaluation.intervals import Interval, bootstrap
+from ireasoner.trainer.evaluation.evaluation_file import gain_of
+from ireasoner.trainer.evaluation.intervals import Interval
 from ireasoner.trainer.report.drawing import Estimate, intervals
 
 _FIGURES = (
@@ -26,7 +27,9 @@ class Outcome:
     """What training changed; all figures are shares in [0, 1].
 
     Attributes:
-        questions: Number of labelled questions.
+        questions: Number of labelled questions that the newer side was asked.
+        failed: Number of questions that could not be asked, of either side.
+        sides: How many of the two sides have been evaluated.
         gain: Greedy accuracy after minus before, paired by question.
         figures: Each figure with its meaning.
         kinds: Greedy accuracy on each kind of question.
@@ -34,6 +37,8 @@ class Outcome:
     """
 
     questions: int
+    failed: int
+    sides: int
     greedy: Estimate
     gain: Interval | None
     figures: list[tuple[Estimate, str]]
@@ -45,8 +50,10 @@ class Outcome:
     @property
     def verdict(self) -> str:
         """The conclusion that the paired interval supports."""
-        if self.gain is None:
+        if self.sides < 2:
             return "Only one side has been evaluated so far."
+        if self.gain is None:
+            return "No gain: the two sides were asked other questions."
         if self.gain.low > 0:
             return "Better: the whole interval of the gain is above zero."
         if self.gain.high < 0:
@@ -78,11 +85,7 @@ def read_difference(first: Path, second: Path) -> Outcome | None:
     if not before or not after:
         return None
     with _naming(second):
-        gain = None
-        if before["asked"] == after["asked"]:
-            pairs = zip(before["correct"], after["correct"], strict=True)
-            gain = bootstrap([float(b) - float(a) for a, b in pairs])
-        return _outcome(before, after, gain)
+        return _outcome(before, after, gain_of(before, after))
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -126,6 +129,8 @@ def _outcome(before: dict[str, Any] | None, after: dict[str, Any] | None, gain: 
     ]
     return Outcome(
         questions=sides[-1]["questions"],
+        failed=max(side.get("failed", 0) for side in sides),
+        sides=len(sides),
         greedy=figures[0][0],
         gain=gain,
         figures=figures,

@@ -17,8 +17,12 @@ def named_function(source: str) -> Callable[..., Any]:
     module, _, name = source.partition(":")
     try:
         function: Callable[..., Any] = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError, TypeError) as error:
-        raise SettingsError(f"{source} is not module:function: {error}") from error
+    except ModuleNotFoundError as error:
+        hint = "is its folder on PYTHONPATH?"
+        raise SettingsError(f"{source} is not module:function: {error}; {hint}") from error
+    except Exception as error:
+        reason = error if isinstance(error, AttributeError | ImportError | ValueError) else repr(error)
+        raise SettingsError(f"{source} is not module:function: {reason}") from error
     if not callable(function):
         raise SettingsError(f"{source} is not module:function: it is not callable") from TypeError(
             "it is not callable"

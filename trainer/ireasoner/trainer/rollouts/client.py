@@ -12,12 +12,18 @@ from weakref import WeakSet
 import httpx
 
 from ireasoner.clients.retry import Retry
-from ireasoner.trainer.errors import PolicyMissingError, RolloutServerError, RolloutServerUnavailable
+from ireasoner.trainer.errors import (
+    PolicyMissingError,
+    RolloutRequestRefused,
+    RolloutServerError,
+    RolloutServerUnavailable,
+)
 from ireasoner.trainer.rollouts.busy_clock import BusyClock
 from ireasoner.trainer.rollouts.rollout import Rollout, RolloutRequest, SamplingContract
 
 CHAT = "/v1/chat/completions"
 _RETRIED_STATUS = frozenset({429, 502, 503, 504})
+_REFUSED_STATUS = frozenset({400, 413, 422})
 _LONGEST_DELAY_S = 15.0
 _CONNECTIONS = 64
 """Requests in flight; a server with fewer slots queues the rest."""
@@ -288,6 +294,8 @@ class RolloutClient:
             raise PolicyMissingError(reason)
         if response.status_code in _RETRIED_STATUS:
             raise RolloutServerUnavailable(reason)
+        if response.status_code in _REFUSED_STATUS and path == CHAT:
+            raise RolloutRequestRefused(reason)
         raise RolloutServerError(reason)
 
 

@@ -1,6 +1,6 @@
 """A rollout, token by token, and the contract it was sampled under."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 FORBIDDEN_BIAS = -100.0
 """Added to the logit of a forbidden token before the temperature: the lowest value that OpenAI's API takes."""
@@ -38,6 +38,10 @@ class SamplingContract:
     def logit_bias(self) -> dict[str, float]:
         """The forbidden tokens as OpenAI's `logit_bias`."""
         return {str(token_id): FORBIDDEN_BIAS for token_id in self.forbidden_token_ids}
+
+    def greedy(self) -> "SamplingContract":
+        """The same contract at temperature 0."""
+        return replace(self, temperature=0.0)
 
     def request_fields(self) -> dict[str, object]:
         """The contract as fields of an OpenAI chat-completions request, with vLLM's extensions."""

@@ -14,12 +14,14 @@ final/             the two adapters as peft folders
 
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from ireasoner.compat.flags import describe
 from ireasoner.trainer.errors import RunFolderError, SettingsError
 from ireasoner.trainer.settings import RunSettings
 
@@ -57,17 +59,12 @@ class RunFolder:
     """
 
     def __init__(self, settings: RunSettings) -> None:
+        refuse_other_run(settings)
         self.path = path = settings.run_folder
         self.writes = True
         file = path / "settings.json"
-        if settings.resume:
-            if not file.exists():
-                raise SettingsError(f"resume: {path} contains no run")
-            _compare(path, json.loads(file.read_text(encoding="utf-8")), settings)
-        elif any((path / name).exists() for name in (*_LOGS, "checkpoints", "final")):
-            raise SettingsError(
-                f"run_folder: {path} already contains a run; choose another folder, remove it, or add --resume"
-            )
+        if not settings.resume:
+            _clear(path)
         path.mkdir(parents=True, exist_ok=True)
         partial = file.with_suffix(".partial")
         partial.write_text(settings.model_dump_json(indent=2) + "\n", encoding="utf-8")
@@ -130,14 +127,19 @@ def read_settings(path: Path) -> dict[str, Any]:
     """The settings.json of a run, of any version.
 
     Raises:
-        RunFolderError: The file is missing or not JSON.
+        SettingsError: The file is missing: the folder contains no run.
+        RunFolderError: It does not hold the settings of a run.
     """
     try:
         settings: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise RunFolderError(f"{path.parent} contains no run: {path.name} is missing") from error
+        raise SettingsError(f"{path.parent} contains no run: {path.name} is missing") from error
+    except OSError as error:
+        raise SettingsError(f"{path.parent} contains no run: {path}: {error.strerror}") from error
     except ValueError as error:
         raise RunFolderError(f"{path}: not JSON: {error}") from error
+    if not isinstance(settings, dict) or "model" not in settings:
+        raise RunFolderError(f"{path}: not the settings of a run")
     return settings
 
 
@@ -207,15 +209,59 @@ def _parsed(line: bytes, path: Path, position: str) -> dict[str, Any]:
     return value
 
 
-def _compare(path: Path, written: Mapping[str, Any], settings: RunSettings) -> None:
-    """Refuses to resume a run with settings that would change its result.
+def refuse_other_run(settings: RunSettings) -> None:
+    """Finds out whether the run of these settings can be in their folder; a folder without one update is free.
 
     Raises:
-        SettingsError: They differ; the message names the fields.
+        SettingsError: The folder already contains a run, or none to resume, or one with other settings.
     """
-    before, now = type(settings)(**written).experiment, settings.experiment
+    path = settings.run_folder
+    if settings.resume:
+        _compare(path, settings)
+    elif _has_updates(path):
+        raise SettingsError(
+            f"run_folder: {path} already contains a run; choose another folder, remove it, or add --resume"
+        )
+
+
+def _has_updates(path: Path) -> bool:
+    """Whether an update was logged or saved; an update logs its groups before it is complete.
+
+    A folder without settings.json was not begun by a run: whatever it holds is not ours to remove.
+    """
+    if not (path / "settings.json").exists():
+        return any((path / name).exists() for name in (*_LOGS, "checkpoints", "final"))
+    metrics = path / "metrics.jsonl"
+    logged = metrics.exists() and metrics.stat().st_size > 0
+    return logged or any((path / "checkpoints").glob("checkpoint-*")) or (path / "final").exists()
+
+
+def _clear(path: Path) -> None:
+    """Removes what a run that ended before its first update has left."""
+    if not (path / "settings.json").exists():
+        return
+    for name in (*_LOGS, COLLAPSE_MARK):
+        (path / name).unlink(missing_ok=True)
+    for name in ("checkpoints", "tensorboard", "adapters"):
+        shutil.rmtree(path / name, ignore_errors=True)
+
+
+def _compare(path: Path, settings: RunSettings) -> None:
+    """Refuses to resume a run with settings that would change its result; more updates extend it.
+
+    Raises:
+        SettingsError: There is no run, or its settings differ; the message names the fields.
+    """
+    written = read_settings(path / "settings.json")
+    try:
+        before, now = type(settings)(**written).experiment, settings.experiment
+    except ValidationError as error:
+        reasons = describe(error, type(settings))
+        raise SettingsError(f"resume: the run in {path} is of another version: {reasons}") from error
     differing = [
-        f"{name} (was {before[name]!r}, is {now[name]!r})" for name in now if before[name] != now[name]
+        f"{name} (was {before[name]!r}, is {now[name]!r})"
+        for name in now
+        if before[name] != now[name] and not (name == "updates" and now[name] > before[name])
     ]
     if differing:
         raise SettingsError(f"resume: the run in {path} has other settings: {'; '.join(differing)}")

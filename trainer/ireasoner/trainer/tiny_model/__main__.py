@@ -2,12 +2,12 @@
 
 import sys
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, Field
-from pydantic_settings import BaseSettings, CliApp, CliSettingsSource, CliSubCommand, SettingsConfigDict
+from pydantic_settings import BaseSettings, CliApp, CliSubCommand, SettingsConfigDict
 
-from ireasoner.compat.help_text import HelpText
+from ireasoner.compat.flags import read_flags
+from ireasoner.trainer.console import errors_reported
 from ireasoner.trainer.tiny_model.task import TASKS, TaskName
 from ireasoner.trainer.tiny_model.warm_start import WarmStart, warm_start
 
@@ -88,21 +88,19 @@ class Commands(BaseSettings):
         cli_kebab_case=True,
         cli_implicit_flags=True,
         cli_hide_none_type=True,
+        cli_enforce_required=True,
     )
 
     render: CliSubCommand[Render] = Field(description=Render.__doc__)
     warm_start: CliSubCommand[WarmStartCommand] = Field(description=WarmStartCommand.__doc__)
     score: CliSubCommand[ScoreCommand] = Field(description=ScoreCommand.__doc__)
 
-    def cli_cmd(self) -> None:
-        """Run the given subcommand."""
-        CliApp.run_subcommand(self)
-
 
 def main(arguments: list[str] | None = None) -> None:
     """Run one command."""
-    source: CliSettingsSource[Any] = CliSettingsSource(Commands, formatter_class=HelpText)
-    CliApp.run(Commands, sys.argv[1:] if arguments is None else arguments, cli_settings_source=source)
+    words = sys.argv[1:] if arguments is None else arguments
+    with errors_reported("python -m ireasoner.trainer.tiny_model"):
+        CliApp.run_subcommand(read_flags(Commands, words or ["--help"]))
 
 
 if __name__ == "__main__":

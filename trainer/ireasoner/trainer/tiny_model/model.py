@@ -108,9 +108,16 @@ def generation_config(processor: "Qwen2_5_VLProcessor") -> "GenerationConfig":
 
 
 def load(folder: Path) -> "tuple[Qwen2_5_VLForConditionalGeneration, Qwen2_5_VLProcessor]":
-    """A checkpoint's model in float32 and evaluation mode, and its processor."""
+    """A checkpoint's model in float32 and evaluation mode, and its processor.
+
+    Raises:
+        SettingsError: The folder holds no model.
+    """
     repairs.install()
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
-    model = AutoModelForImageTextToText.from_pretrained(folder, dtype="float32")
-    return model.eval(), AutoProcessor.from_pretrained(folder)
+    from ireasoner.trainer.adapters.backbone import readable
+
+    with readable(str(folder)):
+        model = AutoModelForImageTextToText.from_pretrained(folder, dtype="float32")
+        return model.eval(), AutoProcessor.from_pretrained(folder)

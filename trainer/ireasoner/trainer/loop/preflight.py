@@ -1,0 +1,147 @@
+"""What is checked before a run writes its folder: the model, the paths, and both servers."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel, get_peft_model
+from rich.console import Console
+from transformers import AutoModelForImageTextToText
+
+from ireasoner.clients import Group, RequestRefused, RewardClient, Rollout
+from ireasoner.trainer.adapters.backbone import (
+    LANGUAGE_MODEL,
+    is_hub_id,
+    load_config,
+    load_processor,
+    lora_config,
+)
+from ireasoner.trainer.adapters.probe import probe
+from ireasoner.trainer.errors import ImagesError, SettingsError
+from ireasoner.trainer.output_path import require_folder
+from ireasoner.trainer.rewards.shadow_labels import load_labels
+from ireasoner.trainer.rewards.variant import named_variant
+from ireasoner.trainer.rollouts.replicas import RolloutReplicas
+from ireasoner.trainer.rollouts.server_kind import require_kind
+from ireasoner.trainer.run_folder.run_folder import refuse_other_run
+from ireasoner.trainer.settings import RunSettings
+
+ARCHITECTURE = "qwen2_5_vl"
+"""transformers' name of the only architecture whose image inputs the loop can build."""
+
+_WEIGHTS = ("*.safetensors", "*.safetensors.index.json", "*.bin")
+_PROBE = Group(
+    id="preflight",
+    rollouts=[
+        Rollout(id=str(i), text=f"<think>\nStep 1: {i} + 1 = 2.\n</think>\n<answer>2</answer>")
+        for i in (1, 2)
+    ],
+)
+"""A group that every scoring config can judge."""
+
+
+def say_where(model: str, console: Console) -> None:
+    """Says that a model is looked for on the hub, which takes half a minute to give up without a network."""
+    if is_hub_id(model):
+        console.print(f"{model} is no folder here: looking for it on the model hub", highlight=False)
+
+
+def supported_config(model: str, console: Console) -> Any:
+    """The config of a base model that the loop can train.
+
+    Raises:
+        SettingsError: There is no such model, or it has another architecture.
+    """
+    say_where(model, console)
+    config = load_config(model)
+    if config.model_type != ARCHITECTURE:
+        raise SettingsError(
+            f"model: {model} has the architecture {config.model_type}; the trainer needs {ARCHITECTURE} (Qwen2.5-VL)"
+        )
+    return config
+
+
+def policy_shape(
+    settings: RunSettings, config: Any, *, within: re.Pattern[str] = LANGUAGE_MODEL
+) -> PeftModel:
+    """The policy with one adapter, without storage; see `lora_config` for `within`.
+
+    Raises:
+        SettingsError: The model has no layer named in `lora.target_modules`.
+    """
+    with torch.device("meta"):
+        backbone = AutoModelForImageTextToText.from_config(config)
+        return get_peft_model(backbone, lora_config(backbone, settings.lora, within=within))
+
+
+def check_files(settings: RunSettings) -> None:
+    """Finds paths and functions that cannot be used; the model's are `check_model`'s.
+
+    Raises:
+        SettingsError: A folder cannot be written, the folder of the run holds another one, or the token, the labels or
+            the reward cannot be read.
+        ImagesError: There is no folder of images, or the file of labels has a bad line.
+    """
+    refuse_other_run(settings)
+    if not settings.images.is_dir():
+        raise ImagesError(f"images: {settings.images} is not a folder")
+    require_folder("run_folder", settings.run_folder)
+    if settings.adapters_folder is not None:
+        require_folder("adapters_folder", settings.adapters_folder)
+    settings.reward.token()
+    load_labels(settings.labels)
+    named_variant(settings.reward.function)
+
+
+def check_model(settings: RunSettings) -> Any:
+    """Finds a model whose processor or weights are missing, without loading weights; returns the run's processor.
+
+    Raises:
+        SettingsError: They are, or the bounds of an image contradict each other.
+    """
+    model, rollout = settings.model, settings.rollout
+    processor = load_processor(model, min_pixels=rollout.min_pixels, max_pixels=rollout.max_pixels)
+    folder = Path(model).expanduser()
+    if folder.is_dir() and not any(path for pattern in _WEIGHTS for path in folder.glob(pattern)):
+        raise SettingsError(f"model: {model} holds no weights (*.safetensors)")
+    return processor
+
+
+def check_kinds(settings: RunSettings) -> None:
+    """Refuses addresses at which another server answers, before anything is waited for.
+
+    Raises:
+        SettingsError: An address is not that of the server it should be.
+    """
+    require_kind("reward.url", settings.reward.url, "reward server")
+    for url in settings.rollout.url.split(","):
+        require_kind("rollout.url", url, "rollout server")
+
+
+def check_servers(
+    settings: RunSettings, rollouts: RolloutReplicas, rewards: RewardClient, policy: PeftModel
+) -> None:
+    """Has both servers, which must be ready, do for the run what they will have to do.
+
+    Args:
+        settings: The run.
+        rollouts: The rollout servers.
+        rewards: The reward server.
+        policy: The run's policy; see `policy_shape`.
+
+    Raises:
+        SettingsError: A server refuses what the settings ask for; the message names the setting.
+        RolloutServerError: The rollout server was unreachable for longer than the budget.
+        RewardError: The reward server did not answer.
+    """
+    reward = settings.reward
+    config: Any = {"preset": reward.config, **reward.overrides} if reward.overrides else reward.config
+    try:
+        rewards.score("solver", [_PROBE], config=config, progress=0.0)
+    except RequestRefused as error:
+        refused = "reward.config and reward.overrides" if reward.overrides else "reward.config"
+        setting = "reward.token_file" if error.status in (401, 403) else refused
+        raise SettingsError(f"{setting}: {reward.url} refuses: {error}") from error
+    rollouts.models()
+    probe(rollouts, policy, settings.adapters_folder or settings.run_folder / "adapters")

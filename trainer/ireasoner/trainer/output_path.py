@@ -1,0 +1,36 @@
+"""Where a command may write: found out before the work begins, not when it is done."""
+
+import os
+from pathlib import Path
+
+from ireasoner.trainer.errors import SettingsError
+
+
+def require_folder(setting: str, folder: Path) -> None:
+    """Finds out whether a folder can be written to, or made.
+
+    Args:
+        setting: The setting that names it.
+        folder: The folder.
+
+    Raises:
+        SettingsError: It is a file, is inside a file, or may not be written to.
+    """
+    absolute = folder.absolute()
+    nearest = next(path for path in (absolute, *absolute.parents) if os.path.lexists(path))
+    if not nearest.is_dir():
+        where = f"{folder} is not a folder" if nearest == absolute else f"{nearest} is not a folder"
+        raise SettingsError(f"{setting}: {where}")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise SettingsError(f"{setting}: {nearest} may not be written to")
+
+
+def require_file(setting: str, file: Path) -> None:
+    """Finds out whether a file can be written; see `require_folder`.
+
+    Raises:
+        SettingsError: It is a folder, or its folder cannot be made or written to.
+    """
+    if file.is_dir():
+        raise SettingsError(f"{setting}: {file} is a folder, not a file")
+    require_folder(setting, file.absolute().parent)
