@@ -88,10 +88,10 @@ NOT_A_NUMBER = b'{"groups": [{"id": "g", "rollouts": [{"id": "0", "text": "a"}]}
         (NOT_A_NUMBER.replace(b"NaN", b"1" * 5000), "body", "parsing"),
         (NOT_A_NUMBER.replace(b"NaN", b'1, "progress": 2'), "progress", "less than or equal to 1"),
         (NOT_A_NUMBER.replace(b'"a"', b'"\xff"'), "body", "parsing"),
-        (b"[" * 1_025 + b"]" * 1_025, "body", "nested deeper than 1024"),
+        (b"[" * 1_025 + b"]" * 1_025, "body", "nested deeper than 200"),
         (b"[" * 1_024 + b"]" * 1_024, "body", "dictionary"),
-        (b"[" * 1_500, "character", "too deeply to explain"),
-        (b"[" * 1_020 + b"NaN" + b"]" * 1_020, "character", "not JSON"),
+        (b"[" * 1_500, "body", "nested deeper than 200"),
+        (b"[" * 1_020 + b"NaN" + b"]" * 1_020, "body", "nested deeper than 200"),
         (b" " * 2**20 + NOT_A_NUMBER, "character 1048", "not JSON"),
     ],
 )
