@@ -48,6 +48,7 @@ class Server(uvicorn.Server):
                 host=settings.host,
                 port=settings.port,
                 http=Connection.within(limits.connections),
+                loop="asyncio",  # uvloop, which vLLM brings, does not let a protocol bound what it reads at once
                 ws="none",
                 lifespan="on",
                 proxy_headers=False,

@@ -62,7 +62,7 @@ class StepVectors:
         """The sum of the vectors in each of `count` slots, [P, D]; `slots` [S] is -1 for steps that are left out."""
         placed = slots >= 0
         pairs = slots[placed] * len(self.rows) + self.row[placed]
-        times = np.bincount(pairs, minlength=count * len(self.rows)).reshape(count, -1)
+        times = np.bincount(pairs, minlength=count * len(self.rows)).reshape(count, len(self.rows))
         summed: Doubles = times.astype(np.float64) @ self.rows
         return summed
 

@@ -216,7 +216,8 @@ class _Exchange:
                 headers["traceresponse"] = self._traceresponse
             if "location" in headers:
                 headers["location"] = _relative(headers["location"])
-            if self._admission.is_draining:
+            is_arriving = self._body is None or self._body.is_arriving  # the rest is not read
+            if self._admission.is_draining or is_arriving:
                 headers["connection"] = "close"
             self._report(message["status"])
         body = memoryview(message.get("body", b""))

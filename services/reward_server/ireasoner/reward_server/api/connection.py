@@ -92,8 +92,10 @@ class Connection(H11Protocol, asyncio.BufferedProtocol):
 
     def on_response_complete(self) -> None:
         """Waits for the next request, or lingers if this one has not arrived as a whole."""
-        if self.conn.their_state is h11.SEND_BODY and not self.transport.is_closing():
-            self._linger()
+        if self._is_lingering:
+            return
+        if self.conn.their_state is h11.SEND_BODY:
+            self.close()
             return
         self.waiting[self] = None
         super().on_response_complete()
@@ -114,11 +116,19 @@ class Connection(H11Protocol, asyncio.BufferedProtocol):
             self.transport.write(self.conn.send(event) or b"")
         self._linger()
 
+    def close(self) -> None:
+        """Closes the connection; if the caller is still sending its request, once it had time to read the response."""
+        if self.conn.their_state is h11.SEND_BODY:
+            self._linger()
+        else:
+            self.transport.close()
+
     def _note_request(self) -> None:
         """Ends the deadline once a head is complete."""
-        if self.cycle is not None and not self.cycle.response_complete:
-            self.waiting.pop(self, None)
+        if self.cycle is not None and self in self.waiting and not self.cycle.response_complete:
+            del self.waiting[self]
             self._end_deadline()
+            self.cycle.transport = _Response(self)  # type: ignore[assignment]
 
     def _linger(self) -> None:
         """Sends nothing more and throws away what arrives, until the caller closes the connection or for `linger_s`."""
@@ -138,3 +148,15 @@ class Connection(H11Protocol, asyncio.BufferedProtocol):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+
+
+class _Response:
+    """The transport as uvicorn sees it while it answers: closing it gives the caller time to read the answer."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self.write = connection.transport.write
+        self.is_closing = connection.transport.is_closing
+
+    def close(self) -> None:
+        self._connection.close()
