@@ -5,6 +5,7 @@ import gc
 import random
 import time
 import weakref
+from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -479,6 +480,9 @@ def test_whatever_callers_do_each_gets_a_slot_of_its_own_prompt(seed: int) -> No
             assert len(answer.cohort) <= 4
             assert all(member.startswith(prompt) for member in answer.cohort)
         assert (server.callers, server.half_full) == (0, 0)
-        assert len(set(ended)) == len(ended), "one slot of a cohort was given to two callers"
+        twice = [answer for answer, times in Counter(ended).items() if times > 1]
+        assert all(len(answer.cohort) == 4 for answer in twice), (
+            "only a complete cohort's answer may be repeated"
+        )
 
     talk(conversation)

@@ -207,7 +207,9 @@ def test_an_invalid_deadline_is_refused(compass_url: str, timeout: str) -> None:
     assert (refused.status_code, refused.json()["errors"][0]["place"]) == (422, "x-request-timeout")
 
 
-def test_probes_are_logged_at_debug_only(compass_http: httpx.Client, caplog: pytest.LogCaptureFixture) -> None:
+def test_probes_are_logged_at_debug_only(
+    compass_http: httpx.Client, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level("DEBUG", "ireasoner.reward_server.api.admission")
     for route in ("/livez", "/readyz", "/configs"):
         assert compass_http.get(route).status_code == 200

@@ -11,8 +11,8 @@ by what happened to the same text before:
 - Its caller left after its cohort was formed: the call is either the retry, or a rollout of the next cohort, and
   waits for the decision. If N others come, or too few before its deadline, it is the retry and gets the answer
   from its old cohort. If a cohort is complete with it and not without it, it is new.
-- Its caller left after the retry had come, because a lost connection is noticed late: the retry is recognised then,
-  or at the latest before it would be scored without N others.
+- Its caller left after the retry had come, because a lost connection is noticed late: the retry is recognised then.
+  If its caller was answered before that, it is recognised at its deadline, instead of being scored without N others.
 - Its answer was sent: the call is new. Only if every waiting call is of this kind when time is up, they are
   retries of answers that were lost on the way, and get those answers.
 
@@ -223,16 +223,25 @@ class Cohorts(Generic[K, Answer]):
         if self.kept:
             self._expiry = asyncio.get_running_loop().call_later(EXPIRY_S, self._expire)
 
-    def _look_again(self, key: K) -> None:
-        """Recognises waiting retries of rollouts whose callers left, or were answered, after the retries came."""
+    def _notice_leaving(self, key: K) -> None:
+        """Recognises waiting retries of callers that were seen to leave after the retries had come."""
         for each in self._queues.get(key, []):
-            if each.earlier is not None:
-                continue
-            gone = self._gone.take(key, each.identity)
-            if gone is not None and gone.cohort is not None:
-                each.earlier, each.came_back = gone, True
-            else:
-                each.earlier = self._sent.take(key, each.identity)
+            if each.earlier is None:
+                gone = self._gone.take(key, each.identity)
+                if gone is not None and gone.cohort is not None:
+                    each.earlier, each.came_back = gone, True
+
+    def _notice_answers(self, key: K) -> None:
+        """Takes waiting calls for retries of complete cohorts' members that were answered after the calls had come."""
+        for each in self._queues.get(key, []):
+            if each.earlier is None:
+                sent = self._sent.take(key, each.identity)
+                if (
+                    sent is not None
+                    and sent.cohort is not None
+                    and len(sent.cohort.members) == key.group_size
+                ):
+                    each.earlier = sent
 
     def _form_if_complete(self, key: K) -> None:
         """Forms a cohort of N members that count; those that have waited with them are then retries."""
@@ -252,7 +261,9 @@ class Cohorts(Generic[K, Answer]):
         queue = self._queues.get(key, [])
         if member not in queue:
             return
-        self._look_again(key)
+        self._notice_leaving(key)
+        if len(queue) < key.group_size:
+            self._notice_answers(key)
         if len(queue) >= key.group_size and any(each.counts for each in queue):
             by_claim = sorted(queue, key=lambda each: (not each.counts, each is not member))
             chosen = by_claim[: key.group_size]
@@ -335,7 +346,7 @@ class Cohorts(Generic[K, Answer]):
         elif any(each.present for each in member.cohort.members):
             if not member.cohort.failed:
                 self._keep(self._gone, key, member)
-                self._look_again(key)
+                self._notice_leaving(key)
         else:
             for each in member.cohort.members:
                 self._gone.discard(each)
