@@ -17,7 +17,7 @@ with needs_extra("reward-server", command="reward-server"):
     import uvicorn
     from pydantic import ValidationError
 
-    from ireasoner.reward_server.api.connection import Connection
+    from ireasoner.reward_server.api.connection import MAX_HEAD_BYTES, Connection
     from ireasoner.reward_server.api.limits import Limits
     from ireasoner.reward_server.api.tokens import UnusableTokens, add_token
     from ireasoner.reward_server.app import create_app
@@ -48,6 +48,7 @@ class Server(uvicorn.Server):
                 host=settings.host,
                 port=settings.port,
                 http=Connection.within(limits.connections),
+                h11_max_incomplete_event_size=MAX_HEAD_BYTES,
                 loop="asyncio",  # uvloop, which vLLM brings, does not let a protocol bound what it reads at once
                 ws="none",
                 lifespan="on",

@@ -1,9 +1,17 @@
-"""The memory that requests in progress take together: counted before it is allocated, and bounded."""
+"""The memory that requests in progress take together: counted before it is allocated, bounded, and given back."""
 
+import asyncio
+import ctypes
+import gc
 from types import TracebackType
 from typing import Self
 
 from ireasoner.reward_server.errors import Overloaded, RequestTooLarge
+
+LARGE_BYTES = 16 * 2**20
+"""A request that held more than this leaves memory that the allocator would keep."""
+TRIM_AFTER_S = 2.0
+"""Seconds from the end of a large request until its memory is given back: another one may come."""
 
 
 class Memory:
@@ -12,10 +20,21 @@ class Memory:
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
         self.held_bytes = 0
+        self._trimming: asyncio.TimerHandle | None = None
 
     def claim(self) -> "Claim":
         """The claim of a new request, which holds nothing yet."""
         return Claim(self)
+
+    def release(self, count: int) -> None:
+        """Takes back what a request has held."""
+        self.held_bytes -= count
+        if count >= LARGE_BYTES and self._trimming is None:
+            self._trimming = asyncio.get_running_loop().call_later(TRIM_AFTER_S, self._trim_in_thread)
+
+    def _trim_in_thread(self) -> None:
+        self._trimming = None
+        asyncio.get_running_loop().run_in_executor(None, _trim)
 
 
 class Claim:
@@ -51,5 +70,13 @@ class Claim:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._memory.held_bytes -= self._bytes
+        self._memory.release(self._bytes)
         self._bytes = 0
+
+
+def _trim() -> None:
+    """Has glibc return free memory to the kernel; other allocators do so by themselves."""
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)

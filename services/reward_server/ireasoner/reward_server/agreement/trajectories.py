@@ -75,7 +75,8 @@ def judge(cluster: AnswerCluster, vectors: StepVectors, rho: float, config: Scor
     steps = agreement.step_agreement(vectors, order, slots, config)
     fullness: float | Doubles = 1.0
     if config.min_steps:
-        fullness = np.array([agreement.fullness(len(set(_folded(each))), config) for each in cluster.steps])
+        of = {each: agreement.fullness(len(set(_folded(each))), config) for each in set(cluster.steps)}
+        fullness = np.array([of[each] for each in cluster.steps])
     rewards = rho * fullness * steps.rewards
     rewards[order.member[~vectors.exists]] = np.nan
     return JudgedCluster(cluster, steps, rewards)
@@ -103,7 +104,7 @@ def vectors_of(rows: Floats, row: Slots, config: ScoringConfig) -> StepVectors:
 
 def distinct(trajectories: Sequence[Steps]) -> int:
     """The number of trajectories that differ in more than case and punctuation."""
-    return len({_folded(steps) for steps in trajectories})
+    return len({_folded(steps) for steps in set(trajectories)})
 
 
 def _folded(steps: Steps) -> Steps:

@@ -8,6 +8,7 @@ incomplete after 64 KiB.
 import asyncio
 import logging
 from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -137,7 +138,8 @@ class Connection(H11Protocol, asyncio.BufferedProtocol):
         self.waiting[self] = None
         self.flow.resume_reading()
         if self.transport.can_write_eof():
-            self.transport.write_eof()
+            with suppress(OSError):  # the caller has gone
+                self.transport.write_eof()
         self._start_deadline(self.limits.linger_s)
 
     def _start_deadline(self, seconds: float) -> None:

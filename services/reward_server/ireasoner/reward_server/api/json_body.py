@@ -21,6 +21,10 @@ from ireasoner.reward_server.wire import Fault
 
 EXPLAINED_BYTES = 2**20
 """Largest body whose JSON error is explained in detail, which takes a slower parser."""
+PART_BYTES = 2**18
+"""Bytes that are counted at once, which takes about a millisecond."""
+MAX_FIELDS = 64
+"""Fields of an object: a config has about 30, and every unknown one becomes a fault in the answer."""
 MAX_DEPTH = 200
 """Nesting depth of objects and lists: what pydantic validates and writes. Our own requests have 6."""
 VALUE_BYTES = 100
@@ -62,6 +66,8 @@ class MeasuredRoute(APIRoute):
                 parsed = await body.json()
                 if self.is_foreign:
                     _refuse(next(_unsendable(parsed), None))
+                elif _has_wide_object(parsed):
+                    raise _too_large(f"more than {MAX_FIELDS} fields in one object")
             return await handle(body)
 
         return measured
@@ -92,7 +98,8 @@ class _Body(Request):
             raise _too_large(f"more than {max_bytes} bytes")
         limits = cast(Limits, self.app.state.limits)
         most = Size(limits.max_containers, limits.max_values)
-        size = _size(body)  # an upper bound: it counts what is in texts too
+        count = size_with_texts
+        size = count(body, most) if len(body) <= PART_BYTES else await asyncio.to_thread(count, body, most)
         if size.is_more_than(most):
             size = await asyncio.to_thread(size_outside_texts, body, most)
         if size.containers > most.containers:
@@ -142,6 +149,17 @@ def _size(text: bytes, start: int = 0, end: int | None = None) -> Size:
     return Size(containers, containers + text.count(b",", start, end) + text.count(b":", start, end))
 
 
+def size_with_texts(body: bytes, most: Size) -> Size:
+    """An upper bound of the size of a JSON text: counts what is in texts too. Stops once it is more than `most`."""
+    containers = values = 0
+    for start in range(0, len(body), PART_BYTES):
+        part = _size(body, start, start + PART_BYTES)
+        containers, values = containers + part.containers, values + part.values
+        if containers > most.containers or values > most.values:
+            break
+    return Size(containers, values)
+
+
 def size_outside_texts(body: bytes, most: Size) -> Size:
     """The size of a JSON text; stops counting once it is more than `most`."""
     containers = values = start = 0
@@ -176,6 +194,19 @@ def _unsendable(value: Any) -> Iterator[Fault]:
                 rest += [(f"{place}.{key}".removeprefix("."), depth + 1, each) for key, each in part.items()]
             case list():
                 rest += [(f"{place}[{index}]", depth + 1, each) for index, each in enumerate(part)]
+
+
+def _has_wide_object(value: Any) -> bool:
+    rest = [value]
+    while rest:
+        part = rest.pop()
+        if isinstance(part, dict):
+            if len(part) > MAX_FIELDS:
+                return True
+            rest += part.values()
+        elif isinstance(part, list):
+            rest += part
+    return False
 
 
 def _too_deep(place: str) -> Fault:

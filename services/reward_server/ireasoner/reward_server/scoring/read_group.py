@@ -51,6 +51,11 @@ class ReadGroup:
         """The characters of all steps."""
         return sum(sum(map(len, rollout.steps)) for rollout in self.rollouts)
 
+    @property
+    def size(self) -> int:
+        """Its work for `Pace.run`."""
+        return max(self.steps, self.step_characters // STEP_CHARACTERS)
+
     def effective_share(self, answer: str | None) -> float:
         """w(a) p(a), from which every reward of a rollout with this answer is computed; 0 for None."""
         return self.vote.weighted_share(answer) if self.has_consensus else 0.0

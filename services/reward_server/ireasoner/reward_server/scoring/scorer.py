@@ -77,7 +77,7 @@ class Scorer:
             if endpoint != "proposer":
                 rewards = _rewards(endpoint, group, outcome, clusters, config, progress)
             write = partial(scored_group, group, config, request.detail, rewards)
-            scored.append(await pace.run(group.steps if request.detail == "full" else 0, write))
+            scored.append(await pace.run(group.size if request.detail == "full" else 0, write))
         return {
             "request_id": caller.request_id,
             "fingerprint": fingerprint(config, self._batcher.backend.identity),
@@ -90,8 +90,7 @@ class Scorer:
         """Embeds the steps of every group's dominant clusters together, and judges them group by group."""
         embeddings = await self._batcher.embed(chain.from_iterable(group.distinct_steps for group in groups))
         return [
-            await pace.run(len(group.step_rows), partial(_judge_group, group, embeddings, config))
-            for group in groups
+            await pace.run(group.size, partial(_judge_group, group, embeddings, config)) for group in groups
         ]
 
 
