@@ -1,5 +1,6 @@
 """Attacks below HTTP, most of which need no token."""
 
+import re
 import socket
 import time
 from collections.abc import Callable
@@ -15,12 +16,30 @@ def connect(url: str, timeout_s: float = 60.0) -> socket.socket:
 
 
 def status_of(connection: socket.socket) -> str:
-    """The status of the next response; `closed` if there is none."""
+    """The status of the next response, which is read as a whole; `closed` if there is none."""
+    received = b""
     try:
-        line = connection.recv(2**16).split(b"\r\n")[0]
+        while b"\r\n\r\n" not in received and (part := connection.recv(2**16)):
+            received += part
+        head, _, body = received.partition(b"\r\n\r\n")
+        length = re.search(rb"\ncontent-length: (\d+)", head.lower())
+        while length and len(body) < int(length[1]) and (part := connection.recv(2**16)):
+            body += part
     except ConnectionError:
         return "closed"
-    return line.split()[1].decode() if line else "closed"
+    return received.split()[1].decode() if received else "closed"
+
+
+def sends_until_closed(connection: socket.socket, part: bytes, deadline_s: float) -> bool:
+    """Sends a part again and again; returns whether the server closed the connection before the deadline."""
+    end_s = time.monotonic() + deadline_s
+    while time.monotonic() < end_s:
+        try:
+            connection.sendall(part)
+        except ConnectionError:
+            return True
+        time.sleep(0.02)
+    return False
 
 
 def large_head(url: str, size: int) -> str:
