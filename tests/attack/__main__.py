@@ -26,7 +26,7 @@ def main() -> None:
         with server(Path(folder) / "log", *flags) as attacked:
             for name, attack in (*of_bodies(), *of_callers()):
                 if word in name:
-                    print(effect_of(name, attacked, lambda attack=attack: attack(attacked.url)), flush=True)
+                    print(effect_of(name, attacked, attack), flush=True)
 
 
 if __name__ == "__main__":

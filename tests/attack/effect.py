@@ -118,8 +118,8 @@ def small_request(http: httpx.Client) -> httpx.Response:
     return http.post("/score/solver", json=SMALL)
 
 
-def effect_of(name: str, server: RunningServer, attack: Callable[[], str]) -> Effect:
-    """Attacks a server while others call it; `attack` returns the answer that the attacker got."""
+def effect_of(name: str, server: RunningServer, attack: Callable[[str], str]) -> Effect:
+    """Attacks a server while others call it; `attack` gets its address and returns the answer that it got."""
     process = psutil.Process(server.process.pid)
     with calling(server.url, livez) as quiet_livez, calling(server.url, small_request) as quiet_other:
         time.sleep(QUIET_S)
@@ -130,7 +130,7 @@ def effect_of(name: str, server: RunningServer, attack: Callable[[], str]) -> Ef
         calling(server.url, small_request) as busy_other,
     ):
         began_s = time.monotonic()
-        answer = attack()
+        answer = attack(server.url)
         seconds = time.monotonic() - began_s
         peak_bytes = peak() - before
     time.sleep(SETTLED_S if peak_bytes > 50 * MIB else 0)

@@ -12,7 +12,7 @@ import httpx
 def connect(url: str, timeout_s: float = 60.0) -> socket.socket:
     """A connection to a server."""
     address = httpx.URL(url)
-    return socket.create_connection((address.host, address.port), timeout=timeout_s)  # type: ignore[arg-type]
+    return socket.create_connection((address.host, address.port), timeout=timeout_s)
 
 
 def status_of(connection: socket.socket) -> str:

@@ -58,7 +58,7 @@ def attacked(compass: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 def check(name: str, server: RunningServer, attack: Attack) -> None:
     """Attacks, and holds the effect to the bounds."""
-    effect = effect_of(name, server, lambda: attack(server.url))
+    effect = effect_of(name, server, attack)
     print(effect)
     assert effect.answer == ANSWERS.get(name, effect.answer)
     assert effect.peak_bytes < MOST_BYTES, effect

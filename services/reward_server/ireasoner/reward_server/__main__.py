@@ -148,7 +148,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     gc.set_threshold(REQUEST_OBJECTS)
     server.run(sockets=[listening])
     if server.failure is not None:
-        print(f"reward-server: {settings.embedder}: {server.failure}", file=sys.stderr)
+        reason = " ".join(str(server.failure).split())
+        print(f"reward-server: {settings.embedder}: {reason}", file=sys.stderr)
     return 0 if server.started and server.failure is None else 1
 
 
