@@ -104,12 +104,13 @@ def test_an_embedder_that_fails_to_load_ends_the_process(tmp_path: Path) -> None
         assert "tokenizer.json is missing" in errors.splitlines()[-1]
 
 
-@pytest.mark.parametrize("model", ["nosuch/model", "./nowhere", "a/b/c", "nosuch model"])
-def test_a_model_that_does_not_exist_ends_the_process_with_one_line(model: str, tmp_path: Path) -> None:
+@pytest.mark.slow  # imports sentence-transformers anew
+def test_a_model_that_does_not_exist_ends_the_process_with_one_line(tmp_path: Path) -> None:
     """At once: the hub is asked once, and here it cannot be reached."""
+    model = "nosuch/model"
     hub = {"HF_ENDPOINT": "http://127.0.0.1:1", "HF_HOME": str(tmp_path)}
     with server("--embedder", model, "--log-level", "warning", **hub) as process:
-        _, errors = process.communicate(timeout=DEADLINE_S)
+        _, errors = process.communicate(timeout=2 * DEADLINE_S)
         assert process.returncode == 1
     lines = errors.splitlines()
     assert lines[-1].startswith(f"reward-server: {model}: ModelUnavailable: {model} is ")

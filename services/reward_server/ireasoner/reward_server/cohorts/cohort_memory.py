@@ -24,11 +24,11 @@ class CohortLimits:
 
     Attributes:
         max_callers: Callers that may wait at once: more than a trainer's whole batch. Their texts count as held memory.
-        max_kept: Rollouts that are kept, each of which takes about 2 kB.
+        max_kept: Rollouts that are kept: answered ones, and as many whose callers left. Each takes about 2 kB.
     """
 
     max_callers: int = 65_536
-    max_kept: int = 65_536
+    max_kept: int = 32_768
 
 
 class CohortMemory(Generic[M]):

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -72,7 +71,7 @@ def available(model: str) -> str:
         ModelUnavailable: There is none of these.
     """
     from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
     if Path(model).is_dir():
         return model
@@ -80,10 +79,10 @@ def available(model: str) -> str:
         HfApi().model_info(model, timeout=HUB_TIMEOUT_S)
     except HFValidationError as error:
         raise ModelUnavailable(f"{model} is neither a folder nor the id of a model on the hub") from error
-    except (HfHubHTTPError, httpx.HTTPError, OSError) as error:
+    except Exception as error:  # noqa: BLE001 - its HTTP library, and so its errors, differ by version
         try:
             return str(snapshot_download(model, local_files_only=True))
-        except LocalEntryNotFoundError:
+        except (LocalEntryNotFoundError, HFValidationError):
             reason = str(error).strip().split("\n")[0]
             raise ModelUnavailable(
                 f"{model} is no folder, was not downloaded before, and the hub does not have it: {reason}"
