@@ -596,3 +596,31 @@ def test_a_call_over_the_limits_is_refused(compass: Path) -> None:
 
     with running(settings, limits=limits) as url:
         talk(url, conversation)
+
+
+async def early_retry(url: str, http: Http, prompt: str) -> list[float]:
+    """The rewards of a cohort whose last rollout is sent again before its first connection is closed."""
+    parameters = {"group_size": 4, "deadline_s": SHORT_S}
+    others = [asyncio.create_task(post_remote(http, prompt, text, parameters)) for text in TEXTS[:3]]
+    async with httpx.AsyncClient(base_url=url, timeout=PATIENCE_S) as lost:
+        first = asyncio.create_task(post_remote(lost, prompt, TEXTS[3], parameters))
+        await asyncio.sleep(0.01)
+        again = asyncio.create_task(post_remote(http, prompt, TEXTS[3], parameters))
+        await asyncio.sleep(0.01)
+        first.cancel()
+        await asyncio.wait([first])
+    scored = await answers(*others, again)
+    assert [each["partial"] for each in scored] == [0.0] * 4
+    return [each["reward"] for each in scored]
+
+
+def test_a_retry_that_is_seen_before_its_predecessors_hang_up_is_scored_with_its_cohort(url: str) -> None:
+    """Fifty times, at once."""
+
+    async def conversation(http: Http) -> None:
+        expected = await solver(http, TEXTS[:4])
+        got = await asyncio.gather(*(early_retry(url, http, f"p{trial}") for trial in range(50)))
+        assert all(each == pytest.approx(expected, abs=1e-6) for each in got)
+        assert await metric(http, 'reward_cohorts_total{how="partial"}') == 0
+
+    talk(url, conversation)
