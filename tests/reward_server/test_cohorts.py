@@ -601,11 +601,11 @@ def test_a_call_over_the_limits_is_refused(compass: Path) -> None:
 async def early_retry(url: str, http: Http, prompt: str) -> list[float]:
     """The rewards of a cohort whose last rollout is sent again before its first connection is closed."""
     parameters = {"group_size": 4, "deadline_s": SHORT_S}
-    others = [asyncio.create_task(post_remote(http, prompt, text, parameters)) for text in TEXTS[:3]]
+    others = [asyncio.ensure_future(post_remote(http, prompt, text, parameters)) for text in TEXTS[:3]]
     async with httpx.AsyncClient(base_url=url, timeout=PATIENCE_S) as lost:
-        first = asyncio.create_task(post_remote(lost, prompt, TEXTS[3], parameters))
+        first = asyncio.ensure_future(post_remote(lost, prompt, TEXTS[3], parameters))
         await asyncio.sleep(0.01)
-        again = asyncio.create_task(post_remote(http, prompt, TEXTS[3], parameters))
+        again = asyncio.ensure_future(post_remote(http, prompt, TEXTS[3], parameters))
         await asyncio.sleep(0.01)
         first.cancel()
         await asyncio.wait([first])
