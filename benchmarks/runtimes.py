@@ -12,7 +12,7 @@ from safetensors.numpy import save_file
 
 from benchmarks.comparison import best_s
 from benchmarks.workload import Sample
-from ireasoner.reward_server.agreement.trajectories import AnswerCluster, judge
+from ireasoner.reward_server.agreement.trajectories import AnswerCluster, judge, vectors_of
 from ireasoner.reward_server.embedding.embedder import Embedder, EmbedderSpec, Runtime
 from ireasoner.reward_server.embedding.load import load_embedder, packaged_minilm
 from ireasoner.reward_server.scoring_config import PAPER
@@ -73,7 +73,8 @@ def majority_rewards(
         majority = [sample.steps for sample in group if sample.answer == group[0].answer]
         cluster = AnswerCluster.of(range(len(majority)), majority)
         stacked = np.stack([embeddings[step] for steps in cluster.steps for step in steps])
-        rewards.append(judge(cluster, stacked, 1.0, PAPER).rewards.tolist())
+        vectors = vectors_of(stacked, np.arange(len(stacked)), PAPER)
+        rewards.append(judge(cluster, vectors, 1.0, PAPER).rewards.tolist())
     return rewards
 
 

@@ -12,8 +12,8 @@ import pytest
 from ireasoner.clients import AsyncRewardClient, ConnectionBroken, Unreachable
 from tests.frameworks.conftest import Solver
 from tests.frameworks.rollouts import GROUPS, neutral
+from tests.reward_server.processes import server
 from tests.reward_server.test_cohorts import talk, waiting
-from tests.reward_server.test_faults import server
 from tests.rollout_server.running import free_port
 
 PATIENCE_S = 60.0

@@ -1,19 +1,23 @@
 """The bookkeeping of cohorts, with a scorer that the test controls."""
 
 import asyncio
+import gc
 import random
 import time
+import weakref
+from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
+from ireasoner.reward_server.cohorts import cohort
 from ireasoner.reward_server.cohorts.cohort import Cohorts
 from ireasoner.reward_server.cohorts.cohort_memory import CohortLimits, CohortMemory
 from ireasoner.reward_server.errors import DeadlineExceeded, EmbeddingFailed, NotReady, Overloaded
 
-LIMITS = CohortLimits(max_callers=100, max_characters=10_000)
+LIMITS = CohortLimits(max_callers=100, max_kept=1_000)
 SHORT_S = 0.4
 """The deadline of a caller whose cohort stays incomplete."""
 
@@ -319,39 +323,109 @@ def test_state_is_bounded() -> None:
             await server.call("x", Key("other"))
         for call in waiting:
             await go(call)
-        with pytest.raises(Overloaded):
-            await server.call("x" * 101, Key("large"))
-        assert (server.callers, server.half_full) == (0, 0)
+        assert (server.callers, server.half_full, server.kept) == (0, 0, 3)
 
-    talk(conversation, CohortLimits(max_callers=3, max_characters=100))
+    talk(conversation, CohortLimits(max_callers=3, max_kept=100))
 
 
-@pytest.mark.parametrize(("kept", "size"), [(3, 10), (2, 45)])
-def test_kept_rollouts_stay_within_the_limits(kept: int, size: int) -> None:
-    """Bounded by count and by characters; the oldest go first."""
+@dataclass(frozen=True)
+class Kept:
+    identity: bytes
 
-    @dataclass(frozen=True)
-    class Text:
-        text: str
 
-    memory: CohortMemory[Text] = CohortMemory(60, CohortLimits(max_callers=3, max_characters=100))
+def test_kept_rollouts_are_bounded() -> None:
+    """The oldest go first."""
+    memory: CohortMemory[Kept] = CohortMemory(60, max_kept=3)
     for number in range(5):
-        memory.add("p", Text(f"{number}".ljust(size)))
-    taken = [memory.take("p", f"{number}".ljust(size)) for number in range(5)]
-    assert [each is not None for each in taken] == [False] * (5 - kept) + [True] * kept
+        memory.add("p", Kept(bytes([number])))
+    taken = [memory.take("p", bytes([number])) for number in range(5)]
+    assert [each is not None for each in taken] == [False, False, True, True, True]
     assert len(memory) == 0
 
 
 def test_kept_rollouts_expire() -> None:
-    @dataclass(frozen=True)
-    class Text:
-        text: str
-
-    memory: CohortMemory[Text] = CohortMemory(0.01, LIMITS)
-    memory.add("p", Text("a"))
+    memory: CohortMemory[Kept] = CohortMemory(0.01, max_kept=3)
+    memory.add("p", Kept(b"a"))
     time.sleep(0.02)
-    assert memory.take("p", "a") is None
+    assert memory.take("p", b"a") is None
     assert len(memory) == 0
+
+
+def test_kept_rollouts_expire_without_a_further_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of theirs stays: what a caller sent is garbage once the time of its retries is over."""
+    monkeypatch.setattr(cohort, "RETRY_WINDOW_S", 0.02)
+    monkeypatch.setattr(cohort, "EXPIRY_S", 0.05)
+
+    async def conversation(server: Server) -> None:
+        key = Key("q")
+        await asyncio.gather(*(server.call(text, key) for text in "ab"))
+        await go(await begin(server.call("c", key)))
+        assert server.kept == 3
+        kept = weakref.ref(key)
+        del key
+        while server.kept:
+            await asyncio.sleep(0.01)
+        gc.collect()
+        assert kept() is None
+
+    talk(conversation)
+
+
+def test_no_text_is_kept() -> None:
+    async def conversation(server: Server) -> None:
+        await cohort_that_a_caller_left(server, when="before it is scored")
+        await go(await begin(server.call("c")))
+        members = [*server._gone._until_s, *server._sent._until_s]
+        assert len(members) == server.kept == 3
+        assert not any(member.text for member in members)
+
+    talk(conversation)
+
+
+async def retry_before_its_predecessor_leaves(server: Server, *, when: str) -> "asyncio.Task[Any]":
+    """A cohort of a, b, c and d, of which d is sent again before its first caller is seen to leave."""
+    key = Key(group_size=4)
+    if when == "while it is scored":
+        server.free.clear()
+    calls = [await begin(server.call(text, key)) for text in "abcd"]
+    again: asyncio.Task[Any] = await begin(server.call("d", key, deadline_s=SHORT_S))
+    await go(calls[3])
+    server.free.set()
+    await asyncio.gather(*calls[:3])
+    return again
+
+
+@pytest.mark.parametrize("when", ["while it is scored", "after it is scored"])
+def test_a_retry_that_comes_before_its_predecessor_leaves_is_not_scored_alone(when: str) -> None:
+    async def conversation(server: Server) -> None:
+        again = await retry_before_its_predecessor_leaves(server, when=when)
+        assert await cohorts_of(again) == ["abcd"]
+        assert server.scored == [tuple("abcd")]
+        assert (server.counts.full, server.counts.partial, server.counts.returned) == (1, 0, 1)
+
+    talk(conversation)
+
+
+def test_an_early_retry_does_not_join_the_next_cohort() -> None:
+    async def conversation(server: Server) -> None:
+        again = await retry_before_its_predecessor_leaves(server, when="while it is scored")
+        calls = [await begin(server.call(text, Key(group_size=4))) for text in "efgh"]
+        assert await cohorts_of(*calls, again) == ["efgh"] * 4 + ["abcd"]
+        assert server.counts.partial == 0
+
+    talk(conversation)
+
+
+def test_an_early_retry_while_the_cohort_gathers_takes_one_slot() -> None:
+    async def conversation(server: Server) -> None:
+        key = Key(group_size=3)
+        first = await begin(server.call("a", key))
+        again = await begin(server.call("a", key))
+        await go(first)
+        calls = [await begin(server.call(text, key)) for text in "bc"]
+        assert await cohorts_of(again, *calls) == ["abc"] * 3
+
+    talk(conversation)
 
 
 def test_after_close_no_caller_is_accepted_and_none_waits() -> None:
@@ -406,6 +480,9 @@ def test_whatever_callers_do_each_gets_a_slot_of_its_own_prompt(seed: int) -> No
             assert len(answer.cohort) <= 4
             assert all(member.startswith(prompt) for member in answer.cohort)
         assert (server.callers, server.half_full) == (0, 0)
-        assert len(set(ended)) == len(ended), "one slot of a cohort was given to two callers"
+        twice = [answer for answer, times in Counter(ended).items() if times > 1]
+        assert all(len(answer.cohort) == 4 for answer in twice), (
+            "only a complete cohort's answer may be repeated"
+        )
 
     talk(conversation)

@@ -596,3 +596,36 @@ def test_a_call_over_the_limits_is_refused(compass: Path) -> None:
 
     with running(settings, limits=limits) as url:
         talk(url, conversation)
+
+
+async def early_retry(url: str, http: Http, prompt: str) -> httpx.Response:
+    """The answer to a cohort's last rollout, which is sent again before its first connection is closed."""
+    parameters = {"group_size": 4, "deadline_s": SHORT_S}
+    async with httpx.AsyncClient(base_url=url, timeout=PATIENCE_S) as lost:
+        first = asyncio.ensure_future(post_remote(lost, prompt, TEXTS[3], parameters))
+        await asyncio.sleep(0.01)
+        again = asyncio.ensure_future(post_remote(http, prompt, TEXTS[3], parameters))
+        await asyncio.sleep(0.01)
+        first.cancel()
+        await asyncio.wait([first])
+    return await again
+
+
+def test_a_retry_that_is_seen_before_its_predecessors_hang_up_is_scored_with_its_cohort(url: str) -> None:
+    """Fifty times, at once."""
+
+    async def conversation(http: Http) -> None:
+        expected = await solver(http, TEXTS[:4])
+        parameters = {"group_size": 4, "deadline_s": PATIENCE_S}
+        prompts = [f"p{trial}" for trial in range(50)]
+        sent = [post_remote(http, prompt, text, parameters) for prompt in prompts for text in TEXTS[:3]]
+        others = [asyncio.ensure_future(each) for each in sent]
+        await waiting(http, len(others))
+        retries = await answers(*(early_retry(url, http, prompt) for prompt in prompts))
+        scored = await answers(*others)
+        for trial, retry in enumerate(retries):
+            rewards = [each["reward"] for each in [*scored[3 * trial : 3 * trial + 3], retry]]
+            assert rewards == pytest.approx(expected, abs=1e-6)
+        assert {each["partial"] for each in [*scored, *retries]} == {0.0}
+
+    talk(url, conversation)

@@ -1,6 +1,8 @@
 """Configs by name: registered, listed, fixed once something was scored by them, and kept in a folder."""
 
 import json
+import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,8 +10,20 @@ import httpx
 import pytest
 
 from ireasoner.reward_server.__main__ import main
-from ireasoner.reward_server.errors import ConfigInUse, ConfigNotSaved, MalformedRequest, TooManyConfigs
-from ireasoner.reward_server.scoring.registry import MAX_CONFIGS, ConfigRegistry, UnreadableConfigs
+from ireasoner.reward_server.errors import (
+    ConfigInUse,
+    ConfigNotSaved,
+    MalformedRequest,
+    NoSuchConfig,
+    TooManyConfigs,
+)
+from ireasoner.reward_server.scoring.registry import (
+    MAX_CONFIGS,
+    MAX_OWN_CONFIGS,
+    SHARED,
+    ConfigRegistry,
+    UnreadableConfigs,
+)
 from ireasoner.reward_server.scoring_config import PAPER, PRESETS, ROBUST, ConfigOverrides
 from ireasoner.reward_server.settings import RewardServerSettings
 from tests.reward_server.requests import group, rewards, rollout, score, score_group
@@ -136,18 +150,121 @@ def test_without_a_folder_names_end_with_the_server() -> None:
         ConfigRegistry().use(ConfigOverrides(preset="mine"))
 
 
-@pytest.mark.parametrize("content", ["", "{", "{}", '{"used": true, "config": {"alpha": "x"}}', "[]"])
-def test_an_unreadable_file_is_an_error(tmp_path: Path, content: str) -> None:
+OTHER_VERSION = json.dumps({"used": True, "config": PAPER.model_dump() | {"template_guard": False}})
+
+
+@pytest.mark.parametrize(
+    "content", ["{}", '{"used": true, "config": {"alpha": "x"}}', "[]", "7", OTHER_VERSION]
+)
+def test_a_file_that_is_not_a_config_is_an_error(tmp_path: Path, content: str) -> None:
     (tmp_path / "mine.json").write_text(content)
     with pytest.raises(UnreadableConfigs, match=r"mine\.json"):
         ConfigRegistry(tmp_path)
 
 
+@pytest.mark.parametrize("content", [b"", b"{", b'{"used": true, "config": {"al', b"\x00" * 40, b"\xff\xfe{"])
+@pytest.mark.parametrize("when", ["before the start", "while the server runs"])
+def test_a_torn_file_is_set_aside_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, content: bytes, when: str
+) -> None:
+    registry = ConfigRegistry(tmp_path) if when == "while the server runs" else None
+    (tmp_path / "mine.json").write_bytes(content)
+    registry = registry or ConfigRegistry(tmp_path)
+    with pytest.raises(NoSuchConfig):
+        registry.get("mine")
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "mine.json is not JSON" in caplog.text
+    registry.put("mine", ConfigOverrides(alpha=0.5))
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["mine.json", "mine.json.torn"]
+
+
+@pytest.mark.parametrize("content", [OTHER_VERSION, "{}", "[]"])
+def test_a_config_that_another_version_saves_while_the_server_runs_is_a_problem(
+    http: httpx.Client, tmp_path: Path, content: str
+) -> None:
+    (tmp_path / "configs" / "mine.json").write_text(content)
+    answers = [
+        http.get("/configs/mine"),
+        http.put("/configs/mine", json={}),
+        http.post("/score/outcome", json={"groups": [group(TEXTS)], "config": "mine"}),
+        http.post("/cohort/remote?group_size=1&config=mine", json={"prompt": "p", "response": "r"}),
+    ]
+    assert [(each.status_code, each.json()["code"]) for each in answers] == [(409, "config_unreadable")] * 4
+    assert http.get("/configs").status_code == 200
+    assert http.put("/configs/other", json={}).status_code == 200
+
+
+def test_a_failed_write_leaves_no_draft(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    registry = ConfigRegistry(tmp_path)
+
+    def full(descriptor: int) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(ConfigNotSaved, match="no space"):
+        registry.put("mine", ConfigOverrides())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_drafts_of_a_killed_server_are_removed_and_those_of_a_running_one_stay(tmp_path: Path) -> None:
+    for name, age_s in (("old.tmp", 3600), ("new.tmp", 0)):
+        (tmp_path / name).write_text("{")
+        os.utime(tmp_path / name, (time.time() - age_s,) * 2)
+    ConfigRegistry(tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["new.tmp"]
+
+
+def test_names_belong_to_the_experiment_that_registered_them(tmp_path: Path) -> None:
+    registry = ConfigRegistry(tmp_path)
+    registry.put("mine", ConfigOverrides(alpha=0.5), "a")
+    registry.put("mine", ConfigOverrides(alpha=0.6), "b")
+    registry.use(ConfigOverrides(preset="mine"), "b")
+    registry.put("mine", ConfigOverrides(alpha=0.7), "a")
+    for known in (registry, ConfigRegistry(tmp_path)):
+        assert [known.get("mine", owner).config.alpha for owner in "ab"] == [0.7, 0.6]
+        assert [known.get("mine", owner).used for owner in "ab"] == [False, True]
+        for call in (
+            known.get,
+            lambda name, owner, known=known: known.use(ConfigOverrides(preset=name), owner),
+        ):
+            with pytest.raises((NoSuchConfig, MalformedRequest)) as error:
+                call("mine", "c")
+            assert "mine" not in str(error.value).split("known configs:")[1]
+        assert [named.name for named in known.all("c")] == sorted(PRESETS)
+
+
+def test_shared_configs_can_be_named_by_all_and_replaced_by_none(tmp_path: Path) -> None:
+    registry, other = ConfigRegistry(tmp_path), ConfigRegistry(tmp_path)
+    registry.put("house", ConfigOverrides(alpha=0.5))
+    for known in (registry, other):
+        assert known.use(ConfigOverrides(preset="house"), "a").alpha == 0.5
+        assert known.put("house", ConfigOverrides(alpha=0.5), "a").config.alpha == 0.5
+        with pytest.raises(ConfigInUse):
+            known.put("house", ConfigOverrides(alpha=0.6), "a")
+
+
+@pytest.mark.parametrize("experiment", ["..", ".", "a.b", "-x", "A"])
+def test_an_experiments_folder_is_inside_the_folder(tmp_path: Path, experiment: str) -> None:
+    folder = tmp_path / "configs"
+    ConfigRegistry(folder).put("mine", ConfigOverrides(alpha=0.5), experiment)
+    assert [file.parent.parent for file in tmp_path.rglob("*.json")] == [folder]
+    assert ConfigRegistry(folder).get("mine", experiment).config.alpha == 0.5
+
+
+def test_one_experiment_cannot_take_all_names() -> None:
+    registry = ConfigRegistry()
+    for number in range(MAX_OWN_CONFIGS):
+        registry.put(f"c{number}", ConfigOverrides(), "a")
+    with pytest.raises(TooManyConfigs):
+        registry.put("one-more", ConfigOverrides(), "a")
+    for owner in ("b", SHARED):
+        registry.put("one-more", ConfigOverrides(), owner)
+
+
 def test_a_config_of_another_version_ends_the_server_with_what_to_do(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config = PAPER.model_dump() | {"template_guard": False}
-    (tmp_path / "mine.json").write_text(json.dumps({"used": True, "config": config}))
+    (tmp_path / "mine.json").write_text(OTHER_VERSION)
     assert main(["--configs-folder", str(tmp_path)]) == 2
     [line] = [line for line in capsys.readouterr().err.splitlines() if line.startswith("reward-server: ")]
     assert "mine.json: not a config of this version (template_guard: Extra inputs" in line

@@ -6,15 +6,11 @@ import os
 import re
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
@@ -25,6 +21,7 @@ import pytest
 from ireasoner.clients import AsyncRewardClient, Group, RewardClient, RewardError, Rollout, ServerProblem
 from ireasoner.reward_server.api.limits import Limits
 from ireasoner.reward_server.settings import RewardServerSettings
+from tests.reward_server.processes import READY_S, RunningServer, server
 from tests.reward_server.requests import group, rollout
 from tests.reward_server.running import running as running_here
 from tests.reward_server.test_minilm import SENTENCE
@@ -32,7 +29,6 @@ from tests.rollout_server.running import free_port
 
 pytestmark = pytest.mark.xdist_group("reward-server faults")
 
-READY_S = 120
 WORDS = SENTENCE.split()
 POINTS = ("east", "north")
 SCORED = 'reward_groups_total{config="paper",experiment="-",status="ok"}'
@@ -42,56 +38,6 @@ IMPATIENT = (
     "sys.exit(__main__.main())",
 )
 """The server's program, with a shorter time limit for a forward pass."""
-
-
-@dataclass
-class RunningServer:
-    """A server process."""
-
-    process: subprocess.Popen[str]
-    url: str
-
-    @property
-    def worker(self) -> psutil.Process:
-        """Its embedding worker."""
-        (worker,) = (
-            child
-            for child in psutil.Process(self.process.pid).children()
-            if child.status() != psutil.STATUS_ZOMBIE
-            and "ireasoner.reward_server.embedding.worker" in child.cmdline()
-        )
-        return worker
-
-    def readiness(self) -> dict[str, object]:
-        answer: dict[str, object] = httpx.get(f"{self.url}/readyz").json()
-        return answer
-
-    def metric(self, line: str) -> float:
-        """The value of a metric, named with its labels."""
-        found = re.search(rf"^{re.escape(line)} (\S+)$", httpx.get(f"{self.url}/metrics").text, re.MULTILINE)
-        return float(found[1]) if found else 0.0
-
-
-@contextmanager
-def server(
-    log: Path, *flags: str, port: int = 0, main: Sequence[str] = ("-m", "ireasoner.reward_server")
-) -> Iterator[RunningServer]:
-    with log.open("w") as errors:
-        process = subprocess.Popen(
-            [sys.executable, *main, "--port", str(port), "--threads", "1", *flags],
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-        )
-    try:
-        assert process.stdout is not None
-        url = process.stdout.readline().removeprefix("reward-server: listening on ").strip()
-        with RewardClient(url) as client:
-            client.wait_until_ready(READY_S, is_alive=lambda: process.poll() is None)
-        yield RunningServer(process, url)
-    finally:
-        process.kill()
-        process.communicate()
 
 
 @pytest.fixture(scope="module")

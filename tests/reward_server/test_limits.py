@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ireasoner.reward_server.api.json_body import has_more_containers
+from ireasoner.reward_server.api.json_body import Size, size_outside_texts
 from ireasoner.reward_server.api.limits import Limits
 from ireasoner.reward_server.engine import Engine
 from ireasoner.reward_server.scoring import scorer
@@ -31,13 +31,14 @@ def small(compass: Path) -> Iterator[str]:
         token_mean_checkpoint=compass,
         max_queue_texts=6,
         max_body_bytes=10_000,
-        max_held_bytes=12_000,
+        max_held_bytes=60_000,
     )
     limits = Limits(
         max_groups=2,
         max_rollouts=3,
         max_request_rollouts=5,
         max_steps=4,
+        max_request_steps=9,
         max_text_characters=50,
         body_timeout_s=0.5,
     )
@@ -68,11 +69,14 @@ def test_each_limit_names_the_field_that_exceeds_it(small: str, groups: list[Any
     assert [fault["place"] for fault in problem["errors"]] == [path]
 
 
-def containers(part: object) -> int:
-    """Objects and lists in a value."""
+def size(part: object) -> Size:
+    """Objects and lists in a value, and its values; a key counts as one more, and so does what is empty."""
     if not isinstance(part, dict | list):
-        return 0
-    return 1 + sum(containers(each) for each in (part.values() if isinstance(part, dict) else part))
+        return Size(0, 0)
+    inner = [size(each) for each in (part.values() if isinstance(part, dict) else part)]
+    separators = max(len(part) - 1, 0) + (len(part) if isinstance(part, dict) else 0)
+    containers = 1 + sum(each.containers for each in inner)
+    return Size(containers, 1 + separators + sum(each.values for each in inner))
 
 
 TEXTS = st.text('{}[]",:\\ a\u00e9\n', max_size=6)
@@ -82,26 +86,34 @@ VALUES = st.recursive(
 
 
 @given(value=VALUES, escaped=st.booleans())
-def test_objects_and_lists_are_counted_and_brackets_in_texts_are_not(value: object, escaped: bool) -> None:
+def test_values_are_counted_and_what_is_in_texts_is_not(value: object, escaped: bool) -> None:
     body = json.dumps(value, ensure_ascii=escaped).encode()
-    count = containers(value)
-    assert not has_more_containers(body, count)
-    assert not count or has_more_containers(body, count - 1)
+    counted = size_outside_texts(body, Size(10**9, 10**9))
+    assert counted == size(value)
+    if counted.containers:
+        assert size_outside_texts(body, Size(counted.containers - 1, 10**9)).containers == counted.containers
 
 
 @pytest.mark.timeout(20)
 def test_a_body_that_ends_inside_a_text_is_scanned_once() -> None:
     """A text of escaped quotes that never ends is scanned once, not once per quote."""
     body = b'"' + b'\\"' * 500_000 + b"[" * 1000 + b"\\"
-    assert not has_more_containers(body, 10)
+    assert size_outside_texts(body, Size(10, 10)) == Size(0, 0)
 
 
 @pytest.mark.parametrize(
-    "parts",
-    [b'{"id":"0","text":"a"},' * 200, b"[]," * 200, b'{"a":' * 200],
+    ("parts", "what"),
+    [
+        (b'{"id":"0","text":"a"},' * 200, "17 objects and lists"),
+        (b"[]," * 200, "17 objects and lists"),
+        (b'{"a":' * 200, "17 objects and lists"),
+        (b'"",' * 200, "109 values"),
+        (b"1," * 200, "109 values"),
+        (b'{"0":1' + b"".join(b',"%d":1' % number for number in range(200)) + b"}", "109 values"),
+    ],
 )
-def test_more_objects_than_a_request_can_have_are_refused_before_parsing(
-    small: str, parts: bytes, monkeypatch: pytest.MonkeyPatch
+def test_more_values_than_a_request_can_have_are_refused_before_parsing(
+    small: str, parts: bytes, what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def built(body: bytes) -> None:
         raise AssertionError("the body was parsed")
@@ -111,7 +123,7 @@ def test_more_objects_than_a_request_can_have_are_refused_before_parsing(
     refused = httpx.post(f"{small}/score/outcome", content=b'{"groups":[' + parts, headers=headers)
     problem = refused.json()
     assert (refused.status_code, problem["code"]) == (413, "request_too_large")
-    assert problem["detail"] == "body: more than 17 objects and lists"
+    assert problem["detail"] == f"body: more than {what}"
 
 
 def test_brackets_in_texts_do_not_count_as_objects(small: str) -> None:
@@ -195,7 +207,7 @@ def test_an_invalid_deadline_is_refused(compass_url: str, timeout: str) -> None:
     assert (refused.status_code, refused.json()["errors"][0]["place"]) == (422, "x-request-timeout")
 
 
-def test_successful_probes_are_logged_at_debug_only(
+def test_probes_are_logged_at_debug_only(
     compass_http: httpx.Client, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("DEBUG", "ireasoner.reward_server.api.admission")

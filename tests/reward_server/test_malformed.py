@@ -1,5 +1,6 @@
 """Malformed requests get 422, as a problem that names the field and the reason."""
 
+import json
 import re
 from collections.abc import Iterator
 
@@ -88,10 +89,10 @@ NOT_A_NUMBER = b'{"groups": [{"id": "g", "rollouts": [{"id": "0", "text": "a"}]}
         (NOT_A_NUMBER.replace(b"NaN", b"1" * 5000), "body", "parsing"),
         (NOT_A_NUMBER.replace(b"NaN", b'1, "progress": 2'), "progress", "less than or equal to 1"),
         (NOT_A_NUMBER.replace(b'"a"', b'"\xff"'), "body", "parsing"),
-        (b"[" * 1_025 + b"]" * 1_025, "body", "nested deeper than 1024"),
+        (b"[" * 1_025 + b"]" * 1_025, "body", "nested deeper than 200"),
         (b"[" * 1_024 + b"]" * 1_024, "body", "dictionary"),
-        (b"[" * 1_500, "character", "too deeply to explain"),
-        (b"[" * 1_020 + b"NaN" + b"]" * 1_020, "character", "not JSON"),
+        (b"[" * 1_500, "body", "nested deeper than 200"),
+        (b"[" * 1_020 + b"NaN" + b"]" * 1_020, "body", "nested deeper than 200"),
         (b" " * 2**20 + NOT_A_NUMBER, "character 1048", "not JSON"),
     ],
 )
@@ -153,3 +154,86 @@ def test_probes_and_docs(compass_http: httpx.Client) -> None:
     assert not re.search(r"<script|<link(?! rel=icon href=data:,)|src=|https?://(?!127)", page), (
         "it must work offline"
     )
+
+
+COHORT_BODIES = {
+    "/verify": b'{"responses_create_params": {"input": "q"}, "response": {"output": []}, "extra": %s}',
+    "/cohort/remote": b'{"prompt": %s, "response": "r"}',
+    "/cohort/openrlhf": b'{"query": ["pr"], "prompts": ["p"], "labels": [%s]}',
+}
+PLACES = {"/verify": "extra", "/cohort/remote": "prompt", "/cohort/openrlhf": "labels[0]"}
+
+
+@pytest.mark.parametrize("route", list(COHORT_BODIES))
+@pytest.mark.parametrize(
+    ("value", "place", "reason"),
+    [
+        (b'"\\ud800"', "", "surrogate"),
+        (b'"a\\udfffb"', "", "character 1 is half"),
+        (b'["a", {"b": "\\ud83d"}]', "[1].b", "surrogate"),
+        (b'{"\\ud800": 1}', "", "surrogate"),
+        (b"NaN", "", "finite"),
+        (b"[1, -Infinity]", "[1]", "finite"),
+        (b'{"a": 1e400}', ".a", "finite"),
+        (b"[" * 201 + b"]" * 201, None, "nested deeper"),
+        (b"[" * 261 + b"]" * 261, None, "nested deeper"),
+        (b'{"a":' * 400 + b"1" + b"}" * 400, None, "nested deeper"),
+        (b"[" * 1_010 + b"]" * 1_010, None, "nested deeper"),
+        (b"[" * 5_000 + b"]" * 5_000, None, "nested deeper"),
+        (b"1" * 5_000, None, "parsing the body failed"),
+    ],
+)
+def test_what_cannot_be_sent_back_is_refused_before_scoring(
+    compass_http: httpx.Client, route: str, value: bytes, place: str | None, reason: str
+) -> None:
+    before = scored_groups(compass_http)
+    refused = compass_http.post(
+        f"{route}?group_size=1", content=COHORT_BODIES[route] % value, headers=JSON_BODY
+    )
+    problem = refused.json()
+    assert (refused.status_code, problem["code"]) == (422, "malformed_request")
+    assert reason in problem["detail"]
+    if place is not None:
+        assert [fault["place"] for fault in problem["errors"]] == [PLACES[route] + place]
+    assert scored_groups(compass_http) == before
+
+
+def scored_groups(http: httpx.Client) -> list[str]:
+    return [line for line in http.get("/metrics").text.splitlines() if line.startswith("reward_groups_total")]
+
+
+@pytest.mark.parametrize("route", list(COHORT_BODIES))
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"null",
+        b'"\\ud83d\\ude00"',
+        '"é 漢 😀"'.encode(),
+        b'["a", {"b": [null, true, 1.5, -0.0, 1e300, 123456789012]}]',
+        b"[" * 190 + b"]" * 190,
+        b'{"a":' * 150 + b"null" + b"}" * 150,
+        b'""',
+    ],
+)
+def test_any_other_json_is_taken_and_sent_back(compass_http: httpx.Client, route: str, value: bytes) -> None:
+    sent = COHORT_BODIES[route] % value
+    answered = compass_http.post(f"{route}?group_size=1", content=sent, headers=JSON_BODY)
+    assert answered.status_code == 200, answered.text
+    if route == "/verify":
+        assert answered.json()["extra"] == json.loads(value)
+
+
+@pytest.mark.parametrize(
+    "config", ["{" * 2_000, '{"a":' * 2_000, '{"preset": "\\ud800"}', '{"alpha": NaN}', "\x00"]
+)
+def test_a_config_in_the_url_that_is_not_one_is_refused(compass_http: httpx.Client, config: str) -> None:
+    body = {"prompt": "p", "response": "r"}
+    refused = compass_http.post("/cohort/remote", params={"group_size": 1, "config": config}, json=body)
+    assert (refused.status_code, refused.json()["code"]) == (422, "malformed_request")
+
+
+def test_faulty_steps_are_counted_once_per_rollout(compass_http: httpx.Client) -> None:
+    """A list is not searched beyond its first fault: a body could have a quarter of a million."""
+    body = {"groups": [{"id": "g", "rollouts": [{"id": "0", "answer": "7", "steps": [1, 2, 3]}]}]}
+    problem = compass_http.post("/score/solver", json=body).json()
+    assert [fault["place"] for fault in problem["errors"]] == ["groups[0].rollouts[0].steps[0]"]

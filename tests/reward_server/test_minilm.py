@@ -1,10 +1,12 @@
 """The default embedder in the real app: the same texts get the same rewards, whatever else is scored."""
 
+import re
 import subprocess
 import sys
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,7 +17,12 @@ from ireasoner.reward_server.embedding import openvino_embedder
 from ireasoner.reward_server.embedding.embedder import Embedder, EmbedderSpec, Runtime
 from ireasoner.reward_server.embedding.load import load_embedder, packaged_minilm
 from ireasoner.reward_server.embedding.openvino_embedder import OpenVinoEmbedder, PrecisionNotComputed
-from ireasoner.reward_server.embedding.sentence_embedder import identity, load_model
+from ireasoner.reward_server.embedding.sentence_embedder import (
+    ModelUnavailable,
+    available,
+    identity,
+    load_model,
+)
 from ireasoner.reward_server.settings import RewardServerSettings
 from tests.reward_server.requests import Json, group, rewards, rollout, score, score_group
 
@@ -168,3 +175,26 @@ def test_openvino_sends_no_usage_reports() -> None:
     done = subprocess.run([sys.executable, "-c", imported], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "['openvino.tools.ovc.telemetry_stub']"
+
+
+@pytest.mark.parametrize("model", ["nosuch/model", "./nowhere", "a/b/c", "no such model"])
+def test_an_unavailable_model_is_an_error_at_once(
+    model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hub is asked once; here it cannot be reached."""
+    asked: list[str] = []
+
+    def unreachable(hub: object, repository: str, timeout: float) -> None:
+        asked.append(repository)
+        raise OSError("unreachable\nhelp")
+
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", unreachable)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(ModelUnavailable, match=re.escape(model)) as error:
+        available(model)
+    assert "\n" not in str(error.value)
+    assert len(asked) <= 1
+
+
+def test_a_folder_is_taken_as_it_is(tmp_path: Path) -> None:
+    assert available(str(tmp_path)) == str(tmp_path)

@@ -92,7 +92,9 @@ def test_draining_server_closes_each_connection_after_its_response(compass: Path
                 with pytest.raises(httpx.ConnectError):  # not a connection that breaks
                     http.post("/score/outcome", json=body)
     assert process.returncode == 0
-    assert "GET /readyz 503" in [json.loads(line)["message"] for line in errors.splitlines()]
+    messages = [json.loads(line)["message"] for line in errors.splitlines()]
+    assert messages.count("not ready: the server is shutting down") == 1, "a change, not each probe"
+    assert not any("/readyz" in message for message in messages)
 
 
 def test_an_embedder_that_fails_to_load_ends_the_process(tmp_path: Path) -> None:
@@ -102,15 +104,29 @@ def test_an_embedder_that_fails_to_load_ends_the_process(tmp_path: Path) -> None
         assert "tokenizer.json is missing" in errors.splitlines()[-1]
 
 
+@pytest.mark.slow  # imports sentence-transformers anew
+def test_a_model_that_does_not_exist_ends_the_process_with_one_line(tmp_path: Path) -> None:
+    """At once: the hub is asked once, and here it cannot be reached."""
+    model = "nosuch/model"
+    hub = {"HF_ENDPOINT": "http://127.0.0.1:1", "HF_HOME": str(tmp_path)}
+    with server("--embedder", model, "--log-level", "warning", **hub) as process:
+        _, errors = process.communicate(timeout=2 * DEADLINE_S)
+        assert process.returncode == 1
+    lines = errors.splitlines()
+    assert lines[-1].startswith(f"reward-server: {model}: ModelUnavailable: {model} is ")
+    assert "Retrying" not in errors
+    assert "Traceback" not in errors
+    assert sum(model in line for line in lines) == 2, "one log line and one for people"
+
+
 def test_a_port_in_use_ends_the_process(compass_url: str, compass: Path) -> None:
     port = str(httpx.URL(compass_url).port)
     flags = ["--port", port, "--embedder", "token-mean", "--token-mean-checkpoint", str(compass)]
     ended = subprocess.run([*COMMAND, *flags], capture_output=True, text=True, timeout=DEADLINE_S)
     assert ended.returncode == 1
     [message] = ended.stderr.splitlines()
-    assert message.startswith(
-        f"reward-server: cannot listen on port {port} of 127.0.0.1: Address already in use"
-    )
+    where = f"cannot listen on port {port} of 127.0.0.1: Address already in use"
+    assert message == f"reward-server: {where}; choose others with --host and --port"
 
 
 @pytest.mark.parametrize(

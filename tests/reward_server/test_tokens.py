@@ -1,6 +1,10 @@
 """Tokens: required beyond loopback, hashed in their file, absent from every log."""
 
+import os
+import re
+import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
@@ -8,7 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from ireasoner.clients import RequestRefused, RewardClient
-from ireasoner.reward_server.api.tokens import Tokens, UnusableTokens, add_token
+from ireasoner.reward_server.api.tokens import OPERATOR, Tokens, UnusableTokens, add_token
 from ireasoner.reward_server.settings import RewardServerSettings
 from tests.clients.test_contract import GROUPS
 from tests.reward_server.requests import group, rollout
@@ -130,3 +134,88 @@ def test_only_loopback_needs_no_tokens(host: str) -> None:
         RewardServerSettings(host=host)
     for loopback in ("127.0.0.1", "::1", "localhost"):
         assert RewardServerSettings(host=loopback).tokens_file is None
+
+
+@pytest.mark.parametrize("ending", ["", "\n", "\n\n", "\n# a comment"])
+def test_a_token_is_added_on_a_line_of_its_own(tmp_path: Path, ending: str) -> None:
+    file = tmp_path / "tokens"
+    first = add_token(file, "first")
+    file.write_text(file.read_text().rstrip("\n") + ending)
+    second = add_token(file, "second")
+    tokens = Tokens(file)
+    assert [tokens.experiment(token) for token in (first, second)] == ["first", "second"]
+
+
+@pytest.mark.parametrize("how", ["replaced", "written in place"])
+def test_a_file_of_equal_size_and_time_is_read_again(tmp_path: Path, how: str) -> None:
+    file, other = tmp_path / "tokens", tmp_path / "other"
+    old, new = add_token(file, "run-1"), add_token(other, "run-2")
+    tokens, status = Tokens(file), file.stat()
+    if how == "replaced":
+        other.rename(file)
+    else:
+        time.sleep(0.05)  # the change time of a file has the resolution of the kernel's clock
+        file.write_bytes(other.read_bytes())
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert file.stat().st_size == status.st_size
+    assert [tokens.experiment(token) for token in (old, new)] == [None, "run-2"]
+
+
+@pytest.fixture
+def tenants(tmp_path: Path, compass: Path) -> Iterator[dict[str, httpx.Client]]:
+    """Callers with the tokens of two experiments and of the operator."""
+    file = tmp_path / "tokens"
+    tokens = {name: add_token(file, name) for name in ("a", "b", OPERATOR)}
+    settings = RewardServerSettings(embedder="token-mean", token_mean_checkpoint=compass, tokens_file=file)
+    with running(settings) as url, ExitStack() as stack:
+        yield {
+            name: stack.enter_context(
+                httpx.Client(base_url=url, headers={"authorization": f"Bearer {token}"}, timeout=30)
+            )
+            for name, token in tokens.items()
+        }
+
+
+def alpha(caller: httpx.Client, name: str) -> float | None:
+    """The config that a caller finds under a name, by one of its fields."""
+    found = caller.get(f"/configs/{name}")
+    return found.json()["config"]["alpha"] if found.status_code == 200 else None
+
+
+def test_an_experiment_cannot_register_over_anothers_name(tenants: dict[str, httpx.Client]) -> None:
+    assert tenants["a"].put("/configs/mine", json={"alpha": 0.5}).status_code == 200
+    assert tenants["b"].put("/configs/mine", json={"alpha": 0.6}).status_code == 200
+    assert [alpha(tenants[name], "mine") for name in ("a", "b", OPERATOR)] == [0.5, 0.6, None]
+    scored = {
+        name: tenants[name].post("/score/outcome", json=BODY | {"config": "mine"}).json()["fingerprint"]
+        for name in ("a", "b")
+    }
+    assert scored["a"] != scored["b"]
+    key = "/cohort/remote?group_size=1&config=mine"
+    statuses = [
+        caller.post(key, json={"prompt": "p", "response": "r"}).status_code for caller in tenants.values()
+    ]
+    assert statuses == [200, 200, 422]
+
+
+def test_what_the_operator_registers_is_shared(tenants: dict[str, httpx.Client]) -> None:
+    assert tenants[OPERATOR].put("/configs/house", json={"alpha": 0.5}).status_code == 200
+    assert [alpha(caller, "house") for caller in tenants.values()] == [0.5] * 3
+    assert tenants["a"].put("/configs/house", json={"alpha": 0.6}).json()["code"] == "config_in_use"
+    assert tenants["a"].post("/score/outcome", json=BODY | {"config": "house"}).status_code == 200
+
+
+def test_an_experiment_sees_its_own_configs_and_metrics_only(tenants: dict[str, httpx.Client]) -> None:
+    for name in ("a", "b"):
+        tenants[name].put(f"/configs/secret-{name}", json={"alpha": 0.5})
+        tenants[name].post("/score/outcome", json=BODY | {"config": f"secret-{name}"})
+    for name, other in (("a", "b"), ("b", "a")):
+        for route in ("/configs", "/metrics"):
+            answer = tenants[name].get(route).text
+            assert f"secret-{name}" in answer
+            assert f"secret-{other}" not in answer
+        assert f'experiment="{other}"' not in tenants[name].get("/metrics").text
+        assert f"secret-{other}" not in tenants[name].post("/score/outcome", json=BODY | {"config": "x"}).text
+    assert {"secret-a", "secret-b"} <= set(
+        re.findall(r'config="([\w-]+)"', tenants[OPERATOR].get("/metrics").text)
+    )

@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
-from ireasoner.reward_server.agreement.trajectories import AnswerCluster, background_of, judge
+from ireasoner.reward_server.agreement.trajectories import AnswerCluster, judge, vectors_of
 from ireasoner.reward_server.scoring_config import ScoringConfig
 
 Doubles = NDArray[np.float64]
@@ -34,8 +34,7 @@ def step_rewards(
     cluster = AnswerCluster.of(range(len(trajectories)), texts)
     ordered = [vector for member in cluster.members for vector in trajectories[member]]
     rows = np.array(ordered, np.float32).reshape(-1, DIMENSION)
-    background = background_of(rows) if config.centring == "group" else None
-    judged = judge(cluster, rows, rho, config, background)
+    judged = judge(cluster, vectors_of(rows, np.arange(len(rows)), config), rho, config)
     rewards = np.empty(len(trajectories))
     rewards[list(cluster.members)] = judged.rewards
     return rewards

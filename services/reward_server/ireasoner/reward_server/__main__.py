@@ -3,6 +3,7 @@
 import gc
 import json
 import math
+import os
 import signal
 import socket
 import sys
@@ -16,6 +17,7 @@ with needs_extra("reward-server", command="reward-server"):
     import uvicorn
 
     from ireasoner.compat.flags import FlagsError
+    from ireasoner.reward_server.api.connection import MAX_HEAD_BYTES, Connection
     from ireasoner.reward_server.api.limits import Limits
     from ireasoner.reward_server.api.tokens import UnusableTokens, add_token
     from ireasoner.reward_server.app import create_app
@@ -37,6 +39,7 @@ class Server(uvicorn.Server):
     def __init__(self, settings: RewardServerSettings, limits: Limits | None = None) -> None:
         self.failure: Exception | None = None
         self._drain_notice_s = settings.drain_notice_s
+        limits = limits or Limits()
         self._app = create_app(settings, self.fail, limits)
         self._exit_at_s = math.inf
         super().__init__(
@@ -44,6 +47,12 @@ class Server(uvicorn.Server):
                 self._app,
                 host=settings.host,
                 port=settings.port,
+                http=Connection.within(limits.connections),
+                h11_max_incomplete_event_size=MAX_HEAD_BYTES,
+                loop="asyncio",  # uvloop, which vLLM brings, does not let a protocol bound what it reads at once
+                ws="none",
+                lifespan="on",
+                proxy_headers=False,
                 log_config=None,
                 access_log=False,
                 timeout_keep_alive=KEEP_ALIVE_S,
@@ -98,6 +107,11 @@ def listen(host: str, port: int) -> socket.socket:
     return socket.create_server((host, port), family=family, backlog=BACKLOG)
 
 
+def _reason(error: OSError) -> str:
+    """Why it failed; `socket` adds the address, which the message has."""
+    return os.strerror(error.errno) if error.errno is not None and error.errno > 0 else str(error.strerror)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the server until SIGTERM or SIGINT; returns 0, 1 if it failed, 2 if an option is wrong."""
     try:
@@ -123,14 +137,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         listening = listen(settings.host, settings.port)
     except OSError as error:
-        reason = f"cannot listen on port {settings.port} of {settings.host}: {error.strerror}"
+        reason = f"cannot listen on port {settings.port} of {settings.host}: {_reason(error)}"
         print(f"reward-server: {reason}; choose others with --host and --port", file=sys.stderr)
         return 1
     gc.freeze()  # what is loaded by now stays: the collector need not visit it again
     gc.set_threshold(REQUEST_OBJECTS)
     server.run(sockets=[listening])
     if server.failure is not None:
-        print(f"reward-server: {settings.embedder}: {server.failure}", file=sys.stderr)
+        reason = " ".join(str(server.failure).split())
+        print(f"reward-server: {settings.embedder}: {reason}", file=sys.stderr)
     return 0 if server.started and server.failure is None else 1
 
 

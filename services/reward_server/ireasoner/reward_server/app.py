@@ -15,6 +15,7 @@ from ireasoner.reward_server.api.limits import Limits
 from ireasoner.reward_server.api.tokens import Tokens
 from ireasoner.reward_server.cohorts.cohort import Cohorts
 from ireasoner.reward_server.engine import Engine
+from ireasoner.reward_server.memory import Memory
 from ireasoner.reward_server.observability.metrics import Metrics
 from ireasoner.reward_server.settings import RewardServerSettings
 
@@ -50,13 +51,16 @@ def create_app(
     )
     limits = limits or Limits()
     metrics = Metrics()
+    memory = Memory(settings.max_held_bytes)
     app.state.settings = settings
     app.state.limits = limits
     app.state.metrics = metrics
     app.state.engine = engine = Engine(settings, metrics, on_failure)
-    app.state.cohorts = Cohorts(cohort_routes.CohortScoring(engine, metrics), limits.cohorts)
+    app.state.cohorts = Cohorts(cohort_routes.CohortScoring(engine, metrics, memory), limits.cohorts)
     metrics.watch_cohorts(app.state.cohorts)
+    metrics.watch_memory(memory)
     app.include_router(routes.scoring_router)
+    app.include_router(routes.config_router)
     app.include_router(routes.router)
     app.include_router(cohort_routes.router)
     problems.install(app)
@@ -74,6 +78,7 @@ def create_app(
         tokens=tokens,
         tracer=tracer,
         engine=engine,
+        memory=memory,
     )
     app.openapi = lambda: openapi(app)  # type: ignore[method-assign]
     return app

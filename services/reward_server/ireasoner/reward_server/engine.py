@@ -4,8 +4,10 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from ireasoner.reward_server import wire
+from ireasoner.reward_server.child_process import ChildRefused
 from ireasoner.reward_server.embedding.backend import Backend, ThreadBackend
 from ireasoner.reward_server.embedding.batching import EmbeddingBatcher, Pass
 from ireasoner.reward_server.embedding.worker_backend import WorkerBackend
@@ -17,6 +19,7 @@ from ireasoner.reward_server.settings import RewardServerSettings
 
 log = logging.getLogger(__name__)
 
+_LOADING = "the embedder is loading"
 PROBE_DEADLINE_S = 5.0
 """Seconds that `/readyz` waits for a forward pass that it tries itself."""
 PASS_TIMEOUT_S = 120.0
@@ -45,6 +48,7 @@ class Engine:
         self._scorer: Scorer | None = None
         self._starting: asyncio.Task[None] | None = None
         self.is_draining = False
+        self._reason: str | None = _LOADING
 
     def start(self) -> None:
         """Starts to load the embedder; returns at once."""
@@ -70,16 +74,29 @@ class Engine:
     def scorer(self) -> Scorer:
         """Scores requests; raises NotReady until the embedder is warm."""
         if self._scorer is None:
-            raise NotReady("the embedder is loading", retry_after_s=1)
+            raise NotReady(_LOADING, retry_after_s=1)
         return self._scorer
 
     async def readiness(self) -> wire.Readiness:
-        """Whether requests can be scored now; after a failed forward pass, another one is tried to find out."""
+        """Whether requests can be scored now; after a failed forward pass, another one is tried to find out.
+
+        A change is logged, once.
+        """
+        readiness = await self._readiness()
+        if readiness.reason != self._reason:
+            self._reason = readiness.reason
+            if readiness.ready:
+                log.info("ready")
+            else:
+                log.warning("not ready: %s", readiness.reason)
+        return readiness
+
+    async def _readiness(self) -> wire.Readiness:
         backend, batcher = self._backend, self._batcher
         if backend is None or batcher is None or self._scorer is None:
             return wire.Readiness(
                 ready=False,
-                reason="the embedder is loading",
+                reason=_LOADING,
                 embedder=None,
                 last_pass=None,
                 queued_texts=0,
@@ -87,11 +104,9 @@ class Engine:
             )
         last = batcher.last_pass
         if last is not None and last.error is not None and backend.fault is None:
-            try:
+            with suppress(ServiceError, TimeoutError):  # the reason is in `last_pass`
                 async with asyncio.timeout(PROBE_DEADLINE_S):
                     await batcher.probe()
-            except (ServiceError, TimeoutError):
-                log.warning("the embedder still fails: a forward pass for /readyz failed too")
             last = batcher.last_pass
         if self.is_draining:
             reason: str | None = "the server is shutting down"
@@ -133,7 +148,10 @@ class Engine:
             )
             await self._batcher.probe()
         except Exception as error:  # whatever the loader raises ends the server
-            log.exception("the embedder %s could not be loaded", settings.embedder)
+            is_said = isinstance(error, ChildRefused)  # by the child, whose error is its message
+            log.error(  # noqa: TRY400
+                "the embedder %s could not be loaded", settings.embedder, exc_info=None if is_said else error
+            )
             self._on_failure(error)
             return
         self._metrics.watch(self._batcher, backend)

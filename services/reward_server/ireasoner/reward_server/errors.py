@@ -11,6 +11,8 @@
     │   ├── NoSuchConfig        404 no_such_config
     │   ├── ConfigInUse         409 config_in_use
     │   ├── TooManyConfigs      409 too_many_configs
+    │   ├── ConfigUnreadable    409 config_unreadable
+    │   ├── HeadTooLarge        431 head_too_large
     │   └── MethodNotAllowed    405 method_not_allowed
     ├── Overloaded              429 overloaded           retry
     ├── NotReady                503 not_ready            retry
@@ -73,7 +75,7 @@ class NotJudged(RequestError):
 
 
 class RequestTooLarge(RequestError):
-    """The request exceeds a limit on bytes, groups, rollouts, steps, characters or JSON objects."""
+    """The request exceeds a limit on bytes, groups, rollouts, steps, characters, JSON values or memory."""
 
     status, code, title = 413, "request_too_large", "The request is too large"
 
@@ -115,13 +117,25 @@ class ConfigInUse(RequestError):
 
 
 class TooManyConfigs(RequestError):
-    """The registry of configs is full."""
+    """The experiment has as many configs as it may register."""
 
     status, code, title = 409, "too_many_configs", "There are too many configs"
 
 
+class ConfigUnreadable(RequestError):
+    """The config of this name was saved by another version of the server; register it under another name."""
+
+    status, code, title = 409, "config_unreadable", "The saved config cannot be read"
+
+
+class HeadTooLarge(RequestError):
+    """The path and the headers have more than 64 KiB."""
+
+    status, code, title = 431, "head_too_large", "The headers are too large"
+
+
 class Overloaded(ServiceError):
-    """The queue is full, or requests in progress hold too many bytes; nothing of this request was queued."""
+    """The queue is full, or requests in progress take too much memory; nothing of this request was queued."""
 
     status, code, title, retryable = 429, "overloaded", "The server is overloaded", True
 

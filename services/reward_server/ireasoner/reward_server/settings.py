@@ -70,7 +70,11 @@ class RewardServerSettings(BaseSettings):
         32 * 2**20, ge=1024, description="Largest request body; a larger one gets 413."
     )
     max_held_bytes: int = Field(
-        256 * 2**20, ge=1024, description="Bodies of all requests in progress; beyond it requests get 429."
+        256 * 2**20,
+        ge=1024,
+        description="Memory of all requests in progress, counted before it is taken: five times a body, and what "
+        "scoring it needs. Beyond it requests get 429, or 413 if one alone needs more. The process takes at most this, "
+        "--cache-mib and about 400 MiB.",
     )
     max_queue_texts: int = Field(
         16_384, ge=1, description="Distinct steps that may wait to be embedded; beyond it requests get 429."

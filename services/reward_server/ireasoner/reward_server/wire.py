@@ -66,7 +66,7 @@ class Rollout(_Named):
     text: Text | None = Field(None, description="The completion, tags included.", examples=[EXAMPLE_TEXT])
     answer: Text | None = Field(None, description="The answer; null if there is none. Sent with `steps`.")
     steps: list[Text] | None = Field(
-        None, description="The steps, without their numbers. Sent with `answer`."
+        None, fail_fast=True, description="The steps, without their numbers. Sent with `answer`."
     )
     finish_reason: FinishReason | None = Field(
         None,

@@ -1,8 +1,8 @@
 """The rewards' formulas: arrays in, arrays out, double precision, no I/O.
 
 Source of all: iReasoner (arXiv 2601.05877) and EvoLMM (arXiv 2511.16672). N is the number of rollouts in a
-group, G the rollouts that give the dominant answer, S the steps of all of these, D the embedding dimensions,
-A the answers.
+group, G the rollouts that give the dominant answer, S the steps of all of these, U their distinct vectors, P the
+slots, D the embedding dimensions, A the answers.
 """
 
 import math
@@ -11,7 +11,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ireasoner.reward_server.agreement.alignment import Doubles, Present, Slots, StepOrder, directed
+from ireasoner.reward_server.agreement.alignment import (
+    AT_ONCE,
+    Doubles,
+    Present,
+    Slots,
+    StepOrder,
+    StepVectors,
+    directed,
+)
 from ireasoner.reward_server.scoring_config import ScoringConfig
 
 FORMULAS_VERSION = "2"
@@ -76,12 +84,14 @@ def fullness(distinct_steps: int, config: ScoringConfig) -> float:
     return min(1.0, distinct_steps / config.min_steps) if config.min_steps else 1.0
 
 
-def step_agreement(rows: Doubles, order: StepOrder, slots: Slots, config: ScoringConfig) -> StepAgreement:
+def step_agreement(
+    vectors: StepVectors, order: StepOrder, slots: Slots, config: ScoringConfig
+) -> StepAgreement:
     """r_step_i / rho = sum_j v_p c_ij / sum_j v_p over the steps j of rollout i whose slot p is used.
 
-    `rows` [S, D] have length at most 1. `slots` [S] is -1 where a step has no embedding or no slot. The weight
-    v_p is exp(-position_decay * p). A slot is used if at least `min_position_members` rollouts have a step in
-    it; mu_p is the direction of the mean of these steps.
+    `slots` [S] is -1 where a step has no embedding or no slot. The weight v_p is exp(-position_decay * p). A slot
+    is used if at least `min_position_members` rollouts have a step in it; mu_p is the direction of the mean of
+    these steps.
 
     The credit c_ij is max(0, (cos(e_ij, mu_p) - f) / (1 - f)), where f is `cosine_floor`. The paper's f = -1
     gives (1 + cos) / 2, in which steps that have nothing in common still earn 1/2.
@@ -97,12 +107,12 @@ def step_agreement(rows: Doubles, order: StepOrder, slots: Slots, config: Scorin
     any used slot has reward 0.
     """
     count = int(slots.max(initial=-1)) + 1
-    filled = slots == np.arange(count)[:, None]
-    members = filled.sum(axis=1)
+    members = np.bincount(slots[slots >= 0], minlength=count)
     is_used = members >= config.min_position_members
     used = (slots >= 0) & is_used[slots] if count else np.zeros(len(slots), bool)
 
-    cosines = np.where(used, _cosines_to_means(rows, slots, filled, members, config), np.nan)
+    cosines = np.full(len(slots), np.nan)
+    cosines[used] = _cosines_to_means(vectors, slots, used, members, config)
     floor = config.cosine_floor
     earned = np.where(used, np.clip((cosines - floor) / (1.0 - floor), 0.0, 1.0), 0.0)
 
@@ -110,7 +120,7 @@ def step_agreement(rows: Doubles, order: StepOrder, slots: Slots, config: Scorin
     decay = np.exp(-np.minimum(config.position_decay * numbers, _LARGEST_EXPONENT))
     weights = np.where(used, decay[slots], 0.0)
     if config.coverage == "union":
-        weights = np.where(used, weights, np.where(order.exists, decay[order.index], 0.0))
+        weights = np.where(used, weights, np.where(vectors.exists, decay[order.index], 0.0))
     total = order.sums(weights)
     if config.coverage == "union":
         lacking = np.broadcast_to(is_used, (order.members, count)).copy()
@@ -121,23 +131,27 @@ def step_agreement(rows: Doubles, order: StepOrder, slots: Slots, config: Scorin
 
 
 def _cosines_to_means(
-    rows: Doubles, slots: Slots, filled: Present, members: NDArray[np.intp], config: ScoringConfig
+    vectors: StepVectors, slots: Slots, used: Present, members: NDArray[np.intp], config: ScoringConfig
 ) -> Doubles:
-    """cos(e_s, mu_p) [S], where p is the slot of s; meaningful only where p is used.
+    """cos(e_s, mu_p) of the `used` steps, where p is the slot of s.
 
-    Each cosine is summed by itself: a matrix product rounds a row by its position, and copies would differ.
+    A cosine depends on the vector and the slot alone, so each such pair is computed once, and copies of a step have
+    equal ones. It is summed by itself: a matrix product rounds a row by its position in the matrix.
     """
-    if not len(filled):
-        return np.zeros(len(rows))
-    sums = filled.astype(np.float64) @ rows
-    if config.step_means == "leave_one_out":
-        others = np.maximum(members[slots] - 1, 1)[:, None]
-        cosines = np.einsum("sd,sd->s", rows, directed((sums[slots] - rows) / others))
-    else:
-        norms = np.linalg.norm(sums, axis=1)
-        scales = np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > _TINY)
-        cosines = np.einsum("sd,sd->s", rows, sums[slots]) * scales[slots]
-    clipped: Doubles = np.clip(cosines, -1.0, 1.0)
+    pairs, of_step = np.unique(slots[used] * len(vectors.rows) + vectors.row[used], return_inverse=True)
+    means = vectors.sums(slots, len(members))
+    if config.step_means == "all":
+        norms = np.linalg.norm(means, axis=1, keepdims=True)
+        means = np.divide(means, norms, out=np.zeros_like(means), where=norms > _TINY)
+    cosines = np.empty(len(pairs))
+    together = max(1, AT_ONCE // vectors.rows.shape[1])
+    for start in range(0, len(pairs), together):
+        slot, row = np.divmod(pairs[start : start + together], len(vectors.rows))
+        rows, mean = vectors.rows[row], means[slot]
+        if config.step_means == "leave_one_out":
+            mean = directed((mean - rows) / np.maximum(members[slot] - 1, 1)[:, None])
+        cosines[start : start + together] = np.einsum("sd,sd->s", rows, mean)
+    clipped: Doubles = np.clip(cosines, -1.0, 1.0)[of_step]
     return clipped
 
 

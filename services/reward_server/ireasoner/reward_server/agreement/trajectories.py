@@ -12,7 +12,9 @@ from ireasoner.reward_server.agreement import formulas as agreement
 from ireasoner.reward_server.agreement.alignment import (
     Doubles,
     Present,
+    Slots,
     StepOrder,
+    StepVectors,
     directed,
     slots_by_alignment,
     slots_by_index,
@@ -58,54 +60,51 @@ class JudgedCluster:
     rewards: Doubles
 
 
-def judge(
-    cluster: AnswerCluster, rows: Floats, rho: float, config: ScoringConfig, background: Doubles | None = None
-) -> JudgedCluster:
+def judge(cluster: AnswerCluster, vectors: StepVectors, rho: float, config: ScoringConfig) -> JudgedCluster:
     """r_step_i = rho * fullness_i * (weighted mean of the credits of i's steps); see `step_agreement`.
 
-    `rows` [sum of J_i, D] are the unit embeddings of the cluster's steps, rollout by rollout. `background` [D],
-    if given, is subtracted from them.
+    `vectors` are those of the cluster's steps, rollout by rollout; see `vectors_of`.
 
-    A step whose row is zero has no embedding: it is part of no mean, and its rollout cannot be judged.
+    A step without an embedding is part of no mean, and its rollout cannot be judged.
     """
-    exists: Present = np.any(rows, axis=1)
-    order = StepOrder.of([len(steps) for steps in cluster.steps], exists)
-    vectors = rows.astype(np.float64)
-    if background is not None:
-        vectors = np.where(exists[:, None], _centred(vectors, background), 0.0)
+    order = StepOrder.of([len(steps) for steps in cluster.steps])
     if config.alignment == "monotonic":
         slots = slots_by_alignment(vectors, order, config.min_position_members)
     else:
-        slots = slots_by_index(order)
+        slots = slots_by_index(vectors, order)
     steps = agreement.step_agreement(vectors, order, slots, config)
     fullness: float | Doubles = 1.0
     if config.min_steps:
-        fullness = np.array([agreement.fullness(len(set(_folded(each))), config) for each in cluster.steps])
+        of = {each: agreement.fullness(len(set(_folded(each))), config) for each in set(cluster.steps)}
+        fullness = np.array([of[each] for each in cluster.steps])
     rewards = rho * fullness * steps.rewards
-    rewards[order.member[~exists]] = np.nan
+    rewards[order.member[~vectors.exists]] = np.nan
     return JudgedCluster(cluster, steps, rewards)
 
 
-def background_of(rows: Floats) -> Doubles:
-    """The mean [D] of the `rows` [S, D] that have an embedding; 0 if none has."""
-    existing = rows[rows.any(axis=1)].astype(np.float64)
-    mean: Doubles = existing.mean(axis=0) if len(existing) else np.zeros(rows.shape[1])
-    return mean
+def vectors_of(rows: Floats, row: Slots, config: ScoringConfig) -> StepVectors:
+    """The vectors of a group's S compared steps: their unit embeddings, with `centring` group e' = directed(e - m).
+
+    Embeddings of sentences on one subject share most of their direction, so any two steps have a high cosine,
+    whatever they say. Without the shared part m, the mean of all compared steps, steps that say the same have a
+    cosine near 1 and others one near 0. If all steps are alike, nothing is left of them, and their agreement earns
+    nothing.
+
+    `rows` [U, D] are embeddings of distinct steps, 0 for a step that has none, and `row` [S] is the row of each step.
+    """
+    present: Present = np.any(rows, axis=1)
+    vectors = rows.astype(np.float64)
+    if config.centring == "group":
+        times = np.bincount(row, minlength=len(rows)) * present
+        vectors -= times.astype(np.float64) @ vectors / max(int(times.sum()), 1)
+        vectors = directed(vectors)
+        vectors[~present] = 0.0
+    return StepVectors(vectors, row, present)
 
 
 def distinct(trajectories: Sequence[Steps]) -> int:
     """The number of trajectories that differ in more than case and punctuation."""
-    return len({_folded(steps) for steps in trajectories})
-
-
-def _centred(rows: Doubles, background: Doubles) -> Doubles:
-    """e' = directed(e - m): `rows` [S, D] less m [D], the mean of all compared steps.
-
-    Embeddings of sentences on one subject share most of their direction, so any two steps have a high cosine,
-    whatever they say. Without the shared part, steps that say the same have a cosine near 1 and others one
-    near 0. If all steps are alike, nothing is left of them, and their agreement earns nothing.
-    """
-    return directed(rows - background)
+    return len({_folded(steps) for steps in set(trajectories)})
 
 
 def _folded(steps: Steps) -> Steps:

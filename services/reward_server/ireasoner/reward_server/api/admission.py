@@ -7,27 +7,22 @@ import time
 import uuid
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ireasoner.reward_server.api import problems
 from ireasoner.reward_server.api.arriving_body import ArrivingBody
+from ireasoner.reward_server.api.connection import MAX_HEAD_BYTES
 from ireasoner.reward_server.api.limits import Limits
-from ireasoner.reward_server.api.tokens import Tokens
+from ireasoner.reward_server.api.tokens import NO_EXPERIMENT, OPERATOR, Tokens
 from ireasoner.reward_server.engine import Engine
-from ireasoner.reward_server.errors import (
-    InternalError,
-    NotReady,
-    Overloaded,
-    RequestError,
-    ServiceError,
-    Unauthorized,
-)
+from ireasoner.reward_server.errors import HeadTooLarge, InternalError, NotReady, ServiceError, Unauthorized
+from ireasoner.reward_server.memory import Claim, Memory
 from ireasoner.reward_server.observability.metrics import Metrics
 from ireasoner.reward_server.observability.request_context import request_id
+from ireasoner.reward_server.scoring.registry import SHARED
 from ireasoner.reward_server.settings import RewardServerSettings
 from ireasoner.reward_server.wire import VERSION
 
@@ -37,15 +32,15 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PROBES = frozenset({"/livez", "/readyz"})
-"""Called every few seconds: a success is logged at debug only."""
+"""Called every few seconds, and logged at debug only: the engine logs when its readiness changes."""
 OPEN_ROUTES = PROBES | {"/", "/docs", "/openapi.json"}
 """Routes that need no token: they show nothing of any experiment."""
 METRICS_ROUTE = "/metrics"
 TOKEN_IN_URL = ("/cohort/", "/verify")
 """Path prefixes under which `?token=` replaces the header, for callers that cannot send one."""
-NO_EXPERIMENT = "-"
+BODY_COST = 5
+"""Memory of a body in units of its size: as it arrives, as texts, as steps, in the queue, and in the response."""
 _REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
-_RETRY_AFTER_S = 1
 SENT_BYTES = 2**17
 """Bytes sent at once; before the next part the server waits until a slow caller has read on."""
 
@@ -68,17 +63,17 @@ class Admission:
         tokens: Tokens | None,
         tracer: "Tracer | None",
         engine: Engine,
+        memory: Memory,
     ) -> None:
         self._app = app
         self._max_body_bytes = settings.max_body_bytes
-        self._max_held_bytes = settings.max_held_bytes
+        self._memory = memory
         self._limits = limits
         self._metrics = metrics
         self._tokens = tokens
         self._tracer = tracer
         self._engine = engine
         self._open_routes = OPEN_ROUTES | ({METRICS_ROUTE} if settings.open_metrics else set())
-        self._held_bytes = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes a request on to the app, or refuses it."""
@@ -126,20 +121,9 @@ class Admission:
         """Has the app respond."""
         await self._app(scope, receive, send)
 
-    def hold(self, count: int) -> None:
-        """Counts bytes of a body that is held from now on; raises HTTPException if the total is too large."""
-        if self._held_bytes + count > self._max_held_bytes:
-            raise HTTPException(
-                Overloaded.status,
-                f"requests in progress hold {self._held_bytes} bytes; this server holds at most "
-                f"{self._max_held_bytes}",
-                {"retry-after": str(_RETRY_AFTER_S)},
-            )
-        self._held_bytes += count
-
-    def release(self, count: int) -> None:
-        """Takes back what `hold` has counted."""
-        self._held_bytes -= count
+    def claim(self) -> Claim:
+        """What a request holds, in bytes."""
+        return self._memory.claim()
 
     @property
     def is_draining(self) -> bool:
@@ -155,6 +139,14 @@ class Admission:
     def metrics(self) -> Metrics:
         """Where requests are counted."""
         return self._metrics
+
+
+def check_head(scope: Scope) -> None:
+    """Raises HeadTooLarge if the path and the headers of a request exceed `MAX_HEAD_BYTES`."""
+    size = len(scope.get("raw_path") or b"") + len(scope["query_string"])
+    size += sum(len(name) + len(value) + 4 for name, value in scope["headers"])
+    if size > MAX_HEAD_BYTES:
+        raise HeadTooLarge(f"path and headers have {size} bytes; this server takes {MAX_HEAD_BYTES}")
 
 
 class _Exchange:
@@ -178,15 +170,20 @@ class _Exchange:
         self._request_id: str = scope["state"]["request_id"]
         self._arrived_s = scope["state"]["arrived_s"] = time.monotonic()
         self._body: ArrivingBody | None = None
-        self._held_bytes = 0
+        self._claim: Claim = admission.claim()
         self._started = False
 
     async def run(self) -> None:
         """Has the app respond, or refuses the request."""
+        state = self._scope["state"]
+        state["claim"] = self._claim
         try:
-            self._scope["state"]["experiment"] = self._admission.experiment(self._scope, self._headers)
-            self._body = self._admission.arriving_body(self._headers, self._receive)
-            await self._admission.answer(self._scope, self._limited_receive, self._watched_send)
+            with self._claim:
+                check_head(self._scope)
+                state["experiment"] = experiment = self._admission.experiment(self._scope, self._headers)
+                state["namespace"] = SHARED if experiment in (NO_EXPERIMENT, OPERATOR) else experiment
+                self._body = self._admission.arriving_body(self._headers, self._receive)
+                await self._admission.answer(self._scope, self._limited_receive, self._watched_send)
         except ServiceError as error:
             await self._refuse(error)
         except asyncio.CancelledError:  # the shutdown's time limit has passed
@@ -200,8 +197,6 @@ class _Exchange:
             await self._refuse(
                 InternalError("the server failed; its log has the traceback under the request id")
             )
-        finally:
-            self._admission.release(self._held_bytes)
 
     async def _refuse(self, error: ServiceError) -> None:
         response = problems.answer(error, self._request_id)
@@ -209,13 +204,8 @@ class _Exchange:
 
     async def _limited_receive(self) -> Message:
         assert self._body is not None, "run() sets it before the app receives anything"
-        try:
-            message = await self._body.receive()
-        except RequestError as error:
-            raise HTTPException(error.status, error.detail) from None  # FastAPI lets no other error through
-        count = len(message.get("body", b""))
-        self._admission.hold(count)
-        self._held_bytes += count
+        message = await self._body.receive()
+        self._claim.hold(BODY_COST * len(message.get("body", b"")))
         return message
 
     async def _watched_send(self, message: Message) -> None:
@@ -226,7 +216,10 @@ class _Exchange:
             headers["x-wire-version"] = VERSION
             if self._traceresponse is not None:
                 headers["traceresponse"] = self._traceresponse
-            if self._admission.is_draining:
+            if "location" in headers:
+                headers["location"] = _relative(headers["location"])
+            is_arriving = self._body is None or self._body.is_arriving  # the rest is not read
+            if self._admission.is_draining or is_arriving:
                 headers["connection"] = "close"
             self._report(message["status"])
         body = memoryview(message.get("body", b""))
@@ -246,7 +239,7 @@ class _Exchange:
         seconds = time.monotonic() - self._arrived_s
         self._admission.metrics.answered(self._route, status, experiment, seconds)
         extra = {"status": status, "ms": round(1e3 * seconds, 1), "experiment": experiment}
-        level = logging.DEBUG if self._route in PROBES and status < 400 else logging.INFO
+        level = logging.DEBUG if self._route in PROBES and status in (200, 503) else logging.INFO
         log.log(level, "%s %s %d", self._scope["method"], self._route, status, extra=extra)
 
     @property
@@ -254,3 +247,12 @@ class _Exchange:
         """The template of the route, `none` if no route matched: a requested path could be anything."""
         route = self._scope.get("route")
         return route.path if route is not None else "none"
+
+
+def _relative(location: str) -> str:
+    """A redirect's target without scheme and host, which a proxy may have changed: `../livez` seen from `/livez/`."""
+    target = urlsplit(location)
+    if not target.netloc:
+        return location
+    name = target.path.rpartition("/")[2]
+    return f"../{name}?{target.query}" if target.query else f"../{name}"

@@ -30,8 +30,14 @@ class ArrivingBody:
         self._bytes = 0
         self._complete = False
         declared = headers.get("content-length", "0")
+        self._exists = declared != "0" or "transfer-encoding" in headers
         if declared.isdecimal() and int(declared) > max_bytes:
             raise self._too_large()
+
+    @property
+    def is_arriving(self) -> bool:
+        """Whether some of it was not received yet."""
+        return self._exists and not self._complete
 
     async def receive(self) -> Message:
         """The next part of the body; after the last part, whatever the caller does next.

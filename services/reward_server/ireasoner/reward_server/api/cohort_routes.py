@@ -5,12 +5,13 @@ import time
 import uuid
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import lru_cache
 from typing import Annotated, Literal, cast
 
 from fastapi import APIRouter, Depends, Query, Request
 
 from ireasoner.reward_server import wire
-from ireasoner.reward_server.api.json_body import ScoringRoute
+from ireasoner.reward_server.api.json_body import ForeignRoute
 from ireasoner.reward_server.api.limits import Limits, check_size
 from ireasoner.reward_server.api.problems import documented
 from ireasoner.reward_server.api.routes import SCORING_ERRORS, config_label, while_connected
@@ -31,10 +32,13 @@ from ireasoner.reward_server.cohorts.cohort_wire import (
 )
 from ireasoner.reward_server.engine import Engine
 from ireasoner.reward_server.errors import MalformedRequest, NotJudged, ServiceError
+from ireasoner.reward_server.memory import Memory
 from ireasoner.reward_server.observability.metrics import Metrics
+from ireasoner.reward_server.scoring.registry import SHARED
+from ireasoner.reward_server.scoring.scorer import Caller as ScoringCaller
 from ireasoner.reward_server.scoring_config import ConfigOverrides, ScoringConfig
 
-router = APIRouter(route_class=ScoringRoute)
+router = APIRouter(route_class=ForeignRoute)
 
 COHORT_PROBLEMS = documented(*SCORING_ERRORS, NotJudged)
 RETRY_S = 0.2
@@ -44,9 +48,10 @@ RETRY_S = 0.2
 class CohortScoring:
     """Scores cohorts; while the engine cannot score, it waits."""
 
-    def __init__(self, engine: Engine, metrics: Metrics) -> None:
+    def __init__(self, engine: Engine, metrics: Metrics, memory: Memory) -> None:
         self._engine = engine
         self._metrics = metrics
+        self._memory = memory
 
     async def __call__(self, key: CohortKey, texts: Sequence[str], until_s: float) -> list[RemoteAnswer]:
         """The answers to a cohort's rollouts, in order.
@@ -57,7 +62,9 @@ class CohortScoring:
         request = _one_group(texts, ConfigOverrides.model_validate_json(key.config))
         while True:
             try:
-                scores = await self._engine.scorer.score("solver", request, key.progress, uuid.uuid4().hex)
+                with self._memory.claim() as claim:
+                    caller = ScoringCaller(uuid.uuid4().hex, SHARED, claim)
+                    scores = await self._engine.scorer.score("solver", request, key.progress, caller)
                 break
             except ServiceError as error:
                 if not error.retryable or time.monotonic() + RETRY_S > until_s:
@@ -101,7 +108,8 @@ class _Caller:
         self._group_size = group_size
         self._deadline_s = deadline_s
         overrides = config_of(config)
-        self._config: ScoringConfig = cast(Engine, request.app.state.engine).configs.use(overrides)
+        configs = cast(Engine, request.app.state.engine).configs
+        self._config = configs.use(overrides, request.state.namespace)
         self._config_label = config_label(overrides)
         self._progress = progress
         self._run = run
@@ -121,7 +129,7 @@ class _Caller:
             self._run,
             prompt,
             size,
-            self._config.model_dump_json(),
+            as_json(self._config),
             self._config_label,
             self._progress,
         )
@@ -141,6 +149,12 @@ class _Caller:
 
 
 Caller = Annotated[_Caller, Depends()]
+
+
+@lru_cache(maxsize=1_024)
+def as_json(config: ScoringConfig) -> str:
+    """A config as JSON, one string for all calls with it."""
+    return config.model_dump_json()
 
 
 def _one_group(texts: Sequence[str], config: ConfigOverrides) -> wire.ScoreRequest:

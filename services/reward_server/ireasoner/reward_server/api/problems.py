@@ -6,15 +6,13 @@ from typing import Any, cast
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from ireasoner.reward_server.errors import (
-    BodyTooSlow,
     InternalError,
     MalformedRequest,
     MethodNotAllowed,
     NoSuchRoute,
-    Overloaded,
-    RequestTooLarge,
     ServiceError,
     Unauthorized,
 )
@@ -22,9 +20,7 @@ from ireasoner.reward_server.wire import Fault, Problem
 
 MEDIA_TYPE = "application/problem+json"
 _SHOWN_FAULTS = 20
-_KINDS = {
-    kind.status: kind for kind in (NoSuchRoute, MethodNotAllowed, RequestTooLarge, BodyTooSlow, Overloaded)
-}
+_KINDS = {kind.status: kind for kind in (NoSuchRoute, MethodNotAllowed)}
 
 
 def install(app: FastAPI) -> None:
@@ -105,4 +101,12 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
     kind = _KINDS.get(raised.status_code, MalformedRequest if raised.status_code < 500 else InternalError)
     response = answer(kind(f"{request.method} {request.url.path}: {raised.detail}"), _request_id(request))
     response.headers.update(raised.headers or {})
+    if raised.status_code == MethodNotAllowed.status:
+        response.headers["allow"] = ", ".join(sorted(_methods(request)))
     return response
+
+
+def _methods(request: Request) -> set[str]:
+    """The methods of all routes with the request's path; Starlette lists those of the first."""
+    routes = [route for route in request.app.routes if route.matches(request.scope)[0] != Match.NONE]
+    return {method for route in routes for method in route.methods or ()}

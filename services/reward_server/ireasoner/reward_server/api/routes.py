@@ -11,18 +11,21 @@ from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse
 
 from ireasoner.reward_server import wire
 from ireasoner.reward_server.api.docs_page import as_html
-from ireasoner.reward_server.api.json_body import ScoringRoute
+from ireasoner.reward_server.api.json_body import ConfigRoute, MeasuredRoute
 from ireasoner.reward_server.api.limits import Limits, check_size
 from ireasoner.reward_server.api.problems import documented
+from ireasoner.reward_server.api.tokens import NO_EXPERIMENT, OPERATOR
 from ireasoner.reward_server.engine import Engine
 from ireasoner.reward_server.errors import (
     BodyTooSlow,
     CallerGone,
     ConfigInUse,
     ConfigNotSaved,
+    ConfigUnreadable,
     DeadlineExceeded,
     EmbeddingFailed,
     FormulasUnavailable,
+    HeadTooLarge,
     InternalError,
     MalformedRequest,
     NoSuchConfig,
@@ -35,19 +38,22 @@ from ireasoner.reward_server.errors import (
 from ireasoner.reward_server.observability.metrics import CONTENT_TYPE, Metrics
 from ireasoner.reward_server.scoring.registry import ConfigRegistry, NamedConfig
 from ireasoner.reward_server.scoring.response import written
-from ireasoner.reward_server.scoring.scorer import Endpoint
+from ireasoner.reward_server.scoring.scorer import Caller, Endpoint
 from ireasoner.reward_server.settings import RewardServerSettings
 
 router = APIRouter()
-scoring_router = APIRouter(route_class=ScoringRoute)
+scoring_router = APIRouter(route_class=MeasuredRoute)
+config_router = APIRouter(route_class=ConfigRoute)
 
 T = TypeVar("T")
 
 SCORING_ERRORS = (
     Unauthorized,
     BodyTooSlow,
+    ConfigUnreadable,
     RequestTooLarge,
     MalformedRequest,
+    HeadTooLarge,
     Overloaded,
     InternalError,
     NotReady,
@@ -57,7 +63,7 @@ SCORING_ERRORS = (
     DeadlineExceeded,
 )
 SCORING_PROBLEMS = documented(*SCORING_ERRORS)
-CONFIG_PROBLEMS = documented(Unauthorized, NoSuchConfig, InternalError)
+CONFIG_PROBLEMS = documented(Unauthorized, NoSuchConfig, ConfigUnreadable, HeadTooLarge, InternalError)
 REGISTRATION_PROBLEMS = documented(
     Unauthorized,
     BodyTooSlow,
@@ -65,6 +71,9 @@ REGISTRATION_PROBLEMS = documented(
     RequestTooLarge,
     ConfigInUse,
     TooManyConfigs,
+    ConfigUnreadable,
+    HeadTooLarge,
+    Overloaded,
     ConfigNotSaved,
     InternalError,
 )
@@ -100,7 +109,8 @@ class _Scoring:
     async def answer(self, endpoint: Endpoint, body: wire.ScoreRequest, progress: float = 1.0) -> Response:
         check_size(body, self._limits)
         state = self._request.state
-        scoring = self._engine.scorer.score(endpoint, body, progress, state.request_id)
+        caller = Caller(state.request_id, state.namespace, state.claim)
+        scoring = self._engine.scorer.score(endpoint, body, progress, caller)
         scores = await while_connected(self._request, scoring, self._timeout_s)
         self._metrics.scored(scores["groups"], state.experiment, config_label(body.config))
         return Response(written(scores), media_type="application/json")
@@ -184,22 +194,35 @@ def _registered(named: NamedConfig) -> wire.RegisteredConfig:
     return wire.RegisteredConfig(name=named.name, used=named.used, config=named.config)
 
 
-@router.get("/configs", responses=documented(Unauthorized))
-async def list_configs(configs: Configs) -> wire.RegisteredConfigs:
-    """Lists every config that a request can name: the presets and the registered configs."""
-    return wire.RegisteredConfigs(configs=[_registered(named) for named in configs.all()])
+def _namespace(request: Request) -> str:
+    return cast(str, request.state.namespace)
+
+
+Namespace = Annotated[str, Depends(_namespace)]
+
+
+@router.get("/configs", responses=documented(Unauthorized, HeadTooLarge))
+async def list_configs(configs: Configs, namespace: Namespace) -> wire.RegisteredConfigs:
+    """Lists every config that the experiment can name: the presets, its own and the shared configs."""
+    return wire.RegisteredConfigs(configs=[_registered(named) for named in configs.all(namespace)])
 
 
 @router.get("/configs/{name}", responses=CONFIG_PROBLEMS)
-async def get_config(name: str, configs: Configs) -> wire.RegisteredConfig:
+async def get_config(name: str, configs: Configs, namespace: Namespace) -> wire.RegisteredConfig:
     """Shows one config, with all of its fields."""
-    return _registered(configs.get(name))
+    return _registered(configs.get(name, namespace))
 
 
-@router.put("/configs/{name}", responses=REGISTRATION_PROBLEMS)
-async def put_config(name: str, body: wire.Config, configs: Configs) -> wire.RegisteredConfig:
-    """Registers a config under a name. The config of a name can change until something is scored with it."""
-    return _registered(configs.put(name, body))
+@config_router.put("/configs/{name}", responses=REGISTRATION_PROBLEMS)
+async def put_config(
+    name: str, body: wire.Config, configs: Configs, namespace: Namespace
+) -> wire.RegisteredConfig:
+    """Registers a config under a name, for the experiment of the token.
+
+    The config of a name can change until something is scored with it. All experiments can name what is registered
+    without a token, or with an operator's.
+    """
+    return _registered(configs.put(name, body, namespace))
 
 
 @router.get("/livez")
@@ -217,11 +240,13 @@ async def readyz(response: Response, engine: Annotated[Engine, Depends(_engine)]
     return readiness
 
 
-@router.get("/metrics", response_class=PlainTextResponse, responses=documented(Unauthorized))
+@router.get("/metrics", response_class=PlainTextResponse, responses=documented(Unauthorized, HeadTooLarge))
 async def metrics(request: Request) -> Response:
-    """Exposes counts and distributions in Prometheus' text format."""
-    shown = cast(Metrics, request.app.state.metrics).exposition()
-    return Response(shown, media_type=CONTENT_TYPE)
+    """Exposes counts and distributions in Prometheus' text format: with an experiment's token, its own ones only."""
+    experiment = request.state.experiment
+    only = None if experiment in (NO_EXPERIMENT, OPERATOR) else experiment
+    exposed = await cast(Metrics, request.app.state.metrics).exposition(only)
+    return Response(exposed, media_type=CONTENT_TYPE)
 
 
 @router.get("/", include_in_schema=False)

@@ -1,9 +1,10 @@
 """Bearer tokens: one or several per experiment, stored as hashes in a file.
 
-A line of the file is an experiment's name and the SHA-256 of a token, in hexadecimal. Tokens are created here
-from 256 random bits, so that their plain hashes cannot be searched. The file is read again when it changes, so
-tokens can be added and revoked while the server runs. A file that cannot be read then changes nothing: it may be
-half written.
+A line of the file is an experiment's name and the SHA-256 of a token, in hexadecimal. The experiment `operator` is
+the operator's own: its tokens read all metrics, and register configs that all experiments can name. Tokens are
+created here from 256 random bits, so that their plain hashes cannot be searched. The file is read again when it
+changes, so tokens can be added and revoked while the server runs. A file that cannot be read then changes nothing: it
+may be half written.
 """
 
 import hashlib
@@ -15,6 +16,9 @@ from pathlib import Path
 
 log = logging.getLogger(__name__)
 
+OPERATOR = "operator"
+NO_EXPERIMENT = "-"
+"""The experiment of requests without a token."""
 _NAME = re.compile(r"[\w.-]{1,64}", re.ASCII)
 _HASH = re.compile(r"[0-9a-f]{64}")
 
@@ -55,13 +59,13 @@ class Tokens:
             log.error("%s; the %d tokens that were read before stay valid", error, len(self._known))  # noqa: TRY400
 
 
-def _stamp(file: Path) -> tuple[int, int] | None:
-    """Time and size of a file, which change when it does; None if it is missing."""
+def _stamp(file: Path) -> tuple[int, ...] | None:
+    """What changes when a file is changed or replaced; None if it is missing."""
     try:
         status = file.stat()
     except OSError:
         return None
-    return status.st_mtime_ns, status.st_size
+    return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino
 
 
 def _read(file: Path) -> tuple[tuple[bytes, str], ...]:
@@ -94,8 +98,9 @@ def add_token(file: Path, experiment: str) -> str:
     digest = hashlib.sha256(token.encode()).hexdigest()
     try:
         file.touch(mode=0o600, exist_ok=True)
+        is_whole = file.read_bytes()[-1:] in (b"", b"\n")
         with file.open("a") as lines:
-            lines.write(f"{experiment} {digest}\n")
+            lines.write(f"{'' if is_whole else chr(10)}{experiment} {digest}\n")
     except OSError as error:
         raise UnusableTokens(f"{file}: {error.strerror}") from error
     return token

@@ -11,6 +11,8 @@ by what happened to the same text before:
 - Its caller left after its cohort was formed: the call is either the retry, or a rollout of the next cohort, and
   waits for the decision. If N others come, or too few before its deadline, it is the retry and gets the answer
   from its old cohort. If a cohort is complete with it and not without it, it is new.
+- Its caller left after the retry had come, because a lost connection is noticed late: the retry is recognised then.
+  If its caller was answered before that, it is recognised at its deadline, instead of being scored without N others.
 - Its answer was sent: the call is new. Only if every waiting call is of this kind when time is up, they are
   retries of answers that were lost on the way, and get those answers.
 
@@ -20,6 +22,7 @@ and no shared state.
 """
 
 import asyncio
+import hashlib
 import time
 from bisect import insort
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -38,6 +41,8 @@ RETRY_WINDOW_S = 60.0
 SCORING_SHARE = 0.25
 SCORING_MOST_S = 5.0
 """The end of a caller's time that is reserved for scoring: this share of it, but at most this many seconds."""
+EXPIRY_S = 5.0
+"""How often rollouts whose time is up are forgotten, whether or not anyone calls."""
 
 Answer = TypeVar("Answer")
 
@@ -68,7 +73,8 @@ class _Member(Generic[Answer]):
     """One rollout.
 
     Attributes:
-        text: The rollout.
+        identity: A hash of the text.
+        text: The rollout; empty once it is being scored, and while its caller is away.
         position: Orders the queue.
         deadline_s: On the monotonic clock, when its caller gives up.
         answer: Set once the rollout is scored.
@@ -78,6 +84,7 @@ class _Member(Generic[Answer]):
         present: False once its caller was seen to leave.
     """
 
+    identity: bytes
     text: str
     position: int
     deadline_s: float
@@ -113,12 +120,12 @@ class Cohorts(Generic[K, Answer]):
         self._score = score
         self._limits = limits
         self._queues: dict[K, list[_Member[Answer]]] = {}
-        self._gone: CohortMemory[_Member[Answer]] = CohortMemory(RETRY_WINDOW_S, limits)
-        self._sent: CohortMemory[_Member[Answer]] = CohortMemory(RETRY_WINDOW_S, limits)
+        self._gone: CohortMemory[_Member[Answer]] = CohortMemory(RETRY_WINDOW_S, limits.max_kept)
+        self._sent: CohortMemory[_Member[Answer]] = CohortMemory(RETRY_WINDOW_S, limits.max_kept)
         self._cohorts: dict[_Cohort[Answer], K] = {}
         self._positions = count()
-        self._characters = 0
         self._callers = 0
+        self._expiry: asyncio.TimerHandle | None = None
         self._closed = False
         self.counts = CohortCounts()
 
@@ -132,6 +139,11 @@ class Cohorts(Generic[K, Answer]):
         """Callers that wait for more rollouts or for their scores."""
         return self._callers
 
+    @property
+    def kept(self) -> int:
+        """Rollouts that are kept for retries."""
+        return len(self._gone) + len(self._sent)
+
     @contextmanager
     def visit(self, key: K, text: str, deadline_s: float) -> Iterator[Callable[[], Awaitable[Answer]]]:
         """One call; yields a function that waits for its answer, at most `deadline_s` seconds.
@@ -144,27 +156,26 @@ class Cohorts(Generic[K, Answer]):
             Overloaded: Too many callers wait.
             NotReady: The server is shutting down.
         """
-        size = len(text)
-        self._admit(size)
+        self._admit()
         member = self._enter(key, text, time.monotonic() + deadline_s)
         collecting_s = deadline_s - min(SCORING_SHARE * deadline_s, SCORING_MOST_S)
         timer = asyncio.get_running_loop().call_later(collecting_s, self._end_waiting, key, member)
         self._callers += 1
-        self._characters += size
         try:
             yield partial(_wait, member, deadline_s)
-            self._sent.add(key, member)
+            self._keep(self._sent, key, member)
         except BaseException:
             self._leave(key, member)
             raise
         finally:
             timer.cancel()
             self._callers -= 1
-            self._characters -= size
 
     def close(self) -> None:
         """Fails every waiting caller with NotReady, so that a shutdown need not wait for their deadlines."""
         self._closed = True
+        if self._expiry is not None:
+            self._expiry.cancel()
         for members in self._queues.values():
             for member in members:
                 member.answer.set_exception(NotReady("the server is shutting down", retry_after_s=1))
@@ -172,7 +183,7 @@ class Cohorts(Generic[K, Answer]):
         for cohort, key in list(self._cohorts.items()):
             self._cancel(key, cohort)
 
-    def _admit(self, size: int) -> None:
+    def _admit(self) -> None:
         if self._closed:
             raise NotReady("the server is shutting down", retry_after_s=1)
         if self._callers >= self._limits.max_callers:
@@ -180,23 +191,57 @@ class Cohorts(Generic[K, Answer]):
             raise Overloaded(
                 f"{self._callers} callers are already waiting for their cohorts", retry_after_s=1
             )
-        if self._characters + size > self._limits.max_characters:
-            self.counts.refused += 1
-            raise Overloaded(f"waiting rollouts already hold {self._characters} characters", retry_after_s=1)
 
     def _enter(self, key: K, text: str, deadline_s: float) -> _Member[Answer]:
-        gone = self._gone.take(key, text)
+        identity = hashlib.sha256(text.encode(errors="surrogatepass")).digest()
+        gone = self._gone.take(key, identity)
         if gone is not None and gone.cohort is None:
             member = gone
-            member.deadline_s, member.present = deadline_s, True
+            member.text, member.deadline_s, member.present = text, deadline_s, True
             self.counts.returned += 1
         else:
             answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-            earlier = gone or self._sent.take(key, text)
-            member = _Member(text, next(self._positions), deadline_s, answer, earlier, gone is not None)
+            earlier = gone or self._sent.take(key, identity)
+            position = next(self._positions)
+            member = _Member(identity, text, position, deadline_s, answer, earlier, gone is not None)
         insort(self._queues.setdefault(key, []), member, key=lambda each: each.position)
         self._form_if_complete(key)
         return member
+
+    def _keep(self, memory: CohortMemory[_Member[Answer]], key: K, member: _Member[Answer]) -> None:
+        """Keeps a member for its retry, without its text."""
+        member.text = ""
+        memory.add(key, member)
+        if self._expiry is None and not self._closed:
+            self._expiry = asyncio.get_running_loop().call_later(EXPIRY_S, self._expire)
+
+    def _expire(self) -> None:
+        """Forgets what no retry can repeat any more, and comes back while anything is kept."""
+        self._gone.forget()
+        self._sent.forget()
+        self._expiry = None
+        if self.kept:
+            self._expiry = asyncio.get_running_loop().call_later(EXPIRY_S, self._expire)
+
+    def _notice_leaving(self, key: K) -> None:
+        """Recognises waiting retries of callers that were seen to leave after the retries had come."""
+        for each in self._queues.get(key, []):
+            if each.earlier is None:
+                gone = self._gone.take(key, each.identity)
+                if gone is not None and gone.cohort is not None:
+                    each.earlier, each.came_back = gone, True
+
+    def _notice_answers(self, key: K) -> None:
+        """Takes waiting calls for retries of complete cohorts' members that were answered after the calls had come."""
+        for each in self._queues.get(key, []):
+            if each.earlier is None:
+                sent = self._sent.take(key, each.identity)
+                if (
+                    sent is not None
+                    and sent.cohort is not None
+                    and len(sent.cohort.members) == key.group_size
+                ):
+                    each.earlier = sent
 
     def _form_if_complete(self, key: K) -> None:
         """Forms a cohort of N members that count; those that have waited with them are then retries."""
@@ -216,6 +261,9 @@ class Cohorts(Generic[K, Answer]):
         queue = self._queues.get(key, [])
         if member not in queue:
             return
+        self._notice_leaving(key)
+        if len(queue) < key.group_size:
+            self._notice_answers(key)
         if len(queue) >= key.group_size and any(each.counts for each in queue):
             by_claim = sorted(queue, key=lambda each: (not each.counts, each is not member))
             chosen = by_claim[: key.group_size]
@@ -251,17 +299,18 @@ class Cohorts(Generic[K, Answer]):
         else:
             self.counts.partial += 1
         cohort = _Cohort(members)
+        texts = [member.text for member in members]
         for member in members:
             self._dequeue(key, member)
-            member.cohort, member.earlier = cohort, None
+            member.cohort, member.earlier, member.text = cohort, None, ""
         self._cohorts[cohort] = key
-        cohort.scoring = asyncio.create_task(self._score_cohort(key, cohort), name="cohort")
+        cohort.scoring = asyncio.create_task(self._score_cohort(key, cohort, texts), name="cohort")
 
-    async def _score_cohort(self, key: K, cohort: _Cohort[Answer]) -> None:
+    async def _score_cohort(self, key: K, cohort: _Cohort[Answer], texts: list[str]) -> None:
         members = cohort.members
         until_s = max(member.deadline_s for member in members)
         try:
-            answers = await self._score(key, [member.text for member in members], until_s)
+            answers = await self._score(key, texts, until_s)
             for member, answer in zip(members, answers, strict=True):
                 member.answer.set_result(answer)
         except ServiceError as error:
@@ -293,10 +342,11 @@ class Cohorts(Generic[K, Answer]):
         member.present = False
         if member.cohort is None:
             self._dequeue(key, member)
-            self._gone.add(key, member)
+            self._keep(self._gone, key, member)
         elif any(each.present for each in member.cohort.members):
             if not member.cohort.failed:
-                self._gone.add(key, member)
+                self._keep(self._gone, key, member)
+                self._notice_leaving(key)
         else:
             for each in member.cohort.members:
                 self._gone.discard(each)

@@ -1,4 +1,4 @@
-"""Rollouts that a retry may repeat, kept for a limited time and up to a limited size."""
+"""Rollouts that a retry may repeat, kept for a limited time and up to a limited number."""
 
 import time
 from collections import OrderedDict
@@ -7,11 +7,11 @@ from typing import Generic, Protocol, TypeVar
 
 
 class Rollout(Protocol):
-    """What is kept: anything with a text."""
+    """What is kept: anything that can be recognised, without its text, which may be long."""
 
     @property
-    def text(self) -> str:
-        """The rollout's text."""
+    def identity(self) -> bytes:
+        """A hash of the rollout's text."""
         ...
 
 
@@ -23,23 +23,22 @@ class CohortLimits:
     """Bounds on the callers that wait, and on what is kept for retries.
 
     Attributes:
-        max_callers: Callers that may wait at once, and rollouts that are kept: more than a trainer's whole batch.
-        max_characters: Characters of all their texts together, which bounds the memory they take.
+        max_callers: Callers that may wait at once: more than a trainer's whole batch. Their texts count as held memory.
+        max_kept: Rollouts that are kept: answered ones, and as many whose callers left. Each takes about 2 kB.
     """
 
     max_callers: int = 65_536
-    max_characters: int = 128 * 2**20
+    max_kept: int = 32_768
 
 
 class CohortMemory(Generic[M]):
-    """Rollouts by key and text, each kept for `keep_s` seconds, or until newer ones exceed the limits."""
+    """Rollouts by key and identity, each kept for `keep_s` seconds, or until newer ones exceed `max_kept`."""
 
-    def __init__(self, keep_s: float, limits: CohortLimits) -> None:
+    def __init__(self, keep_s: float, max_kept: int) -> None:
         self._keep_s = keep_s
-        self._limits = limits
+        self._max_kept = max_kept
         self._until_s: OrderedDict[M, tuple[object, float]] = OrderedDict()
-        self._by_text: dict[tuple[object, str], dict[M, None]] = {}
-        self._characters = 0
+        self._known: dict[tuple[object, bytes], dict[M, None]] = {}
 
     def __len__(self) -> int:
         return len(self._until_s)
@@ -47,16 +46,14 @@ class CohortMemory(Generic[M]):
     def add(self, key: object, rollout: M) -> None:
         """Keeps a rollout, or keeps it for longer."""
         self.discard(rollout)
-        now_s = time.monotonic()
-        self._until_s[rollout] = (key, now_s + self._keep_s)
-        self._by_text.setdefault((key, rollout.text), {})[rollout] = None
-        self._characters += len(rollout.text)
-        self._forget(now_s)
+        self._until_s[rollout] = (key, time.monotonic() + self._keep_s)
+        self._known.setdefault((key, rollout.identity), {})[rollout] = None
+        self.forget()
 
-    def take(self, key: object, text: str) -> M | None:
-        """Removes and returns the oldest rollout of this key and text; None if there is none."""
-        self._forget(time.monotonic())
-        found = next(iter(self._by_text.get((key, text), ())), None)
+    def take(self, key: object, identity: bytes) -> M | None:
+        """Removes and returns the oldest rollout of this key and identity; None if there is none."""
+        self.forget()
+        found = next(iter(self._known.get((key, identity), ())), None)
         if found is not None:
             self.discard(found)
         return found
@@ -66,16 +63,16 @@ class CohortMemory(Generic[M]):
         if rollout not in self._until_s:
             return
         key, _ = self._until_s.pop(rollout)
-        self._characters -= len(rollout.text)
-        equals = self._by_text[key, rollout.text]
+        equals = self._known[key, rollout.identity]
         del equals[rollout]
         if not equals:
-            del self._by_text[key, rollout.text]
+            del self._known[key, rollout.identity]
 
-    def _forget(self, now_s: float) -> None:
+    def forget(self) -> None:
+        """Removes the rollouts whose time is up, and the oldest if there are too many."""
+        now_s = time.monotonic()
         while self._until_s:
             oldest, (_, until_s) = next(iter(self._until_s.items()))
-            full = len(self) > self._limits.max_callers or self._characters > self._limits.max_characters
-            if until_s > now_s and not full:
+            if until_s > now_s and len(self) <= self._max_kept:
                 return
             self.discard(oldest)

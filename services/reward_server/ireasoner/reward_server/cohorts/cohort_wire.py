@@ -86,7 +86,7 @@ class CohortKey:
         protocol: The endpoint.
         experiment: Of the token; `-` without tokens.
         run: The URL's `run`.
-        prompt: The id of a group, or a hash of what its rollouts share.
+        prompt: A hash of a group's id, or of what its rollouts share.
         group_size: Rollouts per prompt, N.
         config: The resolved config as JSON.
         config_label: The config's label in metrics.
@@ -125,7 +125,7 @@ def prompt_keys(sent: OpenRLHFRequest | RemoteRequest | VerifyRequest) -> list[s
         case RemoteRequest(group_id=None):
             return [digest(sent.prompt, sent.label)]
         case RemoteRequest():
-            return [f"id:{sent.group_id}"]
+            return [f"id:{digest(sent.group_id)}"]
         case VerifyRequest():
             return [_task_of(sent)]
 
@@ -138,7 +138,7 @@ def _task_of(body: VerifyRequest) -> str:
     sent = body.model_extra or {}
     for name in _TASK_IDS:
         if sent.get(name) is not None:
-            return f"{name}:{sent[name]}"
+            return f"{name}:{digest(sent[name])}"
     return digest(body.responses_create_params.get("input"), *(sent.get(name) for name in _TASK_LABELS))
 
 
@@ -184,7 +184,7 @@ def config_of(text: str) -> ConfigOverrides:
         return ConfigOverrides.model_validate(
             json.loads(text) if text.lstrip().startswith("{") else {"preset": text}
         )
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         reason = f"not a config: {error}"
         raise MalformedRequest(reason, faults=(Fault(place="config", reason=reason),)) from error
 

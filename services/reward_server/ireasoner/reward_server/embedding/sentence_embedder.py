@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,12 @@ from numpy.typing import NDArray
 
 from ireasoner.compat import repairs
 from ireasoner.reward_server.embedding.embedder import Runtime
+
+HUB_TIMEOUT_S = 10.0
+
+
+class ModelUnavailable(Exception):
+    """There is no model of this name."""
 
 
 class SentenceEmbedder:
@@ -51,8 +58,36 @@ def load_model(model: str, device: str) -> Any:
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()
-    loaded = SentenceTransformer(model, device=None if device == "auto" else device)
+    loaded = SentenceTransformer(available(model), device=None if device == "auto" else device)
     return loaded.eval()
+
+
+def available(model: str) -> str:
+    """What to load a model from: its folder, the hub, or if that is unreachable what was downloaded before.
+
+    The hub is asked once. Its own clients would try for minutes.
+
+    Raises:
+        ModelUnavailable: There is none of these.
+    """
+    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    if Path(model).is_dir():
+        return model
+    try:
+        HfApi().model_info(model, timeout=HUB_TIMEOUT_S)
+    except HFValidationError as error:
+        raise ModelUnavailable(f"{model} is neither a folder nor the id of a model on the hub") from error
+    except Exception as error:  # noqa: BLE001 - its HTTP library, and so its errors, differ by version
+        try:
+            return str(snapshot_download(model, local_files_only=True))
+        except (LocalEntryNotFoundError, HFValidationError):
+            reason = str(error).strip().split("\n")[0]
+            raise ModelUnavailable(
+                f"{model} is no folder, was not downloaded before, and the hub does not have it: {reason}"
+            ) from error
+    return model
 
 
 class Tokenizer:

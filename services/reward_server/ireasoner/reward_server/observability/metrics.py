@@ -1,8 +1,10 @@
 """What `/metrics` exposes: counts of requests, rollouts and groups, and the distributions of rewards.
 
-Labels have few values: experiments are those of the token file, configs those that have a name, routes are templates.
+Labels have few values: routes are templates, and experiments and configs beyond a share are `other`. So the text stays
+below 1 MB whatever callers do.
 """
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -13,12 +15,20 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from ireasoner.reward_server.observability.batching_metrics import SECONDS, BatchingMetrics
+from ireasoner.reward_server.observability.label_sets import OTHER, LabelSets
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 SHARES = tuple(step / 10 for step in range(11))
 ENTROPIES_NATS = tuple(step / 4 for step in range(13))
 
-Labels = tuple[str, str]
+SCORED_LINES = 80
+"""Lines of an experiment and a config: 3 + 3 statuses, ties, and five distributions."""
+SCORED_BYTES = 600_000
+ANSWERED_BYTES = 150_000
+MAX_OWN_CONFIGS = 8
+"""Configs of one experiment, with and without overrides, that have labels of their own."""
+MAX_OWN_ANSWERS = 64
+"""Pairs of a route and a status of one experiment that have labels of their own."""
 
 
 @dataclass(slots=True)
@@ -45,25 +55,24 @@ class _Distribution(Collector):
     ) -> None:
         self._name, self._text, self._labels = name, text, tuple(labels)
         self._edges = np.array(buckets)
-        self._counts: dict[tuple[str, ...], list[int]] = {}
-        self._sums: dict[tuple[str, ...], float] = {}
+        self._observed: dict[tuple[str, ...], tuple[list[int], float]] = {}
         registry.register(self)
 
     def observe(self, labels: tuple[str, ...], values: Sequence[float]) -> None:
         """Counts each value in the first bucket whose edge is not below it."""
         buckets = np.searchsorted(self._edges, values, side="left")
         counts = np.bincount(buckets, minlength=len(self._edges) + 1).tolist()
-        known = self._counts.get(labels)
-        self._counts[labels] = [a + b for a, b in zip(known, counts, strict=True)] if known else counts
-        self._sums[labels] = self._sums.get(labels, 0.0) + float(sum(values))
+        known, total = self._observed.get(labels, ([0] * len(counts), 0.0))
+        summed = [a + b for a, b in zip(known, counts, strict=True)]
+        self._observed[labels] = (summed, total + float(sum(values)))
 
     def collect(self) -> Iterable[Metric]:
         """The histogram, with cumulative buckets."""
         family = HistogramMetricFamily(self._name, self._text, labels=self._labels)
         names = [*map(str, self._edges.tolist()), "+Inf"]
-        for labels, counts in list(self._counts.items()):
+        for labels, (counts, total) in list(self._observed.items()):
             below = np.cumsum(counts).tolist()
-            family.add_metric(labels, list(zip(names, below, strict=True)), self._sums[labels])
+            family.add_metric(labels, list(zip(names, below, strict=True)), total)
         yield family
 
 
@@ -88,7 +97,14 @@ class _Cohorts(Protocol):
     def callers(self) -> int: ...
 
     @property
+    def kept(self) -> int: ...
+
+    @property
     def counts(self) -> CohortCounts: ...
+
+
+class _Memory(Protocol):
+    held_bytes: int
 
 
 class Metrics(Collector):
@@ -136,6 +152,10 @@ class Metrics(Collector):
         self._queue: _Queue | None = None
         self._worker: _Worker | None = None
         self._cohorts: _Cohorts | None = None
+        self._memory: _Memory | None = None
+        self._scored = LabelSets(SCORED_LINES, SCORED_BYTES, MAX_OWN_CONFIGS)
+        self._answered = LabelSets(1, ANSWERED_BYTES, MAX_OWN_ANSWERS)
+        self._exposing = asyncio.Lock()
         registry.register(self)
 
     def watch(self, queue: _Queue, worker: _Worker) -> None:
@@ -146,14 +166,19 @@ class Metrics(Collector):
         """Has the gauges show the state of the cohorts."""
         self._cohorts = cohorts
 
+    def watch_memory(self, memory: _Memory) -> None:
+        """Has a gauge show the memory that requests hold."""
+        self._memory = memory
+
     def answered(self, route: str, code: int, experiment: str, seconds: float) -> None:
         """Counts a request that was answered; `route` is a template such as `/configs/{name}`, not a path."""
-        self._requests.labels(route, str(code), experiment).inc()
+        known = self._answered.admits(experiment, route, str(code))
+        self._requests.labels(route, str(code), experiment if known else OTHER).inc()
         self._seconds.labels(route).observe(seconds)
 
     def scored(self, groups: Sequence[Mapping[str, Any]], experiment: str, config: str) -> None:
         """Counts the groups of a response, their rollouts and their rewards."""
-        labels = (experiment, config)
+        labels = self._labels(experiment, config)
         statuses: dict[str, int] = {}
         values: dict[str, list[float]] = {"reward": [], "outcome": [], "trajectory": []}
         for group in groups:
@@ -173,6 +198,13 @@ class Metrics(Collector):
         for component, found in values.items():
             self._rewards.observe((*labels, component), found)
 
+    def _labels(self, experiment: str, config: str) -> tuple[str, str]:
+        """The labels of an experiment's scores with a config."""
+        for labels in ((experiment, config), (experiment, OTHER)):
+            if self._scored.admits(*labels):
+                return labels
+        return OTHER, OTHER
+
     def collect(self) -> Iterable[Metric]:
         """The gauges, read at each scrape."""
         queued = self._queue.queued_texts if self._queue else 0
@@ -184,17 +216,43 @@ class Metrics(Collector):
         restarts = self._worker.restarts if self._worker else 0
         yield GaugeMetricFamily("reward_worker_restarts", "Restarts of the embedding worker.", restarts)
 
+        held = self._memory.held_bytes if self._memory else 0
+        yield GaugeMetricFamily("reward_held_bytes", "Memory that requests in progress hold.", held)
         if self._cohorts is not None:
             yield from _cohort_metrics(self._cohorts)
 
-    def exposition(self) -> bytes:
-        """The metrics in Prometheus' text format."""
-        return generate_latest(self._registry)
+    async def exposition(self, experiment: str | None = None) -> bytes:
+        """The metrics in Prometheus' text format, built in a thread, one text at a time.
+
+        With an `experiment`, series of other experiments are left out.
+        """
+        async with self._exposing:
+            return await asyncio.to_thread(generate_latest, _Visible(self._registry, experiment))
+
+
+class _Visible(Collector):
+    """The metrics that an experiment may see; all if it is None."""
+
+    def __init__(self, registry: CollectorRegistry, experiment: str | None) -> None:
+        self._registry = registry
+        self._experiment = experiment
+
+    def collect(self) -> Iterable[Metric]:
+        """The families, without the time at which each series began, which doubles the text of a counter."""
+        for family in self._registry.collect():
+            family.samples = [
+                sample
+                for sample in family.samples
+                if not sample.name.endswith("_created")
+                and self._experiment in (None, sample.labels.get("experiment", self._experiment))
+            ]
+            yield family
 
 
 def _cohort_metrics(cohorts: _Cohorts) -> Iterable[Metric]:
     half_full, callers, counts = cohorts.half_full, cohorts.callers, cohorts.counts
     yield GaugeMetricFamily("reward_cohorts_half_full", "Cohorts that wait for more rollouts.", half_full)
+    yield GaugeMetricFamily("reward_cohort_kept", "Rollouts that are kept for retries.", cohorts.kept)
     yield GaugeMetricFamily("reward_cohort_callers", "Callers that wait for their cohorts.", callers)
     ended = CounterMetricFamily("reward_cohorts", "Cohorts by how they ended.", labels=["how"])
     for how in ("full", "partial", "failed"):

@@ -1,40 +1,21 @@
 """A group as it was read: what each rollout says, how its answers add up, and which steps are compared."""
 
-import asyncio
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
 
 from ireasoner.reward_server import wire
 from ireasoner.reward_server.agreement import formulas as agreement
+from ireasoner.reward_server.agreement.alignment import Slots
 from ireasoner.reward_server.agreement.trajectories import AnswerCluster, Steps, distinct
 from ireasoner.reward_server.agreement.votes import Vote, count_votes
 from ireasoner.reward_server.answers.equivalence import Member, cluster
 from ireasoner.reward_server.answers.formulas import ExpressionComparer
 from ireasoner.reward_server.parsing.rollout import ParsedRollout, parse_text, parsed_before
+from ireasoner.reward_server.scoring.pace import LARGE, STEP_CHARACTERS, Pace
 from ireasoner.reward_server.scoring_config import ScoringConfig
-
-TURN_S = 0.005
-
-
-class Pace:
-    """Gives the event loop to other tasks whenever the task that holds this has had it for TURN_S.
-
-    The task runs `if pace.is_due: await pace.rest()` wherever it can be interrupted.
-    """
-
-    def __init__(self) -> None:
-        self._until_s = time.monotonic() + TURN_S
-
-    @property
-    def is_due(self) -> bool:
-        """Whether other tasks should run now."""
-        return time.monotonic() >= self._until_s
-
-    async def rest(self) -> None:
-        """Returns after every task that was ready has run."""
-        await asyncio.sleep(0)
-        self._until_s = time.monotonic() + TURN_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +24,8 @@ class ReadGroup:
 
     `dominant_clusters` have their steps compared: the cluster of the dominant answer, or with `ties` shared those
     of all tied answers, if they are large enough. `tied` is the number of answers that share the step reward.
+    `distinct_steps` are the texts of all their U distinct steps, `step_rows` [S] says which of these each step is,
+    cluster by cluster and rollout by rollout.
     Without `has_consensus` no rollout earns anything. If answers were clustered by value, `members` lists how each
     was written, and `not_compared` the formulas that could not be compared.
     """
@@ -51,15 +34,27 @@ class ReadGroup:
     rollouts: list[ParsedRollout]
     vote: Vote
     dominant_clusters: list[AnswerCluster]
+    distinct_steps: list[str]
+    step_rows: Slots
     tied: int
     has_consensus: bool
     members: Mapping[str, tuple[Member, ...]] | None
     not_compared: tuple[str, ...]
 
     @property
-    def compared_steps(self) -> list[str]:
-        """The steps of the dominant clusters, cluster by cluster and rollout by rollout."""
-        return [step for cluster in self.dominant_clusters for steps in cluster.steps for step in steps]
+    def steps(self) -> int:
+        """The steps of all rollouts."""
+        return sum(len(rollout.steps) for rollout in self.rollouts)
+
+    @property
+    def step_characters(self) -> int:
+        """The characters of all steps."""
+        return sum(sum(map(len, rollout.steps)) for rollout in self.rollouts)
+
+    @property
+    def size(self) -> int:
+        """Its work for `Pace.run`."""
+        return max(self.steps, self.step_characters // STEP_CHARACTERS)
 
     def effective_share(self, answer: str | None) -> float:
         """w(a) p(a), from which every reward of a rollout with this answer is computed; 0 for None."""
@@ -75,28 +70,61 @@ async def read_group(
     group: wire.Group, config: ScoringConfig, comparer: ExpressionComparer, pace: Pace
 ) -> ReadGroup:
     """Parses and counts one group; `comparer` compares formulas. Raises FormulasUnavailable."""
-    rollouts = []
-    for rollout in group.rollouts:
-        if pace.is_due:
-            await pace.rest()
-        rollouts.append(_read(rollout, config))
+    characters = sum(map(_characters, group.rollouts))
+    if characters >= LARGE * STEP_CHARACTERS:
+        rollouts = await pace.run(LARGE, lambda: [_read(rollout, config) for rollout in group.rollouts])
+    else:
+        rollouts = [await pace.run(0, partial(_read, rollout, config)) for rollout in group.rollouts]
     members: Mapping[str, tuple[Member, ...]] | None = None
     not_compared: tuple[str, ...] = ()
     if config.equivalence == "value":
         clusters = await cluster([each.written for each in rollouts], config, comparer)
         rollouts = [each._replace(answer=name) for each, name in zip(rollouts, clusters.names, strict=True)]
         members, not_compared = clusters.members, clusters.not_compared
+    steps = sum(len(rollout.steps) for rollout in rollouts)
+    return await pace.run(
+        max(steps, characters // STEP_CHARACTERS),
+        lambda: _counted(group, rollouts, config, members, not_compared),
+    )
+
+
+def _counted(
+    group: wire.Group,
+    rollouts: list[ParsedRollout],
+    config: ScoringConfig,
+    members: Mapping[str, tuple[Member, ...]] | None,
+    not_compared: tuple[str, ...],
+) -> ReadGroup:
+    """Counts the votes of a group, and lists the steps to compare."""
     vote = count_votes([rollout.answer for rollout in rollouts], _weights(rollouts, config))
     sharing = vote.clusters[: vote.tied if config.ties == "shared" else 1]
     has_consensus = agreement.has_consensus(vote.share(vote.dominant), config)
-    clusters_to_compare = [
+    to_compare = [
         _cluster(answer, rollouts)
         for answer, count in sharing
         if has_consensus and count >= config.min_position_members
     ]
+    numbers: dict[str, int] = {}
+    compared = (step for each in to_compare for steps in each.steps for step in steps)
+    rows = np.fromiter((numbers.setdefault(step, len(numbers)) for step in compared), np.intp)
     return ReadGroup(
-        group, rollouts, vote, clusters_to_compare, len(sharing), has_consensus, members, not_compared
+        group,
+        rollouts,
+        vote,
+        to_compare,
+        list(numbers),
+        rows,
+        len(sharing),
+        has_consensus,
+        members,
+        not_compared,
     )
+
+
+def _characters(rollout: wire.Rollout) -> int:
+    if rollout.text is not None:
+        return len(rollout.text)
+    return len(rollout.answer or "") + sum(map(len, rollout.steps or ()))
 
 
 def _weights(rollouts: Sequence[ParsedRollout], config: ScoringConfig) -> dict[str, float]:

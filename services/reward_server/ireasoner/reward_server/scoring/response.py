@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -159,34 +159,27 @@ def _reason(flaw: Flaw, config: ScoringConfig) -> str:
 def _add_steps(
     scored: list[Json], group: ReadGroup, judged: Sequence[JudgedCluster], config: ScoringConfig
 ) -> None:
+    """Adds the steps of each rollout as JSON, which takes a quarter of the memory of its objects."""
     for each in judged:
         for index, steps in zip(each.cluster.members, _judged_steps(each, config), strict=True):
-            scored[index]["steps"] = steps
+            scored[index]["steps"] = orjson.Fragment(orjson.dumps(steps))
     for rollout, parsed in zip(scored, group.rollouts, strict=True):
         if "steps" not in rollout:
-            rollout["steps"] = [{"text": step, "cosine": None, "weight": 0.0} for step in parsed.steps]
+            steps = [{"text": step, "cosine": None, "weight": 0.0} for step in parsed.steps]
+            rollout["steps"] = orjson.Fragment(orjson.dumps(steps))
 
 
 def _judged_steps(judged: JudgedCluster, config: ScoringConfig) -> Iterator[list[Json]]:
-    """The steps of each rollout of a cluster."""
+    """The steps of each rollout of a cluster, one rollout after the other."""
     steps = judged.steps
-    texts = chain.from_iterable(judged.cluster.steps)
-    columns = (texts, _values(steps.cosines), steps.weights.tolist())
+    columns: dict[str, list[Any]] = {"cosine": _values(steps.cosines), "weight": steps.weights.tolist()}
     if config.explains_steps:
-        slots = [slot if slot >= 0 else None for slot in steps.slots.tolist()]
-        written_steps = [
-            {"text": text, "cosine": cosine, "weight": weight, "credit": credit, "place": slot}
-            for text, cosine, weight, credit, slot in zip(
-                *columns, steps.credits.tolist(), slots, strict=True
-            )
-        ]
-    else:
-        written_steps = [
-            {"text": text, "cosine": cosine, "weight": weight}
-            for text, cosine, weight in zip(*columns, strict=True)
-        ]
-    for span in judged.cluster.spans:
-        yield written_steps[span]
+        columns["credit"] = steps.credits.tolist()
+        columns["place"] = [slot if slot >= 0 else None for slot in steps.slots.tolist()]
+    names = ("text", *columns)
+    rest = zip(chain.from_iterable(judged.cluster.steps), *columns.values(), strict=True)
+    for each in judged.cluster.steps:
+        yield [dict(zip(names, step, strict=True)) for step in islice(rest, len(each))]
 
 
 def _values(numbers: Doubles) -> list[float | None]:

@@ -1,6 +1,9 @@
 """From a request's groups to their scores: read, embed the steps to compare, compute, write."""
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate, chain, pairwise
 from typing import Literal
 
@@ -9,16 +12,28 @@ import numpy as np
 from ireasoner.reward_server import wire
 from ireasoner.reward_server.agreement import formulas as agreement
 from ireasoner.reward_server.agreement.alignment import Doubles
-from ireasoner.reward_server.agreement.trajectories import Floats, JudgedCluster, background_of, judge
+from ireasoner.reward_server.agreement.trajectories import JudgedCluster, judge, vectors_of
 from ireasoner.reward_server.answers.formulas import ExpressionComparer
-from ireasoner.reward_server.embedding.batching import EmbeddingBatcher
+from ireasoner.reward_server.embedding.batching import EmbeddingBatcher, Rows
+from ireasoner.reward_server.memory import Claim
+from ireasoner.reward_server.scoring import footprint
 from ireasoner.reward_server.scoring.fingerprint import fingerprint
-from ireasoner.reward_server.scoring.read_group import Pace, ReadGroup, read_group
+from ireasoner.reward_server.scoring.pace import Pace
+from ireasoner.reward_server.scoring.read_group import ReadGroup, read_group
 from ireasoner.reward_server.scoring.registry import ConfigRegistry
 from ireasoner.reward_server.scoring.response import GroupRewards, Json, scored_group
 from ireasoner.reward_server.scoring_config import ScoringConfig
 
 Endpoint = Literal["outcome", "trajectory", "solver", "proposer"]
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks for scores: the id of the request, the experiment whose configs it can name, and its memory."""
+
+    request_id: str
+    experiment: str
+    claim: Claim
 
 
 class Scorer:
@@ -28,37 +43,43 @@ class Scorer:
         self._batcher = batcher
         self._configs = configs
         self._comparer = ExpressionComparer()
+        self._thread = ThreadPoolExecutor(1, "large groups")
 
     async def stop(self) -> None:
         """Ends the process that compares formulas."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
         await self._comparer.stop()
 
     async def score(
-        self, endpoint: Endpoint, request: wire.ScoreRequest, progress: float, request_id: str
+        self, endpoint: Endpoint, request: wire.ScoreRequest, progress: float, caller: Caller
     ) -> Json:
         """Scores every group of `request`; returns what `wire.ScoreResponse` describes.
 
         `progress`, in [0, 1], matters to the endpoint `solver` only.
 
-        Raises MalformedRequest for an unknown config, ConfigNotSaved, FormulasUnavailable, and what
-        `EmbeddingBatcher.embed` raises.
+        Raises MalformedRequest for an unknown config, ConfigNotSaved, FormulasUnavailable, RequestTooLarge or
+        Overloaded if there is no memory for it, and what `EmbeddingBatcher.embed` raises.
         """
-        config = self._configs.use(request.config)
-        pace = Pace()
-        groups = [await read_group(group, config, self._comparer, pace) for group in request.groups]
+        config = self._configs.use(request.config, caller.experiment)
+        pace = Pace(self._thread)
+        groups = []
+        for sent in request.groups:
+            groups.append(await read_group(sent, config, self._comparer, pace))
+            caller.claim.hold(footprint.of_reading(groups[-1]))
+        caller.claim.hold(footprint.of_writing(groups, request.detail))
         judged: Sequence[Sequence[JudgedCluster]] = [()] * len(groups)
         if endpoint in ("trajectory", "solver"):
+            caller.claim.hold(footprint.of_judging(groups, self._batcher.backend.dimension))
             judged = await self._judge_steps(groups, config, pace)
         scored = []
         for group, outcome, clusters in zip(groups, _outcomes(groups, config), judged, strict=True):
-            if pace.is_due:
-                await pace.rest()
             rewards = None
             if endpoint != "proposer":
                 rewards = _rewards(endpoint, group, outcome, clusters, config, progress)
-            scored.append(scored_group(group, config, request.detail, rewards))
+            write = partial(scored_group, group, config, request.detail, rewards)
+            scored.append(await pace.run(group.size if request.detail == "full" else 0, write))
         return {
-            "request_id": request_id,
+            "request_id": caller.request_id,
             "fingerprint": fingerprint(config, self._batcher.backend.identity),
             "groups": scored,
         }
@@ -67,27 +88,22 @@ class Scorer:
         self, groups: Sequence[ReadGroup], config: ScoringConfig, pace: Pace
     ) -> list[list[JudgedCluster]]:
         """Embeds the steps of every group's dominant clusters together, and judges them group by group."""
-        texts = [group.compared_steps for group in groups]
-        embeddings = await self._batcher.embed(chain.from_iterable(texts))
-        judged = []
-        for group, steps in zip(groups, texts, strict=True):
-            if pace.is_due:
-                await pace.rest()
-            judged.append(_judge_group(group, embeddings.stacked(steps), config))
-        return judged
+        embeddings = await self._batcher.embed(chain.from_iterable(group.distinct_steps for group in groups))
+        return [
+            await pace.run(group.size, partial(_judge_group, group, embeddings, config)) for group in groups
+        ]
 
 
-def _judge_group(group: ReadGroup, rows: Floats, config: ScoringConfig) -> list[JudgedCluster]:
-    """Judges the dominant clusters of a group; `rows` [S, D] embed its `compared_steps`."""
-    background = background_of(rows) if config.centring == "group" else None
+def _judge_group(group: ReadGroup, embeddings: Rows, config: ScoringConfig) -> list[JudgedCluster]:
+    """Judges the dominant clusters of a group."""
+    vectors = vectors_of(embeddings.stacked(group.distinct_steps), group.step_rows, config)
     ends = accumulate((sum(map(len, cluster.steps)) for cluster in group.dominant_clusters), initial=0)
     return [
         judge(
             cluster,
-            rows[start:end],
+            vectors.part(slice(start, end)),
             agreement.density(group.effective_share(group.rollouts[cluster.members[0]].answer), config),
             config,
-            background,
         )
         for cluster, (start, end) in zip(group.dominant_clusters, pairwise(ends), strict=True)
     ]

@@ -1,0 +1,82 @@
+"""The memory that requests in progress take together: counted before it is allocated, bounded, and given back."""
+
+import asyncio
+import ctypes
+import gc
+from types import TracebackType
+from typing import Self
+
+from ireasoner.reward_server.errors import Overloaded, RequestTooLarge
+
+LARGE_BYTES = 16 * 2**20
+"""A request that held more than this leaves memory that the allocator would keep."""
+TRIM_AFTER_S = 2.0
+"""Seconds from the end of a large request until its memory is given back: another one may come."""
+
+
+class Memory:
+    """The bytes that all requests in progress may take, `max_bytes`, and those that they hold now."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
+        self.held_bytes = 0
+        self._trimming: asyncio.TimerHandle | None = None
+
+    def claim(self) -> "Claim":
+        """The claim of a new request, which holds nothing yet."""
+        return Claim(self)
+
+    def release(self, count: int) -> None:
+        """Takes back what a request has held."""
+        self.held_bytes -= count
+        if count >= LARGE_BYTES and self._trimming is None:
+            self._trimming = asyncio.get_running_loop().call_later(TRIM_AFTER_S, self._trim_in_thread)
+
+    def _trim_in_thread(self) -> None:
+        self._trimming = None
+        asyncio.get_running_loop().run_in_executor(None, _trim)
+
+
+class Claim:
+    """The bytes that one request holds; at the end of the block it holds none."""
+
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
+        self._bytes = 0
+
+    def hold(self, count: int) -> None:
+        """Counts `count` more bytes, which the request is about to take.
+
+        Raises:
+            RequestTooLarge: They would not fit even if this were the only request.
+            Overloaded: They do not fit beside what other requests hold.
+        """
+        most = self._memory.max_bytes
+        if self._bytes + count > most:
+            raise RequestTooLarge(
+                f"the request takes {self._bytes + count} bytes of memory; this server holds {most} in all"
+            )
+        if self._memory.held_bytes + count > most:
+            raise Overloaded(
+                f"requests in progress hold {self._memory.held_bytes} bytes and {count} more do not fit into {most}",
+                retry_after_s=1,
+            )
+        self._bytes += count
+        self._memory.held_bytes += count
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._memory.release(self._bytes)
+        self._bytes = 0
+
+
+def _trim() -> None:
+    """Has glibc return free memory to the kernel; other allocators do so by themselves."""
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)

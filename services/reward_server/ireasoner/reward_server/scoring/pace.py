@@ -1,0 +1,36 @@
+"""Turns on the event loop: long work lets other tasks run, and the work of a large group happens in a thread."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor
+from typing import TypeVar
+
+TURN_S = 0.005
+LARGE = 4_096
+"""Steps of a group from which its work is done in a thread: on the event loop it would take some 20 ms."""
+STEP_CHARACTERS = 32
+"""Characters of a rollout that take as long to read as one step takes to compare."""
+
+T = TypeVar("T")
+
+
+class Pace:
+    """Paces the work of one request, so that others wait for milliseconds only.
+
+    Args:
+        thread: Does the work of large groups, one after another.
+    """
+
+    def __init__(self, thread: Executor) -> None:
+        self._thread = thread
+        self._until_s = time.monotonic() + TURN_S
+
+    async def run(self, steps: int, work: Callable[[], T]) -> T:
+        """The result of `work`, which takes as long as comparing `steps` steps."""
+        if steps >= LARGE:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        if time.monotonic() >= self._until_s:
+            await asyncio.sleep(0)
+            self._until_s = time.monotonic() + TURN_S
+        return work()

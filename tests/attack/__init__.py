@@ -1,0 +1,1 @@
+"""Attacks on the reward server: what one caller can do to it and to other callers."""

@@ -1,0 +1,79 @@
+"""Under attack, a server answers others, its memory stays bounded, and it gives memory back."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.attack.attacks import Attack, config_names, long_ids, of_bodies, of_callers
+from tests.attack.effect import MIB, effect_of
+from tests.attack.sockets import many_headers, tiny_chunks
+from tests.reward_server.processes import RunningServer, server
+
+pytestmark = pytest.mark.xdist_group("attacks")
+
+MOST_BYTES, MOST_LEFT_BYTES = 300 * MIB, 100 * MIB
+MOST_RATIO = 60.0
+"""A wait of 250 ms against a longest wait of 4 ms on a quiet machine; a blocked loop makes it hundreds."""
+BODIES = dict(of_bodies())
+CALLERS = dict(of_callers())
+SHORT: dict[str, Attack] = {
+    **{name: BODIES[name] for name in ("equal steps", "few unknown fields", "faulty steps", "deep")},
+    "a header of 100 MB": CALLERS["a header of 100 MB"],
+    "many headers": lambda url: many_headers(url, 20_000),
+    "chunks of a byte": lambda url: tiny_chunks(url, 10_000),
+    "long ids": lambda url: long_ids(url, 2, 2 * 2**20),
+    "config names": lambda url: config_names(url, 20),
+}
+ANSWERS = {
+    "equal steps": "200",
+    "a million steps": "413",
+    "lists": "413",
+    "lists, scored": "413",
+    "short texts": "413",
+    "unknown fields": "413",
+    "few unknown fields": "413",
+    "faulty rollouts": "422",
+    "faulty steps": "422",
+    "deep": "422",
+    "a header of 100 MB": "431",
+    "many headers": "431",
+    "chunks of a byte": "422",
+    "chunks of a byte, nowhere": "404",
+    "300 half heads": "300",
+    "300 idle connections": "300",
+    "long ids": "200",
+}
+
+
+@pytest.fixture(scope="module")
+def attacked(compass: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """A server process, whose memory is its own."""
+    flags = ["--embedder", "token-mean", "--token-mean-checkpoint", str(compass), "--log-level", "error"]
+    log = tmp_path_factory.mktemp("attacked") / "log"
+    with server(log, *flags) as started:
+        yield started
+    assert log.read_text() == "", "an attack is not an error of the server"
+
+
+def check(name: str, server: RunningServer, attack: Attack) -> None:
+    """Attacks, and holds the effect to the bounds."""
+    effect = effect_of(name, server, attack)
+    print(effect)
+    assert effect.answer == ANSWERS.get(name, effect.answer)
+    assert effect.peak_bytes < MOST_BYTES, effect
+    assert effect.left_bytes < MOST_LEFT_BYTES, effect
+    assert effect.livez_ratio < MOST_RATIO, effect
+    assert server.metric("reward_held_bytes") == 0
+
+
+@pytest.mark.parametrize("name", SHORT)
+def test_an_attack_hurts_nobody_else(attacked: RunningServer, name: str) -> None:
+    check(name, attacked, SHORT[name])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("name", [*BODIES, *CALLERS])
+def test_every_attack_hurts_nobody_else(attacked: RunningServer, name: str) -> None:
+    check(name, attacked, (BODIES | CALLERS)[name])
