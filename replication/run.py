@@ -201,7 +201,7 @@ def _evaluate(
     Returns:
         `evaluations` (the metrics of each split) and `learning` (greedy hits at each save); seconds of each.
     """
-    from ireasoner.trainer.adapters.backbone import load_config, placeholder_token_ids
+    from ireasoner.trainer.adapters.backbone import forbidden_for
 
     asked_by_split = splits(plan)
     followed = asked_by_split["test"][:FOLLOWED_QUESTIONS]
@@ -210,7 +210,7 @@ def _evaluate(
     evaluator = Evaluator(
         client,
         max_tokens=settings.rollout.solver_max_tokens,
-        forbidden_token_ids=placeholder_token_ids(load_config(str(plan.model))),
+        forbidden_token_ids=forbidden_for(str(plan.model)),
     )
     try:
         with _policy(client, arm, seed, settings) as policy:

@@ -120,13 +120,13 @@ def separate(settings: SeparationSettings, console: Console) -> int:
 
 def _sample(settings: SeparationSettings, model: Path, max_tokens: int, url: str) -> list[Sampled]:
     """One group of the base model for each validation question."""
-    from ireasoner.trainer.adapters.backbone import load_config, placeholder_token_ids
+    from ireasoner.trainer.adapters.backbone import forbidden_for
 
     asked = TASKS[settings.task].world.evaluation_questions(
         settings.questions, VALIDATION_SEED, held_out=False
     )
     client = RolloutClient(url)
-    evaluator = Evaluator(client, max_tokens, placeholder_token_ids(load_config(str(model))))
+    evaluator = Evaluator(client, max_tokens, forbidden_for(str(model)))
     texts = evaluator.sampled(client.models()[0], asked, settings.samples, seed=VALIDATION_SEED)
     client.close()
     return [judged(one, group) for one, group in zip(asked, texts, strict=True)]

@@ -203,6 +203,11 @@ def forbidden_token_ids(config: Any, tokenizer: Any) -> tuple[int, ...]:
     return tuple(ids)
 
 
+def forbidden_for(model: str) -> tuple[int, ...]:
+    """`forbidden_token_ids` of a base model, without its weights. Raises SettingsError, also as `load_config` does."""
+    return forbidden_token_ids(load_config(model), load_processor(model).tokenizer)
+
+
 def forbid_tokens(backbone: Any, token_ids: Sequence[int]) -> None:
     """Gives the backbone's head the bias that forbids tokens in the rollout server.
 

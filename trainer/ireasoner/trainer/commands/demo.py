@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from ireasoner.compat.flags import describe
-from ireasoner.trainer.adapters.backbone import load_config, placeholder_token_ids
+from ireasoner.trainer.adapters.backbone import forbidden_for
 from ireasoner.trainer.commands.evaluate import evaluate_with_bar, line, table, without_control_tokens
 from ireasoner.trainer.commands.service import Service, free_ports
 from ireasoner.trainer.commands.settings import DemoSettings
@@ -181,7 +181,7 @@ def _evaluate(
             console,
             samples=settings.samples,
             max_tokens=run.rollout.solver_max_tokens,
-            forbidden_token_ids=placeholder_token_ids(load_config(settings.model)),
+            forbidden_token_ids=forbidden_for(settings.model),
             seed=run.seed,
             bad=bad,
             files=[answers],

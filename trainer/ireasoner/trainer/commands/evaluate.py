@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ireasoner.compat.flags import did_you_mean
-from ireasoner.trainer.adapters.backbone import load_config, load_processor, placeholder_token_ids
+from ireasoner.trainer.adapters.backbone import forbidden_for, load_processor
 from ireasoner.trainer.commands.settings import EvaluateSettings
 from ireasoner.trainer.errors import ImagesError, SettingsError
 from ireasoner.trainer.evaluation.evaluation import Evaluation, Figures, evaluate
@@ -58,7 +58,7 @@ def main(settings: EvaluateSettings, console: Console) -> Evaluation:
     if settings.model is not None:
         say_where(settings.model, console)
     questions, refused = without_control_tokens(questions[: settings.limit], settings.model)
-    forbidden = placeholder_token_ids(load_config(settings.model)) if settings.model else ()
+    forbidden = forbidden_for(settings.model) if settings.model else ()
     with ExitStack() as ending:
         client = (RolloutClient if settings.api == "vllm" else ChatClient)(
             settings.url,
