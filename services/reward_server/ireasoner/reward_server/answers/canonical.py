@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-from ireasoner.reward_server.answers.characters import dimensions, plain_characters
+from ireasoner.reward_server.answers.characters import cross_products, dimensions, plain_characters
 from ireasoner.reward_server.answers.choices import Choice, options_of, read_choice
 from ireasoner.reward_server.answers.dates_and_times import date_or_time_form
 from ireasoner.reward_server.answers.equations import Named, inequality_form, read_equation
@@ -170,7 +170,7 @@ def _structured(text: str, read: Callable[[str], Form], rules: list[str]) -> For
 
 def _plain(text: str, rules: list[str]) -> str:
     """`text` in plain characters, without markup, an introduction, and what surrounds it."""
-    text = dimensions(text) or text
+    text = dimensions(text) or cross_products(text)
     for rule, change in (
         ("unicode", plain_characters),
         ("latex", without_markup),

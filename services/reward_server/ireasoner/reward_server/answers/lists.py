@@ -82,13 +82,15 @@ def list_form(text: str, read: Callable[[str], Form], rules: list[str]) -> Form 
         return None
     forms = [read(item) for item in found.items]
     keys = [form.key for form in forms]
+    are_alternatives = found.conjunction == "or" and all(map(_is_text, keys))  # solutions: x is 2 or 3, 2 and 3
     if found.brackets == "{}" or (plain == listed and _is_unordered(found, keys)):
-        kind = "either" if found.conjunction == "or" and all(map(_is_text, keys)) else "set"
+        kind = "either" if are_alternatives else "set"
         return Form(key_of(kind, *sorted(set(keys))), (*rules, "set"), text)
     if found.brackets == "[]" and (rows := _rows(found.items, read)):
         return Form(matrix_key(rows), (*rules, "matrix"), text)
     brackets = "" if found.brackets == "()" or (found.brackets == "[]" and len(keys) != 2) else found.brackets
-    return Form(key_of(f"list{brackets}", *keys), (*rules, "list"), text)
+    kind = "alternatives" if are_alternatives else f"list{brackets}"
+    return Form(key_of(kind, *keys), (*rules, "list"), text)
 
 
 def union_form(text: str, read: Callable[[str], Form], rules: list[str]) -> Form | None:

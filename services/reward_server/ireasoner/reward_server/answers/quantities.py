@@ -21,7 +21,7 @@ _MONEY_SCALES = {
 }  # fmt: skip
 _MONEY = re.compile(rf"([\d.,]+)\s*({'|'.join(_MONEY_SCALES)})\b(.*)", re.I)
 _DECADE = re.compile(r"1\d\d0s|20\d0s")
-_NOUN = re.compile(r"(?![a-zA-Z]\b)[^\W\d_][^\W\d_'-]*(?:[ -][^\W\d_][^\W\d_']*){0,3}\.?")
+_NOUN = re.compile(r"(?!(?:[a-zA-Zα-ωΑ-Ω]|pi)\b)[^\W\d_][^\W\d_'-]*(?:[ -][^\W\d_][^\W\d_']*){0,3}\.?")
 _SUM = re.compile(r"(?<=.)[+-]")
 _ORDINAL = re.compile(r"\d(?:st|nd|rd|th)$", re.I)
 _SYMBOL_CHARACTERS = 3
