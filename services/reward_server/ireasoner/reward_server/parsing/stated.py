@@ -25,7 +25,9 @@ _IS = re.compile(
 )
 _WEAK = re.compile(
     r"(?:[^\n.!。！？?]{0,160}+[?？]|(?:(?:indeed|also|not|most|probably|clearly|therefore)[ \t]){0,3}"
-    r"(?:(?:in)?(?:correct|consistent|valid)|reasonable|plausible|sensible|sound|verified|confirmed|supported)(?!\w))",
+    r"(?:(?:in)?(?:correct|consistent|valid)|reasonable|plausible|sensible|sound|verified|confirmed|supported"
+    r"|(?:based|calculated|derived|determined|expected|expressed|found|given|obtained|reached|rounded|written)[ \t]"
+    r"(?:as|at|by|from|in|on|to|using|with))(?!\w))",
     re.IGNORECASE,
 )
 """A question (`Which answer is it?`), or what a sentence says about an answer (`The answer is correct`)."""
@@ -110,8 +112,8 @@ def _last_statements(text: str, after: int) -> list[tuple[int, int, int] | None]
     last: list[tuple[int, int] | None] = [None, None]
     for key in _KEY.finditer(text, after):
         stated = _IS.match(text, key.end())
-        if stated is None and _begins_title(text, after, key.start()):
-            stated = _TITLE_ENDS.match(text, key.end())
+        if stated is None and (title := _TITLE_ENDS.match(text, key.end())):
+            stated = title if _begins_title(text, after, key.start()) else None
         if stated is not None:
             last[_is_weak(stated)] = key.start(), stated.end()
     return [each and (each[0], *_line_with_text(text, each[1])) for each in last]
