@@ -22,7 +22,12 @@ from ireasoner.reward_server.answers.matrices import matrix_form, without_alignm
 from ireasoner.reward_server.answers.normalise import normalise_answer
 from ireasoner.reward_server.answers.numbers import infinity, is_ambiguous_pair, number
 from ireasoner.reward_server.answers.punctuation import ends_in_sign
-from ireasoner.reward_server.answers.quantities import count_form, number_form, quantity_form
+from ireasoner.reward_server.answers.quantities import (
+    count_form,
+    multiple_of_pi_form,
+    number_form,
+    quantity_form,
+)
 from ireasoner.reward_server.scoring_config import ScoringConfig
 
 MAX_CHARACTERS = 500
@@ -149,6 +154,7 @@ class _Reader:
             or union_form(text, self._inner, rules)
             or self._unwrapped(text, rules)
             or inequality_form(text, rules)
+            or multiple_of_pi_form(text, rules)
             or count_form(text, rules)
         )
 

@@ -235,7 +235,7 @@ class _Reader:
         return self._atom()
 
     def _group(self, opening: str) -> Expression:
-        """What stands between brackets whose opening was read."""
+        """What is between brackets whose opening was read."""
         bars, self._bars = self._bars, 0
         inside = self.sum()
         self._bars = bars
