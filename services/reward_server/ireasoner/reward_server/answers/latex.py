@@ -416,7 +416,7 @@ class _Reader:
 
 
 def _plain(term: Expression) -> Expression:
-    """Factors that stand side by side are a product."""
+    """Factors side by side are a product."""
     if isinstance(term, Apply) and term.function == "beside":
         return mul(*(_plain(each) for each in term.arguments))
     return term
