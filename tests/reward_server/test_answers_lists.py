@@ -18,6 +18,11 @@ APART = [
     ["C, Eb, G", "G, Eb, C"],
     # conjunctions
     ["red and blue", "red or blue"],
+    ["yes or no", "yes and no"],
+    ["left or right", "left and right"],
+    ["increase or decrease", "increase and decrease"],
+    ["A, B or C", "A, B and C"],
+    ["I or II", "I and II"],
     ["red and blue, green", "red, blue and green"],
     ["Paris, France and Rome, Italy", "Paris, Italy and Rome, France"],
     ["March 3, 2020 and May 5, 2021", "March 3, 2021 and May 5, 2020"],

@@ -79,6 +79,12 @@ def test_tokens_can_be_added_and_revoked_while_the_server_runs(tmp_path: Path) -
     assert (tokens.experiment(first), tokens.experiment(second)) == (None, "second")
 
 
+@pytest.mark.parametrize("name", ["-", "", "a b", "../x", "x" * 65])
+def test_no_token_is_made_for_an_invalid_name(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UnusableTokens, match="a name has"):
+        add_token(tmp_path / "tokens", name)
+
+
 @pytest.mark.parametrize("damage", [b"second 12", b"\xff\xfe\x00", None])
 def test_a_file_that_is_damaged_while_the_server_runs_revokes_no_token(
     tmp_path: Path, compass: Path, caplog: pytest.LogCaptureFixture, damage: bytes | None
@@ -120,7 +126,7 @@ def test_the_file_holds_no_token_and_only_its_owner_reads_it(token_file: Path, t
     assert token_file.stat().st_mode & 0o077 == 0
 
 
-@pytest.mark.parametrize("content", ["run", "run 123", "a b c", f"../x {'0' * 64}"])
+@pytest.mark.parametrize("content", ["run", "run 123", "a b c", f"../x {'0' * 64}", f"- {'0' * 64}"])
 def test_an_invalid_file_is_refused_with_its_line(tmp_path: Path, content: str) -> None:
     file = tmp_path / "tokens"
     file.write_text(f"# ours\n{content}\n")

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-from ireasoner.reward_server.answers.characters import dimensions, plain_characters
+from ireasoner.reward_server.answers.characters import cross_products, dimensions, plain_characters
 from ireasoner.reward_server.answers.choices import Choice, options_of, read_choice
 from ireasoner.reward_server.answers.dates_and_times import date_or_time_form
 from ireasoner.reward_server.answers.equations import Named, inequality_form, read_equation
@@ -22,7 +22,12 @@ from ireasoner.reward_server.answers.matrices import matrix_form, without_alignm
 from ireasoner.reward_server.answers.normalise import normalise_answer
 from ireasoner.reward_server.answers.numbers import infinity, is_ambiguous_pair, number
 from ireasoner.reward_server.answers.punctuation import ends_in_sign
-from ireasoner.reward_server.answers.quantities import count_form, number_form, quantity_form
+from ireasoner.reward_server.answers.quantities import (
+    count_form,
+    multiple_of_pi_form,
+    number_form,
+    quantity_form,
+)
 from ireasoner.reward_server.scoring_config import ScoringConfig
 
 MAX_CHARACTERS = 500
@@ -149,6 +154,7 @@ class _Reader:
             or union_form(text, self._inner, rules)
             or self._unwrapped(text, rules)
             or inequality_form(text, rules)
+            or multiple_of_pi_form(text, rules)
             or count_form(text, rules)
         )
 
@@ -170,7 +176,7 @@ def _structured(text: str, read: Callable[[str], Form], rules: list[str]) -> For
 
 def _plain(text: str, rules: list[str]) -> str:
     """`text` in plain characters, without markup, an introduction, and what surrounds it."""
-    text = dimensions(text) or text
+    text = dimensions(text) or cross_products(text)
     for rule, change in (
         ("unicode", plain_characters),
         ("latex", without_markup),

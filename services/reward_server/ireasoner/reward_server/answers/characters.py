@@ -30,6 +30,16 @@ def dimensions(text: str) -> str | None:
     return "x".join(each for each in found.groups()[:3] if each) + found[4] if found else None
 
 
+_VECTOR = r"(?:∇|\\(?:nabla|vec|hat|overrightarrow|mathbf|boldsymbol|bm)(?![A-Za-z]))"
+_CROSS = r"\s*(?:×|\\times(?![A-Za-z]))\s*"
+_CROSS_PRODUCT = re.compile(rf"(?<=∇){_CROSS}|(?<=\\nabla){_CROSS}|(?<![\d\s]){_CROSS}(?={_VECTOR})")
+
+
+def cross_products(text: str) -> str:
+    """`text` with ⨯ between vectors: `\\vec a \\times \\vec b` is not `\\vec a \\cdot \\vec b`."""
+    return _CROSS_PRODUCT.sub(" ⨯ ", text)
+
+
 def plain_characters(text: str) -> str:
     """`text` with Unicode's fractions, powers, dashes, quotes, symbols and full-width letters in ASCII or LaTeX."""
     if text.isascii():

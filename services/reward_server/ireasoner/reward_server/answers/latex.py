@@ -235,7 +235,7 @@ class _Reader:
         return self._atom()
 
     def _group(self, opening: str) -> Expression:
-        """What stands between brackets whose opening was read."""
+        """What is between brackets whose opening was read."""
         bars, self._bars = self._bars, 0
         inside = self.sum()
         self._bars = bars
@@ -416,7 +416,7 @@ class _Reader:
 
 
 def _plain(term: Expression) -> Expression:
-    """Factors that stand side by side are a product."""
+    """Factors side by side are a product."""
     if isinstance(term, Apply) and term.function == "beside":
         return mul(*(_plain(each) for each in term.arguments))
     return term

@@ -74,7 +74,8 @@ def list_form(text: str, read: Callable[[str], Form], rules: list[str]) -> Form 
     """The form of a list; None if `text` is none.
 
     Order and repeats count unless something shows that they do not: braces, `and` or `or`, or that all items are
-    different words. Letters (`A, C, B`) and verdicts (`Yes, No`) are sequences even then.
+    different words. Letters (`A, C, B`) and verdicts (`Yes, No`) are sequences even then. `red or blue` is not `red and
+    blue`, but `2 or 3` is `2 and 3`: the solutions of an equation are written in both ways.
     """
     listed, plain = text, _RESPECTIVELY.sub("", text)
     found = items_of(plain)
@@ -82,13 +83,15 @@ def list_form(text: str, read: Callable[[str], Form], rules: list[str]) -> Form 
         return None
     forms = [read(item) for item in found.items]
     keys = [form.key for form in forms]
+    are_alternatives = found.conjunction == "or" and all(map(_is_text, keys))
     if found.brackets == "{}" or (plain == listed and _is_unordered(found, keys)):
-        kind = "either" if found.conjunction == "or" and all(map(_is_text, keys)) else "set"
+        kind = "either" if are_alternatives else "set"
         return Form(key_of(kind, *sorted(set(keys))), (*rules, "set"), text)
     if found.brackets == "[]" and (rows := _rows(found.items, read)):
         return Form(matrix_key(rows), (*rules, "matrix"), text)
     brackets = "" if found.brackets == "()" or (found.brackets == "[]" and len(keys) != 2) else found.brackets
-    return Form(key_of(f"list{brackets}", *keys), (*rules, "list"), text)
+    kind = "alternatives" if are_alternatives else f"list{brackets}"
+    return Form(key_of(kind, *keys), (*rules, "list"), text)
 
 
 def union_form(text: str, read: Callable[[str], Form], rules: list[str]) -> Form | None:

@@ -21,7 +21,8 @@ _MONEY_SCALES = {
 }  # fmt: skip
 _MONEY = re.compile(rf"([\d.,]+)\s*({'|'.join(_MONEY_SCALES)})\b(.*)", re.I)
 _DECADE = re.compile(r"1\d\d0s|20\d0s")
-_NOUN = re.compile(r"(?![a-zA-Z]\b)[^\W\d_][^\W\d_'-]*(?:[ -][^\W\d_][^\W\d_']*){0,3}\.?")
+_NOUN = re.compile(r"(?!(?:[a-zA-Zα-ωΑ-Ω]|pi)\b)[^\W\d_][^\W\d_'-]*(?:[ -][^\W\d_][^\W\d_']*){0,3}\.?")
+_MULTIPLE_OF_PI = re.compile(r"(?P<factor>.*[\d})])(?P<gap>\s*)(?:π|pi)")
 _SUM = re.compile(r"(?<=.)[+-]")
 _ORDINAL = re.compile(r"\d(?:st|nd|rd|th)$", re.I)
 _SYMBOL_CHARACTERS = 3
@@ -43,6 +44,19 @@ def quantity_form(text: str, config: ScoringConfig, rules: list[str]) -> Form | 
         if value is not None or expression is not None:
             return _with_unit(value, expression, found, text, config, [*rules, *notes])
     return None
+
+
+def multiple_of_pi_form(text: str, rules: list[str]) -> Form | None:
+    """The form of a number times π: `2π`, `1.5 pi`, `1/2 π`; None if `text` is none. `1/2π` may also be 1/(2π)."""
+    found = _MULTIPLE_OF_PI.fullmatch(text)
+    if found is None or ("/" in found["factor"] and not found["gap"]):
+        return None
+    notes: list[str] = []
+    factor = number(found["factor"], notes)
+    if factor is None:
+        return None
+    expression = f"{latex_of(factor)}\\pi"
+    return Form(key_of("formula", expression), (*rules, *notes), text, expression)
 
 
 def count_form(text: str, rules: list[str]) -> Form | None:

@@ -163,6 +163,8 @@ def _scale(dimension: str, size: Fraction) -> _Scale:
 
 _EXACT, _FOLDED = _symbols_and_names()
 _WORD_POWER = {"square": 2, "sq": 2, "sq.": 2, "cubic": 3, "cu": 3, "cu.": 3, "squared": 2, "cubed": 3}
+_WRITTEN_TOGETHER = {"Nm": "N m", "kNm": "kN m"}
+_OTHER_UNITS = frozenset({"NM"})  # nautical miles are no nanometres
 _FACTOR = re.compile(r"([^\d^\s/*()]+?)\s*(?:\^\s*\{?\s*([+-]?\d)\s*\}?|([23]))?")
 _MAX_CHARACTERS = 48
 
@@ -194,7 +196,7 @@ def _product(text: str) -> list[_Scale] | None:
         return [known]
     found: list[_Scale] = []
     power = 1
-    for word in text.replace("*", " ").split():
+    for word in _WRITTEN_TOGETHER.get(text, text).replace("*", " ").split():
         if word.lower() in ("squared", "cubed") and found:
             found[-1] = _raised(found[-1], _WORD_POWER[word.lower()])
         elif word.lower() in _WORD_POWER:
@@ -218,7 +220,7 @@ def _factor(word: str) -> _Scale | None:
 def _named(name: str) -> _Scale | None:
     if (exact := _EXACT.get(name)) is not None:
         return exact
-    folded = _FOLDED.get(name.lower(), set()) if len(name) > 1 else set()
+    folded = _FOLDED.get(name.lower(), set()) if len(name) > 1 and name not in _OTHER_UNITS else set()
     return next(iter(folded)) if len(folded) == 1 else None
 
 

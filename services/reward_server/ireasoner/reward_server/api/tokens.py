@@ -18,8 +18,8 @@ log = logging.getLogger(__name__)
 
 OPERATOR = "operator"
 NO_EXPERIMENT = "-"
-"""The experiment of requests without a token."""
-_NAME = re.compile(r"[\w.-]{1,64}", re.ASCII)
+"""The experiment of requests without a token, which may do what an operator may; no token belongs to it."""
+_NAME = re.compile(rf"(?!{NO_EXPERIMENT}\Z)[\w.-]{{1,64}}", re.ASCII)
 _HASH = re.compile(r"[0-9a-f]{64}")
 
 
@@ -93,7 +93,9 @@ def add_token(file: Path, experiment: str) -> str:
         UnusableTokens: The name is invalid, or the file cannot be written.
     """
     if not _NAME.fullmatch(experiment):
-        raise UnusableTokens(f"{experiment!r}: a name has 1 to 64 of A-Z, a-z, 0-9, _, . and -")
+        raise UnusableTokens(
+            f"{experiment!r}: a name has 1 to 64 of A-Z, a-z, 0-9, _, . and -, and is not '-'"
+        )
     token = secrets.token_urlsafe(32)
     digest = hashlib.sha256(token.encode()).hexdigest()
     try:

@@ -36,7 +36,7 @@ def find_answer(
         if found is not None:
             return found
     if source == "any" and finish != "length" and (words := few_words(text, thinking_end)) is not None:
-        return FoundAnswer(*words)
+        return FoundAnswer(words.start, words.answer)
     return None
 
 
@@ -51,9 +51,9 @@ def _after(
     if source != "any":
         return None
     stated = stated_answer(text, after, cut_off=finish == "length")
-    if stated is None and finish != "length":
-        stated = bare_last_line(text, after)
-    return None if stated is None else FoundAnswer(*stated)
+    if (stated is None or stated.is_weak) and finish != "length":
+        stated = bare_last_line(text, after) or stated
+    return None if stated is None else FoundAnswer(stated.start, stated.answer)
 
 
 def _in_element(text: str, after: int, tags: Tags, finish: FinishReason | None) -> FoundAnswer | None:

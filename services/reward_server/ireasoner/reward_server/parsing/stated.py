@@ -23,6 +23,15 @@ _IS = re.compile(
     r"[*_]{0,3}[ \t]?[:：]?[*_]{0,3}(?![ \t]*not[ \t])",
     re.IGNORECASE,
 )
+_WEAK = re.compile(
+    r"(?:[^\n.!。！？?]{0,160}+[?？]|(?:(?:indeed|also|not|most|probably|clearly|therefore)[ \t]){0,3}"
+    r"(?:(?:in)?(?:correct|consistent|valid)|reasonable|plausible|sensible|sound|verified|confirmed|supported"
+    r"|(?:based|calculated|derived|determined|expected|expressed|found|given|obtained|reached|rounded|written)[ \t]"
+    r"(?:as|at|by|from|in|on|to|using|with))(?!\w))",
+    re.IGNORECASE,
+)
+"""A question (`Which answer is it?`), or what a sentence says about an answer (`The answer is correct`)."""
+_SEPARATOR = re.compile(r"[:：=＝】]")
 _TITLE_BEGINS = re.compile(r"\n?(?:(?<=\n)[ \t#*_]{0,8}|.*[*_]{2})(?:[^\W\d]{1,12}[ \t]?)?")
 _TITLE_ENDS = re.compile(r"[*_]{0,3}[:：]?[*_]{0,3}[ \t]*+(?=\n|\Z)")
 _LEAD = re.compile(
@@ -46,19 +55,26 @@ _COPULA = re.compile(r"(?:です|である|だ|입니다|이다)[。.]?$")
 
 
 class Stated(NamedTuple):
-    """Where a stated answer begins, with its introduction, and the answer; None if the text ends before it."""
+    """Where a stated answer begins, with its introduction, and the answer; None if the text ends before it.
+
+    `is_weak`: it is a question, or says of an answer that it is correct.
+    """
 
     start: int
     answer: str | None
+    is_weak: bool = False
 
 
 def stated_answer(text: str, after: int, *, cut_off: bool) -> Stated | None:
-    """The last answer that is stated after `after`: in a sentence, below a title, or after `####`.
+    """The last answer that is stated after `after`: in a sentence, below a title, or after `####`; else a weak one.
 
     With `cut_off` the text did not end by itself, so an answer that reaches its end may be incomplete.
     """
-    statements = (_last_statement(text, after), _last_chosen(text, after))
-    found = max(filter(None, statements), default=None) or _last_hashes(text, after)
+    statement, weak = _last_statements(text, after)
+    strong = max(filter(None, (statement, _last_chosen(text, after))), default=None) or _last_hashes(
+        text, after
+    )
+    found = strong or weak
     if found is None:
         return None
     start, begin, end = found
@@ -67,7 +83,7 @@ def stated_answer(text: str, after: int, *, cut_off: bool) -> Stated | None:
     line = _emphasised(text, begin, end).strip(_EMPHASIS)
     sentence = first_sentence(line)
     is_cut = cut_off and end == len(text) and len(sentence) == len(" ".join(line.split()))
-    return Stated(start, None if is_cut else _cleaned(sentence) or None)
+    return Stated(start, None if is_cut else _cleaned(sentence) or None, is_weak=strong is None)
 
 
 def bare_last_line(text: str, after: int) -> Stated | None:
@@ -91,16 +107,21 @@ def _last_line(text: str, after: int) -> tuple[int, str]:
     return after + start, rest[start:]
 
 
-def _last_statement(text: str, after: int) -> tuple[int, int, int] | None:
-    """Where the last statement begins, and where its answer begins and ends."""
-    last = None
+def _last_statements(text: str, after: int) -> list[tuple[int, int, int] | None]:
+    """Where the last statement begins, and where its answer begins and ends; the same of the last weak one."""
+    last: list[tuple[int, int] | None] = [None, None]
     for key in _KEY.finditer(text, after):
         stated = _IS.match(text, key.end())
-        if stated is None and _begins_title(text, after, key.start()):
-            stated = _TITLE_ENDS.match(text, key.end())
+        if stated is None and (title := _TITLE_ENDS.match(text, key.end())):
+            stated = title if _begins_title(text, after, key.start()) else None
         if stated is not None:
-            last = key.start(), stated.end()
-    return None if last is None else (last[0], *_line_with_text(text, last[1]))
+            last[_is_weak(stated)] = key.start(), stated.end()
+    return [each and (each[0], *_line_with_text(text, each[1])) for each in last]
+
+
+def _is_weak(stated: re.Match[str]) -> bool:
+    """Whether what follows a verb states no answer; after a colon everything does."""
+    return _SEPARATOR.search(stated.group()) is None and _WEAK.match(stated.string, stated.end()) is not None
 
 
 def _last_chosen(text: str, after: int) -> tuple[int, int, int] | None:

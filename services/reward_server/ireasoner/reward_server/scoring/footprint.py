@@ -9,7 +9,7 @@ from ireasoner.reward_server.agreement.alignment import AT_ONCE
 from ireasoner.reward_server.scoring.read_group import ReadGroup
 
 STEP_BYTES = 100
-"""A parsed step: its text's object, its place in its rollout and its number."""
+"""A parsed step: its text's object, its index in its rollout and its number."""
 ROLLOUT_BYTES = 2_000
 """A parsed rollout and its part of the response."""
 ROW_BYTES = 4
