@@ -207,6 +207,18 @@ def test_lines_that_are_no_questions_are_named_beside_those_that_are(tmp_path: P
     assert str(bad[0]) == "line 2: answer is missing"
 
 
+@pytest.mark.parametrize(
+    ("limit", "lines", "bad_lines"),
+    [(1, [2], [1]), (2, [2, 3], [1]), (3, [2, 3, 5], [1, 4]), (None, [2, 3, 5], [1, 4, 6])],
+)
+def test_lines_beyond_the_limit_are_not_read(
+    limit: int | None, lines: list[int], bad_lines: list[int], tmp_path: Path
+) -> None:
+    row = {"question": "q", "answer": "7"}
+    questions, bad = scan_questions(write(tmp_path, {}, row, row, {}, row, {}), limit=limit)
+    assert ([one.line for one in questions], [one.line for one in bad]) == (lines, bad_lines)
+
+
 def test_gains_are_paired_over_the_questions_that_both_were_asked() -> None:
     assert paired_gain([True, None, False, False], [True, True, None, True]) == bootstrap([0.0, 1.0])
     assert paired_gain([None], [True]) is None

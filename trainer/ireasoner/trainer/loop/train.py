@@ -17,7 +17,13 @@ from ireasoner.trainer.images import ImageFolder
 from ireasoner.trainer.loop.assembly import Assembly
 from ireasoner.trainer.loop.grpo_config import grpo_config, launched_processes
 from ireasoner.trainer.loop.image_bounds import check_image_bounds
-from ireasoner.trainer.loop.preflight import check_files, check_model, policy_shape, supported_config
+from ireasoner.trainer.loop.preflight import (
+    check_files,
+    check_images,
+    check_model,
+    policy_shape,
+    supported_config,
+)
 from ireasoner.trainer.loop.ranks import Ranks
 from ireasoner.trainer.loop.servers import Servers
 from ireasoner.trainer.loop.stop_signals import StopSignals
@@ -69,6 +75,7 @@ def train(
                 console = Console(quiet=True)
             settings = ranks.from_first(lambda: extended(settings))
             check_files(settings)
+            check_images(settings)
             policy = policy_shape(settings, supported_config(settings.model, console))
             processor = check_model(settings)
             images = ranks.from_first(lambda: scan_images(settings, console))
