@@ -181,6 +181,7 @@ def test_a_question_that_cannot_be_asked_does_not_touch_the_others(tmp_path: Pat
     assert [i for i, right in enumerate(found.correct) if right is None] == [5, 20]
     errors = {reply.question.line: reply.as_dict()["error"] for reply in seen if reply.error}
     assert "torn.png cannot be read" in errors[6]
+    assert errors[6].count("torn.png") == 1
     assert errors[21] == "400 the image is too large"
     assert [reply.question.line for reply in seen] == list(range(1, 33))
     assert seen[0].as_dict()["sampled"] == [{"text": "<answer>1</answer>", "answer": "1", "right": True}] * 2
