@@ -130,6 +130,18 @@ def test_the_card_names_defects_and_a_missing_evaluation(trained: tuple[Path, An
     assert "not evaluated both before and after" in card
 
 
+def test_the_card_compares_no_figures_of_different_questions(
+    trained: tuple[Path, Any], tmp_path: Path
+) -> None:
+    run, _ = trained
+    evaluation = json.loads((run / "evaluation.json").read_text())
+    evaluation["before"]["asked"] = "other"
+    (run / "evaluation.json").write_text(json.dumps(evaluation))
+    card = (export(ExportSettings(run_folder=run, output=tmp_path / "out")) / "README.md").read_text()
+    assert "evaluated on other questions after training" in card
+    assert "| greedy |" not in card
+
+
 def test_a_run_of_another_version_can_be_exported(trained: tuple[Path, Any], tmp_path: Path) -> None:
     run, _ = trained
     document = json.loads((run / "settings.json").read_text())

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ireasoner.trainer.commands.settings import ExportSettings
+from ireasoner.trainer.evaluation.evaluation_file import gain_of
 from ireasoner.trainer.evaluation.intervals import Interval
 from ireasoner.trainer.run_folder.run_folder import defects, read_collapse_mark, read_lines
 
@@ -113,6 +114,8 @@ def _evaluation(settings: ExportSettings) -> list[str]:
     before, after = figures.get("before"), figures.get("after")
     if not before or not after:
         return ["This run was not evaluated both before and after training.", ""]
+    if gain_of(before, after) is None:
+        return ["This run was evaluated on other questions after training than before it.", ""]
     samples = after["samples"]
     measures = {
         "greedy": "greedy",
