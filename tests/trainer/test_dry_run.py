@@ -16,6 +16,7 @@ from ireasoner.trainer.adapters.backbone import load_backbone, lora_config, name
 from ireasoner.trainer.commands.dry_run import plan, show_plan
 from ireasoner.trainer.commands.service import free_ports
 from ireasoner.trainer.errors import SettingsError
+from ireasoner.trainer.run_folder.run_folder import RunFolder
 from ireasoner.trainer.settings import LoraSettings, RunSettings, read_toml
 from tests.conftest import MODEL
 
@@ -69,6 +70,29 @@ def test_the_papers_recipe_is_planned_without_its_weights(tmp_path: Path) -> Non
     assert f"{many:.3g}" in shown.getvalue()
     assert "2,500 of the Solver, 500 of the Proposer" in shown.getvalue()
     assert not (tmp_path / "run").exists()
+
+
+def test_an_extension_is_planned_as_it_is_run(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    Image.new("RGB", (30, 30)).save(tmp_path / "images" / "one.png")
+    run = RunSettings(
+        model=str(MODEL), images=tmp_path / "images", run_folder=tmp_path / "run", updates=4, proposer_every=1
+    )
+    RunFolder(run)
+    written = (run.run_folder / "settings.json").read_text()
+    shown = io.StringIO()
+    show_plan(run.model_copy(update={"resume": True, "updates": 10}), Console(file=shown, width=160))
+    assert "5 of the Solver, 5 of the Proposer" in shown.getvalue()
+    assert '"progress_updates": 4' in shown.getvalue()
+    assert (run.run_folder / "settings.json").read_text() == written
+
+
+def test_a_wrong_setting_is_found_before_images_are_read(tmp_path: Path) -> None:
+    settings = RunSettings(
+        model=str(MODEL), images=tmp_path, run_folder=tmp_path / "run", grpo={"loss_type": "no"}
+    )
+    with pytest.raises(SettingsError, match=r"grpo\.loss_type"):
+        show_plan(settings, Console(quiet=True))
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)

@@ -181,6 +181,7 @@ def test_a_question_that_cannot_be_asked_does_not_touch_the_others(tmp_path: Pat
     assert [i for i, right in enumerate(found.correct) if right is None] == [5, 20]
     errors = {reply.question.line: reply.as_dict()["error"] for reply in seen if reply.error}
     assert "torn.png cannot be read" in errors[6]
+    assert errors[6].count("torn.png") == 1
     assert errors[21] == "400 the image is too large"
     assert [reply.question.line for reply in seen] == list(range(1, 33))
     assert seen[0].as_dict()["sampled"] == [{"text": "<answer>1</answer>", "answer": "1", "right": True}] * 2
@@ -205,6 +206,18 @@ def test_lines_that_are_no_questions_are_named_beside_those_that_are(tmp_path: P
     ]
     assert [one.line for one in bad] == [2, 3, 5, 6]
     assert str(bad[0]) == "line 2: answer is missing"
+
+
+@pytest.mark.parametrize(
+    ("limit", "lines", "bad_lines"),
+    [(1, [2], [1]), (2, [2, 3], [1]), (3, [2, 3, 5], [1, 4]), (None, [2, 3, 5], [1, 4, 6])],
+)
+def test_lines_beyond_the_limit_are_not_read(
+    limit: int | None, lines: list[int], bad_lines: list[int], tmp_path: Path
+) -> None:
+    row = {"question": "q", "answer": "7"}
+    questions, bad = scan_questions(write(tmp_path, {}, row, row, {}, row, {}), limit=limit)
+    assert ([one.line for one in questions], [one.line for one in bad]) == (lines, bad_lines)
 
 
 def test_gains_are_paired_over_the_questions_that_both_were_asked() -> None:

@@ -12,9 +12,11 @@ from transformers import AutoModelForImageTextToText
 from ireasoner.trainer.adapters.backbone import load_backbone, load_processor, lora_config, name_roles
 from ireasoner.trainer.adapters.publisher import write_adapter
 from ireasoner.trainer.commands.export import export
+from ireasoner.trainer.commands.model_card import base_model
 from ireasoner.trainer.commands.settings import ExportSettings
 from ireasoner.trainer.errors import SettingsError
 from ireasoner.trainer.evaluation.intervals import Interval
+from ireasoner.trainer.run_folder.run_folder import CollapseMark
 from ireasoner.trainer.settings import ROLES, LoraSettings
 from tests.conftest import MODEL
 from tests.trainer.synthetic_run import SyntheticRun
@@ -128,6 +130,18 @@ def test_the_card_names_defects_and_a_missing_evaluation(trained: tuple[Path, An
     assert "not evaluated both before and after" in card
 
 
+def test_the_card_compares_no_figures_of_different_questions(
+    trained: tuple[Path, Any], tmp_path: Path
+) -> None:
+    run, _ = trained
+    evaluation = json.loads((run / "evaluation.json").read_text())
+    evaluation["before"]["asked"] = "other"
+    (run / "evaluation.json").write_text(json.dumps(evaluation))
+    card = (export(ExportSettings(run_folder=run, output=tmp_path / "out")) / "README.md").read_text()
+    assert "evaluated on other questions after training" in card
+    assert "| greedy |" not in card
+
+
 def test_a_run_of_another_version_can_be_exported(trained: tuple[Path, Any], tmp_path: Path) -> None:
     run, _ = trained
     document = json.loads((run / "settings.json").read_text())
@@ -161,7 +175,9 @@ def test_an_unfinished_run_is_exported_from_any_checkpoint(trained: tuple[Path, 
         for role, adapter in adapters.items():
             shutil.copytree(adapter, run / "checkpoints" / name / role)
     shutil.rmtree(run / "final")
-    for checkpoint, updates in (("2", 2), ("12", 6), ("before-collapse", 6)):
+    mark = CollapseMark(update=5, signs={"entropy": "low"}, checkpoint="checkpoint-4")
+    (run / "collapse.json").write_text(mark.model_dump_json())
+    for checkpoint, updates in (("2", 2), ("12", 6), ("before-collapse", 4)):
         output = export(
             ExportSettings(
                 run_folder=run, output=tmp_path / checkpoint, checkpoint=checkpoint, role="proposer"
@@ -181,6 +197,20 @@ def test_an_unfinished_run_is_exported_from_any_checkpoint(trained: tuple[Path, 
             export(ExportSettings(run_folder=run, output=tmp_path / "no", checkpoint=checkpoint))
     with pytest.raises(SettingsError, match="with --checkpoint; it has 2, 12, before-collapse"):
         export(ExportSettings(run_folder=run, output=tmp_path / "no"))
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        ("Qwen/Qwen2.5-VL-7B-Instruct", "Qwen/Qwen2.5-VL-7B-Instruct"),
+        ("/home/me/models/qwen", "qwen"),
+        ("~/models/qwen", "qwen"),
+        ("../models/qwen/", "qwen"),
+        ("./qwen", "qwen"),
+    ],
+)
+def test_a_base_model_is_a_hub_id_or_the_name_of_a_folder(model: str, name: str) -> None:
+    assert base_model(model) == name
 
 
 @pytest.mark.parametrize("merged", [False, True])

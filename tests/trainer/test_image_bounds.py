@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from ireasoner.trainer.adapters.backbone import load_processor
-from ireasoner.trainer.errors import SettingsError
+from ireasoner.trainer.errors import RolloutRequestRefused, SettingsError
 from ireasoner.trainer.images import ImageFolder
 from ireasoner.trainer.loop.image_bounds import check_image_bounds
 from ireasoner.trainer.rollouts.replicas import RolloutReplicas
@@ -76,3 +76,19 @@ def test_bounds_that_differ_beyond_every_image_are_no_matter(
     sizes: list[tuple[int, int]], tmp_path: Path
 ) -> None:
     check(tmp_path, sizes, Server(min_pixels=2 * TOKEN_PX, max_pixels=30 * TOKEN_PX))
+
+
+class Short(Server):
+    """A rollout server with a context that is too short for the image."""
+
+    def sample(self, policy: str, requests: list[RolloutRequest], _: object) -> list[list[Any]]:
+        raise RolloutRequestRefused("POST u: 400 This model's maximum context length is 8192 tokens")
+
+
+def test_a_refused_image_is_answered_with_the_flags_that_the_server_needs(tmp_path: Path) -> None:
+    with pytest.raises(
+        SettingsError,
+        match=r"server refuses a prompt with an image of 1000 x 900 pixels, which has \d+ tokens in the trainer\. "
+        r"Start .* --min-pixels 784 --max-pixels 15680 \(.*maximum context length",
+    ):
+        check(tmp_path, [(1000, 900)], Short())

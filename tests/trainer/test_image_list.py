@@ -3,14 +3,25 @@
 import os
 import re
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
+from rich.console import Console
 
 from ireasoner.trainer.errors import ImagesError, RunFolderError
 from ireasoner.trainer.images import ImageFolder
-from ireasoner.trainer.run_folder.image_list import IMAGE_LIST, record_images
+from ireasoner.trainer.loop.ranks import Ranks
+from ireasoner.trainer.loop.train import open_run_folder
+from ireasoner.trainer.run_folder.image_list import (
+    IMAGE_LIST,
+    image_changes,
+    read_image_list,
+    write_image_list,
+)
+from ireasoner.trainer.settings import RunSettings
 
 
 @pytest.fixture
@@ -24,7 +35,17 @@ def images(tmp_path: Path) -> Path:
 
 def record(run: Path, images: Path, *, accept_changed: bool = False) -> list[str]:
     run.mkdir(exist_ok=True)
-    return record_images(run, ImageFolder.scan(images), accept_changed=accept_changed)
+    found = ImageFolder.scan(images)
+    changes = image_changes(run, found, accept_changed=accept_changed)
+    write_image_list(run, found)
+    return changes
+
+
+def start(run: Path, images: Path, **fields: Any) -> None:
+    """Opens the run folder as a run does, and ends before the first update."""
+    settings = RunSettings(model="m", images=images, run_folder=run, **{"updates": 4, **fields})
+    with ExitStack() as ending:
+        open_run_folder(settings, ImageFolder.scan(images), Ranks(), Console(quiet=True), ending)
 
 
 def add(images: Path) -> None:
@@ -118,3 +139,30 @@ def test_a_broken_list_is_named(images: Path, tmp_path: Path) -> None:
     (tmp_path / "run" / IMAGE_LIST).write_text("{")
     with pytest.raises(RunFolderError, match=r"images\.json: not a list of images"):
         record(tmp_path / "run", images)
+
+
+@pytest.fixture
+def _keeps_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", "")  # `open_run_folder` sets it
+
+
+@pytest.mark.usefixtures("_keeps_environment")
+def test_a_refused_resume_writes_nothing(images: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    start(run, images)
+    written = {name: (run / name).read_text() for name in ("settings.json", IMAGE_LIST)}
+    add(images)
+    with pytest.raises(ImagesError, match="1 added"):
+        start(run, images, resume=True, updates=7)
+    assert {name: (run / name).read_text() for name in written} == written
+
+
+@pytest.mark.usefixtures("_keeps_environment")
+def test_a_run_that_begins_anew_takes_the_images_as_they_are(images: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    start(run, images)
+    add(images)
+    start(run, images)
+    recorded = read_image_list(run / IMAGE_LIST)
+    assert recorded is not None
+    assert "sub/new.png" in recorded.images

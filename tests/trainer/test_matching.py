@@ -179,6 +179,10 @@ DIFFERENT = [
     ("A+", "A"),
     ("*", "x"),
     ("n/a", "na"),
+    ("(0; 1)", "[0; 1]"),
+    ("{1; 2}", "(1; 2)"),
+    ("~5", "5"),
+    (",5", "5"),
 ]
 
 
@@ -235,6 +239,10 @@ CHOICES = ("a dog", "a cat", "7", "none of them")
         "Answer: **B. a cat**",
         "\\text{(B) a cat}",
         "The answer is (B).",
+        "B.a cat",
+        "B. It is a cat, as seen from its ears and tail",
+        "B) cat and a ball",
+        "B. a cat (see A)",
     ],
 )
 def test_an_option_is_named_by_letter_or_text(answer: str) -> None:
@@ -272,6 +280,15 @@ def test_an_option_is_named_by_letter_or_text(answer: str) -> None:
         "(A) and (B)",
         "B/C",
         "b(c)",
+        "(B) and (C)",
+        "B) or C)",
+        "B. or C.",
+        "B. a cat or C. 7",
+        "B: C",
+        "[B] [C]",
+        "b.c.",
+        "B.C. 500",
+        "Option B) or option C)",
     ],
 )
 def test_anything_else_names_another_option_or_none(answer: str) -> None:

@@ -153,7 +153,11 @@ def test_the_probe_is_an_adapter_of_zeros_that_leaves_nothing_behind(
         ),
         ('POST u: 404 {"detail":"Not Found"}', SettingsError, "VLLM_ALLOW_RUNTIME_LORA_UPDATING"),
         ("POST u: 500 size mismatch", SettingsError, "does it serve it?"),
+        ("POST u: 400 the base model differs", SettingsError, "does it serve it?"),
         ("POST u: ConnectError: refused; after 0 s of retries", RolloutServerError, "ConnectError"),
+        ("POST u: 429 busy; after 0 s of retries", RolloutServerError, "429"),
+        ("POST u: 503 slots: 4 used; after 0 s of retries", RolloutServerError, "503"),
+        ("POST u: 401 token: 404 is none", RolloutServerError, "401"),
     ],
 )
 def test_a_refused_probe_names_the_setting(

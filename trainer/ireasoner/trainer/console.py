@@ -1,5 +1,7 @@
 """How a command ends: 0 if it did its work, 2 if its flags, settings or inputs are wrong, 1 if it failed at run time.
 
+After Ctrl-C it ends with 130; a run that a signal ended, with 128 plus the signal's number.
+
 Messages go to standard error, one per fault. A trace means a defect of ours: what a user can act on has none.
 """
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from secrets import token_hex
 
+import httpx
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model_state_dict
 from safetensors.torch import save_file
@@ -18,6 +19,10 @@ from ireasoner.trainer.errors import RolloutServerError, SettingsError, TrainerE
 from ireasoner.trainer.rollouts.client import RolloutClient
 from ireasoner.trainer.rollouts.replicas import RolloutReplicas
 
+_STATUS = re.compile(r"\w+ \S+: (\d{3}) ")
+"""The status of a refusal, after the method and the address."""
+_REFUSES_ADAPTER = frozenset({400, 422, 500})
+"""Not 401, 403 and 429, which come from a gate in front of the server."""
 _TOO_LARGE = re.compile(r"LoRA rank \d+ is greater than max_lora_rank")
 
 
@@ -65,6 +70,8 @@ def _written(policy: PeftModel, path: Path) -> Iterator[Path]:
 
 def _diagnosis(error: RolloutServerError, shape: LoraConfig, folder: Path) -> TrainerError:
     said = str(error)
+    refusal = _STATUS.match(said)
+    status = int(refusal[1]) if refusal else None
     if _TOO_LARGE.search(said):
         return SettingsError(
             f"lora.r: the rollout server serves no adapter of rank {shape.r}: start it with --max-lora-rank {shape.r} "
@@ -72,12 +79,12 @@ def _diagnosis(error: RolloutServerError, shape: LoraConfig, folder: Path) -> Tr
         )
     if "No adapter found" in said:
         return SettingsError(f"adapters_folder: the rollout server does not see {folder.absolute()} ({said})")
-    if ": 404 " in said:
+    if status == httpx.codes.NOT_FOUND:
         return SettingsError(
             "rollout.url: the server does not load adapters at run time: use rollout-server, or start vLLM with "
             f"--enable-lora and VLLM_ALLOW_RUNTIME_LORA_UPDATING=True ({said})"
         )
-    if ": 4" in said or ": 500 " in said:
+    if status in _REFUSES_ADAPTER:
         return SettingsError(
             f"rollout.url: the server cannot serve adapters of this base model: does it serve it? ({said})"
         )

@@ -20,9 +20,8 @@ from ireasoner.trainer.evaluation.evaluation import Evaluation, paired_gain
 from ireasoner.trainer.evaluation.evaluation_file import answers_to, write_side
 from ireasoner.trainer.evaluation.questions import BadLine, Question, scan_questions
 from ireasoner.trainer.images import ImageFolder
-from ireasoner.trainer.loop.grpo_config import grpo_config
-from ireasoner.trainer.loop.preflight import check_files, check_model, supported_config
-from ireasoner.trainer.loop.train import train
+from ireasoner.trainer.loop.preflight import check_files, check_model, policy_shape, supported_config
+from ireasoner.trainer.loop.train import refuse_unsupported, train
 from ireasoner.trainer.output_path import require_folder
 from ireasoner.trainer.report import write_report
 from ireasoner.trainer.rollouts.client import RolloutClient
@@ -45,19 +44,19 @@ def main(settings: DemoSettings, console: Console) -> Path:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the services stop, too
     require_folder("out", settings.out)
     found = None if settings.images is None else ImageFolder.scan(settings.images)
-    if settings.questions is not None:
-        scan_questions(settings.questions)
     reward_port, rollout_port = free_ports(2)
     run = _run_settings(settings, _free_folder(settings.out), reward_port, rollout_port)
     if found is not None:
         found.require(run.groups_per_update)
-    grpo_config(run)
-    supported_config(run.model, console)
+    refuse_unsupported(run)
+    policy_shape(run, supported_config(run.model, console))
     check_files(run)
-    check_model(run)  # all of it before anything is written or started
+    check_model(run)
+    given = _questions(settings, settings.questions)  # all of it before anything is written or started
     folder = run.run_folder
     folder.mkdir(parents=True)
-    questions, bad = _inputs(settings, run, console)
+    written = _write_inputs(settings, run, console)
+    questions, bad = given if written is None else _questions(settings, written)
     with ExitStack() as services:
         reward_server = services.enter_context(
             Service(
@@ -103,22 +102,25 @@ def _pixel_flags(rollout: RolloutSettings) -> list[str]:
     return [word for flag, pixels in bounds.items() if pixels for word in (flag, str(pixels))]
 
 
-def _inputs(
-    settings: DemoSettings, run: RunSettings, console: Console
-) -> tuple[list[Question], list[BadLine]]:
-    """Writes the images to train on, unless they are given; returns the questions to evaluate on, and bad lines."""
-    questions_file = settings.questions
-    if settings.images is None:
-        console.print(f"writing {_GRIDS:,} grids of handwritten digits", highlight=False)
-        write_unlabelled(run.images, _GRIDS, seed=0)
-        if questions_file is None:
-            held_out = run.images.with_name("held_out")
-            write_held_out(held_out, settings.evaluation_questions, seed=0)
-            questions_file = held_out / QUESTIONS_FILE
-    if questions_file is None:
+def _write_inputs(settings: DemoSettings, run: RunSettings, console: Console) -> Path | None:
+    """Writes the images to train on, unless they are given; returns the file of questions, unless it is given."""
+    if settings.images is not None:
+        return None
+    console.print(f"writing {_GRIDS:,} grids of handwritten digits", highlight=False)
+    write_unlabelled(run.images, _GRIDS, seed=0)
+    if settings.questions is not None:
+        return None
+    held_out = run.images.with_name("held_out")
+    write_held_out(held_out, settings.evaluation_questions, seed=0)
+    return held_out / QUESTIONS_FILE
+
+
+def _questions(settings: DemoSettings, file: Path | None) -> tuple[list[Question], list[BadLine]]:
+    """The questions to evaluate on, and bad lines; none without a file."""
+    if file is None:
         return [], []
-    questions, bad = scan_questions(questions_file)
-    usable, refused = without_control_tokens(questions[: settings.evaluation_questions], run.model)
+    questions, bad = scan_questions(file, limit=settings.evaluation_questions)
+    usable, refused = without_control_tokens(questions, settings.model)
     return usable, [*bad, *refused]
 
 

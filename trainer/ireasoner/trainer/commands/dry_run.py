@@ -10,9 +10,10 @@ from rich.table import Table
 from ireasoner.trainer.adapters.backbone import LANGUAGE_MODEL, load_image_processor
 from ireasoner.trainer.images import ImageFolder, ImageSizeCheck
 from ireasoner.trainer.loop.grpo_config import grpo_config
-from ireasoner.trainer.loop.preflight import check_files, policy_shape, supported_config
+from ireasoner.trainer.loop.preflight import check_files, check_images, policy_shape, supported_config
 from ireasoner.trainer.loop.role_schedule import role_at
 from ireasoner.trainer.loop.usable_images import scan_images
+from ireasoner.trainer.run_folder.extension import extended
 from ireasoner.trainer.settings import ROLES, RunSettings
 
 _GIB = 2**30
@@ -98,13 +99,14 @@ def show_plan(settings: RunSettings, console: Console, *, within: re.Pattern[str
     Raises:
         TrainerError: The images or a setting cannot be used.
     """
+    settings = extended(settings)
     check_files(settings)
-    images = scan_images(settings, console)
+    check_images(settings)
     with console.status(f"reading the shape of {settings.model}"):
         needed = plan(settings, console, within=within)
         bounds = {"min_pixels": settings.rollout.min_pixels, "max_pixels": settings.rollout.max_pixels}
         image_processor = load_image_processor(settings.model, **bounds)
-    images, image_tokens = _fitting(images, image_processor, settings)
+    images, image_tokens = _fitting(scan_images(settings, console), image_processor, settings)
     images.warn_of_left_out()
     console.print_json(settings.model_dump_json())
     updates = [role_at(settings, update) for update in range(settings.updates)]

@@ -54,10 +54,10 @@ def main(settings: EvaluateSettings, console: Console) -> Evaluation:
     if kind == "reward server" or (kind == "neither" and settings.api == "vllm"):
         what = "a reward server" if kind == "reward server" else "some other server"
         raise SettingsError(f"url: {settings.url} is {what}, not a rollout server")
-    questions, bad = scan_questions(settings.questions, settings.matching)
+    questions, bad = scan_questions(settings.questions, settings.matching, settings.limit)
     if settings.model is not None:
         say_where(settings.model, console)
-    questions, refused = without_control_tokens(questions[: settings.limit], settings.model)
+    questions, refused = without_control_tokens(questions, settings.model)
     forbidden = forbidden_for(settings.model) if settings.model else ()
     with ExitStack() as ending:
         client = (RolloutClient if settings.api == "vllm" else ChatClient)(

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from ireasoner.trainer.commands.settings import ExportSettings
+from ireasoner.trainer.evaluation.evaluation_file import gain_of
 from ireasoner.trainer.evaluation.intervals import Interval
-from ireasoner.trainer.run_folder.run_folder import defects, read_lines
+from ireasoner.trainer.run_folder.run_folder import defects, read_collapse_mark, read_lines
 
 _LOCAL = frozenset(
     {"config", "run_folder", "adapters_folder", "dry_run", "resume", "cpu_threads", "url", "token_file"}
@@ -18,8 +19,9 @@ def model_card(settings: ExportSettings, run: dict[str, Any]) -> str:
     """The model card: the run's settings, images, last metrics, evaluation and scoring fingerprint."""
     role = settings.role
     metrics = list(read_lines(settings.run_folder / "metrics.jsonl"))
-    if settings.checkpoint is not None and settings.checkpoint.isdigit():
-        metrics = [line for line in metrics if line["update"] <= int(settings.checkpoint)]
+    if settings.checkpoint is not None:
+        done = _updates_of(settings.run_folder, settings.checkpoint)
+        metrics = [line for line in metrics if done is None or line["update"] <= done]
     last: dict[str, Any] = next((line for line in reversed(metrics) if line["role"] == role), {})
     shown = ("reward", "outcome", "trajectory", "answer_entropy_nats", "dominant_share", "kl")
     known = [(name, last[f"{role}/{name}"]) for name in shown if f"{role}/{name}" in last]
@@ -56,7 +58,15 @@ def model_card(settings: ExportSettings, run: dict[str, Any]) -> str:
 def base_model(model: str) -> str:
     """A hub id, or a folder's name without its path, which means nothing elsewhere."""
     path = Path(model)
-    return path.absolute().name if path.is_absolute() or path.is_dir() else model
+    return path.absolute().name if _is_local(model) or path.is_absolute() or path.is_dir() else model
+
+
+def _updates_of(run_folder: Path, checkpoint: str) -> int | None:
+    """The updates of a checkpoint, also of the one that was kept before a collapse; None if they are not known."""
+    if not checkpoint.isdigit():
+        mark = read_collapse_mark(run_folder)
+        checkpoint = "" if mark is None else (mark.checkpoint or "").removeprefix("checkpoint-")
+    return int(checkpoint) if checkpoint.isdigit() else None
 
 
 def _warning(run: dict[str, Any]) -> list[str]:
@@ -104,6 +114,8 @@ def _evaluation(settings: ExportSettings) -> list[str]:
     before, after = figures.get("before"), figures.get("after")
     if not before or not after:
         return ["This run was not evaluated both before and after training.", ""]
+    if gain_of(before, after) is None:
+        return ["This run was evaluated on other questions after training than before it.", ""]
     samples = after["samples"]
     measures = {
         "greedy": "greedy",

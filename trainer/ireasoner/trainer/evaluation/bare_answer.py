@@ -20,7 +20,7 @@ _LATEX = (
     (re.compile(r"\\(?:text(?:bf|it|rm)?|math(?:bf|it|rm|sf)|mbox|operatorname)\s*\{([^{}]*)\}"), r"\1"),
     (re.compile(r"\\d?t?frac(?=\s*\{)"), r"\\frac"),
     (re.compile(r"(?<=\d)\{,\}(?=\d)|(?<=\d)\\[,!](?=\d{3})"), ","),
-    (re.compile(r"\\[,;: ]|\\q?quad\b|~"), " "),
+    (re.compile(r"\\[,;: ]|\\q?quad\b|(?<=\S)~(?=\S)"), " "),
     (re.compile(r"\\([%$#&])"), r"\1"),
     (re.compile(r"\\(?:left|right)(?=[()\[\]|.])"), ""),
 )
@@ -37,7 +37,7 @@ _PAIRS = (
 )  # fmt: skip
 _BRACKETS = (("(", ")"), ("[", "]"), ("{", "}"))
 _END = re.compile(r"\s*(?:[.,;:]+|(?<=[^\W\d_]{2})[!?]+)$")
-_START = re.compile(r"^(?:[,;:]|\.(?!\d))+\s*")
+_START = re.compile(r"^(?:[;:]|[.,](?!\d))+\s*")
 
 
 def bare(text: str) -> str:
@@ -67,8 +67,8 @@ def _unwrapped(text: str) -> str:
                 continue
             return inner
     for opening, closing in _BRACKETS:
-        # A comma makes it a pair, an interval or a set, of which the brackets are a part.
-        if text.startswith(opening) and _closes_at_end(text, opening, closing) and "," not in text:
+        # A comma or semicolon makes it a pair, an interval or a set, of which the brackets are a part.
+        if text.startswith(opening) and _closes_at_end(text, opening, closing) and not set(",;") & set(text):
             return text[1:-1]
     return text
 

@@ -23,7 +23,13 @@ _CASE_MATTERS = re.compile(
     r"|[kKgGtT]?[bB]|[pP](?:A|F|J|Pa|s)"
 )
 """Units after a number that another case turns into another unit: mW and MW, Mb and MB, 5 K and 5 k."""
-_OPTION = re.compile(r"(?:(?:option|choice|answer)\s+)?[(\[]?([a-z])(?:[)\].:]+(?:\s*(.*))?)?", re.DOTALL)
+_OPTION = re.compile(
+    r"(?:(?:option|choice|answer)\s+)?[(\[]?([a-z])(?:[)\].:]+(?![a-z]\.)(?:\s*(.*))?)?", re.DOTALL
+)
+_SECOND_OPTION = re.compile(
+    r"[(\[]?[a-z][)\].:]*|(?:.*\s)?(?:and|or|[&/])\s*(?:option\s+)?[(\[]?[a-z](?:[)\].:].*)?", re.DOTALL
+)
+"""What follows the first letter in `A) or B)`, `(A) and (B)`, `A. dog or B. cat`, `A: B`."""
 
 
 def normalise(answer: str) -> str:
@@ -63,8 +69,8 @@ def option(answer: str, choices: Sequence[str]) -> str:
     """The letter (lower case) of the option that `answer` names, or its normalised form if it names none.
 
     `B`, `(B)`, `**B**. a cat`, `option B` and the whole text of option B all name B. A single letter always means the
-    option with that letter, even if it is the text of another option. A letter with the text of another option names
-    none.
+    option with that letter, even if it is the text of another option. A letter with the text or the letter of another
+    option names none.
     """
     normal = normalise(answer)
     texts = [normalise(choice) for choice in choices]
@@ -73,7 +79,9 @@ def option(answer: str, choices: Sequence[str]) -> str:
     found = _OPTION.fullmatch(_without_emphasis(answer)) or _OPTION.fullmatch(normal.lower())
     if found is not None and (not choices or ord(found[1]) - ord("a") < len(choices)):
         said = normalise(found[2] or "")
-        return found[1] if said not in texts or texts[ord(found[1]) - ord("a")] == said else normal
+        if choices and texts[ord(found[1]) - ord("a")] == said:
+            return found[1]
+        return normal if said in texts or _SECOND_OPTION.fullmatch(said) else found[1]
     return letter(texts.index(normal)) if normal in texts else normal
 
 

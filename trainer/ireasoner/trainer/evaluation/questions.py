@@ -88,15 +88,18 @@ def read_questions(path: Path, matching: Matching = "exact") -> list[Question]:
     return questions
 
 
-def scan_questions(path: Path, matching: Matching = "exact") -> tuple[list[Question], list[BadLine]]:
+def scan_questions(
+    path: Path, matching: Matching = "exact", limit: int | None = None
+) -> tuple[list[Question], list[BadLine]]:
     """Reads lines of `{"image", "question", "answer", "type"?, "choices"?, "matching"?}`.
 
     Args:
         path: The file; image paths are relative to it.
         matching: The rule for lines without `matching`; lines with `choices` match by choice.
+        limit: Number of questions after which reading ends; None reads all.
 
     Returns:
-        The questions, and the lines that are none.
+        The questions, and the lines before the last of them that are none.
 
     Raises:
         ImagesError: The file cannot be read, or has no question.
@@ -105,8 +108,11 @@ def scan_questions(path: Path, matching: Matching = "exact") -> tuple[list[Quest
         content = path.read_bytes()
     except OSError as error:
         raise ImagesError(f"questions: {path} cannot be read: {error.strerror}") from error
-    questions, bad = [], []
+    questions: list[Question] = []
+    bad: list[BadLine] = []
     for number, line in enumerate(content.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
+        if len(questions) == limit:
+            break
         if line.strip():
             try:
                 questions.append(_question(json.loads(line), number, path.parent, matching))

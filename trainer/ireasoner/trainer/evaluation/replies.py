@@ -5,9 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from PIL import Image
-
-from ireasoner.trainer.errors import ImagesError, RolloutRequestRefused
+from ireasoner.trainer.errors import RolloutRequestRefused, UnreadableImageError
 from ireasoner.trainer.evaluation.questions import Question, parse_answer
 from ireasoner.trainer.images import png_bytes, read_image
 from ireasoner.trainer.rollouts.prompts import solver_messages
@@ -105,8 +103,8 @@ def _png(question: Question) -> bytes | str:
     """The image as it is sent, or why it cannot be read."""
     try:
         return png_bytes(read_image(question.image))
-    except (OSError, ValueError, SyntaxError, ImagesError, Image.DecompressionBombError) as error:
-        return f"{question.image} cannot be read: {error}"
+    except UnreadableImageError as error:
+        return f"{question.image} cannot be read: {error.reason}"
 
 
 def _texts(

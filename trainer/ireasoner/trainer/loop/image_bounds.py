@@ -4,7 +4,7 @@ from typing import Any
 
 from PIL import Image
 
-from ireasoner.trainer.errors import SettingsError
+from ireasoner.trainer.errors import RolloutRequestRefused, SettingsError
 from ireasoner.trainer.images import ImageFolder, png_bytes
 from ireasoner.trainer.rollouts.client import RolloutClient
 from ireasoner.trainer.rollouts.prompts import proposer_messages
@@ -16,22 +16,29 @@ def check_image_bounds(images: ImageFolder, processor: Any, rollouts: RolloutRep
     """Compares the tokens of a grey picture of the largest and of the smallest image's size.
 
     Raises:
-        SettingsError: A server makes another number of tokens of it than the trainer.
-        RolloutServerError: A server refused, or was unreachable for longer than the budget.
+        SettingsError: A server makes another number of tokens of it than the trainer, or refuses it.
+        RolloutServerError: A server was unreachable for longer than the budget.
     """
     by_area = sorted((file.width * file.height, file.width, file.height) for file in images.files)
+    bounds = processor.image_processor.size
+    start = f"Start the rollout server with --min-pixels {bounds.shortest_edge} --max-pixels {bounds.longest_edge}"
     for _, width, height in {by_area[-1], by_area[0]}:
         picture = Image.new("RGB", (width, height), "grey")
         text = processor.apply_chat_template(proposer_messages(), tokenize=False, add_generation_prompt=True)
         own = len(processor(images=[[picture]], text=[text])["input_ids"][0])
+        prompt = f"a prompt with an image of {width} x {height} pixels"
         for member in rollouts.members:
-            served = _prompt_tokens(member, picture)
-            if served != own:
-                size = processor.image_processor.size
+            try:
+                served = _prompt_tokens(member, picture)
+            except RolloutRequestRefused as error:  # without the trainer's bound it may exceed the context
                 raise SettingsError(
-                    f"rollout.max_pixels: {member.base_url} makes {served:,} tokens of a prompt with an image of "
-                    f"{width} x {height} pixels, the trainer {own:,}: their image bounds differ. Start the rollout "
-                    f"server with --min-pixels {size.shortest_edge} --max-pixels {size.longest_edge}"
+                    f"rollout.max_pixels: {member.base_url} refuses {prompt}, which has {own:,} tokens in the trainer. "
+                    f"{start} ({error})"
+                ) from error
+            if served != own:
+                raise SettingsError(
+                    f"rollout.max_pixels: {member.base_url} makes {served:,} tokens of {prompt}, the trainer {own:,}: "
+                    f"their image bounds differ. {start}"
                 )
 
 

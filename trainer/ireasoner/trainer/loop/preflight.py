@@ -76,22 +76,30 @@ def policy_shape(
 
 
 def check_files(settings: RunSettings) -> None:
-    """Finds paths and functions that cannot be used; the model's are `check_model`'s.
+    """Finds paths and functions that cannot be used, but for the images and the model.
 
     Raises:
         SettingsError: A folder cannot be written, the folder of the run holds another one, or the token, the labels or
             the reward cannot be read.
-        ImagesError: There is no folder of images, or the file of labels has a bad line.
+        ImagesError: The file of labels has a bad line.
     """
     refuse_other_run(settings)
-    if not settings.images.is_dir():
-        raise ImagesError(f"images: {settings.images} is not a folder")
     require_folder("run_folder", settings.run_folder)
     if settings.adapters_folder is not None:
         require_folder("adapters_folder", settings.adapters_folder)
     settings.reward.token()
     load_labels(settings.labels)
     named_variant(settings.reward.function)
+
+
+def check_images(settings: RunSettings) -> None:
+    """Finds a missing folder of images before anything is read.
+
+    Raises:
+        ImagesError: There is none.
+    """
+    if not settings.images.is_dir():
+        raise ImagesError(f"images: {settings.images} is not a folder")
 
 
 def check_model(settings: RunSettings) -> Any:

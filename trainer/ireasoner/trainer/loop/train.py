@@ -17,7 +17,13 @@ from ireasoner.trainer.images import ImageFolder
 from ireasoner.trainer.loop.assembly import Assembly
 from ireasoner.trainer.loop.grpo_config import grpo_config, launched_processes
 from ireasoner.trainer.loop.image_bounds import check_image_bounds
-from ireasoner.trainer.loop.preflight import check_files, check_model, policy_shape, supported_config
+from ireasoner.trainer.loop.preflight import (
+    check_files,
+    check_images,
+    check_model,
+    policy_shape,
+    supported_config,
+)
 from ireasoner.trainer.loop.ranks import Ranks
 from ireasoner.trainer.loop.servers import Servers
 from ireasoner.trainer.loop.stop_signals import StopSignals
@@ -28,7 +34,7 @@ from ireasoner.trainer.rewards.shadow_labels import ShadowLabels, load_labels
 from ireasoner.trainer.rewards.variant import RewardVariant, named_variant
 from ireasoner.trainer.rollouts.replicas import RolloutReplicas
 from ireasoner.trainer.run_folder.extension import extended
-from ireasoner.trainer.run_folder.image_list import record_images
+from ireasoner.trainer.run_folder.image_list import image_changes, write_image_list
 from ireasoner.trainer.run_folder.lock import sole_writer
 from ireasoner.trainer.run_folder.run_folder import RunFolder
 from ireasoner.trainer.settings import RunSettings
@@ -69,6 +75,7 @@ def train(
                 console = Console(quiet=True)
             settings = ranks.from_first(lambda: extended(settings))
             check_files(settings)
+            check_images(settings)
             policy = policy_shape(settings, supported_config(settings.model, console))
             processor = check_model(settings)
             images = ranks.from_first(lambda: scan_images(settings, console))
@@ -77,8 +84,7 @@ def train(
             context_tokens = ranks.from_first(servers.rollouts.context_tokens)
             images = usable_images(images, processor, settings, context_tokens)
             ranks.from_first(lambda: check_image_bounds(images, processor, servers.rollouts))
-            run = _open_run_folder(settings, ranks, console, ending)
-            _record_images(images, run, settings, ranks, console)
+            run = open_run_folder(settings, images, ranks, console, ending)
             bar = UpdateProgress(console, line_every=max(settings.updates // 40, 1))
             ending.callback(bar.stop)
             dtype = "bfloat16" if torch.cuda.is_available() else "float32"
@@ -98,38 +104,41 @@ def train(
         return run
 
 
-def _record_images(
-    images: ImageFolder, run: RunFolder, settings: RunSettings, ranks: Ranks, console: Console
-) -> None:
-    """Shows which images the run uses, and refuses to resume it with others.
+def open_run_folder(
+    settings: RunSettings, images: ImageFolder, ranks: Ranks, console: Console, ending: ExitStack
+) -> RunFolder:
+    """Locks and opens the run folder, and sets what torch and TensorBoard read from this process.
 
     Raises:
-        ImagesError: The images are not those of the run's earlier start.
+        ImagesError: The images of a resumed run are not those of its earlier start; nothing is written.
     """
+    folder, accepted = settings.run_folder, settings.accept_changed_images
+    ranks.from_first(lambda: ending.enter_context(sole_writer(folder)))
+    changes = ranks.from_first(
+        lambda: image_changes(folder, images, accept_changed=accepted) if settings.resume else []
+    )
+    run = ranks.from_first(lambda: RunFolder(settings))
+    run.writes = ranks.is_first
+    ranks.from_first(lambda: write_image_list(folder, images))
+    console.print(f"run folder: {run.path}", highlight=False, soft_wrap=True)
+    if ranks.is_first:
+        _show_images(images, changes, console)
+    if settings.cpu_threads is not None:
+        torch.set_num_threads(settings.cpu_threads)
+    os.environ["TENSORBOARD_LOGGING_DIR"] = str(run.tensorboard)
+    return run
+
+
+def _show_images(images: ImageFolder, changes: Sequence[str], console: Console) -> None:
+    """Shows which images the run uses, and what changed since its earlier start."""
     console.print(
         f"images: {len(images.files)} in {images.folder}, {len(images.left_out)} left out",
         highlight=False,
         soft_wrap=True,
     )
-    if ranks.is_first:
-        images.warn_of_left_out()
-    changes = ranks.from_first(
-        lambda: record_images(run.path, images, accept_changed=settings.accept_changed_images)
-    )
+    images.warn_of_left_out()
     for change in changes:
         logger.warning("images: %s; the run goes on with another order of images", change)
-
-
-def _open_run_folder(settings: RunSettings, ranks: Ranks, console: Console, ending: ExitStack) -> RunFolder:
-    """Locks and opens the run folder, and sets what torch and TensorBoard read from this process."""
-    ranks.from_first(lambda: ending.enter_context(sole_writer(settings.run_folder)))
-    run = ranks.from_first(lambda: RunFolder(settings))
-    run.writes = ranks.is_first
-    console.print(f"run folder: {run.path}", highlight=False, soft_wrap=True)
-    if settings.cpu_threads is not None:
-        torch.set_num_threads(settings.cpu_threads)
-    os.environ["TENSORBOARD_LOGGING_DIR"] = str(run.tensorboard)
-    return run
 
 
 def _run(trainer: ProposerSolverTrainer, rollouts: RolloutReplicas) -> None:

@@ -51,8 +51,8 @@ class ImageList(BaseModel):
         return [f"{len(names)} {kind}: {_listed(names)}" for kind, names in kinds.items() if names]
 
 
-def record_images(run_folder: Path, images: ImageFolder, *, accept_changed: bool) -> list[str]:
-    """Writes the list of a run's images, and compares it with that of the run's earlier start, if there was one.
+def image_changes(run_folder: Path, images: ImageFolder, *, accept_changed: bool) -> list[str]:
+    """Compares the images of a resumed run with those of its earlier start; writes nothing.
 
     Args:
         run_folder: The run folder.
@@ -63,12 +63,11 @@ def record_images(run_folder: Path, images: ImageFolder, *, accept_changed: bool
         The differences, one line per kind.
 
     Raises:
-        ImagesError: The images differ, and `accept_changed` is false; nothing is written.
+        ImagesError: The images differ, and `accept_changed` is false.
         RunFolderError: The written list is broken.
     """
-    path, now = run_folder / IMAGE_LIST, ImageList.of(images)
-    before = read_image_list(path)
-    changes = [] if before is None else before.changes(now)
+    before = read_image_list(run_folder / IMAGE_LIST)
+    changes = [] if before is None else before.changes(ImageList.of(images))
     if changes and not accept_changed:
         raise ImagesError(
             f"resume: the usable images in {images.folder} are not those that the run started with:\n  "
@@ -76,10 +75,15 @@ def record_images(run_folder: Path, images: ImageFolder, *, accept_changed: bool
             + "\nRestore them, or add --accept-changed-images: finished updates stay, and the run goes on with the "
             "images as they are now, in another order"
         )
-    partial = path.with_suffix(".partial")
-    partial.write_text(now.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    partial.replace(path)
     return changes
+
+
+def write_image_list(run_folder: Path, images: ImageFolder) -> None:
+    """Writes the list of a run's images."""
+    path = run_folder / IMAGE_LIST
+    partial = path.with_suffix(".partial")
+    partial.write_text(ImageList.of(images).model_dump_json(indent=1) + "\n", encoding="utf-8")
+    partial.replace(path)
 
 
 def read_image_list(path: Path) -> ImageList | None:

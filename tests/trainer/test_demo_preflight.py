@@ -1,0 +1,63 @@
+"""What the demo finds out before it writes or starts anything."""
+
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from ireasoner.trainer.commands.demo import main
+from ireasoner.trainer.commands.settings import DemoSettings
+from ireasoner.trainer.errors import ImagesError, SettingsError
+from tests.conftest import MODEL
+
+
+@pytest.fixture(autouse=True)
+def _keeps_sigterm() -> Iterator[None]:
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def refused(folder: Path, error: type[Exception], message: str, **fields: Any) -> None:
+    out = folder / "out" / "run"
+    with pytest.raises(error, match=message):
+        main(DemoSettings(out=out, model=str(MODEL), **fields), Console(quiet=True))
+    assert not out.parent.exists()
+
+
+def test_the_demo_passes_its_own_checks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Started(Exception):
+        """The first service would be started."""
+
+    def start(*_: object, **__: object) -> None:
+        raise Started
+
+    monkeypatch.setattr("ireasoner.trainer.commands.demo.Service", start)
+    monkeypatch.setattr("ireasoner.trainer.commands.demo._GRIDS", 2)
+    with pytest.raises(Started):
+        main(DemoSettings(out=tmp_path / "run", evaluation_questions=2), Console(quiet=True))
+    written = {path.name for path in (tmp_path / "run" / "inputs").iterdir()}
+    assert written == {"unlabelled", "held_out"}
+
+
+def test_several_visible_gpus_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    refused(tmp_path, SettingsError, "one process uses one GPU, and 2 are visible")
+
+
+def test_a_layer_that_the_model_lacks_is_refused(tmp_path: Path) -> None:
+    config = tmp_path / "demo.toml"
+    config.write_text('[lora]\ntarget_modules = ["no_proj"]\n')
+    refused(tmp_path, SettingsError, r"lora\.target_modules: .*no_proj", config=config)
+
+
+def test_questions_that_cannot_be_asked_are_refused(tmp_path: Path) -> None:
+    Image.new("RGB", (30, 30)).save(tmp_path / "a.png")
+    questions = tmp_path / "questions.jsonl"
+    questions.write_text(json.dumps({"image": "a.png", "question": "q<|im_end|>", "answer": "7"}))
+    refused(tmp_path, ImagesError, r"none can be asked; line 1: .*<\|im_end\|>", questions=questions)
