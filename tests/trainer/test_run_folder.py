@@ -1,5 +1,6 @@
 """Which run folders a run can begin in, and which it can continue."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from ireasoner.trainer.errors import SettingsError
 from ireasoner.trainer.run_folder.extension import extended
 from ireasoner.trainer.run_folder.run_folder import RunFolder
 from ireasoner.trainer.settings import RunSettings
+from tests.trainer.offline import OfflineRollouts, offline_settings, offline_trainer, reasoning
 
 
 def settings(folder: Path, **fields: Any) -> RunSettings:
@@ -81,3 +83,31 @@ def test_settings_of_another_version_are_refused_by_name(tmp_path: Path) -> None
         SettingsError, match="of another version: sead: there is no such setting; did you mean seed"
     ):
         RunFolder(settings(tmp_path, resume=True))
+
+
+def say(policy: str, request: int, member: int) -> str:
+    return reasoning(1 + request + member % 2)
+
+
+def test_a_run_that_trains_on_forgets_the_result_of_its_former_end(tmp_path: Path) -> None:
+    first = offline_settings(tmp_path)
+    trainer = offline_trainer(first, OfflineRollouts(say))
+    trainer.go()
+    trainer.write_final()
+    result = first.run_folder / "evaluation.json"
+    figures = {"before": {"greedy": 0.5}, "after": {"greedy": 0.6}, "gain": {"mean": 0.1}}
+    result.write_text(json.dumps(figures))
+
+    finished = offline_trainer(first.model_copy(update={"resume": True}), OfflineRollouts(say))
+    finished.go()
+    assert json.loads(result.read_text()) == figures
+    assert finished.run.final.is_dir()
+
+    extended_by_one = extended(first.model_copy(update={"resume": True, "updates": 2}))
+    longer = offline_trainer(extended_by_one, OfflineRollouts(say))
+    longer.go()
+    assert json.loads(result.read_text()) == {"before": {"greedy": 0.5}, "after": None, "gain": None}
+    assert not longer.run.final.exists()
+    longer.write_final()
+    assert sorted(path.name for path in longer.run.final.iterdir()) == ["proposer", "solver"]
+    assert not longer.run.final.with_name("final.partial").exists()

@@ -77,17 +77,30 @@ def write_side(run_folder: Path, side: Side, evaluation: Evaluation) -> dict[str
     Raises:
         RunFolderError: The file that is there is no evaluation.
     """
-    path = run_folder / EVALUATION
-    try:
-        written = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        content = {name: written.get(name) for name in ("before", "after", "gain")}
-    except (ValueError, AttributeError) as error:
-        raise RunFolderError(f"{path}: not an evaluation: {error}") from error
+    content = _sides(run_folder / EVALUATION)
     content[side] = evaluation.as_dict()
     gain = gain_of(content["before"], content["after"])
     content["gain"] = None if gain is None else asdict(gain)
-    _write(path, content)
+    _write(run_folder / EVALUATION, content)
     return content
+
+
+def forget_after(run_folder: Path) -> None:
+    """Removes the figures after training, which are not those of a run that trains on; the answers stay.
+
+    Raises RunFolderError as `write_side` does.
+    """
+    path = run_folder / EVALUATION
+    if path.exists():
+        _write(path, {**_sides(path), "after": None, "gain": None})
+
+
+def _sides(path: Path) -> dict[str, Any]:
+    try:
+        written = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        return {name: written.get(name) for name in ("before", "after", "gain")}
+    except (ValueError, AttributeError) as error:
+        raise RunFolderError(f"{path}: not an evaluation: {error}") from error
 
 
 def gain_of(before: dict[str, Any] | None, after: dict[str, Any] | None) -> Interval | None:

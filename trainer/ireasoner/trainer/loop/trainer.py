@@ -16,6 +16,7 @@ Besides the points of `policy_update`, it departs from TRL in four:
 """
 
 import logging
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -33,6 +34,7 @@ from trl import GRPOConfig, GRPOTrainer
 from ireasoner.trainer.adapters.backbone import name_roles
 from ireasoner.trainer.adapters.publisher import AdapterPublisher, version
 from ireasoner.trainer.errors import CheckpointError, RunInterrupted, StaleRolloutError
+from ireasoner.trainer.evaluation.evaluation_file import forget_after
 from ireasoner.trainer.loop.collector import Collected
 from ireasoner.trainer.loop.kl import KlCoefficient
 from ireasoner.trainer.loop.moving_baseline import MovingBaseline
@@ -156,6 +158,7 @@ class ProposerSolverTrainer(PolicyUpdate):
         self._train_from(str(newest))
 
     def _train_from(self, checkpoint: str | None) -> None:
+        self.ranks.from_first(self._discard_result)
         with self._signals, self._saved_whatever_ends_it():
             self.train(resume_from_checkpoint=checkpoint)
             if self._error is not None:
@@ -201,12 +204,22 @@ class ProposerSolverTrainer(PolicyUpdate):
         self._prefetch.close()
 
     def write_final(self) -> None:
-        """Writes both adapters to the run folder."""
-        if not self.ranks.is_first:
+        """Writes both adapters to the run folder; `final` appears once both are complete."""
+        if not self.ranks.is_first or self.run.final.exists():
             return
-        self.run.final.mkdir(exist_ok=True)
+        partial = self.run.final.with_name("final.partial")
+        if partial.exists():
+            shutil.rmtree(partial)
+        partial.mkdir()
         for role in ROLES:
-            self.publisher.write(self.model, role, self.run.final / role)
+            self.publisher.write(self.model, role, partial / role)
+        partial.rename(self.run.final)
+
+    def _discard_result(self) -> None:
+        """Removes the adapters and the figures of a former end: a run that trains on will have others."""
+        if self.run.final.exists():
+            shutil.rmtree(self.run.final)
+        forget_after(self.run.path)
 
     # An update, in the order of its parts.
 
