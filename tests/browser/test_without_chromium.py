@@ -32,6 +32,7 @@ def _run(folder: Path, *words: str, **environment: str) -> subprocess.CompletedP
 
 
 @pytest.mark.parametrize("parallel", [(), ("--numprocesses", "1")])
+@pytest.mark.slow
 def test_the_last_line_says_that_browser_tests_were_skipped(
     tmp_path: Path, parallel: tuple[str, ...]
 ) -> None:
@@ -41,12 +42,14 @@ def test_the_last_line_says_that_browser_tests_were_skipped(
     assert run.stdout.splitlines()[-1] == "browser tests skipped: no Chromium; run `make browser`"
 
 
+@pytest.mark.slow
 def test_a_skip_is_a_failure_on_ci(tmp_path: Path) -> None:
     run = _run(tmp_path, "pytest", "tests/browser/test_screenshots.py", CI="true")
     assert run.returncode == 1
     assert "no Chromium; run `make browser`" in run.stdout
 
 
+@pytest.mark.slow
 def test_make_browser_succeeds_and_says_that_there_is_none(tmp_path: Path) -> None:
     run = _run(tmp_path, "scripts.browser")
     assert run.returncode == 0, run.stdout

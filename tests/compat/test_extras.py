@@ -57,7 +57,9 @@ def test_a_command_whose_extra_is_partly_installed_names_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "jinja2", None)
-    for module in [name for name in sys.modules if name.startswith("ireasoner.trainer.report")]:
+    for module in [
+        name for name in sys.modules if ".trainer.report" in name or name.endswith(".commands.report")
+    ]:
         monkeypatch.delitem(sys.modules, module)
     with pytest.raises(SystemExit, match="1"):
         main(["report", str(tmp_path)])

@@ -325,6 +325,7 @@ def test_an_order_dependent_baseline_is_restored_after_a_resume(tmp_path: Path) 
 
 @pytest.mark.vllm
 @pytest.mark.timeout(600)
+@pytest.mark.slow
 def test_a_run_with_every_defect_says_so(reward_url: str, rollout_url: str, tmp_path: Path) -> None:
     said = StringIO()
     switches = dict.fromkeys(ReferenceDefects.model_fields, True)
@@ -381,6 +382,7 @@ def test_the_command_describes_each_defect() -> None:
         assert f"--reference-defects.{name.replace('_', '-')}" in done.stdout
 
 
+@pytest.mark.slow
 def test_the_command_reports_an_error_of_the_loop(tmp_path: Path) -> None:
     flags = [
         "--model",

@@ -36,6 +36,7 @@ def without_waiting(document: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.slow
 def test_2000_cases_without_a_failure(compass_url: str, tmp_path: Path) -> None:
     """Half of them follow the document, half violate it; `SCHEMATHESIS_EXAMPLES` raises their number."""
     document = tmp_path / "openapi.json"

@@ -141,7 +141,9 @@ def test_a_sharded_backbone_is_refused_before_anything_is_loaded(
 
 
 def test_a_backbone_sharded_by_trls_own_field_is_refused_too(tmp_path: Path) -> None:
-    settings = RunSettings(model="none", images=tmp_path, run_folder=tmp_path / "run", grpo={"fsdp": True})
+    settings = RunSettings(
+        model="none", images=tmp_path, run_folder=tmp_path / "run", grpo={"fsdp": "full_shard"}
+    )
     with pytest.raises(SettingsError, match="cannot be trained yet"):
         train(settings, Console(quiet=True))
 

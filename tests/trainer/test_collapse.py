@@ -161,9 +161,10 @@ def test_a_run_with_one_question_per_update_stops_once_its_questions_repeat(
     near = [line.get("solver/questions_near_duplicate_recent") for line in whole]
     assert near[3:] == [0.0, 0.0, 0.25, 0.5, 0.75]
 
-    say.asked = 6
+    say.asked = 8
     again = offline_trainer(offline_settings(tmp_path, **fields, resume=True), OfflineRollouts(say))
     again.go()
     resumed = list(read_lines(tmp_path / "run" / "metrics.jsonl"))
-    assert [line.get("solver/questions_distinct_recent") for line in resumed] == shares
+    assert [line["update"] for line in resumed] == list(range(1, 13)), "whoever resumes it wants more"
+    assert [line.get("solver/questions_distinct_recent") for line in resumed[:9]] == [*shares, 0.25]
     assert read_collapse_mark(tmp_path / "run") == mark

@@ -93,6 +93,7 @@ def test_an_error_in_the_first_process_ends_all(folder: Path) -> None:
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.slow
 def test_processes_that_are_killed_resume_and_end_bit_equal(folder: Path, tmp_path: Path) -> None:
     """First one is killed, then one runs out of memory, then one gets a SIGTERM, which both act on."""
     shutil.copytree(folder / "two" / "long" / "images", tmp_path / "long" / "images")

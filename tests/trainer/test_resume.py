@@ -151,6 +151,7 @@ def two(reward_url: str, pinned_url: str, tmp_path: Path) -> Callable[[int], tup
 
 @pytest.mark.vllm
 @pytest.mark.timeout(600)
+@pytest.mark.slow
 def test_a_killed_run_ends_with_the_bits_of_one_that_was_not(
     two: Callable[[int], tuple[Training, Training]],
 ) -> None:

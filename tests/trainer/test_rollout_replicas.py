@@ -49,6 +49,7 @@ def test_every_version_is_published_to_every_replica_and_checked_there(
     publisher.withdraw()
 
 
+@pytest.mark.slow
 def test_one_replica_that_serves_older_weights_is_found(
     policy: Any, image: Image.Image, clients: list[RolloutClient], tmp_path: Path
 ) -> None:

@@ -124,7 +124,7 @@ def test_labels_change_neither_requests_nor_training(
     score = RewardClient.score
 
     def record(self: RewardClient, endpoint: Any, groups: Any, **options: Any) -> Any:
-        posted.append((endpoint, list(groups), options))
+        posted.append((endpoint, [group.rollouts for group in groups], options))  # ids are new in each call
         return score(self, endpoint, groups, **options)
 
     monkeypatch.setattr(RewardClient, "score", record)

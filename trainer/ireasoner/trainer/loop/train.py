@@ -35,7 +35,7 @@ from ireasoner.trainer.rewards.variant import RewardVariant, named_variant
 from ireasoner.trainer.rollouts.replicas import RolloutReplicas
 from ireasoner.trainer.run_folder.extension import extended
 from ireasoner.trainer.run_folder.image_list import image_changes, write_image_list
-from ireasoner.trainer.run_folder.lock import sole_writer
+from ireasoner.trainer.run_folder.lock import refuse_locked, sole_writer
 from ireasoner.trainer.run_folder.run_folder import RunFolder
 from ireasoner.trainer.settings import RunSettings
 
@@ -75,6 +75,7 @@ def train(
                 console = Console(quiet=True)
             settings = ranks.from_first(lambda: extended(settings))
             check_files(settings)
+            ranks.from_first(lambda: refuse_locked(settings.run_folder))
             check_images(settings)
             policy = policy_shape(settings, supported_config(settings.model, console))
             processor = check_model(settings)

@@ -11,6 +11,13 @@ from ireasoner.trainer.errors import RunFolderError
 LOCK = ".lock"
 
 
+def refuse_locked(folder: Path) -> None:
+    """Finds another writer of a folder without creating anything. Raises RunFolderError as `sole_writer` does."""
+    if (folder / LOCK).exists():
+        with sole_writer(folder):
+            pass
+
+
 @contextmanager
 def sole_writer(folder: Path) -> Iterator[None]:
     """Locks a folder, which it creates if necessary, for this process; the lock ends with the block or the process.
