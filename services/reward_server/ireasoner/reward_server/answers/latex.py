@@ -23,7 +23,7 @@ from ireasoner.reward_server.answers.expression import (
     negative,
     quotient,
 )
-from ireasoner.reward_server.answers.tokens import BRACKETS, CLOSING
+from ireasoner.reward_server.answers.latex_tokens import BRACKETS, CLOSING
 
 MAX_DEPTH = 40
 

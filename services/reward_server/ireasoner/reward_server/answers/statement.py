@@ -10,7 +10,7 @@ from typing import Literal
 
 from ireasoner.reward_server.answers.expression import Expression, NotRead
 from ireasoner.reward_server.answers.latex import read_expression
-from ireasoner.reward_server.answers.tokens import CLOSING, OPENING, tokens_of
+from ireasoner.reward_server.answers.latex_tokens import CLOSING, OPENING, tokens_of
 
 Sign = Literal["=", "<", r"\le", r"\ne"]
 

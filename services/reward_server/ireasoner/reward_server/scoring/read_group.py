@@ -11,8 +11,8 @@ from ireasoner.reward_server.agreement import formulas as agreement
 from ireasoner.reward_server.agreement.alignment import Slots
 from ireasoner.reward_server.agreement.trajectories import AnswerCluster, Steps, distinct
 from ireasoner.reward_server.agreement.votes import Vote, count_votes
+from ireasoner.reward_server.answers.comparer import ExpressionComparer
 from ireasoner.reward_server.answers.equivalence import Member, cluster
-from ireasoner.reward_server.answers.formulas import ExpressionComparer
 from ireasoner.reward_server.parsing.rollout import ParsedRollout, parse_text, parsed_before
 from ireasoner.reward_server.scoring.pace import LARGE, STEP_CHARACTERS, Pace
 from ireasoner.reward_server.scoring_config import ScoringConfig
