@@ -3,7 +3,7 @@
 import asyncio
 import time
 
-from ireasoner.reward_server.answers.formulas import ExpressionComparer
+from ireasoner.reward_server.answers.comparer import ExpressionComparer
 
 FORMULAS = (
     *(rf"(x-{a})^2+(y+{b})^2={r}" for a in (1, 2, 3) for b in (2, 4) for r in (4, 9)),

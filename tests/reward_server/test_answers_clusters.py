@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ireasoner.reward_server.answers.canonical import forms_of
+from ireasoner.reward_server.answers.comparer import ExpressionComparer
 from ireasoner.reward_server.answers.equivalence import cluster
-from ireasoner.reward_server.answers.formulas import ExpressionComparer
 from ireasoner.reward_server.scoring_config import ROBUST
 from tests.reward_server.answer_forms import keys
 

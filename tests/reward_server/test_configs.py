@@ -251,6 +251,28 @@ def test_an_experiments_folder_is_inside_the_folder(tmp_path: Path, experiment: 
     assert ConfigRegistry(folder).get("mine", experiment).config.alpha == 0.5
 
 
+def test_presets_and_own_names_that_were_used_need_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = ConfigRegistry(tmp_path)
+    registry.put("mine", ConfigOverrides(alpha=0.5), "a")
+    registry.use(ConfigOverrides(preset="mine"), "a")
+    looked_for: list[str] = []
+
+    def looking(name: str, owner: str) -> Path:
+        looked_for.append(name)
+        return file_of(name, owner)
+
+    file_of = registry._file
+    monkeypatch.setattr(registry, "_file", looking)
+    for name in (*PRESETS, "mine"):
+        registry.use(ConfigOverrides(preset=name), "a")
+    assert looked_for == []
+    with pytest.raises(NoSuchConfig):
+        registry.get("other", "a")
+    assert looked_for == ["other", "other"], "in the experiment's folder, and among the shared ones"
+
+
 def test_one_experiment_cannot_take_all_names() -> None:
     registry = ConfigRegistry()
     for number in range(MAX_OWN_CONFIGS):

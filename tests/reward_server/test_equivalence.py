@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ireasoner.reward_server.answers import formulas as expressions
+from ireasoner.reward_server.answers import comparer
 from ireasoner.reward_server.answers.canonical import form_of
+from ireasoner.reward_server.answers.comparer import ExpressionComparer
 from ireasoner.reward_server.answers.equivalence import Clusters, cluster
 from ireasoner.reward_server.answers.formula_worker import QUESTION_CPU_S
-from ireasoner.reward_server.answers.formulas import ExpressionComparer
 from ireasoner.reward_server.answers.number_words import number_in_words
 from ireasoner.reward_server.child_process import ChildProcess
 from ireasoner.reward_server.errors import FormulasUnavailable
@@ -284,7 +284,7 @@ def test_the_work_is_linear_in_the_formulas(loop: Loop) -> None:
 def test_the_work_of_a_group_is_bounded_and_the_rest_reported(
     loop: Loop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(expressions, "GROUP_CPU_S", 0.9)
+    monkeypatch.setattr(comparer, "GROUP_CPU_S", 0.9)
     hanging = [f"{number}+{n}" for number in HANGING for n in range(9)]
     equal = loop.runner.run(loop.comparer.equal([*hanging, "x+61", "61+x"]))
     assert equal.cpu_s <= 0.9
@@ -330,7 +330,7 @@ def test_a_starved_comparison_is_an_error_and_is_not_remembered(
     loop: Loop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert len(set(loop.cluster(["y+49", "49+y"]).names)) == 1
-    monkeypatch.setattr(expressions, "STARVED_S", 0.2)
+    monkeypatch.setattr(comparer, "STARVED_S", 0.2)
     os.kill(running_child(loop.comparer).pid, signal.SIGSTOP)
     with pytest.raises(FormulasUnavailable):
         loop.cluster(["y+50", "50+y"])

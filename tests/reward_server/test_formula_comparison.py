@@ -26,8 +26,6 @@ SAME = [
     ("(x+1)^{100}", "(1+x)^{100}"),
     ("(x+1)^{1000}", "(1+x)^{1000}"),
     (r"\lfloor 3.7\rfloor", "3"),
-    (r"1{,}000\pi", r"1000\pi"),
-    (r"1,000\pi", r"1000\pi"),
     ("(a-b)(a^2+ab+b^2)", "a^3-b^3"),
     (r"\frac{1}{x-1}-\frac{1}{x+1}", r"\frac{2}{x^2-1}"),
     (r"\frac{a}{b}\div\frac{c}{d}", r"\frac{a d}{b c}"),
@@ -36,6 +34,7 @@ SAME = [
     ("100(1+0.05)^3", "115.7625"),
     ("3.50x", r"\frac{7}{2}x"),
     (r"\lceil 2.1\rceil", "3"),
+    (r"\max(2,3)", "3"),
     ("1/3+1/6", "1/2"),
     (r"2 \times 3", "6"),
     (r"\frac{3}{4}\pi", r"0.75\pi"),
@@ -193,17 +192,6 @@ SAME = [
     (r"2\le x\le 4", r"4\ge x\ge 2"),
     ("x^2+y^2<4", "4>x^2+y^2"),
     (r"y\ge 2x-1", r"2x-y\le 1"),
-    # collections
-    (r"\{1+\sqrt2,1-\sqrt2\}", r"1\pm\sqrt2"),
-    (r"(0,\frac{\sqrt4}{4})", r"(0,\frac12)"),
-    (r"x \in [0,1)", r"x\in[0,\frac22)"),
-    (r"x=\pm2", r"x=\mp 2"),
-    (r"[0,2)\cup(3,4]", r"(3,4]\cup[0,2)"),
-    (r"\begin{pmatrix}1&\frac24\\0&1\end{pmatrix}", r"\begin{bmatrix}1&\frac12\\0&1\end{bmatrix}"),
-    (r"\max(2,3)", "3"),
-    (r"2x+3y=6,\ x-y=1", "2x+3y=6, y=x-1"),
-    (r"(2,\sqrt{9})", "(2,3)"),
-    (r"\langle 1,\frac{4}{2}\rangle", r"\langle1,2\rangle"),
 ]
 DIFFERENT = [
     # algebra
@@ -257,6 +245,8 @@ DIFFERENT = [
     ("m_1", "M_1"),
     (r"\rho", "p"),
     (r"\mu", r"\nu"),
+    (r"\infty", r"-\infty"),
+    (r"\infty", "1"),
     # roots
     (r"\sqrt{x^2}", "x"),
     (r"163^{1/2}\pi", "40.109169991"),
@@ -347,26 +337,6 @@ DIFFERENT = [
     ("x<1", "-x<1"),
     ("2x>4", "-2x>-4"),
     (r"x \ne 0", r"y\ne 0"),
-    # collections
-    (r"(\pi,0)", r"\{\pi,0\}"),
-    ("(a,b]", "[a,b)"),
-    ("(a,0)", "(0,a)"),
-    (r"\{1,2\}", r"\{1,2,2.1\}"),
-    ("(x,x)", "(y,y)"),
-    (r"\infty", r"-\infty"),
-    (r"(0,\infty)", r"(-\infty,0)"),
-    (r"\{1,2\}", "(1,2)"),
-    ("(1,2)", "[1,2]"),
-    (r"[1,2)\cup(3,4)", r"[1,2]\cup(3,4)"),
-    (r"(1,2)\cup(3,4)", "(1,4)"),
-    (r"\begin{pmatrix}1&2\\3&4\end{pmatrix}", r"\begin{pmatrix}1&3\\2&4\end{pmatrix}"),
-    (r"\begin{pmatrix}1&2\end{pmatrix}", r"\begin{pmatrix}1\\2\end{pmatrix}"),
-    (r"x\pm1", "x+1"),
-    (r"\pm2", "2"),
-    (r"x=\pm2", "x=2"),
-    (r"x\in[0,1]", "[0,1]"),
-    (r"x\in[0,1]", r"y\in[0,1]"),
-    (r"\infty", "1"),
 ]
 UNDECIDED = [("1-e^{-1000}", "1"), (r"\tanh 1000", "1")]
 UNREAD = [
@@ -386,7 +356,10 @@ UNREAD = [
         r"\int_0^1 x",
         r"\lim x",
     ],
-    *["(100,200)", r"\pm1\pm2", r"\vec{a}\cdot\vec{b}", r"1,2,\ldots", r"\sin", r"\sin^{-1}", r"\gcd(4,6)"],
+    *[r"\vec{a}\cdot\vec{b}", r"\sin", r"\sin^{-1}", r"\gcd(4,6)"],
+    # what other readers take apart
+    *["(100,200)", "1,000", r"1,2,\ldots", "(1,2)", "[0,1)", r"\{1,2\}", r"\langle1,2\rangle", "x=1,y=2"],
+    *[r"x\pm1", r"\pm1\pm2", r"x\in[0,1]", r"[0,2)\cup(3,4]", r"\begin{pmatrix}1&2\\3&4\end{pmatrix}"],
     *["1/0", r"\frac{1}{x-x}", "0^0", r"\ln 0", r"\tan\frac{\pi}{2}", "(-1)!", r"\infty-\infty"],
     *["9^{9^{9^9}}", "(10^9)!", r"\sin(e^{10^6})", "x" + "^{x" * 60 + "}" * 60, "x+" * 300 + "x"],
 ]

@@ -13,8 +13,8 @@ from ireasoner.reward_server.answers.characters import cross_products, dimension
 from ireasoner.reward_server.answers.choices import Choice, options_of, read_choice
 from ireasoner.reward_server.answers.dates_and_times import date_or_time_form
 from ireasoner.reward_server.answers.equations import Named, inequality_form, read_equation
-from ireasoner.reward_server.answers.expressions import as_expression, is_formula
 from ireasoner.reward_server.answers.form import Form, key_of
+from ireasoner.reward_server.answers.formula_text import as_expression, is_formula
 from ireasoner.reward_server.answers.json_values import json_form
 from ireasoner.reward_server.answers.lists import list_form, union_form
 from ireasoner.reward_server.answers.markup import MAX_DEPTH, closing_at, without_fence, without_markup

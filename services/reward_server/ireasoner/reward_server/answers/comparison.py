@@ -2,10 +2,11 @@ r"""Whether two statements say the same, in two steps: a reading of each alone, 
 
 Values are the same if they are equal for all values of their unknowns. Equations are the same if the differences of
 their sides are proportional: `2x+4y-3=0` and `y=-\frac{1}{2}x+\frac{3}{4}`. So are inequalities, by a positive factor.
-The members of ordered collections are compared one by one, those of sets in any order.
+The relations of chains are compared in any order.
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import mpmath
@@ -14,7 +15,7 @@ from ireasoner.reward_server.answers.expression import Constant, Expression, dif
 from ireasoner.reward_server.answers.normal_form import NormalForm, TooLarge, normal_form
 from ireasoner.reward_server.answers.probe import Real, digits, is_zero_to_all_digits, values
 from ireasoner.reward_server.answers.proof import factor_between, is_zero, to_sympy
-from ireasoner.reward_server.answers.statement import Collection, Relation, Statement, Value, read_statement
+from ireasoner.reward_server.answers.statement import Chain, Relation, Statement, Value, read_statement
 
 Gap = tuple[Expression, list[Real]]
 
@@ -51,14 +52,11 @@ def _reduced(statement: Statement) -> Statement:
     """`2+3=5`, which is true, is the number 5; `x=2+3=5` is `x=2+3`."""
     if isinstance(statement, Relation):
         return Value(statement.right) if _is_true(statement) else statement
-    if isinstance(statement, Collection) and statement.kind == "all":
-        kept = tuple(
-            each for each in statement.members if not (isinstance(each, Relation) and _is_true(each))
-        )
+    if isinstance(statement, Chain):
+        kept = tuple(each for each in statement.relations if not _is_true(each))
         if not kept:
-            last = statement.members[-1]
-            return Value(last.right) if isinstance(last, Relation) else last
-        return kept[0] if len(kept) == 1 else Collection("all", kept)
+            return Value(statement.relations[-1].right)
+        return kept[0] if len(kept) == 1 else Chain(kept)
     return statement
 
 
@@ -91,25 +89,28 @@ def _reading(statement: Statement) -> Reading:
         return Reading(key, _name("value", form.name) if form else None)
     if isinstance(statement, Relation):
         return _relation_reading(statement)
-    readings = [_reading(each) for each in statement.members]
-    if not statement.is_ordered:
-        readings = sorted(set(readings), key=lambda each: (each.key, each.form or ""))
+    return _joint_reading("all", list(_relations_by_reading(statement)))
+
+
+def _joint_reading(kind: str, readings: Sequence[Reading]) -> Reading:
     forms = [each.form for each in readings]
     return Reading(
-        _name(statement.kind, *(each.key for each in readings)),
-        None if None in forms else _name(statement.kind, *map(str, forms)),
+        _name(kind, *(each.key for each in readings)),
+        None if None in forms else _name(kind, *map(str, forms)),
     )
+
+
+def _relations_by_reading(chain: Chain) -> dict[Reading, Relation]:
+    """The different relations of a chain, in an order that depends on their readings alone."""
+    found = {_relation_reading(each): each for each in chain.relations}
+    return dict(sorted(found.items(), key=lambda each: (each[0].key, each[0].form or "")))
 
 
 def _relation_reading(relation: Relation) -> Reading:
     gap = _gap(relation)
     if gap is None:
         sides = [_reading(Value(relation.left)), _reading(Value(relation.right))]
-        forms = [each.form for each in sides]
-        return Reading(
-            _name("sides", relation.sign, *(each.key for each in sides)),
-            None if None in forms else _name("sides", relation.sign, *map(str, forms)),
-        )
+        return _joint_reading(f"sides {relation.sign}", sides)
     difference_of_sides, found = gap
     directed = relation.sign in ("<", r"\le")
     reference = next(each for each in found if each != 0)
@@ -141,19 +142,12 @@ def _same(one: Statement, other: Statement) -> bool | None:
         return _equal(one.expression, other.expression)
     if isinstance(one, Relation) and isinstance(other, Relation) and one.sign == other.sign:
         return _same_relation(one, other)
-    if isinstance(one, Collection) and isinstance(other, Collection) and one.kind == other.kind:
-        members = [_members(one), _members(other)]
-        if len(members[0]) != len(members[1]):
+    if isinstance(one, Chain) and isinstance(other, Chain):
+        relations = [_relations_by_reading(each).values() for each in (one, other)]
+        if len(relations[0]) != len(relations[1]):
             return False
-        return _all(*(_same(*pair) for pair in zip(*members, strict=True)))
+        return _all(*(_same(*pair) for pair in zip(*relations, strict=True)))
     return False
-
-
-def _members(collection: Collection) -> list[Statement]:
-    if collection.is_ordered:
-        return list(collection.members)
-    by_reading = {_reading(each): each for each in collection.members}
-    return [by_reading[each] for each in sorted(by_reading, key=lambda each: (each.key, each.form or ""))]
 
 
 def _all(*decided: bool | None) -> bool | None:

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
-from ireasoner.reward_server.answers.expressions import as_expression, unknowns
 from ireasoner.reward_server.answers.form import Form, key_of
+from ireasoner.reward_server.answers.formula_text import as_expression, unknowns
 from ireasoner.reward_server.answers.lists import items_of
 
 _VARIABLE = r"[A-Za-zα-ωΑ-Ω](?:_\{[^{}]{1,16}\}|_\w)?'*"

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ireasoner.reward_server.answers.canonical import forms_of
+from ireasoner.reward_server.answers.comparer import ExpressionComparer
 from ireasoner.reward_server.answers.form import Form
-from ireasoner.reward_server.answers.formulas import ExpressionComparer
 from ireasoner.reward_server.scoring_config import ScoringConfig
 
 EQUIVALENCE_VERSION = "3"

@@ -25,8 +25,8 @@ from ireasoner.reward_server.child_process import Frame, Header
 MAX_MEMORY_BYTES = 2 * 2**30
 QUESTION_CPU_S = 0.5
 """Processor time that a question may take."""
-DEATHS = 2
-"""How often a question may end its process before it is given up; a single death may have another cause."""
+MAX_CALCULATOR_DEATHS = 2
+"""How often a question may end the forked process before it is given up; a single death may have another cause."""
 
 
 class _Died(Exception):
@@ -127,7 +127,7 @@ class FormulaWorker:
         if header["op"] == "load":
             _load()
             return {}, b""
-        for _ in range(DEATHS):
+        for _ in range(MAX_CALCULATOR_DEATHS):
             if self._calculator is None:
                 self._calculator = _Calculator()
             try:

@@ -23,7 +23,7 @@ from ireasoner.reward_server.answers.expression import (
     negative,
     quotient,
 )
-from ireasoner.reward_server.answers.tokens import BRACKETS, CLOSING
+from ireasoner.reward_server.answers.latex_tokens import BRACKETS, CLOSING
 
 MAX_DEPTH = 40
 
@@ -186,20 +186,12 @@ class _Reader:
         if (
             not token
             or token in CLOSING
-            or token in ("+", "-", "*", "/", "^", "_", "!", ",", ";", "&", "=", "<", ">")
+            or token in ("+", "-", "*", "/", "^", "_", "!", ",", ";", "=", "<", ">")
         ):
             return False
         if token == "|":
             return self._bars == 0
-        return token not in ("%", "°", r"\\") and token not in (
-            r"\pm",
-            r"\mp",
-            r"\cup",
-            r"\in",
-            r"\ne",
-            r"\le",
-            r"\ge",
-        )
+        return token not in ("%", "°", r"\ne", r"\le", r"\ge")
 
     def _power(self) -> Expression:
         """An atom with what follows it: x^2, n!, 30°."""
@@ -433,8 +425,8 @@ def _is_number(token: str) -> bool:
 
 
 def _decimal(token: str) -> Fraction:
-    """The value of 1,000.5 or of 0.1\\overline{6}."""
-    plain, _, repeated = token.replace(",", "").rstrip("}").partition("\\")
+    """The value of 1000.5 or of 0.1\\overline{6}."""
+    plain, _, repeated = token.rstrip("}").partition("\\")
     if not repeated:
         return Fraction(plain)
     period = repeated.partition("{")[2]

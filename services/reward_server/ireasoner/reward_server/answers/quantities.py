@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import NamedTuple
 
-from ireasoner.reward_server.answers.expressions import as_expression, is_term, unknowns
 from ireasoner.reward_server.answers.form import Form, key_of
+from ireasoner.reward_server.answers.formula_text import as_expression, is_term, unknowns
 from ireasoner.reward_server.answers.normalise import normalise_answer
 from ireasoner.reward_server.answers.numbers import latex_of, number
 from ireasoner.reward_server.answers.units import LEADING, Unit, unit

@@ -1,4 +1,4 @@
-"""Turns on the event loop: long work lets other tasks run, and the work of a large group happens in a thread."""
+"""Turns on the event loop: long work lets other tasks run, and long rollouts and large groups go to a thread."""
 
 import asyncio
 import time
@@ -10,7 +10,9 @@ TURN_S = 0.005
 LARGE = 4_096
 """Steps of a group from which its work is done in a thread: on the event loop it would take some 20 ms."""
 STEP_CHARACTERS = 32
-"""Characters of a rollout that take as long to read as one step takes to compare."""
+"""Characters of a usual rollout that take as long to read as one step takes to compare."""
+SLOWEST_STEP_CHARACTERS = 2
+"""The same for the texts that take longest to read: 8192 of their characters take some 30 ms."""
 
 T = TypeVar("T")
 
@@ -19,7 +21,7 @@ class Pace:
     """Paces the work of one request, so that others wait for milliseconds only.
 
     Args:
-        thread: Does the work of large groups, one after another.
+        thread: Does the work of long rollouts and large groups, one after another.
     """
 
     def __init__(self, thread: Executor) -> None:

@@ -11,10 +11,10 @@ from ireasoner.reward_server.agreement import formulas as agreement
 from ireasoner.reward_server.agreement.alignment import Slots
 from ireasoner.reward_server.agreement.trajectories import AnswerCluster, Steps, distinct
 from ireasoner.reward_server.agreement.votes import Vote, count_votes
+from ireasoner.reward_server.answers.comparer import ExpressionComparer
 from ireasoner.reward_server.answers.equivalence import Member, cluster
-from ireasoner.reward_server.answers.formulas import ExpressionComparer
 from ireasoner.reward_server.parsing.rollout import ParsedRollout, parse_text, parsed_before
-from ireasoner.reward_server.scoring.pace import LARGE, STEP_CHARACTERS, Pace
+from ireasoner.reward_server.scoring.pace import SLOWEST_STEP_CHARACTERS, STEP_CHARACTERS, Pace
 from ireasoner.reward_server.scoring_config import ScoringConfig
 
 
@@ -70,11 +70,11 @@ async def read_group(
     group: wire.Group, config: ScoringConfig, comparer: ExpressionComparer, pace: Pace
 ) -> ReadGroup:
     """Parses and counts one group; `comparer` compares formulas. Raises FormulasUnavailable."""
-    characters = sum(map(_characters, group.rollouts))
-    if characters >= LARGE * STEP_CHARACTERS:
-        rollouts = await pace.run(LARGE, lambda: [_read(rollout, config) for rollout in group.rollouts])
-    else:
-        rollouts = [await pace.run(0, partial(_read, rollout, config)) for rollout in group.rollouts]
+    characters = [_characters(rollout) for rollout in group.rollouts]
+    rollouts = [
+        await pace.run(size // SLOWEST_STEP_CHARACTERS, partial(_read, rollout, config))
+        for size, rollout in zip(characters, group.rollouts, strict=True)
+    ]
     members: Mapping[str, tuple[Member, ...]] | None = None
     not_compared: tuple[str, ...] = ()
     if config.equivalence == "value":
@@ -83,7 +83,7 @@ async def read_group(
         members, not_compared = clusters.members, clusters.not_compared
     steps = sum(len(rollout.steps) for rollout in rollouts)
     return await pace.run(
-        max(steps, characters // STEP_CHARACTERS),
+        max(steps, sum(characters) // STEP_CHARACTERS),
         lambda: _counted(group, rollouts, config, members, not_compared),
     )
 

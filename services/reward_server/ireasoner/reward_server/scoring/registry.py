@@ -135,6 +135,8 @@ class ConfigRegistry:
 
     def _find(self, name: str, experiment: str) -> tuple[str, NamedConfig] | None:
         """The experiment's own config with that name, else the shared one; and whose it is."""
+        if name in PRESETS:  # no experiment can own one
+            return SHARED, self._configs[SHARED][name]
         for owner in dict.fromkeys((experiment, SHARED)):
             if (found := self._find_own(name, owner)) is not None:
                 return owner, found

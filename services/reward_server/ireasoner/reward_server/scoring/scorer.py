@@ -13,7 +13,7 @@ from ireasoner.reward_server import wire
 from ireasoner.reward_server.agreement import formulas as agreement
 from ireasoner.reward_server.agreement.alignment import Doubles
 from ireasoner.reward_server.agreement.trajectories import JudgedCluster, judge, vectors_of
-from ireasoner.reward_server.answers.formulas import ExpressionComparer
+from ireasoner.reward_server.answers.comparer import ExpressionComparer
 from ireasoner.reward_server.embedding.batching import EmbeddingBatcher, Rows
 from ireasoner.reward_server.memory import Claim
 from ireasoner.reward_server.scoring import footprint

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from itertools import count
 
 
-class Turns:
+class FairQueue:
     """Gives the next turn to the caller who has used the least so far, among equals to the one who waits longest.
 
     A caller who needs little does not wait for one who needs much, but for the turn that is being taken.

@@ -6,8 +6,8 @@ from collections import Counter, OrderedDict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
+from ireasoner.reward_server.answers.fair_queue import FairQueue
 from ireasoner.reward_server.answers.formula_worker import QUESTION_CPU_S
-from ireasoner.reward_server.answers.turns import Turns
 from ireasoner.reward_server.child_process import ChildDied, ChildHung, ChildProcess, ChildRefused, Header
 from ireasoner.reward_server.errors import FormulasUnavailable
 
@@ -18,8 +18,8 @@ GROUP_CPU_S = 2.0
 STARVED_S = 20.0
 """Wall-clock time within which a process that gets any processor time at all has used up a question's share."""
 START_DEADLINE_S = 30.0
-DEATHS = 2
-"""How often a question may end the worker before it is given up; a single death may have another cause."""
+MAX_WORKER_DEATHS = 2
+"""How often the worker may end during a question before the question is given up."""
 MAX_REMEMBERED = 16_384
 
 _SAME_ORDER = {"PYTHONHASHSEED": "0"}
@@ -60,7 +60,7 @@ class ExpressionComparer:
         self.asked: Counter[str] = Counter()
         """How many questions the worker was asked, by `op`."""
         self._child: ChildProcess | None = None
-        self._turns = Turns()
+        self._queue = FairQueue()
         self._known: OrderedDict[Question, Header] = OrderedDict()
 
     async def equal(
@@ -81,7 +81,7 @@ class ExpressionComparer:
 
         Raises FormulasUnavailable.
         """
-        async with self._turns.take(used_s):
+        async with self._queue.take(used_s):
             if (known := self._known.get(question)) is not None:
                 self._known.move_to_end(question)
                 return known
@@ -97,7 +97,7 @@ class ExpressionComparer:
             await self._child.stop()
 
     async def _calculated(self, question: Question) -> Header:
-        for _ in range(DEATHS):
+        for _ in range(MAX_WORKER_DEATHS):
             child = await self._running()
             try:
                 answered, _ = await child.ask(

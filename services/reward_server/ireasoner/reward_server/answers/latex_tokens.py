@@ -10,8 +10,7 @@ MAX_TOKENS = 400
 _TOKEN = re.compile(
     r"""\s*(?:
         (?P<repeating> \d*\.\d*\\(?:overline|bar|dot)\s*\{\d+\} )
-      | (?P<number> \d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)? | \d+(?:\.\d+)? | \.\d+ )
-      | (?P<environment> \\(?:begin|end)\s*\{[a-z]+\*?\} )
+      | (?P<number> \d+(?:\.\d+)? | \.\d+ )
       | (?P<command> \\[A-Za-z]+ | \\. )
       | (?P<word> [^\W\d_]+'* )
       | (?P<sign> \*\* | <= | >= | != | \S )
@@ -46,8 +45,6 @@ _SPELLINGS = {
     **dict.fromkeys([r"\lt"], "<"),
     **dict.fromkeys([r"\gt"], ">"),
     **dict.fromkeys([r"\lvert", r"\rvert", r"\vert", r"\mid"], "|"),
-    **dict.fromkeys([r"\lbrace", r"\{"], r"\{"),
-    **dict.fromkeys([r"\rbrace", r"\}"], r"\}"),
     **dict.fromkeys([r"\lbrack"], "["),
     **dict.fromkeys([r"\rbrack"], "]"),
     **dict.fromkeys([r"\infty", "∞"], r"\infty"),
@@ -55,12 +52,9 @@ _SPELLINGS = {
     **dict.fromkeys([r"\circ", r"\degree", "°"], "°"),
     **dict.fromkeys([r"\mathrm", r"\text", r"\textrm", r"\mathit", r"\operatorname"], r"\text"),
     **{r"\varphi": r"\phi", r"\varepsilon": r"\epsilon", r"\varnothing": r"\emptyset"},
-    **{"**": "^", "√": r"\sqrt", "−": "-", "±": r"\pm", "∓": r"\mp", "∪": r"\cup", "∈": r"\in", r"\%": "%"},
+    **{"**": "^", "√": r"\sqrt", "−": "-", r"\%": "%"},
 }
-BRACKETS = {
-    **{"(": ")", "[": "]", "{": "}", r"\{": r"\}"},
-    **{r"\langle": r"\rangle", r"\lfloor": r"\rfloor", r"\lceil": r"\rceil"},
-}
+BRACKETS = {"(": ")", "[": "]", "{": "}", r"\lfloor": r"\rfloor", r"\lceil": r"\rceil"}
 """What closes each opening bracket."""
 CLOSING = frozenset(BRACKETS.values())
 OPENING = frozenset(BRACKETS)
@@ -72,12 +66,9 @@ def tokens_of(text: str) -> list[str]:
     Raises NotRead.
     """
     found: list[str] = []
-    plain = _GREEK.sub(_greek_command, text).replace("{,}", ",")
-    for token in _TOKEN.finditer(plain.strip()):
+    for token in _TOKEN.finditer(_GREEK.sub(_greek_command, text).strip()):
         written = token.group(token.lastgroup or 0)
         spelled = _SPELLINGS.get(written, written)
-        if token.lastgroup == "environment":
-            spelled = "".join(spelled.split())
         if spelled not in _DROPPED:
             found.append(spelled)
     if len(found) > MAX_TOKENS:

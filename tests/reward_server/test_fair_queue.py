@@ -3,26 +3,26 @@
 import asyncio
 from collections.abc import Sequence
 
-from ireasoner.reward_server.answers.turns import Turns
+from ireasoner.reward_server.answers.fair_queue import FairQueue
 
 
 async def taken(callers: Sequence[tuple[str, float]], cancelled: Sequence[str] = ()) -> list[str]:
     """The order in which callers, who each used so much before, get a turn while another holds it."""
-    turns = Turns()
+    queue = FairQueue()
     order: list[str] = []
 
     async def take(name: str, used: float) -> None:
-        async with turns.take(used):
+        async with queue.take(used):
             order.append(name)
 
-    async with turns.take(0):
+    async with queue.take(0):
         tasks = {name: asyncio.create_task(take(name, used)) for name, used in callers}
         await asyncio.sleep(0)
         for name in cancelled:
             tasks[name].cancel()
         await asyncio.sleep(0)
     await asyncio.wait(tasks.values(), timeout=5)
-    async with turns.take(0):
+    async with queue.take(0):
         order.append("end")
     return order
 
@@ -39,17 +39,17 @@ def test_a_caller_who_gave_up_is_passed_over() -> None:
 
 def test_a_turn_that_comes_with_a_cancellation_is_passed_on() -> None:
     async def scenario() -> list[str]:
-        turns = Turns()
+        queue = FairQueue()
         order: list[str] = []
 
         async def take(name: str) -> None:
-            async with turns.take(0):
+            async with queue.take(0):
                 order.append(name)
 
-        async with turns.take(0):
+        async with queue.take(0):
             first, second = asyncio.create_task(take("first")), asyncio.create_task(take("second"))
             await asyncio.sleep(0)
-        turns._pass_on()
+        queue._pass_on()
         first.cancel()
         await asyncio.wait([first, second], timeout=5)
         return order
