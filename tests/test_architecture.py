@@ -34,7 +34,10 @@ def files_passed(*words: str) -> list[str]:
 
 @pytest.mark.timeout(600)
 def test_a_request_passes_the_files_that_the_page_names() -> None:
-    clocks = ("__main__.py", "memory.py")  # uvicorn's and the memory's timers run beside requests, at any time
+    clocks = (
+        "__main__.py",
+        "memory.py",
+    )  # uvicorn's and the memory's timers run beside requests, at any time
     passed = files_passed("request")
     assert set(clocks[1:]) <= set(passed)
     assert [name for name in files_named_in("A request") if name not in clocks] == [
