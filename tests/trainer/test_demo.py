@@ -110,9 +110,9 @@ def test_a_demo_writes_its_report_and_leaves_no_process(tmp_path: Path) -> None:
     shown = demo.text()
     assert shown.count("run folder:") == 1
     assert "waiting for" not in shown, "both servers are ready when training starts"
-    assert re.search(r"^before: greedy .* maj@2 .*\nimages: (.*\n)*update 1 of 2 ", shown, re.MULTILINE), (
-        shown
-    )
+    assert re.search(
+        r"^before: greedy .* maj@2 .*\n(.*\n)*images: (.*\n)*update 1 of 2 ", shown, re.MULTILINE
+    ), shown
     run = tmp_path / "run"
     evaluation = json.loads((run / "evaluation.json").read_text())
     assert evaluation["before"]["questions"] == evaluation["after"]["questions"] == 6

@@ -141,6 +141,15 @@ def test_a_folder_that_is_itself_a_link_works(tmp_path: Path) -> None:
     assert ImageFolder.scan(tmp_path / "linked").paths == (tmp_path / "linked" / "a.png",)
 
 
+@pytest.mark.parametrize("photo", ["a.HEIC", "sub/b.dng"])
+def test_photos_in_a_format_that_is_not_read_are_named(photo: str, tmp_path: Path) -> None:
+    write(tmp_path / "good.png")
+    (tmp_path / photo).parent.mkdir(exist_ok=True)
+    (tmp_path / photo).write_bytes(b"raw")
+    (tmp_path / "notes.txt").write_text("no image")
+    assert ImageFolder.scan(tmp_path).left_out == {photo: "its format is not read: convert it to JPEG"}
+
+
 @pytest.mark.parametrize("hidden", [".thumbnails/a.png", "sub/.git/a.png", ".a.png", "sub/._a.png"])
 def test_hidden_files_and_folders_are_no_images(hidden: str, tmp_path: Path) -> None:
     write(tmp_path / "good.png")

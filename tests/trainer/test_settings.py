@@ -10,7 +10,7 @@ from pydantic_settings import CliApp
 from ireasoner.compat.flags import describe
 from ireasoner.trainer.errors import SettingsError
 from ireasoner.trainer.loop.role_schedule import role_at
-from ireasoner.trainer.settings import RunSettings, literals, read_toml
+from ireasoner.trainer.settings import RunSettings, read_toml
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = sorted({*(ROOT / "configs").glob("*.toml")} - {ROOT / "configs" / "reference-faithful.toml"})
@@ -73,15 +73,25 @@ def test_a_file_that_is_not_toml_names_the_line(tmp_path: Path) -> None:
         read_toml(file)
 
 
-def test_flags_of_grpo_are_parsed() -> None:
-    assert literals(
-        {"epsilon": "0.3", "loss_type": "dapo", "mask_truncated_completions": "true", "delta": 2}
-    ) == {
-        "epsilon": 0.3,
-        "loss_type": "dapo",
-        "mask_truncated_completions": True,
-        "delta": 2,
-    }
+def test_flags_with_names_and_values_are_parsed() -> None:
+    given = {"epsilon": "0.3", "loss_type": "dapo", "mask_truncated_completions": "true", "delta": 2}
+    parsed = {"epsilon": 0.3, "loss_type": "dapo", "mask_truncated_completions": True, "delta": 2}
+    settings = RunSettings(**{**NEEDED, "grpo": given, "reward": {"overrides": {"alpha": "1.0"}}})
+    assert settings.grpo == parsed
+    assert settings.reward.overrides == {"alpha": 1.0}
+    assert (
+        settings.experiment
+        == RunSettings(**{**NEEDED, "grpo": parsed, "reward": {"overrides": {"alpha": 1.0}}}).experiment
+    )
+
+
+def test_a_rollout_server_for_the_run_gets_its_rank_and_image_bounds() -> None:
+    settings = RunSettings(**{**NEEDED, "lora": {"r": 64}, "rollout": {"max_pixels": 1003520}})
+    assert settings.rollout_server_flags == [
+        *("--model", str(NEEDED["model"])),
+        *("--max-lora-rank", "64"),
+        *("--max-pixels", "1003520"),
+    ]
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)

@@ -6,9 +6,9 @@ import json
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from ireasoner.trainer.errors import SettingsError
@@ -16,6 +16,23 @@ from ireasoner.trainer.server_url import ServerUrl, ServerUrls
 
 Role = Literal["solver", "proposer"]
 ROLES: tuple[Role, ...] = ("solver", "proposer")
+
+
+def _literals(fields: Any) -> Any:
+    """Parses the values of flags (`--grpo loss_type=dapo`, `--grpo epsilon=0.3`) that are JSON; others stay strings."""
+    if not isinstance(fields, dict):
+        return fields
+    parsed = {}
+    for name, value in fields.items():
+        if isinstance(value, str):
+            with contextlib.suppress(json.JSONDecodeError):  # a plain word
+                value = json.loads(value)
+        parsed[name] = value
+    return parsed
+
+
+NamedValues = Annotated[dict[str, Any], BeforeValidator(_literals)]
+"""Values by name: a table of the file, or flags NAME=VALUE."""
 
 
 class _Table(BaseModel):
@@ -69,7 +86,7 @@ class RewardSettings(_Table):
     """File with the experiment's token, if the server requires one."""
     config: str = "paper"
     """Scoring config: a preset or a registered name."""
-    overrides: dict[str, Any] = Field(default_factory=dict)
+    overrides: NamedValues = Field(default_factory=dict)
     """Fields of the scoring config to change."""
     control: Literal["none", "random"] = "none"
     """random: a control, not a method; rewards are drawn uniformly instead of taken from the server."""
@@ -217,7 +234,7 @@ class RunSettings(BaseSettings):
     """Guard against collapse."""
     stop_on_collapse: bool = False
     """End the run at the onset of collapse."""
-    grpo: dict[str, Any] = Field(default_factory=dict)
+    grpo: NamedValues = Field(default_factory=dict)
     """Any field of TRL's GRPOConfig that no setting above controls."""
 
     @classmethod
@@ -259,6 +276,17 @@ class RunSettings(BaseSettings):
         )
         document["progress_updates"] = self.progress_updates or self.updates
         return document
+
+    @property
+    def rollout_server_flags(self) -> list[str]:
+        """The flags with which a rollout server can serve this run, without its address."""
+        flags = {
+            "--model": self.model,
+            "--max-lora-rank": self.lora.r,
+            "--min-pixels": self.rollout.min_pixels,
+            "--max-pixels": self.rollout.max_pixels,
+        }
+        return [word for flag, value in flags.items() if value is not None for word in (flag, str(value))]
 
     @property
     def rollouts_per_update(self) -> int:
@@ -311,14 +339,3 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise SettingsError(f"--config: {path} cannot be read: {error.strerror}") from error
     except ValueError as error:  # not UTF-8, or not TOML
         raise SettingsError(f"--config: {path} is not TOML: {error}") from error
-
-
-def literals(fields: dict[str, Any]) -> dict[str, Any]:
-    """Parses the values of flags (`--grpo loss_type=dapo`, `--grpo epsilon=0.3`) that are JSON; others stay strings."""
-    parsed = {}
-    for name, value in fields.items():
-        if isinstance(value, str):
-            with contextlib.suppress(json.JSONDecodeError):  # a plain word
-                value = json.loads(value)
-        parsed[name] = value
-    return parsed

@@ -25,7 +25,7 @@ from ireasoner.trainer.loop.train import refuse_unsupported, train
 from ireasoner.trainer.output_path import require_folder
 from ireasoner.trainer.report import write_report
 from ireasoner.trainer.rollouts.client import RolloutClient
-from ireasoner.trainer.settings import RolloutSettings, RunSettings, read_toml
+from ireasoner.trainer.settings import RunSettings, read_toml
 from ireasoner.trainer.worlds.digit_grids.folders import QUESTIONS_FILE, write_held_out, write_unlabelled
 
 _GRIDS = 2000
@@ -71,12 +71,7 @@ def main(settings: DemoSettings, console: Console) -> Path:
             Service(
                 "rollout server",
                 "ireasoner.rollout_server",
-                [
-                    *("--model", settings.model),
-                    *("--port", str(rollout_port)),
-                    *("--max-lora-rank", str(run.lora.r)),
-                    *_pixel_flags(run.rollout),
-                ],
+                [*run.rollout_server_flags, "--port", str(rollout_port)],
                 log=folder / "logs" / "rollout-server.log",
                 ready_url=f"http://127.0.0.1:{rollout_port}/readyz",
             )
@@ -94,12 +89,6 @@ def main(settings: DemoSettings, console: Console) -> Path:
         console.print(f"gain in greedy accuracy, paired: {gain}", highlight=False)
     console.print(f"report: {write_report(folder)}", highlight=False, soft_wrap=True)
     return folder
-
-
-def _pixel_flags(rollout: RolloutSettings) -> list[str]:
-    """The rollout server's flags for the run's bounds of an image."""
-    bounds = {"--min-pixels": rollout.min_pixels, "--max-pixels": rollout.max_pixels}
-    return [word for flag, pixels in bounds.items() if pixels for word in (flag, str(pixels))]
 
 
 def _write_inputs(settings: DemoSettings, run: RunSettings, console: Console) -> Path | None:

@@ -9,6 +9,9 @@ from PIL import Image
 
 from ireasoner.trainer.images.read_image import FORMATS, shown
 
+UNREAD = frozenset({".heic", ".heif", ".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".raf", ".rw2"})
+"""Suffixes of photos that are not read; other files that are no images pass unmentioned."""
+
 
 def suffixes() -> frozenset[str]:
     """The suffixes that image files have, in lower case."""
@@ -70,6 +73,8 @@ class FolderWalk:
         try:
             if entry.is_dir():
                 (self._links if entry.is_symlink() else self._folders).append(name)
+            elif Path(name).suffix.lower() in UNREAD:
+                self.left_out[shown(name)] = "its format is not read: convert it to JPEG"
             elif is_image and shown(name) != name:
                 self.left_out[shown(name)] = "its name is not UTF-8"
             elif is_image and not entry.is_file():

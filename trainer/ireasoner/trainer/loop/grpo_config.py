@@ -19,7 +19,7 @@ from ireasoner.compat.flags import did_you_mean
 from ireasoner.trainer.errors import SettingsError
 from ireasoner.trainer.loop.grpo_fields import AT_LEAST_0, AT_MOST_1, CHOICES, REFUSED
 from ireasoner.trainer.loop.role_schedule import groups_at
-from ireasoner.trainer.settings import RunSettings, literals
+from ireasoner.trainer.settings import RunSettings
 
 
 def launched_processes() -> int:
@@ -35,9 +35,8 @@ def grpo_config(settings: RunSettings) -> GRPOConfig:
             or the rollouts of an update cannot be divided evenly among the processes.
     """
     rows, micro_batches = _micro_batches(settings)
-    chosen = literals(settings.grpo)
-    _refuse_fields(chosen)
-    chosen = _checked(chosen)
+    _refuse_fields(settings.grpo)
+    chosen = _checked(settings.grpo)
     on_gpu = torch.cuda.is_available()
     passed: dict[str, Any] = {
         "bf16": on_gpu,

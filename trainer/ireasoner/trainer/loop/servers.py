@@ -1,5 +1,6 @@
 """The reward server and the rollout servers of a run."""
 
+import shlex
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -34,13 +35,14 @@ class Servers:
         self._is_alive = is_alive
         self._closing = ExitStack()
         self._on_reward_wait = ServerWait(console, f"reward-server{_port_flag(settings.reward.url)}")
+        rollout_server = shlex.join(["rollout-server", *settings.rollout_server_flags])
         self.rollouts = RolloutReplicas(
             [
                 RolloutClient(
                     url,
                     timeout_s=settings.request_timeout_s,
                     retry_budget_s=settings.retry_budget_s,
-                    on_wait=ServerWait(console, f"rollout-server --model {settings.model}{_port_flag(url)}"),
+                    on_wait=ServerWait(console, f"{rollout_server}{_port_flag(url)}"),
                     is_alive=is_alive,
                 )
                 for url in settings.rollout.url.split(",")
