@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import re
+import select
 import signal
 import socket
 import threading
@@ -284,6 +285,7 @@ def test_a_slow_reader_blocks_no_other_caller(compass: Path) -> None:
         slow.connect(_address(url))
         slow.sendall(head_of(body) + body)
         assert asyncio.run(post_all(url, groups(0, 5, POINTS), 0, 5)) == {"scored": 5}
+        assert select.select([slow], [], [], 60)[0] == [slow], "the response has begun, and is not read"
         time.sleep(1.5)
         assert asyncio.run(post_all(url, groups(5, 5, POINTS), 0, 5)) == {"scored": 5}
         received = 0
