@@ -28,7 +28,7 @@ from tests.trainer.test_adapters import (
 
 __all__ = ["image", "policy"]  # fixtures
 
-pytestmark = [pytest.mark.vllm, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.vllm, pytest.mark.slow, pytest.mark.timeout(600)]
 
 ENGINES = 2
 

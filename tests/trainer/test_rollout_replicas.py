@@ -20,7 +20,7 @@ from tests.trainer.test_adapters import QUESTION, StaleServer, image, policy, pu
 
 __all__ = ["image", "policy"]  # fixtures
 
-pytestmark = [pytest.mark.vllm, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.vllm, pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,6 @@ def test_every_version_is_published_to_every_replica_and_checked_there(
     publisher.withdraw()
 
 
-@pytest.mark.slow
 def test_one_replica_that_serves_older_weights_is_found(
     policy: Any, image: Image.Image, clients: list[RolloutClient], tmp_path: Path
 ) -> None:
