@@ -55,6 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not words:
         _parser().print_help()
         return
+    if words[0] == "--version":
+        print(version("ireasoner"))
+        return
     name = _parser().parse_args(words[:1]).command
     if name not in SUBCOMMANDS:
         near = difflib.get_close_matches(name, SUBCOMMANDS, n=1)
@@ -78,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--version", action="version", version=version("ireasoner"))
+    parser.add_argument("--version", action="store_true", help="print the version and exit")
     parser.add_argument("command", metavar="COMMAND", help="one of the commands below")
     return parser
 
