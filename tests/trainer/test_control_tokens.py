@@ -10,18 +10,9 @@ from ireasoner.trainer.errors import ProposerError
 from ireasoner.trainer.rollouts.control_tokens import control_tokens_in
 from ireasoner.trainer.rollouts.prompts import text_of
 from ireasoner.trainer.run_folder.run_folder import read_lines
+from ireasoner.trainer.tiny_model.tokenizer import SPECIAL_TOKENS
 from tests.conftest import MODEL
 from tests.trainer.offline import OfflineRollouts, offline_settings, offline_trainer, reasoning
-
-TOKENS = (
-    "<|endoftext|>",
-    "<|im_start|>",
-    "<|im_end|>",
-    "<|vision_start|>",
-    "<|vision_end|>",
-    "<|image_pad|>",
-    "<|video_pad|>",
-)
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +20,7 @@ def tokenizer() -> Any:
     return load_processor(str(MODEL)).tokenizer
 
 
-@pytest.mark.parametrize("token", TOKENS)
+@pytest.mark.parametrize("token", SPECIAL_TOKENS)
 @pytest.mark.parametrize(
     "form", ["{}", "What is {}?", "a{}b", "{0}{0}", "Sum?\n{}\n", "«{}", "<{}>", "<|{}|>"]
 )

@@ -13,6 +13,7 @@ from ireasoner.trainer.evaluation.evaluation import Evaluation, paired_gain
 from ireasoner.trainer.evaluation.intervals import Interval
 from ireasoner.trainer.evaluation.questions import BadLine
 from ireasoner.trainer.evaluation.replies import Reply
+from ireasoner.trainer.whole_file import write_whole
 
 EVALUATION = "evaluation.json"
 
@@ -111,7 +112,4 @@ def gain_of(before: dict[str, Any] | None, after: dict[str, Any] | None) -> Inte
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    partial.replace(path)
+    write_whole(path, json.dumps(content, indent=2) + "\n")

@@ -9,6 +9,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ireasoner.trainer.report.timing import duration
+from ireasoner.trainer.whole_file import write_whole
 
 
 def render(template: str, **content: Any) -> str:
@@ -26,10 +27,7 @@ def render(template: str, **content: Any) -> str:
 
 def write_page(page: str, output: Path) -> Path:
     """Writes a page completely or not at all; returns its path."""
-    partial = output.with_name(output.name + ".partial")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    partial.write_text(page, encoding="utf-8")
-    partial.replace(output)
+    write_whole(output, page)
     return output
 
 

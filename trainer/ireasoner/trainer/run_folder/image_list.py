@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ireasoner.trainer.errors import ImagesError, RunFolderError
 from ireasoner.trainer.images import ImageFolder
+from ireasoner.trainer.whole_file import write_whole
 
 IMAGE_LIST = "images.json"
 _NAMED_AT_MOST = 10
@@ -80,10 +81,7 @@ def image_changes(run_folder: Path, images: ImageFolder, *, accept_changed: bool
 
 def write_image_list(run_folder: Path, images: ImageFolder) -> None:
     """Writes the list of a run's images."""
-    path = run_folder / IMAGE_LIST
-    partial = path.with_suffix(".partial")
-    partial.write_text(ImageList.of(images).model_dump_json(indent=1) + "\n", encoding="utf-8")
-    partial.replace(path)
+    write_whole(run_folder / IMAGE_LIST, ImageList.of(images).model_dump_json(indent=1) + "\n")
 
 
 def read_image_list(path: Path) -> ImageList | None:

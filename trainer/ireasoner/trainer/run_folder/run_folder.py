@@ -24,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from ireasoner.compat.flags import describe
 from ireasoner.trainer.errors import RunFolderError, SettingsError
 from ireasoner.trainer.settings import RunSettings
+from ireasoner.trainer.whole_file import write_whole
 
 _LOGS = ("metrics.jsonl", "groups.jsonl")
 COLLAPSE_MARK = "collapse.json"
@@ -62,13 +63,9 @@ class RunFolder:
         refuse_other_run(settings)
         self.path = path = settings.run_folder
         self.writes = True
-        file = path / "settings.json"
         if not settings.resume:
             _clear(path)
-        path.mkdir(parents=True, exist_ok=True)
-        partial = file.with_suffix(".partial")
-        partial.write_text(settings.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        partial.replace(file)
+        write_whole(path / "settings.json", settings.model_dump_json(indent=2) + "\n")
 
     @property
     def checkpoints(self) -> Path:
