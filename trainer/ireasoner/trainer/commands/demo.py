@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from ireasoner.compat.flags import describe
-from ireasoner.trainer.adapters.backbone import forbidden_for
+from ireasoner.trainer.adapters.backbone import forbidden_token_ids
 from ireasoner.trainer.commands.evaluate import evaluate_with_bar, line, table, without_control_tokens
 from ireasoner.trainer.commands.service import Service, free_ports
 from ireasoner.trainer.commands.settings import DemoSettings
@@ -49,14 +49,18 @@ def main(settings: DemoSettings, console: Console) -> Path:
     if found is not None:
         found.require(run.groups_per_update)
     refuse_unsupported(run)
-    policy_shape(run, supported_config(run.model, console))
+    config = supported_config(run.model, console)
+    policy_shape(run, config)
     check_files(run)
-    check_model(run)
-    given = _questions(settings, settings.questions)  # all of it before anything is written or started
+    tokenizer = check_model(run).tokenizer
+    forbidden = forbidden_token_ids(config, tokenizer)
+    given = _questions(
+        settings, settings.questions, tokenizer
+    )  # all of it before anything is written or started
     folder = run.run_folder
     folder.mkdir(parents=True)
     written = _write_inputs(settings, run, console)
-    questions, bad = given if written is None else _questions(settings, written)
+    questions, bad = given if written is None else _questions(settings, written, tokenizer)
     with ExitStack() as services:
         reward_server = services.enter_context(
             Service(
@@ -78,11 +82,11 @@ def main(settings: DemoSettings, console: Console) -> Path:
         )
         _await(reward_server, _REWARD_DEADLINE_S, console)
         _await(rollout_server, _ROLLOUT_DEADLINE_S, console)
-        before = _evaluate(settings, run, "before", questions, bad, console)
+        before = _evaluate(settings, run, "before", questions, bad, forbidden, console)
         if before is not None:
             console.print(f"before: {line(before)}", highlight=False, soft_wrap=True)
         train(run, console, is_alive=lambda: reward_server.is_alive() and rollout_server.is_alive())
-        after = _evaluate(settings, run, "after", questions, bad, console)
+        after = _evaluate(settings, run, "after", questions, bad, forbidden, console)
     if before is not None and after is not None:
         console.print(table([before, after]))
         gain = paired_gain(before.correct, after.correct)
@@ -104,12 +108,14 @@ def _write_inputs(settings: DemoSettings, run: RunSettings, console: Console) ->
     return held_out / QUESTIONS_FILE
 
 
-def _questions(settings: DemoSettings, file: Path | None) -> tuple[list[Question], list[BadLine]]:
+def _questions(
+    settings: DemoSettings, file: Path | None, tokenizer: Any
+) -> tuple[list[Question], list[BadLine]]:
     """The questions to evaluate on, and bad lines; none without a file."""
     if file is None:
         return [], []
     questions, bad = scan_questions(file, limit=settings.evaluation_questions)
-    usable, refused = without_control_tokens(questions, settings.model)
+    usable, refused = without_control_tokens(questions, tokenizer)
     return usable, [*bad, *refused]
 
 
@@ -152,6 +158,7 @@ def _evaluate(
     side: Side,
     questions: list[Question],
     bad: list[BadLine],
+    forbidden: tuple[int, ...],
     console: Console,
 ) -> Evaluation | None:
     """Evaluates the base model before, and the trained Solver after training; None if there are no questions."""
@@ -172,7 +179,7 @@ def _evaluate(
             console,
             samples=settings.samples,
             max_tokens=run.rollout.solver_max_tokens,
-            forbidden_token_ids=forbidden_for(settings.model),
+            forbidden_token_ids=forbidden,
             seed=run.seed,
             bad=bad,
             files=[answers],

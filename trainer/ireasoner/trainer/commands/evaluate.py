@@ -1,17 +1,18 @@
 """The command `ireasoner evaluate`: accuracy on labelled questions, through a running server."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from secrets import token_hex
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from ireasoner.compat.flags import did_you_mean
-from ireasoner.trainer.adapters.backbone import forbidden_for, load_processor
+from ireasoner.trainer.adapters.backbone import forbidden_token_ids, load_config, load_processor
 from ireasoner.trainer.commands.settings import EvaluateSettings
 from ireasoner.trainer.errors import ImagesError, SettingsError
 from ireasoner.trainer.evaluation.evaluation import Evaluation, Figures, evaluate
@@ -57,8 +58,9 @@ def main(settings: EvaluateSettings, console: Console) -> Evaluation:
     questions, bad = scan_questions(settings.questions, settings.matching, settings.limit)
     if settings.model is not None:
         say_where(settings.model, console)
-    questions, refused = without_control_tokens(questions, settings.model)
-    forbidden = forbidden_for(settings.model) if settings.model else ()
+    tokenizer = load_processor(settings.model).tokenizer if settings.model else None
+    questions, refused = without_control_tokens(questions, tokenizer)
+    forbidden = forbidden_token_ids(load_config(settings.model), tokenizer) if settings.model else ()
     with ExitStack() as ending:
         client = (RolloutClient if settings.api == "vllm" else ChatClient)(
             settings.url,
@@ -134,19 +136,15 @@ def _policy(client: RolloutClient, settings: EvaluateSettings) -> Iterator[str]:
 
 
 def without_control_tokens(
-    questions: Sequence[Question], model: str | None
+    questions: Sequence[Question], tokenizer: Any | None
 ) -> tuple[list[Question], list[BadLine]]:
-    """The questions that can be a part of a prompt, and those that hold a control token."""
-    find: Callable[[str], list[str]] = _LIKE_CONTROL_TOKEN.findall
-    if model is not None:
-        tokenizer = load_processor(model).tokenizer
-
-        def find(text: str) -> list[str]:
-            return control_tokens_in(text, tokenizer)
-
+    """The questions that can be a part of a prompt, and those that hold a control token of the policy's tokenizer."""
     usable, refused = [], []
     for question in questions:
-        found = find(question.prompt)
+        if tokenizer is None:
+            found = _LIKE_CONTROL_TOKEN.findall(question.prompt)
+        else:
+            found = control_tokens_in(question.prompt, tokenizer)
         if found:
             refused.append(BadLine(question.line, f"the question holds the control token {found[0]}"))
         else:
