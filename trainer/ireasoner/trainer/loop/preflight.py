@@ -20,8 +20,8 @@ from ireasoner.trainer.adapters.backbone import (
 from ireasoner.trainer.adapters.probe import probe
 from ireasoner.trainer.errors import ImagesError, SettingsError
 from ireasoner.trainer.output_path import require_folder
-from ireasoner.trainer.rewards.shadow_labels import load_labels
-from ireasoner.trainer.rewards.variant import named_variant
+from ireasoner.trainer.rewards.shadow_labels import Labels, load_labels
+from ireasoner.trainer.rewards.variant import RewardVariant, named_variant
 from ireasoner.trainer.rollouts.replicas import RolloutReplicas
 from ireasoner.trainer.rollouts.server_kind import require_kind
 from ireasoner.trainer.run_folder.run_folder import refuse_other_run
@@ -75,8 +75,11 @@ def policy_shape(
         return get_peft_model(backbone, lora_config(backbone, settings.lora, within=within))
 
 
-def check_files(settings: RunSettings) -> None:
+def check_files(settings: RunSettings) -> tuple[Labels | None, RewardVariant | None]:
     """Finds paths and functions that cannot be used, but for the images and the model.
+
+    Returns:
+        What `labels` and `reward.function` name.
 
     Raises:
         SettingsError: A folder cannot be written, the folder of the run holds another one, or the token, the labels or
@@ -88,8 +91,7 @@ def check_files(settings: RunSettings) -> None:
     if settings.adapters_folder is not None:
         require_folder("adapters_folder", settings.adapters_folder)
     settings.reward.token()
-    load_labels(settings.labels)
-    named_variant(settings.reward.function)
+    return load_labels(settings.labels), named_variant(settings.reward.function)
 
 
 def check_images(settings: RunSettings) -> None:

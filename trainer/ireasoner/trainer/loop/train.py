@@ -30,8 +30,8 @@ from ireasoner.trainer.loop.stop_signals import StopSignals
 from ireasoner.trainer.loop.trainer import ProposerSolverTrainer
 from ireasoner.trainer.loop.usable_images import scan_images, usable_images
 from ireasoner.trainer.monitoring.progress import UpdateProgress
-from ireasoner.trainer.rewards.shadow_labels import ShadowLabels, load_labels
-from ireasoner.trainer.rewards.variant import RewardVariant, named_variant
+from ireasoner.trainer.rewards.shadow_labels import ShadowLabels
+from ireasoner.trainer.rewards.variant import RewardVariant
 from ireasoner.trainer.rollouts.replicas import RolloutReplicas
 from ireasoner.trainer.run_folder.extension import extended
 from ireasoner.trainer.run_folder.image_list import image_changes, write_image_list
@@ -74,7 +74,7 @@ def train(
             if not ranks.is_first:
                 console = Console(quiet=True)
             settings = ranks.from_first(lambda: extended(settings))
-            check_files(settings)
+            labels, named = check_files(settings)
             ranks.from_first(lambda: refuse_locked(settings.run_folder))
             check_images(settings)
             policy = policy_shape(settings, supported_config(settings.model, console))
@@ -97,8 +97,8 @@ def train(
                 rollouts=servers.rollouts,
                 scorer=servers.scorer(),
                 run=run,
-                shadow=ShadowLabels(load_labels(settings.labels)),
-                variant=variant or named_variant(settings.reward.function),
+                shadow=ShadowLabels(labels),
+                variant=variant or named,
                 signals=signals,
             ).trainer([bar, *callbacks])
         _run(trainer, servers.rollouts)
