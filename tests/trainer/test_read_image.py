@@ -82,7 +82,13 @@ def png(depth: int, colour: int, rows: npt.NDArray[Any], *chunks: tuple[bytes, b
 
 
 def saved(image: Image.Image, **options: Any) -> Callable[[Path], object]:
-    return lambda path: image.save(path, **options)
+    """Writes a copy, since Pillow keeps the settings of the last encoder in an image, and a TIFF of pages takes them."""
+
+    def write(path: Path) -> None:
+        pages = [page.copy() for page in options.get("append_images", ())]
+        image.copy().save(path, **options | ({"append_images": pages} if pages else {}))
+
+    return write
 
 
 def content(raw: bytes) -> Callable[[Path], object]:
