@@ -82,7 +82,7 @@ def png(depth: int, colour: int, rows: npt.NDArray[Any], *chunks: tuple[bytes, b
 
 
 def saved(image: Image.Image, **options: Any) -> Callable[[Path], object]:
-    """Writes a copy, since Pillow keeps the settings of the last encoder in an image, and a TIFF of pages takes them."""
+    """Writes copies: Pillow keeps an encoder's settings in the image, and a TIFF of pages would take them."""
 
     def write(path: Path) -> None:
         pages = [page.copy() for page in options.get("append_images", ())]

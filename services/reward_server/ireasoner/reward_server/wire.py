@@ -7,7 +7,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from ireasoner.reward_server.scoring_config import ConfigOverrides, ScoringConfig
 
-VERSION = "2.0.0"
+VERSION = "2.1.0"
 """Version of the wire, `info.version` in OpenAPI. The first number rises when older clients would fail."""
 
 Status = Literal["ok", "invalid", "abstain"]
@@ -83,9 +83,23 @@ class Rollout(_Named):
 
 
 class Group(_Named):
-    """All rollouts of one question about one image, which are scored against each other."""
+    """All rollouts of one question about one image, which are scored against each other.
+
+    No reward depends on `question`, `image` and `labels`: they are for the people who look at the ledger.
+    """
 
     rollouts: Annotated[list[Rollout], AfterValidator(_distinct)] = Field(min_length=1)
+    question: Text | None = Field(None, max_length=65_536, description="The question, for the ledger.")
+    image: str | None = Field(
+        None,
+        pattern="^[0-9a-f]{64}$",
+        description="SHA-256 of the image's bytes, in hexadecimal, for the ledger; see `PUT /ledger/images/{sha256}`.",
+    )
+    labels: list[Annotated[Text, Field(max_length=4_096)]] | None = Field(
+        None,
+        max_length=64,
+        description="Right answers, where they are known: the ledger shows how often the dominant answer is one.",
+    )
 
 
 def _named(config: Any) -> Any:
@@ -106,6 +120,16 @@ class ScoreRequest(_Read):
         examples=["paper", {"preset": "paper", "alpha": 0.5}],
     )
     detail: Detail = Field("full", description="`rewards` omits steps and clusters.")
+    update: int | None = Field(
+        None,
+        ge=0,
+        le=2**53 - 1,
+        description="Number of the policy update that the groups are for, for the ledger.",
+    )
+    source: Identity | None = Field(
+        None,
+        description="Name of the run that sends the groups, for the ledger: one experiment can have several.",
+    )
 
 
 class SolverRequest(ScoreRequest):

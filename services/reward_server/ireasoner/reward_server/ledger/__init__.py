@@ -1,0 +1,1 @@
+"""The ledger: every scored group, kept in one folder per server."""

@@ -1,0 +1,218 @@
+"""The ledger's SQLite file: its tables, and how it is opened.
+
+A run is what one source of one experiment sends. Tables of records (`groups`, `documents`, `texts`, `questions`,
+`scorings`) are only appended to, and eviction removes their oldest rows. `points` holds the sums of each update of a
+run, so that a timeline reads one row per update however many groups there are. `feeds` holds the number of the last
+record of each feed: a record that is sent again, because its sender did not learn that it was kept, is not kept twice.
+"""
+
+import sqlite3
+from pathlib import Path
+
+VERSION = 1
+"""`user_version` of the file; a file of another version is refused."""
+FILE = "ledger.sqlite"
+IMAGES = "images"
+COMPARISONS = "comparisons"
+
+NO_SOURCE = "-"
+"""The source of requests that name none."""
+
+BUSY_TIMEOUT_S = 5.0
+"""Seconds that a write waits for another process's lock on the file."""
+
+TABLES = """
+CREATE TABLE runs (
+    id INTEGER PRIMARY KEY,
+    experiment TEXT NOT NULL,
+    source TEXT NOT NULL,
+    UNIQUE (experiment, source)
+) STRICT;
+
+CREATE TABLE scorings (          -- what rewards were computed with
+    id INTEGER PRIMARY KEY,
+    fingerprint TEXT NOT NULL,
+    config_label TEXT NOT NULL,  -- the name of a config, with a mark if the request overrode fields of it
+    config TEXT NOT NULL,        -- all fields, as JSON
+    embedder TEXT NOT NULL,
+    UNIQUE (fingerprint, config_label)
+) STRICT;
+
+CREATE TABLE questions (         -- one row per run, question and image
+    id INTEGER PRIMARY KEY,
+    run_id INTEGER NOT NULL REFERENCES runs,
+    digest BLOB NOT NULL,        -- SHA-256 of question and image
+    question TEXT,
+    image TEXT,                  -- SHA-256 in hexadecimal
+    UNIQUE (run_id, digest)
+) STRICT;
+CREATE INDEX questions_by_image ON questions (run_id, image) WHERE image IS NOT NULL;
+
+CREATE TABLE groups (            -- the figures of a group; ids grow with the time of arrival
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    run_id INTEGER NOT NULL REFERENCES runs,
+    scoring_id INTEGER NOT NULL REFERENCES scorings,
+    question_id INTEGER REFERENCES questions,
+    received_s REAL NOT NULL,    -- seconds since 1970
+    request_id TEXT NOT NULL,
+    name TEXT NOT NULL,          -- the id that the caller gave the group
+    endpoint TEXT NOT NULL,      -- outcome, trajectory, solver or proposer
+    progress REAL NOT NULL,
+    at INTEGER,                  -- the update; NULL if the caller did not say
+    status TEXT NOT NULL,
+    dominant_answer TEXT,
+    tie INTEGER NOT NULL,
+    dominant_share REAL NOT NULL,
+    density REAL NOT NULL,
+    entropy_nats REAL,
+    proposer_reward REAL,
+    rollouts INTEGER NOT NULL,
+    invalid INTEGER NOT NULL,    -- rollouts
+    abstained INTEGER NOT NULL,  -- rollouts
+    reward REAL,                 -- mean over the rollouts that have one; so are the next two
+    outcome REAL,
+    trajectory REAL,
+    excess REAL,                 -- reward less outcome
+    spread REAL,                 -- largest less smallest reward
+    words REAL NOT NULL,         -- mean per rollout
+    steps REAL NOT NULL,         -- mean per rollout
+    flipped INTEGER,             -- whether the dominant answer differs from that of the question's previous group
+    correct INTEGER,             -- whether the dominant answer is one of the labels; NULL without labels
+    correct_share REAL           -- share of the rollouts whose answer is one of the labels
+) STRICT;
+CREATE INDEX groups_by_update ON groups (run_id, at);
+CREATE INDEX groups_by_question ON groups (question_id, id);
+CREATE INDEX groups_by_dominant_share ON groups (run_id, dominant_share);
+CREATE INDEX groups_by_entropy ON groups (run_id, entropy_nats);
+CREATE INDEX groups_by_proposer_reward ON groups (run_id, proposer_reward);
+CREATE INDEX groups_by_reward ON groups (run_id, reward);
+CREATE INDEX groups_by_outcome ON groups (run_id, outcome);
+CREATE INDEX groups_by_trajectory ON groups (run_id, trajectory);
+CREATE INDEX groups_by_excess ON groups (run_id, excess);
+CREATE INDEX groups_by_spread ON groups (run_id, spread);
+CREATE INDEX groups_by_words ON groups (run_id, words);
+CREATE INDEX groups_by_steps ON groups (run_id, steps);
+CREATE INDEX groups_by_correct_share ON groups (run_id, correct_share) WHERE correct_share IS NOT NULL;
+CREATE INDEX groups_of_run ON groups (run_id, id);
+CREATE INDEX groups_tied ON groups (run_id, id) WHERE tie = 1;
+CREATE INDEX groups_flat ON groups (run_id, id) WHERE spread = 0;
+CREATE INDEX groups_flipped ON groups (run_id, id) WHERE flipped = 1;
+CREATE INDEX groups_abstained ON groups (run_id, id) WHERE abstained > 0;
+CREATE INDEX groups_invalid ON groups (run_id, id) WHERE invalid > 0;
+CREATE INDEX groups_right ON groups (run_id, id) WHERE correct = 1;
+CREATE INDEX groups_wrong ON groups (run_id, id) WHERE correct = 0;
+
+CREATE TABLE documents (         -- {"group": as sent, "scored": as answered with detail full}, zlib of JSON
+    group_id INTEGER PRIMARY KEY,
+    document BLOB NOT NULL
+) STRICT;
+
+CREATE VIRTUAL TABLE texts USING fts5 (  -- rowid is the group's id; run is a mark such as <12>
+    run, question, answers, steps, content = '', tokenize = 'trigram'
+);
+
+CREATE TABLE points (            -- sums over the groups of an update, or of a minute where no update was given
+    run_id INTEGER NOT NULL REFERENCES runs,
+    endpoint TEXT NOT NULL,
+    unit TEXT NOT NULL,          -- update or minute
+    at INTEGER NOT NULL,         -- the update, or minutes since 1970
+    first_s REAL NOT NULL,
+    last_s REAL NOT NULL,
+    groups INTEGER NOT NULL,
+    rollouts INTEGER NOT NULL,
+    invalid INTEGER NOT NULL,
+    abstained INTEGER NOT NULL,
+    ties INTEGER NOT NULL,
+    flat INTEGER NOT NULL,       -- groups without spread
+    flips INTEGER NOT NULL,
+    flips_known INTEGER NOT NULL,
+    correct INTEGER NOT NULL,
+    correct_known INTEGER NOT NULL,
+    rewarded INTEGER NOT NULL,   -- groups with a reward
+    reward REAL NOT NULL,        -- sums of the groups' figures
+    outcome REAL NOT NULL,
+    trajectory REAL NOT NULL,
+    proposer_reward REAL NOT NULL,
+    answered INTEGER NOT NULL,   -- groups with an entropy
+    entropy_nats REAL NOT NULL,
+    dominant_share REAL NOT NULL,
+    words REAL NOT NULL,
+    steps REAL NOT NULL,
+    PRIMARY KEY (run_id, endpoint, unit, at)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE images (
+    sha256 TEXT NOT NULL,
+    experiment TEXT NOT NULL,    -- an image is shown to the experiments that put it
+    bytes INTEGER NOT NULL,
+    PRIMARY KEY (sha256, experiment)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE feeds (
+    id TEXT PRIMARY KEY,
+    last INTEGER NOT NULL        -- number of the last record that was kept
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE evictions (         -- what was removed to stay within the size
+    run_id INTEGER PRIMARY KEY,
+    groups INTEGER NOT NULL,
+    until_s REAL NOT NULL        -- everything of the run up to this time is gone
+) STRICT;
+"""
+
+
+class LedgerUnusable(Exception):
+    """A ledger cannot be opened; the message names the file and the reason."""
+
+
+def open_to_write(folder: Path) -> sqlite3.Connection:
+    """The ledger of a folder, created if it is missing.
+
+    Raises:
+        LedgerUnusable: The file is not a ledger of this version, or it cannot be opened.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(folder / FILE, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        version = _version(connection)
+        if version == 0:
+            connection.executescript(f"BEGIN;{TABLES}PRAGMA user_version = {VERSION};COMMIT;")
+    except (OSError, sqlite3.Error) as error:
+        raise LedgerUnusable(f"{folder / FILE}: {error}") from error
+    _check_version(folder, version or VERSION)
+    return connection
+
+
+def open_to_read(folder: Path) -> sqlite3.Connection:
+    """The ledger of a folder, read-only; any thread may use the connection, one at a time.
+
+    Raises:
+        LedgerUnusable: There is no ledger of this version, or it cannot be opened.
+    """
+    file = folder / FILE
+    if not file.is_file():
+        raise LedgerUnusable(f"{folder} holds no ledger: {FILE} is missing")
+    try:
+        connection = sqlite3.connect(
+            f"{file.resolve().as_uri()}?mode=ro",
+            uri=True,
+            timeout=BUSY_TIMEOUT_S,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        version = _version(connection)
+    except sqlite3.Error as error:
+        raise LedgerUnusable(f"{file}: {error}") from error
+    _check_version(folder, version)
+    return connection
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _check_version(folder: Path, version: int) -> None:
+    if version != VERSION:
+        raise LedgerUnusable(f"{folder / FILE} is a ledger of version {version}; this server reads {VERSION}")
