@@ -1,5 +1,6 @@
 """Fixtures that several packages of tests share; each is made once a session."""
 
+import logging
 import os
 import signal
 import tempfile
@@ -61,6 +62,16 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]
         report.nodeid.startswith("tests/browser/") for report in reporter.stats.get("skipped", ())
     ):
         reporter.write_line("browser tests skipped: no Chromium; run `make browser`", yellow=True)
+
+
+@pytest.fixture(autouse=True)
+def root_logger_of_each_test() -> Iterator[None]:
+    """Takes back what a command that a test ran did to the root logger: its stream is closed with the test's output."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 @pytest.fixture(scope="session")
