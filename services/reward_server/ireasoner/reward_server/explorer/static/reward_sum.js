@@ -42,7 +42,7 @@ export function rewardSum(rollout, sum, { config, group }) {
   const rows = sum.parts.map((each) =>
     element(
       "tr",
-      { class: each.name },
+      { class: each.part ? each.name : `${each.name} nothing` },
       element("th", { scope: "row" }, element("i", { class: "dot" }), each.name, explanation(each, rollout, { config, group })),
       element("td", { class: "n product" }, `${decimal(each.value, DIGITS)} × ${decimal(each.weight, DIGITS)}`),
       element("td", { class: "n part", "data-part": each.name }, decimal(each.part, DIGITS)),
@@ -62,7 +62,7 @@ function totalRow(reward, sum) {
 }
 
 function bar(sum) {
-  return element("span", { class: "bar", "aria-hidden": "true" }, sum.parts.map((each) => element("i", { class: each.name, vars: { "--part": Math.max(0, Math.min(1, each.part)).toFixed(4) } })));
+  return element("span", { class: "stack", "aria-hidden": "true" }, sum.parts.map((each) => element("i", { class: each.name, vars: { "--part": Math.max(0, Math.min(1, each.part)).toFixed(4) } })));
 }
 
 function explanation(part, rollout, context) {

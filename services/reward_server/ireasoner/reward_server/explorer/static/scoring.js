@@ -16,7 +16,7 @@ export function scoringCard({ config, config_label: label, fingerprint, embedder
       [
         ["config", label],
         ["endpoint", endpoint],
-        ["progress", progress],
+        ["progress", rounded(progress)],
         ["embedder", embedder],
         ["fingerprint", fingerprint],
         ["request", request],
@@ -44,4 +44,8 @@ function fields(names, config, preset) {
 
 function written(value) {
   return typeof value === "string" ? value : JSON.stringify(value) ?? "unset";
+}
+
+function rounded(value) {
+  return value === null || value === undefined ? null : String(Number(value.toPrecision(4)));
 }
