@@ -93,14 +93,14 @@ CREATE INDEX groups_by_spread ON groups (run_id, spread);
 CREATE INDEX groups_by_words ON groups (run_id, words);
 CREATE INDEX groups_by_steps ON groups (run_id, steps);
 CREATE INDEX groups_by_correct_share ON groups (run_id, correct_share) WHERE correct_share IS NOT NULL;
-CREATE INDEX groups_of_run ON groups (run_id, id);
-CREATE INDEX groups_tied ON groups (run_id, id) WHERE tie = 1;
-CREATE INDEX groups_flat ON groups (run_id, id) WHERE spread = 0;
-CREATE INDEX groups_flipped ON groups (run_id, id) WHERE flipped = 1;
-CREATE INDEX groups_abstained ON groups (run_id, id) WHERE abstained > 0;
-CREATE INDEX groups_invalid ON groups (run_id, id) WHERE invalid > 0;
-CREATE INDEX groups_right ON groups (run_id, id) WHERE correct = 1;
-CREATE INDEX groups_wrong ON groups (run_id, id) WHERE correct = 0;
+CREATE INDEX groups_by_time ON groups (run_id, received_s);
+CREATE INDEX groups_tied ON groups (run_id, received_s) WHERE tie = 1;
+CREATE INDEX groups_flat ON groups (run_id, received_s) WHERE spread = 0;
+CREATE INDEX groups_flipped ON groups (run_id, received_s) WHERE flipped = 1;
+CREATE INDEX groups_abstained ON groups (run_id, received_s) WHERE abstained > 0;
+CREATE INDEX groups_invalid ON groups (run_id, received_s) WHERE invalid > 0;
+CREATE INDEX groups_right ON groups (run_id, received_s) WHERE correct = 1;
+CREATE INDEX groups_wrong ON groups (run_id, received_s) WHERE correct = 0;
 
 CREATE TABLE documents (         -- {"group": as sent, "scored": as answered with detail full}, zlib of JSON
     group_id INTEGER PRIMARY KEY,
