@@ -104,7 +104,7 @@ class Point(_Written):
     abstained_share: float = Field(description="Share of the rollouts.")
     invalid_share: float = Field(description="Share of the rollouts.")
     words: float = Field(description="Mean per rollout.")
-    steps: float = Field(description="Mean per rollout.")
+    steps: float | None = Field(description="Mean per rollout.")
     flip_share: float | None = Field(
         description="Share of the groups whose dominant answer differs from that of the question's previous group."
     )
@@ -156,7 +156,7 @@ class Summary(_Written):
     excess: float | None = Field(description="Reward less outcome.")
     spread: float | None = Field(description="Largest less smallest reward.")
     words: float = Field(description="Mean per rollout.")
-    steps: float = Field(description="Mean per rollout.")
+    steps: float | None = Field(description="Mean per rollout.")
     flipped: bool | None = Field(
         description="Whether the dominant answer differs from that of the question's previous group."
     )

@@ -147,6 +147,17 @@ class Ledgers:
             ledger.close()
 
 
+def check_folders(folders: Sequence[Path]) -> None:
+    """Raises LedgerUnusable for the first folder that has no ledger, or one that cannot be read."""
+    for folder in folders:
+        found = _ledger_folders(folder)
+        if not found:
+            lack = "has no ledger, nor have its subfolders" if folder.is_dir() else "is not a folder"
+            raise schema.LedgerUnusable(f"{folder} {lack}")
+        for each in found:
+            schema.open_to_read(each).close()
+
+
 def _ledger_folders(folder: Path) -> list[Path]:
     """The folder itself if it has a ledger, else the subfolders that have one."""
     if (folder / schema.FILE).is_file():

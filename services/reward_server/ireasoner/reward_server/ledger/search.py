@@ -5,11 +5,10 @@ Shorter ones are looked for in the documents themselves, of which a call reads a
 """
 
 import sqlite3
-import zlib
 from dataclasses import dataclass
-from typing import Any
 
-import orjson
+from ireasoner.reward_server.ledger.insert import run_mark
+from ireasoner.reward_server.ledger.record import texts, unpacked
 
 MAX_CHARACTERS = 256
 """Longest query."""
@@ -39,15 +38,16 @@ class SearchText:
     def of_run(self, run: int) -> str:
         """The query of FTS5 that matches the run's groups with this text."""
         quoted = self._wanted.replace('"', '""')
-        return f'run : "<{run}>" AND {{question answers steps}} : "{quoted}"'
+        return f'run : "{run_mark(run)}" AND {{question answers steps}} : "{quoted}"'
 
     def is_in(self, document: bytes | None) -> bool:
         """Whether a stored document has this text in its question, an answer or a step."""
         if document is None:
             return False
-        parsed = orjson.loads(zlib.decompress(document))
+        group = unpacked(document)
+        found = texts(group["group"], group["scored"])
         wanted = self._wanted.casefold()
-        return any(wanted in text.casefold() for text in _texts(parsed))
+        return any(wanted in text.casefold() for text in (found.question, found.answers, found.steps))
 
     def install(self, connection: sqlite3.Connection) -> None:
         """Makes `is_in` the SQL function `has_text(document)`."""
@@ -56,15 +56,3 @@ class SearchText:
 
 EVERYTHING = SearchText("")
 """Leaves no group out."""
-
-
-def _texts(document: dict[str, Any]) -> list[str]:
-    scored = document["scored"]
-    rollouts = scored.get("rollouts", ())
-    texts = [
-        document["group"].get("question"),
-        *(cluster["answer"] for cluster in scored.get("clusters", ())),
-    ]
-    texts += [rollout["answer"] for rollout in rollouts]
-    texts += [step["text"] for rollout in rollouts for step in rollout.get("steps", ())]
-    return [text for text in texts if text]

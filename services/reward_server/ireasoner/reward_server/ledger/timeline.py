@@ -26,10 +26,19 @@ SUMS = (
     "entropy_nats",
     "dominant_share",
     "words",
+    "counted",
     "steps",
 )
 """Columns of `points` that are sums."""
-_SUMMED = ", ".join(f"sum({name}) AS {name}" for name in SUMS)
+_WITH_OUTCOME, _WITH_TRAJECTORY = "('outcome', 'solver')", "('trajectory', 'solver')"
+"""Endpoints that compute this part of the reward."""
+_SUMMED = ", ".join(
+    [
+        *(f"sum({name}) AS {name}" for name in SUMS),
+        f"sum(CASE WHEN endpoint IN {_WITH_OUTCOME} THEN rewarded ELSE 0 END) AS with_outcome",
+        f"sum(CASE WHEN endpoint IN {_WITH_TRAJECTORY} THEN rewarded ELSE 0 END) AS with_trajectory",
+    ]
+)
 
 
 def timeline(
@@ -110,10 +119,10 @@ def _point(row: sqlite3.Row) -> Point:
     groups, rollouts = row["groups"], row["rollouts"]
     return Point(
         **{name: row[name] for name in ("at", "until", "groups", "rollouts", "first_s", "last_s")},
-        **{
-            name: _share(row[name], row["rewarded"])
-            for name in ("reward", "outcome", "trajectory", "proposer_reward")
-        },
+        reward=_share(row["reward"], row["rewarded"]),
+        outcome=_share(row["outcome"], row["with_outcome"]),
+        trajectory=_share(row["trajectory"], row["with_trajectory"]),
+        proposer_reward=row["proposer_reward"] / groups,
         entropy_nats=_share(row["entropy_nats"], row["answered"]),
         dominant_share=row["dominant_share"] / groups,
         flat_share=row["flat"] / groups,
@@ -121,7 +130,7 @@ def _point(row: sqlite3.Row) -> Point:
         abstained_share=row["abstained"] / rollouts,
         invalid_share=row["invalid"] / rollouts,
         words=row["words"] / groups,
-        steps=row["steps"] / groups,
+        steps=_share(row["steps"], row["counted"]),
         flip_share=_share(row["flips"], row["flips_known"]),
         correct_share=_share(row["correct"], row["correct_known"]),
     )

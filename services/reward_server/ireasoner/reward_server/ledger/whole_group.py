@@ -1,7 +1,6 @@
 """One group with everything that the ledger has of it, and the groups beside it."""
 
 import sqlite3
-import zlib
 from typing import Any
 
 import orjson
@@ -11,6 +10,7 @@ from ireasoner.reward_server.agreement import formulas as agreement
 from ireasoner.reward_server.ledger import visible
 from ireasoner.reward_server.ledger.ledger_wire import Neighbours, Summary
 from ireasoner.reward_server.ledger.ledgers import Ledgers, RecordId, Viewer, no_such
+from ireasoner.reward_server.ledger.record import unpacked
 from ireasoner.reward_server.ledger.summaries import summaries
 from ireasoner.reward_server.scoring_config import ScoringConfig
 
@@ -57,7 +57,7 @@ def whole_group(connection: sqlite3.Connection, record: RecordId) -> Json:
 
 def _document(connection: sqlite3.Connection, record: RecordId) -> Json | None:
     found = connection.execute("SELECT document FROM documents WHERE group_id = ?", (record.row,)).fetchone()
-    return None if found is None else orjson.loads(zlib.decompress(found["document"]))
+    return None if found is None else unpacked(found["document"])
 
 
 def _step_weight(config: Json, progress: float) -> float | None:
