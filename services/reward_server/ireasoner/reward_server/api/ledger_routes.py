@@ -48,7 +48,7 @@ body_router = APIRouter(route_class=MeasuredRoute)
 _LISTED = (Unauthorized, NoLedger, HeadTooLarge, InternalError, LedgerUnreadable)
 LIST_PROBLEMS = documented(*_LISTED, MalformedRequest)
 RECORD_PROBLEMS = documented(*_LISTED, MalformedRequest, NoSuchRecord)
-EVENT_PROBLEMS = documented(*_LISTED, NoSuchRecord, Overloaded)
+EVENT_PROBLEMS = documented(*_LISTED, MalformedRequest, NoSuchRecord, Overloaded)
 COSINE_PROBLEMS = documented(*SCORING_ERRORS)
 COMPARE_PROBLEMS = documented(*SCORING_ERRORS, NoLedger, NoSuchRecord, LedgerUnreadable)
 
