@@ -9,6 +9,7 @@ import socket
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from types import FrameType
 
 from ireasoner.compat.extras import needs_extra
@@ -36,11 +37,16 @@ REQUEST_OBJECTS = 50_000
 class Server(uvicorn.Server):
     """uvicorn's server; prints its address, announces a shutdown, and ends if the embedder cannot be loaded."""
 
-    def __init__(self, settings: RewardServerSettings, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        settings: RewardServerSettings,
+        limits: Limits | None = None,
+        ledger_folders: Sequence[Path] = (),
+    ) -> None:
         self.failure: Exception | None = None
         self._drain_notice_s = settings.drain_notice_s
         limits = limits or Limits()
-        self._app = create_app(settings, self.fail, limits)
+        self._app = create_app(settings, self.fail, limits, ledger_folders)
         self._exit_at_s = math.inf
         super().__init__(
             uvicorn.Config(
@@ -88,13 +94,17 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Starts to accept connections, and prints the address."""
+        """Starts to accept connections, and announces the address."""
         await super().startup(sockets)
         if self.started:
             for listening in sockets or ():
                 host, port = listening.getsockname()[:2]
                 shown = f"[{host}]" if ":" in host else host
-                print(f"reward-server: listening on http://{shown}:{port}", flush=True)
+                self.announce(f"http://{shown}:{port}")
+
+    def announce(self, url: str) -> None:
+        """Prints the address."""
+        print(f"reward-server: listening on {url}", flush=True)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -107,7 +117,7 @@ def listen(host: str, port: int) -> socket.socket:
     return socket.create_server((host, port), family=family, backlog=BACKLOG)
 
 
-def _reason(error: OSError) -> str:
+def reason_of(error: OSError) -> str:
     """Why it failed; `socket` adds the address, which the message has."""
     return os.strerror(error.errno) if error.errno is not None and error.errno > 0 else str(error.strerror)
 
@@ -137,7 +147,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         listening = listen(settings.host, settings.port)
     except OSError as error:
-        reason = f"cannot listen on port {settings.port} of {settings.host}: {_reason(error)}"
+        reason = f"cannot listen on port {settings.port} of {settings.host}: {reason_of(error)}"
         print(f"reward-server: {reason}; choose others with --host and --port", file=sys.stderr)
         return 1
     gc.freeze()  # what is loaded by now stays: the collector need not visit it again

@@ -1,20 +1,22 @@
 """The FastAPI app, put together."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from ireasoner.reward_server import wire
-from ireasoner.reward_server.api import cohort_routes, explorer_routes, problems, routes
+from ireasoner.reward_server.api import cohort_routes, explorer_routes, ledger_routes, problems, routes
 from ireasoner.reward_server.api.admission import Admission
 from ireasoner.reward_server.api.examples import EXAMPLES
 from ireasoner.reward_server.api.limits import Limits
 from ireasoner.reward_server.api.tokens import Tokens
 from ireasoner.reward_server.cohorts.cohort import Cohorts
 from ireasoner.reward_server.engine import Engine
+from ireasoner.reward_server.ledger.ledgers import Ledgers
 from ireasoner.reward_server.memory import Memory
 from ireasoner.reward_server.observability.metrics import Metrics
 from ireasoner.reward_server.settings import RewardServerSettings
@@ -24,8 +26,11 @@ def create_app(
     settings: RewardServerSettings,
     on_failure: Callable[[Exception], None] = lambda error: None,
     limits: Limits | None = None,
+    ledger_folders: Sequence[Path] = (),
 ) -> FastAPI:
     """The app; its lifespan loads the embedder, and calls `on_failure` if that fails.
+
+    It reads the ledgers of `ledger_folders`.
 
     Raises:
         UnusableTokens: The token file cannot be read.
@@ -39,7 +44,9 @@ def create_app(
         try:
             yield
         finally:
+            await app.state.ledger_changes.close()
             await engine.stop()
+            app.state.ledger_reads.close()
 
     app = FastAPI(
         title="iReasoner reward server",
@@ -64,6 +71,7 @@ def create_app(
     app.include_router(routes.router)
     app.include_router(cohort_routes.router)
     app.include_router(explorer_routes.router)
+    ledger_routes.install(app, Ledgers(ledger_folders) if ledger_folders else None)
     problems.install(app)
     tokens = Tokens(settings.tokens_file) if settings.tokens_file is not None else None
     tracer = None
