@@ -46,6 +46,11 @@ SUBCOMMANDS: Mapping[str, Subcommand] = {
     "report": Subcommand(
         "write the HTML report of one run folder, or of two side by side", "trainer", f"{_TRAINER}:report"
     ),
+    "explore": Subcommand(
+        "show the groups of one or several ledgers in a browser",
+        "reward-server",
+        "ireasoner.reward_server.commands.explore:explore",
+    ),
 }
 
 

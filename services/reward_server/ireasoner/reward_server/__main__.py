@@ -9,6 +9,7 @@ import socket
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from types import FrameType
 
 from ireasoner.compat.extras import needs_extra
@@ -21,6 +22,7 @@ with needs_extra("reward-server", command="reward-server"):
     from ireasoner.reward_server.api.limits import Limits
     from ireasoner.reward_server.api.tokens import UnusableTokens, add_token
     from ireasoner.reward_server.app import create_app
+    from ireasoner.reward_server.ledger.schema import LedgerUnusable
     from ireasoner.reward_server.observability import logs
     from ireasoner.reward_server.scoring.registry import UnreadableConfigs
     from ireasoner.reward_server.settings import RewardServerSettings, UnknownVariable, read_settings
@@ -36,11 +38,16 @@ REQUEST_OBJECTS = 50_000
 class Server(uvicorn.Server):
     """uvicorn's server; prints its address, announces a shutdown, and ends if the embedder cannot be loaded."""
 
-    def __init__(self, settings: RewardServerSettings, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        settings: RewardServerSettings,
+        limits: Limits | None = None,
+        ledger_folders: Sequence[Path] = (),
+    ) -> None:
         self.failure: Exception | None = None
         self._drain_notice_s = settings.drain_notice_s
         limits = limits or Limits()
-        self._app = create_app(settings, self.fail, limits)
+        self._app = create_app(settings, self.fail, limits, ledger_folders)
         self._exit_at_s = math.inf
         super().__init__(
             uvicorn.Config(
@@ -88,13 +95,17 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Starts to accept connections, and prints the address."""
+        """Starts to accept connections, and announces the address."""
         await super().startup(sockets)
         if self.started:
             for listening in sockets or ():
                 host, port = listening.getsockname()[:2]
                 shown = f"[{host}]" if ":" in host else host
-                print(f"reward-server: listening on http://{shown}:{port}", flush=True)
+                self.announce(f"http://{shown}:{port}")
+
+    def announce(self, url: str) -> None:
+        """Prints the address."""
+        print(f"reward-server: listening on {url}", flush=True)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -107,7 +118,7 @@ def listen(host: str, port: int) -> socket.socket:
     return socket.create_server((host, port), family=family, backlog=BACKLOG)
 
 
-def _reason(error: OSError) -> str:
+def reason_of(error: OSError) -> str:
     """Why it failed; `socket` adds the address, which the message has."""
     return os.strerror(error.errno) if error.errno is not None and error.errno > 0 else str(error.strerror)
 
@@ -121,7 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"reward-server: {line}", file=sys.stderr)
         return 2
     if settings.print_openapi:
-        print(json.dumps(create_app(settings).openapi(), indent=2))
+        print(json.dumps(create_app(settings.model_copy(update={"ledger": None})).openapi(), indent=2))
         return 0
     logs.configure(settings.log_level, settings.log_format)
     try:
@@ -131,13 +142,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         with needs_extra("reward-server,otel", command="reward-server --open-telemetry"):
             server = Server(settings)
-    except (UnusableTokens, UnreadableConfigs) as error:
+    except (UnusableTokens, UnreadableConfigs, LedgerUnusable) as error:
         print(f"reward-server: {error}", file=sys.stderr)
         return 2
     try:
         listening = listen(settings.host, settings.port)
     except OSError as error:
-        reason = f"cannot listen on port {settings.port} of {settings.host}: {_reason(error)}"
+        reason = f"cannot listen on port {settings.port} of {settings.host}: {reason_of(error)}"
         print(f"reward-server: {reason}; choose others with --host and --port", file=sys.stderr)
         return 1
     gc.freeze()  # what is loaded by now stays: the collector need not visit it again

@@ -1,20 +1,23 @@
 """The FastAPI app, put together."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from ireasoner.reward_server import wire
-from ireasoner.reward_server.api import cohort_routes, problems, routes
+from ireasoner.reward_server.api import cohort_routes, explorer_routes, ledger_routes, problems, routes
 from ireasoner.reward_server.api.admission import Admission
 from ireasoner.reward_server.api.examples import EXAMPLES
 from ireasoner.reward_server.api.limits import Limits
 from ireasoner.reward_server.api.tokens import Tokens
 from ireasoner.reward_server.cohorts.cohort import Cohorts
 from ireasoner.reward_server.engine import Engine
+from ireasoner.reward_server.ledger.ledgers import Ledgers
+from ireasoner.reward_server.ledger.recorder import Recorder
 from ireasoner.reward_server.memory import Memory
 from ireasoner.reward_server.observability.metrics import Metrics
 from ireasoner.reward_server.settings import RewardServerSettings
@@ -24,11 +27,15 @@ def create_app(
     settings: RewardServerSettings,
     on_failure: Callable[[Exception], None] = lambda error: None,
     limits: Limits | None = None,
+    ledger_folders: Sequence[Path] = (),
 ) -> FastAPI:
     """The app; its lifespan loads the embedder, and calls `on_failure` if that fails.
 
+    It reads the ledgers of `ledger_folders`.
+
     Raises:
         UnusableTokens: The token file cannot be read.
+        LedgerUnusable: Nothing can be recorded in the ledger's folder.
         ModuleNotFoundError: `settings.open_telemetry` is on and the extra `otel` is not installed.
     """
 
@@ -36,10 +43,16 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         engine = app.state.engine
         engine.start()
+        if recorder is not None:
+            recorder.start()
         try:
             yield
         finally:
+            await app.state.ledger_changes.close()
             await engine.stop()
+            app.state.ledger_reads.close()
+            if recorder is not None:
+                await recorder.stop()
 
     app = FastAPI(
         title="iReasoner reward server",
@@ -52,17 +65,26 @@ def create_app(
     limits = limits or Limits()
     metrics = Metrics()
     memory = Memory(settings.max_held_bytes)
+    recorder = None
+    if settings.ledger is not None:
+        recorder = Recorder(settings.ledger, settings.ledger_max_bytes)
+        metrics.watch_ledger(recorder)
     app.state.settings = settings
     app.state.limits = limits
     app.state.metrics = metrics
+    app.state.recorder = recorder
     app.state.engine = engine = Engine(settings, metrics, on_failure)
-    app.state.cohorts = Cohorts(cohort_routes.CohortScoring(engine, metrics, memory), limits.cohorts)
+    app.state.cohort_scoring = cohort_routes.CohortScoring(engine, metrics, memory, recorder)
+    app.state.cohorts = Cohorts(app.state.cohort_scoring, limits.cohorts)
     metrics.watch_cohorts(app.state.cohorts)
     metrics.watch_memory(memory)
     app.include_router(routes.scoring_router)
     app.include_router(routes.config_router)
     app.include_router(routes.router)
     app.include_router(cohort_routes.router)
+    app.include_router(explorer_routes.router)
+    folders = ledger_folders or ([settings.ledger] if settings.ledger is not None else [])
+    ledger_routes.install(app, Ledgers(folders) if folders else None)
     problems.install(app)
     tokens = Tokens(settings.tokens_file) if settings.tokens_file is not None else None
     tracer = None

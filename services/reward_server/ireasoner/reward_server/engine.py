@@ -77,6 +77,13 @@ class Engine:
             raise NotReady(_LOADING, retry_after_s=1)
         return self._scorer
 
+    @property
+    def batcher(self) -> EmbeddingBatcher:
+        """Embeds steps; raises NotReady until the embedder is warm."""
+        if self._batcher is None or self._scorer is None:
+            raise NotReady(_LOADING, retry_after_s=1)
+        return self._batcher
+
     async def readiness(self) -> wire.Readiness:
         """Whether requests can be scored now; after a failed forward pass, another one is tried to find out.
 

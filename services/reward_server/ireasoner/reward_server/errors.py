@@ -9,6 +9,8 @@
     │   ├── RequestTooLarge     413 request_too_large
     │   ├── NoSuchRoute         404 no_such_page
     │   ├── NoSuchConfig        404 no_such_config
+    │   ├── NoLedger            404 no_ledger
+    │   ├── NoSuchRecord        404 no_such_record
     │   ├── ConfigInUse         409 config_in_use
     │   ├── TooManyConfigs      409 too_many_configs
     │   ├── ConfigUnreadable    409 config_unreadable
@@ -19,6 +21,7 @@
     ├── ConfigNotSaved          503 config_not_saved     retry
     ├── EmbeddingFailed         503 embedding_failed     retry
     ├── FormulasUnavailable     503 formulas_unavailable retry
+    ├── LedgerUnreadable        503 ledger_unreadable    retry
     ├── DeadlineExceeded        504 deadline_exceeded    retry
     ├── CallerGone              499 caller_gone          appears in logs and metrics only
     └── InternalError           500 internal_error
@@ -110,6 +113,18 @@ class NoSuchConfig(RequestError):
     status, code, title = 404, "no_such_config", "There is no config of this name"
 
 
+class NoLedger(RequestError):
+    """The server keeps no ledger: it was started without `--ledger`."""
+
+    status, code, title = 404, "no_ledger", "There is no ledger here"
+
+
+class NoSuchRecord(RequestError):
+    """The ledger has nothing with this id that the caller may see: it was evicted, never was, or is another's."""
+
+    status, code, title = 404, "no_such_record", "There is no such record"
+
+
 class ConfigInUse(RequestError):
     """The name belongs to a preset or was used for scoring, so its config is fixed."""
 
@@ -162,6 +177,12 @@ class FormulasUnavailable(ServiceError):
     """The process that compares formulas does not start, or gets no processor time."""
 
     status, code, title, retryable = 503, "formulas_unavailable", "Formulas cannot be compared", True
+
+
+class LedgerUnreadable(ServiceError):
+    """The ledger's file cannot be read now; scoring does not depend on it."""
+
+    status, code, title, retryable = 503, "ledger_unreadable", "The ledger cannot be read", True
 
 
 class DeadlineExceeded(ServiceError):

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ireasoner.reward_server.api import problems
+from ireasoner.reward_server.api import explorer_routes, problems
 from ireasoner.reward_server.api.arriving_body import ArrivingBody
 from ireasoner.reward_server.api.connection import MAX_HEAD_BYTES
 from ireasoner.reward_server.api.limits import Limits
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 PROBES = frozenset({"/livez", "/readyz"})
 """Called every few seconds, and logged at debug only: the engine logs when its readiness changes."""
-OPEN_ROUTES = PROBES | {"/", "/docs", "/openapi.json"}
+OPEN_ROUTES = PROBES | explorer_routes.OPEN_ROUTES | {"/", "/docs", "/openapi.json"}
 """Routes that need no token: they show nothing of any experiment."""
 METRICS_ROUTE = "/metrics"
 TOKEN_IN_URL = ("/cohort/", "/verify")

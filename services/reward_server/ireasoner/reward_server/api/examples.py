@@ -5,41 +5,13 @@ example cannot have a field that the wire does not have.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from ireasoner.reward_server import wire
+from ireasoner.reward_server.api.example import Example, Json
+from ireasoner.reward_server.api.ledger_examples import LEDGER_EXAMPLES
 from ireasoner.reward_server.cohorts.cohort_wire import OpenRLHFAnswer, RemoteAnswer, VerifyAnswer
 from ireasoner.reward_server.scoring_config import PAPER, PRESETS
-
-Json = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """One exchange with an endpoint.
-
-    Attributes:
-        response: The JSON of the response, or its text.
-        request: The JSON of the body, if the endpoint takes one.
-        parameters: Values of parameters in the path and the query, by name.
-        media_type: Of the response.
-    """
-
-    response: Any
-    request: Json | None = None
-    parameters: Mapping[str, Any] = field(default_factory=dict)
-    media_type: str = "application/json"
-
-    def add_to(self, operation: Json) -> None:
-        """Writes the example into an operation of an OpenAPI document."""
-        operation["responses"]["200"]["content"][self.media_type]["example"] = self.response
-        if self.request is not None:
-            operation["requestBody"]["content"]["application/json"]["example"] = self.request
-        for parameter in operation.get("parameters", ()):
-            if parameter["name"] in self.parameters:
-                parameter["example"] = self.parameters[parameter["name"]]
-
 
 _ROLLOUTS: list[Json] = [
     {"id": "0", "text": "<think>Step 1: Row 2 reads 2, 4.\nStep 2: 2 + 4 = 6.</think><answer>6</answer>"},
@@ -189,5 +161,6 @@ reward_queue_texts 0.0
 """,
         media_type="text/plain",
     ),
+    **LEDGER_EXAMPLES,
 }
 """The example of each endpoint, by method and route; that of `/metrics` shows three of the metrics."""

@@ -1,0 +1,1 @@
+"""Commands of `ireasoner` that work on ledgers."""

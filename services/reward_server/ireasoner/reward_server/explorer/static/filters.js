@@ -1,0 +1,98 @@
+/** The filters of the groups, as the address and the API name them. */
+import { element } from "./element.js";
+import { FLAGS } from "./figures.js";
+import { fullName } from "./run_name.js";
+
+const SINGLE = ["run", "endpoint", "update_from", "update_until", "min_dominant_share", "max_dominant_share", "question", "image", "q"];
+const ENDPOINTS = ["solver", "outcome", "trajectory", "proposer"];
+const PAUSE_MS = 250;
+
+/** The filters and the order in a query. */
+export function readFilters(query) {
+  const found = Object.fromEntries(SINGLE.map((name) => [name, query.get(name) ?? ""]));
+  return { ...found, flag: query.getAll("flag").filter((flag) => flag in FLAGS), sort: query.get("sort") ?? "received_s", order: query.get("order") === "asc" ? "asc" : "desc" };
+}
+
+/** The same as a query, without what is at its default. */
+export function written(filters) {
+  const query = { ...filters };
+  if (query.sort === "received_s") delete query.sort;
+  if (query.order === "desc") delete query.order;
+  return query;
+}
+
+/** The form of the filters; `onChange(changed)` gets what the reader changed. */
+export function filterForm(filters, { runs, onChange, actions }) {
+  return element(
+    "form",
+    { class: "filters", role: "search", on: { submit: (event) => event.preventDefault() } },
+    element(
+      "div",
+      { class: "toolbar" },
+      searchField(filters, onChange),
+      choice("run", "Run", filters.run, [["", "all runs"], ...runs.map((run) => [run.id, fullName(run).slice(0, 60)])], onChange),
+      choice("endpoint", "Endpoint", filters.endpoint, [["", "all endpoints"], ...ENDPOINTS.map((name) => [name, name])], onChange),
+      element("span", { class: "spring" }),
+      actions,
+    ),
+    element(
+      "div",
+      { class: "toolbar" },
+      flagToggles(filters, onChange),
+      range("update", "update_from", "update_until", { min: 0, step: 1 }, filters, onChange),
+      range("dominant share", "min_dominant_share", "max_dominant_share", { min: 0, max: 1, step: 0.05 }, filters, onChange),
+      fixed("question", "same question", filters, onChange),
+      fixed("image", "same image", filters, onChange),
+    ),
+  );
+}
+
+function searchField(filters, onChange) {
+  let timer;
+  const search = (event) => {
+    clearTimeout(timer);
+    const { value } = event.target;
+    timer = setTimeout(() => onChange({ q: value.trim() }), PAUSE_MS);
+  };
+  return element("input", { type: "search", value: filters.q, placeholder: "Search questions, answers and steps", "aria-label": "Search questions, answers and steps", maxlength: 512, spellcheck: "false", on: { input: search } });
+}
+
+function choice(name, label, value, options, onChange) {
+  const known = options.some(([each]) => each === value) ? options : [...options, [value, value]];
+  return element(
+    "select",
+    { "aria-label": label, on: { change: (event) => onChange({ [name]: event.target.value }) } },
+    known.map(([each, text]) => element("option", { value: each, selected: each === value }, text)),
+  );
+}
+
+function flagToggles(filters, onChange) {
+  const toggle = (event, name) => {
+    const isOn = event.currentTarget.getAttribute("aria-pressed") !== "true";
+    event.currentTarget.setAttribute("aria-pressed", String(isOn));
+    const flag = [...event.currentTarget.parentElement.querySelectorAll("[aria-pressed=true]")].map((each) => each.dataset.flag);
+    onChange({ flag });
+  };
+  return element(
+    "span",
+    { class: "toggles", role: "group", "aria-label": "Only groups with these marks" },
+    Object.entries(FLAGS).map(([name, flag]) =>
+      element("button", { type: "button", class: "chip", title: flag.meaning, "data-flag": name, "aria-pressed": String(filters.flag.includes(name)), on: { click: (event) => toggle(event, name) } }, flag.label),
+    ),
+  );
+}
+
+function range(label, low, high, limits, filters, onChange) {
+  const field = (name, said) =>
+    element("input", { type: "number", ...limits, value: filters[name], placeholder: said, "aria-label": `${label} ${said}`, on: { change: (event) => event.target.validity.valid && onChange({ [name]: event.target.value }) } });
+  return element("span", { class: "range" }, label, field(low, "from"), "–", field(high, "to"));
+}
+
+function fixed(name, label, filters, onChange) {
+  if (!filters[name]) return null;
+  const drop = (event) => {
+    event.currentTarget.remove();
+    onChange({ [name]: "" });
+  };
+  return element("button", { type: "button", class: "chip on", title: `${filters[name]}: show all again`, on: { click: drop } }, label, " ×");
+}

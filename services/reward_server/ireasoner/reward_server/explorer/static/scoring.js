@@ -1,0 +1,51 @@
+/** What a group was scored with: the config, what differs from its preset, and the fingerprint. */
+import { element } from "./element.js";
+
+/** The fields of a config beside those of the preset that it started from; `presets` maps names to configs. */
+export function scoringCard({ config, config_label: label, fingerprint, embedder, request_id: request, progress, endpoint }, presets) {
+  const name = (label ?? "").replace(/\+$/, "");
+  const preset = presets[name] ?? presets.paper ?? null;
+  const changed = preset ? Object.keys(config).filter((field) => JSON.stringify(config[field]) !== JSON.stringify(preset[field])) : [];
+  const base = presets[name] ? name : "paper";
+  return element(
+    "section",
+    { class: "card scoring" },
+    element(
+      "dl",
+      { class: "context" },
+      [
+        ["config", label],
+        ["endpoint", endpoint],
+        ["progress", rounded(progress)],
+        ["embedder", embedder],
+        ["fingerprint", fingerprint],
+        ["request", request],
+      ].filter(([, value]) => value !== null && value !== undefined && value !== "").map(([term, value]) => element("div", {}, element("dt", {}, term), element("dd", {}, element("code", {}, String(value))))),
+    ),
+    !preset
+      ? element("p", { class: "muted" }, "The presets could not be read, so nothing is marked.")
+      : changed.length
+        ? [element("h3", {}, `Differs from ${base}`), fields(changed, config, preset)]
+        : element("p", { class: "muted" }, `Every field is as in ${base}.`),
+    element("details", {}, element("summary", {}, "All fields"), fields(Object.keys(config), config, preset)),
+  );
+}
+
+function fields(names, config, preset) {
+  return element(
+    "dl",
+    { class: "settings" },
+    names.map((name) => {
+      const isChanged = preset && JSON.stringify(config[name]) !== JSON.stringify(preset[name]);
+      return element("div", { class: isChanged ? "changed" : "" }, element("dt", {}, name), element("dd", {}, written(config[name]), isChanged && element("small", {}, ` not ${written(preset[name])}`)));
+    }),
+  );
+}
+
+function written(value) {
+  return typeof value === "string" ? value : JSON.stringify(value) ?? "unset";
+}
+
+function rounded(value) {
+  return value === null || value === undefined ? null : String(Number(value.toPrecision(4)));
+}

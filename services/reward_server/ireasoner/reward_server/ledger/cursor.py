@@ -1,0 +1,49 @@
+"""Cursors: where a page of groups ended, as text that only goes on with the query that it came from."""
+
+import base64
+import binascii
+import hashlib
+from typing import NamedTuple
+
+import orjson
+
+from ireasoner.reward_server.errors import MalformedRequest
+from ireasoner.reward_server.wire import Fault
+
+_CHECK_BYTES = 12
+
+
+class Position(NamedTuple):
+    """A group's place in a sorted list: the value that it is sorted by, its ledger and its row."""
+
+    value: float
+    ledger: int
+    row: int
+
+
+def written(position: Position, query: str) -> str:
+    """The cursor behind `position` in the list of `query`."""
+    payload = orjson.dumps(list(position))
+    return base64.urlsafe_b64encode(_check(payload, query) + payload).rstrip(b"=").decode()
+
+
+def read(cursor: str, query: str) -> Position:
+    """The position that a cursor of this query names; raises MalformedRequest for any other text."""
+    try:
+        raw = base64.urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4))
+    except (binascii.Error, UnicodeEncodeError):
+        raise _forged() from None
+    check, payload = raw[:_CHECK_BYTES], raw[_CHECK_BYTES:]
+    if check != _check(payload, query):
+        raise _forged()
+    value, ledger, row = orjson.loads(payload)
+    return Position(float(value), int(ledger), int(row))
+
+
+def _check(payload: bytes, query: str) -> bytes:
+    return hashlib.sha256(query.encode() + b"\0" + payload).digest()[:_CHECK_BYTES]
+
+
+def _forged() -> MalformedRequest:
+    reason = "not a cursor of this query; repeat the query's own parameters, with `next` of its last page"
+    return MalformedRequest(f"cursor: {reason}", faults=(Fault(place="cursor", reason=reason),))

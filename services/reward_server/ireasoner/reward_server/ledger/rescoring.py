@@ -1,0 +1,23 @@
+"""Scoring a stored group anew."""
+
+from typing import Any
+
+from ireasoner.reward_server import wire
+from ireasoner.reward_server.scoring.registry import ConfigRegistry
+from ireasoner.reward_server.scoring.scorer import Caller, Scorer
+
+Json = dict[str, Any]
+
+
+async def rescored(
+    scorer: Scorer, configs: ConfigRegistry, stored: Json, caller: Caller, config: wire.Config, label: str
+) -> Json:
+    """The group of `whole_group.whole` as `ledger_wire.Rescored`; raises what `Scorer.score` raises."""
+    request = wire.ScoreRequest(groups=[wire.Group.model_validate(stored["sent"])], config=config)
+    scores = await scorer.score(stored["endpoint"], request, stored["progress"], caller)
+    return {
+        "config_label": label,
+        "config": configs.use(config, caller.experiment).model_dump(),
+        "fingerprint": scores["fingerprint"],
+        "scored": scores["groups"][0],
+    }
