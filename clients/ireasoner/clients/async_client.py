@@ -12,7 +12,7 @@ from typing import Self, TypeVar
 import httpx
 
 from ireasoner.clients.arriving_answer import ArrivingAnswer
-from ireasoner.clients.codec import encode_request
+from ireasoner.clients.codec import encode_cohort_call, encode_request, within
 from ireasoner.clients.errors import NotReady, RequestRefused, RewardError
 from ireasoner.clients.exchange import (
     BYTES,
@@ -112,12 +112,23 @@ class AsyncRewardClient:
         return sha256
 
     async def score_in_cohort(
-        self, group_id: str, text: str, *, group_size: int, deadline_s: float, config: Config = "paper"
+        self,
+        group_id: str,
+        text: str,
+        *,
+        group_size: int,
+        deadline_s: float,
+        config: Config = "paper",
+        prompt: str | None = None,
+        labels: Sequence[str] | None = None,
+        source: str | None = None,
     ) -> dict[str, float]:
         """Returns the `reward` of one rollout and its parts, once its siblings have arrived at the cohort endpoint.
 
         After `deadline_s` seconds the server scores the rollouts of `group_id` that have arrived, even if they are
         fewer than `group_size`; it must be less than `timeout_s`. A repeated attempt counts as the same rollout.
+        `prompt`, `labels` and `source` are context, like that of `score`.
+
         Raises RewardError.
         """
         parameters: dict[str, str | float] = {
@@ -125,8 +136,10 @@ class AsyncRewardClient:
             "deadline_s": deadline_s,
             "config": config if isinstance(config, str) else json.dumps(dict(config)),
         }
+        if source:
+            parameters["run"] = within(source)
         path = f"/cohort/remote?{httpx.QueryParams(parameters)}"
-        body = json.dumps({"prompt": group_id, "response": text, "group_id": group_id}).encode()
+        body = encode_cohort_call(group_id, text, prompt, labels)
         return await Retry(self._retry_budget_s).call_async(
             lambda: self._exchange(
                 "POST",

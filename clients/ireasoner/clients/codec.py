@@ -1,7 +1,7 @@
 """The bodies of requests, and groups in the form that they have in a request."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ireasoner.clients.wire import Group, Rollout, ScoreRequest, is_sha256
@@ -32,27 +32,38 @@ def encode_request(request: ScoreRequest) -> bytes:
     if request.update is not None and 0 <= request.update <= MAX_UPDATE:
         body["update"] = request.update
     if request.source:
-        body["source"] = _within(request.source, MAX_SOURCE_CHARACTERS)
+        body["source"] = within(request.source)
     return json.dumps(body, allow_nan=False, separators=(",", ":")).encode()
+
+
+def encode_cohort_call(group_id: str, text: str, prompt: str | None, labels: Sequence[str] | None) -> bytes:
+    """The body of a call to `/cohort/remote`, which takes one rollout."""
+    body: dict[str, object] = {"prompt": group_id, "response": text, "group_id": group_id}
+    if prompt:
+        body["prompt"] = within(prompt, MAX_QUESTION_CHARACTERS)
+    if known := _encode_labels(labels):
+        body["label"] = known
+    return json.dumps(body).encode()
 
 
 def _encode_group(group: Group) -> dict[str, object]:
     body: dict[str, object] = {"id": group.id, "rollouts": [_encode_rollout(each) for each in group.rollouts]}
     if group.question:
-        body["question"] = _within(group.question, MAX_QUESTION_CHARACTERS)
+        body["question"] = within(group.question, MAX_QUESTION_CHARACTERS)
     if group.image is not None:
         body["image"] = group.image
-    # A part of the labels would count right answers as wrong.
-    if (
-        group.labels
-        and len(group.labels) <= MAX_LABELS
-        and max(map(len, group.labels)) <= MAX_LABEL_CHARACTERS
-    ):
-        body["labels"] = [_whole(label) for label in group.labels]
+    if labels := _encode_labels(group.labels):
+        body["labels"] = labels
     return body
 
 
-def _within(text: str, characters: int) -> str:
+def _encode_labels(labels: Sequence[str] | None) -> list[str]:
+    """The labels, or none if there are too many or one is too long: a part would count right answers as wrong."""
+    fit = labels and len(labels) <= MAX_LABELS and max(map(len, labels)) <= MAX_LABEL_CHARACTERS
+    return [_whole(label) for label in labels or ()] if fit else []
+
+
+def within(text: str, characters: int = MAX_SOURCE_CHARACTERS) -> str:
     """`text` with at most so many characters; the mark at its end shows that it was cut off."""
     text = _whole(text)
     return text if len(text) <= characters else text[: characters - len(_CUT_OFF)] + _CUT_OFF
