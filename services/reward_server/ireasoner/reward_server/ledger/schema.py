@@ -23,7 +23,7 @@ BUSY_TIMEOUT_S = 5.0
 
 TABLES = """
 CREATE TABLE runs (
-    id INTEGER PRIMARY KEY,
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
     experiment TEXT NOT NULL,
     source TEXT NOT NULL,
     UNIQUE (experiment, source)
@@ -39,7 +39,7 @@ CREATE TABLE scorings (          -- what rewards were computed with
 ) STRICT;
 
 CREATE TABLE questions (         -- one row per run, question and image
-    id INTEGER PRIMARY KEY,
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
     run_id INTEGER NOT NULL REFERENCES runs,
     digest BLOB NOT NULL,        -- SHA-256 of question and image
     question TEXT,
@@ -75,7 +75,7 @@ CREATE TABLE groups (            -- the figures of a group; ids grow with the ti
     excess REAL,                 -- reward less outcome
     spread REAL,                 -- largest less smallest reward
     words REAL NOT NULL,         -- mean per rollout
-    steps REAL NOT NULL,         -- mean per rollout
+    steps REAL,                  -- mean per rollout; NULL for /score/proposer, which reads none
     flipped INTEGER,             -- whether the dominant answer differs from that of the question's previous group
     correct INTEGER,             -- whether the dominant answer is one of the labels; NULL without labels
     correct_share REAL           -- share of the rollouts whose answer is one of the labels
@@ -94,6 +94,7 @@ CREATE INDEX groups_by_words ON groups (run_id, words);
 CREATE INDEX groups_by_steps ON groups (run_id, steps);
 CREATE INDEX groups_by_correct_share ON groups (run_id, correct_share) WHERE correct_share IS NOT NULL;
 CREATE INDEX groups_of_run ON groups (run_id, id);
+CREATE INDEX groups_by_scoring ON groups (scoring_id);
 CREATE INDEX groups_tied ON groups (run_id, id) WHERE tie = 1;
 CREATE INDEX groups_flat ON groups (run_id, id) WHERE spread = 0;
 CREATE INDEX groups_flipped ON groups (run_id, id) WHERE flipped = 1;
@@ -137,6 +138,7 @@ CREATE TABLE points (            -- sums over the groups of an update, or of a m
     entropy_nats REAL NOT NULL,
     dominant_share REAL NOT NULL,
     words REAL NOT NULL,
+    counted INTEGER NOT NULL,    -- groups whose steps were counted
     steps REAL NOT NULL,
     PRIMARY KEY (run_id, endpoint, unit, at)
 ) STRICT, WITHOUT ROWID;
@@ -145,6 +147,7 @@ CREATE TABLE images (
     sha256 TEXT NOT NULL,
     experiment TEXT NOT NULL,    -- an image is shown to the experiments that put it
     bytes INTEGER NOT NULL,
+    put_s REAL NOT NULL,
     PRIMARY KEY (sha256, experiment)
 ) STRICT, WITHOUT ROWID;
 
@@ -154,7 +157,7 @@ CREATE TABLE feeds (
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE evictions (         -- what was removed to stay within the size
-    run_id INTEGER PRIMARY KEY,
+    run_id INTEGER PRIMARY KEY,  -- 0: all runs of which nothing is left
     groups INTEGER NOT NULL,
     until_s REAL NOT NULL        -- everything of the run up to this time is gone
 ) STRICT;
@@ -174,6 +177,7 @@ def open_to_write(folder: Path) -> sqlite3.Connection:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(folder / FILE, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # decided before the first table
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
         version = _version(connection)
