@@ -14,6 +14,7 @@ from ireasoner.reward_server.api.json_body import ForeignRoute
 from ireasoner.reward_server.api.limits import Limits, check_size
 from ireasoner.reward_server.api.problems import documented
 from ireasoner.reward_server.api.routes import SCORING_ERRORS, config_label, while_connected
+from ireasoner.reward_server.api.tokens import turns_of
 from ireasoner.reward_server.cohorts.asked import UNKNOWN, Asked, AskedQuestions, asked
 from ireasoner.reward_server.cohorts.cohort import Cohorts
 from ireasoner.reward_server.cohorts.cohort_wire import (
@@ -72,7 +73,13 @@ class CohortScoring:
         while True:
             try:
                 with self._memory.claim() as claim:
-                    caller = ScoringCaller(uuid.uuid4().hex, SHARED, claim, self._recorder is not None)
+                    caller = ScoringCaller(
+                        uuid.uuid4().hex,
+                        SHARED,
+                        claim,
+                        turns_of(key.experiment),
+                        wants_full=self._recorder is not None,
+                    )
                     scores = await self._engine.scorer.score("solver", request, key.progress, caller)
                 break
             except ServiceError as error:

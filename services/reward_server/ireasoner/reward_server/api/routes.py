@@ -14,7 +14,7 @@ from ireasoner.reward_server.api.docs_page import as_html
 from ireasoner.reward_server.api.json_body import ConfigRoute, MeasuredRoute
 from ireasoner.reward_server.api.limits import Limits, check_size
 from ireasoner.reward_server.api.problems import documented
-from ireasoner.reward_server.api.tokens import NO_EXPERIMENT, OPERATOR
+from ireasoner.reward_server.api.tokens import NO_EXPERIMENT, OPERATOR, turns_of
 from ireasoner.reward_server.engine import Engine
 from ireasoner.reward_server.errors import (
     BodyTooSlow,
@@ -112,7 +112,13 @@ class _Scoring:
     async def answer(self, endpoint: Endpoint, body: wire.ScoreRequest, progress: float = 1.0) -> Response:
         check_size(body, self._limits)
         state = self._request.state
-        caller = Caller(state.request_id, state.namespace, state.claim, self._recorder is not None)
+        caller = Caller(
+            state.request_id,
+            state.namespace,
+            state.claim,
+            turns_of(state.experiment),
+            wants_full=self._recorder is not None,
+        )
         scoring = self._engine.scorer.score(endpoint, body, progress, caller)
         scores = await while_connected(self._request, scoring, self._timeout_s)
         self._metrics.scored(scores["groups"], state.experiment, config_label(body.config))
