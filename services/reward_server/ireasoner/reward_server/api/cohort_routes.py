@@ -9,6 +9,8 @@ from functools import lru_cache
 from typing import Annotated, Literal, cast
 
 from fastapi import APIRouter, Depends, Query, Request
+from pydantic import Field
+from pydantic.json_schema import SkipJsonSchema
 
 from ireasoner.reward_server import wire
 from ireasoner.reward_server.api.json_body import ForeignRoute
@@ -85,8 +87,8 @@ class _Caller:
         self,
         request: Request,
         group_size: Annotated[
-            int | None,
-            Query(ge=1, description="Rollouts per prompt; the protocols do not send it."),
+            Annotated[int, Field(ge=1)] | SkipJsonSchema[None],
+            Query(description="Rollouts per prompt; the protocols do not send it."),
         ] = None,
         deadline_s: Annotated[
             float,
