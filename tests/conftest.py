@@ -13,7 +13,7 @@ import pytest
 from ireasoner.compat.repairs import install
 from ireasoner.trainer.commands.service import Service
 from tests import random_policy
-from tests.rollout_server.running import free_port, running_server
+from tests.rollout_server.running import PINNED, free_port, running_server
 
 install()
 
@@ -106,7 +106,7 @@ def rollout_url(serve: Callable[..., str]) -> str:
 @pytest.fixture(scope="module")
 def pinned_url(serve: Callable[..., str]) -> str:
     """The real vLLM serving the tiny model so that equal seeds give equal bits: one sequence at a time, no cache."""
-    return serve("--max-num-seqs", "1", "--no-enable-prefix-caching")
+    return serve(*PINNED)
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,8 @@ from contextlib import ExitStack
 from typing import Annotated, Literal, cast
 
 from fastapi import APIRouter, Depends, Query, Request
+from pydantic import Field
+from pydantic.json_schema import SkipJsonSchema
 
 from ireasoner.reward_server import wire
 from ireasoner.reward_server.api.json_body import ForeignRoute
@@ -117,8 +119,8 @@ class _Caller:
         self,
         request: Request,
         group_size: Annotated[
-            int | None,
-            Query(ge=1, description="Rollouts per prompt; the protocols do not send it."),
+            Annotated[int, Field(ge=1)] | SkipJsonSchema[None],
+            Query(description="Rollouts per prompt; the protocols do not send it."),
         ] = None,
         deadline_s: Annotated[
             float,

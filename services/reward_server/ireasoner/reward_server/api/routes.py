@@ -8,6 +8,8 @@ from typing import Annotated, Any, TypeVar, cast
 
 from fastapi import APIRouter, Depends, Header, Request, Response
 from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse
+from pydantic import Field
+from pydantic.json_schema import SkipJsonSchema
 
 from ireasoner.reward_server import wire
 from ireasoner.reward_server.api.docs_page import as_html
@@ -93,10 +95,8 @@ class _Scoring:
         request: Request,
         engine: Annotated[Engine, Depends(_engine)],
         x_request_timeout: Annotated[
-            float | None,
+            Annotated[float, Field(gt=0, allow_inf_nan=False)] | SkipJsonSchema[None],
             Header(
-                gt=0,
-                allow_inf_nan=False,
                 description="Seconds that the caller waits; can only shorten the server's limit.",
             ),
         ] = None,
