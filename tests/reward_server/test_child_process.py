@@ -12,7 +12,6 @@ import psutil
 import pytest
 
 from ireasoner.reward_server.child_process import ChildDied, ChildHung, ChildProcess, ChildRefused, Header
-
 from tests.rollout_server.running import left_running
 
 DEADLINE_S = 60.0
