@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from ireasoner.reward_server.app import create_app
 from ireasoner.reward_server.settings import RewardServerSettings
@@ -68,7 +68,7 @@ def positions(schema: Json, value: Any, path: Path = ()) -> Iterator[Path]:
         for name in {**declared, **value}:
             yield from positions(declared.get(name, {}), value.get(name), (*path, name))
     if isinstance(value, list):
-        items = next((each["items"] for each in schemas if "items" in each), {})
+        items: Json = next((each["items"] for each in schemas if "items" in each), {})
         for index, element in enumerate(value):
             yield from positions(items, element, (*path, index))
 

@@ -204,7 +204,8 @@ def serve(answer: Callable[[Header, bytes], Frame]) -> None:
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    if sys.platform == "linux":  # a child that loads for 10 s, hangs or is stopped does not see that its input ends
+    # A child that loads for 10 s, hangs or is stopped does not see that its input ends.
+    if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     questions = sys.stdin.buffer
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
