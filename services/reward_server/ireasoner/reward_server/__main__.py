@@ -22,6 +22,7 @@ with needs_extra("reward-server", command="reward-server"):
     from ireasoner.reward_server.api.limits import Limits
     from ireasoner.reward_server.api.tokens import UnusableTokens, add_token
     from ireasoner.reward_server.app import create_app
+    from ireasoner.reward_server.ledger.schema import LedgerUnusable
     from ireasoner.reward_server.observability import logs
     from ireasoner.reward_server.scoring.registry import UnreadableConfigs
     from ireasoner.reward_server.settings import RewardServerSettings, UnknownVariable, read_settings
@@ -131,7 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"reward-server: {line}", file=sys.stderr)
         return 2
     if settings.print_openapi:
-        print(json.dumps(create_app(settings).openapi(), indent=2))
+        print(json.dumps(create_app(settings.model_copy(update={"ledger": None})).openapi(), indent=2))
         return 0
     logs.configure(settings.log_level, settings.log_format)
     try:
@@ -141,7 +142,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         with needs_extra("reward-server,otel", command="reward-server --open-telemetry"):
             server = Server(settings)
-    except (UnusableTokens, UnreadableConfigs) as error:
+    except (UnusableTokens, UnreadableConfigs, LedgerUnusable) as error:
         print(f"reward-server: {error}", file=sys.stderr)
         return 2
     try:

@@ -16,7 +16,7 @@ from ireasoner.reward_server.api.limits import Limits
 from ireasoner.reward_server.api.tokens import Tokens
 from ireasoner.reward_server.cohorts.cohort import Cohorts
 from ireasoner.reward_server.engine import Engine
-from ireasoner.reward_server.ledger.ledgers import Ledgers
+from ireasoner.reward_server.ledger.recorder import Recorder
 from ireasoner.reward_server.memory import Memory
 from ireasoner.reward_server.observability.metrics import Metrics
 from ireasoner.reward_server.settings import RewardServerSettings
@@ -30,10 +30,11 @@ def create_app(
 ) -> FastAPI:
     """The app; its lifespan loads the embedder, and calls `on_failure` if that fails.
 
-    It reads the ledgers of `ledger_folders`.
+    It reads the ledgers of `ledger_folders`, else the one that it records into.
 
     Raises:
         UnusableTokens: The token file cannot be read.
+        LedgerUnusable: Nothing can be recorded in the ledger's folder.
         ModuleNotFoundError: `settings.open_telemetry` is on and the extra `otel` is not installed.
     """
 
@@ -41,12 +42,16 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         engine = app.state.engine
         engine.start()
+        if recorder is not None:
+            recorder.start()
         try:
             yield
         finally:
             await app.state.ledger_changes.close()
             await engine.stop()
             app.state.ledger_reads.close()
+            if recorder is not None:
+                await recorder.stop()
 
     app = FastAPI(
         title="iReasoner reward server",
@@ -59,18 +64,24 @@ def create_app(
     limits = limits or Limits()
     metrics = Metrics()
     memory = Memory(settings.max_held_bytes)
+    recorder = None
+    if settings.ledger is not None:
+        recorder = Recorder(settings.ledger, settings.ledger_max_bytes)
+        metrics.watch_ledger(recorder)
     app.state.settings = settings
     app.state.limits = limits
     app.state.metrics = metrics
+    app.state.recorder = recorder
     app.state.engine = engine = Engine(settings, metrics, on_failure)
-    app.state.cohorts = Cohorts(cohort_routes.CohortScoring(engine, metrics, memory), limits.cohorts)
+    app.state.cohort_scoring = cohort_routes.CohortScoring(engine, metrics, memory, recorder)
+    app.state.cohorts = Cohorts(app.state.cohort_scoring, limits.cohorts)
     metrics.watch_cohorts(app.state.cohorts)
     metrics.watch_memory(memory)
     app.include_router(routes.scoring_router)
     app.include_router(routes.config_router)
     app.include_router(routes.router)
     app.include_router(cohort_routes.router)
-    ledger_routes.install(app, Ledgers(ledger_folders) if ledger_folders else None)
+    ledger_routes.install(app, ledger_folders or [folder for folder in [settings.ledger] if folder])
     problems.install(app)
     tokens = Tokens(settings.tokens_file) if settings.tokens_file is not None else None
     tracer = None

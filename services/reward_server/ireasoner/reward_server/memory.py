@@ -64,6 +64,11 @@ class Claim:
         self._bytes += count
         self._memory.held_bytes += count
 
+    def has_room(self, count: int) -> bool:
+        """Whether `count` more bytes could be held now."""
+        most = self._memory.max_bytes
+        return max(self._bytes, self._memory.held_bytes) + count <= most
+
     def __enter__(self) -> Self:
         return self
 

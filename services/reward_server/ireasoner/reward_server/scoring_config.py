@@ -1,5 +1,6 @@
 """The scoring config: every constant and switch of the rewards, and the presets."""
 
+from functools import lru_cache
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -154,6 +155,12 @@ class ConfigOverrides(ScoringConfig):
         """`preset` with the fields that were set here."""
         overrides = {name: getattr(self, name) for name in self.model_fields_set - {"preset"}}
         return preset.model_copy(update=overrides)
+
+
+@lru_cache(maxsize=1_024)
+def as_json(config: ScoringConfig) -> str:
+    """A config as JSON, one string for all requests with it."""
+    return config.model_dump_json()
 
 
 PAPER = ScoringConfig()

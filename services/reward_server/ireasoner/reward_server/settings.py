@@ -90,6 +90,14 @@ class RewardServerSettings(BaseSettings):
     configs_folder: Path | None = Field(
         None, description="Folder that keeps registered configs; if not set, they are lost on restart."
     )
+    ledger: Path | None = Field(
+        None,
+        description="Folder that keeps every scored group, on a local disk and for this server alone; if not set, "
+        "nothing is kept.",
+    )
+    ledger_max_gib: float = Field(
+        10.0, ge=0.001, description="Size of the ledger, images included; beyond it the oldest updates go."
+    )
     request_timeout_s: float = Field(
         60.0,
         gt=0,
@@ -132,6 +140,11 @@ class RewardServerSettings(BaseSettings):
         if self.tokens_file is None and self.new_token is not None:
             raise ValueError("--new-token needs --tokens-file")
         return self
+
+    @property
+    def ledger_max_bytes(self) -> int:
+        """Size of the ledger."""
+        return int(self.ledger_max_gib * 2**30)
 
     @property
     def embedder_spec(self) -> EmbedderSpec:

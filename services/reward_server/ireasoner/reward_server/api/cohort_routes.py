@@ -5,7 +5,6 @@ import time
 import uuid
 from collections.abc import Sequence
 from contextlib import ExitStack
-from functools import lru_cache
 from typing import Annotated, Literal, cast
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -15,8 +14,10 @@ from ireasoner.reward_server.api.json_body import ForeignRoute
 from ireasoner.reward_server.api.limits import Limits, check_size
 from ireasoner.reward_server.api.problems import documented
 from ireasoner.reward_server.api.routes import SCORING_ERRORS, config_label, while_connected
+from ireasoner.reward_server.cohorts.asked import UNKNOWN, Asked, AskedQuestions, asked
 from ireasoner.reward_server.cohorts.cohort import Cohorts
 from ireasoner.reward_server.cohorts.cohort_wire import (
+    TASK_ANSWERS,
     CohortKey,
     OpenRLHFAnswer,
     OpenRLHFRequest,
@@ -32,11 +33,13 @@ from ireasoner.reward_server.cohorts.cohort_wire import (
 )
 from ireasoner.reward_server.engine import Engine
 from ireasoner.reward_server.errors import MalformedRequest, NotJudged, ServiceError
+from ireasoner.reward_server.ledger.recorder import Recorder, Scored
 from ireasoner.reward_server.memory import Memory
 from ireasoner.reward_server.observability.metrics import Metrics
 from ireasoner.reward_server.scoring.registry import SHARED
+from ireasoner.reward_server.scoring.response import Json, written
 from ireasoner.reward_server.scoring.scorer import Caller as ScoringCaller
-from ireasoner.reward_server.scoring_config import ConfigOverrides, ScoringConfig
+from ireasoner.reward_server.scoring_config import ConfigOverrides, as_json
 
 router = APIRouter(route_class=ForeignRoute)
 
@@ -48,10 +51,14 @@ RETRY_S = 0.2
 class CohortScoring:
     """Scores cohorts; while the engine cannot score, it waits."""
 
-    def __init__(self, engine: Engine, metrics: Metrics, memory: Memory) -> None:
+    def __init__(
+        self, engine: Engine, metrics: Metrics, memory: Memory, recorder: Recorder | None = None
+    ) -> None:
+        self.asked = AskedQuestions()
         self._engine = engine
         self._metrics = metrics
         self._memory = memory
+        self._recorder = recorder
 
     async def __call__(self, key: CohortKey, texts: Sequence[str], until_s: float) -> list[RemoteAnswer]:
         """The answers to a cohort's rollouts, in order.
@@ -59,11 +66,13 @@ class CohortScoring:
         Retryable errors, such as an embedder that is still loading, are retried until `until_s`: the frameworks
         themselves give up, and end their run, after a few tries.
         """
-        request = _one_group(texts, ConfigOverrides.model_validate_json(key.config))
+        request = _one_group(
+            texts, ConfigOverrides.model_validate_json(key.config), self.asked.of(key), key.run
+        )
         while True:
             try:
                 with self._memory.claim() as claim:
-                    caller = ScoringCaller(uuid.uuid4().hex, SHARED, claim)
+                    caller = ScoringCaller(uuid.uuid4().hex, SHARED, claim, self._recorder is not None)
                     scores = await self._engine.scorer.score("solver", request, key.progress, caller)
                 break
             except ServiceError as error:
@@ -71,11 +80,27 @@ class CohortScoring:
                     raise
             await asyncio.sleep(RETRY_S)
         self._metrics.scored(scores["groups"], key.experiment, key.config_label)
+        if self._recorder is not None:
+            self._record(self._recorder, key, request, scores)
         answers = rollout_answers(scores["groups"][0], key.group_size)
         judged = [answer for answer in answers if answer is not None]
         if len(judged) < len(answers):
             raise NotJudged("no rollout of the group could be judged")
         return judged
+
+    def _record(self, recorder: Recorder, key: CohortKey, request: wire.ScoreRequest, scores: Json) -> None:
+        """Records a cohort as if its group had come in one request."""
+        scored = Scored(
+            experiment=key.experiment,
+            endpoint="solver",
+            progress=key.progress,
+            config_label=key.config_label,
+            config=key.config,
+            embedder=self._engine.scorer.embedder,
+            groups=1,
+        )
+        sent = request.model_dump_json(include={"groups", "source"}, exclude_none=True)
+        recorder.record(scored, sent.encode(), written(scores))
 
 
 class _Caller:
@@ -134,34 +159,33 @@ class _Caller:
             self._progress,
         )
 
-    async def rewards(self, rollouts: Sequence[tuple[CohortKey, str]]) -> list[RemoteAnswer]:
-        """The answers to the rollouts of one call, each given with its key.
+    async def rewards(self, rollouts: Sequence[tuple[CohortKey, str, Asked]]) -> list[RemoteAnswer]:
+        """The answers to the rollouts of one call, each given with its key and its question.
 
         Raises:
             CallerGone: The caller has closed the connection.
         """
         state = self._request.app.state
-        check_size(_one_group([text for _, text in rollouts], ConfigOverrides()), state.limits)
+        check_size(_one_group([text for _, text, _ in rollouts], ConfigOverrides()), state.limits)
         cohorts = cast(Cohorts[CohortKey, RemoteAnswer], state.cohorts)
+        questions = cast(CohortScoring, state.cohort_scoring).asked
         with ExitStack() as visits:
-            waits = [visits.enter_context(cohorts.visit(*each, self._deadline_s)) for each in rollouts]
+            waits = []
+            for key, text, question in rollouts:
+                visits.enter_context(questions.visit(key, question))
+                waits.append(visits.enter_context(cohorts.visit(key, text, self._deadline_s)))
             return await while_connected(self._request, asyncio.gather(*(wait() for wait in waits)))
 
 
 Caller = Annotated[_Caller, Depends()]
 
 
-@lru_cache(maxsize=1_024)
-def as_json(config: ScoringConfig) -> str:
-    """A config as JSON, one string for all calls with it."""
-    return config.model_dump_json()
-
-
-def _one_group(texts: Sequence[str], config: ConfigOverrides) -> wire.ScoreRequest:
+def _one_group(
+    texts: Sequence[str], config: ConfigOverrides, question: Asked = UNKNOWN, run: str = ""
+) -> wire.ScoreRequest:
     rollouts = [wire.Rollout(id=str(index), text=text) for index, text in enumerate(texts)]
-    return wire.ScoreRequest(
-        groups=[wire.Group(id="cohort", rollouts=rollouts)], config=config, detail="rewards"
-    )
+    group = wire.Group(id="cohort", rollouts=rollouts, question=question.question, labels=question.labels)
+    return wire.ScoreRequest(groups=[group], config=config, detail="rewards", source=run or None)
 
 
 @router.post("/cohort/openrlhf", responses=COHORT_PROBLEMS)
@@ -174,7 +198,8 @@ async def cohort_openrlhf(body: OpenRLHFRequest, caller: Caller) -> OpenRLHFAnsw
     rollouts = []
     for index, shared in enumerate(prompt_keys(body)):
         text = response_of(body.query[index], body.prompts[index], f"query[{index}]")
-        rollouts.append((caller.key("openrlhf", shared), text))
+        question = asked(body.prompts[index], *body.labels[index : index + 1])
+        rollouts.append((caller.key("openrlhf", shared), text, question))
     answers = await caller.rewards(rollouts)
     rewards = [answer.reward for answer in answers]
     logs = {
@@ -196,7 +221,8 @@ async def cohort_remote(
 ) -> RemoteAnswer | float:
     """slime's `--rm-type remote_rm`: waits for the other rollouts of the prompt and scores them together."""
     [shared] = prompt_keys(body)
-    scored = (await caller.rewards([(caller.key("remote", shared), body.response)]))[0]
+    question = asked(body.prompt, body.label)
+    scored = (await caller.rewards([(caller.key("remote", shared), body.response, question)]))[0]
     return scored.reward if answer == "number" else scored
 
 
@@ -210,6 +236,7 @@ async def verify(body: VerifyRequest, caller: Caller) -> VerifyAnswer:
     sent = body.model_extra or {}
     [shared] = prompt_keys(body)
     key = caller.key("verify", shared, sent.get("group_size"))
-    scored = (await caller.rewards([(key, output_text(body.response))]))[0]
+    question = asked(body.responses_create_params.get("input"), *(sent.get(name) for name in TASK_ANSWERS))
+    scored = (await caller.rewards([(key, output_text(body.response), question)]))[0]
     numbers = {f"reward_{name}": value for name, value in scored.model_dump().items() if name != "reward"}
     return VerifyAnswer.model_validate({**body.model_dump(), **numbers, "reward": scored.reward})

@@ -35,10 +35,12 @@ from ireasoner.reward_server.errors import (
     TooManyConfigs,
     Unauthorized,
 )
+from ireasoner.reward_server.ledger.recorder import Recorder, Scored
 from ireasoner.reward_server.observability.metrics import CONTENT_TYPE, Metrics
 from ireasoner.reward_server.scoring.registry import ConfigRegistry, NamedConfig
-from ireasoner.reward_server.scoring.response import written
+from ireasoner.reward_server.scoring.response import cut_to_rewards, written
 from ireasoner.reward_server.scoring.scorer import Caller, Endpoint
+from ireasoner.reward_server.scoring_config import as_json
 from ireasoner.reward_server.settings import RewardServerSettings
 
 router = APIRouter()
@@ -103,17 +105,36 @@ class _Scoring:
         self._engine = engine
         self._limits = cast(Limits, request.app.state.limits)
         self._metrics = cast(Metrics, request.app.state.metrics)
+        self._recorder = cast(Recorder | None, request.app.state.recorder)
         settings = cast(RewardServerSettings, request.app.state.settings)
         self._timeout_s = min(x_request_timeout or math.inf, settings.request_timeout_s)
 
     async def answer(self, endpoint: Endpoint, body: wire.ScoreRequest, progress: float = 1.0) -> Response:
         check_size(body, self._limits)
         state = self._request.state
-        caller = Caller(state.request_id, state.namespace, state.claim)
+        caller = Caller(state.request_id, state.namespace, state.claim, self._recorder is not None)
         scoring = self._engine.scorer.score(endpoint, body, progress, caller)
         scores = await while_connected(self._request, scoring, self._timeout_s)
         self._metrics.scored(scores["groups"], state.experiment, config_label(body.config))
-        return Response(written(scores), media_type="application/json")
+        answer = written(scores)
+        if self._recorder is not None:
+            self._recorder.record(self._scored(endpoint, body, progress), await self._request.body(), answer)
+            if body.detail == "rewards":
+                cut_to_rewards(scores)
+                answer = written(scores)
+        return Response(answer, media_type="application/json")
+
+    def _scored(self, endpoint: Endpoint, body: wire.ScoreRequest, progress: float) -> Scored:
+        state = self._request.state
+        return Scored(
+            experiment=state.experiment,
+            endpoint=endpoint,
+            progress=progress,
+            config_label=config_label(body.config),
+            config=as_json(self._engine.configs.use(body.config, state.namespace)),
+            embedder=self._engine.scorer.embedder,
+            groups=len(body.groups),
+        )
 
 
 async def while_connected(request: Request, working: Awaitable[T], timeout_s: float | None = None) -> T:

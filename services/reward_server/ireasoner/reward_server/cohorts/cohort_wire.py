@@ -14,6 +14,8 @@ from ireasoner.reward_server.wire import Fault, Text
 
 _ANCHOR_CHARACTERS = 64
 _TASK_IDS = ("prompt_id", "_ng_task_index")
+TASK_ANSWERS = ("label", "expected_answer")
+"""Fields of a NeMo-Gym row that hold its right answer."""
 _TASK_LABELS = ("label", "expected_answer", "verifier_metadata")
 
 

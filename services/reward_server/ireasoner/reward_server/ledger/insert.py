@@ -32,7 +32,7 @@ def insert(connection: sqlite3.Connection, record: Record) -> list[int]:
 
     They are none if the record is already kept.
     """
-    if not _is_new(connection, record):
+    if not is_new(connection, record.feed, record.sequence):
         return []
     record = _whole(record)
     run_id = _run(connection, record)
@@ -65,6 +65,25 @@ def insert(connection: sqlite3.Connection, record: Record) -> list[int]:
     return ids
 
 
+def is_new(connection: sqlite3.Connection, feed: str, sequence: int) -> bool:
+    """Whether what a feed sends under a number is not kept yet; it counts as kept from now on."""
+    updated = connection.execute(
+        "INSERT INTO feeds VALUES (?1, ?2) ON CONFLICT (id) DO UPDATE SET last = ?2 WHERE last < ?2",
+        (feed, sequence),
+    )
+    return updated.rowcount > 0
+
+
+def insert_image(
+    connection: sqlite3.Connection, sha256: str, experiment: str, size_bytes: int, put_s: float
+) -> None:
+    """Notes that an experiment has put an image, whose file is stored."""
+    connection.execute(
+        "INSERT INTO images VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET put_s = excluded.put_s",
+        (sha256, experiment, size_bytes, put_s),
+    )
+
+
 def index(connection: sqlite3.Connection, group_id: int, run_id: int, group: Json) -> None:
     """Adds a group to the full-text index."""
     found = texts(group["group"], group["scored"])
@@ -86,15 +105,6 @@ def unindex(connection: sqlite3.Connection, group_id: int, run_id: int, group: J
 def run_mark(run_id: int) -> str:
     """What the full-text index calls a run."""
     return f"<{run_id}>"
-
-
-def _is_new(connection: sqlite3.Connection, record: Record) -> bool:
-    """Whether a record is not kept yet; it counts as kept from now on."""
-    updated = connection.execute(
-        "INSERT INTO feeds VALUES (?1, ?2) ON CONFLICT (id) DO UPDATE SET last = ?2 WHERE last < ?2",
-        (record.feed, record.sequence),
-    )
-    return updated.rowcount > 0
 
 
 def _whole(record: Record) -> Record:
@@ -166,7 +176,7 @@ def _add_point(
     record: Record,
     kept: Sequence[tuple[Figures, bool | None]],
 ) -> None:
-    """Adds the sums of a record's groups to its point of the timeline."""
+    """Adds the sums of a record's groups to its point of the timeline, and to the run's totals."""
     if record.update is not None:
         unit, at = "update", record.update
     else:
@@ -185,18 +195,22 @@ def _add_point(
     }
     for name in _SUMMED:
         sums[name] = sum(getattr(each, name) or 0 for each, _ in kept)
-    row = {
-        **dict(zip(_POINT_KEYS, (run_id, record.endpoint, unit, at), strict=True)),
-        "first_s": record.received_s,
-        "last_s": record.received_s,
-        **sums,
-    }
+    rows = [
+        {
+            **dict(zip(_POINT_KEYS, (run_id, record.endpoint, *of), strict=True)),
+            "first_s": record.received_s,
+            "last_s": record.received_s,
+            **sums,
+        }
+        for of in ((unit, at), ("run", 0))
+    ]
     added = ", ".join(f"{name} = {name} + excluded.{name}" for name in sums)
-    connection.execute(
-        f"INSERT INTO points ({', '.join(row)}) VALUES ({', '.join(f':{name}' for name in row)}) "
+    names = rows[0]
+    connection.executemany(
+        f"INSERT INTO points ({', '.join(names)}) VALUES ({', '.join(f':{name}' for name in names)}) "
         f"ON CONFLICT ({', '.join(_POINT_KEYS)}) DO UPDATE SET first_s = min(first_s, excluded.first_s), "
         f"last_s = max(last_s, excluded.last_s), {added}",
-        row,
+        rows,
     )
 
 

@@ -1,5 +1,6 @@
 """One scored request as the ledger keeps it, and the figures of its groups."""
 
+import json
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from typing import Any
 import orjson
 
 from ireasoner.reward_server.ledger.labels import Labels
+from ireasoner.reward_server.ledger.schema import NO_SOURCE
 from ireasoner.reward_server.scoring_config import ScoringConfig
 
 Json = Mapping[str, Any]
@@ -52,6 +54,35 @@ class Record:
     fingerprint: str
     embedder: str
     groups: Sequence[Json]
+
+    @classmethod
+    def received(cls, feed: str, context: Json, sent: bytes, answered: bytes) -> "Record":
+        """The record of a request and the response to it.
+
+        Args:
+            feed: The feed.
+            context: The other fields that are not in either; `config` is JSON.
+            sent: The body of the request.
+            answered: The response, with detail full.
+        """
+        request, response = _parsed(sent), orjson.loads(answered)
+        pairs = zip(request["groups"], response["groups"], strict=True)
+        return cls(
+            feed=feed,
+            sequence=context["sequence"],
+            received_s=context["received_s"],
+            experiment=context["experiment"],
+            source=request.get("source") or NO_SOURCE,
+            update=request.get("update"),
+            endpoint=context["endpoint"],
+            progress=context["progress"],
+            request_id=response["request_id"],
+            config_label=context["config_label"],
+            config=ScoringConfig.model_validate_json(context["config"]),
+            fingerprint=response["fingerprint"],
+            embedder=context["embedder"],
+            groups=[{"group": group, "scored": scored} for group, scored in pairs],
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +152,8 @@ def figures(sent: Json, scored: Json, config: ScoringConfig) -> Figures:
 def texts(sent: Json, scored: Json) -> Texts:
     """The texts of a group that full-text search finds; each step once.
 
-    They depend on the group's document alone, because a row of the index can only be removed by its texts.
+    They depend on the group's document alone, because a row of the index can only be removed by its texts: whoever
+    changes this function raises `schema.VERSION`.
     """
     answers = dict.fromkeys(
         answer
@@ -164,6 +196,15 @@ def sendable(value: Any) -> Any:
 def _indexed(text: str) -> str:
     """A text without NUL, at which SQLite's tokenizer ends."""
     return text.replace("\0", " ")
+
+
+def _parsed(body: bytes) -> dict[str, Any]:
+    """A body that the server has accepted; its JSON may be UTF-16, which orjson does not read."""
+    try:
+        parsed: dict[str, Any] = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        parsed = json.loads(body)
+    return parsed
 
 
 def _invalid(sent: Json, scored: Json) -> int:

@@ -7,6 +7,8 @@ record of each feed: a record that is sent again, because its sender did not lea
 """
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 VERSION = 1
@@ -112,11 +114,12 @@ CREATE VIRTUAL TABLE texts USING fts5 (  -- rowid is the group's id; run is a ma
     run, question, answers, steps, content = '', tokenize = 'trigram'
 );
 
-CREATE TABLE points (            -- sums over the groups of an update, or of a minute where no update was given
+CREATE TABLE points (            -- sums over the groups of an update, or of a minute where no update was given,
+                                 -- and of the whole run
     run_id INTEGER NOT NULL REFERENCES runs,
     endpoint TEXT NOT NULL,
-    unit TEXT NOT NULL,          -- update or minute
-    at INTEGER NOT NULL,         -- the update, or minutes since 1970
+    unit TEXT NOT NULL,          -- update, minute or run
+    at INTEGER NOT NULL,         -- the update, minutes since 1970, or 0
     first_s REAL NOT NULL,
     last_s REAL NOT NULL,
     groups INTEGER NOT NULL,
@@ -168,6 +171,10 @@ class LedgerUnusable(Exception):
     """A ledger cannot be opened; the message names the file and the reason."""
 
 
+class OtherVersion(LedgerUnusable):
+    """The file is a ledger of another version."""
+
+
 def open_to_write(folder: Path) -> sqlite3.Connection:
     """The ledger of a folder, created if it is missing.
 
@@ -187,6 +194,19 @@ def open_to_write(folder: Path) -> sqlite3.Connection:
         raise LedgerUnusable(f"{folder / FILE}: {error}") from error
     _check_version(folder, version or VERSION)
     return connection
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """Commits what the block writes, or nothing of it if it raises."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
 
 
 def open_to_read(folder: Path) -> sqlite3.Connection:
@@ -219,4 +239,4 @@ def _version(connection: sqlite3.Connection) -> int:
 
 def _check_version(folder: Path, version: int) -> None:
     if version != VERSION:
-        raise LedgerUnusable(f"{folder / FILE} is a ledger of version {version}; this server reads {VERSION}")
+        raise OtherVersion(f"{folder / FILE} is a ledger of version {version}; this server reads {VERSION}")

@@ -16,6 +16,7 @@ from prometheus_client.registry import Collector
 
 from ireasoner.reward_server.observability.batching_metrics import SECONDS, BatchingMetrics
 from ireasoner.reward_server.observability.label_sets import OTHER, LabelSets
+from ireasoner.reward_server.observability.ledger_metrics import Ledger, LedgerMetrics
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 SHARES = tuple(step / 10 for step in range(11))
@@ -169,6 +170,10 @@ class Metrics(Collector):
     def watch_memory(self, memory: _Memory) -> None:
         """Has a gauge show the memory that requests hold."""
         self._memory = memory
+
+    def watch_ledger(self, ledger: Ledger) -> None:
+        """Has gauges and counters show the state of the ledger."""
+        self._registry.register(LedgerMetrics(ledger))
 
     def answered(self, route: str, code: int, experiment: str, seconds: float) -> None:
         """Counts a request that was answered; `route` is a template such as `/configs/{name}`, not a path."""

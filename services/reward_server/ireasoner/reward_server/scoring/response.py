@@ -40,6 +40,14 @@ def written(response: Json) -> bytes:
     return orjson.dumps(response)
 
 
+def cut_to_rewards(response: Json) -> None:
+    """Leaves in a response what detail `rewards` has."""
+    for group in response["groups"]:
+        group.pop("clusters", None)
+        for rollout in group.get("rollouts", ()):
+            rollout.pop("steps", None)
+
+
 def scored_group(
     group: ReadGroup, config: ScoringConfig, detail: wire.Detail, rewards: GroupRewards | None
 ) -> Json:

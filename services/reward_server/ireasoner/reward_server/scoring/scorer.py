@@ -29,11 +29,19 @@ Endpoint = Literal["outcome", "trajectory", "solver", "proposer"]
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks for scores: the id of the request, the experiment whose configs it can name, and its memory."""
+    """Who asks for scores.
+
+    Attributes:
+        request_id: Of the request.
+        experiment: Its configs can be named.
+        claim: The memory of the request.
+        wants_full: Whether the scores have detail full, if there is memory for it, whatever the request asks for.
+    """
 
     request_id: str
     experiment: str
     claim: Claim
+    wants_full: bool = False
 
 
 class Scorer:
@@ -44,6 +52,11 @@ class Scorer:
         self._configs = configs
         self._comparer = ExpressionComparer()
         self._thread = ThreadPoolExecutor(1, "large groups")
+
+    @property
+    def embedder(self) -> str:
+        """The identity of the embedder."""
+        return self._batcher.backend.identity
 
     async def stop(self) -> None:
         """Ends the process that compares formulas."""
@@ -66,7 +79,10 @@ class Scorer:
         for sent in request.groups:
             groups.append(await read_group(sent, config, self._comparer, pace))
             caller.claim.hold(footprint.of_reading(groups[-1]))
-        caller.claim.hold(footprint.of_writing(groups, request.detail))
+        detail = request.detail
+        if caller.wants_full and caller.claim.has_room(footprint.of_writing(groups, "full")):
+            detail = "full"
+        caller.claim.hold(footprint.of_writing(groups, detail))
         judged: Sequence[Sequence[JudgedCluster]] = [()] * len(groups)
         if endpoint in ("trajectory", "solver"):
             caller.claim.hold(footprint.of_judging(groups, self._batcher.backend.dimension))
@@ -76,8 +92,8 @@ class Scorer:
             rewards = None
             if endpoint != "proposer":
                 rewards = _rewards(endpoint, group, outcome, clusters, config, progress)
-            write = partial(scored_group, group, config, request.detail, rewards)
-            scored.append(await pace.run(group.size if request.detail == "full" else 0, write))
+            write = partial(scored_group, group, config, detail, rewards)
+            scored.append(await pace.run(group.size if detail == "full" else 0, write))
         return {
             "request_id": caller.request_id,
             "fingerprint": fingerprint(config, self._batcher.backend.identity),

@@ -1,0 +1,177 @@
+"""Keeps a ledger within its size: the oldest update of the whole ledger goes first, again and again.
+
+The update of the oldest group is removed as a whole, with all its groups of that run; groups without an update go by
+the minute in which they came. Points of the timeline stay as long as any group of their run does. Images go once no
+question of their experiment names them.
+"""
+
+import sqlite3
+from collections.abc import Iterable
+from pathlib import Path
+
+from ireasoner.reward_server.ledger.images import image_file
+from ireasoner.reward_server.ledger.insert import unindex
+from ireasoner.reward_server.ledger.record import unpacked
+from ireasoner.reward_server.ledger.schema import IMAGES, transaction
+
+AT_ONCE = 64
+"""Groups of one transaction, which takes about a tenth of a second."""
+PAGES_AT_ONCE = 1_024
+"""Pages that are given back at once."""
+UNNAMED_S = 600.0
+"""How long an image that no question names is kept: its groups may still be scored."""
+EVICTED_RUNS = 0
+"""The row of `evictions` that counts runs of which nothing is left."""
+
+
+def used_bytes(connection: sqlite3.Connection) -> int:
+    """The bytes of the pages that hold something; the file reuses the others."""
+    pages, free, size = (_pragma(connection, name) for name in ("page_count", "freelist_count", "page_size"))
+    return (pages - free) * size
+
+
+def image_bytes(connection: sqlite3.Connection) -> int:
+    """The bytes of all images."""
+    rows = connection.execute(
+        "SELECT coalesce(sum(bytes), 0) FROM (SELECT DISTINCT sha256, bytes FROM images)"
+    )
+    return int(rows.fetchone()[0])
+
+
+def shrink(connection: sqlite3.Connection, max_bytes: int) -> bool:
+    """Gives free pages of a larger file back to the file system; returns whether there were any."""
+    pages, free, size = (_pragma(connection, name) for name in ("page_count", "freelist_count", "page_size"))
+    surplus = min(pages - max_bytes // size, free, PAGES_AT_ONCE)
+    if surplus > 0:
+        connection.execute(f"PRAGMA incremental_vacuum({surplus})").fetchall()
+    return surplus > 0
+
+
+def evict_oldest(connection: sqlite3.Connection, folder: Path) -> bool:
+    """Removes groups of the oldest update, in a transaction of its own; returns whether there were any."""
+    with transaction(connection):
+        removed, files = _oldest_groups(connection)
+    _unlink(folder, files)
+    return removed
+
+
+def evict_unnamed(connection: sqlite3.Connection, folder: Path, before_s: float) -> bool:
+    """Removes images that were put before a time and that no question names; returns whether there were any."""
+    with transaction(connection):
+        unnamed = connection.execute(
+            "SELECT sha256, experiment FROM images WHERE put_s < ? AND NOT EXISTS (SELECT 1 FROM runs "
+            "JOIN questions ON run_id = runs.id WHERE runs.experiment = images.experiment AND image = sha256)",
+            (before_s,),
+        ).fetchall()
+        files = _remove_images(connection, unnamed)
+    _unlink(folder, files)
+    return bool(unnamed)
+
+
+def remove_orphans(connection: sqlite3.Connection, folder: Path) -> None:
+    """Removes the files of images that no row names, which a killed writer left."""
+    for file in (folder / IMAGES).glob("*/*"):
+        known = connection.execute("SELECT 1 FROM images WHERE sha256 = ? LIMIT 1", (file.name,)).fetchone()
+        if known is None:
+            file.unlink(missing_ok=True)
+
+
+def _oldest_groups(connection: sqlite3.Connection) -> tuple[bool, list[str]]:
+    """Removes groups of the oldest update; returns whether there were any, and the images to remove with them."""
+    oldest = connection.execute("SELECT run_id, at, received_s FROM groups ORDER BY id LIMIT 1").fetchone()
+    if oldest is None:
+        return False, []
+    run_id, at, received_s = oldest
+    if at is not None:
+        chosen = connection.execute(
+            "SELECT id, question_id, scoring_id, received_s FROM groups WHERE run_id = ? AND at = ? "
+            "ORDER BY id LIMIT ?",
+            (run_id, at, AT_ONCE),
+        ).fetchall()
+    else:
+        chosen = connection.execute(
+            "SELECT id, question_id, scoring_id, received_s FROM groups WHERE run_id = ? AND at IS NULL "
+            "AND received_s < ? ORDER BY id LIMIT ?",
+            (run_id, 60.0 * (received_s // 60 + 1), AT_ONCE),
+        ).fetchall()
+    for group_id, *_ in chosen:
+        _remove_group(connection, group_id, run_id)
+    _count(connection, run_id, len(chosen), max(each[3] for each in chosen))
+    files = _unused_questions(connection, {each[1] for each in chosen} - {None})
+    for scoring_id in {each[2] for each in chosen}:
+        connection.execute(
+            "DELETE FROM scorings WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM groups WHERE scoring_id = ?1)",
+            (scoring_id,),
+        )
+    if connection.execute("SELECT 1 FROM groups WHERE run_id = ? LIMIT 1", (run_id,)).fetchone() is None:
+        _remove_run(connection, run_id)
+    return True, files
+
+
+def _remove_group(connection: sqlite3.Connection, group_id: int, run_id: int) -> None:
+    document = connection.execute("SELECT document FROM documents WHERE group_id = ?", (group_id,)).fetchone()
+    if document is not None:
+        unindex(connection, group_id, run_id, unpacked(document[0]))
+    connection.execute("DELETE FROM documents WHERE group_id = ?", (group_id,))
+    connection.execute("DELETE FROM groups WHERE id = ?", (group_id,))
+
+
+def _count(connection: sqlite3.Connection, run_id: int, groups: int, until_s: float) -> None:
+    """Remembers how much of a run is gone."""
+    connection.execute(
+        "INSERT INTO evictions VALUES (?, ?, ?) ON CONFLICT (run_id) DO UPDATE SET "
+        "groups = groups + excluded.groups, until_s = max(until_s, excluded.until_s)",
+        (run_id, groups, until_s),
+    )
+
+
+def _remove_run(connection: sqlite3.Connection, run_id: int) -> None:
+    """Removes what is left of a run without groups; its evicted groups count with those of other such runs."""
+    evicted = connection.execute(
+        "DELETE FROM evictions WHERE run_id = ? RETURNING groups, until_s", (run_id,)
+    )
+    _count(connection, EVICTED_RUNS, *evicted.fetchone())
+    for table, column in (("points", "run_id"), ("questions", "run_id"), ("runs", "id")):
+        connection.execute(f"DELETE FROM {table} WHERE {column} = ?", (run_id,))
+
+
+def _unused_questions(connection: sqlite3.Connection, question_ids: Iterable[int]) -> list[str]:
+    """Removes questions without groups, and their images; returns the hashes of the files to remove."""
+    files = []
+    for question_id in question_ids:
+        gone = connection.execute(
+            "DELETE FROM questions WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM groups WHERE question_id = ?1) "
+            "RETURNING image, run_id",
+            (question_id,),
+        ).fetchone()
+        if gone is not None and gone[0] is not None:
+            files += _remove_images(connection, _unnamed(connection, *gone))
+    return files
+
+
+def _unnamed(connection: sqlite3.Connection, sha256: str, run_id: int) -> list[tuple[str, str]]:
+    """The image with its experiment, unless another question of the run's experiment names it."""
+    return connection.execute(
+        "SELECT ?1, gone.experiment FROM runs AS gone WHERE gone.id = ?2 AND NOT EXISTS (SELECT 1 FROM runs "
+        "JOIN questions ON run_id = runs.id WHERE runs.experiment = gone.experiment AND image = ?1)",
+        (sha256, run_id),
+    ).fetchall()
+
+
+def _remove_images(connection: sqlite3.Connection, images: Iterable[tuple[str, str]]) -> list[str]:
+    """Removes images of experiments; returns the hashes that no experiment has any more."""
+    files = []
+    for sha256, experiment in images:
+        connection.execute("DELETE FROM images WHERE sha256 = ? AND experiment = ?", (sha256, experiment))
+        if connection.execute("SELECT 1 FROM images WHERE sha256 = ? LIMIT 1", (sha256,)).fetchone() is None:
+            files.append(sha256)
+    return files
+
+
+def _unlink(folder: Path, files: Iterable[str]) -> None:
+    for sha256 in files:
+        image_file(folder, sha256).unlink(missing_ok=True)
+
+
+def _pragma(connection: sqlite3.Connection, name: str) -> int:
+    return int(connection.execute(f"PRAGMA {name}").fetchone()[0])

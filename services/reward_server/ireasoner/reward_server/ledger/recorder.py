@@ -1,0 +1,339 @@
+"""The server's side of the ledger: takes what was scored, never waits, and counts what it drops.
+
+A thread appends what is queued to the inbox; another one keeps the writer process running and reads its reports. The
+request that was scored only puts bytes into the queue.
+"""
+
+import asyncio
+import json
+import logging
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter, deque
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any, Literal, NamedTuple
+
+import orjson
+
+from ireasoner.reward_server.ledger import inbox
+from ireasoner.reward_server.ledger.faults import Fault, fault_of
+from ireasoner.reward_server.ledger.file_system import check_local
+from ireasoner.reward_server.ledger.lock import Lock
+from ireasoner.reward_server.ledger.schema import FILE, LedgerUnusable, OtherVersion, open_to_read
+from ireasoner.reward_server.ledger.writer_process import Report
+
+log = logging.getLogger(__name__)
+
+MODULE = "ireasoner.reward_server.ledger.writer_process"
+MAX_QUEUE_BYTES = 64 * 2**20
+"""Of bodies and responses in memory that wait to be appended to the inbox; one alone may be larger."""
+STOP_DEADLINE_S = 10.0
+EPISODE_S = 10.0
+"""Seconds without a dropped group after which an episode of dropped groups is over."""
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
+"""Between the end of a writer process and the start of the next."""
+
+Reason = Fault | Literal["queue_full"]
+REASONS: tuple[Reason, ...] = ("queue_full", "disk_full", "locked", "corrupt", "write_failed")
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """What was scored, besides the request and its response."""
+
+    experiment: str
+    endpoint: str
+    progress: float
+    config_label: str
+    config: str
+    embedder: str
+    groups: int
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The state of a ledger that is being recorded.
+
+    Attributes:
+        folder: Of the ledger.
+        max_bytes: It may take.
+        bytes: It takes.
+        queued_bytes: Of what waits, in memory and in the inbox.
+        groups: Recorded since the start.
+        dropped: Groups that were not recorded since the start, by reason.
+        problem: Why nothing is recorded now, in words; None if all is well.
+    """
+
+    folder: Path
+    max_bytes: int
+    bytes: int
+    queued_bytes: int
+    groups: int
+    dropped: dict[Reason, int]
+    problem: str | None
+
+
+@dataclass(slots=True)
+class _Item:
+    header: dict[str, Any]
+    first: bytes
+    second: bytes
+
+    @property
+    def size(self) -> int:
+        return len(self.first) + len(self.second)
+
+    @property
+    def groups(self) -> int:
+        return int(self.header.get("groups", 0))
+
+
+class _Waiting(NamedTuple):
+    """A frame in the inbox that is not committed yet."""
+
+    sequence: int
+    size: int
+    groups: int
+
+
+class Recorder:
+    """Records into the ledger of a folder, which it locks until it is stopped.
+
+    Raises:
+        LedgerUnusable: The folder cannot be written, is in use, is on a network file system, or holds a ledger of
+            another version. A ledger that is damaged is no reason: scoring goes on without it.
+    """
+
+    def __init__(self, folder: Path, max_bytes: int) -> None:
+        check_local(folder)
+        self._lock = Lock(folder)
+        self.folder = folder
+        self.max_bytes = max_bytes
+        _check_version(folder)
+        most = inbox.max_bytes(max_bytes)
+        self._feed = inbox.new_feed(folder)
+        self._appender = inbox.Appender(folder, self._feed, most // 4)
+        self._max_waiting_bytes = most - most // 4
+        self._queue: SimpleQueue[_Item | None] = SimpleQueue()
+        self._counting = threading.Lock()
+        self._queue_bytes = 0
+        self._inherited_bytes = inbox.size_bytes(folder)
+        self._waiting: deque[_Waiting] = deque()
+        self._waiting_bytes = 0
+        self._sequence = self._recorded = 0
+        self._dropped: Counter[Reason] = Counter()
+        self._episode: Counter[Reason] = Counter()
+        self._dropped_at_s = 0.0
+        self._report = Report()
+        self._waking = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._stopping = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._append_all, name="ledger inbox", daemon=True),
+            threading.Thread(target=self._keep_writer, name="ledger writer", daemon=True),
+        ]
+
+    def start(self) -> None:
+        """Starts to record."""
+        for thread in self._threads:
+            thread.start()
+
+    async def stop(self) -> None:
+        """Appends what is queued, and lets the writer commit it; what takes longer, it commits after the server."""
+        await asyncio.to_thread(self._stop)
+
+    def record(self, scored: Scored, sent: bytes, answered: bytes) -> None:
+        """Takes a request and the full response to it; returns at once."""
+        header = {
+            "kind": "scores",
+            "received_s": time.time(),
+            "experiment": scored.experiment,
+            "endpoint": scored.endpoint,
+            "progress": scored.progress,
+            "config_label": scored.config_label,
+            "config": scored.config,
+            "embedder": scored.embedder,
+            "groups": scored.groups,
+        }
+        self._offer(_Item(header, sent, answered))
+
+    def put_image(self, experiment: str, sha256: str, data: bytes) -> bool:
+        """Takes an image; returns at once, and whether it was taken."""
+        header = {"kind": "image", "received_s": time.time(), "experiment": experiment, "sha256": sha256}
+        return self._offer(_Item(header, data, b""))
+
+    @property
+    def status(self) -> Status:
+        """The state now."""
+        with self._counting:
+            return Status(
+                folder=self.folder,
+                max_bytes=self.max_bytes,
+                bytes=self._report.bytes,
+                queued_bytes=self._queue_bytes + self._inherited_bytes + self._waiting_bytes,
+                groups=self._recorded,
+                dropped={reason: self._dropped[reason] for reason in REASONS},
+                problem=self._report.detail,
+            )
+
+    def _offer(self, item: _Item) -> bool:
+        with self._counting:
+            fits = self._queue_bytes == 0 or self._queue_bytes + item.size <= MAX_QUEUE_BYTES
+            if fits:
+                self._queue_bytes += item.size
+        if not fits:
+            self._drop(item.groups, "queue_full", f"{self._queue_bytes} bytes wait to be written")
+            return False
+        self._queue.put(item)
+        return True
+
+    def _drop(self, groups: int, reason: Reason, detail: str) -> None:
+        """Counts groups that are not recorded, and logs the first of an episode."""
+        with self._counting:
+            is_first = not self._episode
+            self._dropped[reason] += groups
+            self._episode[reason] += groups
+            self._dropped_at_s = time.monotonic()
+        if is_first:
+            log.warning("the ledger drops groups: %s: %s", reason, detail)
+
+    def _end_episode(self) -> None:
+        """Logs how much was dropped, once nothing was for a while."""
+        with self._counting:
+            episode, self._episode = self._episode, Counter()
+        counts = ", ".join(f"{count} ({reason})" for reason, count in episode.items())
+        log.warning("the ledger records again; groups that are not in it: %s", counts)
+
+    def _append_all(self) -> None:
+        """The thread that appends what is queued."""
+        while (item := self._queue.get()) is not None:
+            self._append(item)
+            with self._counting:
+                self._queue_bytes -= item.size
+        self._appender.close()
+
+    def _append(self, item: _Item) -> None:
+        fault, detail = self._report.fault, self._report.detail or ""
+        waiting_bytes = self._inherited_bytes + self._waiting_bytes
+        if fault == "corrupt":
+            self._drop(item.groups, fault, detail)
+            return
+        if waiting_bytes + item.size > self._max_waiting_bytes:
+            detail = detail or f"{waiting_bytes} bytes wait in the inbox"
+            self._drop(item.groups, fault or "queue_full", detail)
+            return
+        header = orjson.dumps({**item.header, "sequence": self._sequence + 1})
+        try:
+            size = self._appender.append(header, item.first, item.second)
+        except OSError as error:
+            self._drop(item.groups, fault_of(error), str(error))
+            return
+        self._sequence += 1
+        with self._counting:
+            self._waiting.append(_Waiting(self._sequence, size, item.groups))
+            self._waiting_bytes += size
+        self._wake()
+        if self._episode and time.monotonic() > self._dropped_at_s + EPISODE_S:
+            self._end_episode()
+
+    def _wake(self) -> None:
+        """Tells the writer that there is something new."""
+        with self._waking, suppress(OSError):  # it has ended, or has enough to do
+            if self._process is not None and self._process.stdin is not None:
+                os.write(self._process.stdin.fileno(), b"\n")
+
+    def _let_end(self) -> None:
+        """Ends the input of the writer."""
+        with self._waking:
+            process, self._process = self._process, None
+            if process is not None and process.stdin is not None:
+                process.stdin.close()
+
+    def _keep_writer(self) -> None:
+        """The thread that keeps a writer running and reads its reports."""
+        pause_s = FIRST_PAUSE_S
+        while not self._stopping.is_set():
+            started_s = time.monotonic()
+            try:
+                how = self._run_writer()
+            except OSError as error:
+                how = f"could not be started: {error}"
+            if self._stopping.is_set():
+                return
+            log.error("the ledger's writer %s; another one starts in %.1f s", how, pause_s)
+            self._stopping.wait(pause_s)
+            is_new = time.monotonic() - started_s < LONGEST_PAUSE_S
+            pause_s = min(2 * pause_s, LONGEST_PAUSE_S) if is_new else FIRST_PAUSE_S
+
+    def _run_writer(self) -> str:
+        """Runs a writer until it ends; returns how it ended."""
+        command = (sys.executable, "-P", "-m", MODULE, str(self.folder), self._feed, str(self.max_bytes))
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert process.stdin is not None
+        assert process.stdout is not None
+        os.set_blocking(process.stdin.fileno(), False)
+        with self._waking:
+            self._process = process
+        if self._stopping.is_set():
+            self._let_end()
+        with process.stdout as reports:
+            given_up = 0
+            for line in iter(reports.readline, b""):
+                report = Report(**json.loads(line))
+                self._read(report, report.given_up - given_up)
+                given_up = report.given_up
+        self._let_end()
+        return f"ended with {process.wait()}"
+
+    def _read(self, report: Report, given_up: int) -> None:
+        if report.fault is not None and self._report.fault is None:
+            log.warning("the ledger cannot be written: %s: %s", report.fault, report.detail)
+        elif report.fault is None and self._report.fault is not None:
+            log.warning("the ledger can be written again")
+        with self._counting:
+            self._report = report
+            if report.fault is None:
+                self._inherited_bytes = 0
+            while self._waiting and self._waiting[0].sequence <= report.kept:
+                kept = self._waiting.popleft()
+                self._waiting_bytes -= kept.size
+                self._recorded += kept.groups
+            self._recorded -= given_up
+        if given_up:
+            self._drop(given_up, "write_failed", "they could not be inserted; the traceback is above")
+
+    def _stop(self) -> None:
+        end_s = time.monotonic() + STOP_DEADLINE_S
+        self._queue.put(None)
+        _join(self._threads[0], end_s)
+        self._stopping.set()
+        self._let_end()
+        _join(self._threads[1], end_s)
+        if self._waiting_bytes:
+            log.warning("%d bytes are not in the ledger yet: its writer goes on", self._waiting_bytes)
+        if self._episode:
+            self._end_episode()
+        self._lock.release()
+
+
+def _join(thread: threading.Thread, end_s: float) -> None:
+    """Waits for a thread, if it was started."""
+    if thread.ident is not None:
+        thread.join(max(0.0, end_s - time.monotonic()))
+
+
+def _check_version(folder: Path) -> None:
+    """Raises OtherVersion if the folder holds a ledger of another version; one that cannot be read is no reason."""
+    if (folder / FILE).exists():
+        try:
+            open_to_read(folder).close()
+        except OtherVersion:
+            raise
+        except LedgerUnusable as error:
+            log.error("%s", error)  # noqa: TRY400
