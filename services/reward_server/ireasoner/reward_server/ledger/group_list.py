@@ -19,8 +19,8 @@ from ireasoner.reward_server.ledger.summaries import summaries
 
 EXAMINED = 20_000
 """Work of one call, in units of reading a row of an index and its group."""
-FEW = 2_000
-"""Groups that one call sorts by itself."""
+FEW, LEAST_FEW = 2_000, 64
+"""Groups that one call sorts by itself; of each run at least the second number."""
 FIRST_CHUNK, LARGEST_CHUNK = 16, 1_024
 
 
@@ -174,13 +174,13 @@ def _page(
     start: Position | None,
 ) -> Page:
     runs = _runs(connections, viewer, query)
-    few = max(FEW // max(1, len(runs)), 64)
+    few = max(FEW // max(1, len(runs)), LEAST_FEW)
     walks = [
         _RunGroups(connections[each.id.ledger], each.id.ledger, each.id.row, query, start, few).examined()
         for each in runs
     ]
     cost = max((sum(each.cost for each in query.conditions(0)), 1))
-    left = EXAMINED // cost
+    left = max(1, EXAMINED // cost)
     positions: list[Position] = []
     last = None
     merged = heapq.merge(*walks, key=lambda each: each.position, reverse=query.is_descending)
