@@ -1,5 +1,6 @@
 """Fixtures that several packages of tests share; each is made once a session."""
 
+import logging
 import os
 import signal
 import tempfile
@@ -12,7 +13,7 @@ import pytest
 from ireasoner.compat.repairs import install
 from ireasoner.trainer.commands.service import Service
 from tests import random_policy
-from tests.rollout_server.running import free_port, running_server
+from tests.rollout_server.running import PINNED, free_port, running_server
 
 install()
 
@@ -63,6 +64,16 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]
         reporter.write_line("browser tests skipped: no Chromium; run `make browser`", yellow=True)
 
 
+@pytest.fixture(autouse=True)
+def root_logger_of_each_test() -> Iterator[None]:
+    """Takes back what a command that a test ran did to the root logger: its stream is closed with the test's output."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
 @pytest.fixture(scope="session")
 def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The checkpoint of a tiny Qwen2.5-VL with random weights."""
@@ -95,7 +106,7 @@ def rollout_url(serve: Callable[..., str]) -> str:
 @pytest.fixture(scope="module")
 def pinned_url(serve: Callable[..., str]) -> str:
     """The real vLLM serving the tiny model so that equal seeds give equal bits: one sequence at a time, no cache."""
-    return serve("--max-num-seqs", "1", "--no-enable-prefix-caching")
+    return serve(*PINNED)
 
 
 @pytest.fixture(scope="session")

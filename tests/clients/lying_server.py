@@ -58,11 +58,12 @@ class _Answering(socketserver.StreamRequestHandler):
 
     def handle(self) -> None:
         path = self.rfile.readline().split()[1].decode()
-        length = 0
+        headers = {}
         while line := self.rfile.readline().strip():
             name, _, value = line.partition(b":")
-            length = int(value) if name.lower() == b"content-length" else length
-        sent = json.loads(self.rfile.read(length)) if length else {}
+            headers[name.lower()] = value.strip()
+        body = self.rfile.read(int(headers.get(b"content-length", 0)))
+        sent = json.loads(body) if body and headers[b"content-type"] == b"application/json" else {}
         self.server.requests.append(path)
         try:
             for piece in self.server.reply(path, sent):

@@ -13,6 +13,7 @@ import pytest
 
 from ireasoner.clients import BadAnswer, Fingerprints, RewardClient, ScoringChanged
 from ireasoner.clients import reward_service as service
+from ireasoner.clients.framework_context import NO_CONTEXT, Context
 from ireasoner.clients.reward_service import Judged, RewardService
 from ireasoner.clients.score import main
 from ireasoner.clients.sibling_groups import SiblingGroups
@@ -56,13 +57,13 @@ def by_slime() -> Any:
 def by_siblings() -> list[float]:
     """As verl, OpenRLHF and AReaL do: rollouts end one by one, and every one gets its reward or the error."""
 
-    async def score(texts: Sequence[str]) -> list[Judged]:
+    async def score(texts: Sequence[str], _: Context) -> list[Judged]:
         return (await RewardService.configured().score_async([texts]))[0]
 
     async def one(groups: SiblingGroups, text: str) -> float:
         with groups.sampling("prompt") as judge:
             await asyncio.sleep(0)  # until all are being sampled
-            return (await judge(text)).neutral
+            return (await judge(text, NO_CONTEXT)).neutral
 
     async def run() -> list[float]:
         groups = SiblingGroups(score, 60, len(TEXTS))

@@ -12,8 +12,10 @@ from typing import Any
 import httpx
 import pytest
 
+from ireasoner.clients import codec, sync_client
 from ireasoner.clients.group_lines import GroupLines
 from ireasoner.clients.score import main
+from ireasoner.clients.wire import ScoreRequest
 from tests.reward_server.requests import group, rollout, score
 
 
@@ -96,6 +98,31 @@ def test_options_reach_the_server(compass_url: str, tmp_path: Path) -> None:
     assert "steps" not in line["rollouts"][0]
 
 
+def test_context_reaches_the_server_and_changes_no_score(
+    compass_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[ScoreRequest] = []
+
+    def encode(request: ScoreRequest) -> bytes:
+        sent.append(request)
+        return codec.encode_request(request)
+
+    monkeypatch.setattr(sync_client, "encode_request", encode)
+    plain = group([rollout("7"), rollout("8"), rollout("7")])
+    context = {"question": "How many?", "image": "0" * 64, "labels": ["8"]}
+    files = [write(tmp_path / "plain.jsonl", plain), write(tmp_path / "full.jsonl", {**plain, **context})]
+    scores = []
+    for file, options in zip(files, ([], ["--source", "run-1"]), strict=True):
+        output = tmp_path / "scores.jsonl"
+        assert main([file, "--url", compass_url, "--output", str(output), *options]) == 0
+        scores.append(output.read_text())
+    assert scores[0] == scores[1]
+    without, full = sent
+    assert not without.has_context
+    assert full.source == "run-1"
+    assert [full.groups[0].question, full.groups[0].image, full.groups[0].labels] == list(context.values())
+
+
 def test_standard_input(
     compass_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -122,6 +149,18 @@ def test_standard_input(
             "steps is not a list of strings",
         ),
         ('{"id": "g", "rollouts": [{"id": "0", "text": 5}]}', "rollouts[0].text is not a string"),
+        ('{"id": "g", "rollouts": [{"id": "0", "text": "a"}], "question": 5}', "question is not a string"),
+        ('{"id": "g", "rollouts": [{"id": "0", "text": "a"}], "image": "a.png"}', "image is not a SHA-256"),
+        ('{"id": "g", "rollouts": [{"id": "0", "text": "a"}], "image": ["a"]}', "image is not a string"),
+        (
+            '{"id": "g", "rollouts": [{"id": "0", "text": "a"}], "labels": "7"}',
+            "labels is not a list of strings",
+        ),
+        (
+            '{"id": "g", "rollouts": [{"id": "0", "text": "a"}], "labels": [7]}',
+            "labels is not a list of strings",
+        ),
+        ('{"id": "g", "rollouts": [{"id": "0", "text": "a"}], "update": 1}', "unknown fields ['update']"),
     ],
 )
 def test_a_bad_line_is_reported_with_its_number(

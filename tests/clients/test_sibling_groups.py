@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from ireasoner.clients.errors import Unreachable
+from ireasoner.clients.framework_context import Context
 from ireasoner.clients.reward_service import Judged, NotJudged, gathered, siblings
 from ireasoner.clients.sibling_groups import SiblingGroups
 
@@ -18,10 +19,12 @@ class Scorer:
 
     def __init__(self) -> None:
         self.error: Exception | None = None
+        self.contexts: list[Context] = []
 
-    async def __call__(self, texts: Sequence[str]) -> list[Judged]:
+    async def __call__(self, texts: Sequence[str], context: Context) -> list[Judged]:
         if self.error is not None:
             raise self.error
+        self.contexts.append(context)
         return [Judged(1.0, "".join(texts), {}, 1.0)] * len(texts)
 
 
@@ -35,7 +38,7 @@ def sample(groups: SiblingGroups, key: str, text: str, after_s: float = 0.0) -> 
             await asyncio.sleep(after_s)
             if text == "fails":
                 raise ValueError(text)
-            return (await judge(text)).answer
+            return (await judge(text, Context(text))).answer
 
     return asyncio.create_task(one())
 
@@ -77,6 +80,7 @@ def test_a_size_separates_two_groups_of_one_prompt() -> None:
         groups = SiblingGroups(scorer, 60, size=2)
         calls = [sample(groups, "p", text, index / 100) for index, text in enumerate("abcd")]
         assert await asyncio.gather(*calls) == ["ab", "ab", "cd", "cd"]
+        assert scorer.contexts == [Context("a"), Context("c")], "that of the first rollout to end"
 
     run(conversation)
 
@@ -94,7 +98,7 @@ def test_every_sibling_gets_the_error_of_the_server() -> None:
 
 
 def test_every_sibling_gets_an_error_if_results_are_missing() -> None:
-    async def short(texts: Sequence[str]) -> list[Judged]:
+    async def short(texts: Sequence[str], _: Context) -> list[Judged]:
         return [Judged(1.0, "a", {}, 1.0)] * (len(texts) - 1)
 
     async def conversation(_: Scorer) -> None:

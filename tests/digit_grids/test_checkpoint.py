@@ -53,11 +53,13 @@ def test_any_picture_becomes_about_nine_tokens(size: tuple[int, int]) -> None:
     assert 4 <= int((ids == processor.image_token_id).sum()) <= 16
 
 
+@pytest.mark.slow
 def test_it_answers_in_the_right_form_and_reads_the_cells(scores: Scores) -> None:
     assert scores.form >= 0.97
     assert scores.reading >= 0.93
 
 
+@pytest.mark.slow
 def test_there_is_something_to_learn_and_something_to_learn_from(scores: Scores) -> None:
     assert 0.35 <= scores.greedy <= 0.62
     assert scores.majority_gain.mean >= 0.10

@@ -262,6 +262,7 @@ SWITCHED: list[tuple[Check, str]] = [
 
 
 @pytest.mark.parametrize(("check", "switch"), SWITCHED, ids=lambda value: getattr(value, "__name__", ""))
+@pytest.mark.slow
 def test_the_check_passes_our_loop_and_finds_the_defect_that_is_put_back(
     tmp_path: Path, check: Check, switch: str
 ) -> None:

@@ -14,7 +14,7 @@ from replication.run import read_result, run
 from replication.settings import TRAINING_SEED
 from tests.replication.plan import plan
 
-pytestmark = [pytest.mark.vllm, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.vllm, pytest.mark.slow, pytest.mark.timeout(600)]
 
 CONFIG = """
 updates = 2

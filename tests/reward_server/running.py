@@ -1,7 +1,9 @@
 """The real server on a real port, in a thread of the test process."""
 
+import sys
 import threading
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -27,7 +29,17 @@ def running(
     finally:
         server.should_exit = True
         thread.join(START_DEADLINE_S)
-    assert not thread.is_alive()
+    if thread.is_alive():
+        raise AssertionError(f"the server did not end:\n{_stacks()}")
+
+
+def _stacks() -> str:
+    """Where each thread is."""
+    names = {thread.ident: thread.name for thread in threading.enumerate()}
+    return "\n".join(
+        f"{names.get(ident)}:\n{''.join(traceback.format_stack(frame))}"
+        for ident, frame in sys._current_frames().items()
+    )
 
 
 def _when_ready(server: Server, thread: threading.Thread) -> str:

@@ -1,75 +1,13 @@
 """The batcher's promises: each text once, in order, failures only for their own callers, a bounded queue."""
 
 import asyncio
-import threading
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-from ireasoner.reward_server.embedding.backend import ThreadBackend
-from ireasoner.reward_server.embedding.batching import EmbeddingBatcher, EmbeddingCache
+from ireasoner.reward_server.embedding.batching import EmbeddingCache
 from ireasoner.reward_server.errors import EmbeddingFailed, NotReady, Overloaded, RequestTooLarge
-
-
-class Letters:
-    """An embedder whose vectors contain the text's length; it waits for its gate and fails on marked texts."""
-
-    name = identity = "letters"
-    dimension = 2
-
-    def __init__(self) -> None:
-        self.batches: list[list[int]] = []
-        self.tokenized: list[str] = []
-        self.mixes_lengths = False
-        self.gate = threading.Event()
-        self.gate.set()
-
-    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
-        if "untokenizable" in texts:
-            raise ValueError("no tokens for that")
-        self.tokenized += texts
-        return [[ord(letter) for letter in text] for text in texts]
-
-    def embed(self, batch: Sequence[Sequence[int]]) -> NDArray[np.float32]:
-        assert self.gate.wait(20)
-        self.batches.append([len(tokens) for tokens in batch])
-        if any(tokens[0] == ord("!") for tokens in batch):
-            raise MemoryError("out of memory")
-        rows = np.array([[len(tokens), 1] for tokens in batch], np.float32)
-        rows[[tokens[0] == ord("?") for tokens in batch]] = np.nan
-        return rows
-
-
-@asynccontextmanager
-async def batching(
-    embedder: Letters, max_queue_texts: int = 1000, cache_bytes: int = 2**20, max_batch_tokens: int = 64
-) -> AsyncIterator[EmbeddingBatcher]:
-    backend = ThreadBackend(lambda: embedder)
-    await backend.start()
-    batcher = EmbeddingBatcher(
-        backend,
-        max_queue_texts=max_queue_texts,
-        max_batch_tokens=max_batch_tokens,
-        cache_bytes=cache_bytes,
-    )
-    try:
-        async with asyncio.timeout(30):
-            yield batcher
-    finally:
-        embedder.gate.set()
-        await batcher.stop()
-        await backend.stop()
-
-
-async def embedded(batcher: EmbeddingBatcher, texts: Sequence[str]) -> NDArray[np.float32]:
-    return (await batcher.embed(texts)).stacked(texts)
-
-
-def lengths(rows: NDArray[np.float32]) -> list[int]:
-    return [int(row[0]) for row in rows]
+from tests.reward_server.letters import Letters, batching, embedded, lengths
 
 
 def test_order_duplicates_and_equal_lengths() -> None:
@@ -167,7 +105,7 @@ def test_a_probe_leaves_an_equal_text_in_the_queue() -> None:
 def test_the_queue_is_bounded_and_accepts_all_texts_of_a_call_or_none() -> None:
     async def scenario() -> None:
         embedder = Letters()
-        async with batching(embedder, max_queue_texts=4) as batcher:
+        async with batching(embedder, max_queue_texts=5) as batcher:
             with pytest.raises(RequestTooLarge):
                 await embedded(batcher, ["a", "b", "c", "d", "e"])
             embedder.gate.clear()

@@ -3,6 +3,8 @@
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import psutil
 import pytest
 
 from ireasoner.reward_server.child_process import ChildDied, ChildHung, ChildProcess, ChildRefused, Header
+from tests.rollout_server.running import left_running
 
 DEADLINE_S = 60.0
 
@@ -115,6 +118,33 @@ def test_a_child_that_cannot_load_is_not_left_behind() -> None:
 
     before = [each.pid for each in psutil.Process().children()]
     assert asyncio.run(scenario()) == before
+
+
+PARENT = """
+import asyncio, sys
+from tests.reward_server.test_child_process import start
+
+async def main() -> None:
+    child = await start({"loaded": 1})
+    asked = asyncio.create_task(child.ask({"hang": True}, deadline_s=600))
+    print(child.pid, flush=True)
+    await asked
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a child that does not look")
+@pytest.mark.parametrize("stopped", [False, True])
+def test_a_busy_child_ends_with_its_parent(stopped: bool) -> None:
+    command = [sys.executable, "-c", PARENT]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        child = psutil.Process(int(parent.stdout.readline()))
+        if stopped:
+            child.suspend()
+        parent.kill()
+    assert left_running([child.pid]) == []
 
 
 def test_nothing_is_imported_from_the_current_folder() -> None:

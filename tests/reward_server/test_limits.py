@@ -233,6 +233,10 @@ def test_metrics_count_what_happened(compass: Path) -> None:
     assert 'reward_rollouts_total{config="paper",experiment="-",status="invalid"} 1.0' in shown
     assert 'reward_ties_total{config="paper",experiment="-"} 1.0' in shown
     assert 'reward_ties_total{config="paper+",experiment="-"} 1.0' in shown
+    assert 'reward_request_seconds_count{experiment="-",route="/score/solver"} 2.0' in shown
+    [build] = [line for line in shown.splitlines() if line.startswith("reward_build_info{")]
+    for label in ("version", "wire_version", "embedder", "embedder_identity", "parser", "formulas", "sympy"):
+        assert f'{label}="' in build
     assert 'reward_cache_lookups_total{result="miss"} 2.0' in shown
     assert 'reward_dominant_share_count{config="paper",experiment="-"} 2.0' in shown
     assert (

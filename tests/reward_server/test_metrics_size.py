@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from ireasoner.reward_server.errors import answered_errors
 from ireasoner.reward_server.observability import metrics as metrics_module
-from ireasoner.reward_server.observability.metrics import MAX_OWN_CONFIGS, Metrics
+from ireasoner.reward_server.observability.metrics import MAX_OWN_CONFIGS, MAX_OWN_ROUTES, Metrics
 
 GROUPS = [
     {
@@ -63,6 +63,29 @@ def test_one_experiment_cannot_take_the_labels_of_others() -> None:
         line.split('config="')[1].split('"')[0] for line in shown.splitlines() if "reward_ties_total{" in line
     }
     assert len(own) == MAX_OWN_CONFIGS + 2  # `other` and `paper`
+
+
+def test_durations_are_shown_by_experiment() -> None:
+    metrics = filled(1, 1, 64)
+    for seconds in (0.1, 0.2):
+        metrics.answered("/score/solver", 200, "run-7", seconds)
+    own = asyncio.run(metrics.exposition("run-7")).decode()
+    assert 'reward_request_seconds_count{experiment="run-7",route="/score/solver"} 2.0' in own
+    assert f'experiment="{name(0)}"' not in own
+    shown = asyncio.run(metrics.exposition()).decode()
+    timed = [line for line in shown.splitlines() if line.startswith("reward_request_seconds_count{")]
+    assert sum(float(line.split()[-1]) for line in timed) == 2 + len(ROUTES) * len(STATUSES)
+    assert sum(f'experiment="{name(0)}"' in line for line in timed) == MAX_OWN_ROUTES
+    assert sum('experiment="other"' in line for line in timed) == len(ROUTES) - MAX_OWN_ROUTES
+
+
+def test_the_build_is_shown_once_it_is_known() -> None:
+    metrics = Metrics()
+    assert b"reward_build" not in asyncio.run(metrics.exposition())
+    metrics.identify(version="2.0.0", embedder="minilm", parser="7")
+    for experiment in (None, "run-7"):
+        shown = asyncio.run(metrics.exposition(experiment)).decode()
+        assert 'reward_build_info{embedder="minilm",parser="7",version="2.0.0"} 1.0' in shown
 
 
 def test_the_text_is_built_in_a_thread_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:

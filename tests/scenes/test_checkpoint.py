@@ -26,11 +26,13 @@ def test_it_is_at_most_6_mb() -> None:
     assert sum(path.stat().st_size for path in CHECKPOINT.rglob("*")) <= 6_000_000
 
 
+@pytest.mark.slow
 def test_it_answers_in_the_right_form_and_reads_the_cells(scores: Scores) -> None:
     assert scores.form >= 0.97
     assert scores.reading >= 0.85
 
 
+@pytest.mark.slow
 def test_there_is_something_to_learn_and_something_to_learn_from(scores: Scores) -> None:
     assert scores.majority_gain.mean >= 0.05
     assert scores.any_sample >= scores.majority + 0.05

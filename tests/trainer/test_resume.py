@@ -1,19 +1,12 @@
-"""A killed run resumes from its newest checkpoint and ends as if it had not been killed.
-
-The last bits of vLLM's arithmetic depend on the rest of the batch and on the prefix cache, so equal seeds alone do not
-give equal bits. These tests pin both: one sequence at a time, no prefix cache.
-"""
+"""A run that was ended resumes from its newest checkpoint and ends as if it had not been ended."""
 
 import errno
 import json
 import os
-import random
+import re
 import resource
 import shutil
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,11 +18,10 @@ import torch
 from ireasoner.trainer.errors import CheckpointError, RunFolderError, SettingsError
 from ireasoner.trainer.run_folder.checkpoint import Checkpoints, LoopState, read_state
 from ireasoner.trainer.run_folder.run_folder import RunFolder, read_lines
-from ireasoner.trainer.settings import ROLES, RunSettings
+from ireasoner.trainer.settings import RunSettings
 from ireasoner.trainer.worlds.digit_grids.folders import write_unlabelled
-from tests.conftest import MODEL
+from tests.trainer.training import Training, compare, served_names
 
-DEADLINE_S = 300.0
 STATE = LoopState(
     update=3,
     versions={"solver": 2, "proposer": 1},
@@ -40,97 +32,6 @@ STATE = LoopState(
 )
 
 
-class Training:
-    """`ireasoner train` in a process of its own, into one run folder."""
-
-    def __init__(self, folder: Path, images: Path, reward_url: str, rollout_url: str, updates: int) -> None:
-        self.run = folder
-        self.updates = updates
-        self._config = folder.with_suffix(".toml")
-        self._config.write_text(
-            f"""
-            model = {json.dumps(str(MODEL))}
-            images = {json.dumps(str(images))}
-            run_folder = {json.dumps(str(folder))}
-            updates = {updates}
-            proposer_every = 1
-            group_size = 3
-            groups_per_update = 2
-            save_every = 1
-            cpu_threads = 1
-            lora.dropout = 0.0
-            reward.url = {json.dumps(reward_url)}
-            rollout = {{ url = {json.dumps(rollout_url)}, solver_max_tokens = 64, proposer_max_tokens = 24 }}
-            grpo.learning_rate = 3e-3
-            """
-        )
-
-    def start(self, *flags: str) -> subprocess.Popen[bytes]:
-        with self.run.with_suffix(".log").open("ab") as log:
-            return subprocess.Popen(
-                [sys.executable, "-m", "ireasoner.cli", "train", "--config", str(self._config), *flags],
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
-
-    def finish(self, *flags: str) -> None:
-        code = self.start(*flags).wait(DEADLINE_S)
-        assert code == 0, self.run.with_suffix(".log").read_text()
-
-    def kill(self, after_s: float, at_update: int) -> float:
-        """Starts or resumes the run, and kills it.
-
-        Args:
-            after_s: Seconds from the start to the kill.
-            at_update: The run is killed earlier, up to half a second after the checkpoint of this update, so that it
-                is in the middle of the next update.
-
-        Returns:
-            Seconds from the start to the kill.
-        """
-        process = self.start(*(["--resume"] if (self.run / "settings.json").exists() else []))
-        checkpoints = Checkpoints(self.run / "checkpoints", keep=2)
-        started_s = time.monotonic()
-        while process.poll() is None and time.monotonic() - started_s < after_s:
-            newest = checkpoints.newest()
-            if newest is not None and read_state(newest).update >= at_update:
-                time.sleep(0.5 * (after_s % 1))
-                break
-            time.sleep(0.02)
-        process.send_signal(signal.SIGKILL)
-        assert process.wait(10) == -signal.SIGKILL, "it must be killed before it ends"
-        return time.monotonic() - started_s
-
-    def groups(self) -> list[dict[str, Any]]:
-        return list(read_lines(self.run / "groups.jsonl"))
-
-    def result(self) -> dict[str, Any]:
-        """What must be equal: the weights, bit for bit, and every group except for the served names of its policies."""
-        groups = json.dumps(self.groups())
-        names = {str(rollout["policy"]) for group in self.groups() for rollout in group.get("rollouts", [])}
-        names |= {str(group.get("proposed_by") or group.get("policy")) for group in self.groups()}
-        for name in names:
-            groups = groups.replace(name, "-".join(name.split("-")[-2:]))
-        weights = {
-            role: (self.run / "final" / role / "adapter_model.safetensors").read_bytes() for role in ROLES
-        }
-        return {"groups": groups, "weights": weights}
-
-
-def served_names(groups: list[dict[str, Any]]) -> set[str]:
-    """The prefixes of these groups' served policy names; each start of the trainer has its own."""
-    names = {group.get("proposed_by") or group.get("policy") for group in groups}
-    return {str(name).rsplit("-", 2)[0] for name in names}
-
-
-def compare(killed: Training, whole: Training) -> None:
-    """Both ended with the same bits, and no update was lost or repeated."""
-    assert killed.result()["weights"] == whole.result()["weights"]
-    assert killed.result()["groups"] == whole.result()["groups"]
-    updates = [line["update"] for line in read_lines(killed.run / "metrics.jsonl")]
-    assert updates == list(range(1, whole.updates + 1))
-
-
 @pytest.fixture
 def two(reward_url: str, pinned_url: str, tmp_path: Path) -> Callable[[int], tuple[Training, Training]]:
     """Makes two runs of a number of updates: one that has ended, and one that has not started."""
@@ -139,12 +40,12 @@ def two(reward_url: str, pinned_url: str, tmp_path: Path) -> Callable[[int], tup
     )  # two updates per epoch: the run resumes in another epoch
 
     def make(updates: int) -> tuple[Training, Training]:
-        whole, killed = (
+        whole, ended = (
             Training(tmp_path / name, tmp_path / "images", reward_url, pinned_url, updates)
-            for name in ("whole", "killed")
+            for name in ("whole", "ended")
         )
         whole.finish()
-        return whole, killed
+        return whole, ended
 
     return make
 
@@ -152,35 +53,21 @@ def two(reward_url: str, pinned_url: str, tmp_path: Path) -> Callable[[int], tup
 @pytest.mark.vllm
 @pytest.mark.timeout(600)
 @pytest.mark.slow
-def test_a_killed_run_ends_with_the_bits_of_one_that_was_not(
-    two: Callable[[int], tuple[Training, Training]],
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, 143)])
+def test_a_run_that_a_signal_ends_has_the_bits_of_one_that_went_on(
+    two: Callable[[int], tuple[Training, Training]], number: signal.Signals, code: int
 ) -> None:
-    whole, killed = two(4)
-    killed.kill(DEADLINE_S + 0.7, at_update=3)
-    first_names = served_names(killed.groups()[:2])
-    killed.finish("--resume")
+    """`tests/kills` kills a run again and again."""
+    whole, ended = two(4)
+    assert ended.end(number, at_update=2, after_s=0.4) == code
+    first_names = served_names(ended.groups()[:2])
+    if number == signal.SIGTERM:
+        assert re.search(r"saved at update [23]; go on with --resume", ended.log.read_text())
+    ended.finish()
 
-    compare(killed, whole)
-    assert served_names(killed.groups()[:2]) == first_names, "the first updates were not repeated"
-    assert not served_names(killed.groups()[-2:]) & first_names, "the last ones were"
-
-
-@pytest.mark.vllm
-@pytest.mark.slow
-@pytest.mark.timeout(1800)
-def test_a_run_that_is_killed_ten_times_ends_with_the_bits_of_one_that_was_not(
-    two: Callable[[int], tuple[Training, Training]],
-) -> None:
-    """It is killed at random moments, from the first second of a start to its last updates."""
-    kills = 10
-    whole, killed = two(kills + 4)
-    moment = random.Random(11)
-    life_s = killed.kill(DEADLINE_S, at_update=2)
-    for number in range(1, kills):
-        killed.kill(moment.uniform(0.0, 1.2 * life_s), at_update=number + 2)
-    assert Checkpoints(killed.run / "checkpoints", keep=2).newest() is not None
-    killed.finish("--resume")
-    compare(killed, whole)
+    compare(ended, whole)
+    assert served_names(ended.groups()[:2]) == first_names, "the first updates were not repeated"
+    assert not served_names(ended.groups()[-2:]) & first_names, "the last ones were"
 
 
 def write_checkpoint(checkpoints: Checkpoints, update: int) -> None:

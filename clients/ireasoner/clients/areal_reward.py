@@ -4,7 +4,7 @@ Set `group_size` in AReaL's rollout settings. AReaL's own reward functions time 
 this workflow does not use them.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any
 
@@ -12,8 +12,9 @@ from areal import workflow_context
 from areal.utils import stats_tracker
 from areal.workflow.rlvr import RLVRWorkflow
 
+from ireasoner.clients.framework_context import Context, read_context
 from ireasoner.clients.reward_service import Judged, RewardService, means
-from ireasoner.clients.sibling_groups import SiblingGroups
+from ireasoner.clients.sibling_groups import Judge, SiblingGroups
 from ireasoner.clients.wire import Config
 
 
@@ -39,7 +40,7 @@ class AgreementWorkflow(RLVRWorkflow):  # type: ignore[misc]
         super().__init__(_not_called, *args, **kwargs)
         self._service = RewardService.configured(reward_url, reward_config)
         self._groups = SiblingGroups(self._score, group_wait_s)
-        self._judge: ContextVar[Callable[[str], Awaitable[Judged]]] = ContextVar("judge")
+        self._judge: ContextVar[Judge] = ContextVar("judge")
 
     async def _collect_samples(
         self, engine: Any, req: Any, prompt_str: str, task_data: dict[str, Any]
@@ -51,15 +52,20 @@ class AgreementWorkflow(RLVRWorkflow):  # type: ignore[misc]
 
     async def _compute_rewards(self, resp: Any, prompt_str: str, task_data: dict[str, Any]) -> float:
         text = self.tokenizer.decode(resp.output_tokens, skip_special_tokens=True)
-        judged = await self._judge.get()(text)
+        judged = await self._judge.get()(text, read_context(_context, task_data, resp))
         reward = judged.neutral
         stats_tracker.get(workflow_context.stat_scope()).scalar(
             **{f"agreement/{name}": value for name, value in means([judged]).items()}
         )
         return reward
 
-    async def _score(self, texts: Sequence[str]) -> list[Judged]:
-        return (await self._service.score_async([texts]))[0]
+    async def _score(self, texts: Sequence[str], context: Context) -> list[Judged]:
+        return (await self._service.score_async([texts], contexts=[context]))[0]
+
+
+def _context(data: Mapping[str, Any], response: Any) -> dict[str, Any]:
+    update = (response.output_versions or [None])[-1]
+    return {"prompt": data.get("messages"), "images": data.get("images"), "labels": data, "update": update}
 
 
 def _not_called(*_: Any, **__: Any) -> float:

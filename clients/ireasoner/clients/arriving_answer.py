@@ -35,11 +35,18 @@ class ArrivingAnswer:
                 f"{self._url}: the answer is longer than {self._max_bytes} bytes, too long for this request"
             )
 
+    def accept(self) -> None:
+        """Accepts any status of success, whatever the body is; raises the error for any other response."""
+        status = self._response.status_code
+        if status >= httpx.codes.BAD_REQUEST:
+            raise decode_problem(status, self._response.headers, bytes(self._body))
+        if not self._response.is_success:
+            raise BadAnswer(f"{self._url}: the status is {status}; it is not a reward server's")
+
     def body(self) -> bytes:
         """The body of a 200 that is JSON of this version of the wire; raises the error for any other response."""
+        self.accept()
         status, headers, body = self._response.status_code, self._response.headers, bytes(self._body)
-        if status >= httpx.codes.BAD_REQUEST:
-            raise decode_problem(status, headers, body)
         if status != httpx.codes.OK:
             raise BadAnswer(f"{self._url}: the status is {status}, not 200; it is not a reward server's")
         kind = headers.get("content-type", "application/json")

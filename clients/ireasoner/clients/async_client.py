@@ -1,18 +1,21 @@
 """The asynchronous client."""
 
 import asyncio
+import hashlib
 import json
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Self, TypeVar
 
 import httpx
 
 from ireasoner.clients.arriving_answer import ArrivingAnswer
-from ireasoner.clients.codec import encode_request
-from ireasoner.clients.errors import NotReady, RewardError
+from ireasoner.clients.codec import encode_cohort_call, encode_request, within
+from ireasoner.clients.errors import NotReady, RequestRefused, RewardError
 from ireasoner.clients.exchange import (
+    BYTES,
     JSON,
     READY_POLL_S,
     address,
@@ -27,6 +30,7 @@ from ireasoner.clients.exchange import (
 from ireasoner.clients.fingerprints import Fingerprints
 from ireasoner.clients.response import check_ready, decode_cohort_answer, decode_response
 from ireasoner.clients.retry import Retry
+from ireasoner.clients.server_context import PUT_TIMEOUT_S, server_context
 from ireasoner.clients.wire import Config, Detail, Endpoint, Group, ScoreRequest, ScoreResponse
 
 T = TypeVar("T")
@@ -59,6 +63,7 @@ class AsyncRewardClient:
         self._timeout_s = timeout_s
         self._retry_budget_s = retry_budget_s
         self._fingerprints = fingerprints or Fingerprints()
+        self._context = server_context(self._url, token)
 
     async def __aenter__(self) -> Self:
         return self
@@ -78,25 +83,52 @@ class AsyncRewardClient:
         config: Config = "paper",
         progress: float | None = None,
         detail: Detail = "full",
+        update: int | None = None,
+        source: str | None = None,
     ) -> ScoreResponse:
         """Scores groups in one request; see `RewardClient.score`."""
-        request = ScoreRequest(endpoint, groups, config, progress, detail)
-        path, body = f"/score/{endpoint}", encode_request(request)
-        response = await Retry(self._retry_budget_s).call_async(
-            lambda: self._exchange(
-                path, body, lambda answer: decode_response(answer, request), self._timeout_s
-            )
-        )
+        sent = self._context.fitted(ScoreRequest(endpoint, groups, config, progress, detail, update, source))
+        retry = Retry(self._retry_budget_s)
+        try:
+            response = await retry.call_async(self._attempt(sent))
+        except RequestRefused as refusal:
+            response = await retry.call_async(self._attempt(self._context.bare_after(refusal, sent)))
         self._fingerprints.check(self._url, config, response.fingerprint)
         return response
 
+    async def put_image(self, image: bytes) -> str:
+        """Gives the server an image for its ledger; see `RewardClient.put_image`."""
+        sha256 = hashlib.sha256(image).hexdigest()
+        if self._context.wants(sha256):
+            timeout_s = min(self._timeout_s, PUT_TIMEOUT_S)
+            try:
+                await self._exchange(
+                    "PUT", f"/ledger/images/{sha256}", ArrivingAnswer.accept, timeout_s, image, BYTES
+                )
+            except RewardError as error:
+                self._context.not_put(sha256, error)
+            else:
+                self._context.has(sha256)
+        return sha256
+
     async def score_in_cohort(
-        self, group_id: str, text: str, *, group_size: int, deadline_s: float, config: Config = "paper"
+        self,
+        group_id: str,
+        text: str,
+        *,
+        group_size: int,
+        deadline_s: float,
+        config: Config = "paper",
+        prompt: str | None = None,
+        labels: Sequence[str] | None = None,
+        source: str | None = None,
     ) -> dict[str, float]:
         """Returns the `reward` of one rollout and its parts, once its siblings have arrived at the cohort endpoint.
 
         After `deadline_s` seconds the server scores the rollouts of `group_id` that have arrived, even if they are
         fewer than `group_size`; it must be less than `timeout_s`. A repeated attempt counts as the same rollout.
+        `prompt`, `labels` and `source` are context, like that of `score`.
+
         Raises RewardError.
         """
         parameters: dict[str, str | float] = {
@@ -104,11 +136,17 @@ class AsyncRewardClient:
             "deadline_s": deadline_s,
             "config": config if isinstance(config, str) else json.dumps(dict(config)),
         }
+        if source:
+            parameters["run"] = within(source)
         path = f"/cohort/remote?{httpx.QueryParams(parameters)}"
-        body = json.dumps({"prompt": group_id, "response": text, "group_id": group_id}).encode()
+        body = encode_cohort_call(group_id, text, prompt, labels)
         return await Retry(self._retry_budget_s).call_async(
             lambda: self._exchange(
-                path, body, lambda answer: decode_cohort_answer(answer, group_size), self._timeout_s
+                "POST",
+                path,
+                lambda answer: decode_cohort_answer(answer.body(), group_size),
+                self._timeout_s,
+                body,
             )
         )
 
@@ -120,20 +158,27 @@ class AsyncRewardClient:
         config: Config = "paper",
         progress: float | None = None,
         detail: Detail = "full",
+        update: int | None = None,
+        source: str | None = None,
         groups_per_request: int = 16,
         in_flight: int = 4,
     ) -> AsyncGenerator[ScoreResponse, None]:
         """Scores any number of groups with several requests in flight; see `RewardClient.score_many`."""
+        score = partial(
+            self.score,
+            endpoint,
+            config=config,
+            progress=progress,
+            detail=detail,
+            update=update,
+            source=source,
+        )
         flying: deque[asyncio.Task[ScoreResponse]] = deque()
         try:
             for chunk in chunks(groups, groups_per_request):
                 if len(flying) == in_flight:
                     yield await flying.popleft()
-                flying.append(
-                    asyncio.create_task(
-                        self.score(endpoint, chunk, config=config, progress=progress, detail=detail)
-                    )
-                )
+                flying.append(asyncio.create_task(score(chunk)))
             while flying:
                 yield await flying.popleft()
         finally:
@@ -149,7 +194,9 @@ class AsyncRewardClient:
         while True:
             try:
                 left_s = end_s - time.monotonic()
-                await self._exchange("/readyz", None, check_ready, min(left_s, self._timeout_s))
+                await self._exchange(
+                    "GET", "/readyz", lambda answer: check_ready(answer.body()), min(left_s, self._timeout_s)
+                )
             except RewardError as error:
                 if not is_alive():
                     raise NotReady(f"{self._url} died before it was ready: {error}") from error
@@ -159,18 +206,36 @@ class AsyncRewardClient:
             else:
                 return
 
+    def _attempt(self, request: ScoreRequest) -> Callable[[], Awaitable[ScoreResponse]]:
+        body = encode_request(request)
+        return lambda: self._exchange(
+            "POST",
+            f"/score/{request.endpoint}",
+            lambda answer: decode_response(answer.body(), request),
+            self._timeout_s,
+            body,
+        )
+
     async def _exchange(
-        self, path: str, body: bytes | None, read: Callable[[bytes], T], timeout_s: float
+        self,
+        method: str,
+        path: str,
+        read: Callable[[ArrivingAnswer], T],
+        timeout_s: float,
+        body: bytes = b"",
+        kind: Mapping[str, str] = JSON,
     ) -> T:
-        """One attempt, a POST of `body` or a GET if it is None; returns what `read` makes of the answer."""
-        method, sent = ("GET", b"") if body is None else ("POST", body)
+        """One attempt; returns what `read` makes of the answer."""
         url = self._url + path
         with named_errors(url):
             async with (
                 asyncio.timeout(timeout_s),
-                self._http.stream(method, path, content=body, headers=JSON | trace_headers()) as response,
+                self._http.stream(
+                    method, path, content=body, headers={**kind, **trace_headers()}
+                ) as response,
             ):
-                arriving = ArrivingAnswer(url, response, len(sent))
+                self._context.hear(response.headers.get("x-wire-version"))
+                arriving = ArrivingAnswer(url, response, len(body))
                 async for part in response.aiter_raw():
                     arriving.add(part)
-            return read(arriving.body())
+            return read(arriving)

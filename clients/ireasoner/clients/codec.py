@@ -1,29 +1,77 @@
 """The bodies of requests, and groups in the form that they have in a request."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ireasoner.clients.wire import Group, Rollout, ScoreRequest
+from ireasoner.clients.wire import Group, Rollout, ScoreRequest, is_sha256
+
+MAX_QUESTION_CHARACTERS = 65_536
+MAX_LABELS = 64
+MAX_LABEL_CHARACTERS = 4_096
+MAX_SOURCE_CHARACTERS = 256
+MAX_UPDATE = 2**53 - 1
+_CUT_OFF = " [cut off]"
 
 
 def encode_request(request: ScoreRequest) -> bytes:
-    """The body of a scoring request; `progress`, in [0, 1], is left out if it is None.
+    """The body of a scoring request; what is None is left out, so that servers of an older wire take the rest.
+
+    Context beyond the wire's bounds is cut off or left out, because no reward depends on it.
 
     Raises ValueError if the config or progress holds NaN or infinity, which JSON cannot express.
     """
     config = request.config
     body: dict[str, object] = {
-        "groups": [
-            {"id": group.id, "rollouts": [_encode_rollout(rollout) for rollout in group.rollouts]}
-            for group in request.groups
-        ],
+        "groups": [_encode_group(group) for group in request.groups],
         "config": config if isinstance(config, str) else dict(config),
         "detail": request.detail,
     }
     if request.progress is not None:
         body["progress"] = request.progress
+    if request.update is not None and 0 <= request.update <= MAX_UPDATE:
+        body["update"] = request.update
+    if request.source:
+        body["source"] = within(request.source)
     return json.dumps(body, allow_nan=False, separators=(",", ":")).encode()
+
+
+def encode_cohort_call(group_id: str, text: str, prompt: str | None, labels: Sequence[str] | None) -> bytes:
+    """The body of a call to `/cohort/remote`, which takes one rollout."""
+    body: dict[str, object] = {"prompt": group_id, "response": text, "group_id": group_id}
+    if prompt:
+        body["prompt"] = within(prompt, MAX_QUESTION_CHARACTERS)
+    if known := _encode_labels(labels):
+        body["label"] = known
+    return json.dumps(body).encode()
+
+
+def _encode_group(group: Group) -> dict[str, object]:
+    body: dict[str, object] = {"id": group.id, "rollouts": [_encode_rollout(each) for each in group.rollouts]}
+    if group.question:
+        body["question"] = within(group.question, MAX_QUESTION_CHARACTERS)
+    if group.image is not None:
+        body["image"] = group.image
+    if labels := _encode_labels(group.labels):
+        body["labels"] = labels
+    return body
+
+
+def _encode_labels(labels: Sequence[str] | None) -> list[str]:
+    """The labels, or none if there are too many or one is too long: a part would count right answers as wrong."""
+    fit = labels and len(labels) <= MAX_LABELS and max(map(len, labels)) <= MAX_LABEL_CHARACTERS
+    return [_whole(label) for label in labels or ()] if fit else []
+
+
+def within(text: str, characters: int = MAX_SOURCE_CHARACTERS) -> str:
+    """`text` with at most so many characters; the mark at its end shows that it was cut off."""
+    text = _whole(text)
+    return text if len(text) <= characters else text[: characters - len(_CUT_OFF)] + _CUT_OFF
+
+
+def _whole(text: str) -> str:
+    """`text` with U+FFFD for each half of a surrogate pair, which the wire refuses."""
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _encode_rollout(rollout: Rollout) -> dict[str, object]:
@@ -37,24 +85,42 @@ def _encode_rollout(rollout: Rollout) -> dict[str, object]:
     return body
 
 
+_ROLLOUT_FIELDS = ("id", "text", "answer", "steps", "finish_reason")
+_GROUP_FIELDS = ("id", "rollouts", "question", "image", "labels")
+
+
 def decode_group(body: Mapping[str, Any]) -> Group:
     """A group in the form of a request body; raises ValueError with the path and the reason if it is malformed."""
-    if unknown := body.keys() - {"id", "rollouts"}:
-        raise ValueError(f"unknown fields {sorted(unknown)}; a group has id and rollouts")
+    if unknown := body.keys() - set(_GROUP_FIELDS):
+        raise ValueError(f"unknown fields {sorted(unknown)}; a group has {', '.join(_GROUP_FIELDS)}")
     group_id, rollouts = body.get("id"), body.get("rollouts")
     if not isinstance(group_id, str):
         raise ValueError("id is missing or is not a string")  # noqa: TRY004
     if not isinstance(rollouts, list) or not rollouts:
         raise ValueError("rollouts is missing, empty or not a list")
     for index, rollout in enumerate(rollouts):
-        if not isinstance(rollout, dict) or not isinstance(rollout.get("id"), str):
-            raise ValueError(f"rollouts[{index}] is not an object with a string id")  # noqa: TRY004
-        if unknown := rollout.keys() - {"id", "text", "answer", "steps", "finish_reason"}:
-            raise ValueError(f"rollouts[{index}] has unknown fields {sorted(unknown)}")
-        for name in ("text", "answer"):
-            if not isinstance(rollout.get(name), str | None):
-                raise ValueError(f"rollouts[{index}].{name} is not a string")  # noqa: TRY004
-        steps = rollout.get("steps")
-        if steps is not None and not (isinstance(steps, list) and all(isinstance(one, str) for one in steps)):
-            raise ValueError(f"rollouts[{index}].steps is not a list of strings")
-    return Group(group_id, [Rollout(**rollout) for rollout in rollouts])
+        _check_rollout(f"rollouts[{index}]", rollout)
+    for name in ("question", "image"):
+        if not isinstance(body.get(name), str | None):
+            raise ValueError(f"{name} is not a string")  # noqa: TRY004
+    if (image := body.get("image")) is not None and not is_sha256(image):
+        raise ValueError("image is not a SHA-256: 64 hexadecimal digits in lower case")
+    _check_texts("labels", body.get("labels"))
+    context = {name: body.get(name) for name in ("question", "image", "labels")}
+    return Group(group_id, [Rollout(**rollout) for rollout in rollouts], **context)
+
+
+def _check_rollout(path: str, rollout: object) -> None:
+    if not isinstance(rollout, dict) or not isinstance(rollout.get("id"), str):
+        raise ValueError(f"{path} is not an object with a string id")  # noqa: TRY004
+    if unknown := rollout.keys() - set(_ROLLOUT_FIELDS):
+        raise ValueError(f"{path} has unknown fields {sorted(unknown)}")
+    for name in ("text", "answer"):
+        if not isinstance(rollout.get(name), str | None):
+            raise ValueError(f"{path}.{name} is not a string")  # noqa: TRY004
+    _check_texts(f"{path}.steps", rollout.get("steps"))
+
+
+def _check_texts(path: str, texts: object) -> None:
+    if texts is not None and not (isinstance(texts, list) and all(isinstance(one, str) for one in texts)):
+        raise ValueError(f"{path} is not a list of strings")

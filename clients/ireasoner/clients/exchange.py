@@ -13,6 +13,7 @@ from ireasoner.clients.fields import WrongField
 from ireasoner.clients.wire import Group
 
 JSON = {"content-type": "application/json"}
+BYTES = {"content-type": "application/octet-stream"}
 READY_POLL_S = 0.2
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from open_instruct.ground_truth_utils import RewardConfig
 
+from ireasoner.clients.framework_context import read_context
 from ireasoner.clients.reward_service import RewardService, means
 from ireasoner.clients.wire import Config
 
@@ -35,9 +36,17 @@ class AgreementRewardConfig(RewardConfig):  # type: ignore[misc]
         service = RewardService.configured(self.url, self.config)
 
         async def reward_fn(
-            responses: Sequence[Any], decoded_responses: Sequence[str], *_: Any, **__: Any
+            responses: Sequence[Any],
+            decoded_responses: Sequence[str],
+            ground_truths: Sequence[Any] = (),
+            datasets: Any = None,
+            finish_reasons: Any = None,
+            infos: Any = None,
+            queries: Sequence[str] = (),
+            **_: Any,
         ) -> Scored:
-            judged = (await service.score_async([decoded_responses]))[0]
+            context = read_context(lambda: {"prompt": queries[0], "labels": ground_truths[0]})
+            judged = (await service.score_async([decoded_responses], contexts=[context]))[0]
             metrics = {f"objective/agreement_{name}": value for name, value in means(judged).items()}
             return [self.scale * each.neutral for each in judged], metrics
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from openrlhf.utils.agent import SingleTurnAgentExecutor
 
+from ireasoner.clients.framework_context import Context, read_context
 from ireasoner.clients.reward_service import Judged, RewardService
 from ireasoner.clients.sibling_groups import SiblingGroups
 
@@ -34,9 +35,11 @@ class AgentExecutor(SingleTurnAgentExecutor):  # type: ignore[misc]
             tokenizer = kwargs["hf_tokenizer"] if "hf_tokenizer" in kwargs else args[2]
             start, end = output["action_ranges"][0]
             response = tokenizer.decode(output["observation_tokens"][start:end], skip_special_tokens=True)
-            judged = await judge(response)
+            images = kwargs["images"] if "images" in kwargs else args[4:]
+            context = read_context(lambda: {"prompt": prompt, "images": images, "labels": label})
+            judged = await judge(response, context)
         output.update(reward=judged.neutral, scores=judged.neutral, extra_logs=dict(judged.metrics))
         return output
 
-    async def _score(self, texts: Sequence[str]) -> list[Judged]:
-        return (await self._service.score_async([texts]))[0]
+    async def _score(self, texts: Sequence[str], context: Context) -> list[Judged]:
+        return (await self._service.score_async([texts], contexts=[context]))[0]

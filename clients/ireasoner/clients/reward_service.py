@@ -1,20 +1,22 @@
 """What the adapters of RL frameworks share: the server's address, and groups of texts in, rewards out."""
 
+import asyncio
 import json
 import math
 import os
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
-from typing import Any, Self
+from typing import Any, Self, cast
 from uuid import uuid4
 
 from ireasoner.clients.async_client import AsyncRewardClient
 from ireasoner.clients.errors import RewardError
 from ireasoner.clients.fingerprints import Fingerprints
+from ireasoner.clients.framework_context import NO_CONTEXT, Context, image_bytes
 from ireasoner.clients.sync_client import RewardClient
-from ireasoner.clients.wire import Config, Group, Rollout, ScoredGroup
+from ireasoner.clients.wire import Config, Group, Rollout, ScoredGroup, is_sha256
 
 PREFIX = "IREASONER_REWARD_"
 DEFAULT_URL = "http://127.0.0.1:8010"
@@ -70,7 +72,8 @@ class Judged:
 class RewardService:
     """A reward server, and the config to score by.
 
-    `config` is the name of a config, or overrides on one: `{"preset": "robust", "answer_from": "boxed"}`.
+    `config` is the name of a config, or overrides on one: `{"preset": "robust", "answer_from": "boxed"}`. `source` is
+    the name of the run in the server's ledger; no reward depends on it.
     """
 
     url: str = DEFAULT_URL
@@ -78,12 +81,17 @@ class RewardService:
     timeout_s: float = 120.0
     token: str | None = field(default=None, repr=False)
     fingerprints: Fingerprints = field(default=OF_THIS_PROCESS, repr=False)
+    source: str | None = None
 
     @classmethod
     def configured(
-        cls, url: str | None = None, config: Config | None = None, timeout_s: float | None = None
+        cls,
+        url: str | None = None,
+        config: Config | None = None,
+        timeout_s: float | None = None,
+        source: str | None = None,
     ) -> Self:
-        """Takes the arguments, else the variables IREASONER_REWARD_{URL,CONFIG,TIMEOUT_S}, else the defaults.
+        """Takes the arguments, else the variables IREASONER_REWARD_{URL,CONFIG,TIMEOUT_S,SOURCE}, else the defaults.
 
         IREASONER_REWARD_CONFIG is a name or a JSON object. The token always comes from IREASONER_REWARD_TOKEN. With
         IREASONER_REWARD_ACCEPT_NEW_FINGERPRINTS=1 the server's scoring may change during the run. Raises ValueError if
@@ -99,40 +107,70 @@ class RewardService:
             timeout_s or float(os.environ.get(f"{PREFIX}TIMEOUT_S", "120")),
             os.environ.get(f"{PREFIX}TOKEN"),
             ANY_OF_THIS_PROCESS if accepts_new else OF_THIS_PROCESS,
+            source or os.environ.get(f"{PREFIX}SOURCE"),
         )
 
-    def score(self, groups: Sequence[Sequence[str]], progress: float = 1.0) -> list[list[Judged]]:
-        """Scores groups of raw texts, several requests at a time. Raises RewardError."""
+    def called(self, run: str | None) -> Self:
+        """The same service with the framework's name of the run as its source, unless it has one."""
+        return self if self.source else replace(self, source=run)
+
+    def score(
+        self, groups: Sequence[Sequence[str]], progress: float = 1.0, contexts: Sequence[Context] = ()
+    ) -> list[list[Judged]]:
+        """Scores groups of raw texts, several requests at a time. Raises RewardError.
+
+        `contexts` are empty or one per group; their `update` is that of the first.
+        """
         with RewardClient(self.url, **self._connection()) as client:
+            contexts = [replace(each, image=_put(client, each.image)) for each in contexts]
             return [
                 judged
                 for response in client.score_many(
-                    "solver", _groups(groups), **self._request(groups, progress)
+                    "solver", _groups(groups, contexts), **self._request(groups, progress, contexts)
                 )
                 for judged in map(_judged_group, response.groups)
             ]
 
-    async def score_async(self, groups: Sequence[Sequence[str]], progress: float = 1.0) -> list[list[Judged]]:
+    async def score_async(
+        self, groups: Sequence[Sequence[str]], progress: float = 1.0, contexts: Sequence[Context] = ()
+    ) -> list[list[Judged]]:
         """`score` for callers on an event loop; its connections are closed when the call ends."""
-        async with (
-            AsyncRewardClient(self.url, **self._connection()) as client,
-            aclosing(
-                client.score_many("solver", _groups(groups), **self._request(groups, progress))
-            ) as responses,
-        ):
-            return [judged async for response in responses for judged in map(_judged_group, response.groups)]
+        async with AsyncRewardClient(self.url, **self._connection()) as client:
+            contexts = [replace(each, image=await _put_async(client, each.image)) for each in contexts]
+            several = client.score_many(
+                "solver", _groups(groups, contexts), **self._request(groups, progress, contexts)
+            )
+            async with aclosing(several) as responses:
+                return [
+                    judged async for response in responses for judged in map(_judged_group, response.groups)
+                ]
+
+    def put_images(self, images: Sequence[object]) -> list[str | None]:
+        """Gives the server images for its ledger; returns their SHA-256, None for what is no image. Never fails."""
+        if all(image is None for image in images):
+            return [None] * len(images)
+        with RewardClient(self.url, **self._connection()) as client:
+            return [_put(client, image) for image in images]
 
     async def score_in_cohort(
-        self, group_id: str, text: str, group_size: int, wait_s: float
+        self, group_id: str, text: str, group_size: int, wait_s: float, context: Context = NO_CONTEXT
     ) -> dict[str, float]:
         """Returns the `reward` of one rollout and its parts; the server waits up to `wait_s` for its siblings.
 
-        A broken attempt may be repeated until `timeout_s` after that.
+        A broken attempt may be repeated until `timeout_s` after that. Of the context, the endpoint takes the question
+        and the labels.
         """
         options = {"timeout_s": wait_s + COHORT_GRACE_S, "retry_budget_s": wait_s + self.timeout_s}
         async with AsyncRewardClient(self.url, **self._connection() | options) as client:
             return await client.score_in_cohort(
-                group_id, text, group_size=group_size, deadline_s=wait_s, config=self.config
+                group_id,
+                text,
+                group_size=group_size,
+                deadline_s=wait_s,
+                config=self.config,
+                prompt=context.question,
+                labels=context.labels,
+                source=self.source,
             )
 
     def _connection(self) -> dict[str, Any]:
@@ -143,12 +181,16 @@ class RewardService:
             "fingerprints": self.fingerprints,
         }
 
-    def _request(self, groups: Sequence[Sequence[str]], progress: float) -> dict[str, Any]:
+    def _request(
+        self, groups: Sequence[Sequence[str]], progress: float, contexts: Sequence[Context]
+    ) -> dict[str, Any]:
         return {
             "config": self.config,
             "progress": progress,
             "detail": "rewards",
-            "groups_per_request": _groups_per_request(groups),
+            "update": contexts[0].update if contexts else None,
+            "source": self.source,
+            "groups_per_request": _groups_per_request(groups, contexts),
         }
 
 
@@ -192,18 +234,43 @@ def gathered(keys: Sequence[Hashable]) -> list[list[int]]:
     return list(groups.values())
 
 
-def _groups(groups: Sequence[Sequence[str]]) -> list[Group]:
+def _put(client: RewardClient, image: object) -> str | None:
+    if image is None or (isinstance(image, str) and is_sha256(image)):
+        return image
+    content = image_bytes(image)
+    return None if content is None else client.put_image(content)
+
+
+async def _put_async(client: AsyncRewardClient, image: object) -> str | None:
+    if image is None or (isinstance(image, str) and is_sha256(image)):
+        return image
+    content = await asyncio.to_thread(image_bytes, image)
+    return None if content is None else await client.put_image(content)
+
+
+def _groups(groups: Sequence[Sequence[str]], contexts: Sequence[Context]) -> list[Group]:
     """Groups under ids that no other call uses, so that the answer to another call cannot pass for that to this one."""
     call = uuid4().hex
     return [
-        Group(f"{call}-{number}", [Rollout(str(index), text) for index, text in enumerate(texts)])
-        for number, texts in enumerate(groups)
+        Group(
+            f"{call}-{number}",
+            [Rollout(str(index), text) for index, text in enumerate(texts)],
+            context.question,
+            cast(str | None, context.image),
+            context.labels,
+        )
+        for number, (texts, context) in enumerate(
+            zip(groups, contexts or [NO_CONTEXT] * len(groups), strict=True)
+        )
     ]
 
 
-def _groups_per_request(groups: Sequence[Sequence[str]]) -> int:
+def _groups_per_request(groups: Sequence[Sequence[str]], contexts: Sequence[Context]) -> int:
     largest = max((sum(map(len, texts)) for texts in groups), default=0)
-    return max(1, min(GROUPS_PER_REQUEST, REQUEST_CHARACTERS // max(1, largest)))
+    context = max(
+        (len(each.question or "") + sum(map(len, each.labels or ())) for each in contexts), default=0
+    )
+    return max(1, min(GROUPS_PER_REQUEST, REQUEST_CHARACTERS // max(1, largest + context)))
 
 
 def _judged_group(group: ScoredGroup) -> list[Judged]:

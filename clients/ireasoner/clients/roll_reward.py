@@ -12,6 +12,7 @@ from roll.distributed.scheduler.decorator import Dispatch, register
 from roll.distributed.scheduler.protocol import DataProto
 from roll.models.model_providers import default_tokenizer_provider
 
+from ireasoner.clients.framework_context import cells, read_context
 from ireasoner.clients.reward_service import RewardService, gathered
 
 
@@ -33,6 +34,7 @@ class AgreementRewardWorker(Worker):  # type: ignore[misc]
                 "this worker would receive parts of groups: set is_num_return_sequences_expand to false (asynchronous "
                 "pipelines set it to true) and generate_opt_level to 1"
             )
+        self._service = self._service.called(getattr(pipeline_config, "exp_name", None))
 
     @register(dispatch_mode=Dispatch.DP_MP_COMPUTE, clear_cache=False)  # type: ignore[untyped-decorator]
     def compute_rewards(self, data: Any) -> Any:
@@ -40,7 +42,10 @@ class AgreementRewardWorker(Worker):  # type: ignore[misc]
         responses, prompts = data.batch["responses"], data.batch["prompts"]
         texts = self.tokenizer.batch_decode(responses, skip_special_tokens=True)
         groups = gathered([tuple(row) for row in prompts.tolist()])
-        scored = self._service.score([[texts[index] for index in group] for group in groups])
+        scored = self._service.score(
+            [[texts[index] for index in group] for group in groups],
+            contexts=[read_context(self._context, data, group[0]) for group in groups],
+        )
         rewards = torch.zeros(len(texts), dtype=torch.float32)
         for group, judged in zip(groups, scored, strict=True):
             for index, each in zip(group, judged, strict=True):
@@ -52,3 +57,11 @@ class AgreementRewardWorker(Worker):  # type: ignore[misc]
                 "scores": rewards.clone(),
             }
         )
+
+    def _context(self, data: Any, row: int) -> dict[str, Any]:
+        prompts = data.batch["prompts"][row : row + 1]
+        return {
+            "prompt": self.tokenizer.batch_decode(prompts, skip_special_tokens=True)[0],
+            "labels": cells(data.non_tensor_batch, row),
+            "update": data.meta_info.get("global_step"),
+        }

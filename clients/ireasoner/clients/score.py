@@ -23,6 +23,8 @@ EPILOG = """\
 Each line of FILE is one group, an object like
   {"id": "q1", "rollouts": [{"id": "0", "text": "<think>1. ...</think><answer>7</answer>"}, ...]}
 or, parsed before, with rollouts like {"id": "0", "answer": "7", "steps": ["...", "..."]}.
+For the server's ledger, a group can have "question", "image" (the SHA-256 of an image) and "labels" (right answers);
+no score depends on them.
 Group ids are unique. Each output line holds the scores of one group as the server returns them, in the order of
 FILE, and the fingerprint of the config, parser and embedder that scored it.
 
@@ -113,6 +115,9 @@ def _parser() -> argparse.ArgumentParser:
         help="rewards leaves out steps and clusters [%(default)s]",
     )
     parser.add_argument(
+        "--source", metavar="NAME", help="name of the run in the server's ledger; no score depends on it"
+    )
+    parser.add_argument(
         "--output",
         metavar="FILE",
         default="-",
@@ -196,6 +201,7 @@ def _score(client: RewardClient, lines: TextIO, output: TextIO, options: argpars
             config=options.config,
             progress=options.progress,
             detail=cast(Detail, options.detail),
+            source=options.source,
             groups_per_request=options.groups_per_request,
             in_flight=options.in_flight,
         )

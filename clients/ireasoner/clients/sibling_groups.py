@@ -6,15 +6,18 @@ from collections.abc import Awaitable, Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from ireasoner.clients.framework_context import Context
 from ireasoner.clients.reward_service import Judged
 
-Score = Callable[[Sequence[str]], Awaitable[list[Judged]]]
+Score = Callable[[Sequence[str], Context], Awaitable[list[Judged]]]
+Judge = Callable[[str, Context], Awaitable[Judged]]
 
 
 @dataclass(eq=False, slots=True)
 class _Waiting:
-    """The finished rollouts of one group."""
+    """The finished rollouts of one group, and the context that came with the first."""
 
+    context: Context
     texts: list[str] = field(default_factory=list)
     results: list["asyncio.Future[Judged]"] = field(default_factory=list)
     timer: asyncio.TimerHandle | None = None
@@ -37,8 +40,8 @@ class SiblingGroups:
         self._scoring: set[asyncio.Task[None]] = set()
 
     @contextmanager
-    def sampling(self, key: Hashable) -> Iterator[Callable[[str], Awaitable[Judged]]]:
-        """Registers a rollout while it is sampled; yields the function that scores its text.
+    def sampling(self, key: Hashable) -> Iterator[Judge]:
+        """Registers a rollout while it is sampled; yields the function that scores its text, given the group's context.
 
         That function raises what scoring raises. A rollout that leaves the block without calling it, for example by an
         exception, is no longer waited for.
@@ -56,8 +59,8 @@ class SiblingGroups:
                     if key in self._waiting:
                         self._close(key)
 
-        async def judge(text: str) -> Judged:
-            result = self._join(key, text)
+        async def judge(text: str, context: Context) -> Judged:
+            result = self._join(key, text, context)
             end()
             return await result
 
@@ -66,9 +69,9 @@ class SiblingGroups:
         finally:
             end()
 
-    def _join(self, key: Hashable, text: str) -> "asyncio.Future[Judged]":
+    def _join(self, key: Hashable, text: str, context: Context) -> "asyncio.Future[Judged]":
         loop = asyncio.get_running_loop()
-        waiting = self._waiting.setdefault(key, _Waiting())
+        waiting = self._waiting.setdefault(key, _Waiting(context))
         if waiting.timer is None:
             waiting.timer = loop.call_later(self._wait_s, self._close, key)
         result: asyncio.Future[Judged] = loop.create_future()
@@ -88,7 +91,7 @@ class SiblingGroups:
 
     async def _answer(self, waiting: _Waiting) -> None:
         try:
-            judged = await self._score(waiting.texts)
+            judged = await self._score(waiting.texts, waiting.context)
             pairs = list(zip(waiting.results, judged, strict=True))
         except Exception as error:  # noqa: BLE001 - every waiting caller raises it
             for result in waiting.results:

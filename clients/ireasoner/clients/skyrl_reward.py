@@ -4,11 +4,13 @@ Return one from `get_generator` of your `BasePPOExp`. It replaces the reward of 
 decides when an episode ends.
 """
 
+from collections.abc import Mapping
 from itertools import chain
 from typing import Any
 
 from skyrl.train.generators.skyrl_gym_generator import SkyRLGymGenerator
 
+from ireasoner.clients.framework_context import read_context
 from ireasoner.clients.reward_service import RewardService, gathered, means
 from ireasoner.clients.wire import Config
 
@@ -43,7 +45,10 @@ class AgreementGenerator(SkyRLGymGenerator):  # type: ignore[misc]
             )
         texts = [self.tokenizer.decode(tokens, skip_special_tokens=True) for tokens in output["response_ids"]]
         groups = gathered([identity.instance_id for identity in identities])
-        scored = await self._service.score_async([[texts[index] for index in group] for group in groups])
+        scored = await self._service.score_async(
+            [[texts[index] for index in group] for group in groups],
+            contexts=[read_context(_context, input_batch, group[0]) for group in groups],
+        )
         for group, judged in zip(groups, scored, strict=True):
             for index, each in zip(group, judged, strict=True):
                 shape = output["rewards"][index]
@@ -54,3 +59,12 @@ class AgreementGenerator(SkyRLGymGenerator):  # type: ignore[misc]
         charted = {f"agreement/{name}": value for name, value in means(chain.from_iterable(scored)).items()}
         output["rollout_metrics"] = {**(output.get("rollout_metrics") or {}), **charted}
         return output
+
+
+def _context(batch: Mapping[str, Any], row: int) -> dict[str, Any]:
+    extras = (batch.get("env_extras") or [{}] * (row + 1))[row]
+    return {
+        "prompt": batch["prompts"][row],
+        "labels": extras.get("reward_spec") or extras,
+        "update": getattr(batch.get("batch_metadata"), "global_step", None),
+    }

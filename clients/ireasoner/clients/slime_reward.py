@@ -7,6 +7,7 @@ evaluation, so evaluation data needs another reward.
 from collections.abc import Sequence
 from typing import Any
 
+from ireasoner.clients.framework_context import read_context
 from ireasoner.clients.reward_service import RewardService
 
 
@@ -16,8 +17,19 @@ async def group_reward(args: Any, samples: Sequence[Any], **_: Any) -> list[floa
     Raises RewardError.
     """
     texts = [sample.response for sample in samples]
-    judged = (await RewardService.configured().score_async([texts]))[0]
+    service = RewardService.configured().called(getattr(args, "wandb_group", None))
+    contexts = [read_context(_context, samples[0])]
+    judged = (await service.score_async([texts], contexts=contexts))[0]
     key = getattr(args, "reward_key", None)
     if key:
         return [{**each.metrics, key: each.neutral} for each in judged]
     return [each.neutral for each in judged]
+
+
+def _context(sample: Any) -> dict[str, Any]:
+    return {
+        "prompt": getattr(sample, "prompt", None),
+        "images": (getattr(sample, "multimodal_inputs", None) or {}).get("images"),
+        "labels": getattr(sample, "label", None),
+        "update": (getattr(sample, "weight_versions", None) or [None])[-1],
+    }

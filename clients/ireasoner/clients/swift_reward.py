@@ -6,11 +6,13 @@ Server and config are read from IREASONER_REWARD_URL and IREASONER_REWARD_CONFIG
 """
 
 import json
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from pathlib import PurePath
 from typing import Any
 
 from swift.rewards import AsyncORM, orms
 
+from ireasoner.clients.framework_context import cells, read_context
 from ireasoner.clients.reward_service import RewardService, progress_of, siblings
 
 _ARGUMENTS = (
@@ -37,9 +39,11 @@ class AgreementReward(AsyncORM):  # type: ignore[misc]
         """Returns the rewards of one batch, in order. ms-swift runs each call in a new event loop."""
         groups = self._groups(_keys(len(completions), kwargs))
         progress = progress_of(kwargs.get("trainer_state"))
-        service = RewardService.configured()
+        service = RewardService.configured().called(PurePath(getattr(self.args, "run_name", None) or "").name)
         scored = await service.score_async(
-            [[completions[index] for index in group] for group in groups], progress
+            [[completions[index] for index in group] for group in groups],
+            progress,
+            [read_context(_context, kwargs, group[0]) for group in groups],
         )
         judged = [each for group in scored for each in group]
         return [each.others if each.reward is None else each.reward for each in judged]
@@ -68,6 +72,15 @@ def _keys(count: int, kwargs: dict[str, Any]) -> list[Hashable]:
     if len(identities) == count and all(identities):
         return list(identities)
     return [json.dumps(messages[:-1], default=str) for messages in kwargs["messages"]]
+
+
+def _context(columns: Mapping[str, Any], row: int) -> dict[str, Any]:
+    return {
+        "prompt": columns["messages"][row][:-1],
+        **cells(columns, row, ["images"]),
+        "labels": cells(columns, row),
+        "update": getattr(columns.get("trainer_state"), "global_step", None),
+    }
 
 
 orms["agreement"] = AgreementReward

@@ -1,8 +1,9 @@
 """The blocking client, for trainers, scripts and the command line."""
 
+import hashlib
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from functools import partial
@@ -13,8 +14,9 @@ import httpx
 from ireasoner.clients.arriving_answer import ArrivingAnswer
 from ireasoner.clients.codec import encode_request
 from ireasoner.clients.deadline import DeadlineTransport, deadline
-from ireasoner.clients.errors import NotReady, RewardError
+from ireasoner.clients.errors import NotReady, RequestRefused, RewardError
 from ireasoner.clients.exchange import (
+    BYTES,
     JSON,
     READY_POLL_S,
     address,
@@ -29,6 +31,7 @@ from ireasoner.clients.exchange import (
 from ireasoner.clients.fingerprints import Fingerprints
 from ireasoner.clients.response import check_ready, decode_response
 from ireasoner.clients.retry import Retry
+from ireasoner.clients.server_context import PUT_TIMEOUT_S, server_context
 from ireasoner.clients.wire import Config, Detail, Endpoint, Group, ScoreRequest, ScoreResponse
 
 T = TypeVar("T")
@@ -75,6 +78,7 @@ class RewardClient:
         self._timeout_s = timeout_s
         self._retry_budget_s = retry_budget_s
         self._fingerprints = fingerprints or Fingerprints()
+        self._context = server_context(self._url, token)
 
     def __enter__(self) -> Self:
         return self
@@ -94,20 +98,43 @@ class RewardClient:
         config: Config = "paper",
         progress: float | None = None,
         detail: Detail = "full",
+        update: int | None = None,
+        source: str | None = None,
     ) -> ScoreResponse:
         """Scores groups in one request; `progress`, in [0, 1], is for the endpoint `solver` only.
 
+        `update`, the number of the policy update, and `source`, the name of the run, are context like that of `Group`.
+        A server that does not take context scores without it.
+
         Raises RewardError (see `ireasoner.clients.errors`). Every reward that is returned was computed.
         """
-        request = ScoreRequest(endpoint, groups, config, progress, detail)
-        path, body = f"/score/{endpoint}", encode_request(request)
-        response = Retry(self._retry_budget_s).call(
-            lambda: self._exchange(
-                path, body, lambda answer: decode_response(answer, request), self._timeout_s
-            )
-        )
+        sent = self._context.fitted(ScoreRequest(endpoint, groups, config, progress, detail, update, source))
+        retry = Retry(self._retry_budget_s)
+        try:
+            response = retry.call(self._attempt(sent))
+        except RequestRefused as refusal:
+            response = retry.call(self._attempt(self._context.bare_after(refusal, sent)))
         self._fingerprints.check(self._url, config, response.fingerprint)
         return response
+
+    def put_image(self, image: bytes) -> str:
+        """Gives the server an image for its ledger, and returns the SHA-256 by which groups name it.
+
+        Each image is put once. Nothing is raised: a server without a ledger is not asked again for ten minutes, and
+        one that fails for one minute. An image that the server refuses is logged.
+        """
+        sha256 = hashlib.sha256(image).hexdigest()
+        if self._context.wants(sha256):
+            timeout_s = min(self._timeout_s, PUT_TIMEOUT_S)
+            try:
+                self._exchange(
+                    "PUT", f"/ledger/images/{sha256}", ArrivingAnswer.accept, timeout_s, image, BYTES
+                )
+            except RewardError as error:
+                self._context.not_put(sha256, error)
+            else:
+                self._context.has(sha256)
+        return sha256
 
     def score_many(
         self,
@@ -117,6 +144,8 @@ class RewardClient:
         config: Config = "paper",
         progress: float | None = None,
         detail: Detail = "full",
+        update: int | None = None,
+        source: str | None = None,
         groups_per_request: int = 16,
         in_flight: int = 4,
     ) -> Generator[ScoreResponse, None, None]:
@@ -126,25 +155,27 @@ class RewardClient:
         the iteration.
 
         Args:
-            endpoint: See `score`, also for `config`, `progress` and `detail`.
+            endpoint: See `score`, also for `config`, `progress`, `detail`, `update` and `source`.
             groups: Any iterable, also one that does not fit into memory.
             groups_per_request: Groups in one request.
             in_flight: Requests at a time.
         """
+        score = partial(
+            self.score,
+            endpoint,
+            config=config,
+            progress=progress,
+            detail=detail,
+            update=update,
+            source=source,
+        )
         with ThreadPoolExecutor(in_flight) as pool:
             flying: deque[Future[ScoreResponse]] = deque()
             try:
                 for chunk in chunks(groups, groups_per_request):
                     if len(flying) == in_flight:
                         yield flying.popleft().result()
-                    flying.append(
-                        pool.submit(
-                            copy_context().run,
-                            partial(
-                                self.score, endpoint, chunk, config=config, progress=progress, detail=detail
-                            ),
-                        )
-                    )
+                    flying.append(pool.submit(copy_context().run, partial(score, chunk)))
                 while flying:
                     yield flying.popleft().result()
             finally:
@@ -161,7 +192,9 @@ class RewardClient:
         while True:
             try:
                 left_s = end_s - time.monotonic()
-                self._exchange("/readyz", None, check_ready, min(left_s, self._timeout_s))
+                self._exchange(
+                    "GET", "/readyz", lambda answer: check_ready(answer.body()), min(left_s, self._timeout_s)
+                )
             except RewardError as error:
                 if not is_alive():
                     raise NotReady(f"{self._url} died before it was ready: {error}") from error
@@ -171,16 +204,36 @@ class RewardClient:
             else:
                 return
 
-    def _exchange(self, path: str, body: bytes | None, read: Callable[[bytes], T], timeout_s: float) -> T:
-        """One attempt, a POST of `body` or a GET if it is None; returns what `read` makes of the answer."""
-        method, sent = ("GET", b"") if body is None else ("POST", body)
+    def _attempt(self, request: ScoreRequest) -> Callable[[], ScoreResponse]:
+        body = encode_request(request)
+        return lambda: self._exchange(
+            "POST",
+            f"/score/{request.endpoint}",
+            lambda answer: decode_response(answer.body(), request),
+            self._timeout_s,
+            body,
+        )
+
+    def _exchange(
+        self,
+        method: str,
+        path: str,
+        read: Callable[[ArrivingAnswer], T],
+        timeout_s: float,
+        body: bytes = b"",
+        kind: Mapping[str, str] = JSON,
+    ) -> T:
+        """One attempt; returns what `read` makes of the answer."""
         url = self._url + path
         with named_errors(url):
             with (
                 deadline(timeout_s),
-                self._http.stream(method, path, content=body, headers=JSON | trace_headers()) as response,
+                self._http.stream(
+                    method, path, content=body, headers={**kind, **trace_headers()}
+                ) as response,
             ):
-                arriving = ArrivingAnswer(url, response, len(sent))
+                self._context.hear(response.headers.get("x-wire-version"))
+                arriving = ArrivingAnswer(url, response, len(body))
                 for part in response.iter_raw():
                     arriving.add(part)
-            return read(arriving.body())
+            return read(arriving)

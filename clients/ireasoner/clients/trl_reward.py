@@ -2,12 +2,22 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
 
+from ireasoner.clients.framework_context import Context, cells, read_context
 from ireasoner.clients.ranks import over_ranks
 from ireasoner.clients.reward_service import Judged, RewardService, SplitGroups, means, progress_of, siblings
 from ireasoner.clients.wire import Config
+
+
+class _Row(NamedTuple):
+    """A completion; rows of one prompt have one key."""
+
+    key: str
+    text: str
+    context: Context
 
 
 class GroupReward:
@@ -18,7 +28,8 @@ class GroupReward:
     RewardError. The weight of the step reward follows the trainer's progress.
 
     `num_generations` and `num_generations_eval` are the trainer's; TRL does not pass them on, and they separate
-    consecutive groups of one prompt. For `url` and `config` see `RewardService.configured`.
+    consecutive groups of one prompt. For `url`, `config` and `source`, the name of the run in the server's ledger, see
+    `RewardService.configured`.
     """
 
     def __init__(
@@ -27,10 +38,11 @@ class GroupReward:
         url: str | None = None,
         config: Config | None = None,
         num_generations_eval: int | None = None,
+        source: str | None = None,
     ):
         self.__name__ = "agreement"
         self._sizes = {num_generations, num_generations_eval or num_generations}
-        self._service = RewardService.configured(url, config)
+        self._service = RewardService.configured(url, config, source=source)
 
     def __call__(
         self,
@@ -39,11 +51,11 @@ class GroupReward:
         trainer_state: Any = None,
         log_metric: Callable[[str, float], None] | None = None,
         log_extra: Callable[[str, list[Any]], None] | None = None,
-        **_: Any,
+        **columns: Any,
     ) -> list[float | None]:
         """Returns the rewards of this rank's completions; groups are contiguous over all ranks."""
         mine = over_ranks(
-            lambda: [(_key(prompt), _text(each)) for prompt, each in zip(prompts, completions, strict=True)],
+            lambda: self._read(prompts, completions, columns, trainer_state),
             lambda rows: self._judge(rows, progress_of(trainer_state)),
         )
         if mine is None:
@@ -55,14 +67,41 @@ class GroupReward:
             log_extra("agreement_answer", [each.answer for each in mine])
         return [each.reward for each in mine]
 
-    def _judge(self, rows: Sequence[tuple[str, str]], progress: float) -> list[Judged]:
-        groups = siblings([key for key, _ in rows], *self._sizes)
+    def _read(
+        self, prompts: Sequence[Any], completions: Sequence[Any], columns: Mapping[str, Any], state: Any
+    ) -> list[_Row]:
+        """This rank's rows; their images are put here, so that other ranks need no more than their hashes."""
+        keys = [_key(prompt) for prompt in prompts]
+        first = {key: keys.index(key) for key in keys}
+        contexts = [read_context(_context, prompts[row], columns, row, state) for row in first.values()]
+        images = self._service.put_images([each.image for each in contexts])
+        known = {
+            key: replace(context, image=image)
+            for key, context, image in zip(first, contexts, images, strict=True)
+        }
+        return [_Row(key, _text(each), known[key]) for key, each in zip(keys, completions, strict=True)]
+
+    def _judge(self, rows: Sequence[_Row], progress: float) -> list[Judged]:
+        groups = siblings([row.key for row in rows], *self._sizes)
         if odd := {len(group) for group in groups} - self._sizes:
             raise SplitGroups(
                 f"{max(odd)} consecutive rows have one prompt; num_generations is {self._sizes}"
             )
-        scored = self._service.score([[rows[index][1] for index in group] for group in groups], progress)
+        scored = self._service.score(
+            [[rows[index].text for index in group] for group in groups],
+            progress,
+            [rows[group[0]].context for group in groups],
+        )
         return [each for group in scored for each in group]
+
+
+def _context(prompt: Any, columns: Mapping[str, Any], row: int, state: Any) -> dict[str, Any]:
+    return {
+        "prompt": prompt,
+        "images": [*cells(columns, row, ["image", "images"]).values()],
+        "labels": cells(columns, row),
+        "update": getattr(state, "global_step", None),
+    }
 
 
 def _key(prompt: Any) -> str:

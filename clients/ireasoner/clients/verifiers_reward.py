@@ -6,10 +6,12 @@ Here `agreement_env` is a module of yours that imports `AgreementEnv`, because v
 """
 
 import asyncio
+from typing import Any
 
 import verifiers.v1 as vf
 from pydantic import Field
 
+from ireasoner.clients.framework_context import read_context
 from ireasoner.clients.reward_service import RewardService, means
 
 __all__ = ["AgreementEnv"]
@@ -46,7 +48,13 @@ class AgreementEnv(vf.Env[AgreementEnvConfig]):  # type: ignore[misc]
         if not traces:
             return
         service = RewardService.configured(self.config.reward_url, self.config.reward_config)
-        judged = (await service.score_async([[trace.last_reply for trace in traces]]))[0]
+        texts, context = [trace.last_reply for trace in traces], read_context(_context, task)
+        judged = (await service.score_async([texts], contexts=[context]))[0]
         for trace, each in zip(traces, judged, strict=True):
             trace.record_reward("agreement", each.neutral, self.config.reward_weight)
             trace.record_metrics({f"agreement_{name}": value for name, value in means([each]).items()})
+
+
+def _context(task: vf.Task) -> dict[str, Any]:
+    data = task.data.model_dump()  # its field `image` is a container's
+    return {"prompt": data["prompt"], "labels": data}

@@ -7,7 +7,7 @@ of its prompt for at most IREASONER_GROUP_WAIT_S seconds (3,600).
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -15,6 +15,7 @@ from verl.experimental.agent_loop.agent_loop import AgentLoopOutput
 from verl.experimental.agent_loop.single_turn_agent_loop import SingleTurnAgentLoop
 from verl.experimental.reward_loop.reward_manager.base import RewardManagerBase
 
+from ireasoner.clients.framework_context import Context, read_context
 from ireasoner.clients.reward_service import Judged, RewardService
 from ireasoner.clients.sibling_groups import SiblingGroups
 
@@ -22,16 +23,17 @@ GROUP_WAIT_S = float(os.environ.get("IREASONER_GROUP_WAIT_S", "3600"))
 
 
 @cache
-def _groups(n: int, n_val: int) -> SiblingGroups:
+def _groups(n: int, n_val: int, run: str | None) -> SiblingGroups:
     """The groups of this process: verl creates one agent loop per sample, all on one event loop."""
 
-    async def score(texts: Sequence[str]) -> list[Judged]:
+    async def score(texts: Sequence[str], context: Context) -> list[Judged]:
         if len(texts) not in (n, n_val):
             raise ValueError(
                 f"groups are split: this worker has {len(texts)} samples of a uid, but rollout.n is {n} and "
                 f"val_kwargs.n is {n_val}; the prompts per batch must be a multiple of rollout.agent.num_workers"
             )
-        return (await RewardService.configured().score_async([texts]))[0]
+        service = RewardService.configured().called(run)
+        return (await service.score_async([texts], contexts=[context]))[0]
 
     return SiblingGroups(score, GROUP_WAIT_S)
 
@@ -45,9 +47,12 @@ class AgreementAgentLoop(SingleTurnAgentLoop):  # type: ignore[misc]
     async def run(self, sampling_params: dict[str, Any], **kwargs: Any) -> AgentLoopOutput:
         """Returns one sample with its reward and the parts of the reward."""
         rollout = self.config.actor_rollout_ref.rollout
-        with _groups(rollout.n, rollout.val_kwargs.n).sampling(kwargs["uid"]) as judge:
+        groups = _groups(rollout.n, rollout.val_kwargs.n, _run_name(self.config))
+        with groups.sampling(kwargs["uid"]) as judge:
             output = await super().run(sampling_params, **kwargs)
-            judged = await judge(self.tokenizer.decode(output.response_ids, skip_special_tokens=True))
+            text = self.tokenizer.decode(output.response_ids, skip_special_tokens=True)
+            step = output.extra_fields.get("global_steps")
+            judged = await judge(text, read_context(_context, kwargs, step))
         output.reward_score = judged.neutral
         output.extra_fields["reward_extra_info"] = dict(judged.metrics)
         return output
@@ -67,7 +72,7 @@ class CohortRewardManager(RewardManagerBase):  # type: ignore[misc]
                 f"rollout.val_kwargs.n is {rollout.val_kwargs.n}; set it to rollout.n, {rollout.n}"
             )
         self._group_size = rollout.n
-        self._service = RewardService.configured()
+        self._service = RewardService.configured().called(_run_name(config))
 
     async def run_single(self, data: Any) -> dict[str, Any]:
         """Returns the reward of one row and its parts. Raises RewardError."""
@@ -76,5 +81,15 @@ class CohortRewardManager(RewardManagerBase):  # type: ignore[misc]
         length = row.batch["attention_mask"][-responses.shape[-1] :].sum()
         text = self.tokenizer.decode(responses[:length], skip_special_tokens=True)
         uid = str(row.non_tensor_batch["uid"])
-        answer = await self._service.score_in_cohort(uid, text, self._group_size, GROUP_WAIT_S)
+        context = read_context(_context, row.non_tensor_batch)
+        answer = await self._service.score_in_cohort(uid, text, self._group_size, GROUP_WAIT_S, context)
         return {"reward_score": answer.pop("reward"), "reward_extra_info": answer}
+
+
+def _run_name(config: Any) -> str | None:
+    name = getattr(getattr(config, "trainer", None), "experiment_name", None)
+    return name if isinstance(name, str) else None
+
+
+def _context(columns: Mapping[str, Any], update: object = None) -> dict[str, Any]:
+    return {"prompt": columns.get("raw_prompt"), "labels": columns.get("reward_model"), "update": update}

@@ -1,8 +1,9 @@
 """Requests to the reward server and its responses, as frozen dataclasses."""
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Literal, Self
 
 MAJOR_VERSION = "2"
 """First number of the wire's version that this client speaks."""
@@ -13,6 +14,11 @@ Status = Literal["ok", "invalid", "abstain"]
 FinishReason = Literal["stop", "length"]
 Config = str | Mapping[str, object]
 """The name of a preset or registered config, or overrides on one: `{"preset": "paper", "alpha": 0.5}`."""
+
+
+def is_sha256(text: str) -> bool:
+    """Whether `text` is a SHA-256 as the wire has it: 64 hexadecimal digits in lower case."""
+    return re.fullmatch("[0-9a-f]{64}", text) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +50,32 @@ class Rollout:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """All rollouts of one question about one image, which are scored against each other."""
+    """All rollouts of one question about one image, which are scored against each other.
+
+    `question`, `image` and `labels` are context, for the people who look at the server's ledger: no reward depends on
+    it. `image` is the SHA-256 of the image's bytes in hexadecimal, as `RewardClient.put_image` returns it; `labels` are
+    right answers. A question of more than 65,536 characters is cut off; more than 64 labels, or labels of more than
+    4,096 characters, are left out.
+
+    Raises ValueError if `image` is no SHA-256.
+    """
 
     id: str
     rollouts: Sequence[Rollout]
+    question: str | None = None
+    image: str | None = None
+    labels: Sequence[str] | None = None
+
+    def __post_init__(self) -> None:
+        if self.image is not None and not is_sha256(self.image):
+            raise ValueError(
+                f"group {self.id!r}: image is {self.image!r}, not a SHA-256 of 64 hexadecimal digits"
+            )
+
+    @property
+    def has_context(self) -> bool:
+        """Whether it holds a question, an image or labels."""
+        return not (self.question is None and self.image is None and self.labels is None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +84,25 @@ class ScoreRequest:
 
     endpoint: Endpoint
     groups: Sequence[Group]
-    config: Config
-    progress: float | None
-    detail: Detail
+    config: Config = "paper"
+    progress: float | None = None
+    detail: Detail = "full"
+    update: int | None = None
+    source: str | None = None
+
+    @property
+    def has_context(self) -> bool:
+        """Whether it holds anything that no reward depends on."""
+        return (
+            self.update is not None
+            or self.source is not None
+            or any(group.has_context for group in self.groups)
+        )
+
+    def without_context(self) -> Self:
+        """The same request without what no reward depends on."""
+        groups = [Group(group.id, group.rollouts) for group in self.groups]
+        return replace(self, groups=groups, update=None, source=None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """A child Python process that answers questions over its standard input and output.
 
 Code that may crash, hang or run out of memory runs in one, so that the server survives it and starts another.
-The child ends when its standard input does, that is, with the server; SIGINT and SIGTERM are the server's to
-handle.
+The child ends when its standard input does, and on Linux, whatever it is doing, when the thread of the server that
+started it does; SIGINT and SIGTERM are the server's to handle.
 
 Each question and each answer is a frame: two little-endian 32-bit lengths, a JSON header and a payload of raw
 numbers. Answers come in the order of the questions. The header `{"error": "..."}` reports that a question failed;
@@ -11,6 +11,7 @@ the child keeps running. Nothing is pickled.
 
 import asyncio
 import contextlib
+import ctypes
 import json
 import logging
 import os
@@ -29,6 +30,7 @@ Frame = tuple[Header, bytes]
 
 STOP_DEADLINE_S = 5.0
 _LENGTHS = struct.Struct("<II")
+_PR_SET_PDEATHSIG = 1
 
 
 class ChildDied(Exception):
@@ -202,6 +204,9 @@ def serve(answer: Callable[[Header, bytes], Frame]) -> None:
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+    # A child that loads for 10 s, hangs or is stopped does not see that its input ends.
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     questions = sys.stdin.buffer
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())

@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from importlib.metadata import version
 
 from ireasoner.reward_server import wire
 from ireasoner.reward_server.child_process import ChildRefused
@@ -13,6 +14,7 @@ from ireasoner.reward_server.embedding.batching import EmbeddingBatcher, Pass
 from ireasoner.reward_server.embedding.worker_backend import WorkerBackend
 from ireasoner.reward_server.errors import NotReady, ServiceError
 from ireasoner.reward_server.observability.metrics import Metrics
+from ireasoner.reward_server.scoring.fingerprint import all_versions
 from ireasoner.reward_server.scoring.registry import ConfigRegistry
 from ireasoner.reward_server.scoring.scorer import Scorer
 from ireasoner.reward_server.settings import RewardServerSettings
@@ -162,6 +164,13 @@ class Engine:
             self._on_failure(error)
             return
         self._metrics.watch(self._batcher, backend)
+        self._metrics.identify(
+            version=version("ireasoner"),
+            wire_version=wire.VERSION,
+            embedder=backend.name,
+            embedder_identity=backend.identity,
+            **all_versions(),
+        )
         self._scorer = Scorer(self._batcher, self.configs)
         log.info("ready: %s, loaded in %.1f s", backend.name, time.monotonic() - started_s)
 

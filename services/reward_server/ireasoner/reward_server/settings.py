@@ -77,7 +77,10 @@ class RewardServerSettings(BaseSettings):
         "--cache-mib and about 400 MiB.",
     )
     max_queue_texts: int = Field(
-        16_384, ge=1, description="Distinct steps that may wait to be embedded; beyond it requests get 429."
+        20_480,
+        ge=2,
+        description="Distinct steps that may wait to be embedded. A caller may have four times as many there as there "
+        "is room left, so 16,384 if it is alone; beyond it requests get 429.",
     )
     max_batch_tokens: int = Field(2_048, ge=1, description="Tokens in one forward pass of the embedder.")
     cache_mib: int = Field(256, ge=0, description="Memory of the embedding cache.")

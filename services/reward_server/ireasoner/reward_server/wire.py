@@ -60,8 +60,28 @@ def _distinct(parts: list[N]) -> list[N]:
     return parts
 
 
+_TEXT_OR_PARSED: dict[str, Any] = {
+    "oneOf": [
+        {
+            "required": ["text"],
+            "properties": {"text": {"type": "string"}, "answer": {"type": "null"}, "steps": {"type": "null"}},
+        },
+        {
+            "properties": {"text": {"type": "null"}},
+            "anyOf": [
+                {"required": ["answer"], "properties": {"answer": {"type": "string"}}},
+                {"required": ["steps"], "properties": {"steps": {"type": "array"}}},
+            ],
+        },
+    ]
+}
+"""What `Rollout._text_or_parsed` accepts."""
+
+
 class Rollout(_Named):
     """One sampled completion: either raw `text`, or `answer` and `steps` that the sender parsed."""
+
+    model_config = ConfigDict(json_schema_extra=_TEXT_OR_PARSED)
 
     text: Text | None = Field(None, description="The completion, tags included.", examples=[EXAMPLE_TEXT])
     answer: Text | None = Field(None, description="The answer; null if there is none. Sent with `steps`.")

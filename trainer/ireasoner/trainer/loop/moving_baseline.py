@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from ireasoner.trainer.settings import ROLES, Role
 
 _MOMENTUM = 0.9
-"""Share of a baseline that remains after an update; ours, since no source gives a value."""
+"""Share of a baseline that remains after an update. EvoLMM's code has the same value per rollout."""
 
 _START = 0.0
-"""Baseline of the first update; ours, since no source gives a value."""
+"""Baseline of the first update, as in EvoLMM's code."""
 
 
 class MovingBaseline:
@@ -17,7 +17,7 @@ class MovingBaseline:
 
     The estimator is EvoLMM's (arXiv 2511.16672), REINFORCE with moving baselines: `advantage = reward - b`. After the
     advantages of an update are computed, `b <- 0.9 b + 0.1 m`, where `m` is the mean reward of the update. So
-    advantages do not depend on the order of the rollouts. Momentum and start value are ours.
+    advantages do not depend on the order of the rollouts. EvoLMM's code moves `b` after each rollout.
 
     Attributes:
         values: The baseline of each role.

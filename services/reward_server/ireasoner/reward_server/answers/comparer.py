@@ -3,7 +3,7 @@
 import logging
 import os
 from collections import Counter, OrderedDict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass, field
 
 from ireasoner.reward_server.answers.fair_queue import FairQueue
@@ -74,19 +74,21 @@ class ExpressionComparer:
             FormulasUnavailable: The process does not start, or gets no processor time. Nothing is remembered.
         """
         group = _Group(self, frozenset(settled), used_s)
-        return await group.equal(sorted(set(formulas)))
+        with self._queue.visit(group, used_s):
+            return await group.equal(sorted(set(formulas)))
 
-    async def ask(self, question: Question, used_s: float) -> Header:
-        """The answer to a question of a group whose questions took `used_s` seconds of processor time so far.
+    async def ask(self, question: Question, group: Hashable) -> Header:
+        """The answer to a question of a group, which waits for its turn by processor time.
 
         Raises FormulasUnavailable.
         """
-        async with self._queue.take(used_s):
+        async with self._queue.take(group):
             if (known := self._known.get(question)) is not None:
                 self._known.move_to_end(question)
                 return known
             self.asked[question.op] += 1
             self._known[question] = answered = await self._calculated(question)
+            self._queue.charge(group, answered["cpu_s"])
             while len(self._known) > MAX_REMEMBERED:
                 self._known.popitem(last=False)
             return answered
@@ -189,7 +191,7 @@ class _Group:
         if self._found.cpu_s + QUESTION_CPU_S > GROUP_CPU_S:
             self._left_out[question.op] += 1
             return None
-        answered = await self._comparer.ask(question, self._found.cpu_s)
+        answered = await self._comparer.ask(question, self)
         self._found.cpu_s += answered["cpu_s"]
         if "reason" in answered:
             self._found.not_compared.append(f"{' and '.join(question.formulas)}: {answered['reason']}")

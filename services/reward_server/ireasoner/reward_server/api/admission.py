@@ -20,6 +20,7 @@ from ireasoner.reward_server.api.tokens import NO_EXPERIMENT, OPERATOR, Tokens
 from ireasoner.reward_server.engine import Engine
 from ireasoner.reward_server.errors import HeadTooLarge, InternalError, NotReady, ServiceError, Unauthorized
 from ireasoner.reward_server.memory import Claim, Memory
+from ireasoner.reward_server.observability.logs import one_line
 from ireasoner.reward_server.observability.metrics import Metrics
 from ireasoner.reward_server.observability.request_context import request_id
 from ireasoner.reward_server.scoring.registry import SHARED
@@ -199,6 +200,7 @@ class _Exchange:
             )
 
     async def _refuse(self, error: ServiceError) -> None:
+        self._scope["state"]["refusal"] = error
         response = problems.answer(error, self._request_id)
         await response(self._scope, self._receive, self._watched_send)
 
@@ -234,19 +236,37 @@ class _Exchange:
             await self._send(message)
 
     def _report(self, status: int) -> None:
-        """Logs and counts the request."""
+        """Logs and counts the request; the line of a refused one says why."""
         experiment = self._scope["state"]["experiment"]
         seconds = time.monotonic() - self._arrived_s
         self._admission.metrics.answered(self._route, status, experiment, seconds)
         extra = {"status": status, "ms": round(1e3 * seconds, 1), "experiment": experiment}
+        if (error := self._scope["state"].get("refusal")) is not None:
+            extra |= {"path": one_line(self._path), **_reason(error)}
         level = logging.DEBUG if self._route in PROBES and status in (200, 503) else logging.INFO
         log.log(level, "%s %s %d", self._scope["method"], self._route, status, extra=extra)
+
+    @property
+    def _path(self) -> str:
+        """The path as it was sent, without the query, which can contain a token."""
+        return bytes(self._scope.get("raw_path") or b"").partition(b"?")[0].decode("latin-1")
 
     @property
     def _route(self) -> str:
         """The template of the route, `none` if no route matched: a requested path could be anything."""
         route = self._scope.get("route")
         return route.path if route is not None else "none"
+
+
+def _reason(error: ServiceError) -> dict[str, str]:
+    """The code of an error, and its first fault or else its detail."""
+    if error.faults:
+        return {
+            "code": error.code,
+            "place": one_line(error.faults[0].place),
+            "reason": one_line(error.faults[0].reason),
+        }
+    return {"code": error.code, "reason": one_line(error.detail)}
 
 
 def _relative(location: str) -> str:

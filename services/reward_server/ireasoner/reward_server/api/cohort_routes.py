@@ -8,12 +8,15 @@ from contextlib import ExitStack
 from typing import Annotated, Literal, cast
 
 from fastapi import APIRouter, Depends, Query, Request
+from pydantic import Field
+from pydantic.json_schema import SkipJsonSchema
 
 from ireasoner.reward_server import wire
 from ireasoner.reward_server.api.json_body import ForeignRoute
 from ireasoner.reward_server.api.limits import Limits, check_size
 from ireasoner.reward_server.api.problems import documented
 from ireasoner.reward_server.api.routes import SCORING_ERRORS, config_label, while_connected
+from ireasoner.reward_server.api.tokens import turns_of
 from ireasoner.reward_server.cohorts.asked import UNKNOWN, Asked, AskedQuestions, asked
 from ireasoner.reward_server.cohorts.cohort import Cohorts
 from ireasoner.reward_server.cohorts.cohort_wire import (
@@ -72,7 +75,13 @@ class CohortScoring:
         while True:
             try:
                 with self._memory.claim() as claim:
-                    caller = ScoringCaller(uuid.uuid4().hex, SHARED, claim, self._recorder is not None)
+                    caller = ScoringCaller(
+                        uuid.uuid4().hex,
+                        SHARED,
+                        claim,
+                        turns_of(key.experiment),
+                        wants_full=self._recorder is not None,
+                    )
                     scores = await self._engine.scorer.score("solver", request, key.progress, caller)
                 break
             except ServiceError as error:
@@ -110,8 +119,8 @@ class _Caller:
         self,
         request: Request,
         group_size: Annotated[
-            int | None,
-            Query(ge=1, description="Rollouts per prompt; the protocols do not send it."),
+            Annotated[int, Field(ge=1)] | SkipJsonSchema[None],
+            Query(description="Rollouts per prompt; the protocols do not send it."),
         ] = None,
         deadline_s: Annotated[
             float,

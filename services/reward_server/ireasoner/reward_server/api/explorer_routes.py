@@ -12,7 +12,7 @@ FILES_ROUTE = "/explore/static"
 OPEN_ROUTES = frozenset({PAGE_ROUTE, f"{PAGE_ROUTE}/", *(f"{FILES_ROUTE}/{name}" for name in static_files())})
 
 _HEADERS = {
-    "cache-control": "no-cache",  # a browser asks each time, and mostly gets 304: an upgraded server never meets old scripts
+    "cache-control": "no-cache",  # a browser asks each time and mostly gets 304: no old scripts after an upgrade
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "cross-origin-opener-policy": "same-origin",

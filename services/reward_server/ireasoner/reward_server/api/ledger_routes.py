@@ -11,7 +11,7 @@ from fastapi.responses import StreamingResponse
 from ireasoner.reward_server.api.json_body import MeasuredRoute
 from ireasoner.reward_server.api.problems import documented
 from ireasoner.reward_server.api.routes import SCORING_ERRORS, config_label
-from ireasoner.reward_server.api.tokens import NO_EXPERIMENT, OPERATOR
+from ireasoner.reward_server.api.tokens import NO_EXPERIMENT, OPERATOR, turns_of
 from ireasoner.reward_server.engine import Engine
 from ireasoner.reward_server.errors import (
     HeadTooLarge,
@@ -276,7 +276,7 @@ async def compare_steps(body: ledger_wire.StepTexts, reading: Reading) -> Respon
     """Compares steps with each other by the server's embedder."""
     batcher = reading.engine.batcher
     reading.request.state.claim.hold(footprint(len(body.steps), batcher.backend.dimension))
-    rows = await batcher.embed(body.steps)
+    rows = await batcher.embed(body.steps, turns_of(reading.request.state.experiment))
     return _json({"embedder": batcher.backend.name, "cosines": cosines(rows.stacked(body.steps))})
 
 
@@ -285,7 +285,7 @@ async def compare_configs(body: ledger_wire.TwoConfigs, reading: Reading) -> Res
     """Scores a stored group anew under two configs."""
     state = reading.request.state
     stored = await reading.reads.run(whole_group.whole, reading.viewer, RecordId.parse(body.group))
-    caller = Caller(state.request_id, state.namespace, state.claim)
+    caller = Caller(state.request_id, state.namespace, state.claim, turns_of(state.experiment))
     rescore = partial(rescoring.rescored, reading.engine.scorer, reading.engine.configs, stored, caller)
     results = [await rescore(config, config_label(config)) for config in body.configs]
     return _json(

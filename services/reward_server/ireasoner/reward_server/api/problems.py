@@ -65,23 +65,25 @@ def path(location: Sequence[int | str]) -> str:
     return "".join(parts).removeprefix(".")
 
 
-def _request_id(request: Request) -> str:
-    return cast(str, request.state.request_id)
+def _refuse(request: Request, error: ServiceError) -> Response:
+    """The response for `error`, which is kept for the request's log line."""
+    request.state.refusal = error
+    return answer(error, request.state.request_id)
 
 
 async def _on_service_error(request: Request, error: Exception) -> Response:
-    return answer(cast(ServiceError, error), _request_id(request))
+    return _refuse(request, cast(ServiceError, error))
 
 
 async def _on_malformed(request: Request, error: Exception) -> Response:
     found = cast(RequestValidationError, error).errors()
     if request.headers.get("content-type", "").split(";")[0].strip() != "application/json":
         reason = "the request needs the header content-type: application/json"
-        return answer(MalformedRequest(reason, faults=(_body(reason),)), _request_id(request))
+        return _refuse(request, MalformedRequest(reason, faults=(_body(reason),)))
     faults = tuple(_fault(entry) for entry in found[:_SHOWN_FAULTS])
     more = "" if len(found) <= _SHOWN_FAULTS else f"; the first {_SHOWN_FAULTS} are listed"
     detail = f"{len(found)} fault{'s' if len(found) > 1 else ''}{more}"
-    return answer(MalformedRequest(detail, faults=faults), _request_id(request))
+    return _refuse(request, MalformedRequest(detail, faults=faults))
 
 
 def _fault(entry: Mapping[str, Any]) -> Fault:
@@ -99,7 +101,7 @@ def _body(reason: str) -> Fault:
 async def _on_http_error(request: Request, error: Exception) -> Response:
     raised = cast(HTTPException, error)
     kind = _KINDS.get(raised.status_code, MalformedRequest if raised.status_code < 500 else InternalError)
-    response = answer(kind(f"{request.method} {request.url.path}: {raised.detail}"), _request_id(request))
+    response = _refuse(request, kind(f"{request.method} {request.url.path}: {raised.detail}"))
     response.headers.update(raised.headers or {})
     if raised.status_code == MethodNotAllowed.status:
         response.headers["allow"] = ", ".join(sorted(_methods(request)))

@@ -8,13 +8,15 @@ from typing import Annotated, Any, TypeVar, cast
 
 from fastapi import APIRouter, Depends, Header, Request, Response
 from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse
+from pydantic import Field
+from pydantic.json_schema import SkipJsonSchema
 
 from ireasoner.reward_server import wire
 from ireasoner.reward_server.api.docs_page import as_html
 from ireasoner.reward_server.api.json_body import ConfigRoute, MeasuredRoute
 from ireasoner.reward_server.api.limits import Limits, check_size
 from ireasoner.reward_server.api.problems import documented
-from ireasoner.reward_server.api.tokens import NO_EXPERIMENT, OPERATOR
+from ireasoner.reward_server.api.tokens import NO_EXPERIMENT, OPERATOR, turns_of
 from ireasoner.reward_server.engine import Engine
 from ireasoner.reward_server.errors import (
     BodyTooSlow,
@@ -93,10 +95,8 @@ class _Scoring:
         request: Request,
         engine: Annotated[Engine, Depends(_engine)],
         x_request_timeout: Annotated[
-            float | None,
+            Annotated[float, Field(gt=0, allow_inf_nan=False)] | SkipJsonSchema[None],
             Header(
-                gt=0,
-                allow_inf_nan=False,
                 description="Seconds that the caller waits; can only shorten the server's limit.",
             ),
         ] = None,
@@ -112,7 +112,13 @@ class _Scoring:
     async def answer(self, endpoint: Endpoint, body: wire.ScoreRequest, progress: float = 1.0) -> Response:
         check_size(body, self._limits)
         state = self._request.state
-        caller = Caller(state.request_id, state.namespace, state.claim, self._recorder is not None)
+        caller = Caller(
+            state.request_id,
+            state.namespace,
+            state.claim,
+            turns_of(state.experiment),
+            wants_full=self._recorder is not None,
+        )
         scoring = self._engine.scorer.score(endpoint, body, progress, caller)
         scores = await while_connected(self._request, scoring, self._timeout_s)
         self._metrics.scored(scores["groups"], state.experiment, config_label(body.config))

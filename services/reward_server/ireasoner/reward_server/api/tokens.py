@@ -12,6 +12,7 @@ import hmac
 import logging
 import re
 import secrets
+from collections.abc import Hashable
 from pathlib import Path
 
 log = logging.getLogger(__name__)
@@ -21,6 +22,11 @@ NO_EXPERIMENT = "-"
 """The experiment of requests without a token, which may do what an operator may; no token belongs to it."""
 _NAME = re.compile(rf"(?!{NO_EXPERIMENT}\Z)[\w.-]{{1,64}}", re.ASCII)
 _HASH = re.compile(r"[0-9a-f]{64}")
+
+
+def turns_of(experiment: str) -> Hashable:
+    """Whose turns a request of `experiment` takes: the experiment's; without a token, its own."""
+    return object() if experiment == NO_EXPERIMENT else experiment
 
 
 class UnusableTokens(Exception):

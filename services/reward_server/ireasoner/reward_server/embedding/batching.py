@@ -1,11 +1,12 @@
 """The one queue behind all requests: texts in, embeddings out. It knows no model and no reward.
 
 A request's texts are looked up in the cache. New ones join the queue, once however many requests contain them. One
-loop tokenises what has arrived. Another takes the text that has waited longest, together with others of the same
-number of tokens (of any number, if the embedder mixes lengths), as one forward pass. It keeps two passes at the
-backend, so that the backend never waits for the event loop. So no text is overtaken, batches have equal lengths, and
-a text whose length nobody shares does not wait. A pass that fails fails the requests that have a text in it and no
-others. All bookkeeping happens on the event loop, so it needs no locks.
+loop tokenises what has arrived. Another takes the oldest text of the caller whose turn it is, together with others of
+the same number of tokens (of any number, if the embedder mixes lengths), first its own and then those of other callers,
+as one forward pass. It keeps two passes at the backend, so that the backend never waits for the event loop. So a caller
+with few texts does not wait for one with many, no caller's text is overtaken by its own later ones, batches have equal
+lengths, and a text whose length nobody shares does not wait. A pass that fails fails the requests that have a text in
+it and no others. All bookkeeping happens on the event loop, so it needs no locks.
 """
 
 import asyncio
@@ -13,13 +14,14 @@ import logging
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ireasoner.reward_server.embedding.backend import Backend
+from ireasoner.reward_server.embedding.fair_lines import FairLines
 from ireasoner.reward_server.errors import (
     EmbeddingFailed,
     NotReady,
@@ -35,12 +37,17 @@ log = logging.getLogger(__name__)
 Row = NDArray[np.float32]
 TOKENIZED_TOGETHER = 512
 """Most texts that are tokenised at once, which takes about 20 ms. Passes wait behind it."""
+TOKENIZED_FIRST = 4_096
+"""Texts that are tokenised before the next pass starts, if as many have arrived, so that passes are fuller."""
 PASSES_AT_BACKEND = 2
 ROWS_STEP = 8
 """A pass over more texts than this takes a multiple of it. OpenVINO prepares for every new batch shape, which takes 4
 to 7% of a pass, and remembers some hundreds of shapes."""
 MIXED_BATCHES = 4
 """Factor of a batch's tokens for an embedder that mixes lengths: it only looks rows up in a table."""
+SHARE_OF_ROOM = 4
+"""How many times as many texts as the queue has room left a caller may have in it: one alone fills four fifths, each of
+two 4/9. So there is always room for one that comes (dynamic thresholds; Choudhury and Hahne, 1998)."""
 LONGEST_RETRY_AFTER_S = 60
 ENTRY_BYTES = 300
 """Memory of a cached embedding besides its numbers and its text (tracemalloc counts about 230)."""
@@ -70,19 +77,20 @@ class Rows:
         return np.concatenate([self.of_text[text] for text in texts]).reshape(len(texts), -1)
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False, repr=False, slots=True)
 class _Call:
     """One request's call for embeddings."""
 
-    missing: int
+    caller: Hashable
+    missing: dict[str, "_Item"]
     rows: dict[str, Row]
     done: asyncio.Future[None]
     request_id: str
 
     def receive(self, text: str, row: Row) -> None:
         self.rows[text] = row
-        self.missing -= 1
-        if self.missing == 0 and not self.done.done():
+        del self.missing[text]
+        if not self.missing and not self.done.done():
             self.done.set_result(None)
 
     def fail(self, error: ServiceError) -> None:
@@ -90,18 +98,33 @@ class _Call:
             self.done.set_exception(error)
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False, repr=False, slots=True)
 class _Item:
-    """One text in the queue, and the calls that wait for it."""
+    """One text in the queue, the calls that wait for it, and the lines in which it waits for the next stage."""
 
     text: str
     queued_at_s: float
     calls: list[_Call] = field(default_factory=list)
     tokens: list[int] = field(default_factory=list)
+    lines: "FairLines[_Item] | None" = None
 
     @property
-    def abandoned(self) -> bool:
-        return all(call.done.done() for call in self.calls)
+    def callers(self) -> Collection[Hashable]:
+        return {call.caller for call in self.calls}
+
+    def join(self, call: _Call) -> None:
+        if self.lines is not None and call.caller not in self.callers:
+            self.lines.add(self, (call.caller,))
+        self.calls.append(call)
+
+    def leave(self, call: _Call) -> None:
+        self.calls.remove(call)
+        if self.lines is not None and call.caller not in self.callers:
+            self.lines.remove(self, (call.caller,))
+
+    def wait_in(self, lines: "FairLines[_Item]") -> None:
+        self.lines = lines
+        lines.add(self, self.callers)
 
 
 class EmbeddingCache:
@@ -138,49 +161,6 @@ def _entry_bytes(text: str, row: Row) -> int:
     return ENTRY_BYTES + 4 * len(text) + row.nbytes
 
 
-class _Tokenized:
-    """Items that wait for a pass, in order of arrival and by number of tokens.
-
-    If lengths are mixed, only items without tokens are kept apart from the others.
-    """
-
-    def __init__(self, mixes_lengths: bool) -> None:
-        self._mixes_lengths = mixes_lengths
-        self._in_order: dict[_Item, None] = {}
-        self._by_length: dict[int, dict[_Item, None]] = {}
-
-    def __bool__(self) -> bool:
-        return bool(self._in_order)
-
-    def add(self, item: _Item) -> None:
-        self._in_order[item] = None
-        self._by_length.setdefault(self._length(item), {})[item] = None
-
-    def take(self, max_tokens: int) -> list[_Item]:
-        """Removes the oldest item and the next ones of its length: up to `max_tokens` tokens, at least one item.
-
-        If lengths are not mixed, a number above ROWS_STEP is rounded down to a multiple of it.
-        """
-        length = self._length(next(iter(self._in_order)))
-        same = self._by_length[length]
-        taken: list[_Item] = []
-        for item in same:
-            max_tokens -= max(1, len(item.tokens))
-            if taken and max_tokens < 0:
-                break
-            taken.append(item)
-        if not self._mixes_lengths and len(taken) > ROWS_STEP:
-            del taken[len(taken) // ROWS_STEP * ROWS_STEP :]
-        for item in taken:
-            del same[item], self._in_order[item]
-        if not same:
-            del self._by_length[length]
-        return taken
-
-    def _length(self, item: _Item) -> int:
-        return min(len(item.tokens), 1) if self._mixes_lengths else len(item.tokens)
-
-
 class EmbeddingBatcher:
     """Embeds texts for any number of callers on the event loop that it was created on.
 
@@ -203,8 +183,9 @@ class EmbeddingBatcher:
         self._cache = EmbeddingCache(cache_bytes)
         self._metrics = metrics or BatchingMetrics()
         self._queued: dict[str, _Item] = {}
-        self._arrived: list[_Item] = []
-        self._tokenized = _Tokenized(backend.mixes_lengths)
+        self._calls: set[_Call] = set()
+        self._arrived: FairLines[_Item] = FairLines(lambda item: 0, lambda item: 1)
+        self._tokenized: FairLines[_Item] = FairLines(self._kind, lambda item: max(1, len(item.tokens)))
         self._arrival = asyncio.Event()
         self._passable = asyncio.Event()
         self._room = asyncio.Semaphore(PASSES_AT_BACKEND)
@@ -234,22 +215,28 @@ class EmbeddingBatcher:
         """Distinct texts that are waiting or being embedded."""
         return len(self._queued)
 
-    async def embed(self, texts: Iterable[str]) -> Rows:
+    async def embed(self, texts: Iterable[str], caller: Hashable) -> Rows:
         """The unit row [D] of each distinct text; zero if the text has no direction.
 
-        Raises RequestTooLarge, Overloaded (nothing was queued), EmbeddingFailed or NotReady. If the call is cancelled,
-        its texts leave the queue unless another call waits for them.
+        Callers take turns; calls with equal `caller` are one caller's. If a call ends early, its texts leave the queue
+        unless another call waits for them.
+
+        Raises RequestTooLarge, Overloaded (nothing was queued), EmbeddingFailed or NotReady.
         """
-        call = self._admit(dict.fromkeys(texts))
-        if call.missing:
-            await call.done
+        call = self._admit(dict.fromkeys(texts), caller)
+        try:
+            if call.missing:
+                await call.done
+        finally:
+            self._give_up(call)
         return Rows(call.rows, self._backend.dimension)
 
     async def probe(self) -> None:
         """Runs one forward pass that bypasses the cache, so that `last_pass` reflects the embedder's present state."""
         item = _Item("probe", time.monotonic())
-        call = _Call(1, {}, asyncio.get_running_loop().create_future(), request_id.get())
-        item.calls.append(call)
+        done = asyncio.get_running_loop().create_future()
+        call = _Call(self, {item.text: item}, {}, done, request_id.get())
+        item.join(call)
         await self._tokenize([item])
         if not call.done.done():
             await self._embed_batch([item])
@@ -261,35 +248,59 @@ class EmbeddingBatcher:
             task.cancel()
         await asyncio.wait([*self._loops, *self._passes])
 
-    def _admit(self, texts: Iterable[str]) -> _Call:
+    def _admit(self, texts: Iterable[str], caller: Hashable) -> _Call:
         """Queues the texts that are neither cached nor queued: all of them or none."""
         if not self.is_running:
             raise NotReady(_NOT_RUNNING)
         rows, missing = self._cache.find(texts)
-        call = _Call(0, rows, asyncio.get_running_loop().create_future(), request_id.get())
         new = [text for text in missing if text not in self._queued]
-        self._check_room(len(new))
-        self._metrics.looked_up(hits=len(call.rows), misses=len(missing))
+        if new:
+            self._check_room(len(new), caller)
+        self._metrics.looked_up(hits=len(rows), misses=len(missing))
         now_s = time.monotonic()
-        for text in new:
-            self._queued[text] = item = _Item(text, now_s)
-            self._arrived.append(item)
+        call = _Call(caller, {}, rows, asyncio.get_running_loop().create_future(), request_id.get())
         for text in missing:
-            self._queued[text].calls.append(call)
-        call.missing = len(missing)
+            if (item := self._queued.get(text)) is None:
+                self._queued[text] = item = _Item(text, now_s, lines=self._arrived)
+            item.join(call)
+            call.missing[text] = item
+        self._calls.add(call)
         if new:
             self._arrival.set()
         return call
 
-    def _check_room(self, count: int) -> None:
-        if count > self._max_queue_texts:
-            raise RequestTooLarge(f"{count} distinct steps; the queue holds {self._max_queue_texts}")
+    def _give_up(self, call: _Call) -> None:
+        """Takes what the call still waits for out of the queue, unless another call waits for it."""
+        self._calls.discard(call)
+        for item in call.missing.values():
+            item.leave(call)
+            if item.lines is not None:  # else a batch of the backend has it, and others may still join it
+                self._drop_unless_wanted(item)
+
+    def _drop_unless_wanted(self, item: _Item) -> None:
+        if not item.calls and self._queued.get(item.text) is item:
+            del self._queued[item.text]
+            self._metrics.dropped()
+
+    def _check_room(self, count: int, caller: Hashable) -> None:
+        """Checks a caller's share of the queue; raises RequestTooLarge if the texts alone exceed it, or Overloaded."""
+        alone = self._share(0)
+        if count > alone:
+            raise RequestTooLarge(f"{count} distinct steps; the queue takes {alone} of one caller")
         queued = len(self._queued)
-        if queued + count > self._max_queue_texts:
+        if queued + count <= alone:
+            return
+        own = len({text for call in self._calls if call.caller == caller for text in call.missing})
+        if (too_many := own + count - self._share(queued - own)) > 0:
             raise Overloaded(
-                f"{queued} steps are queued and {count} more do not fit into {self._max_queue_texts}",
-                retry_after_s=self._seconds_to_embed(queued + count - self._max_queue_texts),
+                f"{queued} steps are queued, {own} of them for this caller; with {count} more it would have "
+                f"{too_many} too many",
+                retry_after_s=self._seconds_to_embed(too_many),
             )
+
+    def _share(self, of_others: int) -> int:
+        """Texts that a caller may have in the queue, besides those of others: `SHARE_OF_ROOM` times the room left."""
+        return SHARE_OF_ROOM * (self._max_queue_texts - of_others) // (SHARE_OF_ROOM + 1)
 
     def _seconds_to_embed(self, texts: int) -> int:
         """The time that `texts` texts take at the current rate, at least 1 s."""
@@ -302,28 +313,39 @@ class EmbeddingBatcher:
             await self._arrival.wait()
             self._arrival.clear()
             while self._arrived:
-                items = self._wanted(self._arrived[:TOKENIZED_TOGETHER])
-                del self._arrived[:TOKENIZED_TOGETHER]
+                items = self._take(self._arrived, TOKENIZED_TOGETHER)
                 await self._tokenize(items)
                 for item in items:
-                    if self._queued.get(item.text) is item:
-                        self._tokenized.add(item)
+                    if item.calls and self._queued.get(item.text) is item:
+                        item.wait_in(self._tokenized)
+                    self._drop_unless_wanted(item)
                 self._passable.set()
 
     async def _start_passes(self) -> None:
         while True:
             await self._passable.wait()
             self._passable.clear()
-            # New arrivals are tokenised first, so that passes are fuller; it takes a fiftieth of a pass's time.
-            while self._tokenized and not self._arrived:
+            while self._tokenized and (not self._arrived or len(self._tokenized) >= TOKENIZED_FIRST):
                 await self._room.acquire()
-                batch = self._wanted(self._tokenized.take(self._max_batch_tokens)) if self._tokenized else []
-                if not batch:
+                if not self._tokenized:  # its callers have left meanwhile
                     self._room.release()
-                    continue
+                    break
+                step = 1 if self._backend.mixes_lengths else ROWS_STEP
+                batch = self._take(self._tokenized, self._max_batch_tokens, step)
                 running = asyncio.create_task(self._embed_batch(batch), name="pass")
                 self._passes.add(running)
                 running.add_done_callback(self._pass_ended)
+
+    def _kind(self, item: _Item) -> int:
+        """Texts of equal kinds can be one batch. If lengths are mixed, only texts without tokens are kept apart."""
+        return min(len(item.tokens), 1) if self._backend.mixes_lengths else len(item.tokens)
+
+    @staticmethod
+    def _take(lines: FairLines[_Item], most: int, step: int = 1) -> list[_Item]:
+        items = lines.take(most, step)
+        for item in items:
+            item.lines = None
+        return items
 
     def _pass_ended(self, task: asyncio.Task[None]) -> None:
         self._passes.discard(task)
@@ -332,17 +354,6 @@ class EmbeddingBatcher:
             log.critical("a bug ended a forward pass", exc_info=error)
             for loop in self._loops:
                 loop.cancel()
-
-    def _wanted(self, items: list[_Item]) -> list[_Item]:
-        """The items that a call waits for; the others leave the queue, so that a later call queues them again."""
-        wanted = []
-        for item in items:
-            if item.abandoned:
-                self._leave(item)
-                self._metrics.dropped()
-            else:
-                wanted.append(item)
-        return wanted
 
     def _leave(self, item: _Item) -> None:
         """Removes the item from the queue if it is there: a call may have queued the same text as a probe."""

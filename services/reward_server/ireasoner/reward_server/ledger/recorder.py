@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections import Counter, deque
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,7 +76,7 @@ class Status:
     bytes: int
     queued_bytes: int
     groups: int
-    dropped: dict[Reason, int]
+    dropped: Mapping[str, int]
     problem: str | None
 
 

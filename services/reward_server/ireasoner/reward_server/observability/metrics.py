@@ -11,7 +11,13 @@ from typing import Any, Protocol
 
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 
 from ireasoner.reward_server.observability.batching_metrics import SECONDS, BatchingMetrics
@@ -26,10 +32,15 @@ SCORED_LINES = 80
 """Lines of an experiment and a config: 3 + 3 statuses, ties, and five distributions."""
 SCORED_BYTES = 600_000
 ANSWERED_BYTES = 150_000
+TIMED_LINES = len(SECONDS) + 3
+"""Lines of an experiment's durations on a route: the buckets, `+Inf`, count and sum."""
+TIMED_BYTES = 150_000
 MAX_OWN_CONFIGS = 8
 """Configs of one experiment, with and without overrides, that have labels of their own."""
 MAX_OWN_ANSWERS = 64
 """Pairs of a route and a status of one experiment that have labels of their own."""
+MAX_OWN_ROUTES = 8
+"""Routes of one experiment whose durations have labels of their own."""
 
 
 @dataclass(slots=True)
@@ -123,7 +134,7 @@ class Metrics(Collector):
         self._seconds = Histogram(
             "reward_request_seconds",
             "Time from a request's arrival to its response.",
-            ["route"],
+            ["route", "experiment"],
             buckets=SECONDS,
             registry=registry,
         )
@@ -156,6 +167,8 @@ class Metrics(Collector):
         self._memory: _Memory | None = None
         self._scored = LabelSets(SCORED_LINES, SCORED_BYTES, MAX_OWN_CONFIGS)
         self._answered = LabelSets(1, ANSWERED_BYTES, MAX_OWN_ANSWERS)
+        self._timed = LabelSets(TIMED_LINES, TIMED_BYTES, MAX_OWN_ROUTES)
+        self._build: dict[str, str] | None = None
         self._exposing = asyncio.Lock()
         registry.register(self)
 
@@ -175,11 +188,16 @@ class Metrics(Collector):
         """Has gauges and counters show the state of the ledger."""
         self._registry.register(LedgerMetrics(ledger))
 
+    def identify(self, **build: str) -> None:
+        """Has `reward_build_info` show the server's version, and the parts of its fingerprints besides the config."""
+        self._build = build
+
     def answered(self, route: str, code: int, experiment: str, seconds: float) -> None:
         """Counts a request that was answered; `route` is a template such as `/configs/{name}`, not a path."""
         known = self._answered.admits(experiment, route, str(code))
         self._requests.labels(route, str(code), experiment if known else OTHER).inc()
-        self._seconds.labels(route).observe(seconds)
+        known = self._timed.admits(experiment, route)
+        self._seconds.labels(route, experiment if known else OTHER).observe(seconds)
 
     def scored(self, groups: Sequence[Mapping[str, Any]], experiment: str, config: str) -> None:
         """Counts the groups of a response, their rollouts and their rewards."""
@@ -212,6 +230,10 @@ class Metrics(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """The gauges, read at each scrape."""
+        if self._build is not None:
+            yield InfoMetricFamily(
+                "reward_build", "The version, and what fingerprints depend on.", self._build
+            )
         queued = self._queue.queued_texts if self._queue else 0
         yield GaugeMetricFamily(
             "reward_queue_texts", "Distinct texts that wait or are being embedded.", queued

@@ -15,12 +15,23 @@ FORMULA_LIBRARIES = ("mpmath", "sympy")
 """They decide which formulas are equal, so their versions count if answers are compared by value."""
 
 
+def all_versions() -> dict[str, str]:
+    """The versions of all code that defines what a reward means, under whatever config."""
+    by_value = {"equivalence": EQUIVALENCE_VERSION, **{name: version(name) for name in FORMULA_LIBRARIES}}
+    return {
+        "parser": PARSER_VERSION,
+        "sentences": SENTENCES_VERSION,
+        "formulas": FORMULAS_VERSION,
+        **by_value,
+    }
+
+
 def versions(config: ScoringConfig) -> dict[str, str]:
     """The versions of all code that defines what a reward under `config` means."""
-    known = {"parser": PARSER_VERSION, "sentences": SENTENCES_VERSION, "formulas": FORMULAS_VERSION}
-    if config.equivalence == "value":
-        known["equivalence"] = EQUIVALENCE_VERSION
-        known |= {name: version(name) for name in FORMULA_LIBRARIES}
+    known = all_versions()
+    if config.equivalence != "value":
+        for name in ("equivalence", *FORMULA_LIBRARIES):
+            del known[name]
     return known
 
 

@@ -1,8 +1,8 @@
 """From a request's groups to their scores: read, embed the steps to compare, compute, write."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import accumulate, chain, pairwise
 from typing import Literal
@@ -35,12 +35,15 @@ class Caller:
         request_id: Of the request.
         experiment: Its configs can be named.
         claim: The memory of the request.
+        turns: Requests with equal ones share the turns and the room of the embedder's queue; by default each has its
+            own.
         wants_full: Whether the scores have detail full, if there is memory for it, whatever the request asks for.
     """
 
     request_id: str
     experiment: str
     claim: Claim
+    turns: Hashable = field(default_factory=object)
     wants_full: bool = False
 
 
@@ -86,7 +89,7 @@ class Scorer:
         judged: Sequence[Sequence[JudgedCluster]] = [()] * len(groups)
         if endpoint in ("trajectory", "solver"):
             caller.claim.hold(footprint.of_judging(groups, self._batcher.backend.dimension))
-            judged = await self._judge_steps(groups, config, pace)
+            judged = await self._judge_steps(groups, config, pace, caller.turns)
         scored = []
         for group, outcome, clusters in zip(groups, _outcomes(groups, config), judged, strict=True):
             rewards = None
@@ -101,10 +104,11 @@ class Scorer:
         }
 
     async def _judge_steps(
-        self, groups: Sequence[ReadGroup], config: ScoringConfig, pace: Pace
+        self, groups: Sequence[ReadGroup], config: ScoringConfig, pace: Pace, turns: Hashable
     ) -> list[list[JudgedCluster]]:
         """Embeds the steps of every group's dominant clusters together, and judges them group by group."""
-        embeddings = await self._batcher.embed(chain.from_iterable(group.distinct_steps for group in groups))
+        steps = chain.from_iterable(group.distinct_steps for group in groups)
+        embeddings = await self._batcher.embed(steps, turns)
         return [
             await pace.run(group.size, partial(_judge_group, group, embeddings, config)) for group in groups
         ]

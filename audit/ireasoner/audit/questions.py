@@ -1,14 +1,12 @@
-"""How similar the proposed questions are, in one update and over the last updates."""
+"""How similar the questions of a run are, in one update and over the last updates."""
 
-import re
 from collections import deque
 from collections.abc import Sequence
 
-_ALIKE = 0.8
-_WORD = re.compile(r"\w+")
+from ireasoner.audit.signs import DISTINCT, NEAR_DUPLICATE
+from ireasoner.audit.words import words
 
-DISTINCT_RECENT = "questions_distinct_recent"
-NEAR_DUPLICATE_RECENT = "questions_near_duplicate_recent"
+_ALIKE = 0.8
 
 
 def near_duplicate_share(questions: Sequence[str]) -> float:
@@ -19,9 +17,9 @@ def near_duplicate_share(questions: Sequence[str]) -> float:
     seen: set[frozenset[str]] = set()
     alike = 0
     for question in questions:
-        words = frozenset(_WORD.findall(question.casefold()))
-        alike += words in seen or any(len(words & other) >= _ALIKE * len(words | other) for other in seen)
-        seen.add(words)
+        own = frozenset(words(question))
+        alike += own in seen or any(len(own & other) >= _ALIKE * len(own | other) for other in seen)
+        seen.add(own)
     return alike / len(questions) if questions else 0.0
 
 
@@ -47,6 +45,6 @@ class RecentQuestions:
         proposals = [proposal for update in self._proposed for proposal in update]
         asked = [question for question in proposals if question is not None]
         return {
-            DISTINCT_RECENT: len(set(asked)) / len(proposals),
-            NEAR_DUPLICATE_RECENT: near_duplicate_share(asked),
+            DISTINCT: len(set(asked)) / len(proposals),
+            NEAR_DUPLICATE: near_duplicate_share(asked),
         }

@@ -1,0 +1,1 @@
+"""Processes of a real run that are killed again and again."""
