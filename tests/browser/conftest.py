@@ -1,5 +1,6 @@
 """A real Chromium, and pages that are watched while they open."""
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -7,9 +8,11 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page
+from playwright.sync_api import Browser, ConsoleMessage, Dialog, Page
 
 from scripts import browser
+from tests.browser.explorer_server import ExplorerServer, explorer_server
+from tests.reward_server.compass import write_compass
 
 Scheme = Literal["light", "dark"]
 
@@ -27,6 +30,11 @@ class Visit:
     faults: list[str] = field(default_factory=list)
     fetched: list[str] = field(default_factory=list)
 
+    def dismiss(self, dialog: Dialog) -> None:
+        """Counts a dialog as a fault: no page opens one."""
+        self.faults.append(f"dialog: {dialog.message}")
+        dialog.dismiss()
+
     def note(self, message: ConsoleMessage) -> None:
         """Keeps a message of the console if it reports a fault."""
         if message.type in ("warning", "error"):
@@ -34,7 +42,7 @@ class Visit:
 
 
 Visitor = Callable[..., Visit]
-"""Opens an address with a colour scheme and a width in pixels."""
+"""Opens an address with a colour scheme, a width in pixels, and a bearer token that the explorer keeps."""
 
 
 @pytest.fixture(scope="session")
@@ -61,10 +69,12 @@ def visit(chromium: Browser) -> Iterator[Visitor]:
     """Opens pages; they are closed after the test."""
     opened = []
 
-    def go(address: str, scheme: Scheme = "light", width_px: int = 1280) -> Visit:
+    def go(address: str, scheme: Scheme = "light", width_px: int = 1280, token: str | None = None) -> Visit:
         context = chromium.new_context(color_scheme=scheme, viewport={"width": width_px, "height": 900})
         context.set_default_timeout(1000 * browser.PAGE_DEADLINE_S)
         opened.append(context)
+        if token is not None:
+            context.add_init_script(f"sessionStorage.setItem('ireasoner.token', {json.dumps(token)})")
         visited = Visit(context.new_page())
         visited.page.on("console", visited.note)
         visited.page.on("pageerror", lambda error: visited.faults.append(str(error)))
@@ -72,9 +82,19 @@ def visit(chromium: Browser) -> Iterator[Visitor]:
             "request",
             lambda request: None if request.url.startswith("data:") else visited.fetched.append(request.url),
         )
-        visited.page.goto(address, wait_until="networkidle")
+        visited.page.on("dialog", lambda dialog: visited.dismiss(dialog))
+        visited.page.goto(address, wait_until="networkidle" if token is None else "load")
         return visited
 
     yield go
     for context in opened:
         context.close()
+
+
+@pytest.fixture(scope="session")
+def explorer(tmp_path_factory: pytest.TempPathFactory, executable: Path) -> Iterator[ExplorerServer]:
+    """A reward server with tokens of two experiments and of an operator, and a ledger."""
+    folder = tmp_path_factory.mktemp("explorer")
+    (folder / "compass").mkdir()
+    with explorer_server(folder, write_compass(folder / "compass")) as server:
+        yield server

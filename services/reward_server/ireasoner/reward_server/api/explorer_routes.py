@@ -9,7 +9,7 @@ router = APIRouter(include_in_schema=False)
 
 PAGE_ROUTE = "/explore"
 FILES_ROUTE = "/explore/static"
-OPEN_ROUTES = frozenset({PAGE_ROUTE, *(f"{FILES_ROUTE}/{name}" for name in static_files())})
+OPEN_ROUTES = frozenset({PAGE_ROUTE, f"{PAGE_ROUTE}/", *(f"{FILES_ROUTE}/{name}" for name in static_files())})
 
 _HEADERS = {
     "cache-control": "no-cache",  # a browser asks each time and mostly gets 304: no old scripts after an upgrade

@@ -5,6 +5,7 @@ import { runsOver } from "./compare_runs.js";
 import { storedComparison } from "./compare_stored.js";
 import { configName, summaryLine } from "./comparison_summary.js";
 import { element } from "./element.js";
+import { readRuns } from "./ledger_state.js";
 import { ago, count, many } from "./number.js";
 import { address, go } from "./route.js";
 import { fullName } from "./run_name.js";
@@ -19,7 +20,7 @@ export async function show({ id, query }, context) {
 }
 
 async function overview({ signal }) {
-  const [{ comparisons }, { runs }] = await Promise.all([stored(signal), get("ledger/runs", undefined, signal)]);
+  const [{ comparisons }, { runs }] = await Promise.all([stored(signal), readRuns(signal)]);
   return {
     title: "Compare",
     up: "#/runs",

@@ -2,6 +2,7 @@
 import { get } from "./api.js";
 import { element } from "./element.js";
 import { throttled } from "./events.js";
+import { readRuns } from "./ledger_state.js";
 import { many } from "./number.js";
 import { address } from "./route.js";
 import { fullName } from "./run_name.js";
@@ -13,7 +14,7 @@ const REFRESH_MS = 2000;
 /** Shows the runs that `runs` names, two ids with a comma between them. */
 export async function runsOver(query, { signal, follow }) {
   const ids = query.get("runs").split(",").slice(0, 2);
-  const { runs } = await get("ledger/runs", undefined, signal);
+  const { runs } = await readRuns(signal);
   const chosen = ids.map((id) => runs.find((run) => run.id === id) ?? { id, experiment: "-", source: id, groups: 0 });
   const ask = () => Promise.all(ids.map((id) => get(`ledger/runs/${encodeURIComponent(id)}/timeline`, new URLSearchParams({ points: "400" }), signal)));
   let answers = await ask();

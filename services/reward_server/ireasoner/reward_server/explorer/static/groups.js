@@ -5,7 +5,7 @@ import { exportButton } from "./export.js";
 import { filterForm, readFilters, written } from "./filters.js";
 import { remember } from "./group_list.js";
 import { COLUMNS, tableHead, tableRow } from "./group_table.js";
-import { emptyLedger } from "./ledger_state.js";
+import { emptyLedger, readRuns } from "./ledger_state.js";
 import { count, many } from "./number.js";
 import { address, go, note } from "./route.js";
 
@@ -13,7 +13,7 @@ const PAGE = 50;
 
 /** Shows the groups that the query filters. */
 export async function show({ query }, context) {
-  const { runs, ledger } = await get("ledger/runs", undefined, context.signal);
+  const { runs, ledger } = await readRuns(context.signal);
   const list = new GroupsView(readFilters(query), runs, ledger, context);
   if (runs.length) await list.load();
   return {

@@ -5,13 +5,14 @@ import { NONE, decimal } from "./number.js";
 import { short } from "./text.js";
 
 const MAX_STEPS = 512;
+const MAX_STEP_CHARACTERS = 20_000;
 const MAX_PX = 560;
 const BAND_PX = 6;
 
 /** The heat map of rollouts in the order shown; it loads when it comes into sight. */
 export function heatMap(rollouts, signal) {
-  const steps = rollouts.flatMap((rollout, place) => (rollout.steps ?? []).map((step, index) => ({ text: step.text, index, rollout, place })));
-  const shown = bounded(steps);
+  const steps = rollouts.flatMap((rollout, place) => (rollout.steps ?? []).map((step, index) => ({ text: bounded(step.text), index, rollout, place })));
+  const shown = firstOf(steps);
   const holder = element("section", { class: "card heat-map" });
   if (shown.length < 2) return fill(holder, element("p", { class: "muted" }, "There are too few steps to compare."));
   fill(holder, element("p", { class: "muted" }, "Comparing the steps…"));
@@ -26,10 +27,15 @@ export function heatMap(rollouts, signal) {
 }
 
 /** The first steps whose distinct texts the server compares in one request. */
-function bounded(steps) {
+function firstOf(steps) {
   const distinct = new Set();
   const end = steps.findIndex((step) => distinct.add(step.text).size > MAX_STEPS);
   return steps.slice(0, end < 0 ? MAX_STEPS : Math.min(end, MAX_STEPS));
+}
+
+/** A step's text within what the server takes; the embedder reads less. */
+function bounded(text) {
+  return text.length > MAX_STEP_CHARACTERS ? text.slice(0, MAX_STEP_CHARACTERS).replace(/[\ud800-\udbff]$/, "") : text;
 }
 
 async function load(holder, steps, total, signal) {

@@ -1,9 +1,23 @@
 /** What the page says about the ledger itself: that it is empty, has a problem, or records nothing. */
+import { get } from "./api.js";
 import { element } from "./element.js";
 import { count } from "./number.js";
 
+const NO_LEDGER = { ledger: null, runs: [] };
+
+/** The ledger's state and its runs; neither if the server keeps no ledger. */
+export async function readRuns(signal) {
+  try {
+    return await get("ledger/runs", undefined, signal);
+  } catch (error) {
+    if (error.code === "no_ledger") return NO_LEDGER;
+    throw error;
+  }
+}
+
 /** Notices above everything else. */
 export function ledgerNotices(ledger) {
+  if (ledger === null) return [];
   const dropped = Object.values(ledger.dropped ?? {}).reduce((sum, each) => sum + each, 0);
   return [
     ledger.problem && element("p", { class: "notice wrong", role: "alert" }, element("strong", {}, "The ledger has a problem. "), ledger.problem, " Scoring goes on."),

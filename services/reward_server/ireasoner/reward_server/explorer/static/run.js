@@ -2,6 +2,7 @@
 import { get } from "./api.js";
 import { element, fill } from "./element.js";
 import { throttled } from "./events.js";
+import { readRuns } from "./ledger_state.js";
 import { count, many } from "./number.js";
 import { address, note } from "./route.js";
 import { fullName } from "./run_name.js";
@@ -15,7 +16,7 @@ export async function show({ id, query }, { signal, follow }) {
   const state = { endpoint: query.get("endpoint") ?? "", from: query.get("from") ?? "", until: query.get("until") ?? "", select: query.get("select") ?? "" };
   const asked = () => new URLSearchParams(Object.entries({ endpoint: state.endpoint, from: state.from, until: state.until, points: "400" }).filter(([, value]) => value));
   const ask = () => get(`ledger/runs/${encodeURIComponent(id)}/timeline`, asked(), signal);
-  let [answer, { runs }] = await Promise.all([ask(), get("ledger/runs", undefined, signal)]);
+  let [answer, { runs }] = await Promise.all([ask(), readRuns(signal)]);
   const run = runs.find((each) => each.id === id) ?? { id, experiment: "-", source: id, groups: 0, rollouts: 0 };
 
   const here = () => address("run", id, state);

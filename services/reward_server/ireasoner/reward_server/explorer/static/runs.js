@@ -1,9 +1,8 @@
 /** The view of all runs, by experiment. */
-import { get } from "./api.js";
 import { element, fill } from "./element.js";
 import { throttled } from "./events.js";
 import { FIGURES } from "./figures.js";
-import { emptyLedger, ledgerNotices } from "./ledger_state.js";
+import { emptyLedger, ledgerNotices, readRuns } from "./ledger_state.js";
 import { NONE, ago, count, decimal, many, size } from "./number.js";
 import { address } from "./route.js";
 import { experimentName, runName } from "./run_name.js";
@@ -22,11 +21,11 @@ export async function show(_route, { signal, follow }) {
     fill(body, content(answer));
     if (kept) [...body.querySelectorAll("[data-item]")].find((item) => item.dataset.item === kept)?.focus();
   };
-  let answer = await get("ledger/runs", undefined, signal);
+  let answer = await readRuns(signal);
   draw(answer);
   const refresh = throttled(
     async () => {
-      answer = await get("ledger/runs", undefined, signal).catch(() => answer);
+      answer = await readRuns(signal).catch(() => answer);
       if (!signal.aborted) draw(answer);
     },
     REFRESH_MS,
@@ -58,7 +57,7 @@ function facts(ledger, runs) {
     { class: "facts" },
     fact("runs", count(runs.length)),
     fact("groups", count(ledger.groups), many(ledger.rollouts, "rollout")),
-    fact("size", size(ledger.bytes), ledger.max_bytes ? `${decimal(100 * full, full < 0.1 ? 1 : 0)}% of ${size(ledger.max_bytes)}` : null),
+    ledger.bytes !== null && fact("size", size(ledger.bytes), ledger.max_bytes ? `${decimal(100 * full, full < 0.1 ? 1 : 0)}% of ${size(ledger.max_bytes)}` : null),
     fact("evicted", count(ledger.evicted_groups), ledger.evicted_groups ? "oldest updates of the oldest experiment" : "nothing had to go"),
     fact("not recorded", count(dropped), dropped ? reasons(ledger.dropped) : ledger.is_recording ? "every group was kept" : "the server records nothing now"),
   );

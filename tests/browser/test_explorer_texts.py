@@ -1,0 +1,129 @@
+"""Hostile texts in every field of the explorer: they are shown, and nothing else happens."""
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.conftest import Visitor
+from tests.browser.explorer_server import ExplorerServer, rollout_text
+
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+
+HOSTILE = {
+    "script": "<script>window.pwned = 1; alert(1)</script>",
+    "image": '"><img src=x onerror="window.pwned = 1">',
+    "vector": "<svg/onload=window.pwned=1>",
+    "frame": "<iframe src=javascript:parent.pwned=1></iframe>",
+    "style": "</style><style>body { display: none }</style>",
+    "link": "[x](javascript:window.pwned=1) http://elsewhere.invalid/x.png",
+    "template": "${window.pwned = 1} {{constructor.constructor('window.pwned=1')()}}",
+    "comment": "--><!-- ]]> &lt;script&gt; &#x3C;",
+    "right to left": "safe\u202egnp.exe\u2066 \u2069 \u200fabc",
+    "zero width": "an\u200bswer\u200d\u2060\ufeff 7\u00ad",
+    "terminal": "\u001b[31mred\u001b[0m \u001b]0;title\u0007 \u0008\u007f \u0000end",
+    "stacked": "Z" + "\u0301\u0302\u0303" * 40,
+    "separators": "one\u2028two\u2029three\u0085four",
+    "tags": "\U000e0041\U000e0042 hidden",
+    "prototype": "__proto__",
+}
+LONG = "long " * 20_000
+UNBROKEN = "x" * 100_000
+
+
+@pytest.fixture(scope="module")
+def hostile(explorer: ExplorerServer) -> ExplorerServer:
+    """The server with a run whose every field is hostile."""
+    everything = " | ".join(HOSTILE.values())
+    texts = [*HOSTILE.values(), LONG, UNBROKEN]
+    groups = [
+        {
+            "id": f"{name} {text}"[:250],
+            "question": text,
+            "labels": [text],
+            "rollouts": [
+                {"id": f"a {text}", "text": rollout_text([text, "north", text], text)},
+                {"id": f"b {text}", "text": rollout_text([text, "south"], text)},
+                {"id": f"c {text}", "answer": text, "steps": [text, everything]},
+                {"id": f"d {text}", "text": text},
+            ],
+        }
+        for name, text in HOSTILE.items()
+    ]
+    groups.append(
+        {
+            "id": "long",
+            "question": LONG[:65_536],
+            "rollouts": [
+                {"id": str(index), "answer": text, "steps": texts} for index, text in enumerate([LONG, UNBROKEN])
+            ],
+        }
+    )
+    source = HOSTILE["script"] + HOSTILE["image"] + HOSTILE["right to left"]
+    explorer.score("alpha", groups, source=source, update=1, config="robust")
+    return explorer
+
+
+def _check(visited: object) -> None:
+    page = visited.page  # type: ignore[attr-defined]
+    assert visited.faults == []  # type: ignore[attr-defined]
+    assert page.evaluate("window.pwned") is None
+    origin = page.evaluate("location.origin")
+    assert [url for url in visited.fetched if not url.startswith(("blob:", f"{origin}/"))] == []  # type: ignore[attr-defined]
+    assert page.locator("main script, main iframe, main style").count() == 0
+
+
+@pytest.mark.parametrize("width_px", [390, 1280])
+def test_the_list_and_the_timeline_show_them(visit: Visitor, hostile: ExplorerServer, width_px: int) -> None:
+    visited = visit(f"{hostile.url}/explore#/runs", token=hostile.tokens["alpha"], width_px=width_px)
+    page = visited.page
+    expect(page.locator("a.run").first).to_contain_text("<script>window.pwned")
+    run = page.locator("a.run", has_text="<script>").first
+    run.click()
+    expect(page.locator("h1")).to_contain_text("RLO")
+    page.goto(f"{hostile.url}/explore#/groups")
+    for text in ("<script>window.pwned", "<img src=x onerror", "safe", "ZWSP", "ESC[31m", "marks", "__proto__"):
+        expect(page.locator("table.groups", has_text=text)).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width_px
+    _check(visited)
+
+
+@pytest.mark.parametrize("name", [*HOSTILE, "long"])
+def test_the_page_of_a_group_shows_them(visit: Visitor, hostile: ExplorerServer, name: str) -> None:
+    groups = hostile.get("groups", "alpha", limit=200)["groups"]
+    [found] = [group for group in groups if group["name"] == name or group["name"].startswith(f"{name} ")]
+    visited = visit(f"{hostile.url}/explore#/group/{found['id']}", token=hostile.tokens["alpha"], width_px=390)
+    page = visited.page
+    expect(page.locator(".rollout").first).to_be_visible()
+    page.locator(".heat-map").scroll_into_view_if_needed()
+    expect(page.locator(".heat-map canvas")).to_be_visible()
+    for details in page.locator(".rollout details").all()[:2]:
+        details.locator("summary").click()
+    if name != "long":
+        _contains_everything(page.locator(".rollout").last.inner_text(), HOSTILE[name])
+    else:
+        expect(page.locator("h2.question .unfold")).to_have_text("Show all 65,536 characters")
+        assert len(page.locator("main").inner_text()) < 60_000
+        page.locator("h2.question .unfold").click()
+        assert len(page.locator("h2.question").inner_text()) > 60_000
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert page.locator("h1").is_visible()
+    _check(visited)
+
+
+def _contains_everything(shown: str, text: str) -> None:
+    """Every visible part of the text is on the page, and of what is invisible there is a mark."""
+    for part in re.findall(r"[!-~]{4,}", re.sub(r"\x1b\[[0-9;]*m", " ", text)):
+        assert part in shown
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u200d\u202a-\u202e\u2060-\u2069\ufeff]", shown)
+
+
+def test_pasted_texts_are_shown_as_they_are(visit: Visitor, hostile: ExplorerServer) -> None:
+    visited = visit(f"{hostile.url}/explore#/try", token=hostile.tokens["beta"])
+    page = visited.page
+    page.locator("#pasted").fill("\n---\n".join(rollout_text([text], text) for text in HOSTILE.values()))
+    page.get_by_role("button", name="Score").click()
+    expect(page.locator(".rollout")).to_have_count(len(HOSTILE))
+    expect(page.locator(".rollouts")).to_contain_text("<script>window.pwned")
+    hostile.sent["beta"] += 1
+    _check(visited)
