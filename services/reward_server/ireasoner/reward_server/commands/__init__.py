@@ -1,0 +1,1 @@
+"""The subcommands of `ireasoner` that need the reward server's extra alone."""
