@@ -105,18 +105,25 @@ def _progress(file: SourceFile, read: int, counts: Counts) -> str:
 
 
 def _report(counts: Counts, ledger: Path) -> None:
-    print(f"{counts.imported} groups imported into {ledger}")
-    for count, what in (
-        (counts.known, "groups were in it already"),
-        (counts.proposals, "lines of the Proposer's updates were left out: they hold no answers"),
-        (counts.unscored, "groups were left out: no given file has their scores"),
-        (counts.unfinished, "last lines were left out: they are still being written"),
-        (counts.missing_images, "groups have no image: its file is gone, or the ledger does not take it"),
+    print(f"{_counted(counts.imported, 'group', 'was', 'were')} imported into {ledger}")
+    for count, noun, singular, plural, what in (
+        (counts.known, "group", "was", "were", "in it already"),
+        (counts.proposals, "line", "was", "were", "left out: the Proposer's updates hold no answers"),
+        (counts.unscored, "group", "was", "were", "left out: no given file has scores for it"),
+        (counts.unfinished, "last line", "was", "were", "left out: it is still being written"),
+        (counts.missing_images, "group", "is", "are", "without their image: its file is gone, or unusable"),
     ):
         if count:
-            print(f"{count} {what}")
+            print(f"{_counted(count, noun, singular, plural)} {what}")
     for bad in counts.bad[:SHOWN_LINES]:
         print(f"ireasoner import: {bad.file}, line {bad.number}: {bad.reason}", file=sys.stderr)
     if counts.bad:
         more = f", of which the first {SHOWN_LINES} are named above" if len(counts.bad) > SHOWN_LINES else ""
-        print(f"ireasoner import: {len(counts.bad)} lines were skipped{more}", file=sys.stderr)
+        print(
+            f"ireasoner import: {_counted(len(counts.bad), 'line', 'was', 'were')} skipped{more}",
+            file=sys.stderr,
+        )
+
+
+def _counted(count: int, noun: str, singular: str, plural: str) -> str:
+    return f"1 {noun} {singular}" if count == 1 else f"{count} {noun}s {plural}"

@@ -227,7 +227,7 @@ async def _compare_page(
         elif isinstance(old, Failed):
             failures.append((group.id, group.experiment, old.reason))
         else:
-            changes.append((group.id, group.experiment, GroupChange.of(old, new)))
+            changes.append((group.id, group.experiment, GroupChange.of(old, new, group.endpoint)))
     file.add(changes, failures)
 
 
@@ -253,8 +253,8 @@ def _as_name(config: str) -> str:
     """A config as part of a comparison's name."""
     try:
         label = _label(_overrides("config", config))
-    except InputError:
-        label = config
+    except InputError:  # the command will say so
+        return "config"
     return re.sub(r"[^A-Za-z0-9._+-]", "-", label)[:40]
 
 

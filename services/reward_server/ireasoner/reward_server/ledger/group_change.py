@@ -30,9 +30,10 @@ class GroupChange:
     dominant_after: str | None
 
     @classmethod
-    def of(cls, before: Mapping[str, Any], after: Mapping[str, Any]) -> "GroupChange":
-        """The change between two scored groups."""
-        return cls(_rewards(before), _rewards(after), before["dominant_answer"], after["dominant_answer"])
+    def of(cls, before: Mapping[str, Any], after: Mapping[str, Any], endpoint: str) -> "GroupChange":
+        """The change between two scorings of a group by an endpoint."""
+        answers = before["dominant_answer"], after["dominant_answer"]
+        return cls(_rewards(before, endpoint), _rewards(after, endpoint), *answers)
 
     @property
     def changed(self) -> int:
@@ -81,9 +82,10 @@ class GroupChange:
         return columns[:, 0], columns[:, 1]
 
 
-def _rewards(scored: Mapping[str, Any]) -> list[float | None]:
-    rollouts = scored.get("rollouts")
-    return [scored["proposer_reward"]] if not rollouts else [rollout["reward"] for rollout in rollouts]
+def _rewards(scored: Mapping[str, Any], endpoint: str) -> list[float | None]:
+    if endpoint == "proposer":
+        return [scored["proposer_reward"]]
+    return [rollout["reward"] for rollout in scored["rollouts"]]
 
 
 def _orders(rewards: NDArray[np.float64]) -> NDArray[np.int8]:

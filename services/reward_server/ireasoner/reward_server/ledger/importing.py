@@ -82,7 +82,7 @@ class SourceFile:
         source: Name of the run; None: that of the folder or file.
 
     Raises:
-        NothingToImport: There is no such file, it is empty, or its first line is no group.
+        NothingToImport: There is no such file, or none of its lines is a group.
     """
 
     def __init__(self, path: Path, source: str | None) -> None:
@@ -97,18 +97,22 @@ class SourceFile:
 
     def _kind(self, given: Path) -> Kind:
         try:
-            first = next((text for _, text in lines_of(self.path) if text.strip()), None)
+            return self._kind_of_first_group()
         except FileNotFoundError as error:
             what = f"contains no run: {GROUPS} is missing" if given.is_dir() else "there is no such file"
             raise NothingToImport(f"{given}: {what}") from error
         except OSError as error:
             raise NothingToImport(f"{self.path}: {error.strerror}") from error
-        if first is None:
-            raise NothingToImport(f"{self.path} is empty")
-        try:
-            return run_lines.kind_of(parsed(first))
-        except UnusableLine as error:
-            raise NothingToImport(f"{self.path}, line 1: {error}") from error
+
+    def _kind_of_first_group(self) -> Kind:
+        reason = " is empty"
+        for number, (_, text) in enumerate(lines_of(self.path), start=1):
+            if text.strip():
+                try:
+                    return run_lines.kind_of(parsed(text))
+                except UnusableLine as error:
+                    reason = f", line {number}: {error}" if reason == " is empty" else reason
+        raise NothingToImport(f"{self.path}{reason}")
 
 
 def lines_of(path: Path) -> Iterator[tuple[int, bytes]]:
