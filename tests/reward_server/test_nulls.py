@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from jsonschema import Draft202012Validator
+from jsonschema_rs import Draft202012Validator
 
 from ireasoner.reward_server.app import create_app
 from ireasoner.reward_server.settings import RewardServerSettings
@@ -35,7 +35,7 @@ def resolved(schema: Json) -> Json:
 
 def admits(schema: Json, value: Any) -> bool:
     """Whether a value follows a schema of the document."""
-    return bool(Draft202012Validator({**schema, "components": DOCUMENT["components"]}).is_valid(value))
+    return Draft202012Validator({**schema, "components": DOCUMENT["components"]}).is_valid(value)
 
 
 def bodies() -> Iterator[tuple[str, str, Json, Any]]:
@@ -68,7 +68,7 @@ def positions(schema: Json, value: Any, path: Path = ()) -> Iterator[Path]:
         for name in {**declared, **value}:
             yield from positions(declared.get(name, {}), value.get(name), (*path, name))
     if isinstance(value, list):
-        items = next((each["items"] for each in schemas if "items" in each), {})
+        items: Json = next((each["items"] for each in schemas if "items" in each), {})
         for index, element in enumerate(value):
             yield from positions(items, element, (*path, index))
 
