@@ -35,7 +35,9 @@ class ExplorerServer:
         found: Json = response.json()
         return found
 
-    def score(self, experiment: str, groups: Sequence[Json], endpoint: str = "solver", **context: Any) -> None:
+    def score(
+        self, experiment: str, groups: Sequence[Json], endpoint: str = "solver", **context: Any
+    ) -> None:
         """Has groups scored, and waits until the ledger shows them."""
         headers = {"authorization": f"Bearer {self.tokens[experiment]}"}
         body = {"groups": list(groups), **context}
@@ -54,14 +56,14 @@ class ExplorerServer:
 
     def run_id(self, experiment: str, source: str) -> str:
         """The id of a run."""
-        return next(
-            str(run["id"]) for run in self.get("runs", experiment)["runs"] if run["source"] == source
-        )
+        return next(str(run["id"]) for run in self.get("runs", experiment)["runs"] if run["source"] == source)
 
 
 def group(name: str, answers: str, words: str = "north south east", **context: Any) -> Json:
     """A group with one rollout per character of `answers`, each with one step per word."""
-    steps = [f"Go {word}." if word not in ("north", "south", "east", "west") else word for word in words.split()]
+    steps = [
+        f"Go {word}." if word not in ("north", "south", "east", "west") else word for word in words.split()
+    ]
     rollouts = [
         {"id": str(index), "text": rollout_text(steps[index % len(steps) :] + steps, answer)}
         for index, answer in enumerate(answers)
