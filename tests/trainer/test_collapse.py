@@ -8,16 +8,9 @@ from typing import Any
 import pytest
 from transformers import TrainerControl, TrainerState
 
-from ireasoner.trainer.monitoring.collapse_guard import (
-    DISTINCT,
-    DOMINANT,
-    ENTROPY,
-    LENGTH,
-    ONSET_SHARES,
-    CollapseGuard,
-    CollapseWatch,
-)
-from ireasoner.trainer.monitoring.question_diversity import RecentQuestions
+from ireasoner.audit.questions import RecentQuestions
+from ireasoner.audit.signs import DISTINCT, DOMINANT, ENTROPY
+from ireasoner.trainer.monitoring.collapse_guard import LENGTH, CollapseGuard, collapse_watch
 from ireasoner.trainer.run_folder.checkpoint import Checkpoints
 from ireasoner.trainer.run_folder.run_folder import read_collapse_mark, read_lines
 from ireasoner.trainer.settings import CollapseSettings
@@ -30,7 +23,7 @@ COLLAPSED = {ENTROPY: 0.05, DOMINANT: 0.99, LENGTH: 5.0}
 
 def onset(settings: CollapseSettings, series: list[dict[str, float]]) -> tuple[int, set[str]] | None:
     """The first update that shows signs of collapse, and its signs."""
-    watch = CollapseWatch(settings)
+    watch = collapse_watch(settings)
     for update, figures in enumerate(series):
         if signs := watch.observe(figures):
             return update, set(signs)
@@ -137,14 +130,13 @@ class OneQuestionPerUpdate:
 
 
 def test_a_run_with_one_question_per_update_stops_once_its_questions_repeat(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setitem(ONSET_SHARES, DISTINCT, 0.3)  # a window of four cannot fall below a quarter
     fields: dict[str, Any] = {
         "updates": 12,
         "groups_per_update": 1,
         "save_every": 3,
-        "collapse": {"window": 4},
+        "collapse": {"window": 4, "distinct_share": 0.3},  # a window of four cannot fall below a quarter
         "stop_on_collapse": True,
     }
     say = OneQuestionPerUpdate()

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from ireasoner.audit.thresholds import Thresholds
 from ireasoner.trainer.errors import SettingsError
 from ireasoner.trainer.server_url import ServerUrl, ServerUrls
 
@@ -148,8 +149,16 @@ class RolloutSettings(_Table):
 class CollapseSettings(_Table):
     """The guard that marks the onset of collapse."""
 
-    window: int = Field(20, ge=2)
+    window: int = Field(Thresholds.window, ge=2)
     """Solver updates that are averaged; the first window is the baseline."""
+    entropy_share: float = Field(Thresholds.entropy_share, ge=0, le=1)
+    """Entropy of the answers below this share of the baseline is a sign."""
+    dominant_share: float = Field(Thresholds.dominant_share, ge=0, le=1)
+    """Dominant share above this is a sign."""
+    distinct_share: float = Field(Thresholds.distinct_share, ge=0, le=1)
+    """Share of distinct questions below this share of the baseline is a sign."""
+    length_share: float = Field(Thresholds.length_share, ge=0, le=1)
+    """Completion length below this share of the baseline is a sign."""
 
 
 class RunSettings(BaseSettings):

@@ -13,12 +13,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from ireasoner.audit.questions import near_duplicate_share
 from ireasoner.clients import ScoredGroup
 from ireasoner.trainer.adapters.publisher import AdapterPublisher
 from ireasoner.trainer.errors import PolicyMissingError, ProposerError, RolloutMismatchError
 from ireasoner.trainer.loop.image_groups import ImageGroups
 from ireasoner.trainer.loop.role_schedule import groups_at, role_at
-from ireasoner.trainer.monitoring.question_diversity import near_duplicate_share
 from ireasoner.trainer.rewards.group_scorer import GroupScorer
 from ireasoner.trainer.rewards.shadow_labels import ShadowLabels
 from ireasoner.trainer.rewards.variant import RewardVariant, apply_variant

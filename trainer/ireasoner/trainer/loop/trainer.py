@@ -31,6 +31,7 @@ from peft import LoraConfig
 from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from trl import GRPOConfig, GRPOTrainer
 
+from ireasoner.audit.questions import RecentQuestions
 from ireasoner.trainer.adapters.backbone import name_roles
 from ireasoner.trainer.adapters.publisher import AdapterPublisher, version
 from ireasoner.trainer.errors import CheckpointError, RunInterrupted, StaleRolloutError
@@ -45,7 +46,6 @@ from ireasoner.trainer.loop.role_schedule import role_at
 from ireasoner.trainer.loop.stop_signals import StopSignals
 from ireasoner.trainer.loop.trl_internals import Batch
 from ireasoner.trainer.loop.whole_update import WholeUpdate
-from ireasoner.trainer.monitoring.question_diversity import RecentQuestions
 from ireasoner.trainer.monitoring.time_shares import time_shares
 from ireasoner.trainer.rewards.group_scorer import GroupScorer
 from ireasoner.trainer.rollouts.busy_clock import IdleShare

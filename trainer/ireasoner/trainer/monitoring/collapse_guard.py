@@ -1,21 +1,23 @@
 """The guard against collapse: it notices when the reward keeps rising but the policy no longer improves.
 
 A reward for agreement sharpens what the model already believes; trained for too long, accuracy rises and then falls
-(arXiv 2603.08660). The guard compares the Solver's last updates with its first ones by four signs: the mean entropy of
-answers, the mean dominant share, the mean completion length, and the share of distinct questions. The last is taken
-over all questions of a window, since an update may have only one.
+(arXiv 2603.08660). The guard compares the Solver's last updates with its first ones by four signs of an audit: the mean
+entropy of answers, the mean dominant share, the mean completion length, and the share of distinct questions. The last
+is taken over all questions of a window, since an update may have only one.
 """
 
 import logging
 import shutil
-from collections import deque
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from ireasoner.trainer.monitoring.question_diversity import DISTINCT_RECENT
+from ireasoner.audit.signs import AVERAGED, DISTINCT, DOMINANT, ENTROPY, signs
+from ireasoner.audit.thresholds import Thresholds
+from ireasoner.audit.watch import Watch
 from ireasoner.trainer.run_folder.checkpoint import Checkpoints
 from ireasoner.trainer.run_folder.run_folder import (
     COLLAPSE_MARK,
@@ -27,55 +29,22 @@ from ireasoner.trainer.settings import CollapseSettings
 
 logger = logging.getLogger(__name__)
 
-ENTROPY = "answer_entropy_nats"
-DOMINANT = "dominant_share"
-DISTINCT = DISTINCT_RECENT
 LENGTH = "completions/mean_length"
 
-DOMINANT_SHARE_ONSET = 0.97
-"""A mean dominant share above this is a sign of collapse; ours."""
+WATCHED = {
+    "entropy_fell": ENTROPY,
+    "answers_all_agree": DOMINANT,
+    "length_fell": LENGTH,
+    "questions_repeat": DISTINCT,
+}
+"""The signs of an audit that the guard looks for, each with the metric that shows it."""
 
-ONSET_SHARES = {ENTROPY: 0.2, DISTINCT: 0.2, LENGTH: 0.4}
-"""A mean below this share of its first value is a sign of collapse; ours."""
 
-
-class CollapseWatch:
-    """Finds the onset of collapse in the metrics of the Solver's updates.
-
-    Args:
-        settings: The window and the thresholds.
-    """
-
-    def __init__(self, settings: CollapseSettings) -> None:
-        self._settings = settings
-        self._recent: dict[str, deque[float]] = {
-            name: deque(maxlen=settings.window) for name in (ENTROPY, DOMINANT, LENGTH)
-        }
-        self._recent[DISTINCT] = deque(maxlen=1)  # it is computed over a whole window already
-        self._first: dict[str, float] = {}
-
-    def observe(self, figures: Mapping[str, float]) -> dict[str, str]:
-        """Adds one update's metrics; returns the signs of collapse that now hold, each with its reason."""
-        signs = {}
-        for name, recent in self._recent.items():
-            if name not in figures:
-                continue
-            recent.append(figures[name])
-            if len(recent) < (recent.maxlen or 0):
-                continue
-            mean = sum(recent) / len(recent)
-            first = self._first.setdefault(name, mean)
-            reason = self._fault(name, mean, first)
-            if reason is not None:
-                signs[name] = reason
-        return signs
-
-    def _fault(self, name: str, mean: float, first: float) -> str | None:
-        if name == DOMINANT:
-            above = mean > DOMINANT_SHARE_ONSET and mean > first
-            return f"{mean:.2f} is above {DOMINANT_SHARE_ONSET}" if above else None
-        share = ONSET_SHARES[name]
-        return f"{mean:.3g} is below {share} of the first {first:.3g}" if mean < share * first else None
+def collapse_watch(settings: CollapseSettings) -> Watch:
+    """Finds the onset of collapse in the metrics of the Solver's updates; its signs have the names of the metrics."""
+    metrics = ((sign, WATCHED.get(sign.name)) for sign in signs(Thresholds(**settings.model_dump())))
+    watched = [replace(sign, name=metric, figure=metric) for sign, metric in metrics if metric is not None]
+    return Watch(watched, settings.window, AVERAGED)
 
 
 class CollapseGuard(TrainerCallback):  # type: ignore[misc]
@@ -95,7 +64,7 @@ class CollapseGuard(TrainerCallback):  # type: ignore[misc]
     ) -> None:
         self._stops = stops
         self._settings = settings
-        self._watch = CollapseWatch(settings)
+        self._watch = collapse_watch(settings)
         self._checkpoints = checkpoints
         self._run_folder = run_folder
         self._is_marked = False
@@ -104,7 +73,7 @@ class CollapseGuard(TrainerCallback):  # type: ignore[misc]
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         """Replays the metrics of a resumed run; removes a mark that was made after the checkpoint it resumes from."""
-        self._watch = CollapseWatch(self._settings)
+        self._watch = collapse_watch(self._settings)
         for line in read_lines(self._run_folder / "metrics.jsonl"):
             self._watch.observe(_solver_figures(line))
         mark = read_collapse_mark(self._run_folder)

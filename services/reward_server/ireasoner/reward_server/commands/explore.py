@@ -78,7 +78,7 @@ class Explorer(Server):
             webbrowser.open(page)
 
 
-def explore(words: Sequence[str]) -> None:
+def main(words: Sequence[str]) -> None:
     """Serves the pages until SIGTERM or SIGINT; ends the process with 1 if it failed, 2 if an option is wrong."""
     try:
         settings = read_flags(ExploreSettings, words)

@@ -175,6 +175,10 @@ class Metrics(Collector):
         """Has gauges and counters show the state of the ledger."""
         self._registry.register(LedgerMetrics(ledger))
 
+    def watch_audits(self, audits: Collector) -> None:
+        """Has gauges show the audits of a ledger's runs."""
+        self._registry.register(audits)
+
     def answered(self, route: str, code: int, experiment: str, seconds: float) -> None:
         """Counts a request that was answered; `route` is a template such as `/configs/{name}`, not a path."""
         known = self._answered.admits(experiment, route, str(code))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ireasoner.trainer.monitoring.question_diversity import near_duplicate_share
+from ireasoner.audit.questions import near_duplicate_share
 
 
 @pytest.mark.parametrize(
