@@ -121,7 +121,7 @@ class NoLedger(RequestError):
 
 
 class NoSuchRecord(RequestError):
-    """The ledger has nothing with this id that the caller may see: it was evicted, never was, or is another's."""
+    """The ledger has nothing of this name that the caller may see: it was evicted, never was, or is another's."""
 
     status, code, title = 404, "no_such_record", "There is no such record"
 

@@ -35,6 +35,7 @@ from ireasoner.reward_server.ledger import (
     timeline,
     whole_group,
 )
+from ireasoner.reward_server.ledger.audit_of_run import audit_of
 from ireasoner.reward_server.ledger.changes import Change, Changes
 from ireasoner.reward_server.ledger.cosines import cosines, footprint
 from ireasoner.reward_server.ledger.group_query import GroupQuery
@@ -177,6 +178,12 @@ async def run_timeline(
     return await reading.reads.run(
         timeline.timeline, reading.viewer, RecordId.parse(run), endpoint, since, until, points
     )
+
+
+@router.get("/ledger/runs/{run}/audit", responses=RECORD_PROBLEMS)
+async def run_audit(run: RunId, reading: Reading) -> ledger_wire.Audit:
+    """Says whether a run looks as if it collapses, as `ireasoner audit` does."""
+    return await reading.reads.run(audit_of, reading.viewer, RecordId.parse(run))
 
 
 @router.get(
