@@ -16,7 +16,6 @@ from ireasoner.reward_server.api.limits import Limits
 from ireasoner.reward_server.api.tokens import Tokens
 from ireasoner.reward_server.cohorts.cohort import Cohorts
 from ireasoner.reward_server.engine import Engine
-from ireasoner.reward_server.ledger.ledgers import Ledgers
 from ireasoner.reward_server.ledger.recorder import Recorder
 from ireasoner.reward_server.memory import Memory
 from ireasoner.reward_server.observability.metrics import Metrics
@@ -31,7 +30,7 @@ def create_app(
 ) -> FastAPI:
     """The app; its lifespan loads the embedder, and calls `on_failure` if that fails.
 
-    It reads the ledgers of `ledger_folders`.
+    It reads the ledgers of `ledger_folders`, else the one that it records into.
 
     Raises:
         UnusableTokens: The token file cannot be read.
@@ -83,8 +82,7 @@ def create_app(
     app.include_router(routes.router)
     app.include_router(cohort_routes.router)
     app.include_router(explorer_routes.router)
-    folders = ledger_folders or ([settings.ledger] if settings.ledger is not None else [])
-    ledger_routes.install(app, Ledgers(folders) if folders else None)
+    ledger_routes.install(app, ledger_folders or [folder for folder in [settings.ledger] if folder])
     problems.install(app)
     tokens = Tokens(settings.tokens_file) if settings.tokens_file is not None else None
     tracer = None

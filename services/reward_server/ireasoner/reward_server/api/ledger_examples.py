@@ -202,7 +202,7 @@ LEDGER_EXAMPLES: Mapping[str, Example] = {
     "POST /ledger/compare": Example(
         {
             "group": _SUMMARY,
-            "results": [
+            "scored": [
                 {
                     "config_label": "paper",
                     "config": PAPER.model_dump(mode="json"),

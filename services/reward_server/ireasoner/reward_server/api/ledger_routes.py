@@ -1,7 +1,8 @@
 """The endpoints that read the ledger; what they return is in `ledger.ledger_wire`."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
+from pathlib import Path as FolderPath
 from typing import Annotated, Any, cast
 
 import orjson
@@ -39,6 +40,7 @@ from ireasoner.reward_server.ledger.cosines import cosines, footprint
 from ireasoner.reward_server.ledger.group_query import GroupQuery
 from ireasoner.reward_server.ledger.ledgers import Ledgers, RecordId, Viewer
 from ireasoner.reward_server.ledger.reads import Reads
+from ireasoner.reward_server.ledger.recorder import Recorder, Status
 from ireasoner.reward_server.ledger.search import MAX_CHARACTERS, SearchText
 from ireasoner.reward_server.scoring.scorer import Caller
 
@@ -61,9 +63,9 @@ IMAGE_HEADERS = {
 }
 
 
-def install(app: FastAPI, ledgers: Ledgers | None) -> None:
-    """Adds the endpoints to the app; without ledgers they answer NoLedger."""
-    app.state.ledger_reads = reads = Reads(ledgers)
+def install(app: FastAPI, folders: Sequence[FolderPath]) -> None:
+    """Adds the endpoints, which read the ledgers of these folders, to the app; without folders they answer NoLedger."""
+    app.state.ledger_reads = reads = Reads(Ledgers(folders) if folders else None)
     app.state.ledger_changes = Changes(reads, lambda: cast(Engine, app.state.engine).is_draining)
     app.include_router(router)
     app.include_router(body_router)
@@ -82,6 +84,16 @@ class _Reading:
     @property
     def engine(self) -> Engine:
         return cast(Engine, self.request.app.state.engine)
+
+    @property
+    def recording(self) -> Status | None:
+        recorder = cast(Recorder | None, self.request.app.state.recorder)
+        return None if recorder is None else recorder.status
+
+    def dropped(self) -> int:
+        """Groups that were not recorded, if the viewer may know."""
+        status = self.recording
+        return 0 if status is None or self.viewer.experiment is not None else sum(status.dropped.values())
 
 
 Reading = Annotated[_Reading, Depends()]
@@ -147,7 +159,7 @@ Filter = Annotated[GroupQuery, Depends(_query)]
 @router.get("/ledger/runs", responses=LIST_PROBLEMS)
 async def list_runs(reading: Reading) -> ledger_wire.Runs:
     """Lists the runs that the caller may see, and how recording goes."""
-    return await reading.reads.run(run_list.runs, reading.viewer)
+    return await reading.reads.run(run_list.runs, reading.viewer, reading.recording)
 
 
 @router.get("/ledger/runs/{run}/timeline", responses=RECORD_PROBLEMS)
@@ -179,11 +191,11 @@ async def ledger_events(
     only = None if run is None else RecordId.parse(run)
     listened = await reading.changes.listen(reading.viewer, only)
     return StreamingResponse(
-        _events(listened), media_type=EVENT_STREAM, headers={"cache-control": "no-store"}
+        _events(listened, reading.dropped), media_type=EVENT_STREAM, headers={"cache-control": "no-store"}
     )
 
 
-async def _events(changes: AsyncIterator[Change | None]) -> AsyncIterator[bytes]:
+async def _events(changes: AsyncIterator[Change | None], dropped: Callable[[], int]) -> AsyncIterator[bytes]:
     async for change in changes:
         if change is None:
             yield b": nothing new\n\n"
@@ -192,7 +204,7 @@ async def _events(changes: AsyncIterator[Change | None]) -> AsyncIterator[bytes]
             "run": str(change.run),
             "last_group": str(change.last_group),
             "groups": change.groups,
-            "dropped": 0,
+            "dropped": dropped(),
         }
         yield b"event: groups\ndata: " + orjson.dumps(data) + b"\n\n"
 
@@ -289,5 +301,5 @@ async def compare_configs(body: ledger_wire.TwoConfigs, reading: Reading) -> Res
     rescore = partial(rescoring.rescored, reading.engine.scorer, reading.engine.configs, stored, caller)
     results = [await rescore(config, config_label(config)) for config in body.configs]
     return _json(
-        {"group": {name: stored[name] for name in ledger_wire.Summary.model_fields}, "results": results}
+        {"group": {name: stored[name] for name in ledger_wire.Summary.model_fields}, "scored": results}
     )

@@ -44,14 +44,12 @@ class Condition:
     Attributes:
         sql: The condition, on a row of `groups`.
         parameters: Its values.
-        index: An index that has the run's groups that meet it together; None if there is none.
-        cost: The work of checking it, in units of reading a row.
+        index: An index that has the groups that meet it together; None if there is none.
     """
 
     sql: str
     parameters: Parameters = ()
     index: str | None = None
-    cost: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +75,7 @@ class GroupQuery:
         return self.order == "desc"
 
     def conditions(self, run: int) -> Iterator[Condition]:
-        """The conditions on the groups of a run."""
+        """The conditions on the groups of a run, less that of the text."""
         for flag in dict.fromkeys(self.flags):
             yield Condition(FLAGS[flag][0], index=FLAGS[flag][1])
         if self.endpoint is not None:
@@ -91,15 +89,6 @@ class GroupQuery:
         if self.image is not None:
             questions = "SELECT id FROM questions WHERE run_id = ? AND image = ?"
             yield Condition(f"question_id IN ({questions})", (run, self.image), "groups_by_question")
-        if not self.text.is_empty:
-            yield self._has_text(run)
-
-    def _has_text(self, run: int) -> Condition:
-        if not self.text.is_indexed:
-            document = "SELECT document FROM documents WHERE group_id = groups.id"
-            return Condition(f"has_text(({document}))", cost=40)
-        found = "SELECT 1 FROM texts WHERE texts MATCH ? AND rowid = groups.id"
-        return Condition(f"EXISTS ({found})", (self.text.of_run(run),), cost=20)
 
 
 def _range(column: str, least: float | None, most: float | None, index: str) -> Iterator[Condition]:

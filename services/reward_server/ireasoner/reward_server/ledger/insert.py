@@ -176,7 +176,7 @@ def _add_point(
     record: Record,
     kept: Sequence[tuple[Figures, bool | None]],
 ) -> None:
-    """Adds the sums of a record's groups to its point of the timeline."""
+    """Adds the sums of a record's groups to its point of the timeline, and to the run's totals."""
     if record.update is not None:
         unit, at = "update", record.update
     else:
@@ -195,18 +195,22 @@ def _add_point(
     }
     for name in _SUMMED:
         sums[name] = sum(getattr(each, name) or 0 for each, _ in kept)
-    row = {
-        **dict(zip(_POINT_KEYS, (run_id, record.endpoint, unit, at), strict=True)),
-        "first_s": record.received_s,
-        "last_s": record.received_s,
-        **sums,
-    }
+    rows = [
+        {
+            **dict(zip(_POINT_KEYS, (run_id, record.endpoint, *of), strict=True)),
+            "first_s": record.received_s,
+            "last_s": record.received_s,
+            **sums,
+        }
+        for of in ((unit, at), ("run", 0))
+    ]
     added = ", ".join(f"{name} = {name} + excluded.{name}" for name in sums)
-    connection.execute(
-        f"INSERT INTO points ({', '.join(row)}) VALUES ({', '.join(f':{name}' for name in row)}) "
+    names = rows[0]
+    connection.executemany(
+        f"INSERT INTO points ({', '.join(names)}) VALUES ({', '.join(f':{name}' for name in names)}) "
         f"ON CONFLICT ({', '.join(_POINT_KEYS)}) DO UPDATE SET first_s = min(first_s, excluded.first_s), "
         f"last_s = max(last_s, excluded.last_s), {added}",
-        row,
+        rows,
     )
 
 

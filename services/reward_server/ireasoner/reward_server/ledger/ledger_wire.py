@@ -66,10 +66,12 @@ class Run(_Written):
     id: str
     experiment: str = Field(description="`-` without tokens.")
     source: str = Field(description="`-` if requests name none.")
-    groups: int
+    groups: int = Field(
+        description="Groups that were recorded, evicted ones included; so are the next three."
+    )
     rollouts: int
     words: float = Field(description="Words of all rollouts.")
-    first_s: float = Field(description="Arrival of its first group that is kept, in seconds since 1970.")
+    first_s: float = Field(description="Arrival of its first group, in seconds since 1970.")
     last_s: float
     groups_per_minute: float = Field(description="Over its last 5 minutes with groups.")
     last_update: int | None
@@ -236,7 +238,7 @@ class BothScored(_Written):
     """A stored group under two configs."""
 
     group: Summary
-    results: list[Rescored]
+    scored: list[Rescored] = Field(description="One per config, in the order sent.")
 
 
 class Comparison(_Written):

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from ireasoner.reward_server.errors import NoSuchRecord
 from ireasoner.reward_server.ledger import schema
+from ireasoner.reward_server.ledger.folders import ledger_folders
 
 MAX_IDLE = 4
 """Connections to one ledger that are kept open between calls."""
@@ -129,7 +130,7 @@ class Ledgers:
         """Every ledger that exists now, by index."""
         with self._lock:
             for folder in self._folders:
-                for each in _ledger_folders(folder):
+                for each in ledger_folders(folder):
                     self._known.setdefault(each, Ledger(len(self._known), each))
             known = list(self._known.values())
         return (ledger for ledger in known if ledger.exists)
@@ -150,16 +151,9 @@ class Ledgers:
 def check_folders(folders: Sequence[Path]) -> None:
     """Raises LedgerUnusable for the first folder that has no ledger, or one that cannot be read."""
     for folder in folders:
-        found = _ledger_folders(folder)
+        found = ledger_folders(folder)
         if not found:
             lack = "has no ledger, nor have its subfolders" if folder.is_dir() else "is not a folder"
             raise schema.LedgerUnusable(f"{folder} {lack}")
         for each in found:
             schema.open_to_read(each).close()
-
-
-def _ledger_folders(folder: Path) -> list[Path]:
-    """The folder itself if it has a ledger, else the subfolders that have one."""
-    if (folder / schema.FILE).is_file():
-        return [folder]
-    return sorted(each.parent for each in folder.glob(f"*/{schema.FILE}"))

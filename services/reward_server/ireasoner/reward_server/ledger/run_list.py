@@ -4,12 +4,16 @@ import sqlite3
 from collections.abc import Sequence
 
 from ireasoner.reward_server.ledger import schema, timeline, visible
+from ireasoner.reward_server.ledger.eviction import EVICTED_RUNS
 from ireasoner.reward_server.ledger.ledger_wire import Recording, Run, Runs
 from ireasoner.reward_server.ledger.ledgers import Ledger, Ledgers, Viewer
+from ireasoner.reward_server.ledger.recorder import Status
 from ireasoner.reward_server.ledger.visible import VisibleRun
 
 MOST_RUNS = 500
 """Runs that are listed."""
+SHOWN = ("solver", "trajectory", "outcome", "proposer")
+"""Endpoints, the one whose figures say most first."""
 COURSE = 48
 """Points of the course of a figure."""
 PACE_S = 300.0
@@ -18,18 +22,31 @@ PACE_GROUPS = 1_000
 """Groups that are counted for it; a faster run's pace is that of its last so many groups."""
 
 
-def runs(ledgers: Ledgers, viewer: Viewer) -> Runs:
-    """The runs that the viewer may see, the one with the newest group first, and the ledgers' state."""
+def runs(ledgers: Ledgers, viewer: Viewer, status: Status | None) -> Runs:
+    """The runs that the viewer may see, the one with the newest group first, and the ledgers' state.
+
+    An experiment does not learn what the others' groups take, or how many of them were dropped or evicted.
+
+    Args:
+        ledgers: The ledgers.
+        viewer: Who reads.
+        status: How recording goes; None if nothing is recorded.
+    """
     found = _runs(ledgers, viewer)
+    is_operator = viewer.experiment is None
+    evicted = sum(run.evicted_groups for run in found) + (evicted_with_runs(ledgers) if is_operator else 0)
+    problem = status.problem if status is not None else None
     recording = Recording(
-        groups=sum(run.groups for run in found),
+        groups=sum(run.groups - run.evicted_groups for run in found),
         rollouts=sum(run.rollouts for run in found),
-        bytes=size_bytes(ledgers) if viewer.experiment is None else None,
-        max_bytes=None,
-        dropped={},
-        evicted_groups=sum(run.evicted_groups for run in found),
-        is_recording=False,
-        problem=None,
+        bytes=size_bytes(ledgers) if is_operator else None,
+        max_bytes=status.max_bytes if status is not None and is_operator else None,
+        dropped={reason: count for reason, count in status.dropped.items() if count}
+        if status is not None and is_operator
+        else {},
+        evicted_groups=evicted,
+        is_recording=status is not None and problem is None,
+        problem=problem if is_operator or problem is None else "groups are not recorded now",
     )
     return Runs(ledger=recording, runs=found)
 
@@ -45,6 +62,18 @@ def _runs(ledgers: Ledgers, viewer: Viewer) -> list[Run]:
             newest = sorted(seen, key=lambda each: each[1] or 0.0, reverse=True)[:MOST_RUNS]
             found += [_run(connection, each, last_s) for each, last_s in newest if last_s is not None]
     return sorted(found, key=lambda each: each.last_s, reverse=True)[:MOST_RUNS]
+
+
+def evicted_with_runs(ledgers: Ledgers) -> int:
+    """Evicted groups of runs of which nothing is left."""
+    count = 0
+    for ledger in ledgers:
+        with ledger.reading() as connection:
+            found = connection.execute(
+                "SELECT groups FROM evictions WHERE run_id = ?", (EVICTED_RUNS,)
+            ).fetchone()
+            count += 0 if found is None else found["groups"]
+    return count
 
 
 def size_bytes(ledgers: Ledgers) -> int:
@@ -67,14 +96,16 @@ def _last_s(connection: sqlite3.Connection, run: int) -> float | None:
 
 def _run(connection: sqlite3.Connection, run: VisibleRun, last_s: float) -> Run:
     row = run.id.row
+    endpoints = timeline.endpoints_of(connection, row)
+    marks = ", ".join("?" * len(endpoints))
     totals = connection.execute(
         "SELECT sum(groups) AS groups, sum(rollouts) AS rollouts, sum(words * rollouts / groups) AS words, "
-        "min(first_s) AS first_s, max(CASE unit WHEN 'update' THEN at END) AS last_update "
-        "FROM points WHERE run_id = ?",
-        (row,),
+        f"min(first_s) AS first_s FROM points WHERE run_id = ? AND endpoint IN ({marks}) AND unit = 'run'",
+        (row, *endpoints),
     ).fetchone()
     evicted = connection.execute("SELECT groups FROM evictions WHERE run_id = ?", (row,)).fetchone()
-    course = _course(connection, row)
+    course = _course(connection, row, endpoints)
+    updates = [timeline.bounds(connection, row, each, "update") for each in endpoints]
     return Run(
         id=str(run.id),
         experiment=run.experiment,
@@ -85,7 +116,7 @@ def _run(connection: sqlite3.Connection, run: VisibleRun, last_s: float) -> Run:
         first_s=totals["first_s"],
         last_s=last_s,
         groups_per_minute=_groups_per_minute(connection, row, last_s),
-        last_update=totals["last_update"],
+        last_update=max((ends[1] for ends in updates if ends is not None), default=None),
         reward=[point["reward"] / point["rewarded"] for point in course if point["rewarded"]],
         entropy_nats=[point["entropy_nats"] / point["answered"] for point in course if point["answered"]],
         dominant_share=[point["dominant_share"] / point["groups"] for point in course],
@@ -103,14 +134,13 @@ def _groups_per_minute(connection: sqlite3.Connection, run: int, last_s: float) 
     return float(60.0 * count / max(seconds, 1.0))
 
 
-def _course(connection: sqlite3.Connection, run: int) -> Sequence[sqlite3.Row]:
-    """At most `COURSE` of the run's points, evenly spaced."""
-    endpoints = timeline.endpoints_of(connection, run)
+def _course(connection: sqlite3.Connection, run: int, endpoints: Sequence[str]) -> Sequence[sqlite3.Row]:
+    """At most `COURSE` of the run's points, evenly spaced: of the endpoint that says most."""
     unit = timeline.unit_of(connection, run, endpoints)
-    shown = "solver" if "solver" in endpoints else endpoints[0]
-    ends = timeline.bounds(connection, run, shown, unit)
-    if ends is None:
-        return []
+    known = [(each, timeline.bounds(connection, run, each, unit)) for each in endpoints]
+    shown, ends = min(
+        ((each, found) for each, found in known if found is not None), key=lambda each: SHOWN.index(each[0])
+    )
     first, last = ends
     course, at = [], first
     step = max(1, -(-(last - first + 1) // COURSE))

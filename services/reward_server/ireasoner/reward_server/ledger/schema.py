@@ -114,11 +114,12 @@ CREATE VIRTUAL TABLE texts USING fts5 (  -- rowid is the group's id; run is a ma
     run, question, answers, steps, content = '', tokenize = 'trigram'
 );
 
-CREATE TABLE points (            -- sums over the groups of an update, or of a minute where no update was given
+CREATE TABLE points (            -- sums over the groups of an update, or of a minute where no update was given,
+                                 -- and of the whole run
     run_id INTEGER NOT NULL REFERENCES runs,
     endpoint TEXT NOT NULL,
-    unit TEXT NOT NULL,          -- update or minute
-    at INTEGER NOT NULL,         -- the update, or minutes since 1970
+    unit TEXT NOT NULL,          -- update, minute or run
+    at INTEGER NOT NULL,         -- the update, minutes since 1970, or 0
     first_s REAL NOT NULL,
     last_s REAL NOT NULL,
     groups INTEGER NOT NULL,

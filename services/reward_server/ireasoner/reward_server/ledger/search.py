@@ -1,18 +1,34 @@
 """Full-text search: a query is literal text, found anywhere in a question, an answer or a step, in any case.
 
 Texts of three characters and more are found through the index of trigrams, which needs no words and so finds Chinese.
-Shorter ones are looked for in the documents themselves, of which a call reads a bounded number.
+Its work grows with the length of the text and with the groups that it may look at, so both are bounded: of a long text
+it looks for both ends, and the document of what it finds is checked. Shorter texts, and those that most groups have,
+are looked for in documents alone.
 """
 
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from ireasoner.reward_server.ledger.insert import run_mark
 from ireasoner.reward_server.ledger.record import texts, unpacked
 
 MAX_CHARACTERS = 256
 """Longest query."""
-_TRIGRAM = 3
+TRIGRAM = 3
+PHRASE = 24
+"""Characters of a phrase that the index looks for."""
+BLOCK = 2_048
+"""Groups that are searched together, by id."""
+WINDOW = 32 * BLOCK
+"""The newest groups of a ledger, by id, that are searched if they are not sorted by time."""
+FEW = 4 * BLOCK
+"""Matches among them that are sorted; if there are more, documents are checked in the order of the sort."""
+BLOCK_COST, CHECK_COST = 600, 60
+"""The work of searching a block and of checking a document, in units of reading a row."""
+MARKS = 64
+"""Runs that the index tells apart in one query; of more, it searches all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,37 +38,108 @@ class SearchText:
     text: str
 
     @property
-    def is_empty(self) -> bool:
-        """Whether every group matches."""
-        return not self._wanted
-
-    @property
-    def is_indexed(self) -> bool:
-        """Whether the index of trigrams finds it."""
-        return len(self._wanted) >= _TRIGRAM
-
-    @property
-    def _wanted(self) -> str:
+    def wanted(self) -> str:
+        """The text that a group must have; NUL, which SQLite's tokenizer ends at, is a space."""
         return self.text.replace("\0", " ").strip()
 
-    def of_run(self, run: int) -> str:
-        """The query of FTS5 that matches the run's groups with this text."""
-        quoted = self._wanted.replace('"', '""')
-        return f'run : "{run_mark(run)}" AND {{question answers steps}} : "{quoted}"'
+    @property
+    def is_empty(self) -> bool:
+        """Whether every group matches."""
+        return not self.wanted
 
-    def is_in(self, document: bytes | None) -> bool:
+    def query(self, runs: Sequence[int] | None) -> str:
+        """The query of FTS5 for groups of these runs, or of all, that have both ends of the text."""
+        ends = dict.fromkeys((self.wanted[:PHRASE], self.wanted[-PHRASE:]))
+        phrases = [f"{{question answers steps}} : {_quoted(end)}" for end in ends]
+        if runs is not None and len(runs) <= MARKS:
+            marks = " OR ".join(_quoted(run_mark(run)) for run in runs)
+            phrases.insert(0, f"run : ({marks})")
+        return " AND ".join(phrases)
+
+    def is_in(self, document: bytes) -> bool:
         """Whether a stored document has this text in its question, an answer or a step."""
-        if document is None:
-            return False
         group = unpacked(document)
         found = texts(group["group"], group["scored"])
-        wanted = self._wanted.casefold()
-        return any(wanted in text.casefold() for text in (found.question, found.answers, found.steps))
-
-    def install(self, connection: sqlite3.Connection) -> None:
-        """Makes `is_in` the SQL function `has_text(document)`."""
-        connection.create_function("has_text", 1, self.is_in)
+        wanted = self.wanted.lower()
+        return any(wanted in text.lower() for text in (found.question, found.answers, found.steps))
 
 
 EVERYTHING = SearchText("")
 """Leaves no group out."""
+
+
+def _quoted(phrase: str) -> str:
+    doubled = phrase.replace('"', '""')
+    return f'"{doubled}"'
+
+
+class TextMatches:
+    """Which groups of one ledger have a text.
+
+    Args:
+        connection: To the ledger.
+        text: What to look for.
+        runs: The runs whose groups are asked about; None for all.
+        by_time: Whether the groups are asked about in the order of their arrival.
+    """
+
+    def __init__(
+        self, connection: sqlite3.Connection, text: SearchText, runs: Sequence[int] | None, *, by_time: bool
+    ) -> None:
+        self._connection = connection
+        self._text = text
+        self._is_everything = text.is_empty or runs == []
+        self._is_indexed = len(text.wanted) >= TRIGRAM
+        self._query = "" if self._is_everything else text.query(runs)
+        self._blocks: dict[int, frozenset[int]] = {}
+        self.cost = 0
+        """The work so far, in units of reading a row."""
+        self.candidates: Sequence[int] | None = None
+        """All groups that can have the text; None if there are many, or they were not counted."""
+        self.is_partial = False
+        """Whether older groups were not searched."""
+        if self._is_indexed and not by_time and not self._is_everything:
+            self._search_newest()
+
+    def _search_newest(self) -> None:
+        [newest] = self._connection.execute("SELECT coalesce(max(id), 0) FROM groups").fetchone()
+        [oldest] = self._connection.execute("SELECT coalesce(min(id), 0) FROM groups").fetchone()
+        found = self._rows(newest - WINDOW + 1, newest, FEW + 1)
+        if len(found) <= FEW:
+            self.candidates = found
+            self.is_partial = oldest <= newest - WINDOW
+        self._is_indexed = False
+
+    def __contains__(self, row: int) -> bool:
+        """Whether a group has the text."""
+        if self._is_everything:
+            return True
+        if self._is_indexed:
+            return row in self._block(row // BLOCK) and (self._is_found_whole or self._is_checked(row))
+        return (self.candidates is not None and self._is_found_whole) or self._is_checked(row)
+
+    @property
+    def _is_found_whole(self) -> bool:
+        """Whether what the index finds needs no check."""
+        return len(self._text.wanted) <= PHRASE
+
+    def _block(self, number: int) -> frozenset[int]:
+        if number not in self._blocks:
+            self.cost += BLOCK_COST
+            self._blocks[number] = frozenset(self._rows(BLOCK * number, BLOCK * (number + 1) - 1, BLOCK))
+        return self._blocks[number]
+
+    def _rows(self, first: int, last: int, count: int) -> list[int]:
+        """The newest `count` groups between two ids that the index finds."""
+        found = self._connection.execute(
+            "SELECT rowid FROM texts WHERE texts MATCH ? AND rowid BETWEEN ? AND ? ORDER BY rowid DESC LIMIT ?",
+            (self._query, first, last, count),
+        )
+        return list(chain.from_iterable(found))
+
+    def _is_checked(self, row: int) -> bool:
+        self.cost += CHECK_COST
+        found = self._connection.execute(
+            "SELECT document FROM documents WHERE group_id = ?", (row,)
+        ).fetchone()
+        return found is not None and self._text.is_in(found["document"])

@@ -1,17 +1,14 @@
 """Images as they are served: decoded and written anew, so that a browser gets pixels and nothing else of the file."""
 
 import io
-import warnings
 from pathlib import Path
 
 from PIL import Image, ImageOps
 
-from ireasoner.reward_server.ledger import schema
+from ireasoner.reward_server.ledger import images
 from ireasoner.reward_server.ledger.ledgers import Ledgers, Viewer, no_such
 
 MEDIA_TYPE = "image/webp"
-FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
-MAX_PIXELS = 50_000_000
 LONGEST_SIDE = 2_048
 """Pixels of the longer side, to which larger images are scaled down."""
 QUALITY = 90
@@ -26,7 +23,7 @@ def image_file(ledgers: Ledgers, viewer: Viewer, sha256: str) -> Path:
                 (sha256, viewer.experiment),
             ).fetchone()
         if found is not None:
-            return ledger.folder / schema.IMAGES / sha256[:2] / sha256
+            return images.image_file(ledger.folder, sha256)
     raise no_such(sha256)
 
 
@@ -34,10 +31,9 @@ def written_anew(ledgers: Ledgers, viewer: Viewer, sha256: str) -> bytes:
     """The image as WebP; raises NoSuchRecord if the viewer may not see it, or its file is missing or damaged."""
     file = image_file(ledgers, viewer, sha256)
     try:
-        with warnings.catch_warnings(), Image.open(file, formats=FORMATS) as image:
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            if image.width * image.height > MAX_PIXELS:
-                raise no_such(f"{sha256}: the image has more than {MAX_PIXELS} pixels")
+        data = file.read_bytes()
+        images.pixels(data)
+        with Image.open(io.BytesIO(data), formats=images.FORMATS) as image:
             upright = ImageOps.exif_transpose(image)
             shown = upright.convert(
                 "RGBA" if "A" in upright.getbands() or "transparency" in image.info else "RGB"
@@ -47,6 +43,8 @@ def written_anew(ledgers: Ledgers, viewer: Viewer, sha256: str) -> bytes:
             shown.save(encoded, "WEBP", quality=QUALITY)
     except FileNotFoundError:
         raise no_such(f"{sha256}: the image's file is missing") from None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise no_such(f"{sha256}: the image's file is damaged") from None
+    except images.NotAnImage as error:
+        raise no_such(f"{sha256}: the image's file is damaged: {error}") from None
+    except Exception as error:  # noqa: BLE001 - whatever a decoder raises on a damaged file
+        raise no_such(f"{sha256}: the image's file is damaged: {error}") from None
     return encoded.getvalue()

@@ -1,6 +1,7 @@
 """A run's figures over time, from the sums that the ledger keeps of every update or minute."""
 
 import sqlite3
+from collections.abc import Sequence
 
 from ireasoner.reward_server.ledger import visible
 from ireasoner.reward_server.ledger.ledger_wire import Point, Timeline, Unit
@@ -71,7 +72,7 @@ def endpoints_of(connection: sqlite3.Connection, run: int) -> list[str]:
     return found
 
 
-def unit_of(connection: sqlite3.Connection, run: int, endpoints: list[str]) -> Unit:
+def unit_of(connection: sqlite3.Connection, run: int, endpoints: Sequence[str]) -> Unit:
     """What the run's points are of: updates, if it said any."""
     for endpoint in endpoints:
         if bounds(connection, run, endpoint, "update") is not None:

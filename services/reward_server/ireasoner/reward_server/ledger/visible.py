@@ -1,7 +1,10 @@
 """What a viewer may see: the runs of its experiment, and what belongs to them."""
 
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+import orjson
 
 from ireasoner.reward_server.ledger.ledgers import RecordId, Viewer, no_such
 
@@ -40,3 +43,15 @@ def run_of(connection: sqlite3.Connection, table: str, record: RecordId, viewer:
         return run(connection, RecordId(record.ledger, found["run_id"]), viewer)
     except type(no_such(record)):
         raise no_such(record) from None
+
+
+def by_run(connection: sqlite3.Connection, groups: Sequence[int]) -> dict[int, list[int]]:
+    """The rows of groups by the rows of their runs."""
+    found: dict[int, list[int]] = {}
+    rows = orjson.dumps(list(groups)).decode()
+    runs = connection.execute(
+        "SELECT run_id, id FROM groups NOT INDEXED WHERE id IN (SELECT value FROM json_each(?))", (rows,)
+    )
+    for run, group in runs:
+        found.setdefault(run, []).append(group)
+    return found
