@@ -35,17 +35,29 @@ class ExplorerServer:
         found: Json = response.json()
         return found
 
-    def score(self, experiment: str, groups: Sequence[Json], endpoint: str = "solver", **context: Any) -> None:
+    def score(
+        self, experiment: str, groups: Sequence[Json], endpoint: str = "solver", **context: Any
+    ) -> None:
         """Has groups scored, and waits until the ledger shows them."""
         headers = {"authorization": f"Bearer {self.tokens[experiment]}"}
         body = {"groups": list(groups), **context}
         response = httpx.post(f"{self.url}/score/{endpoint}", json=body, headers=headers, timeout=60)
         assert response.status_code == 200, response.text
         self.sent[experiment] += len(groups)
+        self.wait_for(self.sent[experiment], experiment)
+
+    def wait_for(self, groups: int, experiment: str) -> None:
+        """Waits until the ledger shows as many groups of an experiment."""
         end_s = time.monotonic() + RECORD_DEADLINE_S
-        while self.get("runs", experiment)["ledger"]["groups"] < self.sent[experiment]:
+        while self._recorded(experiment) < groups:
             assert time.monotonic() < end_s, "the groups were not recorded"
             time.sleep(0.05)
+
+    def _recorded(self, experiment: str) -> int:
+        """Number of groups in the ledger; -1 while its file is being created."""
+        headers = {"authorization": f"Bearer {self.tokens[experiment]}"}
+        response = httpx.get(f"{self.url}/ledger/runs", headers=headers, timeout=30)
+        return int(response.json()["ledger"]["groups"]) if response.status_code == 200 else -1
 
     def group_id(self, experiment: str, name: str) -> str:
         """The id of the newest group with this name."""
@@ -54,14 +66,14 @@ class ExplorerServer:
 
     def run_id(self, experiment: str, source: str) -> str:
         """The id of a run."""
-        return next(
-            str(run["id"]) for run in self.get("runs", experiment)["runs"] if run["source"] == source
-        )
+        return next(str(run["id"]) for run in self.get("runs", experiment)["runs"] if run["source"] == source)
 
 
 def group(name: str, answers: str, words: str = "north south east", **context: Any) -> Json:
     """A group with one rollout per character of `answers`, each with one step per word."""
-    steps = [f"Go {word}." if word not in ("north", "south", "east", "west") else word for word in words.split()]
+    steps = [
+        f"Go {word}." if word not in ("north", "south", "east", "west") else word for word in words.split()
+    ]
     rollouts = [
         {"id": str(index), "text": rollout_text(steps[index % len(steps) :] + steps, answer)}
         for index, answer in enumerate(answers)

@@ -83,7 +83,15 @@ def test_the_list_and_the_timeline_show_them(visit: Visitor, hostile: ExplorerSe
     run.click()
     expect(page.locator("h1")).to_contain_text("RLO")
     page.goto(f"{hostile.url}/explore#/groups")
-    for text in ("<script>window.pwned", "<img src=x onerror", "safe", "ZWSP", "ESC[31m", "marks", "__proto__"):
+    for text in (
+        "<script>window.pwned",
+        "<img src=x onerror",
+        "safe",
+        "ZWSP",
+        "ESC[31m",
+        "marks",
+        "__proto__",
+    ):
         expect(page.locator("table.groups", has_text=text)).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= width_px
     _check(visited)
@@ -93,7 +101,9 @@ def test_the_list_and_the_timeline_show_them(visit: Visitor, hostile: ExplorerSe
 def test_the_page_of_a_group_shows_them(visit: Visitor, hostile: ExplorerServer, name: str) -> None:
     groups = hostile.get("groups", "alpha", limit=200)["groups"]
     [found] = [group for group in groups if group["name"] == name or group["name"].startswith(f"{name} ")]
-    visited = visit(f"{hostile.url}/explore#/group/{found['id']}", token=hostile.tokens["alpha"], width_px=390)
+    visited = visit(
+        f"{hostile.url}/explore#/group/{found['id']}", token=hostile.tokens["alpha"], width_px=390
+    )
     page = visited.page
     expect(page.locator(".rollout").first).to_be_visible()
     page.locator(".heat-map").scroll_into_view_if_needed()
