@@ -1,5 +1,6 @@
 """The context of groups: what is sent, to which servers, and that no fault of it fails a call."""
 
+import asyncio
 import hashlib
 import json
 from collections.abc import Callable, Iterator
@@ -10,6 +11,8 @@ import httpx
 import pytest
 
 from ireasoner.clients import Group, RequestRefused, RewardClient, Rollout, codec
+from ireasoner.clients.framework_context import Context
+from ireasoner.clients.reward_service import RewardService
 from ireasoner.clients.server_context import ServerContext, server_context
 from ireasoner.clients.wire import ScoreRequest
 from tests.clients.answers import GROUPS, Json, right_answer
@@ -277,6 +280,44 @@ def test_context_beyond_the_bounds_is_cut_off_or_left_out(given: Json, sent: Jso
 def test_the_context_of_a_request_is_bounded(given: Json, sent: Json) -> None:
     request = ScoreRequest("solver", GROUPS, **given)
     assert context_of(json.loads(codec.encode_request(request))) == sent
+
+
+@pytest.mark.parametrize(
+    "context", [Context(), Context("q" * 70_000, None, ["7"]), Context(None, None, ["x" * 5_000])]
+)
+def test_a_cohort_endpoint_gets_the_prompt_beside_the_id(liar: LyingServer, context: Context) -> None:
+    """The id alone decides which rollouts belong together."""
+    bodies: list[Json] = []
+
+    def reply(_: str, body: Json) -> Iterator[bytes]:
+        bodies.append(body)
+        names = (
+            "outcome",
+            "trajectory",
+            "dominant_share",
+            "tie",
+            "valid",
+            "abstained",
+            "steps_judged",
+            "partial",
+        )
+        yield response(json.dumps(dict.fromkeys(names, 0) | {"reward": 0.5, "group_size": 2}).encode())
+
+    liar.reply = reply
+    liar.requests.clear()
+    for source in (None, "run 1"):
+        service = RewardService(liar.url, source=source)
+        answer = asyncio.run(service.score_in_cohort("uid", "text", 2, 1.0, context))
+        assert answer["reward"] == 0.5
+    question = context.question and f"{'q' * 65_526} [cut off]"
+    fits = context.labels == ["7"]
+    assert bodies[0] == {
+        "prompt": question or "uid",
+        "response": "text",
+        "group_id": "uid",
+        **({"label": ["7"]} if fits else {}),
+    }
+    assert ["run=run+1" in path for path in liar.requests] == [False, True]
 
 
 @pytest.mark.parametrize("image", ["", "a" * 63, "A" * 64, "g" * 64, SHA256 + "\n", f"sha256:{SHA256}"])

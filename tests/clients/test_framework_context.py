@@ -158,9 +158,7 @@ def test_the_number_of_an_update(held: object, step: int | None) -> None:
     assert step_of(held) == step
 
 
-@pytest.mark.parametrize(
-    "head", [PNG, b"\xff\xd8\xff", b"GIF89a", b"RIFFxxxxWEBP", b"BMxx", b"II*\0", b"P6 1"]
-)
+@pytest.mark.parametrize("head", [PNG, b"\xff\xd8\xff", b"GIF89a", b"RIFFxxxxWEBP", b"BMxx"])
 def test_an_image_in_a_file(tmp_path: Path, head: bytes) -> None:
     file = tmp_path / "an image"
     file.write_bytes(head + b"\0" * 50)
@@ -208,7 +206,7 @@ def test_what_is_no_image_is_not_read(tmp_path: Path) -> None:
         {"path": None},
         7,
         None,
-        b"x" * (2**25 + 1),
+        b"x" * (2**24 + 1),
     ):
         assert image_bytes(form) is None, form
 

@@ -104,13 +104,14 @@ def _over_ranks(count: int) -> Callable[[], Any]:
 
 
 def by_trainer() -> list[float | None]:
-    from ireasoner.trainer.rewards.group_scorer import GroupScorer
+    from ireasoner.trainer.rewards.group_scorer import GroupScorer, GroupToScore
     from ireasoner.trainer.rollouts.rollout import Rollout
     from ireasoner.trainer.settings import RewardSettings
 
     rollouts = [Rollout(text, (1,), (0.0,), (1,), "stop", "solver", 0) for text in TEXTS]
     with RewardClient(RewardService.configured().url, retry_budget_s=0) as client:
-        [group] = GroupScorer(client, RewardSettings(), seed=0).score("solver", [("0", rollouts)], 0.5)
+        posted = GroupToScore(rollouts, "How many?", b"a picture")
+        [group] = GroupScorer(client, RewardSettings(), seed=0).score("solver", [posted], 0, 0.5)
     return [each.reward for each in group.rollouts]
 
 

@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from ireasoner.clients import reward_service
+from ireasoner.clients.framework_context import Context
 from ireasoner.clients.reward_service import Judged, RewardService
 from ireasoner.reward_server.api.limits import Limits
 from ireasoner.reward_server.settings import RewardServerSettings
@@ -62,3 +63,13 @@ def test_a_batch_that_is_too_large_for_one_request(
         assert http.post("/score/solver", json=whole).status_code == 413
     assert given(score_all(RewardService(small), groups)) == alone
     assert len({tuple(each) for each in alone}) > 10
+
+
+def test_long_questions_count_towards_the_size_of_a_request(compass_url: str) -> None:
+    """A server refuses requests that are too large, whatever makes them so."""
+    texts = ["a"] * 40
+    short, long = Context("q"), Context("q" * 65_536, None, ["7" * 4_096] * 64)
+    sizes = [reward_service._groups_per_request([texts] * 40, [each] * 40) for each in (short, long)]
+    assert sizes == [16, 6]
+    scored = RewardService(compass_url).score([["a", "b"]] * 8, contexts=[long] * 8)
+    assert len(scored) == 8

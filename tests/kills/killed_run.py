@@ -17,10 +17,12 @@ from tests.kills.callers import Callers
 from tests.kills.victims import EmbeddingWorker, RewardServer, RolloutServer, Trainer, Victim
 from tests.trainer.training import Training, compare
 
-VICTIMS = ("reward-server", "embedding-worker", "rollout-server", "trainer")
+UPDATES_PER_KILL = {"reward-server": 0.5, "embedding-worker": 0.5, "rollout-server": 1.5, "trainer": 1.5}
+"""Of the run. The first two work for other callers too, and are killed until the end of the run and after it."""
+VICTIMS = tuple(UPDATES_PER_KILL)
 POLL_S = 0.1
 STALLED_S = 600.0
-"""Longest time without a kill and without a checkpoint."""
+"""Longest time from one kill to the next."""
 SPARE_UPDATES = 4
 
 
@@ -30,12 +32,14 @@ class Outcome:
 
     Attributes:
         kills: Of each victim.
+        in_run: Kills before the end of the run.
         updates: Of the run.
         seconds: From its first start to its end.
         answers: That other callers got, each the first time that they asked or after retries.
     """
 
     kills: Mapping[str, int]
+    in_run: int
     updates: int
     seconds: float
     answers: int
@@ -43,7 +47,8 @@ class Outcome:
     def __str__(self) -> str:
         kills = ", ".join(f"{name}: {count}" for name, count in self.kills.items())
         return (
-            f"kills ({kills}) in {self.seconds:.0f} s; {self.updates} updates end with the same bits; "
+            f"kills ({kills}), {self.in_run} of them before the end of the run, in {self.seconds:.0f} s; "
+            f"{self.updates} updates end with the same bits; "
             f"{self.answers} groups of other callers, each with the same rewards every time"
         )
 
@@ -70,8 +75,11 @@ def killed_run(
     folder.mkdir(parents=True, exist_ok=True)
     images = folder / "images"
     write_unlabelled(images, 4, seed=5)  # two updates per epoch: kills are in many epochs
-    updates = 3 * kills // 2 + SPARE_UPDATES
-    with servers(folder) as (reward, rollout), Callers(reward.url) as callers:
+    updates = SPARE_UPDATES + math.ceil(kills * max(UPDATES_PER_KILL[name] for name in victims))
+    with (
+        servers(folder, embeds_in_worker="embedding-worker" in victims) as (reward, rollout),
+        Callers(reward.url) as callers,
+    ):
         whole, killed = (
             Training(folder / name, images, reward.url, rollout.url, updates) for name in ("whole", "killed")
         )
@@ -92,18 +100,22 @@ def killed_run(
             if time.monotonic() - began_s < most_s:
                 rounds.go_on()
             time.sleep(POLL_S)
+        in_run = sum(rounds.made.values())
+        while rounds.left and time.monotonic() - began_s < most_s:
+            rounds.go_on()
+            time.sleep(POLL_S)
         seconds = time.monotonic() - began_s
         assert trainer.process.returncode == 0, killed.log.read_text()[-5_000:]
     compare(killed, whole)
     assert callers.others == []
     assert callers.answers == callers.posted, "each group was answered as often as it was posted"
-    return Outcome(rounds.made, updates, seconds, callers.answers.total())
+    return Outcome(rounds.made, in_run, updates, seconds, callers.answers.total())
 
 
 @contextmanager
-def servers(folder: Path) -> Iterator[tuple[RewardServer, RolloutServer]]:
+def servers(folder: Path, *, embeds_in_worker: bool) -> Iterator[tuple[RewardServer, RolloutServer]]:
     """The servers of both runs, ready."""
-    reward = RewardServer(folder / "reward-server.log")
+    reward = RewardServer(folder / "reward-server.log", embeds_in_worker=embeds_in_worker)
     try:
         rollout = RolloutServer(folder / "rollout-server.log")
         try:
@@ -143,8 +155,8 @@ class _Kills:
     def go_on(self) -> None:
         """Kills whoever is due; whoever has worked becomes due within `spread_s`."""
         now_s = time.monotonic()
-        assert now_s - self._last_s < STALLED_S or not self._left(), f"nothing was killed; so far {self.made}"
-        for victim in self._left():
+        assert now_s - self._last_s < STALLED_S or not self.left, f"nothing was killed; so far {self.made}"
+        for victim in self.left:
             due_s = self._due_s.get(victim.name)
             if due_s is None and victim.has_worked():
                 self._due_s[victim.name] = now_s + self._moment.uniform(0, self._spread_s)
@@ -155,5 +167,7 @@ class _Kills:
                 self._say(f"{victim.name}: kill {self.made[victim.name]} after {now_s - self._last_s:.1f} s")
                 self._last_s = now_s
 
-    def _left(self) -> list[Victim]:
+    @property
+    def left(self) -> list[Victim]:
+        """Whom to kill."""
         return [victim for victim in self._victims if self.made[victim.name] < self._kills]

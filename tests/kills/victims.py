@@ -85,22 +85,24 @@ class Server:
 
 
 class RewardServer(Server):
-    """The reward server with its default embedder, which embeds every text anew."""
+    """The reward server, which embeds every text anew: by its default embedder, or by one that loads faster."""
 
     name = "reward server"
     module = "ireasoner.reward_server"
 
-    def __init__(self, log: Path) -> None:
-        super().__init__(log, "--threads", "1", "--cache-mib", "0", "--log-level", "warning")
+    def __init__(self, log: Path, *, embeds_in_worker: bool) -> None:
+        fast = ("--embedder", "token-mean", "--token-mean-checkpoint", str(MODEL))
+        flags = ("--threads", "1", "--cache-mib", "0", "--log-level", "warning")
+        super().__init__(log, *flags, *(() if embeds_in_worker else fast))
 
     def has_worked(self) -> bool:
         return re.search(r"^reward_groups_total\{", self.metrics(), re.MULTILINE) is not None
 
     def kill(self) -> None:
-        worker = RunningServer(self.process, self.url).worker
+        children = [each.pid for each in psutil.Process(self.process.pid).children(recursive=True)]
         self.process.kill()
         assert self.process.wait(30) == -signal.SIGKILL
-        assert left_running([worker.pid]) == [], "a killed server leaves no worker"
+        assert left_running(children) == [], "a killed server leaves no process"
         self.start()
 
 

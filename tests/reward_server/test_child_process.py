@@ -11,7 +11,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-from ireasoner.reward_server.child_process import ChildDied, ChildHung, ChildProcess, ChildRefused, Header
+from ireasoner.reward_server.child_process import (
+    ChildDied,
+    ChildHung,
+    ChildProcess,
+    ChildRefused,
+    Header,
+    _pack,
+)
 from tests.rollout_server.running import left_running
 
 DEADLINE_S = 60.0
@@ -145,6 +152,14 @@ def test_a_busy_child_ends_with_its_parent(stopped: bool) -> None:
             child.suspend()
         parent.kill()
     assert left_running([child.pid]) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a child that does not look")
+def test_a_child_whose_parent_died_before_it_was_up_does_not_load() -> None:
+    command = [sys.executable, "-m", "tests.reward_server.echo_child"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        ended = child.communicate(_pack({"hang": True}, b""), timeout=DEADLINE_S)
+    assert (child.returncode, ended[0]) == (0, b"")
 
 
 def test_nothing_is_imported_from_the_current_folder() -> None:

@@ -87,6 +87,90 @@ def test_a_config_keeps_what_its_base_meant_when_it_was_registered(http: httpx.C
     assert http.get("/configs/top").json()["config"]["alpha"] == 0.5
 
 
+def test_an_unused_config_can_be_deleted(http: httpx.Client, tmp_path: Path) -> None:
+    registered = http.put("/configs/mine", json={"alpha": 0.5}).json()
+    deleted = http.delete("/configs/mine")
+    assert (deleted.status_code, deleted.json()) == (200, registered)
+    assert [*(tmp_path / "configs").iterdir()] == []
+    assert "mine" not in {each["name"] for each in http.get("/configs").json()["configs"]}
+    for again in (http.delete("/configs/mine"), http.get("/configs/mine")):
+        assert (again.status_code, again.json()["code"]) == (404, "no_such_config")
+    assert http.put("/configs/mine", json={"alpha": 0.6}).json()["config"]["alpha"] == 0.6
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "reason"),
+    [
+        ("paper", 409, "is a preset, so it cannot be deleted"),
+        ("robust", 409, "is a preset"),
+        ("used", 409, "was used for scoring"),
+        ("base", 409, "was used for scoring"),
+        ("never", 404, "there is no config 'never'"),
+        (".hidden", 404, "there is no config '.hidden'"),
+        ("a" * 65, 404, "there is no config"),
+        ("..%2F..%2Ftokens", 404, ""),
+    ],
+)
+def test_what_cannot_be_deleted(compass_http: httpx.Client, name: str, status: int, reason: str) -> None:
+    for registered in ("used", "base"):
+        compass_http.put(f"/configs/{registered}", json={"alpha": 0.5})
+    score_group(compass_http, "outcome", TEXTS, config="used")
+    score_group(compass_http, "outcome", TEXTS, config={"preset": "base", "eta": 0.0})
+    refused = compass_http.delete(f"/configs/{name}")
+    assert refused.status_code == status
+    assert reason in refused.json()["detail"]
+
+
+def test_an_experiment_deletes_its_own_configs_only() -> None:
+    registry = ConfigRegistry()
+    for experiment, alpha in (("a", 0.2), ("b", 0.3), (SHARED, 0.1)):
+        registry.put("mine", ConfigOverrides(alpha=alpha), experiment)
+    with pytest.raises(ConfigInUse, match="is shared"):
+        registry.delete("mine", "c")
+    assert registry.delete("mine", "a").config.alpha == 0.2
+    assert [registry.get("mine", experiment).config.alpha for experiment in ("a", "b")] == [0.1, 0.3]
+    assert registry.delete("mine").config.alpha == 0.1
+    with pytest.raises(NoSuchConfig):
+        registry.delete("mine", "a")
+    assert registry.get("mine", "b").config.alpha == 0.3
+
+
+def test_a_deleted_config_makes_room_for_another() -> None:
+    registry = ConfigRegistry()
+    for number in range(MAX_OWN_CONFIGS):
+        registry.put(f"c{number}", ConfigOverrides(), "a")
+    with pytest.raises(TooManyConfigs):
+        registry.put("more", ConfigOverrides(), "a")
+    registry.delete("c7", "a")
+    registry.put("more", ConfigOverrides(), "a")
+
+
+def test_servers_that_share_a_folder_know_what_one_of_them_deletes(tmp_path: Path) -> None:
+    one, other = ConfigRegistry(tmp_path), ConfigRegistry(tmp_path)
+    for owner in (SHARED, "a"):
+        one.put("mine", ConfigOverrides(alpha=0.5), owner)
+        assert other.get("mine", owner).config.alpha == 0.5
+        other.delete("mine", owner)
+        assert "mine" not in {named.name for named in one.all(owner)}
+        with pytest.raises(NoSuchConfig):
+            one.get("mine", owner)
+    one.put("mine", ConfigOverrides(alpha=0.5))
+    other.use(ConfigOverrides(preset="mine"))
+    with pytest.raises(ConfigInUse):
+        one.delete("mine")
+
+
+def test_a_config_whose_file_cannot_be_deleted_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    registry = ConfigRegistry(tmp_path)
+    registry.put("mine", ConfigOverrides(alpha=0.5))
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", lambda *_, **__: (_ for _ in ()).throw(PermissionError("read-only")))
+        with pytest.raises(ConfigNotSaved, match="read-only"):
+            registry.delete("mine")
+    assert registry.get("mine").config.alpha == 0.5
+    registry.delete("mine")
+
+
 def test_listing(http: httpx.Client) -> None:
     http.put("/configs/mine", json="robust")
     listed = http.get("/configs").json()["configs"]
@@ -309,6 +393,8 @@ def test_a_name_that_cannot_be_fixed_scores_nothing(tmp_path: Path) -> None:
     folder.rmdir()
     with pytest.raises(ConfigNotSaved):
         registry.use(ConfigOverrides(preset="mine"))
+    with pytest.raises(ConfigNotSaved):
+        registry.delete("mine")
     assert registry.get("mine").used is False
 
 

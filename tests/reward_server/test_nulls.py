@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
+from jsonschema_rs import Draft202012Validator
 
 from ireasoner.reward_server.app import create_app
 from ireasoner.reward_server.settings import RewardServerSettings
@@ -35,7 +35,7 @@ def resolved(schema: Json) -> Json:
 
 def admits(schema: Json, value: Any) -> bool:
     """Whether a value follows a schema of the document."""
-    return bool(Draft202012Validator({**schema, "components": DOCUMENT["components"]}).is_valid(value))
+    return Draft202012Validator({**schema, "components": DOCUMENT["components"]}).is_valid(value)
 
 
 def bodies() -> Iterator[tuple[str, str, Json, Any]]:

@@ -12,6 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from ireasoner.clients import RequestRefused, RewardClient
+from ireasoner.reward_server.__main__ import main
 from ireasoner.reward_server.api.tokens import OPERATOR, Tokens, UnusableTokens, add_token
 from ireasoner.reward_server.settings import RewardServerSettings
 from tests.clients.test_contract import GROUPS
@@ -77,6 +78,33 @@ def test_tokens_can_be_added_and_revoked_while_the_server_runs(tmp_path: Path) -
     assert (tokens.experiment(first), tokens.experiment(second)) == ("first", "second")
     file.write_text("".join(line for line in file.read_text().splitlines(True) if "second" in line))
     assert (tokens.experiment(first), tokens.experiment(second)) == (None, "second")
+
+
+def test_the_command_prints_the_token_alone_and_says_when_the_name_exists(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "tokens"
+    printed = []
+    for name in ("run-7", "run-7", "run-70", "run-7"):
+        assert main(["--tokens-file", str(file), "--new-token", name]) == 0
+        printed.append(capsys.readouterr())
+    tokens = Tokens(file)
+    known = [tokens.experiment(shown.out.removesuffix("\n")) for shown in printed]
+    assert known == ["run-7", "run-7", "run-70", "run-7"]
+    assert [shown.err for shown in (printed[0], printed[2])] == ["", ""]
+    assert "'run-7' exists already: this is a further token, and the other one stays valid" in printed[1].err
+    assert "the other 2 stay valid" in printed[3].err
+
+
+def test_the_command_adds_nothing_to_a_file_that_it_cannot_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "tokens"
+    file.write_text("nonsense\n")
+    assert main(["--tokens-file", str(file), "--new-token", "run-7"]) == 2
+    shown = capsys.readouterr()
+    assert (shown.out, file.read_text()) == ("", "nonsense\n")
+    assert f"{file}:1: expected" in shown.err
 
 
 @pytest.mark.parametrize("name", ["-", "", "a b", "../x", "x" * 65])

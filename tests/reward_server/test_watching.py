@@ -40,7 +40,7 @@ def test_every_expression_uses_metrics_and_labels_that_exist(
     used = set(re.findall(r"reward_\w+", expression))
     assert used
     assert used <= series
-    labels = {"job", "instance", "le"} | set(re.findall(r"(\w+)=\"", shown)) | {"result"}
+    labels = {"job", "instance", "le", "figure", "window"} | set(re.findall(r"(\w+)=\"", shown)) | {"result"}
     assert set(re.findall(r"(\w+)=~?\"", expression)) <= labels
 
 

@@ -3,6 +3,7 @@
 Log-probabilities are those of the published adapter files, computed by transformers, one rollout at a time.
 """
 
+import hashlib
 from collections.abc import Callable, Sequence
 from io import BytesIO
 from pathlib import Path
@@ -171,6 +172,9 @@ class OfflineRewards:
     def __init__(self) -> None:
         self.posts: list[int] = []
 
+    def put_image(self, image: bytes) -> str:
+        return hashlib.sha256(image).hexdigest()
+
     def score(self, endpoint: str, groups: Sequence[PostedGroup], **_: Any) -> ScoreResponse:
         self.posts.append(len(groups))
         return ScoreResponse("r", "f", tuple(self._group(endpoint, group) for group in groups))
@@ -241,6 +245,7 @@ def offline_trainer(
             client,
             settings.reward,
             settings.seed,
+            source=settings.source,
             retry_budget_s=settings.retry_budget_s,
             on_wait=on_wait,
         ),

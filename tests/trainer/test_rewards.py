@@ -1,16 +1,19 @@
 """Scored groups in the loop: abstentions, retries, refusals, and the random control."""
 
+import hashlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ireasoner.clients import ConnectionBroken, Group, RewardClient, ScoredGroup, ScoredRollout, ScoreResponse
 from ireasoner.trainer.errors import ScoringError
-from ireasoner.trainer.rewards.group_scorer import GroupScorer
+from ireasoner.trainer.rewards.group_scorer import GroupScorer, GroupToScore
 from ireasoner.trainer.rollouts.rollout import Rollout
-from ireasoner.trainer.settings import RewardSettings
+from ireasoner.trainer.settings import RewardSettings, RunSettings
 
+PNG = b"a picture"
 ROLLOUT = Rollout("text", (1,), (-0.5,), (2, 3), "stop", "solver-000000", 0)
 
 
@@ -32,9 +35,16 @@ class Server:
         self.broken = broken
         self.fingerprint = fingerprint
         self.calls = 0
+        self.images: list[bytes] = []
+        self.posted: list[tuple[list[Group], dict[str, Any]]] = []
 
-    def score(self, _endpoint: str, groups: list[Group], **_: Any) -> ScoreResponse:
+    def put_image(self, image: bytes) -> str:
+        self.images.append(image)
+        return hashlib.sha256(image).hexdigest()
+
+    def score(self, _endpoint: str, groups: list[Group], **context: Any) -> ScoreResponse:
         self.calls += 1
+        self.posted.append((groups, context))
         if self.calls <= self.broken:
             raise ConnectionBroken("the connection ended in mid-answer")
         return ScoreResponse("r", self.fingerprint, tuple(self.judge(group) for group in groups))
@@ -42,11 +52,11 @@ class Server:
 
 def scorer(server: Server, **settings: Any) -> GroupScorer:
     client: RewardClient = server  # type: ignore[assignment]
-    return GroupScorer(client, RewardSettings(**settings), seed=7)
+    return GroupScorer(client, RewardSettings(**settings), seed=7, source="run-1")
 
 
 def score(one: GroupScorer, groups: int = 1) -> list[ScoredGroup]:
-    return one.score("solver", [(str(i), [ROLLOUT, ROLLOUT]) for i in range(groups)], 0.5)
+    return one.score("solver", [GroupToScore([ROLLOUT, ROLLOUT], "How many?", PNG)] * groups, 3, 0.5)
 
 
 def test_invalid_groups_never_stop_the_run() -> None:
@@ -109,3 +119,34 @@ def test_the_random_control_draws_uniformly_and_reproducibly() -> None:
     assert all(0 <= value < 1 for value in values)
     assert 0.45 < sum(values) / len(values) < 0.55
     assert control.reward(None, 0, 0, 0) is None
+
+
+def test_the_ledger_gets_what_people_look_for() -> None:
+    """Images before the groups that name them, and the same name for all tries."""
+    server = Server(lambda group: scored(group, 0.4), broken=1)
+    one = scorer(server)
+    groups = [
+        GroupToScore([ROLLOUT], "How many?", PNG, ["7"]),
+        GroupToScore([ROLLOUT], None, b"another", None),
+    ]
+    one.score("solver", groups, 3, 0.5)
+    one.score("proposer", groups[:1], 4, None)
+    assert server.images == [PNG, b"another", PNG], "the client puts each once"
+    (first, again), last = server.posted[:2], server.posted[2]
+    assert first == again
+    assert [(each.question, each.image, each.labels) for each in first[0]] == [
+        ("How many?", hashlib.sha256(PNG).hexdigest(), ["7"]),
+        (None, hashlib.sha256(b"another").hexdigest(), None),
+    ]
+    assert [context["update"] for _, context in server.posted] == [3, 3, 4]
+    assert {context["source"] for _, context in server.posted} == {"run-1"}
+    assert last[0][0].labels == ["7"]
+
+
+def test_a_run_has_the_name_of_its_folder_unless_it_is_given_one(tmp_path: Path) -> None:
+    fields: dict[str, Any] = {"model": "m", "images": tmp_path}
+    assert RunSettings(**fields, run_folder=tmp_path / "run-1" / "").source == "run-1"
+    assert RunSettings(**fields, run_folder=tmp_path / "run-1" / "..").source == tmp_path.name
+    named = RunSettings(**fields, run_folder=tmp_path / "run-1", reward={"source": "mine"})
+    assert named.source == "mine"
+    assert named.experiment == RunSettings(**fields, run_folder=tmp_path / "run-1").experiment

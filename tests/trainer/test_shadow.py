@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -113,24 +114,67 @@ def test_missing_labels_are_refused(source: str) -> None:
         load_labels(source)
 
 
+def test_the_answers_that_a_ledger_shows() -> None:
+    """Read once, although the metrics need them too; a choice is right as letter and as text."""
+    read: list[str] = []
+
+    def labels(image: Path, text: str) -> Question | None:
+        read.append(text)
+        return (
+            Question(image, text, "b", matching="choice", choices=("a cat", "a dog"))
+            if text == "known"
+            else None
+        )
+
+    shadow = ShadowLabels(labels)
+    assert shadow.answers(IMAGE, "known") == ["B", "a dog"]
+    assert shadow.answers(IMAGE, "unknown") is None
+    assert shadow.answers(IMAGE, None) is None
+    shadow.measure([group("known", ["B"], "B")], [[1.0]])
+    assert read == ["known", "unknown"]
+    assert ShadowLabels(None).answers(IMAGE, "known") is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "spellings"),
+    [
+        ({"answer": "7"}, ["7"]),
+        ({"answer": "7", "matching": "relaxed"}, ["7"]),
+        ({"answer": "a dog", "matching": "choice", "choices": ("a cat", "a dog")}, ["B", "a dog"]),
+        ({"answer": "(A)", "matching": "choice", "choices": ("a cat", "a dog")}, ["A", "a cat"]),
+        ({"answer": "C", "matching": "choice"}, ["C"]),
+        ({"answer": "a bird", "matching": "choice", "choices": ("a cat", "a dog")}, ["a bird"]),
+    ],
+)
+def test_the_spellings_of_a_true_answer(fields: dict[str, Any], spellings: list[str]) -> None:
+    assert Question(IMAGE, "known", **fields).spellings == spellings
+
+
 @pytest.mark.vllm
 @pytest.mark.timeout(600)
 def test_labels_change_neither_requests_nor_training(
     reward_url: str, pinned_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The same run with and without labels: equal requests, equal rewards, and adapters equal to the bit."""
+    """The same run with and without labels: equal rollouts, rewards, and adapters equal to the bit.
+
+    The reward server gets the labels, for its ledger.
+    """
     write_unlabelled(tmp_path / "images", 4, seed=5)
     posted: list[Any] = []
+    sent: list[Any] = []
     score = RewardClient.score
 
     def record(self: RewardClient, endpoint: Any, groups: Any, **options: Any) -> Any:
-        posted.append((endpoint, [group.rollouts for group in groups], options))  # ids are new in each call
+        # Ids are new in each call.
+        posted.append((endpoint, [replace(group, id="", labels=None) for group in groups], options))
+        sent.extend(group.labels for group in groups)
         return score(self, endpoint, groups, **options)
 
     monkeypatch.setattr(RewardClient, "score", record)
 
     def run(name: str, source: str | None) -> dict[str, Any]:
         posted.clear()
+        sent.clear()
         settings = RunSettings(
             model=str(MODEL),
             images=tmp_path / "images",
@@ -142,7 +186,7 @@ def test_labels_change_neither_requests_nor_training(
             groups_per_update=2,
             cpu_threads=1,
             lora={"dropout": 0.0},
-            reward={"url": reward_url},
+            reward={"url": reward_url, "source": "run"},
             rollout={"url": pinned_url, "solver_max_tokens": 64, "proposer_max_tokens": 24},
             grpo={"learning_rate": 3e-3},
         )
@@ -150,6 +194,7 @@ def test_labels_change_neither_requests_nor_training(
         groups = list(read_lines(folder / "groups.jsonl"))
         return {
             "posted": list(posted),
+            "labels": [each for each in sent if each is not None],
             "trained_on": [group["trained_on"] for group in groups],
             "weights": [(folder / "final" / r / "adapter_model.safetensors").read_bytes() for r in ROLES],
             "shadow": [group["shadow"] for group in groups if "shadow" in group],
@@ -160,7 +205,8 @@ def test_labels_change_neither_requests_nor_training(
     labelled = run("labelled", "ireasoner.trainer.worlds.digit_grids.labels:answer")
     for same in ("posted", "trained_on", "weights"):
         assert labelled[same] == without[same]
-    assert without["shadow"] == []
+    assert without["labels"] == without["shadow"] == []
+    assert len(labelled["labels"]) >= len(labelled["shadow"])
     assert not any("shadow" in name for line in without["metrics"] for name in line)
     assert len(labelled["shadow"]) > 0
     assert [len(one["right"]) for one in labelled["shadow"]] == [3] * len(labelled["shadow"])

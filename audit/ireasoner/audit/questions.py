@@ -23,6 +23,17 @@ def near_duplicate_share(questions: Sequence[str]) -> float:
     return alike / len(questions) if questions else 0.0
 
 
+def question_figures(proposals: Sequence[str | None]) -> dict[str, float]:
+    """The figures, in [0, 1], of all proposals of a window, None for one without a question; none without proposals.
+
+    They are distinct questions over proposals, and the share of near duplicates among the questions.
+    """
+    if not proposals:
+        return {}
+    asked = [question for question in proposals if question is not None]
+    return {DISTINCT: len(set(asked)) / len(proposals), NEAR_DUPLICATE: near_duplicate_share(asked)}
+
+
 class RecentQuestions:
     """The questions of the last updates; each update may have only one.
 
@@ -34,17 +45,11 @@ class RecentQuestions:
         self._proposed: deque[Sequence[str | None]] = deque(maxlen=updates)
 
     def add(self, proposed: Sequence[str | None]) -> dict[str, float]:
-        """Adds an update's proposals (None for one without a question); returns metrics over all remembered ones.
+        """Adds an update's proposals (None for one without a question); returns the figures of all remembered ones.
 
-        The metrics, in [0, 1], are distinct questions over proposals, and the share of near duplicates. They are left
-        out until the memory is full: among fewer questions, more are distinct.
+        They are left out until the memory is full: among fewer questions, more are distinct.
         """
         self._proposed.append(proposed)
         if len(self._proposed) < (self._proposed.maxlen or 0):
             return {}
-        proposals = [proposal for update in self._proposed for proposal in update]
-        asked = [question for question in proposals if question is not None]
-        return {
-            DISTINCT: len(set(asked)) / len(proposals),
-            NEAR_DUPLICATE: near_duplicate_share(asked),
-        }
+        return question_figures([proposal for update in self._proposed for proposal in update])

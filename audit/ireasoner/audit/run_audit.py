@@ -83,7 +83,8 @@ def window_of(updates: int, limits: Thresholds) -> int:
 def audit(updates: Sequence[Update], limits: Thresholds) -> RunAudit:
     """Audits a run from its updates, in order.
 
-    Updates between the first window and the last may lack costly figures: only those two windows are shown.
+    Figures that are taken over a window (`signs.AVERAGED`) belong to its last update; those of the first window and of
+    the last are enough.
     """
     limits = replace(limits, window=window_of(len(updates), limits))
     known = signs(limits)

@@ -34,8 +34,8 @@ FIGURES = (
 )
 """All figures of an audit, in the order in which they are shown."""
 
-AVERAGED = (DISTINCT, NEAR_DUPLICATE)
-"""Figures that are taken over a window of updates, since an update may have only one question."""
+AVERAGED = (DISTINCT, NEAR_DUPLICATE, TEMPLATES, LENGTH_GAINS)
+"""Figures that are taken over a window of updates, since an update may have only one question or group."""
 
 _SHARPENS = "an intrinsic reward sharpens what the model believes, and rises then falls (arXiv 2603.08660); limit ours"
 

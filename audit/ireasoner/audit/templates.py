@@ -18,7 +18,7 @@ def template_share(groups: Sequence[AuditedGroup]) -> float | None:
 
     A step is compared with the steps of its group's other rollouts, and with those of as many rollouts of the next
     group that has another question. Two steps are as close as their sets of neighbouring words, case folded, overlap
-    (Jaccard): word order counts, and no embedder is needed.
+    (Jaccard): word order counts, and no embedder is needed. A step that is close to none is no template.
     """
     read = [_Steps(group) for group in groups]
     found = [
@@ -48,7 +48,7 @@ class _Steps:
             count = len(self._rollouts) - 1
             elsewhere = [pairs for each in other._rollouts[:count] for pairs in each]
             if own and elsewhere:
-                yield from (_closest(step, elsewhere) >= _closest(step, own) for step in steps)
+                yield from (0 < _closest(step, elsewhere) >= _closest(step, own) for step in steps)
 
 
 def _next_question(groups: Sequence[_Steps], index: int) -> _Steps | None:

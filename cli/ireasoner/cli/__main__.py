@@ -28,6 +28,7 @@ class Subcommand:
 
 _USAGE_ERROR = 2
 _TRAINER = "ireasoner.trainer.commands.subcommands"
+_REWARD_SERVER = "ireasoner.reward_server.commands"
 SUBCOMMANDS: Mapping[str, Subcommand] = {
     "demo": Subcommand(
         "run the whole loop on this machine: servers, training, evaluation, report",
@@ -49,7 +50,18 @@ SUBCOMMANDS: Mapping[str, Subcommand] = {
     "explore": Subcommand(
         "show the groups of one or several ledgers in a browser",
         "reward-server",
-        "ireasoner.reward_server.commands.explore:explore",
+        f"{_REWARD_SERVER}.explore:explore",
+    ),
+    "audit": Subcommand(
+        "say whether runs look as if they collapse, and why", "reward-server", f"{_REWARD_SERVER}.audit:main"
+    ),
+    "import": Subcommand(
+        "put the groups of past runs into a ledger", "reward-server", f"{_REWARD_SERVER}.import_:main"
+    ),
+    "rescore": Subcommand(
+        "score a ledger's groups anew with another config, and compare",
+        "reward-server",
+        f"{_REWARD_SERVER}.rescore:main",
     ),
 }
 

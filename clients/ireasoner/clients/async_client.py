@@ -96,6 +96,11 @@ class AsyncRewardClient:
         self._fingerprints.check(self._url, config, response.fingerprint)
         return response
 
+    @property
+    def takes_images(self) -> bool:
+        """Whether it is worth encoding an image for `put_image`: not while the server is known to keep none."""
+        return self._context.takes_images
+
     async def put_image(self, image: bytes) -> str:
         """Gives the server an image for its ledger; see `RewardClient.put_image`."""
         sha256 = hashlib.sha256(image).hexdigest()

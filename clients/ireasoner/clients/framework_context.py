@@ -15,15 +15,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-MAX_IMAGE_BYTES = 2**25
+MAX_IMAGE_BYTES = 2**24
 LABEL_FIELDS = ("labels", "label", "ground_truth", "solution", "answer")
 """Names under which data sets keep right answers, the most explicit first."""
 
 _LONGEST_PATH = 4_096
-_IMAGE_HEAD = re.compile(
-    rb"\x89PNG|\xff\xd8\xff|GIF8|RIFF....WEBP|BM|II\*\0|MM\0\*|....ftyp|\0\0\0\x0cjP|P[1-6]\s", re.DOTALL
-)
-"""How files in PNG, JPEG, GIF, WebP, BMP, TIFF, AVIF, JPEG 2000 and PNM begin."""
+_IMAGE_HEAD = re.compile(rb"\x89PNG|\xff\xd8\xff|GIF8|RIFF....WEBP|BM", re.DOTALL)
+"""How the files begin that a ledger takes: PNG, JPEG, GIF, WebP and BMP."""
 _ANSWER_MARKS = (
     re.compile(r"<answer>(.*?)</answer>", re.DOTALL | re.IGNORECASE),
     re.compile(r"^####[ \t]*(.+)$", re.MULTILINE),
@@ -144,7 +142,7 @@ def image_bytes(image: object) -> bytes | None:
     """The bytes of an image: bytes, a picture of Pillow, a file's path, a `data:` or `file:` address, base64, or one of
     these in a table under `bytes`, `image`, `path` or `url`.
 
-    None if it is anything else, an address of the network, or larger than 32 MiB. A file that does not begin like an
+    None if it is anything else, an address of the network, or larger than 16 MiB. A file that does not begin like an
     image is not read further: a prompt that names another one must not publish it.
     """
     try:

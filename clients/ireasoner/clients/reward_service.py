@@ -237,14 +237,14 @@ def gathered(keys: Sequence[Hashable]) -> list[list[int]]:
 def _put(client: RewardClient, image: object) -> str | None:
     if image is None or (isinstance(image, str) and is_sha256(image)):
         return image
-    content = image_bytes(image)
+    content = image_bytes(image) if client.takes_images else None
     return None if content is None else client.put_image(content)
 
 
 async def _put_async(client: AsyncRewardClient, image: object) -> str | None:
     if image is None or (isinstance(image, str) and is_sha256(image)):
         return image
-    content = await asyncio.to_thread(image_bytes, image)
+    content = await asyncio.to_thread(image_bytes, image) if client.takes_images else None
     return None if content is None else await client.put_image(content)
 
 

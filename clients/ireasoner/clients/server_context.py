@@ -60,12 +60,16 @@ class ServerContext:
             self._report("fields", f"{self._url} refused context, which is left out: {refusal}")
         return sent.without_context()
 
+    @property
+    def takes_images(self) -> bool:
+        """Whether images can be put now, for all that is known."""
+        return self._takes_fields and time.monotonic() >= self._images_from_s
+
     def wants(self, sha256: str) -> bool:
         """Whether an image should be put now."""
-        now_s = time.monotonic()
         with self._lock:
             put_s = self._images.get(sha256, -math.inf)
-            return self._takes_fields and now_s >= self._images_from_s and now_s - put_s > _KNOWN_FOR_S
+        return self.takes_images and time.monotonic() - put_s > _KNOWN_FOR_S
 
     def has(self, sha256: str) -> None:
         """The server has the image, or does not want it."""

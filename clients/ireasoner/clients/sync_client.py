@@ -117,6 +117,11 @@ class RewardClient:
         self._fingerprints.check(self._url, config, response.fingerprint)
         return response
 
+    @property
+    def takes_images(self) -> bool:
+        """Whether it is worth encoding an image for `put_image`: not while the server is known to keep none."""
+        return self._context.takes_images
+
     def put_image(self, image: bytes) -> str:
         """Gives the server an image for its ledger, and returns the SHA-256 by which groups name it.
 

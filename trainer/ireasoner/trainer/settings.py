@@ -93,6 +93,8 @@ class RewardSettings(_Table):
     """random: a control, not a method; rewards are drawn uniformly instead of taken from the server."""
     function: str | None = None
     """module:function of your own, whose rewards replace the Solver's scores (see docs/training.md)."""
+    source: str | None = Field(None, min_length=1, max_length=256)
+    """Name of the run in the reward server's ledger (default: the name of the run folder); no reward depends on it."""
     max_consecutive_abstentions: int = Field(50, ge=1)
     """The run stops after more consecutive groups than this that the server could not judge."""
 
@@ -279,12 +281,17 @@ class RunSettings(BaseSettings):
             mode="json",
             exclude={
                 **dict.fromkeys(_NOT_PART_OF_THE_EXPERIMENT, True),
-                "reward": {"url", "token_file"},
+                "reward": {"url", "token_file", "source"},
                 "rollout": {"url", "canary_every", "canary_tolerance"},
             },
         )
         document["progress_updates"] = self.progress_updates or self.updates
         return document
+
+    @property
+    def source(self) -> str:
+        """Name of the run in the reward server's ledger."""
+        return self.reward.source or self.run_folder.resolve().name
 
     @property
     def rollout_server_flags(self) -> list[str]:

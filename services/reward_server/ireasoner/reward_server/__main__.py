@@ -20,7 +20,7 @@ with needs_extra("reward-server", command="reward-server"):
     from ireasoner.compat.flags import FlagsError
     from ireasoner.reward_server.api.connection import MAX_HEAD_BYTES, Connection
     from ireasoner.reward_server.api.limits import Limits
-    from ireasoner.reward_server.api.tokens import UnusableTokens, add_token
+    from ireasoner.reward_server.api.tokens import UnusableTokens, add_token, count_tokens
     from ireasoner.reward_server.app import create_app
     from ireasoner.reward_server.ledger.schema import LedgerUnusable
     from ireasoner.reward_server.observability import logs
@@ -123,6 +123,16 @@ def reason_of(error: OSError) -> str:
     return os.strerror(error.errno) if error.errno is not None and error.errno > 0 else str(error.strerror)
 
 
+def _print_new_token(file: Path, experiment: str) -> None:
+    """Prints a new token alone on standard output, and on standard error if it is not the experiment's first."""
+    before = count_tokens(file, experiment)
+    print(add_token(file, experiment))
+    if before:
+        others = "the other one stays" if before == 1 else f"the other {before} stay"
+        reason = f"{experiment!r} exists already: this is a further token, and {others} valid"
+        print(f"reward-server: {reason}; to revoke one, delete its line in {file}", file=sys.stderr)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the server until SIGTERM or SIGINT; returns 0, 1 if it failed, 2 if an option is wrong."""
     try:
@@ -138,7 +148,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if settings.new_token is not None:
             assert settings.tokens_file is not None
-            print(add_token(settings.tokens_file, settings.new_token))
+            _print_new_token(settings.tokens_file, settings.new_token)
             return 0
         with needs_extra("reward-server,otel", command="reward-server --open-telemetry"):
             server = Server(settings)

@@ -16,6 +16,7 @@ from ireasoner.reward_server.api.limits import Limits
 from ireasoner.reward_server.api.tokens import Tokens
 from ireasoner.reward_server.cohorts.cohort import Cohorts
 from ireasoner.reward_server.engine import Engine
+from ireasoner.reward_server.ledger.audit_metrics import AuditMetrics
 from ireasoner.reward_server.ledger.recorder import Recorder
 from ireasoner.reward_server.memory import Memory
 from ireasoner.reward_server.observability.metrics import Metrics
@@ -44,10 +45,12 @@ def create_app(
         engine.start()
         if recorder is not None:
             recorder.start()
+        audits.start()
         try:
             yield
         finally:
             await app.state.ledger_changes.close()
+            await audits.stop()
             await engine.stop()
             app.state.ledger_reads.close()
             if recorder is not None:
@@ -68,6 +71,8 @@ def create_app(
     if settings.ledger is not None:
         recorder = Recorder(settings.ledger, settings.ledger_max_bytes)
         metrics.watch_ledger(recorder)
+    audits = AuditMetrics(settings.ledger)
+    metrics.watch_audits(audits)
     app.state.settings = settings
     app.state.limits = limits
     app.state.metrics = metrics

@@ -15,6 +15,7 @@ import ctypes
 import json
 import logging
 import os
+import select
 import signal
 import struct
 import sys
@@ -204,10 +205,11 @@ def serve(answer: Callable[[Header, bytes], Frame]) -> None:
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    # A child that loads for 10 s, hangs or is stopped does not see that its input ends.
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     questions = sys.stdin.buffer
+    if sys.platform == "linux":  # a child that loads, hangs or is stopped does not look at its input
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if _has_ended(questions):  # the server died before the line above
+            return
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     with contextlib.suppress(EOFError, BrokenPipeError):
@@ -219,6 +221,13 @@ def serve(answer: Callable[[Header, bytes], Frame]) -> None:
                 answered = {"error": f"{type(error).__name__}: {error}"}, b""
             answers.write(_pack(*answered))
             answers.flush()
+
+
+def _has_ended(stream: BinaryIO) -> bool:
+    """Whether the other end of a pipe is closed, even if not all of it was read."""
+    poll = select.poll()
+    poll.register(stream, 0)  # POLLHUP is reported without being asked for
+    return bool(poll.poll(0))
 
 
 def _pack(header: Header, payload: bytes) -> bytes:

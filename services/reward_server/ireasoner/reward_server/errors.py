@@ -126,7 +126,7 @@ class NoSuchRecord(RequestError):
 
 
 class ConfigInUse(RequestError):
-    """The name belongs to a preset or was used for scoring, so its config is fixed."""
+    """The name belongs to a preset, to all experiments, or was used for scoring, so its config is fixed."""
 
     status, code, title = 409, "config_in_use", "The name of the config is in use"
 
@@ -162,7 +162,7 @@ class NotReady(ServiceError):
 
 
 class ConfigNotSaved(ServiceError):
-    """The folder of configs cannot be written, so the name would not keep its meaning."""
+    """The folder of configs cannot be written, so the name would not keep its meaning or not be gone."""
 
     status, code, title, retryable = 503, "config_not_saved", "The config could not be saved", True
 

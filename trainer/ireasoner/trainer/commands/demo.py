@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 from rich.console import Console
@@ -14,7 +15,7 @@ from ireasoner.trainer.adapters.backbone import forbidden_token_ids
 from ireasoner.trainer.commands.evaluate import evaluate_with_bar, line, table, without_control_tokens
 from ireasoner.trainer.commands.service import Service, free_ports
 from ireasoner.trainer.commands.settings import DemoSettings
-from ireasoner.trainer.errors import SettingsError
+from ireasoner.trainer.errors import ServiceError, SettingsError
 from ireasoner.trainer.evaluation import Side
 from ireasoner.trainer.evaluation.evaluation import Evaluation, paired_gain
 from ireasoner.trainer.evaluation.evaluation_file import answers_to, write_side
@@ -61,16 +62,9 @@ def main(settings: DemoSettings, console: Console) -> Path:
     folder.mkdir(parents=True)
     written = _write_inputs(settings, run, console)
     questions, bad = given if written is None else _questions(settings, written, tokenizer)
+    ledger = folder / "ledger"
     with ExitStack() as services:
-        reward_server = services.enter_context(
-            Service(
-                "reward server",
-                "ireasoner.reward_server",
-                ["--port", str(reward_port), "--threads", "1"],
-                log=folder / "logs" / "reward-server.log",
-                ready_url=f"http://127.0.0.1:{reward_port}/readyz",
-            )
-        )
+        reward_server = services.enter_context(_reward_server(run, ledger))
         rollout_server = services.enter_context(
             Service(
                 "rollout server",
@@ -80,7 +74,7 @@ def main(settings: DemoSettings, console: Console) -> Path:
                 ready_url=f"http://127.0.0.1:{rollout_port}/readyz",
             )
         )
-        _await(reward_server, _REWARD_DEADLINE_S, console)
+        reward_server = _ready_reward_server(services, run, ledger, reward_server, console)
         _await(rollout_server, _ROLLOUT_DEADLINE_S, console)
         before = _evaluate(settings, run, "before", questions, bad, forbidden, console)
         if before is not None:
@@ -92,7 +86,38 @@ def main(settings: DemoSettings, console: Console) -> Path:
         gain = paired_gain(before.correct, after.correct)
         console.print(f"gain in greedy accuracy, paired: {gain}", highlight=False)
     console.print(f"report: {write_report(folder)}", highlight=False, soft_wrap=True)
+    if any(ledger.glob("*.sqlite")):
+        console.print(f"every group again: ireasoner explore {ledger}", highlight=False, soft_wrap=True)
     return folder
+
+
+def _reward_server(run: RunSettings, ledger: Path | None) -> Service:
+    """The reward server of a run; it keeps the run's groups in a ledger, if there is one."""
+    port = str(urlsplit(run.reward.url).port)
+    return Service(
+        "reward server",
+        "ireasoner.reward_server",
+        ["--port", port, "--threads", "1", *(["--ledger", str(ledger)] if ledger is not None else [])],
+        log=run.run_folder / "logs" / "reward-server.log",
+        ready_url=f"{run.reward.url}/readyz",
+    )
+
+
+def _ready_reward_server(
+    services: ExitStack, run: RunSettings, ledger: Path, started: Service, console: Console
+) -> Service:
+    """The started reward server once it is ready, or one without a ledger if that one cannot keep it in `ledger`."""
+    try:
+        _await(started, _REWARD_DEADLINE_S, console)
+    except ServiceError as error:
+        if str(ledger) not in str(error):
+            raise
+        console.print(f"going on without a ledger: {error}", highlight=False, soft_wrap=True)
+        unrecorded = services.enter_context(_reward_server(run, None))
+        _await(unrecorded, _REWARD_DEADLINE_S, console)
+        return unrecorded
+    console.print(f"every group as it is scored: {run.reward.url}/explore", highlight=False)
+    return started
 
 
 def _write_inputs(settings: DemoSettings, run: RunSettings, console: Console) -> Path | None:

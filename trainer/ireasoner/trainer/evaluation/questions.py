@@ -51,6 +51,15 @@ class Question:
         options = [f"{letter(i).upper()}. {choice}" for i, choice in enumerate(self.choices)]
         return "\n".join([self.text, *options])
 
+    @property
+    def spellings(self) -> list[str]:
+        """The true answer; that to a multiple-choice question as its letter and as its text."""
+        if self.matching != "choice":
+            return [self.answer]
+        right = option(self.answer, self.choices)
+        named = {letter(index): choice for index, choice in enumerate(self.choices)}
+        return [right.upper(), named[right]] if right in named else [self.answer]
+
     def is_right(self, answer: str) -> bool:
         """Whether an answer matches the true one."""
         return matches(answer, self.answer, self.matching, self.choices)

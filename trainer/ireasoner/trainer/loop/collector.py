@@ -19,7 +19,7 @@ from ireasoner.trainer.adapters.publisher import AdapterPublisher
 from ireasoner.trainer.errors import PolicyMissingError, ProposerError, RolloutMismatchError
 from ireasoner.trainer.loop.image_groups import ImageGroups
 from ireasoner.trainer.loop.role_schedule import groups_at, role_at
-from ireasoner.trainer.rewards.group_scorer import GroupScorer
+from ireasoner.trainer.rewards.group_scorer import GroupScorer, GroupToScore
 from ireasoner.trainer.rewards.shadow_labels import ShadowLabels
 from ireasoner.trainer.rewards.variant import RewardVariant, apply_variant
 from ireasoner.trainer.rollouts.client import RolloutClient
@@ -192,8 +192,13 @@ class Collector:
     def _score_solver(self, collected: Collected) -> None:
         groups, update = collected.groups, collected.update
         progress = self._settings.progress_at(update)
-        posted = [(str(index), group.rollouts) for index, group in enumerate(groups)]
-        scored = self._scorer.score("solver", posted, progress)
+        posted = [
+            GroupToScore(
+                group.rollouts, group.question, group.png, self._shadow.answers(group.path, group.question)
+            )
+            for group in groups
+        ]
+        scored = self._scorer.score("solver", posted, update, progress)
         for index, (group, score) in enumerate(zip(groups, scored, strict=True)):
             group.record = group.solver_record(score)
             # Without a question there is no task: the rollouts have no reward, and so no advantage.
@@ -264,8 +269,17 @@ class Collector:
             for index, (group, text) in enumerate(questions)
         ]
         answers = self._sample("solver", policies, requests)
-        posted = [(str(index), group) for index, group in enumerate(answers)]
-        return dict(zip(questions, self._scorer.score("proposer", posted, None), strict=True))
+        posted = [
+            GroupToScore(
+                rollouts,
+                text,
+                collected.groups[group].png,
+                self._shadow.answers(collected.groups[group].path, text),
+            )
+            for (group, text), rollouts in zip(questions, answers, strict=True)
+        ]
+        scored = self._scorer.score("proposer", posted, collected.update, None)
+        return dict(zip(questions, scored, strict=True))
 
     def _sample(
         self, role: Role, policies: Policies, requests: Sequence[RolloutRequest]

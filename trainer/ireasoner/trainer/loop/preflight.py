@@ -37,8 +37,11 @@ _PROBE = Group(
         Rollout(id=str(i), text=f"<think>\nStep 1: {i} + 1 = 2.\n</think>\n<answer>2</answer>")
         for i in (1, 2)
     ],
+    question="Can the reward server judge a group? (asked before the start of a run)",
 )
 """A group that every scoring config can judge."""
+_PROBE_SOURCE = "preflight"
+"""The ledger's name for such groups, which belong to no run."""
 
 
 def say_where(model: str, console: Console) -> None:
@@ -148,7 +151,7 @@ def check_servers(
     reward = settings.reward
     config: Any = {"preset": reward.config, **reward.overrides} if reward.overrides else reward.config
     try:
-        rewards.score("solver", [_PROBE], config=config, progress=0.0)
+        rewards.score("solver", [_PROBE], config=config, progress=0.0, source=_PROBE_SOURCE)
     except RequestRefused as error:
         refused = "reward.config and reward.overrides" if reward.overrides else "reward.config"
         setting = "reward.token_file" if error.status in (401, 403) else refused

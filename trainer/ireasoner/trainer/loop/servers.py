@@ -81,6 +81,7 @@ class Servers:
             self.rewards,
             self._settings.reward,
             self._settings.seed,
+            source=self._settings.source,
             retry_budget_s=self._settings.retry_budget_s,
             on_wait=self._on_reward_wait,
             is_alive=self._is_alive,

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
@@ -17,6 +18,23 @@ GroupRewards = list[float | None]
 _LONGEST_DELAY_S = 15.0
 
 
+@dataclass(frozen=True, slots=True)
+class GroupToScore:
+    """The rollouts of one question, and what the reward server's ledger shows beside them.
+
+    Attributes:
+        rollouts: The answers to the question.
+        question: The question; None if the proposal held none.
+        png: The image, as the policy sees it.
+        labels: True answers, where they are known. No reward depends on them.
+    """
+
+    rollouts: Sequence[SampledRollout]
+    question: str | None
+    png: bytes
+    labels: Sequence[str] | None = None
+
+
 class GroupScorer:
     """Scores groups with the reward server, or draws the rewards of the random control.
 
@@ -24,6 +42,7 @@ class GroupScorer:
         client: The reward server; the scorer retries, so the client need not.
         settings: The scoring config, and whether this run is a control.
         seed: Seed of the random control.
+        source: Name of the run in the reward server's ledger.
         retry_budget_s: Seconds to retry a request while the server is unreachable or overloaded.
         on_wait: Called with a message before a retry that may take longer than a second.
         is_alive: Whether the server can still answer; false ends every wait at once.
@@ -38,6 +57,7 @@ class GroupScorer:
         settings: RewardSettings,
         seed: int,
         *,
+        source: str | None = None,
         retry_budget_s: float = 300.0,
         on_wait: Callable[[str], None] = lambda _: None,
         is_alive: Callable[[], bool] = lambda: True,
@@ -45,6 +65,7 @@ class GroupScorer:
         self._client = client
         self._settings = settings
         self._seed = seed
+        self._source = source
         self._retry_budget_s = retry_budget_s
         self._on_wait = on_wait
         self._is_alive = is_alive
@@ -54,27 +75,32 @@ class GroupScorer:
     def score(
         self,
         endpoint: Endpoint,
-        groups: Sequence[tuple[str, Sequence[SampledRollout]]],
+        groups: Sequence[GroupToScore],
+        update: int,
         progress: float | None,
     ) -> list[ScoredGroup]:
-        """Scores named groups of rollouts, in order.
+        """Scores groups of rollouts, in order, and gives the server their images for its ledger.
 
         Args:
             endpoint: "solver" or "proposer".
-            groups: The id and the rollouts of each group.
+            groups: The groups.
+            update: Index of the update, from 0.
             progress: t in [0, 1], for the Solver's mix of outcome and trajectory; None for the Proposer.
 
         Raises:
             ScoringError: Too many consecutive groups could not be judged, or the server's scoring changed.
             RewardError: The server refused, or was unreachable for longer than the budget.
         """
-        call = uuid4().hex  # the answer to an earlier call with these names cannot pass for that to this one
+        call = uuid4().hex  # the answer to an earlier call cannot pass for that to this one
         posted = [
             Group(
-                id=f"{call}-{name}",
-                rollouts=[Rollout(id=str(i), text=r.text) for i, r in enumerate(rollouts)],
+                id=f"{call}-{index}",
+                rollouts=[Rollout(id=str(i), text=r.text) for i, r in enumerate(group.rollouts)],
+                question=group.question,
+                image=self._client.put_image(group.png),
+                labels=group.labels,
             )
-            for name, rollouts in groups
+            for index, group in enumerate(groups)
         ]
         config: str | dict[str, Any] = self._settings.config
         if self._settings.overrides:
@@ -87,7 +113,11 @@ class GroupScorer:
                 f"reward server: {error}; retrying for another {left_s:.0f} s"
             ),
         )
-        response = retry.call(lambda: self._client.score(endpoint, posted, config=config, progress=progress))
+        response = retry.call(
+            lambda: self._client.score(
+                endpoint, posted, config=config, progress=progress, update=update, source=self._source
+            )
+        )
         if self.fingerprint not in ("", response.fingerprint):
             raise ScoringError(
                 f"the reward server's scoring changed: its fingerprint is {response.fingerprint}, was "

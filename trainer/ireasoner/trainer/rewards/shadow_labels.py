@@ -1,10 +1,11 @@
 """Shadow labels: the accuracy of pseudo-labels and rewards on questions whose true answer is known.
 
-They are compared with groups whose rewards are final, and go to the logs alone. Nothing here reaches the reward server
-or a policy.
+They are compared with groups whose rewards are final, for the logs. The reward server gets them for its ledger, where
+people see them; no reward depends on them, and nothing here reaches a policy.
 """
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from ireasoner.trainer.errors import SettingsError, UnreadableImageError
 from ireasoner.trainer.evaluation.questions import Question, read_questions
 from ireasoner.trainer.rewards.named_function import named_function
 from ireasoner.trainer.rollouts.group import MIN_SPREAD, Group
+
+_KNOWN_LABELS = 4096
 
 Labels = Callable[[Path, str], Question | None]
 """Returns the labelled question for an image and a proposed question, or None if the true answer is not known."""
@@ -27,7 +30,12 @@ class ShadowLabels:
     """
 
     def __init__(self, labels: Labels | None) -> None:
-        self._labels = labels
+        self._labels = None if labels is None else lru_cache(_KNOWN_LABELS)(labels)  # asked for twice
+
+    def answers(self, image: Path, question: str | None) -> list[str] | None:
+        """The true answers to a question about an image; None if they are not known."""
+        label = None if self._labels is None or question is None else self._labels(image, question)
+        return None if label is None else label.spellings
 
     def measure(
         self, groups: Sequence[Group], rewards: Sequence[Sequence[float | None]]

@@ -88,9 +88,9 @@ def request(method: str, path: str, operation: Json) -> str:
             query[parameter["name"]] = parameter["example"]
     url = shlex.quote(_URL + path + (f"?{urlencode(query)}" if query else ""))
     body = _content(operation.get("requestBody", {})).get("example")
+    verb = "" if method == ("GET" if body is None else "POST") else f"-X {method} "
     if body is None:
-        return f"curl {url}"
-    verb = "" if method == "POST" else f"-X {method} "
+        return f"curl {verb}{url}"
     return f"curl {verb}{url} -H 'content-type: application/json' -d {shlex.quote(_pretty(body))}"
 
 

@@ -79,6 +79,9 @@ def _with_steps(rollouts: list[Json], *steps: list[tuple[str, float | None, floa
 
 
 _PRESETS = [wire.RegisteredConfig(name=name, used=True, config=config) for name, config in PRESETS.items()]
+_MINE = wire.RegisteredConfig(
+    name="mine", used=False, config=PAPER.model_copy(update={"alpha": 0.5})
+).model_dump(mode="json")
 _COHORT_OF_ONE = {"group_size": 1}
 _VERIFIED: Json = {
     "responses_create_params": {"input": "What is 2 + 4?"},
@@ -112,12 +115,11 @@ EXAMPLES: Mapping[str, Example] = {
     "GET /configs": Example(wire.RegisteredConfigs(configs=_PRESETS).model_dump(mode="json")),
     "GET /configs/{name}": Example(_PRESETS[0].model_dump(mode="json"), parameters={"name": "paper"}),
     "PUT /configs/{name}": Example(
-        wire.RegisteredConfig(
-            name="mine", used=False, config=PAPER.model_copy(update={"alpha": 0.5})
-        ).model_dump(mode="json"),
+        _MINE,
         {"preset": "paper", "alpha": 0.5},
         {"name": "mine"},
     ),
+    "DELETE /configs/{name}": Example(_MINE, parameters={"name": "mine"}),
     "POST /cohort/openrlhf": Example(
         OpenRLHFAnswer(
             rewards=[0.3], scores=[0.3], extra_logs={name: [part] for name, part in _COHORT.items()}

@@ -81,6 +81,15 @@ REGISTRATION_PROBLEMS = documented(
     ConfigNotSaved,
     InternalError,
 )
+DELETION_PROBLEMS = documented(
+    Unauthorized,
+    NoSuchConfig,
+    ConfigInUse,
+    ConfigUnreadable,
+    HeadTooLarge,
+    ConfigNotSaved,
+    InternalError,
+)
 
 
 def _engine(request: Request) -> Engine:
@@ -250,6 +259,12 @@ async def put_config(
     without a token, or with an operator's.
     """
     return _registered(configs.put(name, body, namespace))
+
+
+@router.delete("/configs/{name}", responses=DELETION_PROBLEMS)
+async def delete_config(name: str, configs: Configs, namespace: Namespace) -> wire.RegisteredConfig:
+    """Deletes a config of the token's experiment that nothing was scored with, and returns it."""
+    return _registered(configs.delete(name, namespace))
 
 
 @router.get("/livez")

@@ -92,6 +92,11 @@ def _read(file: Path) -> tuple[tuple[bytes, str], ...]:
     return tuple(known)
 
 
+def count_tokens(file: Path, experiment: str) -> int:
+    """How many tokens of an experiment are in `file`; raises UnusableTokens if it is there and cannot be read."""
+    return sum(name == experiment for _, name in _read(file)) if file.exists() else 0
+
+
 def add_token(file: Path, experiment: str) -> str:
     """Creates a token for an experiment, adds its hash to `file` (created if missing) and returns the token.
 

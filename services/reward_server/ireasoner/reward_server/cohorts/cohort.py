@@ -320,6 +320,7 @@ class Cohorts(Generic[K, Answer]):
             raise
         finally:
             self._cohorts.pop(cohort, None)
+            cohort.scoring = None  # members are kept for retries, and would keep the task
 
     def _cancel(self, key: K, cohort: _Cohort[Answer]) -> None:
         """Cancels the scoring of a cohort; does nothing if it has ended."""

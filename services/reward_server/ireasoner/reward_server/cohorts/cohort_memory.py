@@ -5,6 +5,9 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
+KEPT_BYTES = 5_000
+"""Memory of a rollout that is kept (tracemalloc counts up to 4,000): answer, key and cohort, without its text."""
+
 
 class Rollout(Protocol):
     """What is kept: anything that can be recognised, without its text, which may be long."""
@@ -24,7 +27,7 @@ class CohortLimits:
 
     Attributes:
         max_callers: Callers that may wait at once: more than a trainer's whole batch. Their texts count as held memory.
-        max_kept: Rollouts that are kept: answered ones, and as many whose callers left. Each takes about 2 kB.
+        max_kept: Rollouts that are kept: answered ones, and as many whose callers left. Each takes `KEPT_BYTES`.
     """
 
     max_callers: int = 65_536

@@ -1,1 +1,1 @@
-"""Commands of `ireasoner` that work on ledgers."""
+"""The subcommands of `ireasoner` that need the reward server's extra alone."""

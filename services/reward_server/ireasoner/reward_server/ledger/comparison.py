@@ -61,10 +61,8 @@ CREATE TABLE failures (          -- groups that could not be scored, and why
 ) STRICT;
 """
 
-_COLUMNS = (
-    "group_id, experiment, before, after, rollouts, changed, change, rank_flips, dominant_before, dominant_after, "
-    "dominant_changed, pairs, sum_before, sum_after, sum_before_before, sum_after_after, sum_before_after"
-)
+INSERT_ROW = f"INSERT OR REPLACE INTO rows VALUES ({', '.join('?' * 17)})"
+
 _SUMS = """
 SELECT count(*), coalesce(sum(rollouts), 0), coalesce(sum(changed), 0), coalesce(sum(changed > 0), 0),
     coalesce(sum(rank_flips), 0), coalesce(sum(rank_flips > 0), 0), coalesce(sum(dominant_changed), 0),
@@ -212,7 +210,7 @@ def reading(folder: Path, name: str) -> Iterator[sqlite3.Connection]:
             f"{file.resolve().as_uri()}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None
         )
         try:
-            _check_version(file, connection)
+            check_version(file, connection)
             yield connection
         finally:
             connection.close()
@@ -220,7 +218,15 @@ def reading(folder: Path, name: str) -> Iterator[sqlite3.Connection]:
         raise LedgerUnusable(f"{file}: {error}") from error
 
 
-def _check_version(file: Path, connection: sqlite3.Connection) -> None:
+def create(connection: sqlite3.Connection) -> None:
+    """Creates the tables, within the caller's transaction."""
+    for statement in _TABLES.split(";\n"):
+        connection.execute(statement)
+    connection.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def check_version(file: Path, connection: sqlite3.Connection) -> None:
+    """Refuses a file of another version; raises LedgerUnusable."""
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version != VERSION:
         raise LedgerUnusable(f"{file} is a comparison of version {version}; this server reads {VERSION}")

@@ -192,6 +192,10 @@ class Metrics(Collector):
         """Has `reward_build_info` show the server's version, and the parts of its fingerprints besides the config."""
         self._build = build
 
+    def watch_audits(self, audits: Collector) -> None:
+        """Has gauges show the audits of a ledger's runs."""
+        self._registry.register(audits)
+
     def answered(self, route: str, code: int, experiment: str, seconds: float) -> None:
         """Counts a request that was answered; `route` is a template such as `/configs/{name}`, not a path."""
         known = self._answered.admits(experiment, route, str(code))

@@ -80,15 +80,17 @@ class ConfigRegistry:
 
     def all(self, experiment: str = SHARED) -> list[NamedConfig]:
         """Every config that the experiment can name, sorted by name."""
-        known = self._configs[SHARED] | self._configs.get(experiment, {})
+        known = {
+            name: named
+            for owner in (SHARED, experiment)
+            for name, named in self._configs.get(owner, {}).items()
+            if self._is_kept(named, owner)
+        }
         return [known[name] for name in sorted(known)]
 
     def get(self, name: str, experiment: str = SHARED) -> NamedConfig:
         """The config with that name; raises NoSuchConfig or ConfigUnreadable."""
-        found = self._find(name, experiment)
-        if found is None:
-            raise NoSuchConfig(f"there is no config {name!r}; known configs: {self._names(experiment)}")
-        return found[1]
+        return self._found(name, experiment)[1]
 
     def put(self, name: str, overrides: ConfigOverrides, experiment: str = SHARED) -> NamedConfig:
         """Registers what `overrides` resolve to now; registering the same config again changes nothing.
@@ -105,13 +107,28 @@ class ConfigRegistry:
         owner, known = self._find(name, experiment) or (experiment, None)
         if known is not None and known.config == config:
             return known
-        if known is not None and (known.used or owner != experiment):
-            why = "is a preset" if name in PRESETS else "was used for scoring" if known.used else "is shared"
+        if known is not None and (why := _why_fixed(known, owner, experiment)) is not None:
             raise ConfigInUse(f"{name!r} {why}, so its meaning cannot change; choose another name")
         most = MAX_CONFIGS if owner == SHARED else MAX_OWN_CONFIGS
         if known is None and len(self._configs.get(owner, ())) >= most:
             raise TooManyConfigs(f"{most} configs are registered, which is the limit")
         return self._keep(NamedConfig(name, config, used=False), owner)
+
+    def delete(self, name: str, experiment: str = SHARED) -> NamedConfig:
+        """Removes a config that nothing was scored with, and returns it.
+
+        Raises NoSuchConfig, ConfigInUse if it was used, is a preset or is shared, ConfigUnreadable, or ConfigNotSaved.
+        """
+        owner, known = self._found(name, experiment)
+        if (why := _why_fixed(known, owner, experiment)) is not None:
+            raise ConfigInUse(f"{name!r} {why}, so it cannot be deleted")
+        if self._folder is not None:
+            try:
+                self._file(name, owner).unlink()
+            except OSError as error:
+                raise ConfigNotSaved(f"{name!r} could not be deleted: {error}", retry_after_s=5) from error
+        del self._configs[owner][name]
+        return known
 
     def use(self, overrides: ConfigOverrides, experiment: str = SHARED) -> ScoringConfig:
         """The config that a request asks for; from now on the meaning of the name it is based on is fixed.
@@ -133,6 +150,13 @@ class ConfigRegistry:
             raise MalformedRequest(reason, faults=(Fault(place="config", reason=reason),))
         return base, overrides.on(base[1].config)
 
+    def _found(self, name: str, experiment: str) -> tuple[str, NamedConfig]:
+        """A config and whose it is; raises NoSuchConfig or ConfigUnreadable."""
+        found = self._find(name, experiment)
+        if found is None:
+            raise NoSuchConfig(f"there is no config {name!r}; known configs: {self._names(experiment)}")
+        return found
+
     def _find(self, name: str, experiment: str) -> tuple[str, NamedConfig] | None:
         """The experiment's own config with that name, else the shared one; and whose it is."""
         if name in PRESETS:  # no experiment can own one
@@ -147,17 +171,28 @@ class ConfigRegistry:
         known = self._configs.get(owner, {}).get(name)
         if self._folder is None or (known is not None and known.used) or not _NAME.fullmatch(name):
             return known
-        file = self._file(name, owner)
-        if file.exists():
-            try:
-                known = _read(file)
-            except _Torn as error:
-                _set_aside(file, error)
+        try:
+            known = _read(self._file(name, owner))
+        except FileNotFoundError:
+            if not self._folder.is_dir():  # it may come back
                 return known
-            except UnreadableConfigs as error:
-                raise ConfigUnreadable(f"the saved config {name!r} is not one of this version") from error
-            self._configs.setdefault(owner, {})[name] = known
+            self._configs.get(owner, {}).pop(
+                name, None
+            )  # another server has deleted it, if it was registered
+            return None
+        except _Torn as error:
+            _set_aside(self._file(name, owner), error)
+            return known
+        except UnreadableConfigs as error:
+            raise ConfigUnreadable(f"the saved config {name!r} is not one of this version") from error
+        self._configs.setdefault(owner, {})[name] = known
         return known
+
+    def _is_kept(self, named: NamedConfig, owner: str) -> bool:
+        """Whether no other server that shares the folder has deleted a config."""
+        if named.used or self._folder is None or not self._folder.is_dir():
+            return True
+        return self._file(named.name, owner).exists()
 
     def _load(self, owner: str, folder: Path) -> None:
         """Reads every config of an owner, and removes drafts that a killed server left."""
@@ -191,6 +226,15 @@ class ConfigRegistry:
                 ) from error
         self._configs.setdefault(owner, {})[named.name] = named
         return named
+
+
+def _why_fixed(named: NamedConfig, owner: str, experiment: str) -> str | None:
+    """Why an experiment may not change or delete an owner's config; None if it may."""
+    if named.name in PRESETS:
+        return "is a preset"
+    if named.used:
+        return "was used for scoring"
+    return "is shared" if owner != experiment else None
 
 
 def _write(file: Path, named: NamedConfig, folder: Path) -> None:

@@ -1,0 +1,344 @@
+"""Imports files of groups into a ledger: run folders, and the files that `reward-score` reads and writes.
+
+Each line is a record of its own, in a feed that is named after its content. So a line is imported once, however often
+and from whatever copy of its file, and an interrupted import goes on where it ended.
+"""
+
+import hashlib
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+from pydantic import ValidationError
+
+from ireasoner.reward_server.ledger import run_lines
+from ireasoner.reward_server.ledger.insert import insert
+from ireasoner.reward_server.ledger.record import Record
+from ireasoner.reward_server.ledger.run_lines import Json, Kind, Line, UnusableLine
+from ireasoner.reward_server.ledger.schema import NO_SOURCE
+from ireasoner.reward_server.scoring_config import PAPER, PRESETS, ConfigOverrides, ScoringConfig
+
+GROUPS = "groups.jsonl"
+SETTINGS = "settings.json"
+LINES_PER_TRANSACTION = 200
+UNKNOWN = "unknown"
+"""Label of a config, and name of an embedder, that a file does not say."""
+MAX_SOURCE = 256
+"""Characters of a source's name on the wire."""
+
+
+class NothingToImport(Exception):
+    """A file cannot be imported at all; the message names it and says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class BadLine:
+    """A line that was skipped, and why."""
+
+    file: Path
+    number: int
+    reason: str
+
+
+@dataclass(slots=True)
+class Counts:
+    """What an import did with the lines that it has read.
+
+    Attributes:
+        imported: Groups that were added.
+        known: Groups that the ledger had from an earlier import.
+        proposals: Lines of the Proposer's updates, which hold no groups of answers.
+        unscored: Groups that no given file has scores for.
+        unfinished: Last lines that are still being written.
+        missing_images: Groups whose image file is gone.
+        bad: Lines that were skipped.
+    """
+
+    imported: int = 0
+    known: int = 0
+    proposals: int = 0
+    unscored: int = 0
+    unfinished: int = 0
+    missing_images: int = 0
+    bad: list[BadLine] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Scoring:
+    """The config that a file's groups were scored with, as far as it is known."""
+
+    label: str
+    config: ScoringConfig
+
+
+class SourceFile:
+    """A file of groups.
+
+    Args:
+        path: The file, or a run folder.
+        source: Name of the run; None: that of the folder or file.
+
+    Raises:
+        NothingToImport: There is no such file, or none of its lines is a group.
+    """
+
+    def __init__(self, path: Path, source: str | None) -> None:
+        self.path = path / GROUPS if path.is_dir() else path
+        name = path.resolve().name if path.is_dir() else path.stem
+        self.source = (source or name or NO_SOURCE)[:MAX_SOURCE]
+        self.kind: Kind = self._kind(path)
+        self.size = self.path.stat().st_size
+        self.written_s = self.path.stat().st_mtime
+        settings = self.path.with_name(SETTINGS)
+        self.scoring = _scoring(settings) if self.kind == "run" and settings.is_file() else None
+
+    def _kind(self, given: Path) -> Kind:
+        try:
+            return self._kind_of_first_group()
+        except FileNotFoundError as error:
+            what = f"contains no run: {GROUPS} is missing" if given.is_dir() else "there is no such file"
+            raise NothingToImport(f"{given}: {what}") from error
+        except OSError as error:
+            raise NothingToImport(f"{self.path}: {error.strerror}") from error
+
+    def _kind_of_first_group(self) -> Kind:
+        reason = " is empty"
+        for number, (_, text) in enumerate(lines_of(self.path), start=1):
+            if text.strip():
+                try:
+                    return run_lines.kind_of(parsed(text))
+                except UnusableLine as error:
+                    reason = f", line {number}: {error}" if reason == " is empty" else reason
+        raise NothingToImport(f"{self.path}{reason}")
+
+
+def lines_of(path: Path) -> Iterator[tuple[int, bytes]]:
+    """The lines of a file, each with its offset in bytes."""
+    offset = 0
+    with path.open("rb") as file:
+        for line in file:
+            yield offset, line
+            offset += len(line)
+
+
+def parsed(line: bytes) -> Json:
+    """The object of a line.
+
+    Raises:
+        UnusableLine: It is not a JSON object.
+    """
+    try:
+        value = orjson.loads(line)
+    except ValueError as error:
+        raise UnusableLine(f"not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise UnusableLine("not a JSON object")
+    return value
+
+
+class Import:
+    """Imports files into the ledger behind a connection.
+
+    Args:
+        connection: The ledger, open to write.
+        experiment: The experiment that the groups belong to.
+        scoring: What groups were scored with whose file does not say; None if that is not known.
+        put_image: Puts an image's file into the store and returns its SHA-256; None if there is no such image. Not
+            given: images are left out.
+        on_progress: Called with the bytes that have been read of a file, and the counts.
+
+    Attributes:
+        counts: What it has done so far.
+    """
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        *,
+        experiment: str,
+        scoring: Scoring | None = None,
+        put_image: Callable[[Path], str | None] | None = None,
+        on_progress: Callable[[SourceFile, int, Counts], None] = lambda *_: None,
+    ) -> None:
+        self.counts = Counts()
+        self._connection = connection
+        self._experiment = experiment
+        self._scoring = scoring or Scoring(UNKNOWN, PAPER)
+        self._put_image = put_image
+        self._on_progress = on_progress
+        self._images: dict[str, str | None] = {}
+
+    def files(self, files: Sequence[SourceFile]) -> None:
+        """Imports the files, in order.
+
+        Raises:
+            NothingToImport: None of the files holds scores.
+        """
+        sent = _SentGroups([file for file in files if file.kind == "groups"])
+        scored = [file for file in files if file.kind != "groups"]
+        if not scored:
+            raise NothingToImport(
+                f"{files[0].path} holds groups without scores: score it with reward-score, and give both files"
+            )
+        for file in scored:
+            self._file(file, sent)
+        self.counts.unscored += sent.unused
+
+    def _file(self, file: SourceFile, sent: "_SentGroups") -> None:
+        begun = False
+        for number, (offset, text) in enumerate(lines_of(file.path), start=1):
+            if not begun:
+                self._connection.execute("BEGIN IMMEDIATE")
+                begun = True
+            self._line(file, number, text, sent)
+            if number % LINES_PER_TRANSACTION == 0:
+                self._connection.execute("COMMIT")
+                begun = False
+                self._on_progress(file, offset + len(text), self.counts)
+        if begun:
+            self._connection.execute("COMMIT")
+        self._on_progress(file, file.size, self.counts)
+
+    def _line(self, file: SourceFile, number: int, text: bytes, sent: "_SentGroups") -> None:
+        if not text.strip():
+            return
+        if file.kind == "run" and not text.endswith(b"\n"):
+            self.counts.unfinished += 1
+            return
+        try:
+            feed = self._feed(file, text)
+            if self._is_known(feed):
+                self.counts.known += 1
+                if file.kind == "scores":
+                    sent.use(parsed(text).get("id"))
+                return
+            line = self._read(file, number, parsed(text), sent)
+            if line is None:
+                self.counts.proposals += 1
+                return
+            insert(self._connection, self._record(file, feed, line))
+            self.counts.imported += 1
+        except UnusableLine as error:
+            self.counts.bad.append(BadLine(file.path, number, str(error)))
+
+    def _read(self, file: SourceFile, number: int, line: Json, sent: "_SentGroups") -> Line | None:
+        kind = run_lines.kind_of(line)
+        if kind != file.kind:
+            raise UnusableLine(f"a line of another kind of file: {_KINDS[kind]}, among {_KINDS[file.kind]}")
+        if file.kind == "run":
+            return run_lines.of_run(line, str(number))
+        return run_lines.of_scores(line, sent.take(line.get("id")))
+
+    def _feed(self, file: SourceFile, text: bytes) -> str:
+        key = hashlib.sha256(orjson.dumps((self._experiment, file.source)))
+        key.update(text.strip())
+        return f"import-{key.hexdigest()}"
+
+    def _is_known(self, feed: str) -> bool:
+        return self._connection.execute("SELECT 1 FROM feeds WHERE id = ?", (feed,)).fetchone() is not None
+
+    def _record(self, file: SourceFile, feed: str, line: Line) -> Record:
+        sent = line.sent
+        if line.image is not None and (image := self._image(line.image)) is not None:
+            sent = {**sent, "image": image}
+        scoring = file.scoring or self._scoring
+        return Record(
+            feed=feed,
+            sequence=1,
+            received_s=file.written_s,
+            experiment=self._experiment,
+            source=file.source,
+            update=line.update,
+            endpoint=line.endpoint,
+            progress=line.progress,
+            request_id="import",
+            config_label=scoring.label,
+            config=scoring.config,
+            fingerprint=line.fingerprint or UNKNOWN,
+            embedder=UNKNOWN,
+            groups=[{"group": sent, "scored": line.scored}],
+        )
+
+    def _image(self, name: str) -> str | None:
+        """The SHA-256 of an image of the run, which is now in the store; None if it is not."""
+        if self._put_image is None:
+            return None
+        if name not in self._images:
+            self._images[name] = self._put_image(Path(name))
+        if self._images[name] is None:
+            self.counts.missing_images += 1
+        return self._images[name]
+
+
+_KINDS: dict[Kind, str] = {
+    "run": "a run's groups",
+    "scores": "scores of reward-score",
+    "groups": "groups without scores",
+}
+
+
+class _SentGroups:
+    """The groups of files that `reward-score` reads, found by their ids; a file is read once to find its lines.
+
+    A later group with the same id replaces an earlier one.
+    """
+
+    def __init__(self, files: Sequence[SourceFile]) -> None:
+        self._at: dict[object, tuple[Path, int]] = {}
+        self._used: set[object] = set()
+        for file in files:
+            for offset, text in lines_of(file.path):
+                if text.strip():
+                    self._at[_id_of(text)] = file.path, offset
+
+    def take(self, group_id: object) -> Json | None:
+        """The group with this id; None if no file has it."""
+        if group_id not in self._at:
+            return None
+        path, offset = self._at[group_id]
+        with path.open("rb") as file:
+            file.seek(offset)
+            line = parsed(file.readline())
+        self.use(group_id)
+        return line
+
+    def use(self, group_id: object) -> None:
+        """Counts the group as one that has scores."""
+        if group_id in self._at:
+            self._used.add(group_id)
+
+    @property
+    def unused(self) -> int:
+        """Number of groups that were never taken."""
+        return len(self._at) - len(self._used)
+
+
+def _id_of(line: bytes) -> object:
+    try:
+        return parsed(line).get("id")
+    except UnusableLine:
+        return None
+
+
+def named_scoring(overrides: ConfigOverrides) -> Scoring | None:
+    """The scoring of a preset, or of overrides of one; None if the name is not a preset's."""
+    base = PRESETS.get(overrides.preset)
+    if base is None:
+        return None
+    config = overrides.on(base)
+    return Scoring(overrides.preset if config == base else f"{overrides.preset}+", config)
+
+
+def _scoring(settings: Path) -> Scoring | None:
+    """The scoring config of a run's settings; None if they do not say, or name one that is not a preset."""
+    try:
+        reward: Any = orjson.loads(settings.read_bytes())["reward"]
+        overrides = ConfigOverrides.model_validate(
+            {**reward.get("overrides", {}), "preset": reward["config"]}
+        )
+    except (OSError, ValueError, ValidationError, KeyError, TypeError, AttributeError):
+        return None
+    return named_scoring(overrides)

@@ -1,0 +1,90 @@
+"""Gauges of the audits of a ledger's runs."""
+
+import re
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+
+from ireasoner.reward_server.ledger import audit_metrics, schema
+from ireasoner.reward_server.ledger.audit_metrics import AuditMetrics
+from ireasoner.reward_server.ledger.insert import insert
+from tests.reward_server.ledger_records import record, sent
+
+MIXED, APART = ["7", "7", "7", "8", "9"], ["7", "7", "1", "2", "3"]
+
+
+def exposed(metrics: AuditMetrics) -> str:
+    registry = CollectorRegistry()
+    registry.register(metrics)
+    return generate_latest(registry).decode()
+
+
+def fill(
+    folder: Path, experiment: str, source: str, late: list[str], updates: int = 12, at_s: float = 0.0
+) -> None:
+    connection = schema.open_to_write(folder)
+    for update in range(updates):
+        group = sent(MIXED if update < updates / 2 else late, question=f"Question {update}?")
+        feed = f"{experiment} {source} {update}"
+        insert(
+            connection,
+            record(group, feed=feed, experiment=experiment, source=source, update=update, received_s=at_s),
+        )
+    connection.close()
+
+
+def test_a_collapse_a_fine_run_and_a_short_one(tmp_path: Path) -> None:
+    fill(tmp_path, "e", "bad", APART)
+    fill(tmp_path, "e", 'goo"d\n', MIXED)
+    fill(tmp_path, "f", "short", MIXED, updates=3)
+    metrics = AuditMetrics(tmp_path)
+    assert "reward_audit_collapse{" not in exposed(metrics), "nothing before the first round"
+    metrics.refresh(tmp_path)
+    shown = exposed(metrics)
+    assert 'reward_audit_collapse{experiment="e",run="bad"} 1.0' in shown
+    assert 'reward_audit_collapse{experiment="e",run="goo\\"d\\n"} 0.0' in shown
+    assert 'reward_audit_sign{experiment="e",run="bad",sign="agreement_fell"} 1.0' in shown
+    share = r'reward_audit_figure\{experiment="e",figure="dominant_share",run="bad",window="last"\} 0\.4'
+    assert re.search(share, shown)
+    assert "short" not in shown
+
+
+def test_a_ledger_without_new_groups_is_not_audited_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(tmp_path, "e", "a", MIXED)
+    metrics, rounds = AuditMetrics(tmp_path), []
+    audit_run = audit_metrics.audit_run
+    monkeypatch.setattr(
+        audit_metrics, "audit_run", lambda *words, **more: rounds.append(1) or audit_run(*words, **more)
+    )
+    metrics.refresh(tmp_path)
+    metrics.refresh(tmp_path)
+    assert len(rounds) == 1
+    fill(tmp_path, "e", "b", MIXED)
+    metrics.refresh(tmp_path)
+    assert len(rounds) == 3
+
+
+def test_the_newest_runs_alone_are_shown_and_each_experiment_has_its_share(tmp_path: Path) -> None:
+    for index in range(12):
+        fill(tmp_path, "crowd", f"run{index}", MIXED, updates=6, at_s=1e9 + index)
+    for index in range(20):
+        fill(tmp_path, f"e{index}", "run", MIXED, updates=6, at_s=1e8 + index)
+    metrics = AuditMetrics(tmp_path)
+    metrics.refresh(tmp_path)
+    shown = re.findall(r'reward_audit_collapse\{experiment="(\w+)",run="(\w+)"', exposed(metrics))
+    assert {run for experiment, run in shown if experiment == "crowd"} == {"run8", "run9", "run10", "run11"}
+    assert len(shown) == 16
+    assert ("e19", "run") in shown
+
+
+@pytest.mark.parametrize("folder", [None, Path("none")])
+def test_without_a_ledger_there_are_families_and_no_samples(folder: Path | None, tmp_path: Path) -> None:
+    metrics = AuditMetrics(None if folder is None else tmp_path / folder)
+    if folder is not None:
+        metrics.refresh(tmp_path / folder)
+    shown = exposed(metrics)
+    assert "# TYPE reward_audit_collapse gauge" in shown
+    assert "{" not in shown
