@@ -1,15 +1,19 @@
 """Gauges of the audits of a ledger's runs."""
 
 import re
+import time
 from pathlib import Path
 
+import httpx
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from ireasoner.reward_server.ledger import audit_metrics, schema
 from ireasoner.reward_server.ledger.audit_metrics import AuditMetrics
 from ireasoner.reward_server.ledger.insert import insert
+from ireasoner.reward_server.settings import RewardServerSettings
 from tests.reward_server.ledger_records import record, sent
+from tests.reward_server.running import running
 
 MIXED, APART = ["7", "7", "7", "8", "9"], ["7", "7", "1", "2", "3"]
 
@@ -88,3 +92,16 @@ def test_without_a_ledger_there_are_families_and_no_samples(folder: Path | None,
     shown = exposed(metrics)
     assert "# TYPE reward_audit_collapse gauge" in shown
     assert "{" not in shown
+
+
+def test_a_server_with_a_ledger_exposes_them(tmp_path: Path, compass: Path) -> None:
+    fill(tmp_path / "ledger", "e", "bad", APART)
+    settings = RewardServerSettings(
+        embedder="token-mean", token_mean_checkpoint=compass, ledger=tmp_path / "ledger"
+    )
+    with running(settings) as url:
+        deadline_s = time.monotonic() + 30
+        while (shown := httpx.get(f"{url}/metrics").text).count("reward_audit_collapse{") == 0:
+            assert time.monotonic() < deadline_s, shown
+            time.sleep(0.05)
+    assert 'reward_audit_collapse{experiment="e",run="bad"} 1.0' in shown

@@ -269,8 +269,11 @@ def test_images_that_still_exist_are_put_into_the_store(
         run_line(4, ["7"]),
     ]
     assert imported(write_run(tmp_path / "run", lines), "--experiment", "e") == 0
+    assert [row[0] for row in rows(ledger, "SELECT flipped FROM groups ORDER BY id")][2:] == [None] * 3
     sha256 = hashlib.sha256(image.read_bytes()).hexdigest()
-    assert [each["group"].get("image") for each in documents(ledger)] == [sha256, sha256, None, None, None]
+    first, second, *missing = [each["group"]["image"] for each in documents(ledger)]
+    assert first == second == sha256
+    assert len(set(missing)) == 3, "each is known by its path"
     assert image_file(ledger, sha256).read_bytes() == image.read_bytes()
     assert rows(ledger, "SELECT sha256, experiment FROM images") == [(sha256, "e")]
     assert "3 groups are without their image" in capsys.readouterr().out
