@@ -3,6 +3,7 @@
 import re
 import time
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -10,6 +11,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from ireasoner.reward_server.ledger import audit_metrics, schema
 from ireasoner.reward_server.ledger.audit_metrics import AuditMetrics
+from ireasoner.reward_server.ledger.auditing import AuditedRun, audit_run
 from ireasoner.reward_server.ledger.insert import insert
 from ireasoner.reward_server.settings import RewardServerSettings
 from tests.reward_server.ledger_records import record, sent
@@ -58,11 +60,14 @@ def test_a_ledger_without_new_groups_is_not_audited_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(tmp_path, "e", "a", MIXED)
-    metrics, rounds = AuditMetrics(tmp_path), []
-    audit_run = audit_metrics.audit_run
-    monkeypatch.setattr(
-        audit_metrics, "audit_run", lambda *words, **more: rounds.append(1) or audit_run(*words, **more)
-    )
+    metrics = AuditMetrics(tmp_path)
+    rounds: list[int] = []
+
+    def counted(connection: Any, run_id: int, *words: Any, **more: Any) -> AuditedRun:
+        rounds.append(run_id)
+        return audit_run(connection, run_id, *words, **more)
+
+    monkeypatch.setattr(audit_metrics, "audit_run", counted)
     metrics.refresh(tmp_path)
     metrics.refresh(tmp_path)
     assert len(rounds) == 1

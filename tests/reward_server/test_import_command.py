@@ -12,6 +12,7 @@ from PIL import Image
 from ireasoner.reward_server.commands import import_
 from ireasoner.reward_server.ledger import importing, schema
 from ireasoner.reward_server.ledger.images import image_file
+from ireasoner.reward_server.ledger.insert import insert
 from ireasoner.reward_server.ledger.lock import Lock
 from ireasoner.reward_server.ledger.record import unpacked
 from tests.reward_server.past_runs import (
@@ -123,12 +124,16 @@ def test_an_interrupted_import_goes_on_where_it_ended(
 ) -> None:
     monkeypatch.setattr(importing, "LINES_PER_TRANSACTION", 2)
     run = write_run(tmp_path / "run", [run_line(update, ["7", "8"]) for update in range(7)])
-    insert, inserted = importing.insert, []
+    inserted: list[int] = []
 
     def dying(connection: Any, record: Any) -> list[int]:
         inserted.append(record.update)
         if len(inserted) == 6:
             raise KeyboardInterrupt
+        return insert(connection, record)
+
+    def counted(connection: Any, record: Any) -> list[int]:
+        inserted.append(record.update)
         return insert(connection, record)
 
     monkeypatch.setattr(importing, "insert", dying)
