@@ -96,7 +96,10 @@ class RewardServerSettings(BaseSettings):
         "nothing is kept.",
     )
     ledger_max_gib: float = Field(
-        10.0, ge=0.001, description="Size of the ledger, images included; beyond it the oldest updates go."
+        10.0,
+        ge=0.001,
+        allow_inf_nan=False,
+        description="Size of the ledger, images included; beyond it the oldest updates go.",
     )
     request_timeout_s: float = Field(
         60.0,
