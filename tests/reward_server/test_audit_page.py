@@ -3,6 +3,8 @@
 import json
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -94,3 +96,27 @@ def test_the_page_shows_what_audits_of_the_committed_results_find() -> None:
     wrong = [arm for arm in arms if not arm.broke and arm.unlabelled.verdict != "fine"]
     assert (len(missed), len(wrong)) == (2, 0)
     assert "it found one of three arms that broke, and marked none that did not" in " ".join(PAGE.split())
+
+
+def test_audit_and_import_load_neither_torch_nor_the_trainer(tmp_path: Path) -> None:
+    write_run(tmp_path / "run", [run_line(update, ["7", "7", "8"]) for update in range(12)])
+    program = (
+        "import sys\n"
+        "from ireasoner.cli.__main__ import main\n"
+        "for words in (['import', 'run', '--ledger', 'ledger'], ['audit', 'ledger']):\n"
+        "    try:\n"
+        "        main(words)\n"
+        "    except SystemExit as ended:\n"
+        "        assert ended.code == 0\n"
+        "heavy = {'torch', 'transformers', 'sentence_transformers', 'openvino', 'ireasoner.trainer'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-P", "-c", program],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
