@@ -10,7 +10,15 @@ from typing import Any
 import httpx
 import pytest
 
-from ireasoner.clients import Group, RequestRefused, RewardClient, Rollout, codec
+from ireasoner.clients import (
+    Group,
+    Overloaded,
+    RequestRefused,
+    RewardClient,
+    Rollout,
+    Unavailable,
+    codec,
+)
 from ireasoner.clients.framework_context import Context
 from ireasoner.clients.reward_service import RewardService
 from ireasoner.clients.server_context import ServerContext, server_context
@@ -224,6 +232,16 @@ def test_images_are_put_again_after_an_hour_and_a_ledger_is_looked_for_again(
     assert not context.wants("b")
     now_s += 601
     assert context.wants("b")
+    for pause_s, error in (
+        (60, Unavailable(503, "not_ready", "no")),
+        (5, Unavailable(503, "ledger_unavailable", "no", retry_after_s=5)),
+        (600, Overloaded(429, "overloaded", "no", retry_after_s=1e9)),
+    ):
+        context.not_put("b", error)
+        now_s += pause_s - 1
+        assert not context.takes_images
+        now_s += 2
+        assert context.takes_images
 
 
 def test_a_client_remembers_a_bounded_number_of_images() -> None:

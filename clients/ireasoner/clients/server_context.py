@@ -89,7 +89,8 @@ class ServerContext:
             self.has(sha256)
             self._report("image", f"the ledger will lack an image, which was refused: {error}")
         else:
-            self._images_from_s = time.monotonic() + _AFTER_FAILURE_S
+            pause_s: float = getattr(error, "retry_after_s", None) or _AFTER_FAILURE_S
+            self._images_from_s = time.monotonic() + min(pause_s, _WITHOUT_LEDGER_S)
             self._report("images", f"the ledger may lack images: {error}")
 
     def _report(self, what: str, message: str) -> None:
