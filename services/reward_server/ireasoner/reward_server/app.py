@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from ireasoner.reward_server import wire
-from ireasoner.reward_server.api import cohort_routes, problems, routes
+from ireasoner.reward_server.api import cohort_routes, image_routes, problems, routes
 from ireasoner.reward_server.api.admission import Admission
 from ireasoner.reward_server.api.examples import EXAMPLES
 from ireasoner.reward_server.api.limits import Limits
@@ -75,6 +75,7 @@ def create_app(
     app.include_router(routes.config_router)
     app.include_router(routes.router)
     app.include_router(cohort_routes.router)
+    app.include_router(image_routes.router)
     problems.install(app)
     tokens = Tokens(settings.tokens_file) if settings.tokens_file is not None else None
     tracer = None

@@ -8,6 +8,7 @@
     │   ├── NotJudged           422 not_judged
     │   ├── RequestTooLarge     413 request_too_large
     │   ├── NoSuchRoute         404 no_such_page
+    │   ├── NoLedger            404 no_ledger
     │   ├── NoSuchConfig        404 no_such_config
     │   ├── ConfigInUse         409 config_in_use
     │   ├── TooManyConfigs      409 too_many_configs
@@ -17,6 +18,7 @@
     ├── Overloaded              429 overloaded           retry
     ├── NotReady                503 not_ready            retry
     ├── ConfigNotSaved          503 config_not_saved     retry
+    ├── LedgerUnavailable       503 ledger_unavailable   retry
     ├── EmbeddingFailed         503 embedding_failed     retry
     ├── FormulasUnavailable     503 formulas_unavailable retry
     ├── DeadlineExceeded        504 deadline_exceeded    retry
@@ -110,6 +112,12 @@ class NoSuchConfig(RequestError):
     status, code, title = 404, "no_such_config", "There is no config of this name"
 
 
+class NoLedger(RequestError):
+    """This server keeps no ledger; its operator can turn it on with `--ledger`."""
+
+    status, code, title = 404, "no_ledger", "There is no ledger"
+
+
 class ConfigInUse(RequestError):
     """The name belongs to a preset or was used for scoring, so its config is fixed."""
 
@@ -150,6 +158,12 @@ class ConfigNotSaved(ServiceError):
     """The folder of configs cannot be written, so the name would not keep its meaning."""
 
     status, code, title, retryable = 503, "config_not_saved", "The config could not be saved", True
+
+
+class LedgerUnavailable(ServiceError):
+    """The ledger cannot be written now, or has too much to write; scoring goes on."""
+
+    status, code, title, retryable = 503, "ledger_unavailable", "The ledger cannot be written", True
 
 
 class EmbeddingFailed(ServiceError):

@@ -72,6 +72,9 @@ _COHORT: Json = {
 """The parts of a reward in a cohort of one, which has nothing to agree with."""
 
 
+_SHA256 = "431ced6916a2a21a156e38701afe55bbd7f88969fbbfc56d7fe099d47f265460"
+
+
 def _scores(**parts: Any) -> Json:
     """The response to `_REQUEST`, with these parts besides those that every group has."""
     answer = {
@@ -139,6 +142,10 @@ EXAMPLES: Mapping[str, Example] = {
     "POST /score/proposer": Example(_scores(), {**_REQUEST, "detail": "rewards"}),
     "GET /configs": Example(wire.RegisteredConfigs(configs=_PRESETS).model_dump(mode="json")),
     "GET /configs/{name}": Example(_PRESETS[0].model_dump(mode="json"), parameters={"name": "paper"}),
+    "PUT /ledger/images/{sha256}": Example(
+        wire.StoredImage(sha256=_SHA256, bytes=68, pixels=1).model_dump(mode="json"),
+        parameters={"sha256": _SHA256},
+    ),
     "PUT /configs/{name}": Example(
         wire.RegisteredConfig(
             name="mine", used=False, config=PAPER.model_copy(update={"alpha": 0.5})
