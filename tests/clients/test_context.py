@@ -96,6 +96,14 @@ def test_an_older_server_is_asked_once_and_then_spared(
     assert not caplog.records
 
 
+@pytest.mark.parametrize("version", ["2", "2.x", "2." + "9" * 5_000, "2.\u00b2.1"])
+def test_a_version_that_says_nothing_changes_nothing(call: Call, liar: LyingServer, version: str) -> None:
+    sent: list[Json] = []
+    liar.reply = speaking(version, sent)
+    call("score", "solver", WITH_CONTEXT)
+    assert sent == [CONTEXT]
+
+
 def test_a_version_that_is_known_spares_the_refusal(call: Call, liar: LyingServer) -> None:
     """Any answer names it; and a server that is upgraded in mid-run gets context from then on."""
     sent: list[Json] = []

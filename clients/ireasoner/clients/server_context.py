@@ -42,7 +42,7 @@ class ServerContext:
     def hear(self, version: str | None) -> None:
         """Reads from an answer which version of the wire the server speaks; None changes nothing."""
         parts = (version or "").split(".")[:2]
-        if len(parts) == 2 and all(part.isdecimal() for part in parts):
+        if len(parts) == 2 and all(part.isdecimal() and len(part) < 9 for part in parts):
             self._names_version = True
             self._takes_fields = tuple(map(int, parts)) >= _FIRST_VERSION
 
