@@ -64,7 +64,7 @@ class CohortScoring:
         while True:
             try:
                 with self._memory.claim() as claim:
-                    caller = ScoringCaller(uuid.uuid4().hex, SHARED, claim, turns_of(key.experiment))
+                    caller = ScoringCaller(uuid.uuid4().hex, SHARED, claim, turns=turns_of(key.experiment))
                     scores = await self._engine.scorer.score("solver", request, key.progress, caller)
                 break
             except ServiceError as error:

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Header, Request, Response
 from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse
 
 from ireasoner.reward_server import wire
-from ireasoner.reward_server.api.docs_page import as_html
+from ireasoner.reward_server.api.docs_html import CONTENT_SECURITY_POLICY, as_html
 from ireasoner.reward_server.api.json_body import ConfigRoute, MeasuredRoute
 from ireasoner.reward_server.api.limits import Limits, check_size
 from ireasoner.reward_server.api.problems import documented
@@ -118,7 +118,7 @@ class _Scoring:
     async def answer(self, endpoint: Endpoint, body: wire.ScoreRequest, progress: float = 1.0) -> Response:
         check_size(body, self._limits)
         state = self._request.state
-        caller = Caller(state.request_id, state.namespace, state.claim, turns_of(state.experiment))
+        caller = Caller(state.request_id, state.namespace, state.claim, turns=turns_of(state.experiment))
         scoring = self._engine.scorer.score(endpoint, body, progress, caller)
         scores = await while_connected(self._request, scoring, self._timeout_s)
         self._metrics.scored(scores["groups"], state.experiment, config_label(body.config))
@@ -273,4 +273,5 @@ async def root() -> RedirectResponse:
 @router.get("/docs", include_in_schema=False)
 async def docs(request: Request) -> HTMLResponse:
     """The OpenAPI document as a page; it loads nothing from elsewhere."""
-    return HTMLResponse(as_html(request.app.openapi()))
+    page = as_html(request.app.openapi(), str(request.base_url).rstrip("/"))
+    return HTMLResponse(page, headers={"content-security-policy": CONTENT_SECURITY_POLICY})
