@@ -79,7 +79,7 @@ class CohortScoring:
                         uuid.uuid4().hex,
                         SHARED,
                         claim,
-                        turns_of(key.experiment),
+                        turns=turns_of(key.experiment),
                         wants_full=self._recorder is not None,
                     )
                     scores = await self._engine.scorer.score("solver", request, key.progress, caller)
