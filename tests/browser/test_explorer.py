@@ -27,7 +27,9 @@ def filled(explorer: ExplorerServer) -> ExplorerServer:
         ]
         learning[2]["rollouts"][2]["text"] = "<think>Step 1: north</think>"
         explorer.score("beta", learning, source="learning", config="paper", **progress)
-        explorer.score("beta", [group(f"all {update}", "nnnn")], source="collapsed", config="robust", **progress)
+        explorer.score(
+            "beta", [group(f"all {update}", "nnnn")], source="collapsed", config="robust", **progress
+        )
     return explorer
 
 
@@ -92,7 +94,7 @@ def _unnamed_controls(page: Page) -> list[str]:
 
 
 def _faint_texts(page: Page) -> list[str]:
-    """Texts whose contrast with the nearest opaque background is below 4.5 (WCAG AA), less those made faint by meaning."""
+    """Texts whose contrast with the nearest opaque background is below 4.5 (WCAG AA), but those meant to be faint."""
     found: list[str] = page.evaluate(
         """() => {
           const channels = (colour) => (colour.match(/[\\d.]+/g) ?? []).map(Number);
@@ -193,7 +195,11 @@ def test_the_charts_share_a_crosshair_and_a_selection(visit: Visitor, filled: Ex
     assert page.url.endswith("select=1-3")
     page.get_by_role("link", name="Show these groups").click()
     expect(page.locator("table.groups .row-link")).to_have_count(9)
-    assert {int(each) for each in re.findall(r"update (\d)", page.locator("table.groups").inner_text())} == {1, 2, 3}
+    assert {int(each) for each in re.findall(r"update (\d)", page.locator("table.groups").inner_text())} == {
+        1,
+        2,
+        3,
+    }
     page.go_back()
     expect(page.locator(".selection")).to_contain_text("Updates 1 to 3")
 
@@ -234,7 +240,9 @@ def test_groups_are_sorted_filtered_searched_and_exported(visit: Visitor, filled
 
 
 @pytest.mark.parametrize("name", ["even 5", "tied 3", "cut 2", "all 4"])
-def test_the_parts_of_each_reward_add_up_on_the_page(visit: Visitor, filled: ExplorerServer, name: str) -> None:
+def test_the_parts_of_each_reward_add_up_on_the_page(
+    visit: Visitor, filled: ExplorerServer, name: str
+) -> None:
     found = filled.group_id("beta", name)
     stored = filled.get(f"groups/{found}", "beta")
     rewards = {rollout["id"]: rollout["reward"] for rollout in stored["scored"]["rollouts"]}
@@ -247,11 +255,18 @@ def test_the_parts_of_each_reward_add_up_on_the_page(visit: Visitor, filled: Exp
             for part in ("outcome", "trajectory", "reward")
         }
         exact = rewards[rollout.locator(".rollout-answer small").last.inner_text().removeprefix("rollout ")]
-        assert round(parts["outcome"] + parts["trajectory"], 4) == parts["reward"] == pytest.approx(exact, abs=5e-5)
+        assert (
+            round(parts["outcome"] + parts["trajectory"], 4)
+            == parts["reward"]
+            == pytest.approx(exact, abs=5e-5)
+        )
         for product, part in zip(rollout.locator(".product").all_inner_texts(), parts.values(), strict=False):
             value, weight = (float(factor) for factor in product.split(" × "))
             assert value * weight == pytest.approx(part, abs=2e-4)
-        brought = [float(each.replace("+", "").replace("−", "-")) for each in rollout.locator(".brought").all_inner_texts()]
+        brought = [
+            float(each.replace("+", "").replace("−", "-"))
+            for each in rollout.locator(".brought").all_inner_texts()
+        ]
         if brought:
             assert round(sum(brought), 4) == parts["trajectory"]
 

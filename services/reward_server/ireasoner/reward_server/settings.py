@@ -74,7 +74,7 @@ class RewardServerSettings(BaseSettings):
         ge=1024,
         description="Memory of all requests in progress, counted before it is taken: five times a body, and what "
         "scoring it needs. Beyond it requests get 429, or 413 if one alone needs more. The process takes at most this, "
-        "--cache-mib and about 400 MiB.",
+        "--cache-mib and 750 MiB, of which 100 MiB when few callers and connections are open.",
     )
     max_queue_texts: int = Field(
         20_480,
