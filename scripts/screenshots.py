@@ -24,7 +24,7 @@ IMAGES = ROOT / "docs" / "images"
 WIDTH_PX = 1000
 SCALE = 2
 MAX_BYTES = 150_000
-_COLOURS = 128
+_COLOURS = 256
 _FIRST_COMPARED = "article.sample:has(.tag.solver):has(.cosine[title])"
 """The first Solver group with compared steps; by the report's rule, an early one of median disagreement."""
 
