@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,6 @@ class ExplorerServer:
 
     url: str
     tokens: dict[str, str]
-    sent: dict[str, int] = field(default_factory=lambda: dict.fromkeys(EXPERIMENTS, 0))
 
     def get(self, path: str, experiment: str, **query: Any) -> Json:
         """The JSON of an endpoint under `/ledger/`, as an experiment's token sees it."""
@@ -43,21 +42,17 @@ class ExplorerServer:
         body = {"groups": list(groups), **context}
         response = httpx.post(f"{self.url}/score/{endpoint}", json=body, headers=headers, timeout=60)
         assert response.status_code == 200, response.text
-        self.sent[experiment] += len(groups)
-        self.wait_for(self.sent[experiment], experiment)
-
-    def wait_for(self, groups: int, experiment: str) -> None:
-        """Waits until the ledger shows as many groups of an experiment."""
         end_s = time.monotonic() + RECORD_DEADLINE_S
-        while self._recorded(experiment) < groups:
+        while not self._shows(experiment, groups[-1]["id"], context.get("update")):
             assert time.monotonic() < end_s, "the groups were not recorded"
             time.sleep(0.05)
 
-    def _recorded(self, experiment: str) -> int:
-        """Number of groups in the ledger; -1 while its file is being created."""
+    def _shows(self, experiment: str, name: str, update: int | None) -> bool:
+        """Whether the ledger has a group; its file may still be being created."""
         headers = {"authorization": f"Bearer {self.tokens[experiment]}"}
-        response = httpx.get(f"{self.url}/ledger/runs", headers=headers, timeout=30)
-        return int(response.json()["ledger"]["groups"]) if response.status_code == 200 else -1
+        response = httpx.get(f"{self.url}/ledger/groups?limit=200", headers=headers, timeout=30)
+        groups = response.json()["groups"] if response.status_code == 200 else []
+        return any((group["name"], group["update"]) == (name, update) for group in groups)
 
     def group_id(self, experiment: str, name: str) -> str:
         """The id of the newest group with this name."""

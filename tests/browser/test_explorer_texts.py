@@ -140,5 +140,4 @@ def test_pasted_texts_are_shown_as_they_are(visit: Visitor, hostile: ExplorerSer
     page.get_by_role("button", name="Score").click()
     expect(page.locator(".rollout")).to_have_count(len(HOSTILE))
     expect(page.locator(".rollouts")).to_contain_text("<script>window.pwned")
-    hostile.sent["beta"] += 1
     _check(visited)
