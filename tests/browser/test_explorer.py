@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import Scheme, Visit, Visitor
-from tests.browser.explorer_server import ExplorerServer, group
+from tests.browser.explorer_server import ExplorerServer, Json, group
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 
@@ -18,8 +18,8 @@ VIEWS = ("runs", "run", "groups", "group", "compare", "pair", "two configs", "tr
 def filled(explorer: ExplorerServer) -> ExplorerServer:
     """The server with two runs of beta: one learns, the other has collapsed."""
     for update in range(UPDATES):
-        progress = {"update": update, "progress": update / (UPDATES - 1)}
-        asked = {"question": "Where does the needle point?", "labels": ["n"]}
+        progress: Json = {"update": update, "progress": update / (UPDATES - 1)}
+        asked: Json = {"question": "Where does the needle point?", "labels": ["n"]}
         learning = [
             group(f"even {update}", "nnes" if update < 3 else "nnne", **asked),
             group(f"tied {update}", "nnss", "north northeast north", question="And now?"),
