@@ -87,6 +87,8 @@ def request(method: str, path: str, operation: Json) -> str:
         elif "example" in parameter:
             query[parameter["name"]] = parameter["example"]
     url = shlex.quote(_URL + path + (f"?{urlencode(query)}" if query else ""))
+    if "application/octet-stream" in operation.get("requestBody", {}).get("content", {}):
+        return f"curl -T image.png {url}"
     body = _content(operation.get("requestBody", {})).get("example")
     if body is None:
         return f"curl {url}"
