@@ -25,8 +25,8 @@ from ireasoner.reward_server.ledger.insert import insert, insert_image, is_new
 from ireasoner.reward_server.ledger.record import Record
 from ireasoner.reward_server.ledger.schema import FILE, open_to_write, transaction
 
-NICENESS = 10
-"""So low a priority that a busy server loses a tenth of one core at most."""
+NICENESS = 19
+"""The lowest priority: a server that keeps a core busy loses a seventieth of it at most."""
 COMMIT_EVERY_S = 0.25
 BATCH_BYTES = 8 * 2**20
 """Frames of one transaction, unless a single one is larger."""
