@@ -4,7 +4,7 @@ import re
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -61,11 +61,19 @@ class Ledger:
         self._idle: list[sqlite3.Connection] = []
         self._lock = threading.Lock()
         self._file: tuple[int, int] | None = None
+        self._uri = f"{(folder / schema.FILE).resolve().as_uri()}?mode=ro"
+        self._is_made = False
 
     @property
     def exists(self) -> bool:
         """Whether the folder has a ledger by now: a server creates its own when it starts."""
-        return (self.folder / schema.FILE).is_file()
+        if not (self.folder / schema.FILE).is_file():
+            return False
+        if not self._is_made:
+            with closing(sqlite3.connect(self._uri, uri=True, timeout=schema.BUSY_TIMEOUT_S)) as connection:
+                [version] = connection.execute("PRAGMA user_version").fetchone()
+            self._is_made = version != 0
+        return self._is_made
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
