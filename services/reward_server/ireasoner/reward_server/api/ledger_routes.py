@@ -182,7 +182,7 @@ async def run_timeline(
 
 @router.get("/ledger/runs/{run}/audit", responses=RECORD_PROBLEMS)
 async def run_audit(run: RunId, reading: Reading) -> ledger_wire.Audit:
-    """Says whether a run looks as if it collapses, as `ireasoner audit` does."""
+    """Says whether a run looks as if it collapses, as `ireasoner audit` does, but reads no texts of steps."""
     return await reading.reads.run(audit_of, reading.viewer, RecordId.parse(run))
 
 

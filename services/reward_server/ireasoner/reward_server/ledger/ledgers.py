@@ -15,6 +15,8 @@ from ireasoner.reward_server.ledger.folders import ledger_folders
 
 MAX_IDLE = 4
 """Connections to one ledger that are kept open between calls."""
+CACHE_KIB = 16_384
+"""Pages of a ledger that a connection keeps in memory: groups in the order of a figure are all over the file."""
 _ID = re.compile(r"(0|[1-9]\d{0,3})-([1-9]\d{0,17})", re.ASCII)
 
 
@@ -104,6 +106,7 @@ class Ledger:
                 return self._idle.pop()
         connection = schema.open_to_read(self.folder)
         connection.row_factory = sqlite3.Row
+        connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         return connection
 
     def _put(self, connection: sqlite3.Connection) -> None:
