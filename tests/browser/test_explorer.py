@@ -142,9 +142,9 @@ def test_a_token_is_asked_for_and_sees_its_experiment_alone(visit: Visitor, fill
     secret = filled.group_id("alpha", "secret")
     visited = visit(f"{filled.url}/explore#/groups")
     page = visited.page
-    for token in ("wrong", filled.tokens["beta"]):
-        expect(page.locator("dialog[open]")).to_have_count(1)
-        page.get_by_label("Token").fill(token)
+    for token, reason in (("wrong", "to its own tokens"), (filled.tokens["beta"], "does not know")):
+        expect(page.locator("dialog[open]")).to_contain_text(reason)
+        page.locator("#token").fill(token)
         page.keyboard.press("Enter")
     expect(page.locator("table.groups")).to_be_visible()
     assert "secret" not in page.locator("main").inner_text()
