@@ -75,7 +75,7 @@ class Status:
     bytes: int
     queued_bytes: int
     groups: int
-    dropped: dict[Reason, int]
+    dropped: dict[str, int]
     problem: str | None
 
 
