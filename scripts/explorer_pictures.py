@@ -65,7 +65,16 @@ def take(run_folder: Path, executable: Path) -> Mapping[str, bytes]:
 
 
 def _import(run_folder: Path, ledger: Path) -> None:
-    command = [sys.executable, "-P", "-m", "ireasoner.cli", "import", str(run_folder), "--ledger", str(ledger)]
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "ireasoner.cli",
+        "import",
+        str(run_folder),
+        "--ledger",
+        str(ledger),
+    ]
     ended = subprocess.run(
         [*command, "--source", _SOURCE],
         capture_output=True,
@@ -80,7 +89,13 @@ def _import(run_folder: Path, ledger: Path) -> None:
 def _pictures(url: str) -> Mapping[str, Picture]:
     """The views; the group is one whose rollouts half agree, late in training, so that steps have a weight."""
     run = httpx.get(f"{url}/ledger/runs", timeout=60).json()["runs"][0]
-    query = {"run": run["id"], "sort": "trajectory", "order": "asc", "min_dominant_share": 0.5, "max_dominant_share": 0.7}
+    query = {
+        "run": run["id"],
+        "sort": "trajectory",
+        "order": "asc",
+        "min_dominant_share": 0.5,
+        "max_dominant_share": 0.7,
+    }
     late = {"update_from": int(0.8 * run["last_update"])}
     [group, *_] = httpx.get(f"{url}/ledger/groups", params={**query, **late}, timeout=60).json()["groups"]
     of_group = f"group/{group['id']}"
