@@ -9,7 +9,14 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from ireasoner.reward_server import wire
-from ireasoner.reward_server.api import cohort_routes, explorer_routes, ledger_routes, problems, routes
+from ireasoner.reward_server.api import (
+    cohort_routes,
+    explorer_routes,
+    ledger_routes,
+    problems,
+    routes,
+    security,
+)
 from ireasoner.reward_server.api.admission import Admission
 from ireasoner.reward_server.api.examples import EXAMPLES
 from ireasoner.reward_server.api.limits import Limits
@@ -63,6 +70,7 @@ def create_app(
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        generate_unique_id_function=lambda route: route.name,
     )
     limits = limits or Limits()
     metrics = Metrics()
@@ -112,8 +120,8 @@ def create_app(
 def openapi(app: FastAPI) -> dict[str, Any]:
     """The OpenAPI document, with an example of every endpoint.
 
-    Problems have the media type that they are sent with. FastAPI's own 422 is left out: this server answers
-    every invalid request with a problem.
+    It shows which endpoints need a token. Problems have the media type that they are sent with. FastAPI's own 422 is
+    left out: this server answers every invalid request with a problem.
     """
     if app.openapi_schema is None:
         document = get_openapi(
@@ -131,5 +139,6 @@ def openapi(app: FastAPI) -> dict[str, Any]:
                         content[problems.MEDIA_TYPE] = content.pop("application/json")
         for name in ("HTTPValidationError", "ValidationError"):
             document["components"]["schemas"].pop(name, None)
+        security.add_to(document, app.state.settings)
         app.openapi_schema = document
     return app.openapi_schema

@@ -54,6 +54,11 @@ SENT_BYTES = 2**17
 """Bytes sent at once; before the next part the server waits until a slow caller has read on."""
 
 
+def open_routes(settings: RewardServerSettings) -> frozenset[str]:
+    """The routes that need no token on a server that has tokens."""
+    return OPEN_ROUTES | ({METRICS_ROUTE} if settings.open_metrics else set())
+
+
 class Admission:
     """ASGI middleware: identifies, authorises, bounds, logs and counts every request.
 
@@ -82,7 +87,7 @@ class Admission:
         self._tokens = tokens
         self._tracer = tracer
         self._engine = engine
-        self._open_routes = OPEN_ROUTES | ({METRICS_ROUTE} if settings.open_metrics else set())
+        self._open_routes = open_routes(settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes a request on to the app, or refuses it."""

@@ -12,7 +12,7 @@ from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
 from ireasoner.reward_server import wire
-from ireasoner.reward_server.api.docs_page import as_html
+from ireasoner.reward_server.api.docs_html import CONTENT_SECURITY_POLICY, as_html
 from ireasoner.reward_server.api.json_body import ConfigRoute, MeasuredRoute
 from ireasoner.reward_server.api.limits import Limits, check_size
 from ireasoner.reward_server.api.problems import documented
@@ -300,4 +300,5 @@ async def root() -> RedirectResponse:
 @router.get("/docs", include_in_schema=False)
 async def docs(request: Request) -> HTMLResponse:
     """The OpenAPI document as a page; it loads nothing from elsewhere."""
-    return HTMLResponse(as_html(request.app.openapi()))
+    page = as_html(request.app.openapi(), str(request.base_url).rstrip("/"))
+    return HTMLResponse(page, headers={"content-security-policy": CONTENT_SECURITY_POLICY})

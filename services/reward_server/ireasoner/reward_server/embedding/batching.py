@@ -110,6 +110,8 @@ class _Item:
 
     @property
     def callers(self) -> Collection[Hashable]:
+        if len(self.calls) == 1:  # most often
+            return (self.calls[0].caller,)
         return {call.caller for call in self.calls}
 
     def join(self, call: _Call) -> None:

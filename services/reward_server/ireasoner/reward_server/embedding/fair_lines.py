@@ -40,19 +40,22 @@ class FairLines(Generic[Item]):
 
     def add(self, item: Item, callers: Iterable[Hashable]) -> None:
         """Puts an item at the end of these callers' lines, unless it is there already."""
+        kind = self._kind(item)
         for caller in callers:
-            self._shares.enter(caller)
-            line = self._lines.setdefault(caller, _Line())
+            if (line := self._lines.get(caller)) is None:
+                self._shares.enter(caller)
+                line = self._lines[caller] = _Line()
             line.in_order[item] = None
-            line.by_kind.setdefault(self._kind(item), {})[item] = None
+            line.by_kind.setdefault(kind, {})[item] = None
 
     def remove(self, item: Item, callers: Iterable[Hashable]) -> None:
         """Takes an item out of these callers' lines."""
         kind = self._kind(item)
         for caller in callers:
             line = self._lines[caller]
-            del line.in_order[item], line.by_kind[kind][item]
-            if not line.by_kind[kind]:
+            same = line.by_kind[kind]
+            del line.in_order[item], same[item]
+            if not same:
                 del line.by_kind[kind]
             if not line.in_order:
                 del self._lines[caller]
