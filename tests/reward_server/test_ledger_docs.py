@@ -21,16 +21,17 @@ from ireasoner.reward_server.ledger import comparison, images, schema
 from ireasoner.reward_server.ledger.comparison_file import ComparisonFile, Plan
 from ireasoner.reward_server.ledger.group_change import GroupChange
 from ireasoner.reward_server.settings import RewardServerSettings
-from tests.reward_server.ledger_reading import keep
+from tests.reward_server.ledger_reading import keep, reader
 from tests.reward_server.running import running
 from tests.reward_server.test_docs import comparable, operation, request, send
 
-READS = [name for name in LEDGER_EXAMPLES if name != "GET /ledger/events"]
+READS = [name for name in LEDGER_EXAMPLES if name.startswith("GET") and name != "GET /ledger/events"]
+EMBEDS = [name for name in LEDGER_EXAMPLES if name.startswith("POST")]
 
 
 @pytest.fixture(scope="module")
-def http(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    """A server with the default embedder over the ledger of the examples."""
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The ledger of the examples."""
     folder = tmp_path_factory.mktemp("ledger")
     keep(folder, [RECORD])
     picture = Path("docs/images/group.png").read_bytes()
@@ -44,14 +45,30 @@ def http(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
         file.add([(1, RECORD.experiment, change)])
     with sqlite3.connect(comparison.file_of(folder, COMPARISON)) as written:
         written.execute("UPDATE plan SET created_s = ?", (RECORD.received_s + 60,))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def embedding_http(folder: Path) -> Iterator[httpx.Client]:
+    """A running server with the default embedder."""
     settings = RewardServerSettings(threads=1, cache_mib=0)
     with running(settings, ledger_folders=[folder]) as url, httpx.Client(base_url=url, timeout=60) as client:
         yield client
 
 
 @pytest.mark.parametrize("name", READS)
-def test_every_example_gets_the_response_that_the_docs_show(http: httpx.Client, name: str) -> None:
-    """All fields but those that vary; numbers to two digits."""
+def test_every_example_gets_the_response_that_the_docs_show(folder: Path, name: str) -> None:
+    check(reader(folder), name)
+
+
+@pytest.mark.xdist_group("examples of the docs")
+@pytest.mark.parametrize("name", EMBEDS)
+def test_so_does_every_example_that_needs_the_embedder(embedding_http: httpx.Client, name: str) -> None:
+    check(embedding_http, name)
+
+
+def check(http: httpx.Client, name: str) -> None:
+    """Compares all fields but those that vary; numbers to two digits."""
     answered = send(http, request(name))
     assert answered.status_code == 200, answered.text
     [(media_type, shown)] = operation(name)["responses"]["200"]["content"].items()

@@ -3,6 +3,7 @@
 import hashlib
 import io
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image, PngImagePlugin
@@ -15,7 +16,7 @@ SCRIPT = b"<script>alert(1)</script>"
 
 
 def encoded(kind: str, mode: str = "RGB", size: tuple[int, int] = (30, 20)) -> bytes:
-    colours = {
+    colours: dict[str, Any] = {
         "RGB": (200, 10, 10),
         "RGBA": (200, 10, 10, 128),
         "L": 90,

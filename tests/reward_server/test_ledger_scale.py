@@ -15,6 +15,7 @@ from ireasoner.reward_server.ledger import (
     group_query,
     ledgers,
     run_list,
+    schema,
     search,
     timeline,
     whole_group,
@@ -22,6 +23,7 @@ from ireasoner.reward_server.ledger import (
 from ireasoner.reward_server.ledger.group_query import GroupQuery
 from ireasoner.reward_server.ledger.ledger_wire import Order, Sort
 from ireasoner.reward_server.ledger.ledgers import Ledgers, RecordId, Viewer
+from ireasoner.reward_server.ledger.record import Record
 from ireasoner.reward_server.ledger.search import SearchText
 from tests.reward_server.ledger_reading import keep
 from tests.reward_server.ledger_records import record, scored, sent
@@ -39,7 +41,7 @@ STEP = 50
 
 def filled(folder: Path, groups_per_update: int) -> Ledgers:
     """Two runs of two experiments. Groups differ in all that they are sorted and filtered by."""
-    records = []
+    records: list[Record] = []
     for update in range(UPDATES):
         for experiment in ("ours", "theirs"):
             groups = []
@@ -111,7 +113,7 @@ def counted(read: Ledgers, monkeypatch: pytest.MonkeyPatch) -> Iterator[Work]:
     """Counts within the block; every connection is new, so that nothing is read from its cache."""
     work = Work()
     read.close()
-    open_to_read = ledgers.schema.open_to_read
+    open_to_read = schema.open_to_read
 
     def count() -> None:
         work.steps += STEP
@@ -123,7 +125,7 @@ def counted(read: Ledgers, monkeypatch: pytest.MonkeyPatch) -> Iterator[Work]:
 
     with monkeypatch.context() as patched:
         patched.setattr(ledgers, "MAX_IDLE", 0)
-        patched.setattr(ledgers.schema, "open_to_read", opened)
+        patched.setattr(schema, "open_to_read", opened)
         before = _bytes_read()
         yield work
         work.bytes = _bytes_read() - before

@@ -5,8 +5,6 @@ from dataclasses import asdict
 
 import orjson
 
-from ireasoner.audit.run_audit import audit
-from ireasoner.audit.thresholds import Thresholds
 from ireasoner.reward_server.api.example import Example, Json
 from ireasoner.reward_server.ledger import ledger_wire, served_image
 from ireasoner.reward_server.ledger.group_change import GroupChange
@@ -289,7 +287,22 @@ LEDGER_EXAMPLES: Mapping[str, Example] = {
             "source": RECORD.source,
             "unit": "update",
             "evicted_groups": 0,
-            **audit([], Thresholds()).as_json(),
+            "verdict": "too early",
+            "updates": 1,
+            "window": 3,
+            "signs": [],
+            "figures": [
+                {"name": name, "first": figure, "now": figure}
+                for name, figure in (
+                    ("answer_entropy_nats", _FIGURES.entropy_nats),
+                    ("dominant_share", _FIGURES.dominant_share),
+                    ("pseudo_label_accuracy", 1.0),
+                    ("flat_share", 0.0),
+                    ("invalid_share", 0.0),
+                    ("words", _FIGURES.words),
+                    ("steps", _FIGURES.steps),
+                )
+            ],
         },
         parameters={"run": "0-1"},
     ),
