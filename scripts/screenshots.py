@@ -33,7 +33,7 @@ _PICTURES = {"result.png": "#result .card.result", "group.png": _FIRST_COMPARED}
 
 
 def take(run_folder: Path) -> Mapping[str, bytes]:
-    """The screenshots as PNG by file name.
+    """The pictures of the report as PNG by file name.
 
     Args:
         run_folder: A finished run with an evaluation.
@@ -49,9 +49,20 @@ def take(run_folder: Path) -> Mapping[str, bytes]:
     with tempfile.TemporaryDirectory() as folder, browser.launched(executable) as chromium:
         report = write_report(run_folder, Path(folder) / "report.html")
         page = _open(chromium, report)
-        taken = {name: _png(_part(page, part, name)) for name, part in _PICTURES.items()}
-    views = explorer_pictures.take(run_folder, executable)
-    return taken | {name: _png(picture) for name, picture in views.items()}
+        return {name: _png(_part(page, part, name)) for name, part in _PICTURES.items()}
+
+
+def take_explorer(run_folder: Path) -> Mapping[str, bytes]:
+    """The explorer's pictures as PNG by file name.
+
+    Raises:
+        SettingsError: There is no Chromium, or the run cannot be imported into a ledger.
+        ValueError: A picture is larger than `MAX_BYTES`.
+    """
+    executable = browser.find()
+    if executable is None:
+        raise SettingsError("no Chromium: run `make browser`")
+    return {name: _png(picture) for name, picture in explorer_pictures.take(run_folder, executable).items()}
 
 
 def _open(chromium: Browser, report: Path) -> Page:
@@ -95,7 +106,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help="[runs/demo]",
     )
     with errors_reported(parser.prog):
-        pictures = take(parser.parse_args(arguments).run_folder)
+        run_folder = parser.parse_args(arguments).run_folder
+        pictures = {**take(run_folder), **take_explorer(run_folder)}
     IMAGES.mkdir(parents=True, exist_ok=True)
     for name, content in pictures.items():
         (IMAGES / name).write_bytes(content)

@@ -70,10 +70,11 @@ class ExplorerServer:
 
 
 def group(name: str, answers: str, words: str = "north south east", **context: Any) -> Json:
-    """A group with one rollout per character of `answers`, each with one step per word."""
-    steps = [
-        f"Go {word}." if word not in ("north", "south", "east", "west") else word for word in words.split()
-    ]
+    """A group with one rollout per character of `answers`, each with one step per word.
+
+    The words are points of the compass, which the server's embedder knows.
+    """
+    steps = words.split()
     rollouts = [
         {"id": str(index), "text": rollout_text(steps[index % len(steps) :] + steps, answer)}
         for index, answer in enumerate(answers)

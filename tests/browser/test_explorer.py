@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import Scheme, Visit, Visitor
 from tests.browser.explorer_server import ExplorerServer, group
@@ -239,36 +239,35 @@ def test_groups_are_sorted_filtered_searched_and_exported(visit: Visitor, filled
     expect(rows).to_have_count(3)
 
 
-@pytest.mark.parametrize("name", ["even 5", "tied 3", "cut 2", "all 4"])
-def test_the_parts_of_each_reward_add_up_on_the_page(
-    visit: Visitor, filled: ExplorerServer, name: str
-) -> None:
-    found = filled.group_id("beta", name)
-    stored = filled.get(f"groups/{found}", "beta")
-    rewards = {rollout["id"]: rollout["reward"] for rollout in stored["scored"]["rollouts"]}
-    page = opened(visit, filled, f"#/group/{found}").page
-    rollouts = page.locator(".rollout")
-    expect(rollouts).to_have_count(len(rewards))
-    for rollout in rollouts.all():
-        parts = {
-            part: float(rollout.locator(f"[data-part={part}]").inner_text())
-            for part in ("outcome", "trajectory", "reward")
-        }
-        exact = rewards[rollout.locator(".rollout-answer small").last.inner_text().removeprefix("rollout ")]
-        assert (
-            round(parts["outcome"] + parts["trajectory"], 4)
-            == parts["reward"]
-            == pytest.approx(exact, abs=5e-5)
-        )
-        for product, part in zip(rollout.locator(".product").all_inner_texts(), parts.values(), strict=False):
-            value, weight = (float(factor) for factor in product.split(" × "))
-            assert value * weight == pytest.approx(part, abs=2e-4)
-        brought = [
-            float(each.replace("+", "").replace("−", "-"))
-            for each in rollout.locator(".brought").all_inner_texts()
-        ]
-        if brought:
-            assert round(sum(brought), 4) == parts["trajectory"]
+def test_the_parts_of_each_reward_add_up_on_the_page(visit: Visitor, filled: ExplorerServer) -> None:
+    page = opened(visit, filled, "#/runs").page
+    for name in ("even 5", "tied 3", "cut 2", "all 4"):
+        found = filled.group_id("beta", name)
+        stored = filled.get(f"groups/{found}", "beta")
+        rewards = {rollout["id"]: rollout["reward"] for rollout in stored["scored"]["rollouts"]}
+        page.goto(f"{filled.url}/explore#/group/{found}")
+        expect(page.locator("h1")).to_contain_text(name)
+        expect(page.locator(".rollout")).to_have_count(len(rewards))
+        for rollout in page.locator(".rollout").all():
+            exact = rewards[
+                rollout.locator(".rollout-answer small").last.inner_text().removeprefix("rollout ")
+            ]
+            _adds_up(rollout, exact)
+
+
+def _adds_up(rollout: Locator, exact: float) -> None:
+    """The numbers of a rollout, as they stand on the page, add up to its reward."""
+    names = ("outcome", "trajectory", "reward")
+    parts = {name: float(rollout.locator(f"[data-part={name}]").inner_text()) for name in names}
+    assert (
+        round(parts["outcome"] + parts["trajectory"], 4) == parts["reward"] == pytest.approx(exact, abs=5e-5)
+    )
+    for product, part in zip(rollout.locator(".product").all_inner_texts(), parts.values(), strict=False):
+        value, weight = (float(factor) for factor in product.split(" × "))
+        assert value * weight == pytest.approx(part, abs=2e-4)
+    brought = [float(each.replace("−", "-")) for each in rollout.locator(".brought").all_inner_texts()]
+    if brought:
+        assert round(sum(brought), 4) == parts["trajectory"]
 
 
 def test_the_keyboard_alone_is_enough(visit: Visitor, filled: ExplorerServer) -> None:
@@ -332,6 +331,7 @@ def test_what_is_pasted_gets_the_page_of_a_group_and_a_link(visit: Visitor, fill
     page.get_by_role("button", name="Load an example").click()
     expect(page.locator(".rollout")).to_have_count(3)
     expect(page.locator(".cluster-answer").first).to_have_text("7")
+    page.locator(".heat-map").scroll_into_view_if_needed()
     expect(page.locator(".heat-map canvas")).to_be_visible()
     page.locator("#overrides").fill('{"alpha": "x"}')
     page.get_by_role("button", name="Score").click()
@@ -346,9 +346,8 @@ def test_what_is_pasted_gets_the_page_of_a_group_and_a_link(visit: Visitor, fill
 
 def test_the_heat_map_names_both_steps(visit: Visitor, filled: ExplorerServer) -> None:
     page = opened(visit, filled, f"#/group/{filled.group_id('beta', 'even 5')}").page
-    canvas = page.locator(".heat-map canvas")
-    canvas.scroll_into_view_if_needed()
-    canvas.focus()
+    page.locator(".heat-map").scroll_into_view_if_needed()
+    page.locator(".heat-map canvas").focus()
     page.keyboard.press("ArrowDown")
     page.keyboard.press("ArrowRight")
     expect(page.locator(".heat-readout")).to_contain_text("step 2")
