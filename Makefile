@@ -38,7 +38,7 @@ docs: $(INSTALLED)  ## build the documentation site into site/
 demo: $(INSTALLED)  ## train the tiny model on this machine's CPU and write runs/demo/report.html; 15 minutes
 	@$(PY) -m ireasoner.cli demo
 
-screenshots: browser  ## take the README's pictures of runs/demo into docs/images
+screenshots: browser  ## take the pictures of runs/demo and of the explorer into docs/images
 	@$(PY) -m scripts.screenshots
 
 bench: $(INSTALLED)  ## compare the reward server's speed and memory with other servers; 30 minutes

@@ -8,7 +8,7 @@ COPY ${CERTIFICATES}/ /usr/local/share/ca-certificates/
 RUN update-ca-certificates \
     && groupadd --gid 10001 ireasoner \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /cache ireasoner \
-    && install -d -o 10001 -g 10001 /cache /configs
+    && install -d -o 10001 -g 10001 /cache /configs /ledger
 ENV PATH=/opt/venv/bin:$PATH \
     PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_NO_CACHE_DIR=1 \
@@ -40,6 +40,7 @@ RUN --mount=type=bind,source=docker/wheels,target=/wheels \
         'import torch; assert torch.version.cuda, "torch is a build for a CPU: take it out of docker/wheels"'; }
 COPY LICENSE README.md ./
 COPY clients clients
+COPY audit audit
 COPY cli cli
 COPY compat compat
 COPY services/reward_server services/reward_server

@@ -40,6 +40,7 @@ RUN --mount=type=bind,source=docker/wheels,target=/wheels \
         'import torch; assert torch.version.cuda, "torch is a build for a CPU: take it out of docker/wheels"'; }
 COPY LICENSE README.md ./
 COPY clients clients
+COPY audit audit
 COPY cli cli
 COPY compat compat
 COPY trainer trainer

@@ -1,7 +1,8 @@
-"""Takes the README's screenshots from the report of a real run, into docs/images.
+"""Takes the screenshots of the README and of docs/explorer.md from a real run, into docs/images.
 
 `python -m scripts.screenshots [RUN_FOLDER]` (or `make screenshots`), after `make demo`; the default is runs/demo. The
-report is written anew from the run folder, so the pictures show the report as it is now.
+report is written anew from the run folder, and its groups are imported into a ledger, so the pictures show the report
+and the explorer as they are now.
 """
 
 import argparse
@@ -11,19 +12,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import Browser, Locator, Page
+from playwright.sync_api import Browser, Page
 
 from ireasoner.trainer.console import errors_reported
 from ireasoner.trainer.errors import SettingsError
 from ireasoner.trainer.report import write_report
-from scripts import browser
+from scripts import browser, explorer_pictures
 
 ROOT = Path(__file__).resolve().parents[1]
 IMAGES = ROOT / "docs" / "images"
 WIDTH_PX = 1000
 SCALE = 2
 MAX_BYTES = 150_000
-_COLOURS = 128
+_COLOURS = 256
 _FIRST_COMPARED = "article.sample:has(.tag.solver):has(.cosine[title])"
 """The first Solver group with compared steps; by the report's rule, an early one of median disagreement."""
 
@@ -48,7 +49,9 @@ def take(run_folder: Path) -> Mapping[str, bytes]:
     with tempfile.TemporaryDirectory() as folder, browser.launched(executable) as chromium:
         report = write_report(run_folder, Path(folder) / "report.html")
         page = _open(chromium, report)
-        return {name: _png(page.locator(part).first, name) for name, part in _PICTURES.items()}
+        taken = {name: _png(_part(page, part, name)) for name, part in _PICTURES.items()}
+    views = explorer_pictures.take(run_folder, executable)
+    return taken | {name: _png(picture) for name, picture in views.items()}
 
 
 def _open(chromium: Browser, report: Path) -> Page:
@@ -60,11 +63,17 @@ def _open(chromium: Browser, report: Path) -> Page:
     return page
 
 
-def _png(element: Locator, name: str) -> bytes:
-    """A picture of one element, with few enough colours to be small."""
+def _part(page: Page, part: str, name: str) -> bytes:
+    """A picture of one element."""
+    element = page.locator(part).first
     if not element.count():
         raise SettingsError(f"the report has nothing for {name}: it needs a finished run with an evaluation")
-    picture = Image.open(io.BytesIO(element.screenshot())).convert("RGB")
+    return element.screenshot()
+
+
+def _png(screenshot: bytes) -> bytes:
+    """A picture with few enough colours to be small."""
+    picture = Image.open(io.BytesIO(screenshot)).convert("RGB")
     buffer = io.BytesIO()
     picture.quantize(_COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(
         buffer, format="PNG", optimize=True

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-_PACKAGES = ("clients", "compat", "ireasoner", "services", "trainer", "vllm")
+_PACKAGES = ("audit", "clients", "compat", "ireasoner", "services", "trainer", "vllm")
 _MODULES = ("json", "signal", "torch", "transformers")
 
 

@@ -6,22 +6,29 @@ from functools import partial
 import httpx
 
 from tests.attack import bodies, sockets
-
-Attack = Callable[[str], str]
-"""Runs against a server's address."""
+from tests.attack.effect import Attack
 
 
-def post(route: str, build: bodies.Build, url: str) -> str:
-    """Sends one body; returns the status."""
+def post(route: str, build: bodies.Build) -> Callable[[str], str]:
+    """Builds a body; what it returns sends it, and returns the status."""
     body = bodies.as_bytes(build())
     method = "PUT" if route.startswith("/configs") else "POST"
     headers = {"content-type": "application/json"}
-    try:
-        return str(
-            httpx.request(method, f"{url}{route}", content=body, headers=headers, timeout=300).status_code
-        )
-    except httpx.WriteError:
-        return "closed"
+
+    def send(url: str) -> str:
+        try:
+            return str(
+                httpx.request(method, f"{url}{route}", content=body, headers=headers, timeout=300).status_code
+            )
+        except httpx.WriteError:
+            return "closed"
+
+    return send
+
+
+def at_once(run: Callable[[str], str]) -> Attack:
+    """An attack without preparation."""
+    return lambda: run
 
 
 def long_ids(url: str, count: int, size: int) -> str:
@@ -64,13 +71,16 @@ def of_bodies() -> Iterator[tuple[str, Attack]]:
 
 def of_callers() -> Iterator[tuple[str, Attack]]:
     """Whatever is not one body."""
-    yield "a header of 100 MB", lambda url: sockets.large_head(url, 100 * 2**20)
-    yield "many headers", lambda url: sockets.many_headers(url, 50_000)
-    yield "chunks of a byte", lambda url: sockets.tiny_chunks(url, 200_000)
-    yield "chunks of a byte, nowhere", lambda url: sockets.tiny_chunks(url, 200_000, "/nowhere")
-    yield "pipelined requests", lambda url: sockets.pipelined(url, 5_000)
-    yield "300 half heads", lambda url: sockets.idle(url, 300, b"GET /livez HTTP/1.1\r\nho")
-    yield "300 idle connections", lambda url: sockets.idle(url, 300, b"")
-    yield "metrics, 200 times", lambda url: sockets.flood(url, 200, lambda http: http.get("/metrics"))
-    yield "long ids", lambda url: long_ids(url, 20, 4 * 2**20)
-    yield "config names", lambda url: config_names(url, 300)
+    yield "a header of 100 MB", at_once(lambda url: sockets.large_head(url, 100 * 2**20))
+    yield "many headers", at_once(lambda url: sockets.many_headers(url, 50_000))
+    yield "chunks of a byte", at_once(lambda url: sockets.tiny_chunks(url, 200_000))
+    yield "chunks of a byte, nowhere", at_once(lambda url: sockets.tiny_chunks(url, 200_000, "/nowhere"))
+    yield "pipelined requests", at_once(lambda url: sockets.pipelined(url, 5_000))
+    yield "300 half heads", at_once(lambda url: sockets.idle(url, 300, b"GET /livez HTTP/1.1\r\nho"))
+    yield "300 idle connections", at_once(lambda url: sockets.idle(url, 300, b""))
+    yield (
+        "metrics, 200 times",
+        at_once(lambda url: sockets.flood(url, 200, lambda http: http.get("/metrics"))),
+    )
+    yield "long ids", at_once(lambda url: long_ids(url, 20, 4 * 2**20))
+    yield "config names", at_once(lambda url: config_names(url, 300))

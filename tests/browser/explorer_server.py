@@ -44,10 +44,20 @@ class ExplorerServer:
         response = httpx.post(f"{self.url}/score/{endpoint}", json=body, headers=headers, timeout=60)
         assert response.status_code == 200, response.text
         self.sent[experiment] += len(groups)
+        self.wait_for(self.sent[experiment], experiment)
+
+    def wait_for(self, groups: int, experiment: str) -> None:
+        """Waits until the ledger shows as many groups of an experiment."""
         end_s = time.monotonic() + RECORD_DEADLINE_S
-        while self.get("runs", experiment)["ledger"]["groups"] < self.sent[experiment]:
+        while self._recorded(experiment) < groups:
             assert time.monotonic() < end_s, "the groups were not recorded"
             time.sleep(0.05)
+
+    def _recorded(self, experiment: str) -> int:
+        """Number of groups in the ledger; -1 while its file is being created."""
+        headers = {"authorization": f"Bearer {self.tokens[experiment]}"}
+        response = httpx.get(f"{self.url}/ledger/runs", headers=headers, timeout=30)
+        return int(response.json()["ledger"]["groups"]) if response.status_code == 200 else -1
 
     def group_id(self, experiment: str, name: str) -> str:
         """The id of the newest group with this name."""

@@ -28,6 +28,7 @@ HOSTILE = {
     "prototype": "__proto__",
 }
 LONG = "long " * 20_000
+"""100,000 characters."""
 UNBROKEN = "x" * 100_000
 
 
@@ -35,7 +36,6 @@ UNBROKEN = "x" * 100_000
 def hostile(explorer: ExplorerServer) -> ExplorerServer:
     """The server with a run whose every field is hostile."""
     everything = " | ".join(HOSTILE.values())
-    texts = [*HOSTILE.values(), LONG, UNBROKEN]
     groups = [
         {
             "id": f"{name} {text}"[:250],
@@ -55,7 +55,7 @@ def hostile(explorer: ExplorerServer) -> ExplorerServer:
             "id": "long",
             "question": LONG[:65_536],
             "rollouts": [
-                {"id": str(index), "answer": text, "steps": texts}
+                {"id": str(index), "answer": text, "steps": [text, *HOSTILE.values()]}
                 for index, text in enumerate([LONG, UNBROKEN])
             ],
         }

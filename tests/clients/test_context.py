@@ -10,7 +10,15 @@ from typing import Any
 import httpx
 import pytest
 
-from ireasoner.clients import Group, RequestRefused, RewardClient, Rollout, codec
+from ireasoner.clients import (
+    Group,
+    Overloaded,
+    RequestRefused,
+    RewardClient,
+    Rollout,
+    Unavailable,
+    codec,
+)
 from ireasoner.clients.framework_context import Context
 from ireasoner.clients.reward_service import RewardService
 from ireasoner.clients.server_context import ServerContext, server_context
@@ -86,6 +94,14 @@ def test_an_older_server_is_asked_once_and_then_spared(
     assert call("put_image", IMAGE) == SHA256
     assert len(sent) == 4, "nor is it offered an image"
     assert not caplog.records
+
+
+@pytest.mark.parametrize("version", ["2", "2.x", "2." + "9" * 5_000, "2.\u00b2.1"])
+def test_a_version_that_says_nothing_changes_nothing(call: Call, liar: LyingServer, version: str) -> None:
+    sent: list[Json] = []
+    liar.reply = speaking(version, sent)
+    call("score", "solver", WITH_CONTEXT)
+    assert sent == [CONTEXT]
 
 
 def test_a_version_that_is_known_spares_the_refusal(call: Call, liar: LyingServer) -> None:
@@ -224,6 +240,16 @@ def test_images_are_put_again_after_an_hour_and_a_ledger_is_looked_for_again(
     assert not context.wants("b")
     now_s += 601
     assert context.wants("b")
+    for pause_s, error in (
+        (60, Unavailable(503, "not_ready", "no")),
+        (5, Unavailable(503, "ledger_unavailable", "no", retry_after_s=5)),
+        (600, Overloaded(429, "overloaded", "no", retry_after_s=1e9)),
+    ):
+        context.not_put("b", error)
+        now_s += pause_s - 1
+        assert not context.takes_images
+        now_s += 2
+        assert context.takes_images
 
 
 def test_a_client_remembers_a_bounded_number_of_images() -> None:

@@ -38,8 +38,15 @@ class Array:
 class Picture:
     """Like Pillow's."""
 
+    def __init__(self, *size: int) -> None:
+        self.size = size or (8, 8)
+
+    def resize(self, size: tuple[int, int]) -> "Picture":
+        return Picture(*size)
+
     def save(self, buffer: BytesIO, format: str, **_: Any) -> None:  # noqa: A002 - Pillow's name
         assert format == "PNG"
+        assert self.size[0] * self.size[1] <= 2**20
         buffer.write(PNG)
 
 
@@ -172,6 +179,8 @@ def test_an_image_in_a_file(tmp_path: Path, head: bytes) -> None:
         PNG,
         bytearray(PNG),
         Picture(),
+        Picture(4000, 3000),
+        Picture(1, 2**24),
         {"bytes": PNG},
         {"image": Picture()},
         {"url": f"data:image/png;base64,{base64.b64encode(PNG).decode()}"},
@@ -212,7 +221,7 @@ def test_what_is_no_image_is_not_read(tmp_path: Path) -> None:
 
 
 def test_a_fault_is_logged_once_and_raises_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    class Torn:
+    class Torn(Picture):
         def save(self, *_: Any, **__: Any) -> None:
             raise OSError("broken data stream")
 

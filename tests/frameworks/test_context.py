@@ -297,6 +297,8 @@ def test_no_fault_of_the_context_changes_a_reward(
     sent: list[ScoreRequest], solver: Solver, compass_url: str
 ) -> None:
     class Torn:
+        size = (8, 8)
+
         def tobytes(self) -> bytes:
             return b"torn"
 

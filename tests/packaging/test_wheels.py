@@ -13,7 +13,7 @@ from ireasoner.clients import RewardClient
 from tests.packaging.conftest import ROOT, Environment
 from tests.rollout_server.running import free_port
 
-PARTS = ("cli", "compat", "reward_server", "rollout_server", "trainer")
+PARTS = ("audit", "cli", "compat", "reward_server", "rollout_server", "trainer")
 COMMANDS = {
     "reward-server": "reward-server",
     "rollout-server": "rollout-server",
@@ -22,6 +22,9 @@ COMMANDS = {
     "ireasoner evaluate": "trainer",
     "ireasoner report": "trainer",
     "ireasoner export": "trainer",
+    "ireasoner audit": "reward-server",
+    "ireasoner import": "reward-server",
+    "ireasoner rescore": "reward-server",
 }
 """Each command, with the extra that it needs."""
 

@@ -1,11 +1,18 @@
 """Records for tests of the ledger: groups as a caller sends them, scored without a server."""
 
+import json
+import sqlite3
+import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from ireasoner.reward_server.ledger.record import Record
+from ireasoner.reward_server.ledger.recorder import Scored
+from ireasoner.reward_server.ledger.schema import FILE
 from ireasoner.reward_server.scoring_config import PAPER
 
 Json = dict[str, Any]
@@ -71,3 +78,44 @@ def record(*groups: Json, **changes: Any) -> Record:
         groups=[{"group": group, "scored": scored(group)} for group in groups],
     )
     return replace(made, **changes)
+
+
+def exchange(*groups: Json, **fields: Any) -> tuple[bytes, bytes]:
+    """The body of a request with these groups, and the response to it."""
+    answer = {"request_id": "request", "fingerprint": "0123", "groups": [scored(group) for group in groups]}
+    return json.dumps({"groups": groups, **fields}).encode(), json.dumps(answer).encode()
+
+
+def context(groups: int, **changes: Any) -> Scored:
+    """What a server knows of a request besides its body."""
+    return replace(
+        Scored(
+            experiment="-",
+            endpoint="solver",
+            progress=0.5,
+            config_label="paper",
+            config=PAPER.model_dump_json(),
+            embedder="compass",
+            groups=groups,
+        ),
+        **changes,
+    )
+
+
+def names(folder: Path) -> list[str]:
+    """The names of the groups in a ledger, in the order in which they were kept."""
+    if not (folder / FILE).exists():
+        return []
+    with closing(sqlite3.connect(f"file:{folder / FILE}?mode=ro", uri=True)) as connection:
+        try:
+            return [row[0] for row in connection.execute("SELECT name FROM groups ORDER BY id")]
+        except sqlite3.OperationalError:  # its tables are being created
+            return []
+
+
+def wait_until(condition: Callable[[], bool], deadline_s: float = 30.0) -> None:
+    """Waits until something is so; fails after `deadline_s`."""
+    end_s = time.monotonic() + deadline_s
+    while not condition():
+        assert time.monotonic() < end_s
+        time.sleep(0.02)

@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ireasoner.audit.thresholds import Thresholds
 from ireasoner.reward_server.commands import audit
 from ireasoner.reward_server.ledger import auditing, schema
 from ireasoner.reward_server.ledger.insert import insert
@@ -187,11 +189,11 @@ def test_the_proposer_s_groups_do_not_count_beside_the_solver_s(tmp_path: Path) 
         insert(connection, record(sent(MIXED, f"s{update}"), feed=f"s{update}", update=update))
         of_proposer = record(sent(ALIKE, f"p{update}"), feed=f"p{update}", update=update, endpoint="proposer")
         insert(connection, of_proposer)
-    found = auditing.audit_run(connection, 1, audit.Thresholds())
+    found = auditing.audit_run(connection, 1, Thresholds())
     assert found.audit.updates == 12
     assert {figure.name: figure.now for figure in found.audit.figures}["dominant_share"] == pytest.approx(0.6)
     connection.execute("DELETE FROM points WHERE endpoint <> 'proposer'")
-    alone = auditing.audit_run(connection, 1, audit.Thresholds())
+    alone = auditing.audit_run(connection, 1, Thresholds())
     assert {figure.name: figure.now for figure in alone.audit.figures}["dominant_share"] == 1.0
     connection.close()
 
@@ -207,9 +209,9 @@ def test_the_work_does_not_grow_with_the_groups(tmp_path: Path, reads_texts: boo
             many = [sent(MIXED, str(index), question=f"{update} {index}?") for index in range(groups)]
             insert(connection, record(*many, sequence=update + 1, update=update))
         connection.execute("COMMIT")
-        count = [0]
-        connection.set_progress_handler(lambda count=count: count.__setitem__(0, count[0] + 1), 100)
-        auditing.audit_run(connection, 1, audit.Thresholds(), reads_texts=reads_texts)
-        steps.append(count[0])
+        taken: list[None] = []
+        connection.set_progress_handler(partial(taken.append, None), 100)
+        auditing.audit_run(connection, 1, Thresholds(), reads_texts=reads_texts)
+        steps.append(len(taken))
         connection.close()
     assert steps[1] < 4 * steps[0] + 10, steps

@@ -1,15 +1,21 @@
 """Gauges of the audits of a ledger's runs."""
 
 import re
+import time
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from ireasoner.reward_server.ledger import audit_metrics, schema
 from ireasoner.reward_server.ledger.audit_metrics import AuditMetrics
+from ireasoner.reward_server.ledger.auditing import AuditedRun, audit_run
 from ireasoner.reward_server.ledger.insert import insert
+from ireasoner.reward_server.settings import RewardServerSettings
 from tests.reward_server.ledger_records import record, sent
+from tests.reward_server.running import running
 
 MIXED, APART = ["7", "7", "7", "8", "9"], ["7", "7", "1", "2", "3"]
 
@@ -54,11 +60,14 @@ def test_a_ledger_without_new_groups_is_not_audited_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(tmp_path, "e", "a", MIXED)
-    metrics, rounds = AuditMetrics(tmp_path), []
-    audit_run = audit_metrics.audit_run
-    monkeypatch.setattr(
-        audit_metrics, "audit_run", lambda *words, **more: rounds.append(1) or audit_run(*words, **more)
-    )
+    metrics = AuditMetrics(tmp_path)
+    rounds: list[int] = []
+
+    def counted(connection: Any, run_id: int, *words: Any, **more: Any) -> AuditedRun:
+        rounds.append(run_id)
+        return audit_run(connection, run_id, *words, **more)
+
+    monkeypatch.setattr(audit_metrics, "audit_run", counted)
     metrics.refresh(tmp_path)
     metrics.refresh(tmp_path)
     assert len(rounds) == 1
@@ -88,3 +97,16 @@ def test_without_a_ledger_there_are_families_and_no_samples(folder: Path | None,
     shown = exposed(metrics)
     assert "# TYPE reward_audit_collapse gauge" in shown
     assert "{" not in shown
+
+
+def test_a_server_with_a_ledger_exposes_them(tmp_path: Path, compass: Path) -> None:
+    fill(tmp_path / "ledger", "e", "bad", APART)
+    settings = RewardServerSettings(
+        embedder="token-mean", token_mean_checkpoint=compass, ledger=tmp_path / "ledger"
+    )
+    with running(settings) as url:
+        deadline_s = time.monotonic() + 30
+        while (shown := httpx.get(f"{url}/metrics").text).count("reward_audit_collapse{") == 0:
+            assert time.monotonic() < deadline_s, shown
+            time.sleep(0.05)
+    assert 'reward_audit_collapse{experiment="e",run="bad"} 1.0' in shown

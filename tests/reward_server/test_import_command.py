@@ -12,6 +12,7 @@ from PIL import Image
 from ireasoner.reward_server.commands import import_
 from ireasoner.reward_server.ledger import importing, schema
 from ireasoner.reward_server.ledger.images import image_file
+from ireasoner.reward_server.ledger.insert import insert
 from ireasoner.reward_server.ledger.lock import Lock
 from ireasoner.reward_server.ledger.record import unpacked
 from tests.reward_server.past_runs import (
@@ -123,7 +124,7 @@ def test_an_interrupted_import_goes_on_where_it_ended(
 ) -> None:
     monkeypatch.setattr(importing, "LINES_PER_TRANSACTION", 2)
     run = write_run(tmp_path / "run", [run_line(update, ["7", "8"]) for update in range(7)])
-    insert, inserted = importing.insert, []
+    inserted: list[int] = []
 
     def dying(connection: Any, record: Any) -> list[int]:
         inserted.append(record.update)
@@ -131,12 +132,14 @@ def test_an_interrupted_import_goes_on_where_it_ended(
             raise KeyboardInterrupt
         return insert(connection, record)
 
+    def counted(connection: Any, record: Any) -> list[int]:
+        inserted.append(record.update)
+        return insert(connection, record)
+
     monkeypatch.setattr(importing, "insert", dying)
     assert imported(run) == 130
     assert rows(ledger, "SELECT count(*) FROM groups") == [(4,)], "whole transactions"
-    monkeypatch.setattr(
-        importing, "insert", lambda *words: inserted.append(words[1].update) or insert(*words)
-    )
+    monkeypatch.setattr(importing, "insert", counted)
     assert imported(run) == 0
     assert inserted == [0, 1, 2, 3, 4, 5, 4, 5, 6]
     assert rows(ledger, "SELECT at FROM groups ORDER BY id") == [(at,) for at in range(7)]
@@ -269,8 +272,11 @@ def test_images_that_still_exist_are_put_into_the_store(
         run_line(4, ["7"]),
     ]
     assert imported(write_run(tmp_path / "run", lines), "--experiment", "e") == 0
+    assert [row[0] for row in rows(ledger, "SELECT flipped FROM groups ORDER BY id")][2:] == [None] * 3
     sha256 = hashlib.sha256(image.read_bytes()).hexdigest()
-    assert [each["group"].get("image") for each in documents(ledger)] == [sha256, sha256, None, None, None]
+    first, second, *missing = [each["group"]["image"] for each in documents(ledger)]
+    assert first == second == sha256
+    assert len(set(missing)) == 3, "each is known by its path"
     assert image_file(ledger, sha256).read_bytes() == image.read_bytes()
     assert rows(ledger, "SELECT sha256, experiment FROM images") == [(sha256, "e")]
     assert "3 groups are without their image" in capsys.readouterr().out

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ireasoner.reward_server.api.admission import REQUEST_BYTES
 from ireasoner.reward_server.api.json_body import Size, size_outside_texts
 from ireasoner.reward_server.api.limits import Limits
 from ireasoner.reward_server.engine import Engine
@@ -31,7 +32,7 @@ def small(compass: Path) -> Iterator[str]:
         token_mean_checkpoint=compass,
         max_queue_texts=6,
         max_body_bytes=10_000,
-        max_held_bytes=60_000,
+        max_held_bytes=REQUEST_BYTES + 60_000,
     )
     limits = Limits(
         max_groups=2,

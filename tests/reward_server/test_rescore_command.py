@@ -7,14 +7,17 @@ from typing import Any
 import pytest
 
 from ireasoner.reward_server.commands import rescore
+from ireasoner.reward_server.commands.rescorer import Rescorer
+from ireasoner.reward_server.errors import MalformedRequest
 from ireasoner.reward_server.ledger import comparison, schema
 from ireasoner.reward_server.ledger.insert import insert
 from ireasoner.reward_server.ledger.lock import Lock
+from ireasoner.reward_server.ledger.stored_groups import stored_groups
 from tests.reward_server.ledger_records import record, sent
 
 Command = Callable[..., int]
 
-GROUPS = (
+GROUPS: tuple[tuple[list[str | None], str, int, str], ...] = (
     (["1/2", "0.5", "8", "9"], "a", 0, "solver"),  # equal by value, different as text
     (["7", "7", "8", None], "a", 1, "solver"),
     (["7", "7", "7", "7"], "b", 0, "solver"),
@@ -126,8 +129,8 @@ def test_what_was_compared_is_not_scored_again_and_new_groups_are_added(
     ledger: Path, rescored: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scored: list[list[int]] = []
-    scores = rescore.Rescorer.scored
-    pages = rescore.stored_groups
+    scores = Rescorer.scored
+    pages = stored_groups
 
     async def counted(self: Any, groups: Any, config: Any) -> Any:
         scored.append([group.id for group in groups])
@@ -138,7 +141,7 @@ def test_what_was_compared_is_not_scored_again_and_new_groups_are_added(
             yield from pages(connection, [each])
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(rescore.Rescorer, "scored", counted)
+    monkeypatch.setattr(Rescorer, "scored", counted)
     with monkeypatch.context() as patch:
         patch.setattr(rescore, "stored_groups", dying)
         assert rescored("--config", "robust") == 130
@@ -182,14 +185,14 @@ def test_it_works_beside_a_server_that_records_and_leaves_the_ledger_alone(
 def test_a_group_that_cannot_be_scored_is_counted(
     ledger: Path, rescored: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    scorer = rescore.Rescorer._request
+    scorer = Rescorer._request
 
     async def refusing(self: Any, groups: Any, config: Any) -> Any:
         if any(group.id == 2 for group in groups):
-            raise rescore.MalformedRequest("too odd")
+            raise MalformedRequest("too odd")
         return await scorer(self, groups, config)
 
-    monkeypatch.setattr(rescore.Rescorer, "_request", refusing)
+    monkeypatch.setattr(Rescorer, "_request", refusing)
     assert rescored("--config", "robust") == 1
     assert comparison.read(ledger, "robust-against-stored").summary["failed"] == 1
     assert {each.group_id for each in comparison.compared(ledger, "robust-against-stored")} == {1, 3, 4, 5}

@@ -4,6 +4,7 @@ import contextlib
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from ireasoner.trainer.errors import UnreadableImageError
-from ireasoner.trainer.images import png_bytes, read_image
+from ireasoner.trainer.images import png_bytes, read_image, shown_bytes
 from ireasoner.trainer.rollouts.client import RolloutClient
 from ireasoner.trainer.rollouts.prompts import proposer_messages
 from ireasoner.trainer.rollouts.rollout import RolloutRequest, SamplingContract
@@ -340,3 +341,24 @@ def test_vllm_gets_the_same_pixels_from_the_file_itself(client: RolloutClient, t
     assert differing(logprobs({name: (tmp_path / name).read_bytes() for name in names})) == set()
     careless = {name: png_bytes(Image.open(tmp_path / name).convert("RGB")) for name in TELLING}
     assert differing(logprobs(careless)) == set(TELLING)
+
+
+@pytest.mark.parametrize(
+    ("size", "shown", "form"),
+    [
+        ((8, 6), (8, 6), "PNG"),
+        ((1024, 1024), (1024, 1024), "PNG"),
+        ((1025, 1024), (1024, 1023), "JPEG"),
+        ((4000, 3000), (1182, 886), "JPEG"),
+        ((1, 2**21), (1, 2**15), "JPEG"),
+    ],
+)
+def test_a_person_sees_no_more_than_a_megapixel(
+    size: tuple[int, int], shown: tuple[int, int], form: str
+) -> None:
+    picture = Image.new("RGB", size, (10, 200, 30))
+    png = png_bytes(picture) if form == "PNG" else b"not read"
+    with Image.open(BytesIO(shown_bytes(picture, png))) as seen:
+        assert (seen.format, seen.width * seen.height <= 2**20) == (form, True)
+        assert seen.size == pytest.approx(shown, abs=1)
+        assert seen.convert("RGB").getpixel((0, 0)) == pytest.approx((10, 200, 30), abs=3)

@@ -1,12 +1,12 @@
 """Steps that would fit any question: they are as close to another question's steps as to their own group's."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from itertools import pairwise
 
 from ireasoner.audit.group import AuditedGroup
 from ireasoner.audit.words import words
 
-MAX_ROLLOUTS = 8
+MAX_ROLLOUTS = 4
 MAX_STEPS = 8
 """Of each rollout: what is compared in a group is bounded, since every step is compared with every other."""
 
@@ -44,9 +44,9 @@ class _Steps:
     def templates(self, other: "_Steps") -> Iterable[bool]:
         """Whether each step is a template; none if the group has only one rollout with steps."""
         for index, steps in enumerate(self._rollouts):
-            own = [pairs for each in self._rollouts[:index] + self._rollouts[index + 1 :] for pairs in each]
+            own = {pairs for each in self._rollouts[:index] + self._rollouts[index + 1 :] for pairs in each}
             count = len(self._rollouts) - 1
-            elsewhere = [pairs for each in other._rollouts[:count] for pairs in each]
+            elsewhere = {pairs for each in other._rollouts[:count] for pairs in each}
             if own and elsewhere:
                 yield from (0 < _closest(step, elsewhere) >= _closest(step, own) for step in steps)
 
@@ -65,6 +65,9 @@ def _word_pairs(step: str) -> _Pairs:
     return frozenset(pairwise(("", *words(step), "")))
 
 
-def _closest(step: _Pairs, others: Sequence[_Pairs]) -> float:
+def _closest(step: _Pairs, others: Set[_Pairs]) -> float:
     """The largest overlap with any of `others`, in [0, 1]."""
-    return max(len(step & other) / len(step | other) for other in others)
+    if step in others:
+        return 1.0
+    shared = ((len(step & other), len(other)) for other in others)
+    return max(common / (len(step) + size - common) for common, size in shared)

@@ -50,7 +50,7 @@ SUBCOMMANDS: Mapping[str, Subcommand] = {
     "explore": Subcommand(
         "show the groups of one or several ledgers in a browser",
         "reward-server",
-        f"{_REWARD_SERVER}.explore:explore",
+        f"{_REWARD_SERVER}.explore:main",
     ),
     "audit": Subcommand(
         "say whether runs look as if they collapse, and why", "reward-server", f"{_REWARD_SERVER}.audit:main"

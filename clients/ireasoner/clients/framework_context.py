@@ -6,6 +6,7 @@ No reward depends on it, so nothing here ends a run: what is not understood is l
 import base64
 import io
 import logging
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ MAX_IMAGE_BYTES = 2**24
 LABEL_FIELDS = ("labels", "label", "ground_truth", "solution", "answer")
 """Names under which data sets keep right answers, the most explicit first."""
 
+_SHOWN_PIXELS = 2**20
+_SHOWN_SIDE = 2**15
 _LONGEST_PATH = 4_096
 _IMAGE_HEAD = re.compile(rb"\x89PNG|\xff\xd8\xff|GIF8|RIFF....WEBP|BM", re.DOTALL)
 """How the files begin that a ledger takes: PNG, JPEG, GIF, WebP and BMP."""
@@ -142,8 +145,9 @@ def image_bytes(image: object) -> bytes | None:
     """The bytes of an image: bytes, a picture of Pillow, a file's path, a `data:` or `file:` address, base64, or one of
     these in a table under `bytes`, `image`, `path` or `url`.
 
-    None if it is anything else, an address of the network, or larger than 16 MiB. A file that does not begin like an
-    image is not read further: a prompt that names another one must not publish it.
+    Larger pictures of Pillow are scaled down to a megapixel. None if it is anything else, an address of the network, or
+    larger than 16 MiB. A file that does not begin like an image is not read further: a prompt that names another one
+    must not publish it.
     """
     try:
         content = _content(image)
@@ -169,11 +173,18 @@ def _content(image: object) -> bytes | None:
         return _file(image)
     if isinstance(image, str):
         return _at(image)
-    if hasattr(image, "save"):
-        buffer = io.BytesIO()
-        image.save(buffer, format="PNG", compress_level=1)
-        return buffer.getvalue()
-    return None
+    return _encoded(image) if hasattr(image, "save") else None
+
+
+def _encoded(picture: Any) -> bytes:
+    """A picture of Pillow as PNG, scaled down to what a person needs to see."""
+    width, height = picture.size
+    if width * height > _SHOWN_PIXELS:
+        scale = min(math.sqrt(_SHOWN_PIXELS / (width * height)), _SHOWN_SIDE / max(width, height))
+        picture = picture.resize((max(1, int(scale * width)), max(1, int(scale * height))))
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG", compress_level=1)
+    return buffer.getvalue()
 
 
 def _at(address: str) -> bytes | None:

@@ -42,7 +42,7 @@ class ServerContext:
     def hear(self, version: str | None) -> None:
         """Reads from an answer which version of the wire the server speaks; None changes nothing."""
         parts = (version or "").split(".")[:2]
-        if len(parts) == 2 and all(part.isdecimal() for part in parts):
+        if len(parts) == 2 and all(part.isdecimal() and len(part) < 9 for part in parts):
             self._names_version = True
             self._takes_fields = tuple(map(int, parts)) >= _FIRST_VERSION
 
@@ -89,7 +89,8 @@ class ServerContext:
             self.has(sha256)
             self._report("image", f"the ledger will lack an image, which was refused: {error}")
         else:
-            self._images_from_s = time.monotonic() + _AFTER_FAILURE_S
+            pause_s: float = getattr(error, "retry_after_s", None) or _AFTER_FAILURE_S
+            self._images_from_s = time.monotonic() + min(pause_s, _WITHOUT_LEDGER_S)
             self._report("images", f"the ledger may lack images: {error}")
 
     def _report(self, what: str, message: str) -> None:

@@ -125,8 +125,8 @@ class RewardClient:
     def put_image(self, image: bytes) -> str:
         """Gives the server an image for its ledger, and returns the SHA-256 by which groups name it.
 
-        Each image is put once. Nothing is raised: a server without a ledger is not asked again for ten minutes, and
-        one that fails for one minute. An image that the server refuses is logged.
+        Each image is put once. Nothing is raised: a server without a ledger is asked again after ten minutes, and one
+        that fails after its `Retry-After`, or a minute. An image that the server refuses is logged.
         """
         sha256 = hashlib.sha256(image).hexdigest()
         if self._context.wants(sha256):

@@ -72,7 +72,7 @@ class GroupReward:
     ) -> list[_Row]:
         """This rank's rows; their images are put here, so that other ranks need no more than their hashes."""
         keys = [_key(prompt) for prompt in prompts]
-        first = {key: keys.index(key) for key in keys}
+        first = {key: row for row, key in reversed(list(enumerate(keys)))}
         contexts = [read_context(_context, prompts[row], columns, row, state) for row in first.values()]
         images = self._service.put_images([each.image for each in contexts])
         known = {

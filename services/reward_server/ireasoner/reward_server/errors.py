@@ -8,8 +8,8 @@
     │   ├── NotJudged           422 not_judged
     │   ├── RequestTooLarge     413 request_too_large
     │   ├── NoSuchRoute         404 no_such_page
-    │   ├── NoSuchConfig        404 no_such_config
     │   ├── NoLedger            404 no_ledger
+    │   ├── NoSuchConfig        404 no_such_config
     │   ├── NoSuchRecord        404 no_such_record
     │   ├── ConfigInUse         409 config_in_use
     │   ├── TooManyConfigs      409 too_many_configs
@@ -19,6 +19,7 @@
     ├── Overloaded              429 overloaded           retry
     ├── NotReady                503 not_ready            retry
     ├── ConfigNotSaved          503 config_not_saved     retry
+    ├── LedgerUnavailable       503 ledger_unavailable   retry
     ├── EmbeddingFailed         503 embedding_failed     retry
     ├── FormulasUnavailable     503 formulas_unavailable retry
     ├── LedgerUnreadable        503 ledger_unreadable    retry
@@ -114,13 +115,13 @@ class NoSuchConfig(RequestError):
 
 
 class NoLedger(RequestError):
-    """The server keeps no ledger: it was started without `--ledger`."""
+    """This server keeps no ledger; its operator can turn it on with `--ledger`."""
 
-    status, code, title = 404, "no_ledger", "There is no ledger here"
+    status, code, title = 404, "no_ledger", "There is no ledger"
 
 
 class NoSuchRecord(RequestError):
-    """The ledger has nothing with this id that the caller may see: it was evicted, never was, or is another's."""
+    """The ledger has nothing of this name that the caller may see: it was evicted, never was, or is another's."""
 
     status, code, title = 404, "no_such_record", "There is no such record"
 
@@ -165,6 +166,12 @@ class ConfigNotSaved(ServiceError):
     """The folder of configs cannot be written, so the name would not keep its meaning or not be gone."""
 
     status, code, title, retryable = 503, "config_not_saved", "The config could not be saved", True
+
+
+class LedgerUnavailable(ServiceError):
+    """The ledger cannot be written now, or has too much to write; scoring goes on."""
+
+    status, code, title, retryable = 503, "ledger_unavailable", "The ledger cannot be written", True
 
 
 class EmbeddingFailed(ServiceError):

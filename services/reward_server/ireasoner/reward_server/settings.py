@@ -74,7 +74,7 @@ class RewardServerSettings(BaseSettings):
         ge=1024,
         description="Memory of all requests in progress, counted before it is taken: five times a body, and what "
         "scoring it needs. Beyond it requests get 429, or 413 if one alone needs more. The process takes at most this, "
-        "--cache-mib and about 400 MiB.",
+        "--cache-mib and 750 MiB, of which 100 MiB when few callers and connections are open.",
     )
     max_queue_texts: int = Field(
         20_480,
@@ -99,7 +99,10 @@ class RewardServerSettings(BaseSettings):
         "nothing is kept.",
     )
     ledger_max_gib: float = Field(
-        10.0, ge=0.001, description="Size of the ledger, images included; beyond it the oldest updates go."
+        10.0,
+        ge=0.001,
+        allow_inf_nan=False,
+        description="Size of the ledger, images included; beyond it the oldest updates go.",
     )
     request_timeout_s: float = Field(
         60.0,

@@ -291,6 +291,14 @@ class Problem(_Written):
     request_id: str
 
 
+class StoredImage(_Written):
+    """An image that the ledger shows with the groups that name it."""
+
+    sha256: str = Field(description="SHA-256 of its bytes, in hexadecimal.")
+    bytes: int
+    pixels: int
+
+
 class Alive(_Written):
     """The process is alive."""
 

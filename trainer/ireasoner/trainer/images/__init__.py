@@ -2,6 +2,6 @@
 
 from ireasoner.trainer.images.image_folder import ImageFile, ImageFolder
 from ireasoner.trainer.images.image_size_check import ImageSizeCheck
-from ireasoner.trainer.images.read_image import png_bytes, read_image
+from ireasoner.trainer.images.read_image import png_bytes, read_image, shown_bytes
 
-__all__ = ["ImageFile", "ImageFolder", "ImageSizeCheck", "png_bytes", "read_image"]
+__all__ = ["ImageFile", "ImageFolder", "ImageSizeCheck", "png_bytes", "read_image", "shown_bytes"]

@@ -12,6 +12,7 @@ The rollout server gets the pixels as PNG, so during training it sees the same.
 
 import contextlib
 import io
+import math
 import os
 from pathlib import Path
 
@@ -24,6 +25,9 @@ FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP
 """Pillow's names of the formats that are read, whatever a file is called. No other decoder is tried: that of EPS, for
 example, would start Ghostscript."""
 
+_SHOWN_PIXELS = 2**20
+_SHOWN_SIDE = 2**15
+"""A JPEG's sides are below 2^16."""
 _WHITE = (255, 255, 255)
 _GREY_16_BIT = frozenset({"I;16", "I;16B", "I;16L", "I;16N"})
 _WITHOUT_WHITE = {"F": "floating-point numbers", "I": "32-bit integers"}
@@ -50,6 +54,18 @@ def png_bytes(image: Image.Image) -> bytes:
     """The image as PNG, which is lossless: the server sees the pixels of the training forward pass."""
     buffer = io.BytesIO()
     image.save(buffer, format="PNG", compress_level=1)
+    return buffer.getvalue()
+
+
+def shown_bytes(image: Image.Image, png: bytes) -> bytes:
+    """The image for people: its PNG, which is given, or a JPEG of at most 2^20 pixels if it is larger."""
+    pixels = image.width * image.height
+    if pixels <= _SHOWN_PIXELS:
+        return png
+    scale = min(math.sqrt(_SHOWN_PIXELS / pixels), _SHOWN_SIDE / max(image.size))
+    size = max(1, int(scale * image.width)), max(1, int(scale * image.height))
+    buffer = io.BytesIO()
+    image.resize(size, reducing_gap=2.0).save(buffer, format="JPEG", quality=90)
     return buffer.getvalue()
 
 

@@ -194,7 +194,7 @@ class Collector:
         progress = self._settings.progress_at(update)
         posted = [
             GroupToScore(
-                group.rollouts, group.question, group.png, self._shadow.answers(group.path, group.question)
+                group.rollouts, group.question, group.shown, self._shadow.answers(group.path, group.question)
             )
             for group in groups
         ]
@@ -273,7 +273,7 @@ class Collector:
             GroupToScore(
                 rollouts,
                 text,
-                collected.groups[group].png,
+                collected.groups[group].shown,
                 self._shadow.answers(collected.groups[group].path, text),
             )
             for (group, text), rollouts in zip(questions, answers, strict=True)

@@ -25,13 +25,13 @@ class GroupToScore:
     Attributes:
         rollouts: The answers to the question.
         question: The question; None if the proposal held none.
-        png: The image, as the policy sees it.
+        image: The image for people, encoded.
         labels: True answers, where they are known. No reward depends on them.
     """
 
     rollouts: Sequence[SampledRollout]
     question: str | None
-    png: bytes
+    image: bytes
     labels: Sequence[str] | None = None
 
 
@@ -97,7 +97,7 @@ class GroupScorer:
                 id=f"{call}-{index}",
                 rollouts=[Rollout(id=str(i), text=r.text) for i, r in enumerate(group.rollouts)],
                 question=group.question,
-                image=self._client.put_image(group.png),
+                image=self._client.put_image(group.image),
                 labels=group.labels,
             )
             for index, group in enumerate(groups)

@@ -1,12 +1,13 @@
 """A group: an image, a prompt about it, and the rollouts with their rewards."""
 
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
 from ireasoner.clients import ScoredGroup
-from ireasoner.trainer.images import png_bytes
+from ireasoner.trainer.images import png_bytes, shown_bytes
 from ireasoner.trainer.rollouts.prompts import proposer_messages
 from ireasoner.trainer.rollouts.rollout import Rollout
 
@@ -41,6 +42,11 @@ class Group:
         self.staleness = 0
         self.rewards: list[float | None] = []
         self.record: dict[str, Any] = {}
+
+    @cached_property
+    def shown(self) -> bytes:
+        """The image's bytes for the reward server's ledger; a large one is scaled down."""
+        return shown_bytes(self.picture, self.png)
 
     @property
     def has_reward(self) -> bool:

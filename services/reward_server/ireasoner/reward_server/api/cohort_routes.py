@@ -8,8 +8,7 @@ from contextlib import ExitStack
 from typing import Annotated, Literal, cast
 
 from fastapi import APIRouter, Depends, Query, Request
-from pydantic import Field
-from pydantic.json_schema import SkipJsonSchema
+from pydantic import WithJsonSchema
 
 from ireasoner.reward_server import wire
 from ireasoner.reward_server.api.json_body import ForeignRoute
@@ -79,7 +78,7 @@ class CohortScoring:
                         uuid.uuid4().hex,
                         SHARED,
                         claim,
-                        turns_of(key.experiment),
+                        turns=turns_of(key.experiment),
                         wants_full=self._recorder is not None,
                     )
                     scores = await self._engine.scorer.score("solver", request, key.progress, caller)
@@ -119,8 +118,9 @@ class _Caller:
         self,
         request: Request,
         group_size: Annotated[
-            Annotated[int, Field(ge=1)] | SkipJsonSchema[None],
-            Query(description="Rollouts per prompt; the protocols do not send it."),
+            int | None,
+            WithJsonSchema({"type": "integer", "minimum": 1}),  # a URL cannot say null
+            Query(ge=1, description="Rollouts per prompt; the protocols do not send it."),
         ] = None,
         deadline_s: Annotated[
             float,

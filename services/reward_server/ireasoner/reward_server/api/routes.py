@@ -8,8 +8,7 @@ from typing import Annotated, Any, TypeVar, cast
 
 from fastapi import APIRouter, Depends, Header, Request, Response
 from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse
-from pydantic import Field
-from pydantic.json_schema import SkipJsonSchema
+from pydantic import WithJsonSchema
 
 from ireasoner.reward_server import wire
 from ireasoner.reward_server.api.docs_html import CONTENT_SECURITY_POLICY, as_html
@@ -104,8 +103,11 @@ class _Scoring:
         request: Request,
         engine: Annotated[Engine, Depends(_engine)],
         x_request_timeout: Annotated[
-            Annotated[float, Field(gt=0, allow_inf_nan=False)] | SkipJsonSchema[None],
+            float | None,
+            WithJsonSchema({"type": "number", "exclusiveMinimum": 0}),  # a header cannot be null
             Header(
+                gt=0,
+                allow_inf_nan=False,
                 description="Seconds that the caller waits; can only shorten the server's limit.",
             ),
         ] = None,
@@ -125,7 +127,7 @@ class _Scoring:
             state.request_id,
             state.namespace,
             state.claim,
-            turns_of(state.experiment),
+            turns=turns_of(state.experiment),
             wants_full=self._recorder is not None,
         )
         scoring = self._engine.scorer.score(endpoint, body, progress, caller)

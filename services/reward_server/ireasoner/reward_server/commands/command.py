@@ -21,6 +21,7 @@ DONE = 0
 PARTLY = 1
 WRONG = 2
 INTERRUPTED = 130
+CONTINUES = "interrupted; start the command again to continue"
 
 _ON_TERMINAL_S = 0.2
 _IN_LOG_S = 15.0
@@ -48,9 +49,22 @@ Settings = TypeVar("Settings", bound=CommandSettings)
 
 
 def run_command(
-    name: str, settings: type[Settings], work: Callable[[Settings], int], words: Sequence[str]
+    name: str,
+    settings: type[Settings],
+    work: Callable[[Settings], int],
+    words: Sequence[str],
+    *,
+    interrupted: str = "interrupted",
 ) -> None:
-    """Reads the flags in `words`, runs `work` and ends the process with its status, or as the module says."""
+    """Reads the flags in `words`, runs `work` and ends the process with its status, or as the module says.
+
+    Args:
+        name: The command, for messages.
+        settings: The class of its settings.
+        work: Does the work; returns the exit status.
+        words: Its flags.
+        interrupted: The message after Ctrl-C.
+    """
     try:
         status = work(read_flags(settings, words))
         sys.stdout.flush()
@@ -66,7 +80,7 @@ def run_command(
             raise
         status = _failed(name, f"{error.filename}: {error.strerror}", WRONG)
     except KeyboardInterrupt:
-        status = _failed(name, "interrupted", INTERRUPTED)
+        status = _failed(name, interrupted, INTERRUPTED)
     sys.exit(status)
 
 

@@ -1,58 +1,53 @@
-"""`ireasoner explore`: the reward server's pages over ledgers that are only read."""
+"""The command `ireasoner explore`: the reward server's pages over ledgers that are only read."""
 
 import logging
-import sys
 import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, CliImplicitFlag, CliPositionalArg, SettingsConfigDict
+from pydantic import Field, ValidationError
+from pydantic_settings import CliPositionalArg, SettingsConfigDict
 
-from ireasoner.compat.flags import FlagsError, read_flags
+from ireasoner.compat.flags import describe
 from ireasoner.reward_server.__main__ import Server, listen, reason_of
 from ireasoner.reward_server.api.tokens import UnusableTokens
+from ireasoner.reward_server.commands.command import DONE, CommandSettings, InputError, run_command
 from ireasoner.reward_server.ledger.ledgers import check_folders
-from ireasoner.reward_server.ledger.schema import LedgerUnusable
 from ireasoner.reward_server.observability import logs
 from ireasoner.reward_server.settings import RewardServerSettings
 
 log = logging.getLogger(__name__)
 
-USAGE_ERROR = 2
 
+class ExploreSettings(CommandSettings):
+    """Show the groups of one or several ledgers in a browser. Nothing is recorded, and no ledger is changed.
 
-class ExploreSettings(BaseSettings):
-    """Show the groups of one or several ledgers in a browser. Nothing is recorded, and no ledger is changed."""
+    Exit status: 0 after SIGTERM or Ctrl-C; 2 an input is wrong, or the port is taken.
+    """
 
-    model_config = SettingsConfigDict(
-        cli_prog_name="ireasoner explore",
-        env_prefix="IREASONER_EXPLORE_",
-        cli_kebab_case=True,
-        cli_hide_none_type=True,
-        extra="forbid",
-        frozen=True,
-    )
+    model_config = SettingsConfigDict(cli_prog_name="ireasoner explore", env_prefix="IREASONER_EXPLORE_")
 
-    folders: CliPositionalArg[list[Path]] = Field(
-        min_length=1, description="Folders of ledgers, or folders of such folders."
-    )
-    port: int = Field(8020, ge=0, le=65535, description="Port to listen on; 0 picks a free port.")
-    host: str = Field(
-        "127.0.0.1", description="Address to listen on; beyond loopback it needs --tokens-file."
-    )
-    tokens_file: Path | None = Field(
-        None, description="The reward server's file of tokens; each then sees its own experiment."
-    )
-    embedder: str = Field(
-        "minilm", min_length=1, description="Embedder for comparisons, as of the reward server."
-    )
-    open: CliImplicitFlag[bool] = Field(False, description="Open the page in the default browser.")
+    folders: CliPositionalArg[list[Path]] = Field(min_length=1)
+    """Folders of ledgers, or folders of such folders."""
+    port: int = Field(8020, ge=0, le=65535)
+    """Port to listen on; 0 picks a free port."""
+    host: str = "127.0.0.1"
+    """Address to listen on; beyond loopback it needs --tokens-file."""
+    tokens_file: Path | None = None
+    """The reward server's file of tokens; each then sees its own experiment."""
+    embedder: str = Field("minilm", min_length=1)
+    """Embedder for comparisons, as of the reward server; the pages work before it is loaded."""
+    open: bool = False
+    """Open the page in the default browser."""
 
 
 class Explorer(Server):
-    """The server over ledgers that are only read. If its embedder cannot be loaded, all but comparisons works."""
+    """The server over ledgers that are only read. If its embedder cannot be loaded, all but comparisons works.
+
+    Raises:
+        ValidationError: The host is beyond loopback, and there are no tokens.
+        UnusableTokens: The file of tokens cannot be read.
+    """
 
     def __init__(self, settings: ExploreSettings) -> None:
         self._opens = settings.open
@@ -61,6 +56,7 @@ class Explorer(Server):
             port=settings.port,
             tokens_file=settings.tokens_file,
             embedder=settings.embedder,
+            ledger=None,
             drain_notice_s=0,
             shutdown_timeout_s=5,
         )
@@ -78,28 +74,24 @@ class Explorer(Server):
             webbrowser.open(page)
 
 
-def explore(words: Sequence[str]) -> None:
-    """Serves the pages until SIGTERM or SIGINT; ends the process with 1 if it failed, 2 if an option is wrong."""
+def main(words: Sequence[str]) -> None:
+    """Runs the command."""
+    run_command("ireasoner explore", ExploreSettings, _explore, words)
+
+
+def _explore(settings: ExploreSettings) -> int:
+    check_folders(settings.folders)
+    logs.configure("warning", "text")
     try:
-        settings = read_flags(ExploreSettings, words)
-        check_folders(settings.folders)
-        logs.configure("warning", "text")
         server = Explorer(settings)
-    except FlagsError as error:
-        _end(f"{error}\n`ireasoner explore --help` lists the flags", USAGE_ERROR)
-    except (LedgerUnusable, UnusableTokens, ValueError) as error:
-        _end(str(error), USAGE_ERROR)
+    except ValidationError as error:
+        raise InputError(describe(error, RewardServerSettings)) from error
+    except UnusableTokens as error:
+        raise InputError(str(error)) from error
     try:
         listening = listen(settings.host, settings.port)
     except OSError as error:
-        _end(
-            f"cannot listen on port {settings.port} of {settings.host}: {reason_of(error)}; choose another with --port",
-            1,
-        )
+        reason = f"cannot listen on port {settings.port} of {settings.host}: {reason_of(error)}"
+        raise InputError(f"{reason}; choose others with --host and --port") from error
     server.run(sockets=[listening])
-
-
-def _end(message: str, status: int) -> NoReturn:
-    for line in message.splitlines():
-        print(f"ireasoner explore: {line}", file=sys.stderr)
-    sys.exit(status)
+    return DONE

@@ -9,7 +9,14 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_settings import CliPositionalArg, SettingsConfigDict
 
-from ireasoner.reward_server.commands.command import DONE, PARTLY, CommandSettings, Progress, run_command
+from ireasoner.reward_server.commands.command import (
+    CONTINUES,
+    DONE,
+    PARTLY,
+    CommandSettings,
+    Progress,
+    run_command,
+)
 from ireasoner.reward_server.ledger import schema
 from ireasoner.reward_server.ledger.file_system import check_local
 from ireasoner.reward_server.ledger.importing import (
@@ -69,7 +76,7 @@ class ImportSettings(CommandSettings):
 
 def main(words: Sequence[str]) -> None:
     """Runs the command."""
-    run_command("ireasoner import", ImportSettings, _import, words)
+    run_command("ireasoner import", ImportSettings, _import, words, interrupted=CONTINUES)
 
 
 def _import(settings: ImportSettings) -> int:

@@ -15,6 +15,7 @@ from pydantic_settings import SettingsConfigDict
 
 from ireasoner.compat.flags import describe
 from ireasoner.reward_server.commands.command import (
+    CONTINUES,
     DONE,
     PARTLY,
     CommandSettings,
@@ -105,7 +106,7 @@ class RescoreSettings(CommandSettings):
 
 def main(words: Sequence[str]) -> None:
     """Runs the command."""
-    run_command("ireasoner rescore", RescoreSettings, _rescore, words)
+    run_command("ireasoner rescore", RescoreSettings, _rescore, words, interrupted=CONTINUES)
 
 
 def _rescore(settings: RescoreSettings) -> int:

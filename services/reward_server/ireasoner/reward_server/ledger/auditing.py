@@ -15,7 +15,7 @@ from ireasoner.audit.thresholds import Thresholds
 from ireasoner.reward_server.ledger.record import unpacked
 
 QUESTIONS_PER_UPDATE = 16
-GROUPS_PER_UPDATE = 4
+GROUPS_PER_UPDATE = 2
 """Of the updates of the first window and of the last, so many are read: the work does not grow with the run."""
 
 _POINTS = """

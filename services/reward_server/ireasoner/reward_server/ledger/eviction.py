@@ -18,6 +18,8 @@ AT_ONCE = 64
 """Groups of one transaction, which takes about a tenth of a second."""
 PAGES_AT_ONCE = 1_024
 """Pages that are given back at once."""
+MERGED_PAGES = 1_000
+"""Pages of the full-text index that are merged at once."""
 UNNAMED_S = 600.0
 """How long an image that no question names is kept: its groups may still be scored."""
 EVICTED_RUNS = 0
@@ -47,21 +49,39 @@ def shrink(connection: sqlite3.Connection, max_bytes: int) -> bool:
     return surplus > 0
 
 
-def evict_oldest(connection: sqlite3.Connection, folder: Path) -> bool:
-    """Removes groups of the oldest update, in a transaction of its own; returns whether there were any."""
+def groups_held(connection: sqlite3.Connection) -> int:
+    """About how many groups there are: ids have no large gaps, because the oldest groups go first."""
+    first, last = connection.execute("SELECT min(id), max(id) FROM groups").fetchone()
+    return 0 if first is None else int(last - first + 1)
+
+
+def merge_index(connection: sqlite3.Connection, *, from_start: bool) -> bool:
+    """Takes some of what was removed out of the full-text index, which else only marks it; returns whether to go on."""
+    before = connection.total_changes
+    pages = -MERGED_PAGES if from_start else MERGED_PAGES
+    connection.execute("INSERT INTO texts (texts, rank) VALUES ('merge', ?)", (pages,))
+    return connection.total_changes - before >= 2  # fewer: there was nothing to merge
+
+
+def evict_oldest(connection: sqlite3.Connection, folder: Path) -> int:
+    """Removes groups of the oldest update, in a transaction of its own; returns how many."""
     with transaction(connection):
         removed, files = _oldest_groups(connection)
     _unlink(folder, files)
     return removed
 
 
-def evict_unnamed(connection: sqlite3.Connection, folder: Path, before_s: float) -> bool:
-    """Removes images that were put before a time and that no question names; returns whether there were any."""
+def evict_unnamed(connection: sqlite3.Connection, folder: Path, before_s: float, most: int = -1) -> bool:
+    """Removes the oldest images that were put before a time and that no question names; returns whether there were any.
+
+    At most `most` are removed, all if it is negative.
+    """
     with transaction(connection):
         unnamed = connection.execute(
             "SELECT sha256, experiment FROM images WHERE put_s < ? AND NOT EXISTS (SELECT 1 FROM runs "
-            "JOIN questions ON run_id = runs.id WHERE runs.experiment = images.experiment AND image = sha256)",
-            (before_s,),
+            "JOIN questions ON run_id = runs.id WHERE runs.experiment = images.experiment AND image = sha256) "
+            "ORDER BY put_s LIMIT ?",
+            (before_s, most),
         ).fetchall()
         files = _remove_images(connection, unnamed)
     _unlink(folder, files)
@@ -76,11 +96,11 @@ def remove_orphans(connection: sqlite3.Connection, folder: Path) -> None:
             file.unlink(missing_ok=True)
 
 
-def _oldest_groups(connection: sqlite3.Connection) -> tuple[bool, list[str]]:
-    """Removes groups of the oldest update; returns whether there were any, and the images to remove with them."""
+def _oldest_groups(connection: sqlite3.Connection) -> tuple[int, list[str]]:
+    """Removes groups of the oldest update; returns how many, and the images to remove with them."""
     oldest = connection.execute("SELECT run_id, at, received_s FROM groups ORDER BY id LIMIT 1").fetchone()
     if oldest is None:
-        return False, []
+        return 0, []
     run_id, at, received_s = oldest
     if at is not None:
         chosen = connection.execute(
@@ -105,7 +125,7 @@ def _oldest_groups(connection: sqlite3.Connection) -> tuple[bool, list[str]]:
         )
     if connection.execute("SELECT 1 FROM groups WHERE run_id = ? LIMIT 1", (run_id,)).fetchone() is None:
         _remove_run(connection, run_id)
-    return True, files
+    return len(chosen), files
 
 
 def _remove_group(connection: sqlite3.Connection, group_id: int, run_id: int) -> None:

@@ -20,7 +20,7 @@ from ireasoner.reward_server.ledger.search import TextMatches
 from ireasoner.reward_server.ledger.summaries import summaries
 from ireasoner.reward_server.ledger.visible import VisibleRun
 
-EXAMINED = 20_000
+EXAMINED = 10_000
 """Work of one call, in units of reading a row."""
 FEW, LEAST_FEW = 2_000, 64
 """Groups that one call sorts by itself; of each run at least the second number."""
@@ -96,11 +96,13 @@ class _Listing:
         merged = heapq.merge(*self._walks(), key=lambda each: each.position, reverse=descending)
         positions: list[Position] = []
         last = None
-        for count, examined in enumerate(merged):
+        rows = 0
+        for examined in merged:
             is_full = len(positions) == limit
-            if is_full or (count and count + self._text_cost >= EXAMINED):
+            if is_full or (rows and rows + self._text_cost >= EXAMINED):
                 return Page(positions, last, is_complete=is_full)
             last = examined.position
+            rows += examined.rows
             if examined.matches and last.row in self._texts[last.ledger]:
                 positions.append(last)
         is_partial = any(each.is_partial for each in self._texts.values())
@@ -124,7 +126,8 @@ class _Listing:
             known = candidates[index]
             own = None if known is None else known.get(row, [])
             connection = self._connections[index]
-            yield RunGroups(connection, index, row, self._query, self._start, few, own).examined()
+            can_match = self._texts[index].can_have
+            yield RunGroups(connection, index, row, self._query, self._start, few, own, can_match).examined()
 
     @property
     def _are_all_runs(self) -> bool:

@@ -13,7 +13,7 @@ from ireasoner.reward_server.ledger.schema import IMAGES
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
 MAX_BYTES = 16 * 2**20
 MAX_PIXELS = 2**24
-PIXEL_BYTES = 12
+PIXEL_BYTES = 8
 """Memory of a pixel while an image is read: decoded, and as its decoder holds it."""
 
 
@@ -21,7 +21,11 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # `p
 
 
 class NotAnImage(Exception):
-    """Bytes are not an image that the ledger takes; the message gives the reason."""
+    """Bytes are not an image of a known format; the message gives the reason."""
+
+
+class TooManyPixels(NotAnImage):
+    """The image has more than `MAX_PIXELS` pixels."""
 
 
 def image_file(folder: Path, sha256: str) -> Path:
@@ -30,11 +34,11 @@ def image_file(folder: Path, sha256: str) -> Path:
 
 
 def pixels(data: bytes) -> int:
-    """The number of pixels that an image claims to have, read from its head; raises NotAnImage."""
+    """The number of pixels that an image claims to have, read from its head; raises NotAnImage or TooManyPixels."""
     with _opened(data) as image:
         width, height = image.size
     if width * height > MAX_PIXELS:
-        raise NotAnImage(f"{width} x {height} pixels; the ledger takes {MAX_PIXELS}")
+        raise TooManyPixels(f"{width} x {height} pixels; the ledger takes {MAX_PIXELS}")
     return width * height
 
 
@@ -69,6 +73,6 @@ def _opened(data: bytes) -> Image.Image:
     try:
         return Image.open(io.BytesIO(data), formats=FORMATS)
     except Image.DecompressionBombError as error:
-        raise NotAnImage(f"more than {MAX_PIXELS} pixels") from error
+        raise TooManyPixels(f"more than {MAX_PIXELS} pixels") from error
     except Exception as error:
         raise NotAnImage(f"not one of {', '.join(FORMATS)}") from error

@@ -242,8 +242,8 @@ class Import:
 
     def _record(self, file: SourceFile, feed: str, line: Line) -> Record:
         sent = line.sent
-        if line.image is not None and (image := self._image(line.image)) is not None:
-            sent = {**sent, "image": image}
+        if line.image is not None:
+            sent = {**sent, "image": self._image(line.image)}
         scoring = file.scoring or self._scoring
         return Record(
             feed=feed,
@@ -262,15 +262,18 @@ class Import:
             groups=[{"group": sent, "scored": line.scored}],
         )
 
-    def _image(self, name: str) -> str | None:
-        """The SHA-256 of an image of the run, which is now in the store; None if it is not."""
-        if self._put_image is None:
-            return None
+    def _image(self, name: str) -> str:
+        """The SHA-256 of an image of the run; of its path, if the image is not in the store.
+
+        So two groups have the same image exactly if the run said so, and a question about another image is another one.
+        """
         if name not in self._images:
-            self._images[name] = self._put_image(Path(name))
-        if self._images[name] is None:
+            self._images[name] = None if self._put_image is None else self._put_image(Path(name))
+        image = self._images[name]
+        if image is None:
             self.counts.missing_images += 1
-        return self._images[name]
+            return hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
+        return image
 
 
 _KINDS: dict[Kind, str] = {

@@ -241,22 +241,27 @@ class BothScored(_Written):
     scored: list[Rescored] = Field(description="One per config, in the order sent.")
 
 
-class Comparison(_Written):
-    """Stored groups that were scored anew in bulk, by `ireasoner rescore`."""
+class ComparisonState(_Written):
+    """Stored groups that `ireasoner rescore` scored anew in bulk, as far as it is done."""
 
     name: str
-    config: str
-    against: str | None = Field(description="Config that stands for `before`; null for the stored rewards.")
+    config: str = Field(description="Label of the config that the groups are scored with.")
+    against: str | None = Field(
+        description="Label of the config that they are compared with; null for the stored rewards."
+    )
     created_s: float
-    groups: int
+    groups: int = Field(description="Groups to compare; for an experiment's token, those that are done.")
     done: int
-    summary: dict[str, Any]
+    summary: dict[str, float | None] = Field(
+        description="`rollouts`, `changed_rewards`, `changed_groups`, `rank_flips`, `groups_with_flips`, "
+        "`changed_dominant_answers`, `failed`, and `correlation` of the rewards, null if it is not known."
+    )
 
 
 class Comparisons(_Written):
     """The comparisons of the ledger, the newest first."""
 
-    comparisons: list[Comparison]
+    comparisons: list[ComparisonState]
 
 
 class ComparedGroup(_Written):
@@ -272,8 +277,42 @@ class ComparedGroup(_Written):
 
 
 class ComparedGroups(_Written):
-    """A page of a comparison's groups."""
+    """A page of a comparison's groups; evicted ones are left out."""
 
-    comparison: Comparison
+    comparison: ComparisonState
     rows: list[ComparedGroup]
-    next: str | None
+    next: str | None = Field(description="Cursor of the next page; null if this is the last.")
+
+
+class AuditSign(_Written):
+    """A sign that holds."""
+
+    name: str
+    figure: str
+    reason: str = Field(description="What was found, in words.")
+    since: int = Field(description="Update or minute since which it holds.")
+    decides: bool = Field(description="Whether it alone makes the verdict `collapse likely`.")
+    source: str = Field(description="The paper or reason that the threshold comes from.")
+
+
+class AuditFigure(_Written):
+    """A figure of a run."""
+
+    name: str
+    first: float | None = Field(description="Its mean over the first window.")
+    now: float | None = Field(description="Its mean over the last window.")
+
+
+class Audit(_Written):
+    """Whether a run looks as if it collapses, and why; an audit, not an oracle."""
+
+    run: str
+    experiment: str
+    source: str
+    unit: Unit
+    evicted_groups: int
+    verdict: str = Field(description="`fine`, `collapse likely` or `too early`.")
+    updates: int
+    window: int = Field(description="Updates or minutes that are averaged.")
+    signs: list[AuditSign]
+    figures: list[AuditFigure]

@@ -38,7 +38,7 @@ class Reads:
             LedgerUnreadable: SQLite failed.
         """
         if self._ledgers is None:
-            raise NoLedger("this server was started without --ledger")
+            raise NoLedger("this server keeps no ledger; its operator can turn it on with --ledger")
         call = partial(read, self._ledgers, *args, **kwargs)
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, call)

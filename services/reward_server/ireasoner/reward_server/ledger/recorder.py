@@ -26,7 +26,7 @@ from ireasoner.reward_server.ledger import inbox
 from ireasoner.reward_server.ledger.faults import Fault, fault_of
 from ireasoner.reward_server.ledger.file_system import check_local
 from ireasoner.reward_server.ledger.lock import Lock
-from ireasoner.reward_server.ledger.schema import FILE, LedgerUnusable, OtherVersion, open_to_read
+from ireasoner.reward_server.ledger.schema import LedgerUnusable, OtherVersion, open_to_write
 from ireasoner.reward_server.ledger.writer_process import Report
 
 log = logging.getLogger(__name__)
@@ -116,7 +116,7 @@ class Recorder:
         self._lock = Lock(folder)
         self.folder = folder
         self.max_bytes = max_bytes
-        _check_version(folder)
+        _create(folder)
         most = inbox.max_bytes(max_bytes)
         self._feed = inbox.new_feed(folder)
         self._appender = inbox.Appender(folder, self._feed, most // 4)
@@ -329,12 +329,11 @@ def _join(thread: threading.Thread, end_s: float) -> None:
         thread.join(max(0.0, end_s - time.monotonic()))
 
 
-def _check_version(folder: Path) -> None:
-    """Raises OtherVersion if the folder holds a ledger of another version; one that cannot be read is no reason."""
-    if (folder / FILE).exists():
-        try:
-            open_to_read(folder).close()
-        except OtherVersion:
-            raise
-        except LedgerUnusable as error:
-            log.error("%s", error)  # noqa: TRY400
+def _create(folder: Path) -> None:
+    """Creates the ledger, so that it can be read from now on; raises OtherVersion. A damaged one is only logged."""
+    try:
+        open_to_write(folder).close()
+    except OtherVersion:
+        raise
+    except LedgerUnusable as error:
+        log.error("the ledger cannot be opened: %s", error)  # noqa: TRY400

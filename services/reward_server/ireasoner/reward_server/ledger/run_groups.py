@@ -1,7 +1,7 @@
 """The groups of one run in a query's order: read in the order of an index, or, where few are left, sorted here."""
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import orjson
@@ -15,10 +15,17 @@ FIRST_CHUNK, LARGEST_CHUNK = 16, 1_024
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """A group that was looked at, where it is in the order, and whether it meets the query's conditions."""
+    """A group that was looked at.
+
+    Attributes:
+        position: Where it is in the order.
+        matches: Whether it meets the query's conditions. Of those that do not, only the last of a chunk is listed.
+        rows: How many groups were looked at since the last one that is listed.
+    """
 
     position: Position
     matches: bool
+    rows: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +40,7 @@ class RunGroups:
         after: Position from behind which they are listed; None from the start.
         few: Groups that are sorted here, if a filter's index leaves no more.
         candidates: The only groups that can match; None if that is not known.
+        can_match: Whether a group, given by its row, can match.
     """
 
     connection: sqlite3.Connection
@@ -41,7 +49,8 @@ class RunGroups:
     query: GroupQuery
     after: Position | None
     few: int
-    candidates: Sequence[int] | None = None
+    candidates: Sequence[int] | None
+    can_match: Callable[[int], bool]
 
     def examined(self) -> Iterator[Examined]:
         """Every group that has to be looked at."""
@@ -79,46 +88,60 @@ class RunGroups:
         """The groups that meet the conditions."""
         sort = self.query.sort
         where, values = self._where(conditions)
-        behind, parameters = self._behind()
+        behind = " OR ".join(f"({each.sql})" for each in self._behind())
+        parameters = [value for each in self._behind() for value in each.parameters]
         found = self.connection.execute(
-            f"SELECT {sort}, id FROM groups {found_by} WHERE {where} AND {sort} IS NOT NULL AND {behind}",
+            f"SELECT {sort}, id FROM groups {found_by} WHERE {where} AND ({behind})",
             (*values, *parameters),
         )
         positions = [Position(value, self.ledger, row) for value, row in found]
         for position in sorted(positions, reverse=self.query.is_descending):
-            yield Examined(position, True)
+            yield Examined(position, self.can_match(position.row), 1)
 
     def _walked(self, conditions: Sequence[Condition]) -> Iterator[Examined]:
         """The run's groups in the order of the sort's index, each with whether it meets the conditions."""
         chunk, walk = FIRST_CHUNK, self
         while True:
             found = walk._chunk(conditions, chunk)
-            yield from found
+            rows = 0
+            for position, is_match in found:
+                rows += 1
+                if is_match and self.can_match(position.row):
+                    yield Examined(position, True, rows)
+                    rows = 0
+            if rows:
+                yield Examined(found[-1][0], False, rows)
             if len(found) < chunk:
                 return
-            walk = replace(self, after=found[-1].position)
+            walk = replace(self, after=found[-1][0])
             chunk = min(2 * chunk, LARGEST_CHUNK)
 
-    def _chunk(self, conditions: Sequence[Condition], count: int) -> list[Examined]:
-        """The next `count` groups in the order of the sort's index."""
+    def _chunk(self, conditions: Sequence[Condition], count: int) -> list[tuple[Position, bool]]:
+        """The next `count` groups in the order of the sort's index, each with whether it meets the conditions."""
         sort, order = self.query.sort, self.query.order
         matches = " AND ".join(each.sql for each in conditions) or "1"
         checked = [value for each in conditions for value in each.parameters]
-        behind, parameters = self._behind()
-        found = self.connection.execute(
-            f"SELECT {sort}, id, {matches} FROM groups INDEXED BY {INDEXES[sort]} "
-            f"WHERE run_id = ? AND {sort} IS NOT NULL AND {behind} ORDER BY {sort} {order}, id {order} LIMIT ?",
-            (*checked, self.run, *parameters, count),
-        )
-        return [Examined(Position(value, self.ledger, row), bool(is_match)) for value, row, is_match in found]
+        found: list[tuple[Position, bool]] = []
+        for behind in self._behind():
+            rows = self.connection.execute(
+                f"SELECT {sort}, id, {matches} FROM groups INDEXED BY {INDEXES[sort]} WHERE run_id = ? "
+                f"AND {behind.sql} ORDER BY {sort} {order}, id {order} LIMIT ?",
+                (*checked, self.run, *behind.parameters, count - len(found)),
+            )
+            found += [(Position(value, self.ledger, row), bool(is_match)) for value, row, is_match in rows]
+        return found
 
-    def _behind(self) -> tuple[str, Parameters]:
-        """The condition that a group comes after the position."""
-        if self.after is None:
-            return "1", ()
+    def _behind(self) -> list[Condition]:
+        """Where the groups are that come after the position, in order: with its value, and behind that.
+
+        An index finds each of the two at once. It would scan all groups with the value for `(value, id) < (?, ?)`.
+        """
         sort, sign = self.query.sort, "<" if self.query.is_descending else ">"
+        if self.after is None:
+            return [Condition(f"{sort} IS NOT NULL")]
         value, ledger, row = self.after
+        beyond = Condition(f"{sort} {sign} ?", (value,))
         if ledger == self.ledger:
-            return f"({sort}, id) {sign} (?, ?)", (value, row)
+            return [Condition(f"{sort} = ? AND id {sign} ?", (value, row)), beyond]
         is_later = (self.ledger < ledger) == self.query.is_descending
-        return f"{sort} {sign}{'=' if is_later else ''} ?", (value,)
+        return [Condition(f"{sort} {sign}= ?", (value,))] if is_later else [beyond]

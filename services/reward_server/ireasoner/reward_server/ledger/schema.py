@@ -20,7 +20,7 @@ COMPARISONS = "comparisons"
 NO_SOURCE = "-"
 """The source of requests that name none."""
 
-BUSY_TIMEOUT_S = 5.0
+BUSY_TIMEOUT_S = 2.0
 """Seconds that a write waits for another process's lock on the file."""
 
 TABLES = """

@@ -2,11 +2,12 @@
 
 Texts of three characters and more are found through the index of trigrams, which needs no words and so finds Chinese.
 Its work grows with the length of the text and with the groups that it may look at, so both are bounded: of a long text
-it looks for both ends, and the document of what it finds is checked. Shorter texts, and those that most groups have,
+it looks for both ends, and what it finds is checked. Shorter texts, and those that most groups have,
 are looked for in documents alone.
 """
 
 import sqlite3
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -17,15 +18,15 @@ from ireasoner.reward_server.ledger.record import texts, unpacked
 MAX_CHARACTERS = 256
 """Longest query."""
 TRIGRAM = 3
-PHRASE = 24
-"""Characters of a phrase that the index looks for."""
+PHRASE = 16
+"""Characters of a phrase that the index looks for: its work grows with the length."""
 BLOCK = 2_048
 """Groups that are searched together, by id."""
 WINDOW = 32 * BLOCK
-"""The newest groups of a ledger, by id, that are searched if they are not sorted by time."""
-FEW = 4 * BLOCK
-"""Matches among them that are sorted; if there are more, documents are checked in the order of the sort."""
-BLOCK_COST, CHECK_COST = 600, 60
+"""The newest groups of a ledger, by id, among which all matches are found."""
+FEW = 2 * BLOCK
+"""Matches among them that are sorted; if there are more, groups are checked in the order of the sort."""
+BLOCK_COST, CHECK_COST = 300, 50
 """The work of searching a block and of checking a document, in units of reading a row."""
 MARKS = 64
 """Runs that the index tells apart in one query; of more, it searches all."""
@@ -58,10 +59,24 @@ class SearchText:
 
     def is_in(self, document: bytes) -> bool:
         """Whether a stored document has this text in its question, an answer or a step."""
+        if self._is_plain and self.wanted.lower().encode() not in zlib.decompress(document).lower():
+            return False
         group = unpacked(document)
         found = texts(group["group"], group["scored"])
         wanted = self.wanted.lower()
         return any(wanted in text.lower() for text in (found.question, found.answers, found.steps))
+
+    @property
+    def _is_plain(self) -> bool:
+        """Whether a document that has the text has its bytes, in one case or the other: JSON escapes no character."""
+        return (
+            len(self.wanted) < TRIGRAM
+            and all(
+                character.isascii() or character.lower() == character.upper() for character in self.wanted
+            )
+            and self.wanted.isprintable()
+            and not set(self.wanted) & set('"\\')
+        )
 
 
 EVERYTHING = SearchText("")
@@ -97,31 +112,39 @@ class TextMatches:
         self.candidates: Sequence[int] | None = None
         """All groups that can have the text; None if there are many, or they were not counted."""
         self.is_partial = False
-        """Whether older groups were not searched."""
-        if self._is_indexed and not by_time and not self._is_everything:
-            self._search_newest()
+        """Whether older groups are not searched."""
+        if self._is_indexed and not self._is_everything:
+            self._search_newest(by_time)
 
-    def _search_newest(self) -> None:
-        [newest] = self._connection.execute("SELECT coalesce(max(id), 0) FROM groups").fetchone()
-        [oldest] = self._connection.execute("SELECT coalesce(min(id), 0) FROM groups").fetchone()
+    def _search_newest(self, by_time: bool) -> None:
+        """Finds all matches in the window, if they are few.
+
+        In the order of time, groups before the window are searched as they come; in any other order they are not.
+        """
+        oldest, newest = self._connection.execute(
+            "SELECT coalesce((SELECT min(id) FROM groups), 0), coalesce((SELECT max(id) FROM groups), 0)"
+        ).fetchone()
+        is_all = oldest > newest - WINDOW
+        if by_time and not is_all:
+            return
         found = self._rows(newest - WINDOW + 1, newest, FEW + 1)
         if len(found) <= FEW:
             self.candidates = found
-            self.is_partial = oldest <= newest - WINDOW
-        self._is_indexed = False
+            self.is_partial = not is_all
+        elif not by_time:
+            self._is_indexed = False
+
+    def can_have(self, row: int) -> bool:
+        """Whether a group can have the text, as far as the index knows."""
+        if self._is_everything or self.candidates is not None or not self._is_indexed:
+            return True
+        return row in self._block(row // BLOCK)
 
     def __contains__(self, row: int) -> bool:
-        """Whether a group has the text."""
-        if self._is_everything:
+        """Whether a group that can have the text does."""
+        if self._is_everything or (self._is_indexed and len(self._text.wanted) <= PHRASE):
             return True
-        if self._is_indexed:
-            return row in self._block(row // BLOCK) and (self._is_found_whole or self._is_checked(row))
-        return (self.candidates is not None and self._is_found_whole) or self._is_checked(row)
-
-    @property
-    def _is_found_whole(self) -> bool:
-        """Whether what the index finds needs no check."""
-        return len(self._text.wanted) <= PHRASE
+        return self._is_checked(row)
 
     def _block(self, number: int) -> frozenset[int]:
         if number not in self._blocks:

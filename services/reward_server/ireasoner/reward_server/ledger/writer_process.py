@@ -25,8 +25,8 @@ from ireasoner.reward_server.ledger.insert import insert, insert_image, is_new
 from ireasoner.reward_server.ledger.record import Record
 from ireasoner.reward_server.ledger.schema import FILE, open_to_write, transaction
 
-NICENESS = 10
-"""So low a priority that a busy server loses a tenth of one core at most."""
+NICENESS = 19
+"""The lowest priority: a server that keeps a core busy loses a seventieth of it at most."""
 COMMIT_EVERY_S = 0.25
 BATCH_BYTES = 8 * 2**20
 """Frames of one transaction, unless a single one is larger."""
@@ -77,6 +77,8 @@ class Writer:
     _offsets: dict[str, int] = field(default_factory=dict)
     _image_bytes: int = 0
     _unnamed_at_s: float = 0.0
+    _unmerged: int = 0
+    _is_merging: bool = False
 
     def work(self, *, ended: bool = False) -> bool:
         """Commits what the inbox holds; returns whether the ledger could be written.
@@ -109,7 +111,8 @@ class Writer:
         if self._connection is None:
             connection = open_to_write(self.folder)
             connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
-            connection.execute(f"PRAGMA journal_size_limit = {self._max_log_bytes}")
+            connection.execute(f"PRAGMA journal_size_limit = {self._max_log_bytes // 2}")
+            connection.execute(f"PRAGMA wal_autocheckpoint = {min(1_000, self._max_log_bytes // 16_384)}")
             if not self._was_open:
                 eviction.remove_orphans(connection, self.folder)
                 self._was_open = True
@@ -137,7 +140,7 @@ class Writer:
             for frame in inbox.frames(segment, self._offsets.get(segment.name, 0)):
                 batch.append(frame)
                 size += len(frame.first) + len(frame.second)
-                if size >= BATCH_BYTES:
+                if size >= self._batch_bytes:
                     self._commit(connection, feed, segment, batch)
                     batch, size = [], 0
             if batch:
@@ -198,7 +201,8 @@ class Writer:
 
     def _bound(self, connection: sqlite3.Connection) -> None:
         """Evicts until what is left of the ledger's size is enough for the log and the inbox."""
-        room = self.max_bytes - self._max_log_bytes - inbox.max_bytes(self.max_bytes)
+        taken = self._max_log_bytes + inbox.max_bytes(self.max_bytes) + self._batch_bytes
+        room = self.max_bytes - taken
         while eviction.used_bytes(connection) + self._image_bytes > room and self._evict(connection):
             self._image_bytes = eviction.image_bytes(connection)
             self._check_log(connection)
@@ -212,13 +216,27 @@ class Writer:
             self._unnamed_at_s = now_s
             if eviction.evict_unnamed(connection, self.folder, now_s - eviction.UNNAMED_S):
                 return True
-        return eviction.evict_oldest(connection, self.folder) or eviction.evict_unnamed(
-            connection, self.folder, now_s
-        )
+        self._clean_index(connection)
+        if removed := eviction.evict_oldest(connection, self.folder):
+            self._unmerged += removed
+            return True
+        return self._is_merging or eviction.evict_unnamed(connection, self.folder, now_s, most=1)
+
+    def _clean_index(self, connection: sqlite3.Connection) -> None:
+        """Merges the full-text index, step by step, once a quarter of what it holds is gone."""
+        if self._is_merging:
+            self._is_merging = eviction.merge_index(connection, from_start=False)
+        elif 4 * self._unmerged > eviction.groups_held(connection):
+            self._unmerged = 0
+            self._is_merging = eviction.merge_index(connection, from_start=True)
 
     @property
     def _max_log_bytes(self) -> int:
         return min(MAX_LOG_BYTES, self.max_bytes // 8)
+
+    @property
+    def _batch_bytes(self) -> int:
+        return min(BATCH_BYTES, self.max_bytes // 16)
 
     def _size(self) -> int:
         total = self._image_bytes + inbox.size_bytes(self.folder)

@@ -49,7 +49,8 @@ export class Chart {
   /** The largest value of the axis, a round number. */
   top() {
     const values = this.lines.flatMap((line) => line.points.map((point) => point[line.name] ?? 0));
-    const largest = Math.max(...values, 1e-9);
+    const largest = Math.max(...values, 0);
+    if (largest === 0) return 1;
     return this.max !== undefined && largest > this.max / 2 ? this.max : round(largest);
   }
 

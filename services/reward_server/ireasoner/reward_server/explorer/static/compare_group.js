@@ -17,7 +17,7 @@ export async function groupUnderTwo(query, { signal }) {
     get(`ledger/groups/${encodeURIComponent(id)}`, undefined, signal),
     knownConfigs(signal),
   ]);
-  const sides = answer.results.map((each) => each.scored);
+  const sides = answer.scored.map((each) => each.scored);
   return {
     title: `${names.join(" and ")} for one group`,
     up: address("group", id),

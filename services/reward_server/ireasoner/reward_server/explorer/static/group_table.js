@@ -9,6 +9,8 @@ import { short } from "./text.js";
 
 export const COLUMNS = ["reward", "outcome", "trajectory", "excess", "spread", "dominant_share", "entropy_nats", "proposer_reward", "words", "steps", "correct_share"];
 
+const KEY_COLUMNS = ["reward", "spread", "dominant_share", "entropy_nats"];
+
 /** The head of the table; `sortLink(column)` gives the address that sorts by a column, and `sorted` says how it is now. */
 export function tableHead({ columns, sorted, sortLink }) {
   const head = (name, label, meaning, className) => {
@@ -31,7 +33,7 @@ export function tableHead({ columns, sorted, sortLink }) {
 }
 
 /** One group; the whole row is its link. */
-export function tableRow(group, { columns, signal, withRun = false }) {
+export function tableRow(group, { columns, signal, sorted, withRun = false }) {
   return element(
     "tr",
     {},
@@ -47,7 +49,7 @@ export function tableRow(group, { columns, signal, withRun = false }) {
       ),
     ),
     element("td", { class: "answer" }, answer(group), flags(group)),
-    columns.map((name) => element("td", { class: "n", "data-label": FIGURES[name].label }, decimal(group[name], FIGURES[name].digits))),
+    columns.map((name) => element("td", { class: KEY_COLUMNS.includes(name) || name === sorted ? "n" : "n minor", "data-label": FIGURES[name].label }, decimal(group[name], FIGURES[name].digits))),
   );
 }
 

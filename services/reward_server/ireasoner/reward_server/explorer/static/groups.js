@@ -92,7 +92,7 @@ class GroupsView {
     this.groups = [...before, ...answer.groups];
     remember(this.groups.map((group) => group.id), this.address);
     const columns = COLUMNS.filter((name) => this.groups.some((group) => group[name] !== null));
-    const row = (group) => tableRow(group, { columns, signal: this.signal, withRun: !this.filters.run });
+    const row = (group) => tableRow(group, { columns, signal: this.signal, sorted: this.filters.sort, withRun: !this.filters.run });
     const kept = document.activeElement?.dataset?.item;
     if (this.groups.length) {
       const head = tableHead({ columns, sorted: this.filters, sortLink: (name) => this.sortedBy(name) });

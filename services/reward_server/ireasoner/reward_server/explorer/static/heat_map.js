@@ -70,7 +70,7 @@ class HeatMap {
     this.context.scale(ratio, ratio);
     this.readout = element("div", { class: "heat-readout", "aria-live": "polite" });
     const left = total > steps.length ? ` The first ${steps.length} of ${total} steps are shown.` : "";
-    const note = element("p", { class: "meta" }, `Cosines of the embedder ${embedder}, not centred. Rollouts are in the order above, with a line between them; blue bands mark the dominant answer.${left}`);
+    const note = element("p", { class: "meta" }, `Cosines of the embedder ${embedder.slice(0, 16)}, not centred. Rollouts are in the order above, with a line between them; blue bands mark the dominant answer.${left}`);
     fill(holder, element("div", { class: "heat-plot" }, this.canvas), element("div", { class: "heat-side" }, this.readout, scale(), note));
     const scheme = matchMedia("(prefers-color-scheme: dark)");
     scheme.addEventListener("change", () => this.draw(), { signal });

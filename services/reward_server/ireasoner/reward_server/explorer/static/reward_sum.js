@@ -20,9 +20,14 @@ export function rewardParts(rollout, weight) {
     { name: "outcome", value: rollout.outcome, weight: 1 - weight },
     { name: "trajectory", value: rollout.trajectory, weight },
   ].filter((each) => each.value !== null && each.value !== undefined);
-  const exact = parts.map((each) => each.weight * each.value);
-  const rounded = apportioned(exact, rollout.reward, DIGITS);
+  const rounded = parts.map((each) => rounding(each.weight * each.value));
+  const rest = rounded.slice(0, -1).reduce((sum, each) => sum + each, 0);
+  rounded[rounded.length - 1] = rounding(rounding(rollout.reward) - rest);
   return { total: rollout.reward, parts: parts.map((each, index) => ({ ...each, part: rounded[index] })) };
+}
+
+function rounding(value) {
+  return Math.round(value * 10 ** DIGITS) / 10 ** DIGITS;
 }
 
 /** What each step brought to the reward: lambda times trajectory, shared out by weight times credit. */
@@ -80,7 +85,7 @@ function outcomeOf(rollout, { config, group }) {
   const share = `(${cluster.count}/${group.rollouts.length})^${+config.alpha.toFixed(3)}`;
   if (Math.abs(rest - 1) < EQUAL) return share;
   const why = [config.distinct_exponent > 0 && "copies", config.eta > 0 && "length"].filter(Boolean).join(", ");
-  return `${share} × ${decimal(rest)}${why && ` for ${why}`}`;
+  return `${share} × ${decimal(rest)}${why && ` (${why})`}`;
 }
 
 /** The density of the group times the mean credit of the steps, and what missing steps, few steps and ties took. */
@@ -93,7 +98,7 @@ function trajectoryOf(rollout, { config, group }) {
   const said = `density ${decimal(group.density)} × credit ${decimal(agreement)}`;
   if (!Number.isFinite(rest) || Math.abs(rest - 1) < EQUAL) return said;
   const why = [config.coverage === "union" && "steps not shared", config.min_steps > 0 && "few steps", config.ties === "shared" && group.tie && "a tie"].filter(Boolean).join(", ");
-  return `${said} × ${decimal(rest)}${why && ` for ${why}`}`;
+  return `${said} × ${decimal(rest)}${why && ` (${why})`}`;
 }
 
 /** The rule of the sum, in words. */

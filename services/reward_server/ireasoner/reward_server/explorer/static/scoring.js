@@ -1,6 +1,8 @@
 /** What a group was scored with: the config, what differs from its preset, and the fingerprint. */
 import { element } from "./element.js";
 
+const MAX_CHARACTERS = 32;
+
 /** The fields of a config beside those of the preset that it started from; `presets` maps names to configs. */
 export function scoringCard({ config, config_label: label, fingerprint, embedder, request_id: request, progress, endpoint }, presets) {
   const name = (label ?? "").replace(/\+$/, "");
@@ -20,7 +22,7 @@ export function scoringCard({ config, config_label: label, fingerprint, embedder
         ["embedder", embedder],
         ["fingerprint", fingerprint],
         ["request", request],
-      ].filter(([, value]) => value !== null && value !== undefined && value !== "").map(([term, value]) => element("div", {}, element("dt", {}, term), element("dd", {}, element("code", {}, String(value))))),
+      ].filter(([, value]) => value !== null && value !== undefined && value !== "").map(([term, value]) => element("div", {}, element("dt", {}, term), element("dd", { title: String(value) }, element("code", {}, shortened(String(value)))))),
     ),
     !preset
       ? element("p", { class: "muted" }, "The presets could not be read, so nothing is marked.")
@@ -48,4 +50,9 @@ function written(value) {
 
 function rounded(value) {
   return value === null || value === undefined ? null : String(Number(value.toPrecision(4)));
+}
+
+/** A digest by its first characters; the whole is its title. */
+function shortened(text) {
+  return text.length > MAX_CHARACTERS ? `${text.slice(0, MAX_CHARACTERS)}…` : text;
 }
