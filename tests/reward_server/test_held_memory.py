@@ -69,6 +69,13 @@ def claims_and_peak(body: Json, detail: str) -> tuple[int, int]:
     return asyncio.run(score())
 
 
+@pytest.fixture(scope="module", autouse=True)
+def what_is_allocated_once() -> None:
+    """Scores every kind of text once: compiled patterns and caches are no request's."""
+    for body in (groups(parsed(2, ["east " * 2_000])), groups(raw(2, NUMBERED, "0"))):
+        claims_and_peak(body, "full")
+
+
 @pytest.mark.parametrize(
     ("name", "build"),
     [
