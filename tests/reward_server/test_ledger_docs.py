@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import httpx
 import pytest
@@ -58,7 +59,7 @@ def embedding_http(folder: Path) -> Iterator[httpx.Client]:
 
 @pytest.mark.parametrize("name", READS)
 def test_every_example_gets_the_response_that_the_docs_show(folder: Path, name: str) -> None:
-    check(reader(folder), name)
+    check(cast(httpx.Client, reader(folder)), name)
 
 
 @pytest.mark.xdist_group("examples of the docs")
