@@ -1,6 +1,7 @@
 """The explorer in a real browser, over a real server with tokens and a ledger."""
 
 import re
+from typing import Any
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
@@ -18,8 +19,8 @@ VIEWS = ("runs", "run", "groups", "group", "compare", "pair", "two configs", "tr
 def filled(explorer: ExplorerServer) -> ExplorerServer:
     """The server with two runs of beta: one learns, the other has collapsed."""
     for update in range(UPDATES):
-        progress = {"update": update, "progress": update / (UPDATES - 1)}
-        asked = {"question": "Where does the needle point?", "labels": ["n"]}
+        progress: dict[str, Any] = {"update": update, "progress": update / (UPDATES - 1)}
+        asked: dict[str, Any] = {"question": "Where does the needle point?", "labels": ["n"]}
         learning = [
             group(f"even {update}", "nnes" if update < 3 else "nnne", **asked),
             group(f"tied {update}", "nnss", "north northeast north", question="And now?"),

@@ -95,7 +95,7 @@ def test_the_page_of_a_group_shows_them(visit: Visitor, hostile: ExplorerServer)
     visited = visit(f"{hostile.url}/explore#/runs", token=hostile.tokens["alpha"], width_px=390)
     page = visited.page
     for group in groups:
-        [text] = [text for name, text in HOSTILE.items() if group["name"].startswith(f"{name} ")] or [None]
+        text = next((text for name, text in HOSTILE.items() if group["name"].startswith(f"{name} ")), None)
         if text is None:
             continue
         page.goto(f"{hostile.url}/explore#/group/{group['id']}")
