@@ -36,7 +36,8 @@ from ireasoner.reward_server.embedding.worker_backend import ALLOCATOR
 
 PRECISIONS: tuple[Runtime, ...] = ("torch-fp32", "openvino-fp32", "torch-bf16", "openvino-bf16")
 EXACT, FASTEST = PRECISIONS[1], PRECISIONS[3]
-PARTS = ("runtimes", "token-mean", "cached", "formulas", "memory")
+PARTS = ("runtimes", "token-mean", "cached", "ledger", "formulas", "memory")
+LEDGER = "served with a ledger against without"
 P99_IN_FLIGHT = 32
 ONE_BY_ONE = 100
 MEMORY_IN_FLIGHT = 64
@@ -73,6 +74,7 @@ class Bench:
             "runtimes": self._runtimes,
             "token-mean": self._token_mean,
             "cached": self._cached,
+            "ledger": self._ledger,
             "formulas": self._formulas,
             "memory": self._memory,
         }
@@ -211,6 +213,39 @@ class Bench:
                 yield compare(
                     f"all embeddings cached, detail {detail}", "trajectories/s", 10 * sizes / best, goal=goal
                 )
+
+    def _ledger(self) -> Iterator[Comparison]:
+        """The same requests to a server with a ledger and to one without, in turns."""
+        flags = ("--device", "cpu", "--cache-mib")
+        with tempfile.TemporaryDirectory() as folder:
+            recorded = Turns()
+            with (
+                served.server(*flags, "0", "--ledger", folder) as with_ledger,
+                served.server(*flags, "0") as without,
+            ):
+                for _ in range(self._tries):
+                    bodies = [self._fresh_body(self._count) for _ in range(2)]
+                    ours = _embedded_per_s(with_ledger, bodies, 2)
+                    with_ledger.wait_until_recorded()
+                    recorded.add(ours, _embedded_per_s(without, bodies, 2))
+            yield compare(f"{LEDGER}, nothing cached", "steps/s", *recorded.median, 0.98)
+        for detail in ("full", "rewards"):
+            sent = served.body(groups(3, self._count), detail)
+            with tempfile.TemporaryDirectory() as folder:
+                plain = Turns()
+                with (
+                    served.server(*flags, "1024", "--ledger", folder) as with_ledger,
+                    served.server(*flags, "1024") as without,
+                ):
+                    for running in (with_ledger, without):
+                        served.load(running.url, [sent], 1)
+                    for _ in range(3 * self._tries):
+                        with_ledger.wait_until_recorded()
+                        ours = 10 * 8 * self._count / served.load(with_ledger.url, [sent] * 10, 2)[0]
+                        with_ledger.wait_until_recorded()
+                        plain.add(ours, 10 * 8 * self._count / served.load(without.url, [sent] * 10, 2)[0])
+                name = f"{LEDGER}, all embeddings cached, detail {detail}"
+                yield compare(name, "trajectories/s", *plain.median, 0.9)
 
     def _formulas(self) -> Iterator[Comparison]:
         with served.on_core(served.SERVER_CORE):

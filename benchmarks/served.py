@@ -49,8 +49,16 @@ class Server:
 
     def embedded(self) -> int:
         """Number of texts embedded so far."""
+        return self._metric("reward_batch_texts_sum")
+
+    def wait_until_recorded(self) -> None:
+        """Waits until the ledger's queue is empty."""
+        while self._metric("reward_ledger_queue_bytes"):
+            time.sleep(0.1)
+
+    def _metric(self, name: str) -> int:
         shown = httpx.get(f"{self.url}/metrics").text
-        found = re.search(r"^reward_batch_texts_sum (\S+)$", shown, re.MULTILINE)
+        found = re.search(rf"^{name} (\S+)$", shown, re.MULTILINE)
         assert found is not None
         return int(float(found[1]))
 

@@ -8,7 +8,7 @@ COPY ${CERTIFICATES}/ /usr/local/share/ca-certificates/
 RUN update-ca-certificates \
     && groupadd --gid 10001 ireasoner \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /cache ireasoner \
-    && install -d -o 10001 -g 10001 /cache /configs
+    && install -d -o 10001 -g 10001 /cache /configs /ledger
 ENV PATH=/opt/venv/bin:$PATH \
     PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_NO_CACHE_DIR=1 \

@@ -2,6 +2,7 @@
 
 import pytest
 
+from ireasoner.audit import length_gains
 from ireasoner.audit.group import AuditedRollout
 from ireasoner.audit.length_gains import length_gain_share
 from tests.audit.groups import group, rollout
@@ -30,3 +31,8 @@ LONG = rollout("a b c", "d e f", reward=0.4)
 )
 def test_the_share_of_gains(rollouts: list[AuditedRollout], share: float | None) -> None:
     assert length_gain_share([group("a?", *rollouts)]) == share
+
+
+def test_the_work_in_a_group_is_bounded() -> None:
+    first = [LONG] * length_gains.MAX_ROLLOUTS
+    assert length_gain_share([group("a?", *first, *[rollout("a b c", reward=0.6)] * 9)]) == 0.0

@@ -2,6 +2,7 @@
 
 import pytest
 
+from ireasoner.audit import templates
 from ireasoner.audit.group import AuditedGroup
 from ireasoner.audit.templates import template_share
 from tests.audit.groups import group, rollout
@@ -69,5 +70,14 @@ def test_the_share_of_templates(groups: list[AuditedGroup], share: float | None)
 
 
 def test_the_work_in_a_group_is_bounded() -> None:
-    many = [rollout(*(f"step {index} of {member}" for index in range(500))) for member in range(200)]
-    assert template_share([group("a?", *many), group("b?", *many)]) is not None
+    """What lies beyond the bounds changes nothing: more rollouts, more steps, and the rest of a long step."""
+    long = "north " * templates.MAX_CHARACTERS
+    inside = [
+        rollout(*[f"step {index} {long}" for index in range(templates.MAX_STEPS)])
+    ] * templates.MAX_ROLLOUTS
+    beyond = rollout(*[f"step {index} {long} east" for index in range(500)], long)
+    other = group("b?", *[rollout(f"step 1 {long}", "south")] * 4)
+    longer = [rollout(*(f"{step.text} x" for step in each.steps), "y") for each in inside]
+    bounded = template_share([group("a?", *inside), other])
+    assert bounded == template_share([group("a?", *longer, *[beyond] * 99), other])
+    assert bounded is not None

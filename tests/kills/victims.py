@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import os
 import random
 import re
 import signal
@@ -9,11 +10,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import httpx
 import psutil
 
+from ireasoner.trainer.commands.service import die_with
 from tests.conftest import MODEL
 from tests.reward_server.processes import RunningServer
 from tests.rollout_server.running import KV_BLOCKS, PINNED, free_port, left_running
@@ -45,20 +47,32 @@ class Server:
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = log
         self._flags = flags
+        self._http = httpx.Client(base_url=self.url, timeout=5.0, trust_env=False)
         self.start()
 
     def start(self) -> None:
         """Starts it; does not wait until it is ready."""
         command = [sys.executable, "-P", "-m", self.module, "--port", str(self.port), *self._flags]
+        parent = os.getpid()
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, text=True
+                command,
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                text=True,
+                preexec_fn=lambda: die_with(parent),
             )
+
+    def readiness(self) -> dict[str, Any]:
+        """What `/readyz` answers; raises httpx.TransportError if it is not up."""
+        answer: dict[str, Any] = self._http.get("/readyz").json()
+        return answer
 
     def metrics(self) -> str:
         """What `/metrics` shows; nothing if it is not up."""
         try:
-            return httpx.get(f"{self.url}/metrics", timeout=5.0).text
+            return self._http.get("/metrics").text
         except httpx.TransportError:
             return ""
 
@@ -67,7 +81,7 @@ class Server:
         end_s = time.monotonic() + READY_S
         while time.monotonic() < end_s and self.process.poll() is None:
             try:
-                if httpx.get(f"{self.url}/readyz", timeout=5.0).status_code == httpx.codes.OK:
+                if self._http.get("/readyz").status_code == httpx.codes.OK:
                     return
             except httpx.TransportError:
                 pass  # not listening yet
@@ -118,7 +132,7 @@ class EmbeddingWorker:
     def has_worked(self) -> bool:
         """Whether the worker is another one than the one that was killed, and a forward pass has succeeded since."""
         try:
-            state = httpx.get(f"{self._server.url}/readyz", timeout=5.0).json()
+            state = self._server.readiness()
             worker = self._worker().pid
         except (httpx.TransportError, ValueError, psutil.NoSuchProcess):
             return False

@@ -4,8 +4,9 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
 
@@ -18,10 +19,13 @@ START_DEADLINE_S = 120.0
 
 @contextmanager
 def running(
-    settings: RewardServerSettings, port: int | None = None, limits: Limits | None = None
+    settings: RewardServerSettings,
+    port: int | None = None,
+    limits: Limits | None = None,
+    ledger_folders: Sequence[Path] = (),
 ) -> Iterator[str]:
     """Runs a server with these settings, by default on a free port; yields its address once it is ready."""
-    server = Server(settings.model_copy(update={"port": port or 0}), limits)
+    server = Server(settings.model_copy(update={"port": port or 0}), limits, ledger_folders)
     thread = threading.Thread(target=server.run, name="reward-server")
     thread.start()
     try:

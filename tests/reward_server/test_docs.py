@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from ireasoner.reward_server.api import docs_page
-from ireasoner.reward_server.api.examples import EXAMPLES
+from ireasoner.reward_server.api.examples import EXAMPLES, IMAGE
 from ireasoner.reward_server.api.limits import Limits
 from ireasoner.reward_server.engine import PASS_TIMEOUT_S, REDIS_TIMEOUT_S
 from ireasoner.reward_server.errors import CallerGone, ServiceError
@@ -26,6 +26,8 @@ from tests.rollout_server.running import free_port
 
 PAGE = Path("docs/operators.md")
 VARYING = {"request_id", "fingerprint", "age_s", "texts"}
+WITHOUT_LEDGER = [name for name in EXAMPLES if " /ledger/" not in name]
+"""The endpoints whose examples need no ledger; `test_ledger_docs` tries the others."""
 COMMANDS = {"reward-server": "ireasoner.reward_server", "reward-score": "ireasoner.clients.score"}
 
 
@@ -44,13 +46,15 @@ def test_generated_pages_are_up_to_date() -> None:
 
 
 @pytest.fixture(scope="module")
-def responses() -> dict[str, httpx.Response]:
+def responses(tmp_path_factory: pytest.TempPathFactory) -> dict[str, httpx.Response]:
     """The responses of a fresh server with the default embedder to all examples, sent in the order of the page."""
     with (
-        running(RewardServerSettings(threads=1, cache_mib=0)) as url,
+        running(
+            RewardServerSettings(threads=1, cache_mib=0, ledger=tmp_path_factory.mktemp("ledger"))
+        ) as url,
         httpx.Client(base_url=url, timeout=60) as http,
     ):
-        return {name: send(http, request(name)) for name in EXAMPLES}
+        return {name: send(http, request(name)) for name in WITHOUT_LEDGER}
 
 
 def request(name: str) -> str:
@@ -67,7 +71,7 @@ def operation(name: str) -> dict[str, Any]:
 
 
 @pytest.mark.xdist_group("examples of the docs")
-@pytest.mark.parametrize("name", EXAMPLES)
+@pytest.mark.parametrize("name", WITHOUT_LEDGER)
 def test_every_example_gets_the_response_that_the_docs_show(
     responses: dict[str, httpx.Response], name: str
 ) -> None:
@@ -86,13 +90,13 @@ def send(http: httpx.Client, command: str) -> httpx.Response:
     """Sends what a curl command of the page sends."""
     curl, *words = shlex.split(command)
     assert curl == "curl"
-    options = {words[at]: words[at + 1] for at, word in enumerate(words) if word in ("-X", "-H", "-d")}
+    options = {words[at]: words[at + 1] for at, word in enumerate(words) if word in ("-X", "-H", "-d", "-T")}
     [url] = [word for word in words if word not in {*options, *options.values()}]
     name, _, value = options.get("-H", "").partition(": ")
     return http.request(
-        options.get("-X", "POST" if "-d" in options else "GET"),
+        "PUT" if "-T" in options else options.get("-X", "POST" if "-d" in options else "GET"),
         url.removeprefix("http://127.0.0.1:8010"),
-        content=options.get("-d"),
+        content=IMAGE if "-T" in options else options.get("-d"),
         headers={name: value} if name else None,
     )
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from ireasoner.reward_server.api.admission import PAGE_BYTES
 from ireasoner.reward_server.api.connection import CONNECTION_BYTES, ConnectionLimits
 from ireasoner.reward_server.api.limits import Limits
 from ireasoner.reward_server.cohorts.cohort_memory import KEPT_BYTES
@@ -100,6 +101,12 @@ def test_a_connection_takes_no_more_than_its_estimate(url: str, kind: str) -> No
     assert taken <= held + COUNT * CONNECTION_BYTES, (
         f"{taken / COUNT:.0f} bytes each, {held / COUNT:.0f} counted"
     )
+
+
+@pytest.mark.parametrize("page", ["/docs", "/openapi.json"])
+def test_a_page_that_is_not_read_takes_no_more_than_its_estimate(url: str, page: str) -> None:
+    """Its text, and a copy of it in the transport."""
+    assert 2 * len(httpx.get(f"{url}{page}", timeout=60).content) < PAGE_BYTES
 
 
 @pytest.mark.parametrize("size", [1, 5])

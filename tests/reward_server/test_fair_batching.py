@@ -1,6 +1,7 @@
 """Callers take turns at the embedder: who waits for whom, counted in forward passes."""
 
 import asyncio
+import random
 from collections.abc import Sequence
 
 import pytest
@@ -10,8 +11,8 @@ from ireasoner.reward_server.embedding.batching import (
     TOKENIZED_FIRST,
     EmbeddingBatcher,
 )
-from ireasoner.reward_server.errors import Overloaded, RequestTooLarge
-from tests.reward_server.letters import Letters, batching, embedded
+from ireasoner.reward_server.errors import EmbeddingFailed, Overloaded, RequestTooLarge
+from tests.reward_server.letters import Letters, batching, embedded, lengths
 
 SETTLE_S = 0.02
 ON_THEIR_WAY = 2 * PASSES_AT_BACKEND + 1
@@ -74,7 +75,7 @@ def test_both_of_two_large_requests_go_on() -> None:
             owners = [chr(batch[0][0]) for batch in embedder.tokens]
             assert sorted(owners) == ["a"] * 10 + ["b"] * 10
             for end in range(len(owners)):
-                assert abs(owners[:end].count("a") - owners[:end].count("b")) <= PASSES_AT_BACKEND + 1
+                assert abs(owners[:end].count("a") - owners[:end].count("b")) <= ON_THEIR_WAY
 
     asyncio.run(scenario())
 
@@ -113,12 +114,8 @@ def test_room_in_a_pass_goes_to_other_callers() -> None:
     async def scenario() -> None:
         embedder = Letters()
         async with batching(embedder) as batcher:
-            embedder.gate.clear()
-            busy = [await queued(batcher, ["x" * length]) for length in (20, 21)]
-            calls = [await queued(batcher, texts(name, 4)) for name in "abcdef"]
-            embedder.gate.set()
-            await asyncio.gather(*busy, *calls)
-            assert embedder.batches[2:] == [[8] * 8] * 3
+            await asyncio.gather(*(embedded(batcher, texts(name, 4)) for name in "abcdef"))
+            assert embedder.batches == [[8] * 8] * 3
 
     asyncio.run(scenario())
 
@@ -207,5 +204,37 @@ def test_a_call_that_ends_gives_its_room_back_at_once() -> None:
             await asyncio.gather(*busy, staying, again)
             assert batcher.queued_texts == 0
             assert len(embedder.tokenized) == 2 + 4 + 66
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_whatever_callers_do_each_call_ends_and_nothing_is_left(seed: int) -> None:
+    """Shared texts, texts that fail, callers with several calls, and calls that are cancelled at any time."""
+    draw = random.Random(seed)
+    pool = [*texts("p", 60), *texts("q", 30, 5), *texts("!", 2, 3), "", "untokenizable"]
+
+    async def scenario() -> None:
+        embedder = Letters()
+        embedder.mixes_lengths = draw.random() < 0.3
+        async with batching(embedder, max_queue_texts=80, cache_bytes=0) as batcher:
+            calls = []
+            for _ in range(120):
+                wanted = draw.sample(pool, draw.randint(1, 25))
+                calls.append(
+                    asyncio.create_task(embedded(batcher, wanted, draw.choice(["a", "b", "c", None])))
+                )
+                for _ in range(draw.randint(0, 3)):
+                    await asyncio.sleep(0)
+                if draw.random() < 0.4:
+                    draw.choice(calls).cancel()
+            ended = await asyncio.gather(*calls, return_exceptions=True)
+            kinds = {type(each) for each in ended if isinstance(each, BaseException)}
+            assert kinds <= {asyncio.CancelledError, EmbeddingFailed, Overloaded}
+            assert any(not isinstance(each, BaseException) for each in ended)
+            assert lengths(await embedded(batcher, ["last"])) == [4]
+            assert (batcher.queued_texts, batcher._calls) == (0, set())
+            for lines in (batcher._arrived, batcher._tokenized):
+                assert (len(lines), lines._shares._used) == (0, {})
 
     asyncio.run(scenario())

@@ -233,8 +233,13 @@ def test_sigterm_under_load_finishes_every_accepted_request(running: RunningServ
     assert all(re.fullmatch(r"[0-9a-f]{32}", line["request_id"]) for line in posts)
 
 
-def test_ten_sigterms_under_load_lose_nothing(compass: Path, tmp_path: Path) -> None:
-    """Each server is replaced by one on the same port, with 12 requests in flight all the time."""
+@pytest.mark.parametrize(
+    ("number", "times", "code"), [(signal.SIGTERM, 10, 0), (signal.SIGKILL, 3, -signal.SIGKILL)]
+)
+def test_servers_that_end_under_load_lose_nothing(
+    compass: Path, tmp_path: Path, number: signal.Signals, times: int, code: int
+) -> None:
+    """Each is replaced by one on the same port, with 12 requests in flight all the time; see `tests/kills`."""
     port, stopping, sent = free_port(), threading.Event(), count()
     flags = ["--embedder", "token-mean", "--token-mean-checkpoint", str(compass), "--drain-notice-s", "0.2"]
 
@@ -245,20 +250,20 @@ def test_ten_sigterms_under_load_lose_nothing(compass: Path, tmp_path: Path) -> 
     with ThreadPoolExecutor(1) as pool:
         posting = pool.submit(lambda: asyncio.run(post_all(f"http://127.0.0.1:{port}", load(), 120, 12)))
         try:
-            for number in range(10):
-                with server(tmp_path / f"log-{number}", *flags, port=port) as running:
+            for turn in range(times):
+                with server(tmp_path / f"log-{turn}", *flags, port=port) as running:
                     while running.metric(SCORED) < 24:
                         assert not posting.done()
                         time.sleep(0.01)
-                    running.process.send_signal(signal.SIGTERM)
-                    assert running.process.wait(60) == 0
+                    running.process.send_signal(number)
+                    assert running.process.wait(60) == code
             with server(tmp_path / "log", *flags, port=port):
                 stopping.set()
                 ended = posting.result(120)
         finally:
             stopping.set()
     assert ended == {"scored": next(sent)}
-    assert ended["scored"] >= 240
+    assert ended["scored"] >= 24 * times
 
 
 def test_requests_that_a_shutdown_cuts_off_can_be_retried(tmp_path: Path) -> None:

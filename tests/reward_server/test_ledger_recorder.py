@@ -184,12 +184,12 @@ def test_a_locked_ledger_is_written_once_it_is_free(folder: Path) -> None:
     holder.execute("BEGIN EXCLUSIVE")
     with recording(folder, max_bytes=4 * 2**20) as into:
         wait_until(lambda: into.status.problem is not None)
-        for number in range(20):
+        for number in range(40):
             record(into, f"{number}", characters=5_000)
         wait_until(lambda: into.status.dropped["locked"] > 0)
         assert into.status.groups == 0
         holder.close()
-        wait_until(lambda: accounted(into) == 20)
+        wait_until(lambda: accounted(into) == 40)
     assert len(names(folder)) == into.status.groups > 0
 
 

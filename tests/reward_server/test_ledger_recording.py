@@ -3,8 +3,11 @@
 import hashlib
 import io
 import json
+import re
+import shlex
 import sqlite3
 import struct
+import subprocess
 import threading
 import zlib
 from collections.abc import Callable, Iterator
@@ -21,7 +24,7 @@ from ireasoner.reward_server.api.tokens import add_token
 from ireasoner.reward_server.ledger.images import image_file
 from ireasoner.reward_server.ledger.record import unpacked
 from ireasoner.reward_server.ledger.schema import open_to_read
-from ireasoner.reward_server.settings import RewardServerSettings
+from ireasoner.reward_server.settings import RewardServerSettings, read_settings
 from tests.reward_server.ledger_records import names, wait_until
 from tests.reward_server.requests import Json, group, rollout, score
 from tests.reward_server.running import running
@@ -423,3 +426,15 @@ def test_the_metrics_show_what_is_recorded(http: httpx.Client, folder: Path) -> 
     assert value("reward_ledger_up") == 1
     assert value("reward_ledger_dropped_groups_total") == 0
     assert 0 < value("reward_ledger_bytes") < value("reward_ledger_max_bytes")
+
+
+def test_the_commands_of_the_page_work(url: str, folder: Path, tmp_path: Path) -> None:
+    start, upload = re.findall(r"```bash\n(.*?)```", Path("docs/ledger.md").read_text(), re.DOTALL)
+    command, *flags = shlex.split(start)
+    assert command == "reward-server"
+    assert read_settings(flags).ledger == Path("runs/ledger")
+    (tmp_path / "chart.png").write_bytes(png(3, 3))
+    shell = upload.replace("http://127.0.0.1:8010", url)
+    ended = subprocess.run(["bash", "-c", shell], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert json.loads(ended.stdout)["pixels"] == 9
+    wait_until(image_file(folder, hashlib.sha256(png(3, 3)).hexdigest()).exists)

@@ -13,6 +13,8 @@ from starlette.testclient import TestClient
 
 from ireasoner.reward_server.api.tokens import OPERATOR
 from ireasoner.reward_server.ledger import images, schema
+from ireasoner.reward_server.ledger.comparison_file import ComparisonFile, Plan
+from ireasoner.reward_server.ledger.group_change import GroupChange
 from tests.reward_server.ledger_reading import keep, reader, tokens
 from tests.reward_server.ledger_records import record, sent
 
@@ -67,7 +69,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     connection.execute("INSERT INTO evictions VALUES (?, 5, 1.0)", (runs[OURS],))
     connection.execute("INSERT INTO evictions VALUES (?, 7, 1.0)", (runs[THEIRS],))
     connection.execute("INSERT INTO evictions VALUES (0, 100, 1.0)")
+    groups = connection.execute(
+        "SELECT groups.id, experiment FROM groups JOIN runs ON runs.id = run_id"
+    ).fetchall()
     connection.close()
+    change = GroupChange([0.25, 0.5], [0.5, 0.25], "1", "2")
+    for name, experiments in (("theirs", {THEIRS}), ("all", {OURS, THEIRS})):
+        with ComparisonFile(folder, name, Plan("robust", None, {})) as file:
+            file.expect(len(groups))
+            file.add([(row, experiment, change) for row, experiment in groups if experiment in experiments])
     return folder
 
 
@@ -93,11 +103,18 @@ def theirs(callers: dict[str, TestClient]) -> Json:
     groups = callers[THEIRS].get("/ledger/groups").json()["groups"]
     assert len(groups) == 6
     own = next(group for group in groups if group["name"] == "own")
-    return {"run": own["run"], "group": own["id"], "question": own["question_id"], "image": own["image"]}
+    return {
+        "comparison": "theirs",
+        "run": own["run"],
+        "group": own["id"],
+        "question": own["question_id"],
+        "image": own["image"],
+    }
 
 
 FOREIGN = {
     "/ledger/runs/{run}/timeline": ("GET", "/ledger/runs/{run}/timeline", None),
+    "/ledger/runs/{run}/audit": ("GET", "/ledger/runs/{run}/audit", None),
     "/ledger/events": ("GET", "/ledger/events?run={run}", None),
     "/ledger/groups": ("GET", "/ledger/groups?run={run}", None),
     "/ledger/groups.jsonl": ("GET", "/ledger/groups.jsonl?run={run}", None),
@@ -105,7 +122,7 @@ FOREIGN = {
     "/ledger/groups/{group}/neighbours": ("GET", "/ledger/groups/{group}/neighbours", None),
     "/ledger/images/{sha256}": ("GET", "/ledger/images/{image}", None),
     "/ledger/compare": ("POST", "/ledger/compare", {"group": "{group}", "configs": ["paper", "robust"]}),
-    "/ledger/comparisons/{name}": ("GET", "/ledger/comparisons/theirs", None),
+    "/ledger/comparisons/{name}": ("GET", "/ledger/comparisons/{comparison}", None),
 }
 """A request for something of another experiment, for each route that takes a name of something."""
 MORE_FOREIGN = [
@@ -114,7 +131,7 @@ MORE_FOREIGN = [
     ("GET", "/ledger/groups.jsonl?question={question}", None),
 ]
 NAMELESS = {"/ledger/runs", "/ledger/cosines", "/ledger/comparisons"}
-NOTHING = {"run": "0-77", "group": "0-888", "question": "0-9999", "image": "0" * 64}
+NOTHING = {"comparison": "nothing", "run": "0-77", "group": "0-888", "question": "0-9999", "image": "0" * 64}
 
 
 def filled(text: str, ids: Json) -> str:
@@ -166,12 +183,14 @@ def test_without_a_token_nothing_is_answered(
 
 
 @pytest.mark.parametrize("caller", [THEIRS, OPERATOR])
-@pytest.mark.parametrize("name", ["run", "group", "question", "image"])
+@pytest.mark.parametrize("name", ["run", "audit", "group", "question", "image", "comparison"])
 def test_those_who_may_see_it_do(
     callers: dict[str, TestClient], theirs: Json, caller: str, name: str
 ) -> None:
     path = {
         "run": "/ledger/runs/{run}/timeline",
+        "audit": "/ledger/runs/{run}/audit",
+        "comparison": "/ledger/comparisons/{comparison}",
         "group": "/ledger/groups/{group}",
         "question": "/ledger/groups?question={question}",
         "image": "/ledger/images/{image}",
@@ -276,3 +295,24 @@ def test_a_known_hash_shows_no_image_of_another_even_as_not_modified(
     known = {"if-none-match": f'"{theirs["image"]}"'}
     assert callers[THEIRS].get(f"/ledger/images/{theirs['image']}", headers=known).status_code == 304
     assert callers[OURS].get(f"/ledger/images/{theirs['image']}", headers=known).status_code == 404
+
+
+def test_a_comparison_shows_the_groups_of_the_experiment_alone(callers: dict[str, TestClient]) -> None:
+    listed = {name: http.get("/ledger/comparisons").json()["comparisons"] for name, http in callers.items()}
+    assert {name: {each["name"] for each in found} for name, found in listed.items()} == {
+        OURS: {"all"},
+        THEIRS: {"all", "theirs"},
+        OPERATOR: {"all", "theirs"},
+        "idle": set(),
+    }
+    [ours] = listed[OURS]
+    assert (ours["groups"], ours["done"], ours["summary"]["rank_flips"]) == (6, 6, 6)
+    page = callers[OURS].get("/ledger/comparisons/all?limit=4").json()
+    rest = callers[OURS].get("/ledger/comparisons/all", params={"limit": 4, "cursor": page["next"]}).json()
+    rows = page["rows"] + rest["rows"]
+    assert rest["next"] is None
+    assert {row["group"]["experiment"] for row in rows} == {OURS}
+    assert len({row["group"]["id"] for row in rows}) == 6
+    assert len(callers[OPERATOR].get("/ledger/comparisons/all").json()["rows"]) == 12
+    other = callers[THEIRS].get("/ledger/comparisons/all", params={"limit": 4, "cursor": page["next"]})
+    assert other.status_code == 422

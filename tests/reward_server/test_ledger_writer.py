@@ -105,7 +105,9 @@ def test_a_new_writer_repeats_nothing(folder: Path, server: Server) -> None:
     writer(folder).work()
     server.scores(sent(["7"], "b"))
     for _ in range(2):
-        assert writer(folder).work()
+        again = writer(folder)
+        assert again.work()
+        assert again.report.kept == 2, "the server learns what the writer before had no time to report"
     assert names(folder) == ["a", "b"]
 
 

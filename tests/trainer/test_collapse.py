@@ -51,6 +51,22 @@ def test_each_sign_alone_is_enough_if_it_lasts(sign: str) -> None:
     assert signs == {sign}
 
 
+@pytest.mark.parametrize(
+    ("setting", "value", "sign", "figure"),
+    [
+        ("entropy_share", 0.9, ENTROPY, 0.75),
+        ("dominant_share", 0.65, DOMINANT, 0.7),
+        ("length_share", 0.9, LENGTH, 35.0),
+    ],
+)
+def test_each_threshold_is_a_setting(setting: str, value: float, sign: str, figure: float) -> None:
+    series = [HEALTHY] * 20 + [{**HEALTHY, sign: figure}] * 20
+    assert onset(CollapseSettings(window=10), series) is None
+    found = onset(CollapseSettings(**{"window": 10, setting: value}), series)
+    assert found is not None
+    assert found[1] == {sign}
+
+
 @pytest.mark.parametrize("per_update", [1, 4])
 def test_repeated_questions_are_noticed_however_few_an_update_asks(per_update: int) -> None:
     questions = RecentQuestions(10)

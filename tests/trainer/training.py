@@ -1,6 +1,7 @@
 """`ireasoner train` in a process of its own, and what two runs of it must have in common."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from ireasoner.trainer.commands.service import die_with
 from ireasoner.trainer.run_folder.checkpoint import Checkpoints, read_state
 from ireasoner.trainer.run_folder.run_folder import read_lines
 from ireasoner.trainer.settings import ROLES
@@ -48,11 +50,13 @@ class Training:
     def start(self) -> subprocess.Popen[bytes]:
         """Starts the run, or resumes it if it has begun."""
         flags = ["--resume"] if (self.run / "settings.json").exists() else []
+        parent = os.getpid()
         with self.log.open("ab") as log:
             return subprocess.Popen(
                 [sys.executable, "-m", "ireasoner.cli", "train", "--config", str(self._config), *flags],
                 stdout=log,
                 stderr=subprocess.STDOUT,
+                preexec_fn=lambda: die_with(parent),
             )
 
     def finish(self) -> None:

@@ -4,6 +4,9 @@ from collections.abc import Sequence
 
 from ireasoner.audit.group import MIN_SPREAD, AuditedGroup, AuditedRollout, AuditedStep
 
+MAX_ROLLOUTS = 32
+"""Rollouts of a group that are compared, at most: each is compared with every other one."""
+
 
 def length_gain_share(groups: Sequence[AuditedGroup]) -> float | None:
     """Share of the rewarded rollouts with an answer, in [0, 1], that gain by length alone; None if there are none.
@@ -14,7 +17,7 @@ def length_gain_share(groups: Sequence[AuditedGroup]) -> float | None:
     gains = [
         any(_gains_by_length(rollout, other) for other in candidates)
         for group in groups
-        for candidates in [[each for each in group.rollouts if each.answer is not None]]
+        for candidates in [[each for each in group.rollouts[:MAX_ROLLOUTS] if each.answer is not None]]
         for rollout in candidates
         if rollout.reward is not None
     ]

@@ -8,7 +8,9 @@ from ireasoner.audit.words import words
 
 MAX_ROLLOUTS = 4
 MAX_STEPS = 8
-"""Of each rollout: what is compared in a group is bounded, since every step is compared with every other."""
+MAX_CHARACTERS = 1_000
+"""Rollouts of a group, steps of a rollout and characters of a step that are compared, at most: every step is compared
+with every other one."""
 
 _Pairs = frozenset[tuple[str, str]]
 
@@ -38,7 +40,7 @@ class _Steps:
         self._rollouts = [
             pairs
             for rollout in group.rollouts[:MAX_ROLLOUTS]
-            if (pairs := [_word_pairs(step.text) for step in rollout.steps[:MAX_STEPS]])
+            if (pairs := [_word_pairs(step.text[:MAX_CHARACTERS]) for step in rollout.steps[:MAX_STEPS]])
         ]
 
     def templates(self, other: "_Steps") -> Iterable[bool]:

@@ -132,6 +132,8 @@ def openapi(app: FastAPI) -> dict[str, Any]:
         for route, operations in document["paths"].items():
             for method, operation in operations.items():
                 EXAMPLES[f"{method.upper()} {route}"].add_to(operation)
+                for parameter in operation.get("parameters", ()):
+                    parameter["schema"] = _without_null(parameter["schema"])
                 if "HTTPValidationError" in str(operation["responses"].get("422")):
                     del operation["responses"]["422"]
                 for response in operation["responses"].values():
@@ -144,3 +146,11 @@ def openapi(app: FastAPI) -> dict[str, Any]:
         security.add_to(document, app.state.settings)
         app.openapi_schema = document
     return app.openapi_schema
+
+
+def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema of an optional parameter: neither a URL nor a header can say null."""
+    kinds = [each for each in schema.get("anyOf", ()) if each != {"type": "null"}]
+    if len(kinds) == 1:
+        return {**kinds[0], **{name: part for name, part in schema.items() if name != "anyOf"}}
+    return {**schema, "anyOf": kinds} if kinds else schema

@@ -11,12 +11,13 @@ import asyncio
 import hashlib
 import json
 import time
-from collections.abc import Iterable, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
+from fastapi import FastAPI
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
@@ -36,6 +37,8 @@ from ireasoner.reward_server.api.limits import Limits
 from ireasoner.reward_server.app import create_app
 from ireasoner.reward_server.cohorts.cohort_wire import COHORT_REQUESTS, prompt_keys
 from ireasoner.reward_server.errors import NotReady, RequestError
+from ireasoner.reward_server.ledger.lock import LedgerLocked
+from ireasoner.reward_server.ledger.schema import LedgerUnusable
 from ireasoner.reward_server.observability.metrics import CONTENT_TYPE
 from ireasoner.reward_server.settings import RewardServerSettings
 
@@ -45,6 +48,8 @@ RETRY_BUDGET_S = 60.0
 """Seconds that a request whose replicas die is sent to others."""
 MAX_WAITING = 16_384
 """Requests that a replica holds at once: callers of cohorts mostly wait. The app bounds its queue itself."""
+MAX_REPLICAS = 1_024
+"""Of one machine, each with a ledger of its own."""
 METRICS_DEADLINE_S = 5.0
 """Seconds that `/metrics` waits for a replica; a late one is left out."""
 _POLL_S = 0.1
@@ -81,12 +86,26 @@ def cohort_key(path: str, body: bytes) -> str:
     return hashlib.sha256(f"{path} {shared}".encode()).hexdigest()
 
 
+def create_replica(settings: RewardServerSettings, on_failure: Callable[[Exception], None]) -> FastAPI:
+    """The app of one replica; its ledger is the first folder `replica-N` that no other replica of the machine has.
+
+    Raises what `create_app` raises.
+    """
+    if settings.ledger is None:
+        return create_app(settings, on_failure)
+    for number in range(MAX_REPLICAS):
+        with suppress(LedgerLocked):
+            folder = settings.ledger / f"replica-{number}"
+            return create_app(settings.model_copy(update={"ledger": folder}), on_failure)
+    raise LedgerUnusable(f"{MAX_REPLICAS} processes record into {settings.ledger} already")
+
+
 class RewardReplica:
     """One reward server: the app in a process of its own, called by Ray instead of over a socket."""
 
     async def __init__(self, options: dict[str, Any]) -> None:  # type: ignore[misc]  # Ray awaits it
         self._failure: Exception | None = None
-        self._app = create_app(RewardServerSettings(**options), self._fail)
+        self._app = create_replica(RewardServerSettings(**options), self._fail)
         self._stack = AsyncExitStack()
         await self._stack.enter_async_context(self._app.router.lifespan_context(self._app))
         transport = httpx.ASGITransport(self._app, raise_app_exceptions=False)

@@ -34,21 +34,20 @@ log = logging.getLogger(__name__)
 
 PROBES = frozenset({"/livez", "/readyz"})
 """Called every few seconds, and logged at debug only: the engine logs when its readiness changes."""
-OPEN_ROUTES = PROBES | explorer_routes.OPEN_ROUTES | {"/", "/docs", "/openapi.json"}
+PAGES = explorer_routes.OPEN_ROUTES | {"/", "/docs", "/openapi.json"}
+OPEN_ROUTES = PROBES | PAGES
 """Routes that need no token: they show nothing of any experiment."""
 METRICS_ROUTE = "/metrics"
-PROMPT_ROUTES = OPEN_ROUTES | {METRICS_ROUTE}
-"""Routes that are answered at once, however much memory requests hold."""
 REQUEST_BYTES = 45_000
 """Memory of a request that waits for its scores, besides its head and its body (tracemalloc counts up to 41,000)."""
+PAGE_BYTES = 2**19
+"""Memory of a page that its caller does not read: its text, and the part that is being sent."""
 TOKEN_IN_URL = ("/cohort/", "/verify")
 """Path prefixes under which `?token=` replaces the header, for callers that cannot send one."""
 BODY_COST = 5
 """Memory of a body in units of its size: as it arrives, as texts, as steps, in the queue, and in the response."""
 HEAD_COST, HEADER_BYTES = 3, 300
 """Memory of a head in units of its size, and of a header besides."""
-SMALL_HEAD_BYTES = 8_000
-"""A head that takes less memory is part of `CONNECTION_BYTES`."""
 _REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 SENT_BYTES = 2**17
 """Bytes sent at once; before the next part the server waits until a slow caller has read on."""
@@ -155,20 +154,24 @@ class Admission:
         return self._metrics
 
 
-def check_head(scope: Scope, claim: Claim) -> None:
-    """Counts the memory of a request's path and headers.
-
-    Raises:
-        HeadTooLarge: They exceed `MAX_HEAD_BYTES`.
-        Overloaded: They are large, and do not fit beside what other requests hold.
-    """
-    size = len(scope.get("raw_path") or b"") + len(scope["query_string"])
-    size += sum(len(name) + len(value) + 4 for name, value in scope["headers"])
-    if size > MAX_HEAD_BYTES:
+def check_head(scope: Scope) -> None:
+    """Raises HeadTooLarge if the path and the headers of a request exceed `MAX_HEAD_BYTES`."""
+    if (size := _head_bytes(scope)) > MAX_HEAD_BYTES:
         raise HeadTooLarge(f"path and headers have {size} bytes; this server takes {MAX_HEAD_BYTES}")
-    taken = HEAD_COST * size + HEADER_BYTES * len(scope["headers"])
-    if taken > SMALL_HEAD_BYTES:
-        claim.hold(taken)
+
+
+def taken_bytes(scope: Scope) -> int:
+    """Memory of a request besides its body; 0 for probes and metrics, which are answered however much others hold."""
+    path = scope["path"]
+    if path in PROBES or path == METRICS_ROUTE:
+        return 0
+    head = HEAD_COST * _head_bytes(scope) + HEADER_BYTES * len(scope["headers"])
+    return head + (PAGE_BYTES if path in PAGES else REQUEST_BYTES)
+
+
+def _head_bytes(scope: Scope) -> int:
+    target = len(scope.get("raw_path") or b"") + len(scope["query_string"])
+    return target + sum(len(name) + len(value) + 4 for name, value in scope["headers"])
 
 
 class _Exchange:
@@ -201,11 +204,10 @@ class _Exchange:
         state["claim"] = self._claim
         try:
             with self._claim:
-                check_head(self._scope, self._claim)
+                check_head(self._scope)
+                self._claim.hold(taken_bytes(self._scope))
                 state["experiment"] = experiment = self._admission.experiment(self._scope, self._headers)
                 state["namespace"] = SHARED if experiment in (NO_EXPERIMENT, OPERATOR) else experiment
-                if self._scope["path"] not in PROMPT_ROUTES:
-                    self._claim.hold(REQUEST_BYTES)
                 self._body = self._admission.arriving_body(self._headers, self._receive)
                 await self._admission.answer(self._scope, self._limited_receive, self._watched_send)
         except ServiceError as error:

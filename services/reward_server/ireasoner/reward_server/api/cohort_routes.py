@@ -8,7 +8,6 @@ from contextlib import ExitStack
 from typing import Annotated, Literal, cast
 
 from fastapi import APIRouter, Depends, Query, Request
-from pydantic import WithJsonSchema
 
 from ireasoner.reward_server import wire
 from ireasoner.reward_server.api.json_body import ForeignRoute
@@ -119,7 +118,6 @@ class _Caller:
         request: Request,
         group_size: Annotated[
             int | None,
-            WithJsonSchema({"type": "integer", "minimum": 1}),  # a URL cannot say null
             Query(ge=1, description="Rollouts per prompt; the protocols do not send it."),
         ] = None,
         deadline_s: Annotated[

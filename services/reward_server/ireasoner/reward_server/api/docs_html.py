@@ -44,6 +44,7 @@ nav { columns: 20rem; }
 nav a { display: block; text-decoration: none; }
 table { border-collapse: collapse; margin: 0.5rem 0 1.5rem; width: 100%; overflow-wrap: anywhere; }
 th, td { border-bottom: 1px solid var(--line); padding: 0.3rem 0.6rem 0.3rem 0; text-align: left; vertical-align: top; }
+th, td:nth-child(2) { overflow-wrap: normal; }
 th, figcaption { color: var(--muted); font-weight: normal; }
 code, pre { font: 0.9em/1.5 ui-monospace, monospace; background: var(--card); border-radius: 3px; }
 code { padding: 0.1rem 0.25rem; border: 1px solid var(--line); }

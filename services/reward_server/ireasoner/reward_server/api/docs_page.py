@@ -60,16 +60,22 @@ def request(method: str, path: str, operation: Json, server: str = DEFAULT_URL, 
         elif "example" in parameter:
             query[parameter["name"]] = parameter["example"]
     url = shlex.quote(server + path + (f"?{urlencode(query)}" if query else ""))
+    if "application/octet-stream" in operation.get("requestBody", {}).get("content", {}):
+        return " ".join(["curl", "-T", "image.png", url, *_authorization(token)])
     body = _content(operation.get("requestBody", {})).get("example")
     words = ["curl"]
     if method != ("GET" if body is None else "POST"):
         words += ["-X", method]
     words.append(url)
-    if token:
-        words += ["-H", f'"authorization: Bearer {token}"']
+    words += _authorization(token)
     if body is not None:
         words += ["-H", "'content-type: application/json'", "-d", shlex.quote(_pretty(body))]
     return " ".join(words)
+
+
+def _authorization(token: str) -> list[str]:
+    """The words of a curl command that carry a token, if one is given."""
+    return ["-H", f'"authorization: Bearer {token}"'] if token else []
 
 
 def response(operation: Json) -> tuple[str, str]:

@@ -4,7 +4,9 @@ The responses are those of the default embedder, with rounded numbers. They pass
 example cannot have a field that the wire does not have.
 """
 
+from base64 import b64decode
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from typing import Any
 
 from ireasoner.reward_server import wire
@@ -44,7 +46,11 @@ _COHORT: Json = {
 """The parts of a reward in a cohort of one, which has nothing to agree with."""
 
 
-_SHA256 = "431ced6916a2a21a156e38701afe55bbd7f88969fbbfc56d7fe099d47f265460"
+IMAGE = b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
+)
+"""A PNG of one pixel, which the example of an upload sends."""
+_SHA256 = sha256(IMAGE).hexdigest()
 
 
 def _scores(**parts: Any) -> Json:
@@ -118,7 +124,7 @@ EXAMPLES: Mapping[str, Example] = {
     "GET /configs": Example(wire.RegisteredConfigs(configs=_PRESETS).model_dump(mode="json")),
     "GET /configs/{name}": Example(_PRESETS[0].model_dump(mode="json"), parameters={"name": "paper"}),
     "PUT /ledger/images/{sha256}": Example(
-        wire.StoredImage(sha256=_SHA256, bytes=68, pixels=1).model_dump(mode="json"),
+        wire.StoredImage(sha256=_SHA256, bytes=len(IMAGE), pixels=1).model_dump(mode="json"),
         parameters={"sha256": _SHA256},
     ),
     "PUT /configs/{name}": Example(

@@ -7,6 +7,7 @@ import orjson
 
 from ireasoner.reward_server.api.example import Example, Json
 from ireasoner.reward_server.ledger import ledger_wire, served_image
+from ireasoner.reward_server.ledger.group_change import GroupChange
 from ireasoner.reward_server.ledger.record import Record, figures
 from ireasoner.reward_server.scoring_config import PAPER, ROBUST
 
@@ -87,6 +88,29 @@ RECORD = Record(
     embedder="minilm",
     groups=[{"group": SENT, "scored": SCORED}],
 )
+ROBUST_SCORED: Json = {
+    **SCORED,
+    "proposer_reward": 0.9957,
+    "clusters": [
+        {"answer": "6", "count": 2, "members": [{"answer": "6", "count": 2, "rules": []}]},
+        {"answer": "8", "count": 1, "members": [{"answer": "8", "count": 1, "rules": []}]},
+    ],
+    "rollouts": [
+        {
+            **SCORED["rollouts"][index],
+            "reward": 0.6786,
+            "trajectory": 0.3815,
+            "steps": [
+                {"text": "Row 2 reads 2, 4.", "cosine": 1.0, "weight": 1.0, "credit": 1.0, "place": 0},
+                {"text": text, "cosine": 0.4814, "weight": 0.8607, "credit": 0.4814, "place": 1},
+            ],
+        }
+        for index, text in enumerate(("2 + 4 = 6.", "Adding 2 and 4 gives 6."))
+    ]
+    + SCORED["rollouts"][2:],
+}
+_CHANGE = GroupChange.of(SCORED, ROBUST_SCORED, "solver")
+COMPARISON = "robust"
 _FIGURES = figures(SENT, SCORED, PAPER)
 _SUMMARY = ledger_wire.Summary(
     id="0-1",
@@ -172,6 +196,24 @@ _TIMELINE = ledger_wire.Timeline(
         )
     ],
 )
+_COMPARISON = ledger_wire.ComparisonState(
+    name=COMPARISON,
+    config="robust",
+    against=None,
+    created_s=RECORD.received_s + 60,
+    groups=1,
+    done=1,
+    summary={
+        "rollouts": 3,
+        "changed_rewards": _CHANGE.changed,
+        "changed_groups": 1,
+        "rank_flips": _CHANGE.rank_flips,
+        "groups_with_flips": 0,
+        "changed_dominant_answers": 0,
+        "correlation": 1.0,
+        "failed": 0,
+    },
+).model_dump(mode="json")
 _STEPS = ["Row 2 reads 2, 4.", "2 + 4 = 6.", "Adding 2 and 4 gives 6."]
 
 LEDGER_EXAMPLES: Mapping[str, Example] = {
@@ -196,7 +238,7 @@ LEDGER_EXAMPLES: Mapping[str, Example] = {
         "(the image's bytes)", parameters={"sha256": IMAGE}, media_type=served_image.MEDIA_TYPE
     ),
     "POST /ledger/cosines": Example(
-        {"embedder": "minilm", "cosines": [[1.0, 0.5, 0.5], [0.5, 1.0, 0.8], [0.5, 0.8, 1.0]]},
+        {"embedder": "minilm", "cosines": [[1.0, 0.407, 0.399], [0.407, 1.0, 0.808], [0.399, 0.808, 1.0]]},
         {"steps": _STEPS},
     ),
     "POST /ledger/compare": Example(
@@ -213,12 +255,55 @@ LEDGER_EXAMPLES: Mapping[str, Example] = {
                     "config_label": "robust",
                     "config": ROBUST.model_dump(mode="json"),
                     "fingerprint": "c6ff2bd44fded4db",
-                    "scored": SCORED,
+                    "scored": ROBUST_SCORED,
                 },
             ],
         },
         {"group": "0-1", "configs": ["paper", "robust"]},
     ),
-    "GET /ledger/comparisons": Example({"comparisons": []}),
-    "GET /ledger/comparisons/{name}": Example({}, parameters={"name": "robust"}),
+    "GET /ledger/comparisons": Example({"comparisons": [_COMPARISON]}),
+    "GET /ledger/comparisons/{name}": Example(
+        {
+            "comparison": _COMPARISON,
+            "rows": [
+                {
+                    "group": _SUMMARY,
+                    "before": list(_CHANGE.before),
+                    "after": list(_CHANGE.after),
+                    "change": _CHANGE.change,
+                    "rank_flips": _CHANGE.rank_flips,
+                    "dominant_before": "6",
+                    "dominant_after": "6",
+                }
+            ],
+            "next": None,
+        },
+        parameters={"name": COMPARISON},
+    ),
+    "GET /ledger/runs/{run}/audit": Example(
+        {
+            "run": "0-1",
+            "experiment": RECORD.experiment,
+            "source": RECORD.source,
+            "unit": "update",
+            "evicted_groups": 0,
+            "verdict": "too early",
+            "updates": 1,
+            "window": 3,
+            "signs": [],
+            "figures": [
+                {"name": name, "first": figure, "now": figure}
+                for name, figure in (
+                    ("answer_entropy_nats", _FIGURES.entropy_nats),
+                    ("dominant_share", _FIGURES.dominant_share),
+                    ("pseudo_label_accuracy", 1.0),
+                    ("flat_share", 0.0),
+                    ("invalid_share", 0.0),
+                    ("words", _FIGURES.words),
+                    ("steps", _FIGURES.steps),
+                )
+            ],
+        },
+        parameters={"run": "0-1"},
+    ),
 }

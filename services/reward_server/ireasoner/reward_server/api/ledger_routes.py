@@ -22,6 +22,7 @@ from ireasoner.reward_server.errors import (
     NoLedger,
     NoSuchRecord,
     Overloaded,
+    RequestTooLarge,
     Unauthorized,
 )
 from ireasoner.reward_server.ledger import (
@@ -43,6 +44,7 @@ from ireasoner.reward_server.ledger.ledgers import Ledgers, RecordId, Viewer
 from ireasoner.reward_server.ledger.reads import Reads
 from ireasoner.reward_server.ledger.recorder import Recorder, Status
 from ireasoner.reward_server.ledger.search import MAX_CHARACTERS, SearchText
+from ireasoner.reward_server.memory import Claim
 from ireasoner.reward_server.scoring.scorer import Caller
 
 router = APIRouter()
@@ -51,6 +53,9 @@ body_router = APIRouter(route_class=MeasuredRoute)
 _LISTED = (Unauthorized, NoLedger, HeadTooLarge, InternalError, LedgerUnreadable)
 LIST_PROBLEMS = documented(*_LISTED, MalformedRequest)
 RECORD_PROBLEMS = documented(*_LISTED, MalformedRequest, NoSuchRecord)
+GROUP_PROBLEMS = IMAGE_PROBLEMS = documented(
+    *_LISTED, MalformedRequest, NoSuchRecord, Overloaded, RequestTooLarge
+)
 EVENT_PROBLEMS = documented(*_LISTED, MalformedRequest, NoSuchRecord, Overloaded)
 COSINE_PROBLEMS = documented(*SCORING_ERRORS)
 COMPARE_PROBLEMS = documented(*SCORING_ERRORS, NoLedger, NoSuchRecord, LedgerUnreadable)
@@ -87,6 +92,10 @@ class _Reading:
         return cast(Engine, self.request.app.state.engine)
 
     @property
+    def claim(self) -> Claim:
+        return cast(Claim, self.request.state.claim)
+
+    @property
     def recording(self) -> Status | None:
         recorder = cast(Recorder | None, self.request.app.state.recorder)
         return None if recorder is None else recorder.status
@@ -102,8 +111,10 @@ RunId = Annotated[str, Path(max_length=24, description="Id of a run.")]
 GroupId = Annotated[str, Path(max_length=24, description="Id of a group.")]
 
 
-def _json(value: Any) -> Response:
-    return Response(orjson.dumps(value), media_type="application/json")
+def _json(value: Any, claim: Claim) -> Response:
+    written = orjson.dumps(value)
+    claim.hold(len(written))
+    return Response(written, media_type="application/json")
 
 
 def _query(
@@ -182,7 +193,7 @@ async def run_timeline(
 
 @router.get("/ledger/runs/{run}/audit", responses=RECORD_PROBLEMS)
 async def run_audit(run: RunId, reading: Reading) -> ledger_wire.Audit:
-    """Says whether a run looks as if it collapses, as `ireasoner audit` does."""
+    """Says whether a run looks as if it collapses, as `ireasoner audit` does, but reads no texts of steps."""
     return await reading.reads.run(audit_of, reading.viewer, RecordId.parse(run))
 
 
@@ -238,10 +249,11 @@ async def export_groups(query: Filter, reading: Reading) -> Response:
     return StreamingResponse(await lines.start(), media_type=JSON_LINES)
 
 
-@router.get("/ledger/groups/{group}", response_model=ledger_wire.WholeGroup, responses=RECORD_PROBLEMS)
+@router.get("/ledger/groups/{group}", response_model=ledger_wire.WholeGroup, responses=GROUP_PROBLEMS)
 async def get_group(group: GroupId, reading: Reading) -> Response:
     """Shows a group with everything that is known of it."""
-    return _json(await reading.reads.run(whole_group.whole, reading.viewer, RecordId.parse(group)))
+    found = await reading.reads.run(whole_group.whole, reading.viewer, RecordId.parse(group))
+    return _json(found, reading.claim)
 
 
 @router.get("/ledger/groups/{group}/neighbours", responses=RECORD_PROBLEMS)
@@ -254,7 +266,7 @@ async def group_neighbours(group: GroupId, reading: Reading) -> ledger_wire.Neig
     "/ledger/images/{sha256}",
     response_class=Response,
     responses={
-        **RECORD_PROBLEMS,
+        **IMAGE_PROBLEMS,
         200: {"content": {served_image.MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}},
     },
 )
@@ -266,7 +278,9 @@ async def get_image(
     if reading.request.headers.get("if-none-match") == f'"{sha256}"':
         await reading.reads.run(served_image.image_file, reading.viewer, sha256)
         return Response(status_code=304, headers=IMAGE_HEADERS)
-    encoded = await reading.reads.run(served_image.written_anew, reading.viewer, sha256)
+    data, needed_bytes = await reading.reads.run(served_image.kept, reading.viewer, sha256)
+    reading.claim.hold(needed_bytes + len(data))
+    encoded = await reading.reads.run(served_image.written_anew, sha256, data)
     return Response(
         encoded, headers={**IMAGE_HEADERS, "etag": f'"{sha256}"'}, media_type=served_image.MEDIA_TYPE
     )
@@ -294,9 +308,11 @@ async def get_comparison(
 async def compare_steps(body: ledger_wire.StepTexts, reading: Reading) -> Response:
     """Compares steps with each other by the server's embedder."""
     batcher = reading.engine.batcher
-    reading.request.state.claim.hold(footprint(len(body.steps), batcher.backend.dimension))
+    reading.claim.hold(footprint(len(body.steps), batcher.backend.dimension))
     rows = await batcher.embed(body.steps, turns_of(reading.request.state.experiment))
-    return _json({"embedder": batcher.backend.name, "cosines": cosines(rows.stacked(body.steps))})
+    return _json(
+        {"embedder": batcher.backend.name, "cosines": cosines(rows.stacked(body.steps))}, reading.claim
+    )
 
 
 @body_router.post("/ledger/compare", response_model=ledger_wire.BothScored, responses=COMPARE_PROBLEMS)
@@ -304,9 +320,8 @@ async def compare_configs(body: ledger_wire.TwoConfigs, reading: Reading) -> Res
     """Scores a stored group anew under two configs."""
     state = reading.request.state
     stored = await reading.reads.run(whole_group.whole, reading.viewer, RecordId.parse(body.group))
-    caller = Caller(state.request_id, state.namespace, state.claim, turns_of(state.experiment))
+    caller = Caller(state.request_id, state.namespace, state.claim, turns=turns_of(state.experiment))
     rescore = partial(rescoring.rescored, reading.engine.scorer, reading.engine.configs, stored, caller)
     results = [await rescore(config, config_label(config)) for config in body.configs]
-    return _json(
-        {"group": {name: stored[name] for name in ledger_wire.Summary.model_fields}, "scored": results}
-    )
+    summary = {name: stored[name] for name in ledger_wire.Summary.model_fields}
+    return _json({"group": summary, "scored": results}, reading.claim)

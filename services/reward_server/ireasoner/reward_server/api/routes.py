@@ -8,7 +8,6 @@ from typing import Annotated, Any, TypeVar, cast
 
 from fastapi import APIRouter, Depends, Header, Request, Response
 from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse
-from pydantic import WithJsonSchema
 
 from ireasoner.reward_server import wire
 from ireasoner.reward_server.api.docs_html import CONTENT_SECURITY_POLICY, as_html
@@ -104,7 +103,6 @@ class _Scoring:
         engine: Annotated[Engine, Depends(_engine)],
         x_request_timeout: Annotated[
             float | None,
-            WithJsonSchema({"type": "number", "exclusiveMinimum": 0}),  # a header cannot be null
             Header(
                 gt=0,
                 allow_inf_nan=False,

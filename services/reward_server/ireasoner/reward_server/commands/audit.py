@@ -17,7 +17,8 @@ from ireasoner.reward_server.commands.command import DONE, CommandSettings, Inpu
 from ireasoner.reward_server.ledger import auditing, schema
 from ireasoner.reward_server.ledger.auditing import AuditedRun
 from ireasoner.reward_server.ledger.folders import ledger_folders
-from ireasoner.reward_server.ledger.importing import MAX_SOURCE, Import, SourceFile
+from ireasoner.reward_server.ledger.importing import Import
+from ireasoner.reward_server.ledger.source_file import MAX_SOURCE, SourceFile
 
 COLLAPSE_LIKELY = 3
 

@@ -14,8 +14,8 @@ from typing import TypeVar
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ireasoner.compat.flags import FlagsError, read_flags
-from ireasoner.reward_server.ledger.importing import NothingToImport
 from ireasoner.reward_server.ledger.schema import LedgerUnusable
+from ireasoner.reward_server.ledger.source_file import NothingToImport
 
 DONE = 0
 PARTLY = 1

@@ -19,16 +19,10 @@ from ireasoner.reward_server.commands.command import (
 )
 from ireasoner.reward_server.ledger import schema
 from ireasoner.reward_server.ledger.file_system import check_local
-from ireasoner.reward_server.ledger.importing import (
-    Counts,
-    Import,
-    NothingToImport,
-    Scoring,
-    SourceFile,
-    named_scoring,
-)
+from ireasoner.reward_server.ledger.importing import Counts, Import
 from ireasoner.reward_server.ledger.lock import Lock
 from ireasoner.reward_server.ledger.put_image import ImagePut
+from ireasoner.reward_server.ledger.source_file import NothingToImport, Scoring, SourceFile, named_scoring
 from ireasoner.reward_server.scoring_config import ConfigOverrides
 
 SHOWN_LINES = 10

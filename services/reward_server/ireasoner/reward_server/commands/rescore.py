@@ -1,30 +1,27 @@
 """The command `ireasoner rescore`: scores a ledger's groups anew with another config, and compares."""
 
 import asyncio
-import json
 import logging
-import re
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import Field, ValidationError, model_validator
-from pydantic_settings import SettingsConfigDict
+from pydantic import ValidationError
 
 from ireasoner.compat.flags import describe
 from ireasoner.reward_server.commands.command import (
     CONTINUES,
     DONE,
     PARTLY,
-    CommandSettings,
     InputError,
     Progress,
     run_command,
 )
+from ireasoner.reward_server.commands.rescore_settings import RescoreSettings, label, overrides
 from ireasoner.reward_server.commands.rescorer import Failed, Rescorer
-from ireasoner.reward_server.embedding.embedder import EmbedderSpec, Runtime
+from ireasoner.reward_server.embedding.embedder import EmbedderSpec
 from ireasoner.reward_server.errors import MalformedRequest
 from ireasoner.reward_server.ledger import comparison, schema
 from ireasoner.reward_server.ledger.comparison import Comparison
@@ -32,7 +29,6 @@ from ireasoner.reward_server.ledger.comparison_file import ComparisonFile, Other
 from ireasoner.reward_server.ledger.folders import ledger_folders
 from ireasoner.reward_server.ledger.group_change import GroupChange
 from ireasoner.reward_server.ledger.stored_groups import (
-    GroupFilter,
     StoredGroup,
     group_ids,
     stored_embedders,
@@ -41,67 +37,6 @@ from ireasoner.reward_server.ledger.stored_groups import (
 from ireasoner.reward_server.scoring.registry import SHARED
 from ireasoner.reward_server.scoring_config import ConfigOverrides
 from ireasoner.reward_server.settings import RewardServerSettings
-
-STORED = "stored"
-
-
-class RescoreSettings(CommandSettings):
-    """Score the groups of a ledger anew, and compare the rewards with those that it holds, or with another config's.
-
-    The comparison is kept in LEDGER/comparisons, where the explorer shows it; the ledger itself is only read, and a
-    server may record into it meanwhile. Stop the command at any time, and start it again to continue.
-    Exit status: 0 all groups were compared; 1 some could not be scored; 2 an input is wrong.
-    """
-
-    model_config = SettingsConfigDict(cli_prog_name="ireasoner rescore", env_prefix="IREASONER_RESCORE_")
-
-    ledger: list[Path] = Field(min_length=1)
-    """Folder of a ledger; give the flag again for more."""
-    config: str
-    """Config to score with: a preset, a registered name, or a JSON object of overrides."""
-    against: str | None = None
-    """Config to compare with (default: the rewards that are stored)."""
-    name: str | None = None
-    """Name of the comparison (default: made of the configs)."""
-    experiment: str | None = None
-    """Groups of this experiment alone."""
-    run: str | None = None
-    """Groups of runs of this name (the `source` of their requests) alone."""
-    endpoint: Literal["outcome", "trajectory", "solver", "proposer"] | None = None
-    """Groups that were scored by this endpoint alone."""
-    update_from: int | None = Field(None, ge=0)
-    """Groups of this update or a later one alone."""
-    update_until: int | None = Field(None, ge=0)
-    """Groups of this update or an earlier one alone."""
-    configs_folder: Path | None = None
-    """Folder of registered configs, as the server's."""
-    embedder: str = "minilm"
-    """Embedder, as the server's; with another one than the server's, rewards change for that reason, too."""
-    token_mean_checkpoint: Path | None = None
-    """For token-mean: a checkpoint of the policy, as the server's."""
-    runtime: Runtime = "auto"
-    """Runtime and precision of the embedder, as the server's."""
-    device: str = "auto"
-    """Torch device of the embedder, as the server's."""
-    threads: int | None = Field(None, ge=1)
-    """CPU threads of the embedder."""
-
-    @model_validator(mode="after")
-    def _comparison_can_be_named(self) -> "RescoreSettings":
-        comparison.file_of(Path(), self.comparison)
-        return self
-
-    @property
-    def comparison(self) -> str:
-        """The name of the comparison."""
-        if self.name is not None:
-            return self.name
-        return f"{_as_name(self.config)}-against-{_as_name(self.against or STORED)}"
-
-    @property
-    def which(self) -> GroupFilter:
-        """The groups to compare."""
-        return GroupFilter(self.experiment, self.run, self.endpoint, self.update_from, self.update_until)
 
 
 def main(words: Sequence[str]) -> None:
@@ -112,8 +47,8 @@ def main(words: Sequence[str]) -> None:
 def _rescore(settings: RescoreSettings) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
     folders = [each for folder in settings.ledger for each in _ledgers(folder)]
-    config = _overrides("config", settings.config)
-    against = None if settings.against is None else _overrides("against", settings.against)
+    config = overrides("config", settings.config)
+    against = None if settings.against is None else overrides("against", settings.against)
     done = asyncio.run(_compare(settings, folders, config, against))
     for folder, found in zip(folders, done, strict=True):
         print("\n".join(_page(folder, found)))
@@ -125,18 +60,6 @@ def _ledgers(folder: Path) -> list[Path]:
     if not folders:
         raise schema.LedgerUnusable(f"{folder} holds no ledger: {schema.FILE} is missing")
     return folders
-
-
-def _overrides(flag: str, text: str) -> ConfigOverrides:
-    try:
-        return ConfigOverrides.model_validate(
-            json.loads(text) if text.lstrip().startswith("{") else {"preset": text}
-        )
-    except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
-        raise InputError(f"--{flag}: {faults}") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"--{flag}: not JSON: {error}") from error
 
 
 async def _compare(
@@ -172,8 +95,8 @@ async def _compare_ledger(
     progress = Progress()
     try:
         plan = Plan(
-            _label(config),
-            None if against is None else _label(against),
+            label(config),
+            None if against is None else label(against),
             _request(settings, rescorer, config, against),
         )
         with ComparisonFile(folder, settings.comparison, plan) as file:
@@ -243,20 +166,6 @@ def _request(
         "embedder": rescorer.embedder,
         "which": settings.which.values,
     }
-
-
-def _label(config: ConfigOverrides) -> str:
-    """A config's name, with a mark if fields of it are overridden."""
-    return config.preset if config.model_fields_set <= {"preset"} else f"{config.preset}+"
-
-
-def _as_name(config: str) -> str:
-    """A config as part of a comparison's name."""
-    try:
-        label = _label(_overrides("config", config))
-    except InputError:  # the command will say so
-        return "config"
-    return re.sub(r"[^A-Za-z0-9._+-]", "-", label)[:40]
 
 
 def _progress(folder: Path, done: int, groups: int, compared: int, started_s: float) -> str:

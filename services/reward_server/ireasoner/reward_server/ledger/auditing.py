@@ -15,6 +15,7 @@ from ireasoner.audit.thresholds import Thresholds
 from ireasoner.reward_server.ledger.record import unpacked
 
 QUESTIONS_PER_UPDATE = 16
+QUESTION_CHARACTERS = 1_000
 GROUPS_PER_UPDATE = 2
 """Of the updates of the first window and of the last, so many are read: the work does not grow with the run."""
 
@@ -26,6 +27,11 @@ FROM points WHERE run_id = :run AND unit = :unit AND {endpoints} GROUP BY at ORD
 """
 _OF_UPDATE = "SELECT id FROM groups WHERE run_id = :run AND at = :at AND {endpoints} ORDER BY id LIMIT :count"
 _OF_MINUTES = "SELECT id FROM groups WHERE run_id = :run AND {endpoints} ORDER BY id {order} LIMIT :count"
+_QUESTIONS = f"""
+SELECT substr(question, 1, {QUESTION_CHARACTERS}) FROM groups LEFT JOIN questions ON questions.id = question_id
+WHERE groups.id IN ({{ids}}) ORDER BY groups.id
+"""
+_DOCUMENTS = "SELECT document FROM documents WHERE group_id IN ({ids}) ORDER BY group_id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,20 +121,14 @@ class _Audit:
     def _of_questions(self, numbers: Sequence[int], is_first: bool) -> dict[str, float]:
         """The figures of a window's questions; none if the caller sent no questions."""
         ids = self._groups(numbers, is_first, QUESTIONS_PER_UPDATE)
-        questions = self._of_groups(
-            "SELECT question FROM groups LEFT JOIN questions ON questions.id = question_id "
-            "WHERE groups.id IN ({ids}) ORDER BY groups.id",
-            ids,
-        )
+        questions = self._of_groups(_QUESTIONS, ids)
         proposals = [row[0] for row in questions]
         return question_figures(proposals) if any(proposal is not None for proposal in proposals) else {}
 
     def _of_texts(self, numbers: Sequence[int], is_first: bool) -> dict[str, float]:
         """The figures of a window's steps and rewards."""
         ids = self._groups(numbers, is_first, GROUPS_PER_UPDATE)
-        documents = self._of_groups(
-            "SELECT document FROM documents WHERE group_id IN ({ids}) ORDER BY group_id", ids
-        )
+        documents = self._of_groups(_DOCUMENTS, ids)
         groups = [
             AuditedGroup.of(document["group"], document["scored"])
             for document in (unpacked(row[0]) for row in documents)

@@ -89,16 +89,17 @@ def _with_summaries(
             wanted = [position.row for position, _ in rows if position.ledger == ledger.index]
             for row, summary in summaries(connection, ledger.index, wanted).items():
                 known[ledger.index, row] = summary
-    for position, row in rows:
-        if (summary := known.get((position.ledger, position.row))) is not None:
+    for position, change in rows:
+        group = known.get((position.ledger, position.row))
+        if group is not None:
             yield ComparedGroup(
-                group=summary,
-                before=list(row.before),
-                after=list(row.after),
-                change=row.change,
-                rank_flips=row.rank_flips,
-                dominant_before=row.dominant_before,
-                dominant_after=row.dominant_after,
+                group=group,
+                before=list(change.before),
+                after=list(change.after),
+                change=change.change,
+                rank_flips=change.rank_flips,
+                dominant_before=change.dominant_before,
+                dominant_after=change.dominant_after,
             )
 
 

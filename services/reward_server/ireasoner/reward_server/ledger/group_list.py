@@ -20,7 +20,7 @@ from ireasoner.reward_server.ledger.search import TextMatches
 from ireasoner.reward_server.ledger.summaries import summaries
 from ireasoner.reward_server.ledger.visible import VisibleRun
 
-EXAMINED = 20_000
+EXAMINED = 10_000
 """Work of one call, in units of reading a row."""
 FEW, LEAST_FEW = 2_000, 64
 """Groups that one call sorts by itself; of each run at least the second number."""

@@ -4,7 +4,7 @@ import re
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +15,8 @@ from ireasoner.reward_server.ledger.folders import ledger_folders
 
 MAX_IDLE = 4
 """Connections to one ledger that are kept open between calls."""
+CACHE_KIB = 16_384
+"""Pages of a ledger that a connection keeps in memory: groups in the order of a figure are all over the file."""
 _ID = re.compile(r"(0|[1-9]\d{0,3})-([1-9]\d{0,17})", re.ASCII)
 
 
@@ -61,11 +63,19 @@ class Ledger:
         self._idle: list[sqlite3.Connection] = []
         self._lock = threading.Lock()
         self._file: tuple[int, int] | None = None
+        self._uri = f"{(folder / schema.FILE).resolve().as_uri()}?mode=ro"
+        self._is_made = False
 
     @property
     def exists(self) -> bool:
         """Whether the folder has a ledger by now: a server creates its own when it starts."""
-        return (self.folder / schema.FILE).is_file()
+        if not (self.folder / schema.FILE).is_file():
+            return False
+        if not self._is_made:
+            with closing(sqlite3.connect(self._uri, uri=True, timeout=schema.BUSY_TIMEOUT_S)) as connection:
+                [version] = connection.execute("PRAGMA user_version").fetchone()
+            self._is_made = version != 0
+        return self._is_made
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -96,6 +106,7 @@ class Ledger:
                 return self._idle.pop()
         connection = schema.open_to_read(self.folder)
         connection.row_factory = sqlite3.Row
+        connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         return connection
 
     def _put(self, connection: sqlite3.Connection) -> None:

@@ -14,6 +14,8 @@ from ireasoner.reward_server.scoring_config import ScoringConfig
 
 Json = Mapping[str, Any]
 
+COMPRESSION = 3
+"""zlib's level: 7% larger than at its default, in half the time."""
 INDEXED_CHARACTERS = 2**20
 """Characters of a group's steps that full-text search finds."""
 
@@ -172,7 +174,7 @@ def texts(sent: Json, scored: Json) -> Texts:
 
 def packed(group: Json) -> bytes:
     """A group's document, compressed."""
-    return zlib.compress(orjson.dumps(group))
+    return zlib.compress(orjson.dumps(group), COMPRESSION)
 
 
 def unpacked(document: bytes) -> dict[str, Any]:

@@ -214,7 +214,11 @@ class Recorder:
     def _append_all(self) -> None:
         """The thread that appends what is queued."""
         while (item := self._queue.get()) is not None:
-            self._append(item)
+            try:
+                self._append(item)
+            except Exception as error:  # a bug must not end the thread
+                log.exception("a request could not be appended to the ledger's inbox")
+                self._drop(item.groups, "write_failed", f"{type(error).__name__}: {error}")
             with self._counting:
                 self._queue_bytes -= item.size
         self._appender.close()

@@ -88,9 +88,10 @@ class RunGroups:
         """The groups that meet the conditions."""
         sort = self.query.sort
         where, values = self._where(conditions)
-        behind, parameters = self._behind()
+        behind = " OR ".join(f"({each.sql})" for each in self._behind())
+        parameters = [value for each in self._behind() for value in each.parameters]
         found = self.connection.execute(
-            f"SELECT {sort}, id FROM groups {found_by} WHERE {where} AND {sort} IS NOT NULL AND {behind}",
+            f"SELECT {sort}, id FROM groups {found_by} WHERE {where} AND ({behind})",
             (*values, *parameters),
         )
         positions = [Position(value, self.ledger, row) for value, row in found]
@@ -120,21 +121,27 @@ class RunGroups:
         sort, order = self.query.sort, self.query.order
         matches = " AND ".join(each.sql for each in conditions) or "1"
         checked = [value for each in conditions for value in each.parameters]
-        behind, parameters = self._behind()
-        found = self.connection.execute(
-            f"SELECT {sort}, id, {matches} FROM groups INDEXED BY {INDEXES[sort]} "
-            f"WHERE run_id = ? AND {sort} IS NOT NULL AND {behind} ORDER BY {sort} {order}, id {order} LIMIT ?",
-            (*checked, self.run, *parameters, count),
-        )
-        return [(Position(value, self.ledger, row), bool(is_match)) for value, row, is_match in found]
+        found: list[tuple[Position, bool]] = []
+        for behind in self._behind():
+            rows = self.connection.execute(
+                f"SELECT {sort}, id, {matches} FROM groups INDEXED BY {INDEXES[sort]} WHERE run_id = ? "
+                f"AND {behind.sql} ORDER BY {sort} {order}, id {order} LIMIT ?",
+                (*checked, self.run, *behind.parameters, count - len(found)),
+            )
+            found += [(Position(value, self.ledger, row), bool(is_match)) for value, row, is_match in rows]
+        return found
 
-    def _behind(self) -> tuple[str, Parameters]:
-        """The condition that a group comes after the position."""
-        if self.after is None:
-            return "1", ()
+    def _behind(self) -> list[Condition]:
+        """Where the groups are that come after the position, in order: with its value, and behind that.
+
+        An index finds each of the two at once. It would scan all groups with the value for `(value, id) < (?, ?)`.
+        """
         sort, sign = self.query.sort, "<" if self.query.is_descending else ">"
+        if self.after is None:
+            return [Condition(f"{sort} IS NOT NULL")]
         value, ledger, row = self.after
+        beyond = Condition(f"{sort} {sign} ?", (value,))
         if ledger == self.ledger:
-            return f"({sort}, id) {sign} (?, ?)", (value, row)
+            return [Condition(f"{sort} = ? AND id {sign} ?", (value, row)), beyond]
         is_later = (self.ledger < ledger) == self.query.is_descending
-        return f"{sort} {sign}{'=' if is_later else ''} ?", (value,)
+        return [Condition(f"{sort} {sign}= ?", (value,))] if is_later else [beyond]

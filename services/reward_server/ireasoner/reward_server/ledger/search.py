@@ -26,7 +26,7 @@ WINDOW = 32 * BLOCK
 """The newest groups of a ledger, by id, among which all matches are found."""
 FEW = 2 * BLOCK
 """Matches among them that are sorted; if there are more, groups are checked in the order of the sort."""
-BLOCK_COST, CHECK_COST = 600, 100
+BLOCK_COST, CHECK_COST = 300, 50
 """The work of searching a block and of checking a document, in units of reading a row."""
 MARKS = 64
 """Runs that the index tells apart in one query; of more, it searches all."""

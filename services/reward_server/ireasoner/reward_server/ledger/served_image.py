@@ -5,6 +5,7 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
+from ireasoner.reward_server.errors import NoSuchRecord
 from ireasoner.reward_server.ledger import images
 from ireasoner.reward_server.ledger.ledgers import Ledgers, Viewer, no_such
 
@@ -27,24 +28,35 @@ def image_file(ledgers: Ledgers, viewer: Viewer, sha256: str) -> Path:
     raise no_such(sha256)
 
 
-def written_anew(ledgers: Ledgers, viewer: Viewer, sha256: str) -> bytes:
-    """The image as WebP; raises NoSuchRecord if the viewer may not see it, or its file is missing or damaged."""
-    file = image_file(ledgers, viewer, sha256)
+def kept(ledgers: Ledgers, viewer: Viewer, sha256: str) -> tuple[bytes, int]:
+    """The bytes of an image as they were put, and the memory that decoding it takes; raises NoSuchRecord.
+
+    It is raised if the viewer may not see the image, and if its file is missing or is no image.
+    """
     try:
-        data = file.read_bytes()
-        images.pixels(data)
+        data = image_file(ledgers, viewer, sha256).read_bytes()
+        return data, images.PIXEL_BYTES * images.pixels(data)
+    except FileNotFoundError:
+        raise no_such(f"{sha256}: the image's file is missing") from None
+    except (images.NotAnImage, OSError) as error:
+        raise _damaged(sha256, error) from None
+
+
+def written_anew(_: Ledgers, sha256: str, data: bytes) -> bytes:
+    """The image as WebP; raises NoSuchRecord if it cannot be decoded."""
+    try:
         with Image.open(io.BytesIO(data), formats=images.FORMATS) as image:
             upright = ImageOps.exif_transpose(image)
-            shown = upright.convert(
-                "RGBA" if "A" in upright.getbands() or "transparency" in image.info else "RGB"
-            )
+            has_alpha = "A" in upright.getbands() or "transparency" in image.info
+            shown = upright.convert("RGBA" if has_alpha else "RGB")
             shown.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
             encoded = io.BytesIO()
             shown.save(encoded, "WEBP", quality=QUALITY)
-    except FileNotFoundError:
-        raise no_such(f"{sha256}: the image's file is missing") from None
-    except images.NotAnImage as error:
-        raise no_such(f"{sha256}: the image's file is damaged: {error}") from None
     except Exception as error:  # noqa: BLE001 - whatever a decoder raises on a damaged file
-        raise no_such(f"{sha256}: the image's file is damaged: {error}") from None
+        raise _damaged(sha256, error) from None
     return encoded.getvalue()
+
+
+def _damaged(sha256: str, error: Exception) -> NoSuchRecord:
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+    return no_such(f"{sha256}: the image's file is damaged: {reason}")

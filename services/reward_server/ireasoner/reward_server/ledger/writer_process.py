@@ -25,8 +25,8 @@ from ireasoner.reward_server.ledger.insert import insert, insert_image, is_new
 from ireasoner.reward_server.ledger.record import Record
 from ireasoner.reward_server.ledger.schema import FILE, open_to_write, transaction
 
-NICENESS = 10
-"""So low a priority that a busy server loses a tenth of one core at most."""
+NICENESS = 19
+"""The lowest priority: a server that keeps a core busy loses a seventieth of it at most."""
 COMMIT_EVERY_S = 0.25
 BATCH_BYTES = 8 * 2**20
 """Frames of one transaction, unless a single one is larger."""
@@ -37,6 +37,8 @@ ENDING_DEADLINE_S = 20.0
 MAX_LOG_BYTES = 64 * 2**20
 """Size from which the write-ahead log has to be emptied before anything else is written."""
 CACHE_KIB = 32 * 1024
+MAX_DETAIL_CHARACTERS = 500
+"""So that a report is written at once or not at all."""
 
 
 @dataclass(slots=True)
@@ -91,7 +93,8 @@ class Writer:
                 self._take(connection, *segment)
             self._bound(connection)
         except Exception as error:  # noqa: BLE001 - reported; what cannot be written now stays in the inbox
-            self.report.fault, self.report.detail = fault_of(error), f"{type(error).__name__}: {error}"
+            self.report.fault = fault_of(error)
+            self.report.detail = f"{type(error).__name__}: {error}"[:MAX_DETAIL_CHARACTERS]
             self.close()
             return False
         else:
@@ -117,6 +120,8 @@ class Writer:
                 eviction.remove_orphans(connection, self.folder)
                 self._was_open = True
             self._image_bytes = eviction.image_bytes(connection)
+            last = connection.execute("SELECT last FROM feeds WHERE id = ?", (self.feed,)).fetchone()
+            self.report.kept = 0 if last is None else last[0]
             self._connection = connection
         return self._connection
 

@@ -26,6 +26,8 @@ WRITTEN_BYTES = 260
 """A step in the response, which is written twice: as part of its rollout, and in the whole."""
 PARTS_BYTES = 8 * 8 * AT_ONCE
 """Arrays that are computed in parts."""
+UNCOUNTED_BYTES = 2 * 2**20
+"""Of judging a group: small groups are judged one after another, so they take this once, however many requests wait."""
 
 
 def of_reading(group: ReadGroup) -> int:
@@ -52,4 +54,5 @@ def of_writing(groups: list[ReadGroup], detail: wire.Detail) -> int:
 def _while_judged(group: ReadGroup, dimension: int) -> int:
     vectors = VECTOR_BYTES * dimension * len(group.distinct_steps)
     numbers = JUDGING_BYTES * len(group.step_rows)
-    return vectors + numbers + min(PARTS_BYTES, 64 * dimension * (len(group.step_rows) + 16))
+    parts = min(PARTS_BYTES, 64 * dimension * (len(group.step_rows) + 16))
+    return max(0, vectors + numbers + parts - UNCOUNTED_BYTES)
