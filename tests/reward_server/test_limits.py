@@ -39,6 +39,8 @@ def small(compass: Path) -> Iterator[str]:
         max_request_rollouts=5,
         max_steps=4,
         max_request_steps=9,
+        max_request_signals=6,
+        max_views=2,
         max_text_characters=50,
         body_timeout_s=0.5,
     )
@@ -104,12 +106,12 @@ def test_a_body_that_ends_inside_a_text_is_scanned_once() -> None:
 @pytest.mark.parametrize(
     ("parts", "what"),
     [
-        (b'{"id":"0","text":"a"},' * 200, "17 objects and lists"),
-        (b"[]," * 200, "17 objects and lists"),
-        (b'{"a":' * 200, "17 objects and lists"),
-        (b'"",' * 200, "109 values"),
-        (b"1," * 200, "109 values"),
-        (b'{"0":1' + b"".join(b',"%d":1' % number for number in range(200)) + b"}", "109 values"),
+        (b'{"id":"0","text":"a"},' * 200, "24 objects and lists"),
+        (b"[]," * 200, "24 objects and lists"),
+        (b'{"a":' * 200, "24 objects and lists"),
+        (b'"",' * 300, "267 values"),
+        (b"1," * 300, "267 values"),
+        (b'{"0":1' + b"".join(b',"%d":1' % number for number in range(300)) + b"}", "267 values"),
     ],
 )
 def test_more_values_than_a_request_can_have_are_refused_before_parsing(
