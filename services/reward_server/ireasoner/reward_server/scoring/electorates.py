@@ -1,7 +1,7 @@
 """Who judges each rollout of a group: its own view, all views, the other views, or another group."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -15,16 +15,22 @@ from ireasoner.reward_server.scoring.pace import Pace
 from ireasoner.reward_server.scoring.read_group import ReadGroup, copies, weights
 from ireasoner.reward_server.scoring_config import ScoringConfig
 
+_NO_VOTERS = "the config has another group judge this one, but it names none in `voters`"
+
 
 @dataclass(frozen=True, slots=True)
 class JudgedAnswers:
-    """The answers of a group's N rollouts, and the electorate that judges each, or why it has none.
+    """The answers of a group's N rollouts, and who judges them.
 
     The answers are named as in the electorates: if answers are compared by value, one name is one value in both.
+    Rollouts of one view have the same electorate: `electorate` counts it, or says why there is none. `work` is that of
+    counting all of them, for `Pace.run`.
     """
 
     answers: Sequence[str | None]
-    electorates: Sequence[Electorate | str]
+    views: Sequence[str | None]
+    electorate: Callable[[str | None], Electorate | str]
+    work: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,32 +99,22 @@ async def judged_answers(
     answers = [rollout.answer for rollout in group.rollouts]
     views = [rollout.view for rollout in group.sent.rollouts]
     if config.votes == "voters" and voters is None:
-        reason = "the config has another group judge this one, but it names none in `voters`"
-        return JudgedAnswers(answers, [reason] * len(answers))
+        return JudgedAnswers(answers, [None] * len(answers), lambda _: _NO_VOTERS)
     is_split = config.votes == "cross" or (config.votes == "own" and len(set(views)) > 1)
     if voters is None and not is_split:
-        return JudgedAnswers(answers, [group.electorate] * len(answers))
+        return JudgedAnswers(answers, [None] * len(answers), lambda _: group.electorate)
     source = voters or group
     own, other = answers, [rollout.answer for rollout in source.rollouts]
     if voters is not None and config.equivalence == "value":
         written = [each.written for read in (group, voters) for each in read.rollouts]
         names = (await cluster(written, config, comparer)).names
         own, other = names[: len(answers)], names[len(answers) :]
-    known = _Voters(
-        [rollout.view for rollout in source.sent.rollouts], other, copies(source.rollouts, config)
-    )
-    work = len(set(views)) * len(other) // 8 + (source.size if known.copies else 0)
-    return await pace.run(work, partial(_by_view, own, views, known, config))
+    folded = await pace.run(source.size, partial(copies, source.rollouts, config))
+    known = _Voters([rollout.view for rollout in source.sent.rollouts], other, folded)
+    return JudgedAnswers(own, views, partial(_electorate_of, known, config), len(set(views)) * len(other))
 
 
-def _by_view(
-    answers: Sequence[str | None], views: Sequence[str | None], voters: _Voters, config: ScoringConfig
-) -> JudgedAnswers:
-    by_view = {view: _electorate_of(view, voters, config) for view in dict.fromkeys(views)}
-    return JudgedAnswers(answers, [by_view[view] for view in views])
-
-
-def _electorate_of(view: str | None, voters: _Voters, config: ScoringConfig) -> Electorate | str:
+def _electorate_of(voters: _Voters, config: ScoringConfig, view: str | None) -> Electorate | str:
     """The electorate of the rollouts of one view, or why there is none."""
     match config.votes:
         case "own":

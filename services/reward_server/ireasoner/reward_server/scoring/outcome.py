@@ -9,9 +9,8 @@ import numpy as np
 from ireasoner.reward_server.agreement import formulas as agreement
 from ireasoner.reward_server.agreement import outcomes
 from ireasoner.reward_server.agreement.alignment import Doubles
-from ireasoner.reward_server.agreement.votes import Electorate
-from ireasoner.reward_server.scoring.electorates import JudgedAnswers
 from ireasoner.reward_server.scoring.read_group import ReadGroup
+from ireasoner.reward_server.scoring.standings import Standings
 from ireasoner.reward_server.scoring_config import ScoringConfig
 
 JUDGE = "judge"
@@ -35,32 +34,17 @@ class Outcome:
         return Outcome(self.rewards[span], components, self.reasons[span])
 
 
-@dataclass(frozen=True, slots=True)
-class _Standing:
-    """What the votes of one electorate say of answers; `why_not` is why they judge none."""
-
-    shares: Mapping[str, float]
-    modes: frozenset[str]
-    dominant_share: float
-    why_not: str | None
-
-
-_NO_STANDING = _Standing({}, frozenset(), 0.0, None)
-
-
 def outcomes_of(
-    groups: Sequence[ReadGroup], judged: Sequence[JudgedAnswers], config: ScoringConfig
+    groups: Sequence[ReadGroup], standings: Sequence[Standings], config: ScoringConfig
 ) -> Iterator[Outcome]:
-    """The outcome of each group, computed for all groups at once."""
-    if config.outcome == "signal":
-        yield from (_of_signal(group, config) for group in groups)
-        return
-    whole = _of_votes(groups, judged, config)
+    """The outcome of each group by its votes, computed for all groups at once."""
+    whole = _of_votes(groups, standings, config)
     for start, end in pairwise(accumulate((len(group.rollouts) for group in groups), initial=0)):
         yield whole.part(slice(start, end))
 
 
-def _of_signal(group: ReadGroup, config: ScoringConfig) -> Outcome:
+def outcome_of_signal(group: ReadGroup, config: ScoringConfig) -> Outcome:
+    """The outcome of a group by a signal, whatever its answers."""
     name = config.signal
     signal = _signals(group, name)
     known = ~np.isnan(signal)
@@ -75,19 +59,17 @@ def _of_signal(group: ReadGroup, config: ScoringConfig) -> Outcome:
     return Outcome(rewards, {name: signal}, reasons)
 
 
-def _of_votes(groups: Sequence[ReadGroup], judged: Sequence[JudgedAnswers], config: ScoringConfig) -> Outcome:
-    pairs = [pair for each in judged for pair in _with_standings(each, config)]
-    shares = np.array([standing.shares.get(answer or "", 0.0) for answer, standing in pairs])
-    is_mode = np.array([answer in standing.modes for answer, standing in pairs])
+def _of_votes(groups: Sequence[ReadGroup], standings: Sequence[Standings], config: ScoringConfig) -> Outcome:
+    is_mode = np.concatenate([each.is_mode for each in standings])
     if config.outcome == "majority":
-        modes = np.array([len(standing.modes) for _, standing in pairs], np.float64)
-        consensus = outcomes.majority_rewards(is_mode, modes)
+        consensus = outcomes.majority_rewards(is_mode, np.concatenate([each.modes for each in standings]))
     else:
+        shares = np.concatenate([each.shares for each in standings])
         consensus = agreement.share_rewards(shares, config)
         if config.hard_above < 1:
-            dominant = np.array([standing.dominant_share for _, standing in pairs])
+            dominant = np.concatenate([each.dominant_shares for each in standings])
             consensus = outcomes.hardened(consensus, is_mode, dominant, config.hard_above)
-    reasons = [standing.why_not for _, standing in pairs]
+    reasons = [reason for each in standings for reason in each.why_not]
     rewards, components = consensus, {"consensus": consensus}
     if config.eta:
         words = np.array([rollout.words for group in groups for rollout in group.rollouts], np.float64)
@@ -126,42 +108,6 @@ def _with_abstentions(outcome: Outcome, flawed: np.typing.NDArray[np.bool_]) -> 
     abstained = np.array([reason is not None for reason in reasons])
     rewards = np.where(flawed, 0.0, np.where(abstained, np.nan, outcome.rewards))
     return Outcome(rewards, outcome.components, reasons)
-
-
-def _with_standings(judged: JudgedAnswers, config: ScoringConfig) -> Iterator[tuple[str | None, _Standing]]:
-    standings: dict[int, _Standing] = {}
-    for answer, electorate in zip(judged.answers, judged.electorates, strict=True):
-        if id(electorate) not in standings:
-            standings[id(electorate)] = _standing(electorate, config)
-        yield answer, standings[id(electorate)]
-
-
-def _standing(electorate: Electorate | str, config: ScoringConfig) -> _Standing:
-    if isinstance(electorate, str):
-        return _Standing({}, frozenset(), 0.0, electorate)
-    if not electorate.counts:
-        return _NO_STANDING
-    modes = electorate.modes()
-    dominant_share = max(map(electorate.share, modes))
-    why_not = _why_not(electorate, modes, config)
-    if not agreement.has_consensus(dominant_share, config):
-        return _Standing({}, frozenset(), dominant_share, why_not)
-    shares = {answer: electorate.weighted_share(answer) for answer in electorate.counts}
-    return _Standing(shares, frozenset(modes), dominant_share, why_not)
-
-
-def _why_not(electorate: Electorate, modes: Sequence[str], config: ScoringConfig) -> str | None:
-    """Why these votes judge no answer under the config; None if they do."""
-    if config.label == "unique_mode" and not outcomes.has_unique_mode(
-        electorate.counts[modes[0]], len(modes)
-    ):
-        return "no single answer has the most votes and at least two"
-    if config.entropy_low > 0 or config.entropy_high < 1:
-        shares = np.array([count / electorate.size for count in electorate.counts.values()])
-        entropy_nats = agreement.answer_entropy_nats(shares)
-        if not outcomes.is_within(entropy_nats, electorate.size, config.entropy_low, config.entropy_high):
-            return "the entropy of the votes is outside of the config's bounds"
-    return None
 
 
 def _signals(group: ReadGroup, name: str) -> Doubles:

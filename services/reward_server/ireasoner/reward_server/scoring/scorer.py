@@ -18,11 +18,12 @@ from ireasoner.reward_server.memory import Claim
 from ireasoner.reward_server.scoring import footprint
 from ireasoner.reward_server.scoring.electorates import check_voters, judged_answers
 from ireasoner.reward_server.scoring.fingerprint import fingerprint
-from ireasoner.reward_server.scoring.outcome import Outcome, outcomes_of
+from ireasoner.reward_server.scoring.outcome import Outcome, outcome_of_signal, outcomes_of
 from ireasoner.reward_server.scoring.pace import Pace
 from ireasoner.reward_server.scoring.read_group import ReadGroup, read_group
 from ireasoner.reward_server.scoring.registry import ConfigRegistry
 from ireasoner.reward_server.scoring.response import GroupRewards, Json, scored_group
+from ireasoner.reward_server.scoring.standings import standings_of
 from ireasoner.reward_server.scoring_config import ScoringConfig
 
 Endpoint = Literal["outcome", "trajectory", "solver", "proposer"]
@@ -112,12 +113,15 @@ class Scorer:
         self, groups: Sequence[ReadGroup], config: ScoringConfig, pace: Pace
     ) -> Sequence[Outcome]:
         """The outcome of each group."""
+        if config.outcome == "signal":
+            return [outcome_of_signal(group, config) for group in groups]
         by_id = {group.sent.id: group for group in groups}
-        judged = [
-            await judged_answers(group, by_id.get(group.sent.voters or ""), config, self._comparer, pace)
-            for group in groups
-        ]
-        return list(outcomes_of(groups, judged, config))
+        standings = []
+        for group in groups:
+            voters = by_id.get(group.sent.voters or "")
+            judged = await judged_answers(group, voters, config, self._comparer, pace)
+            standings.append(await pace.run(judged.work, partial(standings_of, judged, config)))
+        return list(outcomes_of(groups, standings, config))
 
     async def _judge_steps(
         self, groups: Sequence[ReadGroup], config: ScoringConfig, pace: Pace, turns: Hashable
