@@ -19,6 +19,7 @@ from ireasoner.reward_server.api.limits import Limits
 from ireasoner.reward_server.engine import Engine
 from ireasoner.reward_server.scoring import scorer
 from ireasoner.reward_server.settings import RewardServerSettings
+from tests.reward_server.methods import voting
 from tests.reward_server.requests import group, rollout
 from tests.reward_server.running import running
 
@@ -62,6 +63,10 @@ def parsed(*steps: str, answer: str = "7", name: str = "g") -> dict[str, Any]:
         ([parsed("a" * 30, "b" * 30)], "groups[0].rollouts[0].steps"),
         ([parsed(answer="a" * 51)], "groups[0].rollouts[0].answer"),
         ([group(["a" * 51])], "groups[0].rollouts[0].text"),
+        ([voting([7], answer_in_view=["a" * 51])], "groups[0].rollouts[0].answer_in_view"),
+        ([voting([7] * 3, view=["a", "b", None])], "groups[0].rollouts"),
+        ([voting([7], signals=[{f"s{n}": 1 for n in range(7)}])], "groups"),
+        ([voting([7] * 3, "a", voters="b"), voting([7] * 3, "b", voters="a")], "groups"),
     ],
 )
 def test_each_limit_names_the_field_that_exceeds_it(small: str, groups: list[Any], path: str) -> None:

@@ -24,7 +24,7 @@ class Limits:
     Attributes:
         max_groups: Groups of a request.
         max_rollouts: Rollouts of a group, and the largest `group_size` of a cohort.
-        max_request_rollouts: Rollouts of all groups of a request.
+        max_request_rollouts: Rollouts of all groups of a request, and of all groups' voters.
         max_steps: Steps of a rollout that was parsed before it was sent; no config reads more than 64.
         max_request_steps: Steps of all rollouts of a request that were parsed before they were sent.
         max_request_signals: Signals of all rollouts of a request.
