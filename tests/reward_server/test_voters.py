@@ -1,10 +1,15 @@
 """Whose votes judge a rollout: views, other groups, and rollouts that only vote."""
 
+import asyncio
 from typing import Any
 
 import httpx
 import pytest
 
+from ireasoner.reward_server.errors import MalformedRequest
+from ireasoner.reward_server.ledger.record import figures
+from ireasoner.reward_server.ledger.rescoring import rescored
+from ireasoner.reward_server.scoring_config import PAPER
 from tests.reward_server.methods import signalled, statuses, voting
 from tests.reward_server.requests import Json, rewards, rollout, score
 
@@ -333,3 +338,21 @@ def test_signals_are_finite(compass_http: httpx.Client, number: str) -> None:
 def test_fields_that_can_be(compass_http: httpx.Client, fields: Json) -> None:
     group = {"id": "g", "rollouts": [{"id": "0", "text": rollout("7"), **fields}]}
     assert rewards(scored(compass_http, "paper", group)[0]) == [1]
+
+
+def test_a_stored_group_that_others_judge_is_not_scored_alone() -> None:
+    """Its voters are another record; without them its reward would mean something else."""
+    stored = {"sent": voting([7], voters="h"), "endpoint": "outcome", "progress": 1.0}
+    unused: Any = None
+    with pytest.raises(MalformedRequest, match="stored apart"):
+        asyncio.run(rescored(unused, unused, stored, unused, unused, "paper"))
+
+
+def test_the_ledger_counts_no_abstention_where_a_rollout_only_votes(compass_http: httpx.Client) -> None:
+    sent = voting([7, 7, 8], rewarded=[True, False, False])
+    [group] = scored(compass_http, "paper", sent)
+    kept = figures(sent, group, PAPER)
+    assert (kept.rollouts, kept.abstained, kept.invalid) == (3, 0, 0)
+    assert kept.reward == pytest.approx(group["rollouts"][0]["reward"])
+    [unpaid] = scored(compass_http, "paper", voting([7], rewarded=[False]))
+    assert figures(voting([7]), unpaid, PAPER).reward is None
