@@ -80,6 +80,8 @@ def _full(value: object) -> object:
             "hint": None,
             "credit": None,
             "place": None,
+            "rewarded": True,
+            "components": {},
         }
         full = {name: _full(each) for name, each in value.items()}
         return {name: each for name, each in full.items() if name not in optional or each != optional[name]}

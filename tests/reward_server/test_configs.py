@@ -174,10 +174,11 @@ def test_a_config_whose_file_cannot_be_deleted_stays(tmp_path: Path, monkeypatch
 def test_listing(http: httpx.Client) -> None:
     http.put("/configs/mine", json="robust")
     listed = http.get("/configs").json()["configs"]
-    assert [each["name"] for each in listed] == ["mine", "paper", "robust"]
-    assert [each["used"] for each in listed] == [False, True, True]
-    assert http.get("/configs/mine").json() == listed[0]
-    assert listed[0]["config"] == listed[2]["config"] == ROBUST.model_dump()
+    assert [each["name"] for each in listed] == sorted(["mine", *PRESETS])
+    assert [each["name"] for each in listed if not each["used"]] == ["mine"]
+    by_name = {each["name"]: each for each in listed}
+    assert http.get("/configs/mine").json() == by_name["mine"]
+    assert by_name["mine"]["config"] == by_name["robust"]["config"] == ROBUST.model_dump()
     assert http.get("/configs/nope").json()["code"] == "no_such_config"
 
 

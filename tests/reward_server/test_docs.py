@@ -152,6 +152,8 @@ def test_the_operators_page_states_the_limits_of_a_request() -> None:
         f"{limits.max_rollouts:,} rollouts per group",
         f"{limits.max_request_rollouts:,} rollouts in all",
         f"{limits.max_steps} parsed steps",
+        f"{limits.max_views} views per group",
+        f"{limits.max_request_signals:,} signals in all",
         f"{limits.max_text_characters:,} characters per rollout",
         f"within {limits.body_timeout_s:g} s",
         f"for {limits.write_timeout_s:g} s",

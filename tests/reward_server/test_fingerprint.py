@@ -18,7 +18,7 @@ from ireasoner.reward_server.answers.canonical import form_of
 from ireasoner.reward_server.answers.equivalence import EQUIVALENCE_VERSION
 from ireasoner.reward_server.parsing.rollout import PARSER_VERSION, parse_text, parsed_before
 from ireasoner.reward_server.scoring import fingerprint
-from ireasoner.reward_server.scoring_config import PAPER, ROBUST
+from ireasoner.reward_server.scoring_config import LATER_FIELDS, PAPER, ROBUST
 from tests.reward_server import test_equivalence
 from tests.reward_server.requests import group, rollout, score
 from tests.reward_server.test_minilm import TEXTS
@@ -73,9 +73,9 @@ def digest(meaning: object) -> str:
 
 
 def rounded(value: Any) -> Any:
-    """`value` without the last bits, in which machines differ."""
+    """`value` without the last bits, in which machines differ, and without `components`, which came with wire 2.2."""
     if isinstance(value, dict):
-        return {name: rounded(each) for name, each in sorted(value.items())}
+        return {name: rounded(each) for name, each in sorted(value.items()) if name != "components"}
     if isinstance(value, list):
         return [rounded(each) for each in value]
     return f"{round(value, 8) + 0.0:.8f}" if isinstance(value, float) else value
@@ -129,3 +129,47 @@ def test_another_version_gives_another_fingerprint(monkeypatch: pytest.MonkeyPat
     assert len({paper for paper, _ in seen}) == 3, "comparing texts involves none of these versions"
     monkeypatch.undo()
     assert both() == seen[0]
+
+
+def test_the_first_presets_keep_the_fingerprints_that_they_had_before_the_fields_of_wire_2_2(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fingerprint, "version", lambda _: "1")
+    fingerprint.fingerprint.cache_clear()
+    before = [fingerprint.fingerprint(config, "weights") for config in (PAPER, ROBUST)]
+    fingerprint.fingerprint.cache_clear()
+    assert before == ["898d8d7b19fca337", "95daaace5ef474a4"], "taken from the code of wire 2.1"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"outcome": "majority"},
+        {"votes": "cross"},
+        {"label": "unique_mode"},
+        {"entropy_low": 0.1},
+        {"entropy_high": 0.9},
+        {"hard_above": 0.85},
+        {"judge": "bounded"},
+        {"format_penalty": 0.5},
+        {"signal": "judge"},
+        {"signal_as": "minus"},
+        {"proposer": "midpoint"},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_each_later_field_changes_the_fingerprint(
+    change: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = PAPER.model_copy(update=change)
+    seen = {fingerprint.fingerprint(each, "weights") for each in (PAPER, config)}
+    monkeypatch.setattr(fingerprint, "METHODS_VERSION", "another")
+    fingerprint.fingerprint.cache_clear()
+    seen |= {fingerprint.fingerprint(each, "weights") for each in (PAPER, config)}
+    fingerprint.fingerprint.cache_clear()
+    assert len(seen) == 3, "PAPER has one fingerprint, the config one for each version"
+
+
+def test_the_changes_of_later_fields_are_complete() -> None:
+    [mark] = test_each_later_field_changes_the_fingerprint.pytestmark
+    assert [next(iter(change)) for change in mark.args[1]] == list(LATER_FIELDS)

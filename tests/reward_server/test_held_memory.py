@@ -20,10 +20,40 @@ from ireasoner.reward_server.scoring.footprint import UNCOUNTED_BYTES
 from ireasoner.reward_server.scoring.registry import SHARED, ConfigRegistry
 from ireasoner.reward_server.scoring.response import written
 from ireasoner.reward_server.scoring.scorer import Caller, Scorer
-from tests.attack.bodies import LONG, ROBUST, Json, as_bytes, groups, mixed, parsed, raw
+from tests.attack.bodies import LONG, ROBUST, Json, apart, as_bytes, groups, mixed, parsed, raw
 
 MIB = 2**20
 NUMBERED = "<think>" + "\n".join(f"Step {s}: e{s}" for s in range(1, 65)) + "</think><answer>7</answer>"
+
+
+JUDGED = {"preset": "judge-bounded", "eta": 0.05}
+CROSS = {"preset": "views", "distinct_exponent": 0.5}
+VOTERS = {"preset": "co-rewarding"}
+
+
+def judged(count: int) -> list[Json]:
+    """A group whose rollouts have as many signals as can be."""
+    signals = {"judge": 0.5, **{f"signal_{number}": number for number in range(15)}}
+    return [
+        {"id": "g", "rollouts": [{**each, "signals": signals} for each in raw(count, NUMBERED)["rollouts"]]}
+    ]
+
+
+def several_views(several: int, count: int) -> list[Json]:
+    """Groups with as many views as can be, in which all answers differ."""
+    return [
+        {
+            "id": str(g),
+            "rollouts": [{**each, "view": str(r % 64)} for r, each in enumerate(apart(count)["rollouts"])],
+        }
+        for g in range(several)
+    ]
+
+
+def voting_for_all(several: int, count: int) -> list[Json]:
+    """Small groups that are judged by a large one."""
+    small = [{**parsed(2, [], str(g)), "voters": "all"} for g in range(several)]
+    return [*small, {**apart(count), "id": "all"}]
 
 
 class Hashing:
@@ -88,6 +118,9 @@ def what_is_allocated_once() -> None:
         ("one rollout", lambda: groups(parsed(1, ["east"]))),
         ("no steps", lambda: groups(parsed(512, []))),
         ("long steps", lambda: groups(parsed(64, ["east " * 2_000]))),
+        ("signals and components", lambda: groups(*judged(512), config=JUDGED)),
+        ("many views", lambda: groups(*several_views(4, 512), config=CROSS)),
+        ("voters", lambda: groups(*voting_for_all(256, 64), config=VOTERS)),
     ],
 )
 @pytest.mark.parametrize("detail", ["full", "rewards"])

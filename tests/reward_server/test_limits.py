@@ -20,6 +20,7 @@ from ireasoner.reward_server.api.limits import Limits
 from ireasoner.reward_server.engine import Engine
 from ireasoner.reward_server.scoring import scorer
 from ireasoner.reward_server.settings import RewardServerSettings
+from tests.reward_server.methods import voting
 from tests.reward_server.requests import group, rollout
 from tests.reward_server.running import running
 
@@ -40,6 +41,8 @@ def small(compass: Path) -> Iterator[str]:
         max_request_rollouts=5,
         max_steps=4,
         max_request_steps=9,
+        max_request_signals=6,
+        max_views=2,
         max_text_characters=50,
         body_timeout_s=0.5,
     )
@@ -61,6 +64,10 @@ def parsed(*steps: str, answer: str = "7", name: str = "g") -> dict[str, Any]:
         ([parsed("a" * 30, "b" * 30)], "groups[0].rollouts[0].steps"),
         ([parsed(answer="a" * 51)], "groups[0].rollouts[0].answer"),
         ([group(["a" * 51])], "groups[0].rollouts[0].text"),
+        ([voting([7], answer_in_view=["a" * 51])], "groups[0].rollouts[0].answer_in_view"),
+        ([voting([7] * 3, view=["a", "b", None])], "groups[0].rollouts"),
+        ([voting([7], signals=[{f"s{n}": 1 for n in range(7)}])], "groups"),
+        ([voting([7] * 3, "a", voters="b"), voting([7] * 3, "b", voters="a")], "groups"),
     ],
 )
 def test_each_limit_names_the_field_that_exceeds_it(small: str, groups: list[Any], path: str) -> None:
@@ -105,12 +112,12 @@ def test_a_body_that_ends_inside_a_text_is_scanned_once() -> None:
 @pytest.mark.parametrize(
     ("parts", "what"),
     [
-        (b'{"id":"0","text":"a"},' * 200, "17 objects and lists"),
-        (b"[]," * 200, "17 objects and lists"),
-        (b'{"a":' * 200, "17 objects and lists"),
-        (b'"",' * 200, "109 values"),
-        (b"1," * 200, "109 values"),
-        (b'{"0":1' + b"".join(b',"%d":1' % number for number in range(200)) + b"}", "109 values"),
+        (b'{"id":"0","text":"a"},' * 200, "24 objects and lists"),
+        (b"[]," * 200, "24 objects and lists"),
+        (b'{"a":' * 200, "24 objects and lists"),
+        (b'"",' * 300, "267 values"),
+        (b"1," * 300, "267 values"),
+        (b'{"0":1' + b"".join(b',"%d":1' % number for number in range(300)) + b"}", "267 values"),
     ],
 )
 def test_more_values_than_a_request_can_have_are_refused_before_parsing(

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import httpx
 import pytest
 
-from ireasoner.reward_server.scoring_config import PAPER, ROBUST
+from ireasoner.reward_server.scoring_config import PAPER, PRESETS, ROBUST
 
 PAGE = Path("docs/presets.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(bash|json)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
@@ -74,6 +74,23 @@ def test_the_table_of_switches_is_complete_and_correct() -> None:
         assert (paper, robust) == (shown(getattr(PAPER, name)), shown(getattr(ROBUST, name))), name
     differing = {name for name, value in PAPER.model_dump().items() if value != getattr(ROBUST, name)}
     assert differing <= {name for name, _, _ in rows}
+
+
+def test_the_tables_of_methods_are_complete_and_correct() -> None:
+    """Each preset has its use, its source and what it changes in `paper`."""
+    others = [name for name in PRESETS if name not in ("paper", "robust")]
+    methods = PAGE.partition("## Other methods")[2].partition("### Views, voters and signals")[0]
+    described = re.findall(r"^\| `([\w-]+)` \| [^|]+ \| [^|]+ \| [^|]+ \|$", methods, re.MULTILINE)
+    assert described == others
+    shown = dict(re.findall(r"^\| `([\w-]+)` \| `(\{.*\})` \|$", methods, re.MULTILINE))
+    before = PAPER.model_dump()
+    for name in others:
+        changed = {
+            field: value for field, value in PRESETS[name].model_dump().items() if value != before[field]
+        }
+        assert json.loads(shown.pop(name)) == changed, name
+    assert not shown
+    assert re.findall(r"^- \*\*`([\w-]+)`\*\*: ", methods, re.MULTILINE) == others
 
 
 def test_every_plot_of_the_page_is_committed_and_can_be_drawn(

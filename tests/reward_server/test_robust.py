@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ireasoner.reward_server.agreement.trajectories import distinct
+from ireasoner.reward_server.agreement.trajectories import folded
 from ireasoner.reward_server.scoring_config import PAPER, ROBUST, ScoringConfig
 from tests.reward_server.requests import rewards, rollout, score_group
 from tests.reward_server.vectors import DIMENSION, Doubles, alike, axis, step_rewards
@@ -139,7 +139,7 @@ def test_too_few_steps_lower_the_reward_in_proportion(compass_http: httpx.Client
     plain = rewards(score_group(compass_http, "trajectory", texts, config={"gamma": 0}))
     guarded = rewards(score_group(compass_http, "trajectory", texts, config=config))
     assert guarded == pytest.approx([plain[0] * 2 / 3] * 2 + plain[2:], abs=1e-9)
-    assert distinct([("Look.", "Add"), ("look", "add!"), ("look", "add 1")]) == 2
+    assert len(set(folded([("Look.", "Add"), ("look", "add!"), ("look", "add 1")]))) == 2
 
 
 @given(seeds=st.lists(st.lists(st.integers(0, 99), min_size=2, max_size=6), min_size=3, max_size=5))

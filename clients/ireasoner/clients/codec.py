@@ -1,7 +1,9 @@
 """The bodies of requests, and groups in the form that they have in a request."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 from ireasoner.clients.wire import Group, Rollout, ScoreRequest, is_sha256
@@ -48,6 +50,8 @@ def encode_cohort_call(group_id: str, text: str, prompt: str | None, labels: Seq
 
 def _encode_group(group: Group) -> dict[str, object]:
     body: dict[str, object] = {"id": group.id, "rollouts": [_encode_rollout(each) for each in group.rollouts]}
+    if group.voters is not None:
+        body["voters"] = group.voters
     if group.question:
         body["question"] = within(group.question, MAX_QUESTION_CHARACTERS)
     if group.image is not None:
@@ -82,11 +86,19 @@ def _encode_rollout(rollout: Rollout) -> dict[str, object]:
         body |= {"answer": rollout.answer, "steps": list(rollout.steps or ())}
     if rollout.finish_reason is not None:
         body["finish_reason"] = rollout.finish_reason
+    if rollout.answer_in_view is not None:
+        body["answer_in_view"] = rollout.answer_in_view
+    if rollout.view is not None:
+        body["view"] = rollout.view
+    if not rollout.rewarded:
+        body["rewarded"] = False
+    if rollout.signals:
+        body["signals"] = dict(rollout.signals)
     return body
 
 
-_ROLLOUT_FIELDS = ("id", "text", "answer", "steps", "finish_reason")
-_GROUP_FIELDS = ("id", "rollouts", "question", "image", "labels")
+_ROLLOUT_FIELDS = tuple(each.name for each in fields(Rollout))
+_GROUP_FIELDS = tuple(each.name for each in fields(Group))
 
 
 def decode_group(body: Mapping[str, Any]) -> Group:
@@ -100,14 +112,14 @@ def decode_group(body: Mapping[str, Any]) -> Group:
         raise ValueError("rollouts is missing, empty or not a list")
     for index, rollout in enumerate(rollouts):
         _check_rollout(f"rollouts[{index}]", rollout)
-    for name in ("question", "image"):
+    for name in ("voters", "question", "image"):
         if not isinstance(body.get(name), str | None):
             raise ValueError(f"{name} is not a string")  # noqa: TRY004
     if (image := body.get("image")) is not None and not is_sha256(image):
         raise ValueError("image is not a SHA-256: 64 hexadecimal digits in lower case")
     _check_texts("labels", body.get("labels"))
-    context = {name: body.get(name) for name in ("question", "image", "labels")}
-    return Group(group_id, [Rollout(**rollout) for rollout in rollouts], **context)
+    rest = {name: value for name, value in body.items() if name not in ("id", "rollouts")}
+    return Group(group_id, [Rollout(**rollout) for rollout in rollouts], **rest)
 
 
 def _check_rollout(path: str, rollout: object) -> None:
@@ -115,10 +127,19 @@ def _check_rollout(path: str, rollout: object) -> None:
         raise ValueError(f"{path} is not an object with a string id")  # noqa: TRY004
     if unknown := rollout.keys() - set(_ROLLOUT_FIELDS):
         raise ValueError(f"{path} has unknown fields {sorted(unknown)}")
-    for name in ("text", "answer"):
+    for name in ("text", "answer", "answer_in_view", "view"):
         if not isinstance(rollout.get(name), str | None):
             raise ValueError(f"{path}.{name} is not a string")  # noqa: TRY004
     _check_texts(f"{path}.steps", rollout.get("steps"))
+    if not isinstance(rollout.get("rewarded", True), bool):
+        raise ValueError(f"{path}.rewarded is not true or false")  # noqa: TRY004
+    signals = rollout.get("signals")
+    if signals is not None and not (isinstance(signals, dict) and all(map(_is_number, signals.values()))):
+        raise ValueError(f"{path}.signals is not an object of numbers")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _check_texts(path: str, texts: object) -> None:

@@ -1,7 +1,7 @@
 """What the sync and the async client share: the setup of httpx, and the translation of its errors."""
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from urllib.request import getproxies, proxy_bypass
@@ -92,7 +92,17 @@ def named_errors(url: str) -> Iterator[None]:
 
 
 def chunks(groups: Iterable[Group], size: int) -> Iterator[tuple[Group, ...]]:
-    """`groups` in tuples of `size`, the last one shorter."""
+    """`groups` in tuples of `size`, the last one shorter.
+
+    A tuple whose groups have voters that come next goes on to these, for at most `size` more groups.
+    """
     rest = iter(groups)
-    while chunk := tuple(islice(rest, size)):
-        yield chunk
+    while chunk := list(islice(rest, size)):
+        while len(chunk) < 2 * size and _lacks_voters(chunk) and (more := next(rest, None)) is not None:
+            chunk.append(more)
+        yield tuple(chunk)
+
+
+def _lacks_voters(chunk: Sequence[Group]) -> bool:
+    ids = {group.id for group in chunk}
+    return any(group.voters is not None and group.voters not in ids for group in chunk)

@@ -101,6 +101,15 @@ def whole(fields: Fields, name: str, low: int) -> int:
     return value
 
 
+def numbers(fields: Fields, name: str) -> dict[str, float]:
+    """An object of finite numbers; empty if it is missing."""
+    values = as_object(fields.get(name, {}))
+    try:
+        return {each: number(values, each, -LARGEST, LARGEST) for each in values}
+    except WrongField as wrong:
+        raise wrong.within(name) from None
+
+
 def flag(fields: Fields, name: str) -> bool:
     """True or false."""
     value = _field(fields, name)

@@ -19,6 +19,7 @@ from ireasoner.clients.fields import (
     flag,
     nullable,
     number,
+    numbers,
     objects,
     one_of,
     parsed,
@@ -31,6 +32,7 @@ from ireasoner.clients.wire import (
     Cluster,
     Group,
     Member,
+    Rollout,
     ScoredGroup,
     ScoredRollout,
     ScoredStep,
@@ -75,7 +77,7 @@ def _group(sent: Group, request: ScoreRequest, fields: Fields) -> ScoredGroup:
         _null_if(False, "proposer_reward", proposer_reward, status)
         rollouts = objects(fields, "rollouts", _unexpected, required=False)
     else:
-        reads = [partial(_rollout, request)] * len(sent.rollouts)
+        reads = [partial(_rollout, request, each) for each in sent.rollouts]
         rollouts = echoed(fields, "rollouts", sent.rollouts, reads)
     return ScoredGroup(
         id=sent.id,
@@ -97,25 +99,42 @@ def _unexpected(fields: Fields) -> ScoredRollout:
     raise WrongField("", f"is {shown(fields)}; /score/proposer has no rollouts")
 
 
-def _rollout(request: ScoreRequest, fields: Fields) -> ScoredRollout:
+def _rollout(request: ScoreRequest, sent: Rollout, fields: Fields) -> ScoredRollout:
+    """One rollout. Only a reward for signals can be outside of 0 to 1, or be paid without an answer."""
     status = cast(Status, one_of(fields, "status", "ok", "invalid", "abstain"))
+    limits = (-LARGEST, LARGEST) if sent.signals else (0.0, 1.0)
     scored = ScoredRollout(
         id=text(fields, "id"),
         status=status,
         reason=nullable(text, fields, "reason"),
         answer=nullable(text, fields, "answer"),
-        reward=nullable(number, fields, "reward"),
-        outcome=nullable(number, fields, "outcome"),
+        reward=nullable(number, fields, "reward", *limits),
+        outcome=nullable(number, fields, "outcome", *limits),
         trajectory=nullable(number, fields, "trajectory"),
         steps=objects(fields, "steps", _step, required=request.detail == "full"),
+        rewarded=flag(fields, "rewarded") if "rewarded" in fields else True,
+        components=numbers(fields, "components"),
     )
-    _null_if(status == "abstain", "reward", scored.reward, status)
+    if scored.rewarded != sent.rewarded:
+        raise WrongField("rewarded", f"is {scored.rewarded}, but {sent.rewarded} was sent")
     _null_if(status == "ok", "reason", scored.reason, status)
-    _null_if(status == "invalid", "answer", scored.answer, status)
-    if status == "invalid" and scored.reward != 0:
+    if status == "invalid" or not sent.signals:
+        _null_if(status == "invalid", "answer", scored.answer, status)
+    _check_reward(scored, request)
+    return scored
+
+
+def _check_reward(scored: ScoredRollout, request: ScoreRequest) -> None:
+    """A rollout that only votes has no reward and cannot abstain; an invalid one has reward 0."""
+    if not scored.rewarded:
+        paid = {name: getattr(scored, name) for name in ("reward", "outcome", "trajectory")}
+        if scored.status == "abstain" or any(value is not None for value in paid.values()):
+            raise WrongField("rewarded", f"is false, but the status is {scored.status} with {shown(paid)}")
+        return
+    _null_if(scored.status == "abstain", "reward", scored.reward, scored.status)
+    if scored.status == "invalid" and scored.reward != 0:
         raise WrongField("reward", f"is {scored.reward}, but the status is invalid: it must be 0")
     _check_parts(scored, request)
-    return scored
 
 
 def _null_if(is_null: bool, name: str, value: object, status: str) -> None:

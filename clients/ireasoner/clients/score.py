@@ -23,6 +23,8 @@ EPILOG = """\
 Each line of FILE is one group, an object like
   {"id": "q1", "rollouts": [{"id": "0", "text": "<think>1. ...</think><answer>7</answer>"}, ...]}
 or, parsed before, with rollouts like {"id": "0", "answer": "7", "steps": ["...", "..."]}.
+Some configs read "signals", "view", "rewarded" and "answer_in_view" of rollouts, and "voters" of groups: put
+the group that votes below those that it judges.
 For the server's ledger, a group can have "question", "image" (the SHA-256 of an image) and "labels" (right answers);
 no score depends on them.
 Group ids are unique. Each output line holds the scores of one group as the server returns them, in the order of
@@ -234,6 +236,10 @@ def _as_line(group: ScoredGroup, fingerprint: str, options: argparse.Namespace) 
         if not cluster["members"]:
             del cluster["members"]
     for rollout in line["rollouts"]:
+        if rollout["rewarded"]:
+            del rollout["rewarded"]
+        if not rollout["components"]:
+            del rollout["components"]
         for step in rollout["steps"]:
             if step["credit"] is None:  # the place is left out with it; a place of null means none
                 del step["credit"], step["place"]

@@ -162,7 +162,7 @@ class RewardClient:
         Args:
             endpoint: See `score`, also for `config`, `progress`, `detail`, `update` and `source`.
             groups: Any iterable, also one that does not fit into memory.
-            groups_per_request: Groups in one request.
+            groups_per_request: Groups in one request; a few more where a group's `voters` come right after it.
             in_flight: Requests at a time.
         """
         score = partial(

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal, Self
 
 MAJOR_VERSION = "2"
@@ -30,7 +30,11 @@ class Rollout:
 
     A parsed rollout without `answer` is invalid.
 
-    Raises ValueError if it has both or neither, or another `finish_reason`.
+    `answer_in_view` is the answer to vote with instead of the one in `text`, where that was mapped back from the
+    rollout's `view` of the question. A rollout that is not `rewarded` votes, and gets no reward. `signals` are numbers
+    that you measured, such as `{"self_certainty": 1.25}`.
+
+    Raises ValueError if it has both or neither of text and parts, or another `finish_reason`.
     """
 
     id: str
@@ -38,6 +42,10 @@ class Rollout:
     answer: str | None = None
     steps: Sequence[str] | None = None
     finish_reason: FinishReason | None = None
+    answer_in_view: str | None = None
+    view: str | None = None
+    rewarded: bool = True
+    signals: Mapping[str, float] | None = None
 
     def __post_init__(self) -> None:
         if self.finish_reason not in (None, "stop", "length"):
@@ -46,6 +54,8 @@ class Rollout:
             )
         if (self.text is None) == (self.answer is None and self.steps is None):
             raise ValueError(f"rollout {self.id!r} needs either text, or answer and steps")
+        if self.text is None and self.answer_in_view is not None:
+            raise ValueError(f"rollout {self.id!r}: answer_in_view goes with text")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +67,8 @@ class Group:
     right answers. A question of more than 65,536 characters is cut off; more than 64 labels, or labels of more than
     4,096 characters, are left out.
 
+    `voters` is the id of the group of the same request whose rollouts judge this one's answers.
+
     Raises ValueError if `image` is no SHA-256.
     """
 
@@ -65,6 +77,7 @@ class Group:
     question: str | None = None
     image: str | None = None
     labels: Sequence[str] | None = None
+    voters: str | None = None
 
     def __post_init__(self) -> None:
         if self.image is not None and not is_sha256(self.image):
@@ -101,7 +114,7 @@ class ScoreRequest:
 
     def without_context(self) -> Self:
         """The same request without what no reward depends on."""
-        groups = [Group(group.id, group.rollouts) for group in self.groups]
+        groups = [replace(group, question=None, image=None, labels=None) for group in self.groups]
         return replace(self, groups=groups, update=None, source=None)
 
 
@@ -134,10 +147,12 @@ class ScoredRollout:
         status: `ok`; `invalid` (the policy's failure: reward 0 by definition); `abstain` (the server could not judge).
         reason: Why the status is not `ok`; else None.
         answer: The normalised answer, None if there is none.
-        reward: The reward of the endpoint that was called; None if the status is `abstain`.
+        reward: The reward of the endpoint that was called; None if the status is `abstain`, or if it is not `rewarded`.
         outcome: The outcome reward, None if the endpoint does not compute it.
         trajectory: The trajectory reward, None if the endpoint does not compute it.
         steps: Empty unless detail is `full`.
+        rewarded: False if it was sent as one that only votes; its rewards are then None, and that is no abstention.
+        components: What the outcome reward was computed from, by name, such as `consensus` and `length`.
     """
 
     id: str
@@ -148,6 +163,8 @@ class ScoredRollout:
     outcome: float | None
     trajectory: float | None
     steps: tuple[ScoredStep, ...]
+    rewarded: bool = True
+    components: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

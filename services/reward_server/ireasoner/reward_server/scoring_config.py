@@ -1,13 +1,15 @@
 """The scoring config: every constant and switch of the rewards, and the presets."""
 
 from functools import lru_cache
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 NonNegative = Annotated[float, Field(ge=0, le=1e6)]
 Share = Annotated[float, Field(ge=0, le=1)]
 AnswerFrom = Literal["tag", "boxed", "any"]
+SIGNAL_NAME = r"^[a-z][a-z0-9_]{0,63}$"
+SignalName = Annotated[str, Field(pattern=SIGNAL_NAME)]
 TagName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,31}$")]
 
 
@@ -140,10 +142,85 @@ class ScoringConfig(BaseModel):
         "its element, the last \\boxed{}, a stated answer (`answer: 7`) and a bare last line (`C`) that exists.",
     )
 
+    outcome: Literal["share", "majority", "signal"] = Field(
+        "share",
+        description="What the outcome reward pays. share: the answer's share of the votes, to the power of `alpha`; "
+        "majority: 1 for the dominant answer, 1/m for each of m tied ones, 0 for all others; signal: the rollout's "
+        "`signal`, in which neither votes nor length count.",
+    )
+    votes: Literal["own", "pooled", "cross", "voters"] = Field(
+        "own",
+        description="Whose votes judge an answer. own: the rollouts with the same `view`; pooled: all rollouts of the "
+        "group; cross: the rollouts of the other views. All three take the rollouts of the group that `voters` names, "
+        "if it names one. voters: all rollouts of that group; without one, the rollouts abstain.",
+    )
+    label: Literal["mode", "unique_mode"] = Field(
+        "mode",
+        description="Which votes judge at all. mode: all; unique_mode: only those with a single most frequent answer "
+        "that has two votes or more. Rollouts without a judge abstain.",
+    )
+    entropy_low: Share = Field(
+        0.0,
+        description="Least entropy of the votes of M voters, as a share of ln M. Rollouts judged by votes outside the "
+        "bounds abstain. 0: no bound.",
+    )
+    entropy_high: Share = Field(
+        1.0, description="Largest entropy of the votes, as a share of ln M. 1: no bound."
+    )
+    hard_above: Share = Field(
+        1.0,
+        description="With `outcome` share: dominant share above which the dominant answer pays 1 and all others 0. "
+        "1: never.",
+    )
+    judge: Literal["off", "bounded"] = Field(
+        "off",
+        description="With `outcome` share or majority. bounded: the outcome reward is multiplied by a factor from 0.8 "
+        "to 1.2, which rises with the signal `judge`, and kept within 0 to 1.",
+    )
+    format_penalty: Share = Field(
+        0.0,
+        description="With `outcome` share or majority: what the outcome reward, which stays at least 0, loses where a "
+        "text is not closed thinking followed by an answer.",
+    )
+    signal: SignalName = Field("self_certainty", description="With `outcome` signal: the name of the signal.")
+    signal_as: Literal["value", "minus", "ratio"] = Field(
+        "value",
+        description="How `signal` is paid. value: as it is; minus: with the opposite sign; ratio: as exp(signal) "
+        "divided by the largest one of the group, for log-probabilities.",
+    )
+    proposer: Literal["entropy", "midpoint"] = Field(
+        "entropy",
+        description="What the Proposer is paid for. entropy: an answer entropy near the target; midpoint: a dominant "
+        "share p near one half, 1 - 2 |p - 1/2|.",
+    )
+
     @property
     def explains_steps(self) -> bool:
         """Whether a step's credit and slot differ from what its cosine and index imply."""
         return self.alignment != "index" or self.cosine_floor != -1.0
+
+    @property
+    def later_fields(self) -> dict[str, Any]:
+        """The fields of wire 2.2 that differ from their defaults, under which they change nothing."""
+        fields = type(self).model_fields
+        values = {name: getattr(self, name) for name in LATER_FIELDS}
+        return {name: value for name, value in values.items() if value != fields[name].default}
+
+
+LATER_FIELDS = (
+    "outcome",
+    "votes",
+    "label",
+    "entropy_low",
+    "entropy_high",
+    "hard_above",
+    "judge",
+    "format_penalty",
+    "signal",
+    "signal_as",
+    "proposer",
+)
+"""Fields of wire 2.2. A config with their defaults keeps the fingerprint that it had before them."""
 
 
 class ConfigOverrides(ScoringConfig):
@@ -180,5 +257,25 @@ ROBUST = ScoringConfig(
 )
 """Our improvement on the paper's formulas."""
 
-PRESETS: dict[str, ScoringConfig] = {"paper": PAPER, "robust": ROBUST}
-"""The configs that a request can name without registering them."""
+_ANSWERS_ONLY = ScoringConfig(alpha=1.0, eta=0.0, lambda_max=0.0, equivalence="value")
+"""No step part and no length penalty, and answers are equal by value: methods then differ in their rules alone."""
+
+
+def _answers_only(**fields: Any) -> ScoringConfig:
+    return _ANSWERS_ONLY.model_copy(update=fields)
+
+
+PRESETS: dict[str, ScoringConfig] = {
+    "paper": PAPER,
+    "robust": ROBUST,
+    "ttrl": _answers_only(outcome="majority"),
+    "ttrl-strict": _answers_only(outcome="majority", label="unique_mode"),
+    "empo": _ANSWERS_ONLY,
+    "self-certainty": _answers_only(outcome="signal", signal="self_certainty"),
+    "entropy-minimisation": _answers_only(outcome="signal", signal="mean_token_entropy", signal_as="minus"),
+    "sequence-probability": _answers_only(outcome="signal", signal="sum_logprob", signal_as="ratio"),
+    "co-rewarding": _answers_only(outcome="majority", votes="voters"),
+    "judge-bounded": _answers_only(hard_above=0.85, judge="bounded", format_penalty=0.5),
+    "views": _answers_only(alpha=PAPER.alpha, eta=PAPER.eta, votes="cross"),
+}
+"""The configs that a request can name without registering them; docs/presets.md gives the source of each."""

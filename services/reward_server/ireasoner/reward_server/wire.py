@@ -5,9 +5,9 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from ireasoner.reward_server.scoring_config import ConfigOverrides, ScoringConfig
+from ireasoner.reward_server.scoring_config import SIGNAL_NAME, ConfigOverrides, ScoringConfig
 
-VERSION = "2.1.0"
+VERSION = "2.2.0"
 """Version of the wire, `info.version` in OpenAPI. The first number rises when older clients would fail."""
 
 Status = Literal["ok", "invalid", "abstain"]
@@ -26,6 +26,10 @@ def _whole(text: str) -> str:
 
 
 Text = Annotated[str, AfterValidator(_whole)]
+LARGEST_SIGNAL = 1e9
+MAX_SIGNALS = 16
+"""Signals of a rollout."""
+Signal = Annotated[float, Field(ge=-LARGEST_SIGNAL, le=LARGEST_SIGNAL)]
 Identity = Annotated[Text, Field(min_length=1, max_length=256)]
 
 EXAMPLE_TEXT = "<think>Step 1: The row reads 2, 4, 1.\nStep 2: 2 + 4 + 1 = 7.</think><answer>7</answer>"
@@ -67,7 +71,7 @@ _TEXT_OR_PARSED: dict[str, Any] = {
             "properties": {"text": {"type": "string"}, "answer": {"type": "null"}, "steps": {"type": "null"}},
         },
         {
-            "properties": {"text": {"type": "null"}},
+            "properties": {"text": {"type": "null"}, "answer_in_view": {"type": "null"}},
             "anyOf": [
                 {"required": ["answer"], "properties": {"answer": {"type": "string"}}},
                 {"required": ["steps"], "properties": {"steps": {"type": "array"}}},
@@ -94,11 +98,34 @@ class Rollout(_Named):
         "closing tag is missing counts as whole: a stop string is not part of the text. After `length`, or if this "
         "is omitted, it counts as cut off.",
     )
+    answer_in_view: Text | None = Field(
+        None,
+        min_length=1,
+        description="The answer to vote with instead of the answer in `text`, where that was mapped back from the "
+        "rollout's view: `left` from a mirrored image is `right`. A text without an answer stays without one.",
+    )
+    view: Identity | None = Field(
+        None,
+        description="Name of the view of the question that the rollout answers, such as `mirrored`; see the config's "
+        "`votes`. Rollouts without one share a view.",
+    )
+    rewarded: bool = Field(
+        True, description="false: the rollout votes and its steps count, but it gets no reward."
+    )
+    signals: dict[Annotated[str, Field(pattern=SIGNAL_NAME)], Signal] | None = Field(
+        None,
+        max_length=MAX_SIGNALS,
+        description="Numbers that the sender measured, by name, such as `self_certainty`: see the config's `outcome` "
+        "and `judge`.",
+        examples=[{"sum_logprob": -41.3, "judge": 0.7}],
+    )
 
     @model_validator(mode="after")
     def _text_or_parsed(self) -> Self:
         if (self.text is None) == (self.answer is None and self.steps is None):
             raise ValueError("give either text, or answer and steps")
+        if self.text is None and self.answer_in_view is not None:
+            raise ValueError("answer_in_view goes with text; a parsed rollout has its answer in answer")
         return self
 
 
@@ -109,6 +136,12 @@ class Group(_Named):
     """
 
     rollouts: Annotated[list[Rollout], AfterValidator(_distinct)] = Field(min_length=1)
+    voters: Identity | None = Field(
+        None,
+        description="The id of the group of the same request whose rollouts judge this one's answers, such as those of "
+        "a paraphrase or of a slow teacher. They vote with their own answers, whoever judges them: two groups may "
+        "judge each other. A longer circle is refused.",
+    )
     question: Text | None = Field(None, max_length=65_536, description="The question, for the ledger.")
     image: str | None = Field(
         None,
@@ -189,9 +222,23 @@ class ScoredRollout(_Written):
     )
     reason: str | None = Field(description="Why the status is not `ok`; null if it is `ok`.")
     answer: str | None = Field(description="The normalised answer; null if there is none.")
-    reward: float | None = Field(description="The reward that the called endpoint computes.")
+    reward: float | None = Field(
+        description="The reward that the called endpoint computes. Null if the status is `abstain`, or if "
+        "`rewarded` is false."
+    )
     outcome: float | None
     trajectory: float | None
+    rewarded: bool = Field(
+        True,
+        description="false if the rollout was sent as one that votes only: its rewards are null, and its status is "
+        "`ok` or `invalid`. Omitted if true.",
+    )
+    components: dict[str, float] = Field(
+        default_factory=dict,
+        description="What the outcome reward was computed from: `consensus` is what the votes pay, `length`, `judge` "
+        "(factors) and `format` (what was taken away) are there if the config has them, and the signal under its name "
+        "if the reward is one. Omitted if the endpoint computes no outcome, or the rollout gets none.",
+    )
     steps: list[Step] = Field(default_factory=list, description="Omitted unless `detail` is `full`.")
 
 

@@ -45,14 +45,21 @@ class StepAgreement:
     rewards: Doubles
 
 
-def outcome_rewards(shares: Doubles, words: Doubles, config: ScoringConfig) -> Doubles:
-    """r_ans = p(a)^alpha * (1 - eta * l), l = clip((w - tau) / tau, 0, 1); all [N], in [0, 1].
+def share_rewards(shares: Doubles, config: ScoringConfig) -> Doubles:
+    """p(a)^alpha, [N], in [0, 1]; r_ans is this times the length factor.
 
-    `shares` is 0 for a rollout without an answer; its reward is 0 even if alpha is 0.
+    `shares` is 0 for an answer without votes and for a rollout without an answer; the result is then 0 even if alpha
+    is 0.
     """
+    return np.where(shares > 0, shares**config.alpha, 0.0)
+
+
+def length_factors(words: Doubles, config: ScoringConfig) -> Doubles:
+    """1 - eta * l, l = clip((w - tau) / tau, 0, 1); all [N], in [0, 1]."""
     with np.errstate(over="ignore"):  # with a tau near 0; the clip bounds the result
         length = np.clip((words - config.tau_words) / config.tau_words, 0.0, 1.0)
-    return np.where(shares > 0, shares**config.alpha * (1.0 - config.eta * length), 0.0)
+    factors: Doubles = 1.0 - config.eta * length
+    return factors
 
 
 def density(share: float, config: ScoringConfig) -> float:

@@ -102,9 +102,10 @@ def vectors_of(rows: Floats, row: Slots, config: ScoringConfig) -> StepVectors:
     return StepVectors(vectors, row, present)
 
 
-def distinct(trajectories: Sequence[Steps]) -> int:
-    """The number of trajectories that differ in more than case and punctuation."""
-    return len({_folded(steps) for steps in set(trajectories)})
+def folded(trajectories: Sequence[Steps]) -> list[Steps]:
+    """Each trajectory without case and punctuation: those that differ in nothing else count as copies."""
+    of = {steps: _folded(steps) for steps in set(trajectories)}
+    return [of[steps] for steps in trajectories]
 
 
 def _folded(steps: Steps) -> Steps:

@@ -64,6 +64,33 @@ def count_votes(answers: Sequence[str | None], weights: Mapping[str, float] | No
     return Vote(clusters, weights, tied, len(answers))
 
 
+@dataclass(frozen=True, slots=True)
+class Electorate:
+    """The votes by which a rollout's answer is judged: those of its own group, or of some other rollouts.
+
+    `counts` are the votes of each answer, `weights` their factors, 1 for an answer that is not in it. `size` is the
+    number of voters M, those without an answer included.
+    """
+
+    counts: Mapping[str, int]
+    weights: Mapping[str, float]
+    size: int
+
+    def share(self, answer: str | None) -> float:
+        """p(a), the share of the voters who gave `answer`; 0 for None."""
+        return 0.0 if answer is None else self.counts.get(answer, 0) / self.size
+
+    def weighted_share(self, answer: str | None) -> float:
+        """w(a) p(a), in [0, 1]; 0 for None."""
+        return 0.0 if answer is None else self.share(answer) * self.weights.get(answer, 1.0)
+
+    def modes(self) -> list[str]:
+        """The answers with the largest product of count and weight, tied ones all; empty without votes."""
+        strengths = {a: _strength(count, self.weights.get(a)) for a, count in self.counts.items()}
+        strongest = max(strengths.values(), default=0.0)
+        return [answer for answer, strength in strengths.items() if strength == strongest]
+
+
 def _strength(count: int, weight: float | None) -> float:
     """Count times weight, to 12 digits, so that what is equal on paper is a tie."""
     return count if weight is None else float(f"{count * weight:.12g}")

@@ -74,6 +74,7 @@ def _rollouts(parts: Sequence[tuple[float, float | None, float | None]]) -> list
             "reward": reward,
             "outcome": outcome,
             "trajectory": trajectory,
+            **({} if outcome is None else {"components": {"consensus": outcome, "length": 1.0}}),
         }
         for sent, answer, (reward, outcome, trajectory) in zip(_ROLLOUTS, ("6", "6", "8"), parts, strict=True)
     ]

@@ -34,21 +34,37 @@ class ParsedRollout(NamedTuple):
 
 
 def parse_text(
-    text: str, config: ScoringConfig = PAPER, finish_reason: FinishReason | None = None
+    text: str,
+    config: ScoringConfig = PAPER,
+    finish_reason: FinishReason | None = None,
+    answer_in_view: str | None = None,
 ) -> ParsedRollout:
     """Reads raw text of the form `<think>numbered steps</think><answer>short answer</answer>`, in linear time.
 
     The answer is the first answer element after the thinking, or what `answer_from` names instead. Thinking without
     an opening tag starts with the text; thinking without a closing tag ends at the answer. What follows a second
     turn is not read. A rollout has a flaw if it has no answer, or one that is empty or was cut off;
-    `finish_reason` says why the text ended (see `find_answer`).
+    `finish_reason` says why the text ended (see `find_answer`). `answer_in_view` takes the place of an answer that the
+    text has; a rollout without one stays without.
     """
     tags = tags_named(config.think_tag, config.answer_tag, config.step_tag)
     text = first_turn(text, tags.first_end(text))
     found = find_answer(text, tags.thinking_end(text), tags, config.answer_from, finish_reason)
     before = text if found is None else text[: found.start]
     steps = tuple(islice(read_steps(_thinking(before, tags), tags), config.max_steps))
-    return ParsedRollout(*_read_answer(found), steps, len(before.split()))
+    answer, written, flaw = _read_answer(found)
+    if answer_in_view is not None and flaw is None:
+        answer, written, flaw = _normalised(answer_in_view)
+    return ParsedRollout(answer, written, flaw, steps, len(before.split()))
+
+
+def follows_format(text: str, config: ScoringConfig, finish_reason: FinishReason | None = None) -> bool:
+    """Whether a text is closed thinking followed by a whole answer; the thinking's opening tag may be in the prompt."""
+    tags = tags_named(config.think_tag, config.answer_tag, config.step_tag)
+    text = first_turn(text, tags.first_end(text))
+    end = tags.thinking_end(text)
+    found = find_answer(text, end, tags, config.answer_from, finish_reason)
+    return found is not None and found.content is not None and found.start >= end > 0
 
 
 def parsed_before(answer: str | None, steps: Sequence[str], config: ScoringConfig = PAPER) -> ParsedRollout:

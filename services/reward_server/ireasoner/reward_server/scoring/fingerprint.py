@@ -6,10 +6,11 @@ from functools import lru_cache
 from importlib.metadata import version
 
 from ireasoner.reward_server.agreement.formulas import FORMULAS_VERSION
+from ireasoner.reward_server.agreement.outcomes import METHODS_VERSION
 from ireasoner.reward_server.answers.equivalence import EQUIVALENCE_VERSION
 from ireasoner.reward_server.parsing.rollout import PARSER_VERSION
 from ireasoner.reward_server.parsing.sentences import SENTENCES_VERSION
-from ireasoner.reward_server.scoring_config import ScoringConfig
+from ireasoner.reward_server.scoring_config import LATER_FIELDS, ScoringConfig
 
 FORMULA_LIBRARIES = ("mpmath", "sympy")
 """They decide which formulas are equal, so their versions count if answers are compared by value."""
@@ -22,6 +23,7 @@ def all_versions() -> dict[str, str]:
         "parser": PARSER_VERSION,
         "sentences": SENTENCES_VERSION,
         "formulas": FORMULAS_VERSION,
+        "methods": METHODS_VERSION,
         **by_value,
     }
 
@@ -32,11 +34,14 @@ def versions(config: ScoringConfig) -> dict[str, str]:
     if config.equivalence != "value":
         for name in ("equivalence", *FORMULA_LIBRARIES):
             del known[name]
+    if not config.later_fields:
+        del known["methods"]
     return known
 
 
 @lru_cache(maxsize=1_024)
 def fingerprint(config: ScoringConfig, embedder_identity: str) -> str:
     """16 hexadecimal digits: a hash of the resolved config, the versions behind it and the embedder's identity."""
-    parts = {"config": config.model_dump(), "versions": versions(config), "embedder": embedder_identity}
+    fields = {**config.model_dump(exclude=set(LATER_FIELDS)), **config.later_fields}
+    parts = {"config": fields, "versions": versions(config), "embedder": embedder_identity}
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]

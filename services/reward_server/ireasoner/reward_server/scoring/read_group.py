@@ -9,11 +9,11 @@ import numpy as np
 from ireasoner.reward_server import wire
 from ireasoner.reward_server.agreement import formulas as agreement
 from ireasoner.reward_server.agreement.alignment import Slots
-from ireasoner.reward_server.agreement.trajectories import AnswerCluster, Steps, distinct
-from ireasoner.reward_server.agreement.votes import Vote, count_votes
+from ireasoner.reward_server.agreement.trajectories import AnswerCluster, Steps, folded
+from ireasoner.reward_server.agreement.votes import Electorate, Vote, count_votes
 from ireasoner.reward_server.answers.comparer import ExpressionComparer
 from ireasoner.reward_server.answers.equivalence import Member, cluster
-from ireasoner.reward_server.parsing.rollout import ParsedRollout, parse_text, parsed_before
+from ireasoner.reward_server.parsing.rollout import ParsedRollout, follows_format, parse_text, parsed_before
 from ireasoner.reward_server.scoring.pace import SLOWEST_STEP_CHARACTERS, STEP_CHARACTERS, Pace
 from ireasoner.reward_server.scoring_config import ScoringConfig
 
@@ -27,7 +27,8 @@ class ReadGroup:
     `distinct_steps` are the texts of all their U distinct steps, `step_rows` [S] says which of these each step is,
     cluster by cluster and rollout by rollout.
     Without `has_consensus` no rollout earns anything. If answers were clustered by value, `members` lists how each
-    was written, and `not_compared` the formulas that could not be compared.
+    was written, and `not_compared` the formulas that could not be compared. `unformed` are the indices of the rollouts
+    whose text does not follow the format, if the config asks for it.
     """
 
     sent: wire.Group
@@ -40,6 +41,7 @@ class ReadGroup:
     has_consensus: bool
     members: Mapping[str, tuple[Member, ...]] | None
     not_compared: tuple[str, ...]
+    unformed: frozenset[int]
 
     @property
     def steps(self) -> int:
@@ -60,10 +62,10 @@ class ReadGroup:
         """w(a) p(a), from which every reward of a rollout with this answer is computed; 0 for None."""
         return self.vote.weighted_share(answer) if self.has_consensus else 0.0
 
-    def effective_shares(self) -> list[float]:
-        """`effective_share` of each rollout's answer."""
-        shares = {answer: self.effective_share(answer) for answer, _ in self.vote.clusters}
-        return [0.0 if rollout.answer is None else shares[rollout.answer] for rollout in self.rollouts]
+    @property
+    def electorate(self) -> Electorate:
+        """All of the group's votes."""
+        return Electorate(dict(self.vote.clusters), self.vote.weights, self.vote.size)
 
 
 async def read_group(
@@ -75,6 +77,12 @@ async def read_group(
         await pace.run(size // SLOWEST_STEP_CHARACTERS, partial(_read, rollout, config))
         for size, rollout in zip(characters, group.rollouts, strict=True)
     ]
+    unformed = set()
+    if config.format_penalty:
+        for index, rollout in enumerate(group.rollouts):
+            check = partial(_is_formed, rollout, config)
+            if not await pace.run(characters[index] // SLOWEST_STEP_CHARACTERS, check):
+                unformed.add(index)
     members: Mapping[str, tuple[Member, ...]] | None = None
     not_compared: tuple[str, ...] = ()
     if config.equivalence == "value":
@@ -84,7 +92,7 @@ async def read_group(
     steps = sum(len(rollout.steps) for rollout in rollouts)
     return await pace.run(
         max(steps, sum(characters) // STEP_CHARACTERS),
-        lambda: _counted(group, rollouts, config, members, not_compared),
+        lambda: _counted(group, rollouts, config, members, not_compared, frozenset(unformed)),
     )
 
 
@@ -94,9 +102,11 @@ def _counted(
     config: ScoringConfig,
     members: Mapping[str, tuple[Member, ...]] | None,
     not_compared: tuple[str, ...],
+    unformed: frozenset[int],
 ) -> ReadGroup:
     """Counts the votes of a group, and lists the steps to compare."""
-    vote = count_votes([rollout.answer for rollout in rollouts], _weights(rollouts, config))
+    answers = [rollout.answer for rollout in rollouts]
+    vote = count_votes(answers, weights(answers, copies(rollouts, config), config))
     sharing = vote.clusters[: vote.tied if config.ties == "shared" else 1]
     has_consensus = agreement.has_consensus(vote.share(vote.dominant), config)
     to_compare = [
@@ -118,32 +128,44 @@ def _counted(
         has_consensus,
         members,
         not_compared,
+        unformed,
     )
 
 
 def _characters(rollout: wire.Rollout) -> int:
     if rollout.text is not None:
-        return len(rollout.text)
+        return len(rollout.text) + len(rollout.answer_in_view or "")
     return len(rollout.answer or "") + sum(map(len, rollout.steps or ()))
 
 
-def _weights(rollouts: Sequence[ParsedRollout], config: ScoringConfig) -> dict[str, float]:
-    """w(a) of each answer; empty if all are 1."""
+def copies(rollouts: Sequence[ParsedRollout], config: ScoringConfig) -> list[Steps]:
+    """What the rollouts' steps have in common with copies of them, one by one; empty if copies count in full."""
+    return folded([rollout.steps for rollout in rollouts]) if config.distinct_exponent else []
+
+
+def weights(
+    answers: Sequence[str | None], trajectories: Sequence[Steps], config: ScoringConfig
+) -> dict[str, float]:
+    """w(a) of each answer, from the `copies` of the rollouts that gave them; empty if all are 1."""
     if config.distinct_exponent == 0:
         return {}
-    trajectories: dict[str, list[Steps]] = {}
-    for rollout in rollouts:
-        if rollout.answer is not None:
-            trajectories.setdefault(rollout.answer, []).append(rollout.steps)
+    by_answer: dict[str, list[Steps]] = {}
+    for answer, steps in zip(answers, trajectories, strict=True):
+        if answer is not None:
+            by_answer.setdefault(answer, []).append(steps)
     return {
-        answer: agreement.consensus_weight(distinct(steps), len(steps), config)
-        for answer, steps in trajectories.items()
+        answer: agreement.consensus_weight(len(set(steps)), len(steps), config)
+        for answer, steps in by_answer.items()
     }
+
+
+def _is_formed(rollout: wire.Rollout, config: ScoringConfig) -> bool:
+    return rollout.text is None or follows_format(rollout.text, config, rollout.finish_reason)
 
 
 def _read(rollout: wire.Rollout, config: ScoringConfig) -> ParsedRollout:
     if rollout.text is not None:
-        return parse_text(rollout.text, config, rollout.finish_reason)
+        return parse_text(rollout.text, config, rollout.finish_reason, rollout.answer_in_view)
     return parsed_before(rollout.answer, rollout.steps or (), config)
 
 

@@ -11,11 +11,13 @@ import orjson
 
 from ireasoner.reward_server import wire
 from ireasoner.reward_server.agreement import formulas as agreement
+from ireasoner.reward_server.agreement import outcomes
 from ireasoner.reward_server.agreement.alignment import Doubles
 from ireasoner.reward_server.agreement.trajectories import JudgedCluster
 from ireasoner.reward_server.parsing.boxed import has_box
-from ireasoner.reward_server.parsing.rollout import Flaw, ParsedRollout
+from ireasoner.reward_server.parsing.rollout import Flaw
 from ireasoner.reward_server.parsing.tags import tags_named
+from ireasoner.reward_server.scoring.outcome import Outcome
 from ireasoner.reward_server.scoring.read_group import ReadGroup
 from ireasoner.reward_server.scoring_config import ScoringConfig
 
@@ -30,7 +32,7 @@ class GroupRewards:
     """A group's rewards, [N] each, and its judged steps; a part that the endpoint does not compute is None."""
 
     reward: Doubles
-    outcome: Doubles | None
+    outcome: Outcome | None
     trajectory: Doubles | None
     judged: Sequence[JudgedCluster]
 
@@ -106,8 +108,14 @@ def _entropy(group: ReadGroup, config: ScoringConfig) -> Json:
     entropy_nats = agreement.answer_entropy_nats(shares)
     return {
         "entropy_nats": _finite(entropy_nats),
-        "proposer_reward": _finite(agreement.proposer_reward(entropy_nats, vote.size, config)),
+        "proposer_reward": _finite(_proposer_reward(entropy_nats, group, config)),
     }
+
+
+def _proposer_reward(entropy_nats: float, group: ReadGroup, config: ScoringConfig) -> float:
+    if config.proposer == "midpoint":
+        return outcomes.midpoint_reward(group.vote.share(group.vote.dominant))
+    return agreement.proposer_reward(entropy_nats, group.vote.size, config)
 
 
 def _cluster(group: ReadGroup, answer: str, count: int) -> Json:
@@ -121,33 +129,53 @@ def _cluster(group: ReadGroup, answer: str, count: int) -> Json:
 
 
 def _scored_rollouts(group: ReadGroup, rewards: GroupRewards, config: ScoringConfig) -> list[Json]:
-    unknown = [None] * len(group.rollouts)
+    unknown: list[float | None] = [None] * len(group.rollouts)
+    outcome = rewards.outcome
     columns = zip(
         group.sent.rollouts,
         group.rollouts,
         _values(rewards.reward),
-        unknown if rewards.outcome is None else _values(rewards.outcome),
+        unknown if outcome is None else _values(outcome.rewards),
         unknown if rewards.trajectory is None else _values(rewards.trajectory),
+        unknown if outcome is None else outcome.reasons,
+        unknown if outcome is None else _components(outcome),
         strict=True,
     )
-    return [
-        {
+    takes_answers = outcome is None or config.outcome != "signal"
+    scored = []
+    for sent, parsed, reward, in_outcome, trajectory, reason, components in columns:
+        flaw = parsed.flaw if takes_answers else None
+        each = {
             "id": sent.id,
-            **_status(parsed, reward, config),
+            **_status(flaw, reward, reason, sent.rewarded, config),
             "answer": parsed.answer,
-            "reward": reward,
-            "outcome": outcome,
-            "trajectory": trajectory,
         }
-        for sent, parsed, reward, outcome, trajectory in columns
+        if sent.rewarded:
+            each |= {"reward": reward, "outcome": in_outcome, "trajectory": trajectory}
+            if components and in_outcome is not None:
+                each["components"] = components
+        else:
+            each |= {"reward": None, "outcome": None, "trajectory": None, "rewarded": False}
+        scored.append(each)
+    return scored
+
+
+def _components(outcome: Outcome) -> list[Json]:
+    """The components of each rollout's outcome reward, without those that it has not."""
+    names = tuple(outcome.components)
+    rows = zip(*map(_values, outcome.components.values()), strict=True)
+    return [
+        {name: value for name, value in zip(names, row, strict=True) if value is not None} for row in rows
     ]
 
 
-def _status(parsed: ParsedRollout, reward: float | None, config: ScoringConfig) -> Json:
-    if parsed.flaw:
-        return {"status": "invalid", "reason": _reason(parsed.flaw, config)}
-    if reward is None:
-        return {"status": "abstain", "reason": _NOT_JUDGED}
+def _status(
+    flaw: Flaw | None, reward: float | None, reason: str | None, is_rewarded: bool, config: ScoringConfig
+) -> Json:
+    if flaw:
+        return {"status": "invalid", "reason": _reason(flaw, config)}
+    if reward is None and is_rewarded:
+        return {"status": "abstain", "reason": reason or _NOT_JUDGED}
     return {"status": "ok", "reason": None}
 
 

@@ -1,6 +1,6 @@
 """From a request's groups to their scores: read, embed the steps to compare, compute, write."""
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -11,17 +11,19 @@ import numpy as np
 
 from ireasoner.reward_server import wire
 from ireasoner.reward_server.agreement import formulas as agreement
-from ireasoner.reward_server.agreement.alignment import Doubles
 from ireasoner.reward_server.agreement.trajectories import JudgedCluster, judge, vectors_of
 from ireasoner.reward_server.answers.comparer import ExpressionComparer
 from ireasoner.reward_server.embedding.batching import EmbeddingBatcher, Rows
 from ireasoner.reward_server.memory import Claim
 from ireasoner.reward_server.scoring import footprint
+from ireasoner.reward_server.scoring.electorates import check_voters, judged_answers
 from ireasoner.reward_server.scoring.fingerprint import fingerprint
+from ireasoner.reward_server.scoring.outcome import Outcome, outcome_of_signal, outcomes_of
 from ireasoner.reward_server.scoring.pace import Pace
 from ireasoner.reward_server.scoring.read_group import ReadGroup, read_group
 from ireasoner.reward_server.scoring.registry import ConfigRegistry
 from ireasoner.reward_server.scoring.response import GroupRewards, Json, scored_group
+from ireasoner.reward_server.scoring.standings import standings_of
 from ireasoner.reward_server.scoring_config import ScoringConfig
 
 Endpoint = Literal["outcome", "trajectory", "solver", "proposer"]
@@ -48,7 +50,7 @@ class Caller:
 
 
 class Scorer:
-    """Scores groups. A group's scores depend on that group, the config and the embedder alone."""
+    """Scores groups. A group's scores depend on that group, its voters, the config and the embedder alone."""
 
     def __init__(self, batcher: EmbeddingBatcher, configs: ConfigRegistry) -> None:
         self._batcher = batcher
@@ -73,10 +75,11 @@ class Scorer:
 
         `progress`, in [0, 1], matters to the endpoint `solver` only.
 
-        Raises MalformedRequest for an unknown config, ConfigNotSaved, FormulasUnavailable, RequestTooLarge or
-        Overloaded if there is no memory for it, and what `EmbeddingBatcher.embed` raises.
+        Raises MalformedRequest for an unknown config or unusable `voters`, ConfigNotSaved, FormulasUnavailable,
+        RequestTooLarge or Overloaded if there is no memory for it, and what `EmbeddingBatcher.embed` raises.
         """
         config = self._configs.use(request.config, caller.experiment)
+        check_voters(request.groups)
         pace = Pace(self._thread)
         groups = []
         for sent in request.groups:
@@ -90,11 +93,14 @@ class Scorer:
         if endpoint in ("trajectory", "solver"):
             caller.claim.hold(footprint.of_judging(groups, self._batcher.backend.dimension))
             judged = await self._judge_steps(groups, config, pace, caller.turns)
+        outcomes: Sequence[Outcome | None] = [None] * len(groups)
+        if endpoint in ("outcome", "solver"):
+            outcomes = await self._outcomes(groups, config, pace)
         scored = []
-        for group, outcome, clusters in zip(groups, _outcomes(groups, config), judged, strict=True):
+        for group, outcome, clusters in zip(groups, outcomes, judged, strict=True):
             rewards = None
             if endpoint != "proposer":
-                rewards = _rewards(endpoint, group, outcome, clusters, config, progress)
+                rewards = _rewards(group, outcome, clusters, config, progress, endpoint)
             write = partial(scored_group, group, config, detail, rewards)
             scored.append(await pace.run(group.size if detail == "full" else 0, write))
         return {
@@ -102,6 +108,20 @@ class Scorer:
             "fingerprint": fingerprint(config, self._batcher.backend.identity),
             "groups": scored,
         }
+
+    async def _outcomes(
+        self, groups: Sequence[ReadGroup], config: ScoringConfig, pace: Pace
+    ) -> Sequence[Outcome]:
+        """The outcome of each group."""
+        if config.outcome == "signal":
+            return [outcome_of_signal(group, config) for group in groups]
+        by_id = {group.sent.id: group for group in groups}
+        standings = []
+        for group in groups:
+            voters = by_id.get(group.sent.voters or "")
+            judged = await judged_answers(group, voters, config, self._comparer, pace)
+            standings.append(await pace.run(judged.work, partial(standings_of, judged, config)))
+        return list(outcomes_of(groups, standings, config))
 
     async def _judge_steps(
         self, groups: Sequence[ReadGroup], config: ScoringConfig, pace: Pace, turns: Hashable
@@ -129,29 +149,21 @@ def _judge_group(group: ReadGroup, embeddings: Rows, config: ScoringConfig) -> l
     ]
 
 
-def _outcomes(groups: Sequence[ReadGroup], config: ScoringConfig) -> Iterator[Doubles]:
-    """The outcome rewards [N] of each group, computed for all groups at once."""
-    shares = np.array([share for group in groups for share in group.effective_shares()])
-    words = np.array([rollout.words for group in groups for rollout in group.rollouts], np.float64)
-    rewards = agreement.outcome_rewards(shares, words, config)
-    for start, end in pairwise(accumulate((len(group.rollouts) for group in groups), initial=0)):
-        yield rewards[start:end]
-
-
 def _rewards(
-    endpoint: Endpoint,
     group: ReadGroup,
-    outcome: Doubles,
+    outcome: Outcome | None,
     judged: Sequence[JudgedCluster],
     config: ScoringConfig,
     progress: float,
+    endpoint: Endpoint,
 ) -> GroupRewards:
-    if endpoint == "outcome":
-        return GroupRewards(outcome, outcome, None, ())
+    if endpoint == "outcome" and outcome is not None:
+        return GroupRewards(outcome.rewards, outcome, None, ())
     trajectory = np.zeros(len(group.rollouts))
     for each in judged:
         trajectory[list(each.cluster.members)] = each.rewards / group.tied
-    if endpoint == "trajectory":
+    if outcome is None:
         return GroupRewards(trajectory, None, trajectory, judged)
     lambda_t = agreement.step_weight(progress, config)
-    return GroupRewards(agreement.solver_rewards(outcome, trajectory, lambda_t), outcome, trajectory, judged)
+    rewards = agreement.solver_rewards(outcome.rewards, trajectory, lambda_t)
+    return GroupRewards(rewards, outcome, trajectory, judged)

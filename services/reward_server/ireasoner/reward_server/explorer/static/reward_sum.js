@@ -42,7 +42,7 @@ export function broughtBySteps(rollout, sum) {
 
 /** The sum as a small table, with how each part came about. */
 export function rewardSum(rollout, sum, { config, group }) {
-  if (rollout.reward === null) return element("p", { class: "sum-none" }, "no reward: the server could not judge it");
+  if (rollout.reward === null) return element("p", { class: "sum-none" }, `no reward: ${whyNone(rollout)}`);
   if (!sum) return element("table", { class: "sum" }, element("tbody", {}, totalRow(rollout.reward, null)));
   const rows = sum.parts.map((each) =>
     element(
@@ -54,6 +54,10 @@ export function rewardSum(rollout, sum, { config, group }) {
     ),
   );
   return element("table", { class: "sum" }, element("tbody", {}, rows, totalRow(rollout.reward, sum)));
+}
+
+function whyNone(rollout) {
+  return rollout.rewarded === false ? "it only votes" : "the server could not judge it";
 }
 
 function totalRow(reward, sum) {
