@@ -194,7 +194,9 @@ def test_points_add_up_the_groups_of_an_update_or_a_minute(ledger: sqlite3.Conne
     points = {(each["endpoint"], each["unit"], each["at"]): each for each in rows(ledger, "points")}
     assert sorted(points) == [
         ("proposer", "minute", 30_000_000),
+        ("proposer", "run", 0),
         ("solver", "minute", 30_000_000),
+        ("solver", "run", 0),
         ("solver", "update", 4),
         ("solver", "update", 5),
     ]
@@ -203,6 +205,7 @@ def test_points_add_up_the_groups_of_an_update_or_a_minute(ledger: sqlite3.Conne
     for name in ("reward", "outcome", "words", "steps", "dominant_share", "rollouts", "invalid", "abstained"):
         assert summed[name] == pytest.approx(sum(row[name] for row in kept))
     assert (summed["groups"], summed["flat"], summed["answered"], summed["correct"]) == (4, 3, 3, 2)
+    assert points["solver", "run", 0]["groups"] == 6
     assert (summed["correct_known"], summed["first_s"], summed["last_s"]) == (2, 1_800_000_000, 1_800_000_090)
 
 
