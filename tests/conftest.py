@@ -38,8 +38,11 @@ def pytest_configure() -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests with the real vLLM come first, those that share a server after each other.
 
-    Where tests run in parallel, one worker has them all, and so one server at a time.
+    Where tests run in parallel, one worker has them all, and so one server at a time. A name that holds the address of
+    an object differs between workers, which then refuse to start.
     """
+    if unstable := [item.nodeid for item in items if " at 0x" in item.nodeid]:
+        raise pytest.UsageError(f"give these parameters ids without addresses: {', '.join(unstable)}")
     for item in items:
         if item.get_closest_marker("vllm"):
             item.add_marker(pytest.mark.xdist_group("vllm"))

@@ -2,6 +2,7 @@
 
 import base64
 import logging
+import re
 from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
@@ -23,6 +24,11 @@ from ireasoner.clients.framework_context import (
 )
 
 PNG = b"\x89PNG\r\n\x1a\nrest"
+
+
+def shown(value: object) -> str:
+    """A value in the name of a test, without the address of an object: workers must find equal names."""
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
 
 
 class Array:
@@ -74,7 +80,7 @@ def user(content: object) -> dict[str, object]:
         (None, None),
         (7, None),
     ],
-    ids=str,
+    ids=shown,
 )
 def test_the_question_in_a_prompt(prompt: object, question: str | None) -> None:
     assert question_of(prompt) == question
@@ -97,7 +103,7 @@ def test_the_question_in_a_prompt(prompt: object, question: str | None) -> None:
         (None, ["/etc/passwd"], None),
         (None, None, None),
     ],
-    ids=str,
+    ids=shown,
 )
 def test_the_image_of_a_group(images: object, prompt: object, first: object) -> None:
     """A prompt's text is never taken for a path."""
@@ -134,7 +140,7 @@ def test_the_image_of_a_group(images: object, prompt: object, first: object) -> 
         (object(), None),
         (float("nan"), None),
     ],
-    ids=str,
+    ids=shown,
 )
 def test_right_answers(held: object, labels: list[str] | None) -> None:
     """A worked solution is no answer, and would count right ones as wrong."""
@@ -159,7 +165,7 @@ def test_the_cells_of_a_row() -> None:
         (float("inf"), None),
         ([3], None),
     ],
-    ids=str,
+    ids=shown,
 )
 def test_the_number_of_an_update(held: object, step: int | None) -> None:
     assert step_of(held) == step

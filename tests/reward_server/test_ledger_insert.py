@@ -184,6 +184,15 @@ def test_a_record_that_is_sent_again_is_kept_once(ledger: sqlite3.Connection) ->
     assert rows(ledger, "points")[0]["groups"] == 3
 
 
+def test_rewards_that_differ_in_their_last_bits_have_no_spread(ledger: sqlite3.Connection) -> None:
+    group = sent(["7", "7", "7"])
+    answered = scored(group)
+    answered["rollouts"][1]["reward"] = 1 - 2**-52
+    insert(ledger, record(groups=[{"group": group, "scored": answered}]))
+    assert rows(ledger, "groups")[0]["spread"] == 0
+    assert rows(ledger, "points")[0]["flat"] == 1
+
+
 def test_points_add_up_the_groups_of_an_update_or_a_minute(ledger: sqlite3.Connection) -> None:
     groups = [sent(["7", "7"], "a", labels=["7"]), sent([None], "b"), sent(["7", "9", None], "c")]
     insert(ledger, record(*groups, update=4))

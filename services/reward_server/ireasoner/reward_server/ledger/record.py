@@ -16,6 +16,8 @@ Json = Mapping[str, Any]
 
 COMPRESSION = 3
 """zlib's level: 7% larger than at its default, in half the time."""
+EQUAL_REWARDS = 1e-9
+"""Rewards that differ by less are equal: sums of the same numbers in another order."""
 INDEXED_CHARACTERS = 2**20
 """Characters of a group's steps that full-text search finds."""
 
@@ -142,7 +144,7 @@ def figures(sent: Json, scored: Json, config: ScoringConfig) -> Figures:
         outcome=outcome,
         trajectory=_mean(_known(rollouts, "trajectory")),
         excess=None if reward is None or outcome is None else reward - outcome,
-        spread=max(rewards) - min(rewards) if rewards else None,
+        spread=_spread(rewards),
         words=sum(len(text.split()) for each in sent["rollouts"] for text in _texts(each))
         / len(sent["rollouts"]),
         steps=_mean([len(each["steps"]) for each in rollouts if "steps" in each]),
@@ -231,6 +233,14 @@ def _texts(rollout: Json) -> Iterator[str]:
 
 def _known(rollouts: Sequence[Json], name: str) -> list[float]:
     return [each[name] for each in rollouts if each[name] is not None]
+
+
+def _spread(rewards: Sequence[float]) -> float | None:
+    """The largest reward less the smallest; 0 where they differ in their last bits only."""
+    if not rewards:
+        return None
+    spread = max(rewards) - min(rewards)
+    return 0.0 if spread < EQUAL_REWARDS else spread
 
 
 def _mean(values: Sequence[float]) -> float | None:
