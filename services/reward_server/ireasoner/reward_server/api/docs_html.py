@@ -43,6 +43,7 @@ a { color: var(--blue); }
 nav { columns: 20rem; }
 nav a { display: block; text-decoration: none; }
 table { border-collapse: collapse; margin: 0.5rem 0 1.5rem; width: 100%; overflow-wrap: anywhere; }
+@media (max-width: 48rem) { table { display: block; overflow-x: auto; } td { min-width: 3rem; } }
 th, td { border-bottom: 1px solid var(--line); padding: 0.3rem 0.6rem 0.3rem 0; text-align: left; vertical-align: top; }
 th, td:nth-child(2) { overflow-wrap: normal; }
 th, figcaption { color: var(--muted); font-weight: normal; }

@@ -88,7 +88,9 @@ def _with_steps(rollouts: list[Json], *steps: list[tuple[str, float | None, floa
     ]
 
 
-_PRESETS = [wire.RegisteredConfig(name=name, used=True, config=config) for name, config in PRESETS.items()]
+_PRESETS = {
+    name: wire.RegisteredConfig(name=name, used=True, config=PRESETS[name]) for name in sorted(PRESETS)
+}
 _MINE = wire.RegisteredConfig(
     name="mine", used=False, config=PAPER.model_copy(update={"alpha": 0.5})
 ).model_dump(mode="json")
@@ -122,8 +124,8 @@ EXAMPLES: Mapping[str, Example] = {
         {**_REQUEST, "progress": 0.5, "detail": "rewards"},
     ),
     "POST /score/proposer": Example(_scores(), {**_REQUEST, "detail": "rewards"}),
-    "GET /configs": Example(wire.RegisteredConfigs(configs=_PRESETS).model_dump(mode="json")),
-    "GET /configs/{name}": Example(_PRESETS[0].model_dump(mode="json"), parameters={"name": "paper"}),
+    "GET /configs": Example(wire.RegisteredConfigs(configs=list(_PRESETS.values())).model_dump(mode="json")),
+    "GET /configs/{name}": Example(_PRESETS["paper"].model_dump(mode="json"), parameters={"name": "paper"}),
     "PUT /ledger/images/{sha256}": Example(
         wire.StoredImage(sha256=_SHA256, bytes=len(IMAGE), pixels=1).model_dump(mode="json"),
         parameters={"sha256": _SHA256},
