@@ -42,6 +42,7 @@ SCORED: Json = {
             "reward": 0.7512,
             "outcome": 0.7529,
             "trajectory": 0.7443,
+            "components": {"consensus": 0.7529, "length": 1.0},
             "steps": [
                 {"text": "Row 2 reads 2, 4.", "cosine": 1.0, "weight": 1.0},
                 {"text": "2 + 4 = 6.", "cosine": 0.9508, "weight": 0.8607},
@@ -55,6 +56,7 @@ SCORED: Json = {
             "reward": 0.7512,
             "outcome": 0.7529,
             "trajectory": 0.7443,
+            "components": {"consensus": 0.7529, "length": 1.0},
             "steps": [
                 {"text": "Row 2 reads 2, 4.", "cosine": 1.0, "weight": 1.0},
                 {"text": "Adding 2 and 4 gives 6.", "cosine": 0.9508, "weight": 0.8607},
@@ -68,6 +70,7 @@ SCORED: Json = {
             "reward": 0.3708,
             "outcome": 0.4635,
             "trajectory": 0.0,
+            "components": {"consensus": 0.4635, "length": 1.0},
             "steps": [{"text": "2 times 4 is 8.", "cosine": None, "weight": 0.0}],
         },
     ],
