@@ -24,6 +24,7 @@ GROUP_SIZE = 4
 STEPS = 2
 
 
+@pytest.mark.slow
 def test_training(compass_url: str, tmp_path: Path, solver: Solver) -> None:
     """All trainings come from one run of the script, because importing TRL takes long."""
     log_lines = run_script(sys.executable, "trl_training", compass_url, str(tmp_path))

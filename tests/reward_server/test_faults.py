@@ -137,6 +137,7 @@ def test_with_retries_no_caller_notices_a_killed_worker(running: RunningServer) 
     assert asyncio.run(scenario()) == {"scored": 40}
 
 
+@pytest.mark.slow
 def test_a_worker_that_hangs_is_killed(tmp_path: Path) -> None:
     with server(tmp_path / "log", "--cache-mib", "0", main=IMPATIENT) as running:
         hung = running.worker
@@ -266,6 +267,7 @@ def test_servers_that_end_under_load_lose_nothing(
     assert ended["scored"] >= 24 * times
 
 
+@pytest.mark.slow
 def test_requests_that_a_shutdown_cuts_off_can_be_retried(tmp_path: Path) -> None:
     async def scenario(running: RunningServer) -> Counter[str]:
         posting = asyncio.create_task(post_all(running.url, groups(0, 3), 0, 3))

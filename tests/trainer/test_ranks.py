@@ -50,6 +50,7 @@ def trained(file: Path) -> dict[str, Any]:
     return content
 
 
+@pytest.mark.slow
 def test_two_processes_train_what_one_does(folder: Path) -> None:
     one = trained(folder / "one" / "whole" / "rank0.pt")["weights"]
     first, second = (trained(folder / "two" / "whole" / f"rank{rank}.pt")["weights"] for rank in (0, 1))
@@ -63,6 +64,7 @@ def test_two_processes_train_what_one_does(folder: Path) -> None:
     assert min(moved.values()) > 1e-3, "both roles were trained"
 
 
+@pytest.mark.slow
 def test_only_the_first_process_talks_to_servers_and_writes(folder: Path) -> None:
     calls = [trained(folder / "two" / "whole" / f"rank{rank}.pt")["calls"] for rank in (0, 1)]
     assert calls == [trained(folder / "one" / "whole" / "rank0.pt")["calls"], 0]
@@ -73,6 +75,7 @@ def test_only_the_first_process_talks_to_servers_and_writes(folder: Path) -> Non
     assert all(len(group["trained_on"]) == 4 for group in groups), "groups are whole"
 
 
+@pytest.mark.slow
 def test_metrics_of_several_processes_equal_those_of_one(folder: Path) -> None:
     one, two = (
         list(read_lines(folder / runs / "whole" / "run" / "metrics.jsonl")) for runs in ("one", "two")
@@ -85,6 +88,7 @@ def test_metrics_of_several_processes_equal_those_of_one(folder: Path) -> None:
             assert both[f"{role}/{name}"] == pytest.approx(mine[f"{role}/{name}"], rel=2e-2, abs=1e-6), name
 
 
+@pytest.mark.slow
 def test_an_error_in_the_first_process_ends_all(folder: Path) -> None:
     assert [(folder / "two" / "failing" / f"rank{rank}.error").read_text() for rank in (0, 1)] == ["gone"] * 2
     saved = folder / "two" / "failing" / "run" / "checkpoints" / "checkpoint-1"

@@ -152,6 +152,7 @@ def test_the_spellings_of_a_true_answer(fields: dict[str, Any], spellings: list[
 
 @pytest.mark.vllm
 @pytest.mark.timeout(600)
+@pytest.mark.slow
 def test_labels_change_neither_requests_nor_training(
     reward_url: str, pinned_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
