@@ -327,7 +327,8 @@ def test_groups_of_one_prompt_keep_their_own_context(
         return puts[-len(images) :]
 
     monkeypatch.setattr(RewardService, "put_images", put_images)
-    GroupReward(2, compass_url)(["How many dots?"] * 4, [TEXTS[0]] * 4, **{column: values})
+    columns: dict[str, Any] = {column: values}
+    GroupReward(2, compass_url)(["How many dots?"] * 4, [TEXTS[0]] * 4, **columns)
     [request] = sent
     if isinstance(expected[0], list):
         assert [group.labels for group in request.groups] == expected
