@@ -111,10 +111,10 @@ def test_importing_again_adds_nothing_and_a_longer_file_adds_the_rest(
     run = write_run(tmp_path / "run", lines[:3])
     assert imported(run) == imported(run) == 0
     assert "3 groups were in it already" in capsys.readouterr().out
-    before = rows(ledger, "SELECT * FROM points")
+    before = rows(ledger, "SELECT * FROM points WHERE unit = 'update'")
     assert imported(write_run(tmp_path / "copies" / "run", lines)) == 0
     assert [row[0] for row in rows(ledger, "SELECT at FROM groups ORDER BY id")] == [0, 1, 2, 3, 4]
-    assert rows(ledger, "SELECT * FROM points")[:3] == before
+    assert rows(ledger, "SELECT * FROM points WHERE unit = 'update'")[:3] == before
     assert imported(run, "--source", "other") == 0
     assert rows(ledger, "SELECT count(*) FROM groups") == [(8,)], "another run"
 
@@ -197,6 +197,38 @@ def test_a_last_line_that_is_still_being_written_is_left_for_the_next_time(
         file.write(json.dumps(run_line(1, ["7"])))
     assert imported(run) == 0
     assert rows(ledger, "SELECT at FROM groups") == [(0,)]
+
+
+@pytest.mark.parametrize(
+    "as_given", [str, lambda run: f"{run}/groups.jsonl", lambda run: f"{run}/../{run}/."]
+)
+def test_runs_keep_the_names_of_their_folders(
+    as_given: Callable[[str], str],
+    tmp_path: Path,
+    ledger: Path,
+    imported: Command,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for run in ("first", "second"):
+        write_run(tmp_path / run, [run_line(0, ["7"])])
+    assert imported(as_given("first"), as_given("second")) == 0
+    monkeypatch.chdir(tmp_path / "first")
+    assert imported("groups.jsonl") == imported(".") == imported("groups.jsonl", ".") == 0
+    found = rows(ledger, "SELECT source, count(*) FROM groups JOIN runs ON runs.id = run_id GROUP BY 1")
+    assert found == [("first", 1), ("second", 1)]
+
+
+@pytest.mark.parametrize("flags", [[], ["--source", "one"]])
+def test_two_runs_of_one_name_are_refused(
+    flags: list[str], tmp_path: Path, ledger: Path, imported: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = "one" if flags else "run"
+    for seed in ("0", "1"):
+        write_run(tmp_path / seed / "run", [run_line(0, ["7"])])
+    assert imported(tmp_path / "0" / "run", tmp_path / "1" / "run" / "groups.jsonl", *flags) == 2
+    assert f"are both called {name!r}: import each alone, with its own --source" in capsys.readouterr().err
+    assert rows(ledger, "SELECT count(*) FROM groups") == [(0,)]
 
 
 @pytest.mark.parametrize("endpoint", ["solver", "outcome", "trajectory", "proposer"])

@@ -16,7 +16,14 @@ from ireasoner.reward_server.ledger import run_lines
 from ireasoner.reward_server.ledger.insert import insert
 from ireasoner.reward_server.ledger.record import Record
 from ireasoner.reward_server.ledger.run_lines import Json, Kind, Line, UnusableLine
-from ireasoner.reward_server.ledger.source_file import NothingToImport, Scoring, SourceFile, lines_of, parsed
+from ireasoner.reward_server.ledger.source_file import (
+    NothingToImport,
+    Scoring,
+    SourceFile,
+    check_apart,
+    lines_of,
+    parsed,
+)
 from ireasoner.reward_server.scoring_config import PAPER
 
 LINES_PER_TRANSACTION = 200
@@ -92,8 +99,9 @@ class Import:
         """Imports the files, in order.
 
         Raises:
-            NothingToImport: None of the files holds scores.
+            NothingToImport: None of the files holds scores, or two runs have one name.
         """
+        check_apart(files)
         sent = _SentGroups([file for file in files if file.kind == "groups"])
         scored = [file for file in files if file.kind != "groups"]
         if not scored:
