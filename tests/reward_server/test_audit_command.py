@@ -186,6 +186,20 @@ def test_the_runs_of_a_ledger_are_audited_and_can_be_chosen(
     assert audited(ledger, "--experiment", "none") == 2
 
 
+def test_a_ledger_that_is_damaged_in_the_middle_ends_with_2(
+    ledger: Path, audited: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = ledger / schema.FILE
+    content = bytearray(file.read_bytes())
+    content[8_192:] = b"\xff" * len(content[8_192:])
+    file.write_bytes(content)
+    assert audited(ledger) == 2
+    assert (
+        "ireasoner audit: the ledger cannot be used: database disk image is malformed"
+        in capsys.readouterr().err
+    )
+
+
 def test_the_proposer_s_groups_do_not_count_beside_the_solver_s(tmp_path: Path) -> None:
     connection = schema.open_to_write(tmp_path)
     for update in range(12):

@@ -271,6 +271,24 @@ def test_scores_of_another_file_and_groups_without_scores_are_left_out(
     assert "1 group was left out: no given file has scores for it" in output.out
 
 
+@pytest.mark.parametrize("bad", [["a"], {"a": 1}, 3, 1.5, True, None])
+def test_an_id_that_is_no_text_makes_a_bad_line(
+    bad: object, tmp_path: Path, ledger: Path, imported: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sent: list[Any] = [sent_line("a", ["7"]), {**sent_line("b", ["7"]), "id": bad}, "{", {"rollouts": []}]
+    scored = [{**scored_line("b", ["7"]), "id": bad}, scored_line("a", ["7"])]
+    files = [
+        write_lines(tmp_path / f"{name}.jsonl", lines) for name, lines in (("in", sent), ("out", scored))
+    ]
+    assert imported(*files) == 1
+    assert rows(ledger, "SELECT name FROM groups") == [("a",)]
+    said = capsys.readouterr().err
+    for file, line in ((files[0], 2), (files[1], 1)):
+        assert f"{file}, line {line}: id: {str(bad)!r} is not a text" in said
+    assert f"{files[0]}, line 3: not JSON" in said
+    assert f"{files[0]}, line 4: the field 'id' is missing" in said
+
+
 def test_the_config_of_files_that_do_not_say_can_be_given(
     tmp_path: Path, ledger: Path, imported: Command
 ) -> None:

@@ -102,7 +102,7 @@ class Import:
             NothingToImport: None of the files holds scores, or two runs have one name.
         """
         check_apart(files)
-        sent = _SentGroups([file for file in files if file.kind == "groups"])
+        sent = _SentGroups([file for file in files if file.kind == "groups"], self.counts.bad)
         scored = [file for file in files if file.kind != "groups"]
         if not scored:
             raise NothingToImport(
@@ -138,7 +138,7 @@ class Import:
             if self._is_known(feed):
                 self.counts.known += 1
                 if file.kind == "scores":
-                    sent.use(parsed(text).get("id"))
+                    sent.use(_id(parsed(text)))
                 return
             line = self._read(file, number, parsed(text), sent)
             if line is None:
@@ -155,7 +155,7 @@ class Import:
             raise UnusableLine(f"a line of another kind of file: {_KINDS[kind]}, among {_KINDS[file.kind]}")
         if file.kind == "run":
             return run_lines.of_run(line, str(number))
-        return run_lines.of_scores(line, sent.take(line.get("id")))
+        return run_lines.of_scores(line, sent.take(_id(line)))
 
     def _feed(self, file: SourceFile, text: bytes) -> str:
         key = hashlib.sha256(orjson.dumps((self._experiment, file.source)))
@@ -211,18 +211,21 @@ _KINDS: dict[Kind, str] = {
 class _SentGroups:
     """The groups of files that `reward-score` reads, found by their ids; a file is read once to find its lines.
 
-    A later group with the same id replaces an earlier one.
+    A later group with the same id replaces an earlier one. Lines without an id are added to `bad`.
     """
 
-    def __init__(self, files: Sequence[SourceFile]) -> None:
-        self._at: dict[object, tuple[Path, int]] = {}
-        self._used: set[object] = set()
+    def __init__(self, files: Sequence[SourceFile], bad: list[BadLine]) -> None:
+        self._at: dict[str, tuple[Path, int]] = {}
+        self._used: set[str] = set()
         for file in files:
-            for offset, text in lines_of(file.path):
+            for number, (offset, text) in enumerate(lines_of(file.path), start=1):
                 if text.strip():
-                    self._at[_id_of(text)] = file.path, offset
+                    try:
+                        self._at[_id(parsed(text))] = file.path, offset
+                    except UnusableLine as error:
+                        bad.append(BadLine(file.path, number, str(error)))
 
-    def take(self, group_id: object) -> Json | None:
+    def take(self, group_id: str) -> Json | None:
         """The group with this id; None if no file has it."""
         if group_id not in self._at:
             return None
@@ -233,7 +236,7 @@ class _SentGroups:
         self.use(group_id)
         return line
 
-    def use(self, group_id: object) -> None:
+    def use(self, group_id: str) -> None:
         """Counts the group as one that has scores."""
         if group_id in self._at:
             self._used.add(group_id)
@@ -244,8 +247,11 @@ class _SentGroups:
         return len(self._at) - len(self._used)
 
 
-def _id_of(line: bytes) -> object:
-    try:
-        return parsed(line).get("id")
-    except UnusableLine:
-        return None
+def _id(line: Json) -> str:
+    """The id of a group; raises UnusableLine if it is no text."""
+    found = line.get("id")
+    if not isinstance(found, str):
+        raise UnusableLine(
+            f"id: {str(found)[:80]!r} is not a text" if "id" in line else "the field 'id' is missing"
+        )
+    return found
