@@ -71,13 +71,23 @@ def _step_weight(config: Json, progress: float) -> float | None:
 def _beside(
     connection: sqlite3.Connection, record: RecordId, group: sqlite3.Row, sign: str, order: str
 ) -> str | None:
-    """The run's next group in one direction of time."""
-    found = connection.execute(
-        f"SELECT id FROM groups INDEXED BY groups_by_time WHERE run_id = ? AND (received_s, id) {sign} (?, ?) "
-        f"ORDER BY received_s {order}, id {order} LIMIT 1",
-        (group["run_id"], group["received_s"], record.row),
-    ).fetchone()
-    return None if found is None else str(RecordId(record.ledger, found["id"]))
+    """The run's next group in one direction of time.
+
+    An index finds each of the two searches at once. It would scan all groups of one time, such as those of an import,
+    for `(received_s, id) > (?, ?)`.
+    """
+    for behind, values in (
+        (f"received_s = ? AND id {sign} ?", (group["received_s"], record.row)),
+        (f"received_s {sign} ?", (group["received_s"],)),
+    ):
+        found = connection.execute(
+            f"SELECT id FROM groups INDEXED BY groups_by_time WHERE run_id = ? AND {behind} "
+            f"ORDER BY received_s {order}, id {order} LIMIT 1",
+            (group["run_id"], *values),
+        ).fetchone()
+        if found is not None:
+            return str(RecordId(record.ledger, found["id"]))
+    return None
 
 
 def neighbours(ledgers: Ledgers, viewer: Viewer, record: RecordId) -> Neighbours:
