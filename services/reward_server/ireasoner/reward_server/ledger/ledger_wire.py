@@ -48,7 +48,7 @@ class _Written(BaseModel):
 class Recording(_Written):
     """What the ledger holds of what the caller may see, and how recording goes."""
 
-    groups: int
+    groups: int = Field(description="Groups of all runs, without evicted ones; so are the rollouts.")
     rollouts: int
     bytes: int | None = Field(description="Size of the ledger's files; null for an experiment's token.")
     max_bytes: int | None = Field(description="Size at which the oldest groups are evicted, if it is known.")
@@ -73,7 +73,10 @@ class Run(_Written):
     words: float = Field(description="Words of all rollouts.")
     first_s: float = Field(description="Arrival of its first group, in seconds since 1970.")
     last_s: float
-    groups_per_minute: float = Field(description="Over its last 5 minutes with groups.")
+    groups_per_minute: float | None = Field(
+        description="Over the 5 minutes before its last group, or since its first one; null if its groups came within "
+        "a second, as those of an import do."
+    )
     last_update: int | None
     reward: list[float] = Field(description="The course of the mean reward, at most 48 numbers.")
     entropy_nats: list[float]
