@@ -10,9 +10,10 @@ import pytest
 from PIL import Image
 
 from ireasoner.reward_server.commands import import_
-from ireasoner.reward_server.ledger import importing, schema
+from ireasoner.reward_server.ledger import importing, schema, whole_group
 from ireasoner.reward_server.ledger.images import image_file
 from ireasoner.reward_server.ledger.insert import insert
+from ireasoner.reward_server.ledger.ledgers import Ledgers, RecordId, Viewer
 from ireasoner.reward_server.ledger.lock import Lock
 from ireasoner.reward_server.ledger.record import unpacked
 from tests.reward_server.past_runs import (
@@ -296,6 +297,32 @@ def test_the_config_of_files_that_do_not_say_can_be_given(
     assert imported(scored) == 0
     assert imported(scored, "--experiment", "e", "--config", '{"preset": "robust", "alpha": 1.0}') == 0
     assert rows(ledger, "SELECT config_label FROM scorings ORDER BY id") == [("unknown",), ("robust+",)]
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "flags", "step_weight"),
+    [
+        ("solver", [], None),
+        ("solver", ["--progress", "0.5"], None),
+        ("solver", ["--config", "paper"], 0.7),
+        ("solver", ["--config", "paper", "--progress", "0.65"], 0.35),
+        ("solver", ["--config", "paper", "--progress", "0"], 0.0),
+        ("outcome", ["--config", "paper"], None),
+    ],
+)
+def test_a_step_weight_is_shown_if_the_config_is_known(
+    endpoint: str,
+    flags: list[str],
+    step_weight: float | None,
+    tmp_path: Path,
+    ledger: Path,
+    imported: Command,
+) -> None:
+    scored = write_lines(tmp_path / "scores.jsonl", [scored_line("a", ["7"], endpoint)])
+    assert imported(scored, *flags) == 0
+    shown = whole_group.whole(Ledgers([ledger]), Viewer(None), RecordId(0, 1))
+    assert shown["step_weight"] == (None if step_weight is None else pytest.approx(step_weight))
+    assert shown["progress"] == (float(flags[-1]) if "--progress" in flags else 1.0)
 
 
 @pytest.mark.parametrize("settings", ["", "[]", "{}", '{"reward": {"config": "mine"}}', '{"reward": 3}'])

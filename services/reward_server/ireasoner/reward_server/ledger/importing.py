@@ -16,6 +16,7 @@ from ireasoner.reward_server.ledger import run_lines
 from ireasoner.reward_server.ledger.insert import insert
 from ireasoner.reward_server.ledger.record import Record
 from ireasoner.reward_server.ledger.run_lines import Json, Kind, Line, UnusableLine
+from ireasoner.reward_server.ledger.schema import UNKNOWN
 from ireasoner.reward_server.ledger.source_file import (
     NothingToImport,
     Scoring,
@@ -27,8 +28,6 @@ from ireasoner.reward_server.ledger.source_file import (
 from ireasoner.reward_server.scoring_config import PAPER
 
 LINES_PER_TRANSACTION = 200
-UNKNOWN = "unknown"
-"""Label of a config, and name of an embedder, that a file does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +69,7 @@ class Import:
         connection: The ledger, open to write.
         experiment: The experiment that the groups belong to.
         scoring: What groups were scored with whose file does not say; None if that is not known.
+        progress: Of the training, as given to `reward-score`, whose files do not say it.
         put_image: Puts an image's file into the store and returns its SHA-256; None if there is no such image. Not
             given: images are left out.
         on_progress: Called with the bytes that have been read of a file, and the counts.
@@ -84,6 +84,7 @@ class Import:
         *,
         experiment: str,
         scoring: Scoring | None = None,
+        progress: float = 1.0,
         put_image: Callable[[Path], str | None] | None = None,
         on_progress: Callable[[SourceFile, int, Counts], None] = lambda *_: None,
     ) -> None:
@@ -91,6 +92,7 @@ class Import:
         self._connection = connection
         self._experiment = experiment
         self._scoring = scoring or Scoring(UNKNOWN, PAPER)
+        self._progress = progress
         self._put_image = put_image
         self._on_progress = on_progress
         self._images: dict[str, str | None] = {}
@@ -155,7 +157,7 @@ class Import:
             raise UnusableLine(f"a line of another kind of file: {_KINDS[kind]}, among {_KINDS[file.kind]}")
         if file.kind == "run":
             return run_lines.of_run(line, str(number))
-        return run_lines.of_scores(line, sent.take(_id(line)))
+        return run_lines.of_scores(line, sent.take(_id(line)), self._progress)
 
     def _feed(self, file: SourceFile, text: bytes) -> str:
         key = hashlib.sha256(orjson.dumps((self._experiment, file.source)))

@@ -177,7 +177,9 @@ class Groups(_Written):
     groups: list[Summary]
     next: str | None = Field(description="Cursor of the next page; null if this is the last.")
     is_complete: bool = Field(
-        description="False if the page ends early because enough was searched for one call: go on with `next`."
+        description="False if not all groups before the end of the page were searched. With `next`, enough was "
+        "searched for one call: go on. Without it, the query has a text and another order than `received_s`, and "
+        "only the newest 65,536 groups of a larger ledger were searched."
     )
 
 
@@ -185,12 +187,17 @@ class WholeGroup(Summary):
     """A group with everything that is known of it."""
 
     request_id: str
-    config_label: str = Field(description="Name of the config; `+` marks one with overrides.")
-    config: dict[str, Any] = Field(description="All fields of the config.")
+    config_label: str = Field(
+        description="Name of the config; `+` marks one with overrides, and `unknown` that an imported file did not say."
+    )
+    config: dict[str, Any] = Field(
+        description="All fields of the config; those of `paper` if the config is unknown."
+    )
     fingerprint: str
     embedder: str
     step_weight: float | None = Field(
-        description="Weight of the trajectory reward in the reward; null unless the endpoint is `solver`."
+        description="Weight of the trajectory reward in the reward; null unless the endpoint is `solver` and the "
+        "config is known."
     )
     labels: list[str] | None
     sent: dict[str, Any] = Field(description="The group as it was sent.")

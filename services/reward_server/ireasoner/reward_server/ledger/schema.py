@@ -19,6 +19,8 @@ COMPARISONS = "comparisons"
 
 NO_SOURCE = "-"
 """The source of requests that name none."""
+UNKNOWN = "unknown"
+"""Label of a config, and name of an embedder, that an imported file does not say."""
 
 BUSY_TIMEOUT_S = 2.0
 """Seconds that a write waits for another process's lock on the file."""
