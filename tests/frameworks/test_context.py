@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from ireasoner.clients import async_client, codec, sync_client
-from ireasoner.clients.framework_context import Context, read_context
+from ireasoner.clients.framework_context import Context, image_bytes, read_context
 from ireasoner.clients.reward_service import RewardService
 from ireasoner.clients.server_context import server_context
 from ireasoner.clients.slime_reward import group_reward
@@ -291,6 +291,52 @@ def test_trl(
         ("How many?", SHA256, ["7"]),
         ("And now?", None, None),
     ]
+
+
+OTHER = Image.new("RGB", (4, 16), (200, 30, 30))
+"""As many pixels of the same colour, in another shape."""
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "expected"),
+    [
+        ("solution", ["3", "3", "5", "5"], [["3"], ["5"]]),
+        ("answer", [["3"], ["3"], None, None], [["3"], None]),
+        ("labels", ["3", "3", "3", "3"], [["3"], ["3"]]),
+        ("image", [PICTURE, PICTURE.copy(), OTHER, OTHER.copy()], [PICTURE, OTHER]),
+        ("images", [[PICTURE], [PICTURE], [], []], [PICTURE, None]),
+        ("images", [[PICTURE], [PICTURE.copy()], [PICTURE.copy()], [PICTURE]], [PICTURE, PICTURE]),
+        ("image", [{"bytes": png(each)} for each in (PICTURE, PICTURE, OTHER, OTHER)], [PICTURE, OTHER]),
+    ],
+    ids=["labels", "label-and-none", "same-labels", "images", "image-and-none", "same-image", "bytes"],
+)
+def test_groups_of_one_prompt_keep_their_own_context(
+    sent: list[ScoreRequest],
+    monkeypatch: pytest.MonkeyPatch,
+    compass_url: str,
+    column: str,
+    values: list[Any],
+    expected: list[Any],
+) -> None:
+    """And an image is put once per batch, however many rows hold it."""
+    puts: list[str | None] = []
+
+    def put_images(_: RewardService, images: list[object]) -> list[str | None]:
+        contents = [image_bytes(image) for image in images]
+        puts.extend(None if content is None else hashlib.sha256(content).hexdigest() for content in contents)
+        return puts[-len(images) :]
+
+    monkeypatch.setattr(RewardService, "put_images", put_images)
+    columns: dict[str, Any] = {column: values}
+    GroupReward(2, compass_url)(["How many dots?"] * 4, [TEXTS[0]] * 4, **columns)
+    [request] = sent
+    if isinstance(expected[0], list):
+        assert [group.labels for group in request.groups] == expected
+        assert puts == [None]
+    else:
+        hashes = [None if image is None else hashlib.sha256(png(image)).hexdigest() for image in expected]
+        assert [group.image for group in request.groups] == hashes
+        assert len(puts) == len(set(hashes))
 
 
 def test_no_fault_of_the_context_changes_a_reward(

@@ -1,6 +1,7 @@
 """`ireasoner audit`: the verdict on runs from ledgers, run folders and files."""
 
 import json
+import sqlite3
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,8 @@ import pytest
 from ireasoner.audit.thresholds import Thresholds
 from ireasoner.reward_server.commands import audit
 from ireasoner.reward_server.ledger import auditing, schema
+from ireasoner.reward_server.ledger.auditing import AuditedRun
+from ireasoner.reward_server.ledger.eviction import evict_oldest
 from ireasoner.reward_server.ledger.insert import insert
 from tests.reward_server.ledger_records import record, sent
 from tests.reward_server.past_runs import run_line, scored_line, sent_line, write_lines, write_run
@@ -183,6 +186,20 @@ def test_the_runs_of_a_ledger_are_audited_and_can_be_chosen(
     assert audited(ledger, "--experiment", "none") == 2
 
 
+def test_a_ledger_that_is_damaged_in_the_middle_ends_with_2(
+    ledger: Path, audited: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = ledger / schema.FILE
+    content = bytearray(file.read_bytes())
+    content[8_192:] = b"\xff" * len(content[8_192:])
+    file.write_bytes(content)
+    assert audited(ledger) == 2
+    assert (
+        "ireasoner audit: the ledger cannot be used: database disk image is malformed"
+        in capsys.readouterr().err
+    )
+
+
 def test_the_proposer_s_groups_do_not_count_beside_the_solver_s(tmp_path: Path) -> None:
     connection = schema.open_to_write(tmp_path)
     for update in range(12):
@@ -196,6 +213,41 @@ def test_the_proposer_s_groups_do_not_count_beside_the_solver_s(tmp_path: Path) 
     alone = auditing.audit_run(connection, 1, Thresholds())
     assert {figure.name: figure.now for figure in alone.audit.figures}["dominant_share"] == 1.0
     connection.close()
+
+
+def figures_of(found: AuditedRun) -> dict[str, tuple[float | None, float | None]]:
+    return {figure.name: (figure.first, figure.now) for figure in found.audit.figures}
+
+
+@pytest.mark.parametrize("unit", ["update", "minute"])
+def test_an_evicted_start_hides_no_collapse(tmp_path: Path, unit: str) -> None:
+    """The figures that need groups start with those that are left, and are left out once these are too few."""
+    connection = schema.open_to_write(tmp_path)
+    for update in range(30):
+        group = sent(MIXED, str(update), question=f"Question {min(update, 15)} about dots {min(update, 15)}?")
+        changes = {
+            "received_s": 1_800_000_000.0 + 60 * update,
+            "update": update if unit == "update" else None,
+        }
+        insert(connection, record(group, sequence=update + 1, **changes))
+    limits = Thresholds(window=5)
+    names = {"questions_distinct_recent", "questions_near_duplicate_recent", "template_share"}
+    whole = figures_of(auditing.audit_run(connection, 1, limits))
+    assert whole["questions_distinct_recent"] == (1.0, 0.2)
+    for evicted, expected in ((8, (1.0, 0.2)), (13, (0.6, 0.2)), (20, (0.2, 0.2)), (21, None), (29, None)):
+        while groups_held(connection) > 30 - evicted:
+            evict_oldest(connection, tmp_path)
+        found = auditing.audit_run(connection, 1, limits)
+        figures = figures_of(found)
+        assert (found.unit, found.evicted_groups, found.audit.updates) == (unit, evicted, 30)
+        assert figures.get("questions_distinct_recent") == expected
+        assert bool(names & figures.keys()) == (expected is not None)
+        assert figures["words"] == whole["words"], "sums of evicted groups still count"
+    connection.close()
+
+
+def groups_held(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("SELECT count(*) FROM groups").fetchone()[0])
 
 
 @pytest.mark.parametrize("reads_texts", [False, True])

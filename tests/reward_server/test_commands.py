@@ -1,5 +1,6 @@
 """What the reward server's subcommands of `ireasoner` have in common: progress, and how they end."""
 
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -55,6 +56,12 @@ def test_a_terminal_gets_one_line_that_is_removed(
     [
         (InputError("x is wrong"), 2, "ireasoner x: x is wrong\n"),
         (KeyboardInterrupt(), 130, "ireasoner x: interrupted\n"),
+        (sqlite3.DatabaseError("malformed"), 2, "ireasoner x: the ledger cannot be used: malformed\n"),
+        (
+            sqlite3.OperationalError("disk is full"),
+            2,
+            "ireasoner x: the ledger cannot be used: disk is full\n",
+        ),
         (FileNotFoundError(2, "No such file or directory", "gone"), 2, "ireasoner x: gone: No such file"),
     ],
 )

@@ -1,15 +1,20 @@
 """Changes of a group's scores, and the pages of a comparison."""
 
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from ireasoner.reward_server.ledger import comparison, schema
+from ireasoner.reward_server.ledger import comparison, comparison_list, schema
 from ireasoner.reward_server.ledger.comparison_file import ComparisonFile, Plan
 from ireasoner.reward_server.ledger.group_change import GroupChange
+from ireasoner.reward_server.ledger.ledgers import Ledgers, Viewer
+from tests.reward_server.ledger_reading import keep
+from tests.reward_server.ledger_records import record, sent
 
 PLAN = Plan("robust", None, {"config": 1})
 
@@ -98,6 +103,40 @@ def test_an_experiment_sees_its_own_groups_and_sums_alone(tmp_path: Path) -> Non
     assert (seen.groups, seen.done, seen.summary["changed_rewards"]) == (1, 1, 0)
     assert [each.group_id for each in comparison.compared(tmp_path, "c", experiment="b")] == [2]
     assert comparison.read(tmp_path, "c", "c").summary["rollouts"] == 0
+
+
+SAME = {"config": {"alpha": 0.7}, "against": None, "embedder": "minilm", "which": {"run": None}}
+
+
+@pytest.mark.parametrize(
+    ("other", "groups"),
+    [
+        (SAME, 3),
+        (SAME | {"which": {"run": "demo"}}, 3),
+        (SAME | {"config": {"alpha": 1.0}}, 2),
+        (SAME | {"against": {"alpha": 0.7}}, 2),
+        (SAME | {"embedder": "token-mean"}, 2),
+    ],
+    ids=["same", "other-groups", "other-config", "other-against", "other-embedder"],
+)
+def test_comparisons_of_one_name_are_one_if_they_score_alike(
+    tmp_path: Path, other: dict[str, Any], groups: int
+) -> None:
+    """Else the newest is shown. The label is the same for each set of overrides."""
+    folders = [tmp_path / "a", tmp_path / "b"]
+    for folder, request, rows in zip(folders, (other, SAME), ([1], [1, 2]), strict=True):
+        group = sent(["7", "8"])
+        keep(folder, [record(group, sequence=row, experiment="ours") for row in rows])
+        with ComparisonFile(folder, "c", Plan("paper+", None, request)) as file:
+            file.expect(len(rows))
+            file.add([(row, "ours", change([0.5, 0.2], [0.2, 0.5])) for row in rows])
+    with closing(sqlite3.connect(comparison.file_of(folders[0], "c"))) as older, older:
+        older.execute("UPDATE plan SET created_s = created_s - 1")
+    for viewer in (Viewer(None), Viewer("ours")):
+        [listed] = comparison_list.comparisons(Ledgers(folders), viewer).comparisons
+        page = comparison_list.compared_groups(Ledgers(folders), viewer, "c", "change", 50, None)
+        assert (listed.groups, listed.summary["rank_flips"], len(page.rows)) == (groups, groups, groups)
+        assert page.comparison == listed
 
 
 def test_names_lists_comparisons_and_nothing_else(tmp_path: Path) -> None:

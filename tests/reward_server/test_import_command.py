@@ -10,9 +10,10 @@ import pytest
 from PIL import Image
 
 from ireasoner.reward_server.commands import import_
-from ireasoner.reward_server.ledger import importing, schema
+from ireasoner.reward_server.ledger import importing, schema, whole_group
 from ireasoner.reward_server.ledger.images import image_file
 from ireasoner.reward_server.ledger.insert import insert
+from ireasoner.reward_server.ledger.ledgers import Ledgers, RecordId, Viewer
 from ireasoner.reward_server.ledger.lock import Lock
 from ireasoner.reward_server.ledger.record import unpacked
 from tests.reward_server.past_runs import (
@@ -111,10 +112,10 @@ def test_importing_again_adds_nothing_and_a_longer_file_adds_the_rest(
     run = write_run(tmp_path / "run", lines[:3])
     assert imported(run) == imported(run) == 0
     assert "3 groups were in it already" in capsys.readouterr().out
-    before = rows(ledger, "SELECT * FROM points")
+    before = rows(ledger, "SELECT * FROM points WHERE unit = 'update'")
     assert imported(write_run(tmp_path / "copies" / "run", lines)) == 0
     assert [row[0] for row in rows(ledger, "SELECT at FROM groups ORDER BY id")] == [0, 1, 2, 3, 4]
-    assert rows(ledger, "SELECT * FROM points")[:3] == before
+    assert rows(ledger, "SELECT * FROM points WHERE unit = 'update'")[:3] == before
     assert imported(run, "--source", "other") == 0
     assert rows(ledger, "SELECT count(*) FROM groups") == [(8,)], "another run"
 
@@ -199,6 +200,38 @@ def test_a_last_line_that_is_still_being_written_is_left_for_the_next_time(
     assert rows(ledger, "SELECT at FROM groups") == [(0,)]
 
 
+@pytest.mark.parametrize(
+    "as_given", [str, lambda run: f"{run}/groups.jsonl", lambda run: f"{run}/../{run}/."]
+)
+def test_runs_keep_the_names_of_their_folders(
+    as_given: Callable[[str], str],
+    tmp_path: Path,
+    ledger: Path,
+    imported: Command,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for run in ("first", "second"):
+        write_run(tmp_path / run, [run_line(0, ["7"])])
+    assert imported(as_given("first"), as_given("second")) == 0
+    monkeypatch.chdir(tmp_path / "first")
+    assert imported("groups.jsonl") == imported(".") == imported("groups.jsonl", ".") == 0
+    found = rows(ledger, "SELECT source, count(*) FROM groups JOIN runs ON runs.id = run_id GROUP BY 1")
+    assert found == [("first", 1), ("second", 1)]
+
+
+@pytest.mark.parametrize("flags", [[], ["--source", "one"]])
+def test_two_runs_of_one_name_are_refused(
+    flags: list[str], tmp_path: Path, ledger: Path, imported: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = "one" if flags else "run"
+    for seed in ("0", "1"):
+        write_run(tmp_path / seed / "run", [run_line(0, ["7"])])
+    assert imported(tmp_path / "0" / "run", tmp_path / "1" / "run" / "groups.jsonl", *flags) == 2
+    assert f"are both called {name!r}: import each alone, with its own --source" in capsys.readouterr().err
+    assert rows(ledger, "SELECT count(*) FROM groups") == [(0,)]
+
+
 @pytest.mark.parametrize("endpoint", ["solver", "outcome", "trajectory", "proposer"])
 @pytest.mark.parametrize("detail", ["full", "rewards"])
 def test_what_reward_score_read_and_wrote_belongs_together(
@@ -239,6 +272,24 @@ def test_scores_of_another_file_and_groups_without_scores_are_left_out(
     assert "1 group was left out: no given file has scores for it" in output.out
 
 
+@pytest.mark.parametrize("bad", [["a"], {"a": 1}, 3, 1.5, True, None])
+def test_an_id_that_is_no_text_makes_a_bad_line(
+    bad: object, tmp_path: Path, ledger: Path, imported: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sent: list[Any] = [sent_line("a", ["7"]), {**sent_line("b", ["7"]), "id": bad}, "{", {"rollouts": []}]
+    scored = [{**scored_line("b", ["7"]), "id": bad}, scored_line("a", ["7"])]
+    files = [
+        write_lines(tmp_path / f"{name}.jsonl", lines) for name, lines in (("in", sent), ("out", scored))
+    ]
+    assert imported(*files) == 1
+    assert rows(ledger, "SELECT name FROM groups") == [("a",)]
+    said = capsys.readouterr().err
+    for file, line in ((files[0], 2), (files[1], 1)):
+        assert f"{file}, line {line}: id: {str(bad)!r} is not a text" in said
+    assert f"{files[0]}, line 3: not JSON" in said
+    assert f"{files[0]}, line 4: the field 'id' is missing" in said
+
+
 def test_the_config_of_files_that_do_not_say_can_be_given(
     tmp_path: Path, ledger: Path, imported: Command
 ) -> None:
@@ -246,6 +297,32 @@ def test_the_config_of_files_that_do_not_say_can_be_given(
     assert imported(scored) == 0
     assert imported(scored, "--experiment", "e", "--config", '{"preset": "robust", "alpha": 1.0}') == 0
     assert rows(ledger, "SELECT config_label FROM scorings ORDER BY id") == [("unknown",), ("robust+",)]
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "flags", "step_weight"),
+    [
+        ("solver", [], None),
+        ("solver", ["--progress", "0.5"], None),
+        ("solver", ["--config", "paper"], 0.7),
+        ("solver", ["--config", "paper", "--progress", "0.65"], 0.35),
+        ("solver", ["--config", "paper", "--progress", "0"], 0.0),
+        ("outcome", ["--config", "paper"], None),
+    ],
+)
+def test_a_step_weight_is_shown_if_the_config_is_known(
+    endpoint: str,
+    flags: list[str],
+    step_weight: float | None,
+    tmp_path: Path,
+    ledger: Path,
+    imported: Command,
+) -> None:
+    scored = write_lines(tmp_path / "scores.jsonl", [scored_line("a", ["7"], endpoint)])
+    assert imported(scored, *flags) == 0
+    shown = whole_group.whole(Ledgers([ledger]), Viewer(None), RecordId(0, 1))
+    assert shown["step_weight"] == (None if step_weight is None else pytest.approx(step_weight))
+    assert shown["progress"] == (float(flags[-1]) if "--progress" in flags else 1.0)
 
 
 @pytest.mark.parametrize("settings", ["", "[]", "{}", '{"reward": {"config": "mine"}}', '{"reward": 3}'])

@@ -181,6 +181,29 @@ def test_a_page_reads_as_much_of_a_larger_ledger(
     assert 0 < spent[1].bytes <= 2 * spent[0].bytes + MORE_BYTES
 
 
+def test_the_groups_beside_one_are_found_at_once_among_those_of_one_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An import gives all groups of a file one time; before and after it other groups came."""
+    spent = []
+    for count in (20, 400):
+        folder = tmp_path / str(count)
+        times = [1.0, 2.0, *[3.0] * count, 4.0, 5.0]
+        keep(
+            folder,
+            [record(sent(["7"]), sequence=at, received_s=time) for at, time in enumerate(times, start=1)],
+        )
+        read = Ledgers([folder])
+        with counted(read, monkeypatch) as work:
+            whole_group.whole(read, OPERATOR, RecordId(0, 3 + count // 2))
+        spent.append(work.steps)
+    assert spent[1] <= spent[0] + 2 * STEP, spent
+    found = [whole_group.whole(read, OPERATOR, RecordId(0, row + 1)) for row in range(len(times))]
+    names = [None, *[f"0-{row + 1}" for row in range(len(times))], None]
+    assert [each["older"] for each in found] == names[:-2]
+    assert [each["newer"] for each in found] == names[2:]
+
+
 RARE: dict[str, dict[str, Any]] = {
     "a filter that few meet": {"flags": ("tie", "wrong"), "max_dominant_share": 0.25},
     "a filter that few meet, by reward": {"flags": ("tie", "wrong"), "sort": "reward"},

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ireasoner.reward_server.ledger import group_list, schema
+from ireasoner.reward_server.ledger import group_list, schema, search
 from ireasoner.reward_server.ledger.eviction import evict_oldest
 from ireasoner.reward_server.ledger.group_query import GroupQuery
 from ireasoner.reward_server.ledger.ledger_wire import Groups
@@ -141,6 +141,25 @@ def test_results_are_sorted_by_any_figure(ledgers: Ledgers, query: str) -> None:
     words = [group.words for group in found(ledgers, query, sort="words", order="asc").groups]
     assert len(words) == 6
     assert words == sorted(words)
+
+
+@pytest.mark.parametrize(
+    ("query", "sort", "is_complete"),
+    [
+        ("sentence", "words", False),
+        ("sentence", "reward", False),
+        ("xyzzy", "words", False),
+        ("sentence", "received_s", True),
+        ("ok", "words", True),
+        ("", "words", True),
+    ],
+)
+def test_the_last_page_says_whether_older_groups_were_searched(
+    ledgers: Ledgers, monkeypatch: pytest.MonkeyPatch, query: str, sort: str, is_complete: bool
+) -> None:
+    monkeypatch.setattr(search, "WINDOW", 8)
+    answer = found(ledgers, query, sort=sort)
+    assert (answer.next, answer.is_complete) == (None, is_complete)
 
 
 def test_a_short_query_reads_a_bounded_number_of_documents_per_page(

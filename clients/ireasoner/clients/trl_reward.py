@@ -71,15 +71,19 @@ class GroupReward:
         self, prompts: Sequence[Any], completions: Sequence[Any], columns: Mapping[str, Any], state: Any
     ) -> list[_Row]:
         """This rank's rows; their images are put here, so that other ranks need no more than their hashes."""
-        keys = [_key(prompt) for prompt in prompts]
-        first = {key: row for row, key in reversed(list(enumerate(keys)))}
-        contexts = [read_context(_context, prompts[row], columns, row, state) for row in first.values()]
-        images = self._service.put_images([each.image for each in contexts])
-        known = {
-            key: replace(context, image=image)
-            for key, context, image in zip(first, contexts, images, strict=True)
-        }
-        return [_Row(key, _text(each), known[key]) for key, each in zip(keys, completions, strict=True)]
+        contexts = [read_context(_context, prompt, columns, row, state) for row, prompt in enumerate(prompts)]
+        hashes = self._put_once([context.image for context in contexts])
+        return [
+            _Row(_key(prompt), _text(completion), replace(context, image=image))
+            for prompt, completion, context, image in zip(prompts, completions, contexts, hashes, strict=True)
+        ]
+
+    def _put_once(self, images: Sequence[object]) -> list[str | None]:
+        """Puts each image once, although all rows of a group hold it; returns the SHA-256 for each row."""
+        keys = [_image_key(image) for image in images]
+        distinct = dict(zip(keys, images, strict=True))
+        put = dict(zip(distinct, self._service.put_images([*distinct.values()]), strict=True))
+        return [put[key] for key in keys]
 
     def _judge(self, rows: Sequence[_Row], progress: float) -> list[Judged]:
         groups = siblings([row.key for row in rows], *self._sizes)
@@ -106,8 +110,22 @@ def _context(prompt: Any, columns: Mapping[str, Any], row: int, state: Any) -> d
 
 def _key(prompt: Any) -> str:
     """A hash of a prompt with its images."""
-    text = json.dumps(prompt, default=lambda image: hashlib.sha256(image.tobytes()).hexdigest())
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(json.dumps(prompt, default=_digest).encode()).hexdigest()
+
+
+def _digest(image: Any) -> str:
+    """A hash of the pixels and the size of a picture, or of bytes."""
+    if isinstance(image, bytes):
+        return hashlib.sha256(image).hexdigest()
+    return f"{getattr(image, 'size', None)} {hashlib.sha256(image.tobytes()).hexdigest()}"
+
+
+def _image_key(image: Any) -> object:
+    """Equal for images with the same content, in whatever form they come."""
+    try:
+        return image if isinstance(image, str | bytes | None) else _key(image)
+    except Exception:  # noqa: BLE001  a framework may hold anything here
+        return id(image)
 
 
 def _text(completion: Any) -> str:

@@ -168,7 +168,7 @@ def _page(run: AuditedRun) -> str:
         lines.append(f"  {audit.updates} {unit}, the first {audit.window} against the last {audit.window}")
     if run.evicted_groups:
         lines.append(
-            f"  {run.evicted_groups} groups were evicted: the start is that of the groups that are left"
+            f"  {run.evicted_groups} groups were evicted: figures of questions and texts start with those that are left"
         )
     lines += [f"  {'':36}{'start':>10}{'now':>10}", *map(_row, audit.figures)]
     for sign in audit.signs:

@@ -6,6 +6,7 @@ names further statuses. Messages go to standard error, one per fault. A trace me
 
 import os
 import signal
+import sqlite3
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -79,6 +80,8 @@ def run_command(
         if error.filename is None:
             raise
         status = _failed(name, f"{error.filename}: {error.strerror}", WRONG)
+    except sqlite3.Error as error:  # damaged further in, or its disk is full
+        status = _failed(name, f"the ledger cannot be used: {error}", WRONG)
     except KeyboardInterrupt:
         status = _failed(name, interrupted, INTERRUPTED)
     sys.exit(status)

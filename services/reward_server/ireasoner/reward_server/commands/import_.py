@@ -55,6 +55,8 @@ class ImportSettings(CommandSettings):
     """Name of the run (default: the name of the run folder, or of the file)."""
     config: Annotated[ConfigOverrides, BeforeValidator(_config)] | None = None
     """Scoring config of groups whose file does not say: a preset, or a JSON object of overrides (default: unknown)."""
+    progress: float = Field(1.0, ge=0, le=1)
+    """Progress of the training that reward-score was given, whose files do not say it."""
 
     @model_validator(mode="after")
     def _config_is_known(self) -> "ImportSettings":
@@ -87,6 +89,7 @@ def _import(settings: ImportSettings) -> int:
             connection,
             experiment=settings.experiment,
             scoring=settings.scoring,
+            progress=settings.progress,
             put_image=ImagePut(connection, settings.ledger, settings.experiment),
             on_progress=lambda file, read, counts: progress.show(_progress(file, read, counts)),
         )

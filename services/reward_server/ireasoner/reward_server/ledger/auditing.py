@@ -1,8 +1,9 @@
 """Audits the runs of a ledger; the arithmetic is in `ireasoner.audit`."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from ireasoner.audit import signs
@@ -25,8 +26,11 @@ SELECT at, sum(groups), sum(rollouts), sum(invalid), sum(flat), sum(rewarded), s
     sum(counted), sum(steps)
 FROM points WHERE run_id = :run AND unit = :unit AND {endpoints} GROUP BY at ORDER BY at
 """
-_OF_UPDATE = "SELECT id FROM groups WHERE run_id = :run AND at = :at AND {endpoints} ORDER BY id LIMIT :count"
-_OF_MINUTES = "SELECT id FROM groups WHERE run_id = :run AND {endpoints} ORDER BY id {order} LIMIT :count"
+_GROUPS_OF = {
+    "update": "SELECT id FROM groups WHERE run_id = :run AND at = :at AND {endpoints} ORDER BY id LIMIT :count",
+    "minute": "SELECT id FROM groups INDEXED BY groups_by_time WHERE run_id = :run AND received_s >= 60 * :at "
+    "AND received_s < 60 * (:at + 1) AND {endpoints} ORDER BY received_s, id LIMIT :count",
+}
 _QUESTIONS = f"""
 SELECT substr(question, 1, {QUESTION_CHARACTERS}) FROM groups LEFT JOIN questions ON questions.id = question_id
 WHERE groups.id IN ({{ids}}) ORDER BY groups.id
@@ -43,7 +47,8 @@ class AuditedRun:
         experiment: Its experiment.
         source: Its source.
         unit: What its updates are: `update`, or `minute` if its groups came without one.
-        evicted_groups: Its groups that the ledger no longer has; the start is then that of the others.
+        evicted_groups: Its groups that the ledger no longer has. Their sums still count; figures of `signs.AVERAGED`
+            need the groups themselves, and start with the first updates that still have them.
         audit: The result.
     """
 
@@ -101,34 +106,40 @@ class _Audit:
 
     def result(self, reads_texts: bool) -> AuditedRun:
         points = self._rows(_POINTS, unit=self._unit)
-        figures = [_figures(*point) for point in points]
-        numbers = [point[0] for point in points]
-        window = window_of(len(points), self._limits)
-        if len(points) >= 2 * window:
-            for last, is_first in ((window - 1, True), (-1, False)):
-                of_window = numbers[:window] if is_first else numbers[-window:]
-                figures[last] |= self._of_questions(of_window, is_first)
-                if reads_texts:
-                    figures[last] |= self._of_texts(of_window, is_first)
+        figures = {point[0]: _figures(*point) for point in points}
+        for window in self._held_windows([*figures]):
+            figures[window[-1]] |= self._of_questions(window)
+            if reads_texts:
+                figures[window[-1]] |= self._of_texts(window)
         experiment, source = self._connection.execute(
             "SELECT experiment, source FROM runs WHERE id = ?", (self._run_id,)
         ).fetchone()
-        updates = [Update(at, known) for at, known in zip(numbers, figures, strict=True)]
+        updates = [Update(at, known) for at, known in figures.items()]
         return AuditedRun(
             self._run_id, experiment, source, self._unit, self._evicted(), audit(updates, self._limits)
         )
 
-    def _of_questions(self, numbers: Sequence[int], is_first: bool) -> dict[str, float]:
+    def _held_windows(self, numbers: Sequence[int]) -> list[list[int]]:
+        """The first and the last window of updates that still have groups; none if these overlap."""
+        size = window_of(len(numbers), self._limits)
+        if len(numbers) < 2 * size:
+            return []
+        first, last = self._held(numbers, size), self._held(reversed(numbers), size)[::-1]
+        return [first, last] if len(first) == size and first[-1] < last[0] else []
+
+    def _held(self, numbers: Iterable[int], count: int) -> list[int]:
+        """The first `count` of these updates that still have groups."""
+        return list(islice((at for at in numbers if self._groups([at], 1)), count))
+
+    def _of_questions(self, numbers: Sequence[int]) -> dict[str, float]:
         """The figures of a window's questions; none if the caller sent no questions."""
-        ids = self._groups(numbers, is_first, QUESTIONS_PER_UPDATE)
-        questions = self._of_groups(_QUESTIONS, ids)
+        questions = self._of_groups(_QUESTIONS, self._groups(numbers, QUESTIONS_PER_UPDATE))
         proposals = [row[0] for row in questions]
         return question_figures(proposals) if any(proposal is not None for proposal in proposals) else {}
 
-    def _of_texts(self, numbers: Sequence[int], is_first: bool) -> dict[str, float]:
+    def _of_texts(self, numbers: Sequence[int]) -> dict[str, float]:
         """The figures of a window's steps and rewards."""
-        ids = self._groups(numbers, is_first, GROUPS_PER_UPDATE)
-        documents = self._of_groups(_DOCUMENTS, ids)
+        documents = self._of_groups(_DOCUMENTS, self._groups(numbers, GROUPS_PER_UPDATE))
         groups = [
             AuditedGroup.of(document["group"], document["scored"])
             for document in (unpacked(row[0]) for row in documents)
@@ -136,12 +147,9 @@ class _Audit:
         found = {signs.TEMPLATES: template_share(groups), signs.LENGTH_GAINS: length_gain_share(groups)}
         return {name: share for name, share in found.items() if share is not None}
 
-    def _groups(self, numbers: Sequence[int], is_first: bool, count: int) -> list[int]:
-        """Ids of the first groups of each of these updates; without updates, of the run's first or last groups."""
-        if self._unit == "update":
-            return [row[0] for at in numbers for row in self._rows(_OF_UPDATE, at=at, count=count)]
-        query = _OF_MINUTES.replace("{order}", "ASC" if is_first else "DESC")
-        return [row[0] for row in self._rows(query, count=count * len(numbers))]
+    def _groups(self, numbers: Sequence[int], count: int) -> list[int]:
+        """Ids of the first groups of each of these updates."""
+        return [row[0] for at in numbers for row in self._rows(_GROUPS_OF[self._unit], at=at, count=count)]
 
     def _rows(self, query: str, **values: object) -> list[tuple[Any, ...]]:
         """The rows of a query about the run's groups."""

@@ -81,6 +81,7 @@ class Comparison:
         name: Its name.
         config: Label of the config that groups are scored with.
         against: Label of the config that they are compared with; None: as they are stored.
+        scoring: All fields of both configs, and the embedder: equal for parts of one comparison in several ledgers.
         created_s: Seconds since 1970.
         groups: Groups to compare; for one experiment, those that are done.
         done: Groups that are compared, or could not be.
@@ -92,6 +93,7 @@ class Comparison:
     name: str
     config: str
     against: str | None
+    scoring: Mapping[str, Any]
     created_s: float
     groups: int
     done: int
@@ -139,8 +141,8 @@ def read(folder: Path, name: str, experiment: str | None = None) -> Comparison:
         LedgerUnusable: It cannot be read.
     """
     with reading(folder, name) as connection:
-        config, against, created_s, groups = connection.execute(
-            "SELECT config, against, created_s, groups FROM plan"
+        config, against, request, created_s, groups = connection.execute(
+            "SELECT config, against, request, created_s, groups FROM plan"
         ).fetchone()
         sums = connection.execute(_SUMS, (experiment,)).fetchone()
         failed = connection.execute(
@@ -151,6 +153,7 @@ def read(folder: Path, name: str, experiment: str | None = None) -> Comparison:
         name=name,
         config=config,
         against=against,
+        scoring={field: value for field, value in json.loads(request).items() if field != "which"},
         created_s=created_s,
         groups=groups if experiment is None else done,
         done=done,

@@ -1,4 +1,7 @@
-"""The comparisons beside the ledgers: one of the same name in several folders is one comparison of all their groups."""
+"""The comparisons beside the ledgers: those of one name that score alike are one comparison of all their groups.
+
+If a name stands for several scorings, only the newest of them is shown.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
@@ -27,12 +30,9 @@ _BEFORE_ALL, _BEHIND_ALL = 0, 2**63 - 1
 
 def comparisons(ledgers: Ledgers, viewer: Viewer) -> Comparisons:
     """The comparisons that have groups which the viewer may see, the newest first."""
-    found: dict[str, list[Comparison]] = {}
-    for ledger in ledgers:
-        for name in comparison.names(ledger.folder):
-            if (each := _read(ledger, name, viewer)) is not None:
-                found.setdefault(name, []).append(each)
-    merged = sorted((_merged(parts) for parts in found.values()), key=lambda each: -each.created_s)
+    names = {name for ledger in ledgers for name in comparison.names(ledger.folder)}
+    found = (list(_parts(ledgers, name, viewer).values()) for name in sorted(names))
+    merged = sorted((_merged(parts) for parts in found if parts), key=lambda each: -each.created_s)
     return Comparisons(comparisons=merged[:MOST])
 
 
@@ -47,11 +47,7 @@ def compared_groups(
     """
     key = f"{viewer} {name} {sort}"
     start = None if after is None else cursor.read(after, key)
-    parts = {
-        ledger: part
-        for ledger in ledgers
-        if comparison.exists(ledger.folder, name) and (part := _read(ledger, name, viewer)) is not None
-    }
+    parts = _parts(ledgers, name, viewer)
     if not parts:
         raise no_such(name)
     rows = [row for ledger in parts for row in _rows(ledger, viewer, name, sort, limit + 1, start)]
@@ -101,6 +97,17 @@ def _with_summaries(
                 dominant_before=change.dominant_before,
                 dominant_after=change.dominant_after,
             )
+
+
+def _parts(ledgers: Ledgers, name: str, viewer: Viewer) -> dict[Ledger, Comparison]:
+    """A comparison's part of each ledger: those that score as the newest one does."""
+    found = {
+        ledger: part
+        for ledger in ledgers
+        if comparison.exists(ledger.folder, name) and (part := _read(ledger, name, viewer)) is not None
+    }
+    newest = max(found.values(), key=lambda part: part.created_s, default=None)
+    return {ledger: part for ledger, part in found.items() if newest and part.scoring == newest.scoring}
 
 
 def _read(ledger: Ledger, name: str, viewer: Viewer) -> Comparison | None:

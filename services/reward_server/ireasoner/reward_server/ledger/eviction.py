@@ -104,19 +104,20 @@ def _oldest_groups(connection: sqlite3.Connection) -> tuple[int, list[str]]:
     run_id, at, received_s = oldest
     if at is not None:
         chosen = connection.execute(
-            "SELECT id, question_id, scoring_id, received_s FROM groups WHERE run_id = ? AND at = ? "
+            "SELECT id, question_id, scoring_id, received_s, rollouts FROM groups WHERE run_id = ? AND at = ? "
             "ORDER BY id LIMIT ?",
             (run_id, at, AT_ONCE),
         ).fetchall()
     else:
         chosen = connection.execute(
-            "SELECT id, question_id, scoring_id, received_s FROM groups WHERE run_id = ? AND at IS NULL "
+            "SELECT id, question_id, scoring_id, received_s, rollouts FROM groups WHERE run_id = ? AND at IS NULL "
             "AND received_s < ? ORDER BY id LIMIT ?",
             (run_id, 60.0 * (received_s // 60 + 1), AT_ONCE),
         ).fetchall()
     for group_id, *_ in chosen:
         _remove_group(connection, group_id, run_id)
-    _count(connection, run_id, len(chosen), max(each[3] for each in chosen))
+    until_s, rollouts = max(each[3] for each in chosen), sum(each[4] for each in chosen)
+    _count(connection, run_id, len(chosen), rollouts, until_s)
     files = _unused_questions(connection, {each[1] for each in chosen} - {None})
     for scoring_id in {each[2] for each in chosen}:
         connection.execute(
@@ -136,19 +137,20 @@ def _remove_group(connection: sqlite3.Connection, group_id: int, run_id: int) ->
     connection.execute("DELETE FROM groups WHERE id = ?", (group_id,))
 
 
-def _count(connection: sqlite3.Connection, run_id: int, groups: int, until_s: float) -> None:
+def _count(connection: sqlite3.Connection, run_id: int, groups: int, rollouts: int, until_s: float) -> None:
     """Remembers how much of a run is gone."""
     connection.execute(
-        "INSERT INTO evictions VALUES (?, ?, ?) ON CONFLICT (run_id) DO UPDATE SET "
-        "groups = groups + excluded.groups, until_s = max(until_s, excluded.until_s)",
-        (run_id, groups, until_s),
+        "INSERT INTO evictions VALUES (?, ?, ?, ?) ON CONFLICT (run_id) DO UPDATE SET "
+        "groups = groups + excluded.groups, rollouts = rollouts + excluded.rollouts, "
+        "until_s = max(until_s, excluded.until_s)",
+        (run_id, groups, rollouts, until_s),
     )
 
 
 def _remove_run(connection: sqlite3.Connection, run_id: int) -> None:
     """Removes what is left of a run without groups; its evicted groups count with those of other such runs."""
     evicted = connection.execute(
-        "DELETE FROM evictions WHERE run_id = ? RETURNING groups, until_s", (run_id,)
+        "DELETE FROM evictions WHERE run_id = ? RETURNING groups, rollouts, until_s", (run_id,)
     )
     _count(connection, EVICTED_RUNS, *evicted.fetchone())
     for table, column in (("points", "run_id"), ("questions", "run_id"), ("runs", "id")):

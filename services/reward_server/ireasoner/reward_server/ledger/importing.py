@@ -16,12 +16,18 @@ from ireasoner.reward_server.ledger import run_lines
 from ireasoner.reward_server.ledger.insert import insert
 from ireasoner.reward_server.ledger.record import Record
 from ireasoner.reward_server.ledger.run_lines import Json, Kind, Line, UnusableLine
-from ireasoner.reward_server.ledger.source_file import NothingToImport, Scoring, SourceFile, lines_of, parsed
+from ireasoner.reward_server.ledger.schema import UNKNOWN
+from ireasoner.reward_server.ledger.source_file import (
+    NothingToImport,
+    Scoring,
+    SourceFile,
+    check_apart,
+    lines_of,
+    parsed,
+)
 from ireasoner.reward_server.scoring_config import PAPER
 
 LINES_PER_TRANSACTION = 200
-UNKNOWN = "unknown"
-"""Label of a config, and name of an embedder, that a file does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +69,7 @@ class Import:
         connection: The ledger, open to write.
         experiment: The experiment that the groups belong to.
         scoring: What groups were scored with whose file does not say; None if that is not known.
+        progress: Of the training, as given to `reward-score`, whose files do not say it.
         put_image: Puts an image's file into the store and returns its SHA-256; None if there is no such image. Not
             given: images are left out.
         on_progress: Called with the bytes that have been read of a file, and the counts.
@@ -77,6 +84,7 @@ class Import:
         *,
         experiment: str,
         scoring: Scoring | None = None,
+        progress: float = 1.0,
         put_image: Callable[[Path], str | None] | None = None,
         on_progress: Callable[[SourceFile, int, Counts], None] = lambda *_: None,
     ) -> None:
@@ -84,6 +92,7 @@ class Import:
         self._connection = connection
         self._experiment = experiment
         self._scoring = scoring or Scoring(UNKNOWN, PAPER)
+        self._progress = progress
         self._put_image = put_image
         self._on_progress = on_progress
         self._images: dict[str, str | None] = {}
@@ -92,9 +101,10 @@ class Import:
         """Imports the files, in order.
 
         Raises:
-            NothingToImport: None of the files holds scores.
+            NothingToImport: None of the files holds scores, or two runs have one name.
         """
-        sent = _SentGroups([file for file in files if file.kind == "groups"])
+        check_apart(files)
+        sent = _SentGroups([file for file in files if file.kind == "groups"], self.counts.bad)
         scored = [file for file in files if file.kind != "groups"]
         if not scored:
             raise NothingToImport(
@@ -130,7 +140,7 @@ class Import:
             if self._is_known(feed):
                 self.counts.known += 1
                 if file.kind == "scores":
-                    sent.use(parsed(text).get("id"))
+                    sent.use(_id(parsed(text)))
                 return
             line = self._read(file, number, parsed(text), sent)
             if line is None:
@@ -147,7 +157,7 @@ class Import:
             raise UnusableLine(f"a line of another kind of file: {_KINDS[kind]}, among {_KINDS[file.kind]}")
         if file.kind == "run":
             return run_lines.of_run(line, str(number))
-        return run_lines.of_scores(line, sent.take(line.get("id")))
+        return run_lines.of_scores(line, sent.take(_id(line)), self._progress)
 
     def _feed(self, file: SourceFile, text: bytes) -> str:
         key = hashlib.sha256(orjson.dumps((self._experiment, file.source)))
@@ -203,18 +213,21 @@ _KINDS: dict[Kind, str] = {
 class _SentGroups:
     """The groups of files that `reward-score` reads, found by their ids; a file is read once to find its lines.
 
-    A later group with the same id replaces an earlier one.
+    A later group with the same id replaces an earlier one. Lines without an id are added to `bad`.
     """
 
-    def __init__(self, files: Sequence[SourceFile]) -> None:
-        self._at: dict[object, tuple[Path, int]] = {}
-        self._used: set[object] = set()
+    def __init__(self, files: Sequence[SourceFile], bad: list[BadLine]) -> None:
+        self._at: dict[str, tuple[Path, int]] = {}
+        self._used: set[str] = set()
         for file in files:
-            for offset, text in lines_of(file.path):
+            for number, (offset, text) in enumerate(lines_of(file.path), start=1):
                 if text.strip():
-                    self._at[_id_of(text)] = file.path, offset
+                    try:
+                        self._at[_id(parsed(text))] = file.path, offset
+                    except UnusableLine as error:
+                        bad.append(BadLine(file.path, number, str(error)))
 
-    def take(self, group_id: object) -> Json | None:
+    def take(self, group_id: str) -> Json | None:
         """The group with this id; None if no file has it."""
         if group_id not in self._at:
             return None
@@ -225,7 +238,7 @@ class _SentGroups:
         self.use(group_id)
         return line
 
-    def use(self, group_id: object) -> None:
+    def use(self, group_id: str) -> None:
         """Counts the group as one that has scores."""
         if group_id in self._at:
             self._used.add(group_id)
@@ -236,8 +249,11 @@ class _SentGroups:
         return len(self._at) - len(self._used)
 
 
-def _id_of(line: bytes) -> object:
-    try:
-        return parsed(line).get("id")
-    except UnusableLine:
-        return None
+def _id(line: Json) -> str:
+    """The id of a group; raises UnusableLine if it is no text."""
+    found = line.get("id")
+    if not isinstance(found, str):
+        raise UnusableLine(
+            f"id: {str(found)[:80]!r} is not a text" if "id" in line else "the field 'id' is missing"
+        )
+    return found

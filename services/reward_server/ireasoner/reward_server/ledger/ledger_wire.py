@@ -48,7 +48,7 @@ class _Written(BaseModel):
 class Recording(_Written):
     """What the ledger holds of what the caller may see, and how recording goes."""
 
-    groups: int
+    groups: int = Field(description="Groups of all runs, without evicted ones; so are the rollouts.")
     rollouts: int
     bytes: int | None = Field(description="Size of the ledger's files; null for an experiment's token.")
     max_bytes: int | None = Field(description="Size at which the oldest groups are evicted, if it is known.")
@@ -73,7 +73,10 @@ class Run(_Written):
     words: float = Field(description="Words of all rollouts.")
     first_s: float = Field(description="Arrival of its first group, in seconds since 1970.")
     last_s: float
-    groups_per_minute: float = Field(description="Over its last 5 minutes with groups.")
+    groups_per_minute: float | None = Field(
+        description="Over the 5 minutes before its last group, or since its first one; null if its groups came within "
+        "a second, as those of an import do."
+    )
     last_update: int | None
     reward: list[float] = Field(description="The course of the mean reward, at most 48 numbers.")
     entropy_nats: list[float]
@@ -174,7 +177,9 @@ class Groups(_Written):
     groups: list[Summary]
     next: str | None = Field(description="Cursor of the next page; null if this is the last.")
     is_complete: bool = Field(
-        description="False if the page ends early because enough was searched for one call: go on with `next`."
+        description="False if not all groups before the end of the page were searched. With `next`, enough was "
+        "searched for one call: go on. Without it, the query has a text and another order than `received_s`, and "
+        "only the newest 65,536 groups of a larger ledger were searched."
     )
 
 
@@ -182,12 +187,17 @@ class WholeGroup(Summary):
     """A group with everything that is known of it."""
 
     request_id: str
-    config_label: str = Field(description="Name of the config; `+` marks one with overrides.")
-    config: dict[str, Any] = Field(description="All fields of the config.")
+    config_label: str = Field(
+        description="Name of the config; `+` marks one with overrides, and `unknown` that an imported file did not say."
+    )
+    config: dict[str, Any] = Field(
+        description="All fields of the config; those of `paper` if the config is unknown."
+    )
     fingerprint: str
     embedder: str
     step_weight: float | None = Field(
-        description="Weight of the trajectory reward in the reward; null unless the endpoint is `solver`."
+        description="Weight of the trajectory reward in the reward; null unless the endpoint is `solver` and the "
+        "config is known."
     )
     labels: list[str] | None
     sent: dict[str, Any] = Field(description="The group as it was sent.")

@@ -107,8 +107,13 @@ def of_run(line: Json, name: str) -> Line | None:
         raise UnusableLine(_missing(error)) from error
 
 
-def of_scores(line: Json, sent: Json | None) -> Line:
+def of_scores(line: Json, sent: Json | None, progress: float) -> Line:
     """The group of a line that `reward-score` wrote, and of the line that it read, if that is at hand.
+
+    Args:
+        line: The scores.
+        sent: What was scored; None if it is not known.
+        progress: That `reward-score` was given.
 
     Raises:
         UnusableLine: A field is missing or wrong, or the two lines are of different groups.
@@ -133,7 +138,7 @@ def of_scores(line: Json, sent: Json | None) -> Line:
         raise UnusableLine(
             f"the group {scored['id']!r} that was scored has other rollouts: is it another file's?"
         )
-    return Line(sent, scored, None, endpoint, 1.0, fingerprint, None)
+    return Line(sent, scored, None, endpoint, progress, fingerprint, None)
 
 
 _SCORES = (

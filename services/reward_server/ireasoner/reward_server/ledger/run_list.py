@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from ireasoner.reward_server.ledger import schema, timeline, visible
 from ireasoner.reward_server.ledger.eviction import EVICTED_RUNS
@@ -32,23 +33,49 @@ def runs(ledgers: Ledgers, viewer: Viewer, status: Status | None) -> Runs:
         viewer: Who reads.
         status: How recording goes; None if nothing is recorded.
     """
-    found = _runs(ledgers, viewer)
     is_operator = viewer.experiment is None
-    evicted = sum(run.evicted_groups for run in found) + (evicted_with_runs(ledgers) if is_operator else 0)
+    totals = [_totals(ledger, viewer) for ledger in ledgers]
     problem = status.problem if status is not None else None
     recording = Recording(
-        groups=sum(run.groups - run.evicted_groups for run in found),
-        rollouts=sum(run.rollouts for run in found),
+        groups=sum(each.groups for each in totals),
+        rollouts=sum(each.rollouts for each in totals),
         bytes=size_bytes(ledgers) if is_operator else None,
         max_bytes=status.max_bytes if status is not None and is_operator else None,
         dropped={reason: count for reason, count in status.dropped.items() if count}
         if status is not None and is_operator
         else {},
-        evicted_groups=evicted,
+        evicted_groups=sum(each.evicted_groups for each in totals),
         is_recording=status is not None and problem is None,
         problem=problem if is_operator or problem is None else "groups are not recorded now",
     )
-    return Runs(ledger=recording, runs=found)
+    return Runs(ledger=recording, runs=_runs(ledgers, viewer))
+
+
+@dataclass(frozen=True, slots=True)
+class _Totals:
+    """What a ledger holds of all runs that a viewer may see, and what was evicted of them."""
+
+    groups: int
+    rollouts: int
+    evicted_groups: int
+
+
+def _totals(ledger: Ledger, viewer: Viewer) -> _Totals:
+    marks = ", ".join("?" * len(SHOWN))
+    with ledger.reading() as connection:
+        recorded = connection.execute(
+            "SELECT coalesce(sum(groups), 0), coalesce(sum(rollouts), 0) FROM runs CROSS JOIN points ON "
+            f"run_id = runs.id AND endpoint IN ({marks}) AND unit = 'run' AND at = 0 "
+            "WHERE ? IS NULL OR experiment = ?",
+            (*SHOWN, viewer.experiment, viewer.experiment),
+        ).fetchone()
+        evicted = connection.execute(
+            "SELECT coalesce(sum(groups), 0), coalesce(sum(rollouts), 0) FROM evictions JOIN runs ON runs.id = run_id "
+            "WHERE ?1 IS NULL OR experiment = ?1",
+            (viewer.experiment,),
+        ).fetchone()
+        gone = evicted_with_runs(connection) if viewer.experiment is None else 0
+    return _Totals(recorded[0] - evicted[0], recorded[1] - evicted[1], evicted[0] + gone)
 
 
 def _runs(ledgers: Ledgers, viewer: Viewer) -> list[Run]:
@@ -64,16 +91,10 @@ def _runs(ledgers: Ledgers, viewer: Viewer) -> list[Run]:
     return sorted(found, key=lambda each: each.last_s, reverse=True)[:MOST_RUNS]
 
 
-def evicted_with_runs(ledgers: Ledgers) -> int:
+def evicted_with_runs(connection: sqlite3.Connection) -> int:
     """Evicted groups of runs of which nothing is left."""
-    count = 0
-    for ledger in ledgers:
-        with ledger.reading() as connection:
-            found = connection.execute(
-                "SELECT groups FROM evictions WHERE run_id = ?", (EVICTED_RUNS,)
-            ).fetchone()
-            count += 0 if found is None else found["groups"]
-    return count
+    found = connection.execute("SELECT groups FROM evictions WHERE run_id = ?", (EVICTED_RUNS,)).fetchone()
+    return 0 if found is None else int(found["groups"])
 
 
 def size_bytes(ledgers: Ledgers) -> int:
@@ -115,7 +136,7 @@ def _run(connection: sqlite3.Connection, run: VisibleRun, last_s: float) -> Run:
         words=totals["words"],
         first_s=totals["first_s"],
         last_s=last_s,
-        groups_per_minute=_groups_per_minute(connection, row, last_s),
+        groups_per_minute=_groups_per_minute(connection, row, totals["first_s"], last_s),
         last_update=max((ends[1] for ends in updates if ends is not None), default=None),
         reward=[point["reward"] / point["rewarded"] for point in course if point["rewarded"]],
         entropy_nats=[point["entropy_nats"] / point["answered"] for point in course if point["answered"]],
@@ -124,14 +145,17 @@ def _run(connection: sqlite3.Connection, run: VisibleRun, last_s: float) -> Run:
     )
 
 
-def _groups_per_minute(connection: sqlite3.Connection, run: int, last_s: float) -> float:
+def _groups_per_minute(
+    connection: sqlite3.Connection, run: int, first_s: float, last_s: float
+) -> float | None:
+    """The run's pace; None if its groups came within a second, as those of an import do."""
     count, since_s = connection.execute(
         "SELECT count(*), min(received_s) FROM (SELECT received_s FROM groups INDEXED BY groups_by_time "
         "WHERE run_id = ? AND received_s > ? ORDER BY received_s DESC LIMIT ?)",
         (run, last_s - PACE_S, PACE_GROUPS),
     ).fetchone()
-    seconds = last_s - since_s if count == PACE_GROUPS else PACE_S
-    return float(60.0 * count / max(seconds, 1.0))
+    seconds = last_s - since_s if count == PACE_GROUPS else min(PACE_S, last_s - first_s)
+    return 60.0 * count / seconds if seconds >= 1.0 else None
 
 
 def _course(connection: sqlite3.Connection, run: int, endpoints: Sequence[str]) -> Sequence[sqlite3.Row]:

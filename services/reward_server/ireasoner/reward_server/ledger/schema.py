@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-VERSION = 1
+VERSION = 2
 """`user_version` of the file; a file of another version is refused."""
 FILE = "ledger.sqlite"
 IMAGES = "images"
@@ -19,6 +19,8 @@ COMPARISONS = "comparisons"
 
 NO_SOURCE = "-"
 """The source of requests that name none."""
+UNKNOWN = "unknown"
+"""Label of a config, and name of an embedder, that an imported file does not say."""
 
 BUSY_TIMEOUT_S = 2.0
 """Seconds that a write waits for another process's lock on the file."""
@@ -162,6 +164,7 @@ CREATE TABLE feeds (
 CREATE TABLE evictions (         -- what was removed to stay within the size
     run_id INTEGER PRIMARY KEY,  -- 0: all runs of which nothing is left
     groups INTEGER NOT NULL,
+    rollouts INTEGER NOT NULL,
     until_s REAL NOT NULL        -- everything of the run up to this time is gone
 ) STRICT;
 """

@@ -1,6 +1,6 @@
 """A file of groups that can be imported: what kind it is, whose groups it holds, and what they were scored with."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ class SourceFile:
 
     Args:
         path: The file, or a run folder.
-        source: Name of the run; None: that of the folder or file.
+        source: Name of the run; None: that of a run's folder, or of another file.
 
     Raises:
         NothingToImport: There is no such file, or none of its lines is a group.
@@ -44,8 +44,7 @@ class SourceFile:
 
     def __init__(self, path: Path, source: str | None) -> None:
         self.path = path / GROUPS if path.is_dir() else path
-        name = path.resolve().name if path.is_dir() else path.stem
-        self.source = (source or name or NO_SOURCE)[:MAX_SOURCE]
+        self.source = (source or _name(self.path.resolve()) or NO_SOURCE)[:MAX_SOURCE]
         self.kind: Kind = self._kind(path)
         self.size = self.path.stat().st_size
         self.written_s = self.path.stat().st_mtime
@@ -70,6 +69,22 @@ class SourceFile:
                 except UnusableLine as error:
                     reason = f", line {number}: {error}" if reason == " is empty" else reason
         raise NothingToImport(f"{self.path}{reason}")
+
+
+def _name(file: Path) -> str:
+    return file.parent.name if file.name == GROUPS else file.stem
+
+
+def check_apart(files: Sequence[SourceFile]) -> None:
+    """Raises NothingToImport if two different runs have one name: their updates would be counted together."""
+    runs: dict[str, Path] = {}
+    for file in files:
+        if file.kind == "run":
+            other = runs.setdefault(file.source, file.path)
+            if other.resolve() != file.path.resolve():
+                raise NothingToImport(
+                    f"{other} and {file.path} are both called {file.source!r}: import each alone, with its own --source"
+                )
 
 
 def lines_of(path: Path) -> Iterator[tuple[int, bytes]]:

@@ -11,6 +11,7 @@ from ireasoner.reward_server.ledger import visible
 from ireasoner.reward_server.ledger.ledger_wire import Neighbours, Summary
 from ireasoner.reward_server.ledger.ledgers import Ledgers, RecordId, Viewer, no_such
 from ireasoner.reward_server.ledger.record import unpacked
+from ireasoner.reward_server.ledger.schema import UNKNOWN
 from ireasoner.reward_server.ledger.summaries import summaries
 from ireasoner.reward_server.scoring_config import ScoringConfig
 
@@ -46,7 +47,7 @@ def whole_group(connection: sqlite3.Connection, record: RecordId) -> Json:
         **figures.model_dump(),
         **{name: context[name] for name in ("request_id", "config_label", "fingerprint", "embedder")},
         "config": config,
-        "step_weight": _step_weight(config, context["progress"]) if context["endpoint"] == "solver" else None,
+        "step_weight": _step_weight(config, context),
         "labels": sent.get("labels"),
         "sent": sent,
         "scored": document["scored"],
@@ -60,10 +61,12 @@ def _document(connection: sqlite3.Connection, record: RecordId) -> Json | None:
     return None if found is None else unpacked(found["document"])
 
 
-def _step_weight(config: Json, progress: float) -> float | None:
-    """The weight of the trajectory reward; None if the config is one of another version."""
+def _step_weight(config: Json, context: sqlite3.Row) -> float | None:
+    """The weight of the trajectory reward; None if there is none, or the config is unknown or of another version."""
+    if context["endpoint"] != "solver" or context["config_label"] == UNKNOWN:
+        return None
     try:
-        return agreement.step_weight(progress, ScoringConfig.model_validate(config))
+        return agreement.step_weight(context["progress"], ScoringConfig.model_validate(config))
     except ValidationError:
         return None
 
@@ -71,13 +74,23 @@ def _step_weight(config: Json, progress: float) -> float | None:
 def _beside(
     connection: sqlite3.Connection, record: RecordId, group: sqlite3.Row, sign: str, order: str
 ) -> str | None:
-    """The run's next group in one direction of time."""
-    found = connection.execute(
-        f"SELECT id FROM groups INDEXED BY groups_by_time WHERE run_id = ? AND (received_s, id) {sign} (?, ?) "
-        f"ORDER BY received_s {order}, id {order} LIMIT 1",
-        (group["run_id"], group["received_s"], record.row),
-    ).fetchone()
-    return None if found is None else str(RecordId(record.ledger, found["id"]))
+    """The run's next group in one direction of time.
+
+    An index finds each of the two searches at once. It would scan all groups of one time, such as those of an import,
+    for `(received_s, id) > (?, ?)`.
+    """
+    for behind, values in (
+        (f"received_s = ? AND id {sign} ?", (group["received_s"], record.row)),
+        (f"received_s {sign} ?", (group["received_s"],)),
+    ):
+        found = connection.execute(
+            f"SELECT id FROM groups INDEXED BY groups_by_time WHERE run_id = ? AND {behind} "
+            f"ORDER BY received_s {order}, id {order} LIMIT 1",
+            (group["run_id"], *values),
+        ).fetchone()
+        if found is not None:
+            return str(RecordId(record.ledger, found["id"]))
+    return None
 
 
 def neighbours(ledgers: Ledgers, viewer: Viewer, record: RecordId) -> Neighbours:
