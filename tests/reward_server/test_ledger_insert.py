@@ -138,6 +138,25 @@ def test_labels_mark_right_answers(
     assert (row["correct"], row["correct_share"]) == (correct, pytest.approx(share))
 
 
+@pytest.mark.parametrize("endpoint", ["solver", "proposer"])
+@pytest.mark.parametrize(
+    ("answers", "invalid", "correct"),
+    [(["7", "7", "9"], 0, None), (["9", "9", "9"], 0, None), ([None, None, None], 3, False)],
+)
+def test_a_group_kept_without_clusters_is_neither_right_nor_wrong(
+    ledger: sqlite3.Connection, endpoint: str, answers: list[str | None], invalid: int, correct: bool | None
+) -> None:
+    """A group without any answer has no clusters to keep: that one is known to be wrong."""
+    group = sent(answers, labels=["7"])
+    left_out = ("clusters", "rollouts") if endpoint == "proposer" else ("clusters",)
+    answered = {name: value for name, value in scored(group).items() if name not in left_out}
+    insert(ledger, record(groups=[{"group": group, "scored": answered}], endpoint=endpoint))
+    [row] = rows(ledger, "groups")
+    assert (row["invalid"], row["correct"]) == (invalid, correct)
+    [known] = ledger.execute("SELECT correct_known FROM points WHERE unit = 'run'").fetchone()
+    assert known == (correct is not None)
+
+
 @pytest.mark.parametrize(
     ("before", "after", "flipped"),
     [

@@ -245,10 +245,11 @@ def test_a_request_whose_steps_do_not_fit_is_kept_without_them(
     compass: Path, compass_http: httpx.Client, tmp_path: Path
 ) -> None:
     """A caller that asks for rewards alone is never refused for the sake of the ledger."""
-    body = {"groups": [group([rollout("7", "east " * 2_000)] * 4)], "detail": "rewards"}
+    sent = {**group([rollout("7", "east " * 2_000)] * 4), "labels": ["7"]}
+    body = {"groups": [sent], "detail": "rewards"}
     size = len(json.dumps(body))
     settings = RewardServerSettings(
-        embedder="token-mean", token_mean_checkpoint=compass, max_held_bytes=int(6.2 * size)
+        embedder="token-mean", token_mean_checkpoint=compass, max_held_bytes=int(6.6 * size)
     )
     plain = compass_http.post("/score/outcome", json=body, headers=HEADERS)
     for ledger in (None, tmp_path / "ledger"):
@@ -258,8 +259,11 @@ def test_a_request_whose_steps_do_not_fit_is_kept_without_them(
             full = httpx.post(f"{url}/score/outcome", json={**body, "detail": "full"})
             assert full.status_code == 413
     with closing(open_to_read(tmp_path / "ledger")) as connection:
-        [(document,)] = connection.execute("SELECT document FROM documents")
+        [(document, *figures)] = connection.execute(
+            "SELECT document, correct, correct_share, invalid FROM documents JOIN groups ON id = group_id"
+        )
     assert unpacked(document)["scored"] == plain.json()["groups"][0]
+    assert figures == [None, None, 0], "nobody knows which answers are right"
 
 
 @pytest.fixture(scope="module")
