@@ -2,18 +2,21 @@
 
 import asyncio
 import errno
+import json
 import logging
 import os
+import select
 import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 
 import psutil
 import pytest
 
-from ireasoner.reward_server.ledger import inbox, recorder
+from ireasoner.reward_server.ledger import inbox, recorder, writer_process
 from ireasoner.reward_server.ledger.file_system import check_local, file_system_of
 from ireasoner.reward_server.ledger.lock import LedgerLocked, Lock
 from ireasoner.reward_server.ledger.recorder import Recorder
@@ -191,6 +194,46 @@ def test_a_locked_ledger_is_written_once_it_is_free(folder: Path) -> None:
         holder.close()
         wait_until(lambda: accounted(into) == 40)
     assert len(names(folder)) == into.status.groups > 0
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "raise SystemExit(3)",
+        'print(\'{"kept": 1, "giv\')',
+        "print('{\"unknown\": 1}')",
+        "print('[]', flush=True); input()",
+        "print('1e400'); print('null', flush=True); input()",
+    ],
+)
+def test_a_writer_that_does_not_work_is_reported_and_replaced(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str
+) -> None:
+    """It never starts, or reports what cannot be read: the next one commits what waits."""
+    (tmp_path / "broken_writer.py").write_text(program)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    monkeypatch.setattr(recorder, "FIRST_PAUSE_S", 0.1)
+    with recording(folder) as into:
+        wait_until(lambda: len(writers(folder)) == 1)
+        [working] = writers(folder)
+        with monkeypatch.context() as broken:
+            broken.setattr(recorder, "MODULE", "broken_writer")
+            working.kill()
+            wait_until(lambda: "the writer" in (into.status.problem or ""))
+            record(into, "a")
+            wait_until(lambda: inbox.size_bytes(folder) > 0)
+        wait_until(lambda: into.status.problem is None and into.status.groups == 1)
+        assert into._threads[1].is_alive()
+    assert names(folder) == ["a"]
+
+
+def test_a_report_is_written_as_a_whole(folder: Path) -> None:
+    detail = "\U0001f600" * 10_000
+    report = writer_process.Report(
+        kept=2**63, given_up=2**63, bytes=2**63, fault="write_failed", detail=detail
+    )
+    report.detail = detail[: writer_process.MAX_DETAIL_CHARACTERS]
+    assert len(json.dumps(asdict(report))) < select.PIPE_BUF
 
 
 def test_a_second_server_is_refused_at_once(folder: Path) -> None:

@@ -15,7 +15,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Literal, NamedTuple
@@ -269,8 +269,13 @@ class Recorder:
                 how = self._run_writer()
             except OSError as error:
                 how = f"could not be started: {error}"
+            except Exception as error:  # a bug must not end the thread
+                log.exception("the reports of the ledger's writer could not be read")
+                how = f"was ended: {type(error).__name__}: {error}"
             if self._stopping.is_set():
                 return
+            with self._counting:
+                self._report = replace(self._report, fault="write_failed", detail=f"the writer {how}")
             log.error("the ledger's writer %s; another one starts in %.1f s", how, pause_s)
             self._stopping.wait(pause_s)
             is_new = time.monotonic() - started_s < LONGEST_PAUSE_S
@@ -287,14 +292,20 @@ class Recorder:
             self._process = process
         if self._stopping.is_set():
             self._let_end()
-        with process.stdout as reports:
-            given_up = 0
-            for line in iter(reports.readline, b""):
-                report = Report(**json.loads(line))
-                self._read(report, report.given_up - given_up)
-                given_up = report.given_up
-        self._let_end()
-        return f"ended with {process.wait()}"
+        try:
+            with process.stdout as reports:
+                given_up = 0
+                for line in iter(reports.readline, b""):
+                    report = Report(**json.loads(line))
+                    self._read(report, report.given_up - given_up)
+                    given_up = report.given_up
+        except BaseException:
+            process.kill()  # nothing is lost: what is not committed stays in the inbox
+            raise
+        finally:
+            self._let_end()
+            status = process.wait()
+        return f"ended with {status}"
 
     def _read(self, report: Report, given_up: int) -> None:
         if report.fault is not None and self._report.fault is None:

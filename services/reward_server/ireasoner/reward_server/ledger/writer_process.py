@@ -37,8 +37,8 @@ ENDING_DEADLINE_S = 20.0
 MAX_LOG_BYTES = 64 * 2**20
 """Size from which the write-ahead log has to be emptied before anything else is written."""
 CACHE_KIB = 32 * 1024
-MAX_DETAIL_CHARACTERS = 500
-"""So that a report is written at once or not at all."""
+MAX_DETAIL_CHARACTERS = 300
+"""So that a report has less than 4,096 bytes, as JSON with 12 bytes per character, and a pipe takes all or nothing."""
 
 
 @dataclass(slots=True)
