@@ -125,6 +125,57 @@ def test_a_full_queue_drops_and_counts(
     assert (len(starts), len(ends)) == (1, 1)
 
 
+def test_what_is_queued_on_a_slow_disk_when_the_server_ends_is_counted(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_free, is_writing = threading.Event(), threading.Event()
+    write = inbox._write_all
+
+    def slow(*arguments: object) -> None:
+        is_writing.set()
+        is_free.wait(30)
+        write(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(inbox, "_write_all", slow)
+    monkeypatch.setattr(recorder, "STOP_DEADLINE_S", 0.1)
+    with recording(folder) as into:
+        record(into, "being written")
+        assert is_writing.wait(30)
+        record(into, "a", "b")
+        assert into.put_image("-", "0" * 64, b"image")
+        record(into, "c")
+    assert (into.status.dropped["queue_full"], into.status.dropped_images) == (3, 1)
+    is_free.set()
+    into._threads[0].join(30)
+    assert not into._threads[0].is_alive(), "it ends after the frame that it was writing"
+    assert into._sequence == 1
+    wait_until(lambda: not writers(folder))
+
+
+def test_an_image_for_which_there_is_no_room_is_refused_and_drops_nothing(folder: Path) -> None:
+    into = Recorder(folder, 4 * 2**20)
+    assert not into.put_image("-", "0" * 64, bytes(2**20))
+    assert into.put_image("-", "0" * 64, bytes(2**19))
+    assert not into.put_image("-", "0" * 64, bytes(2**19)), "what is queued takes the room"
+    assert (into.status.dropped_images, sum(into.status.dropped.values())) == (0, 0)
+    asyncio.run(into.stop())
+
+
+def test_an_image_that_cannot_be_appended_is_counted_and_begins_no_episode(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def failing(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(inbox, "_write_all", failing)
+    with caplog.at_level(logging.WARNING), recording(folder) as into:
+        assert into.put_image("-", "0" * 64, b"image")
+        wait_until(lambda: into.status.dropped_images == 1)
+    assert "the ledger drops an image: disk_full" in caplog.text
+    assert "groups" not in caplog.text
+    assert sum(into.status.dropped.values()) == 0
+
+
 def test_one_request_may_be_larger_than_the_queue(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recorder, "MAX_QUEUE_BYTES", 100)
     with recording(folder) as into:
