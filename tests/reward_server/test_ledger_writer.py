@@ -387,8 +387,9 @@ def test_nothing_is_left_of_a_run_without_groups(folder: Path, server: Server) -
     writer(folder).work()
     with closing(sqlite3.connect(folder / FILE, isolation_level=None)) as connection:
         assert eviction.evict_oldest(connection, folder)
-        for table in ("runs", "questions", "points", "scorings", "groups"):
+        for table in ("runs", "questions", "scorings", "groups"):
             assert connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (1,), table
+        assert connection.execute("SELECT count(DISTINCT run_id) FROM points").fetchone() == (1,)
         assert connection.execute("SELECT run_id, groups FROM evictions").fetchall() == [(0, 1)]
         assert eviction.evict_oldest(connection, folder)
         assert not eviction.evict_oldest(connection, folder)
@@ -419,6 +420,19 @@ def test_images_are_kept_as_long_as_a_group_of_their_experiment_names_them(folde
         assert eviction.evict_oldest(connection, folder)
         assert held() == []
     assert [each for each in (folder / IMAGES).rglob("*") if each.is_file()] == []
+
+
+def test_an_image_that_is_put_again_takes_no_more_room(folder: Path) -> None:
+    server = Server(folder, segment_bytes=2**16)
+    writing = writer(folder, max_bytes=4 * 2**20)
+    server.scores(sent(["7"], "oldest"), update=1)
+    for number in range(20):
+        image = server.image(b"i" * 2**18, experiment="-" if number % 2 else f"{number}")
+        assert writing.work()
+    server.scores(sent(["7"], "names it", image=image), update=2)
+    assert writing.work()
+    assert writing._image_bytes == 2**18
+    assert names(folder) == ["oldest", "names it"], "there is room for all groups"
 
 
 def test_images_alone_stay_within_the_size(folder: Path) -> None:

@@ -191,10 +191,9 @@ class Writer:
         header = frame.header
         if is_new(connection, feed, header["sequence"]):
             store(self.folder, header["sha256"], frame.first)
-            insert_image(
-                connection, header["sha256"], header["experiment"], len(frame.first), header["received_s"]
-            )
-            self._image_bytes += len(frame.first)
+            size_bytes, put_s = len(frame.first), header["received_s"]
+            if insert_image(connection, header["sha256"], header["experiment"], size_bytes, put_s):
+                self._image_bytes += size_bytes
 
     def _check_log(self, connection: sqlite3.Connection) -> None:
         """Raises LogBusy if somebody's long read keeps the write-ahead log from being emptied."""
