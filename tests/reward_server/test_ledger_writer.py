@@ -4,6 +4,7 @@ import resource
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -433,6 +434,40 @@ def test_an_image_that_is_put_again_takes_no_more_room(folder: Path) -> None:
     assert writing.work()
     assert writing._image_bytes == 2**18
     assert names(folder) == ["oldest", "names it"], "there is room for all groups"
+
+
+def test_evicted_images_are_counted_without_reading_the_others(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = Server(folder, segment_bytes=2**16)
+    writing = writer(folder, max_bytes=2 * 2**20)
+    connection = writing._open()
+    monkeypatch.delattr(eviction, "image_bytes")
+    for number in range(24):
+        for experiment in ("one", "two")[: 1 + number % 2]:
+            image = server.image(bytes([number]) * 2**17, experiment=experiment)
+            if number % 3:
+                server.scores(sent(["7"], image=image), experiment=experiment, update=number)
+        assert writing.work()
+    held = sum(each.stat().st_size for each in (folder / IMAGES).rglob("*") if each.is_file())
+    monkeypatch.undo()
+    assert writing._image_bytes == eviction.image_bytes(connection) == held < 24 * 2**17
+
+
+def test_counting_the_groups_takes_as_long_however_many_there_are(folder: Path, server: Server) -> None:
+    writing = writer(folder)
+    steps: list[int] = []
+    for groups in (10, 500):
+        server.scores(*(sent(["7"], f"{groups}-{index}") for index in range(groups)))
+        assert writing.work()
+        connection = writing._open()
+        calls: list[int] = []
+        connection.set_progress_handler(partial(calls.append, 1), 1)
+        eviction.groups_held(connection)
+        connection.set_progress_handler(None, 1)
+        steps.append(len(calls))
+    assert eviction.groups_held(connection) == 510
+    assert steps[0] == steps[1]
 
 
 def test_images_alone_stay_within_the_size(folder: Path) -> None:

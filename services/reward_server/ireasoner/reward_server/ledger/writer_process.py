@@ -208,7 +208,6 @@ class Writer:
         taken = self._max_log_bytes + inbox.max_bytes(self.max_bytes) + self._batch_bytes
         room = self.max_bytes - taken
         while eviction.used_bytes(connection) + self._image_bytes > room and self._evict(connection):
-            self._image_bytes = eviction.image_bytes(connection)
             self._check_log(connection)
         while eviction.shrink(connection, room - self._image_bytes):
             self._check_log(connection)
@@ -218,13 +217,20 @@ class Writer:
         now_s = time.time()
         if now_s > self._unnamed_at_s + eviction.UNNAMED_S:
             self._unnamed_at_s = now_s
-            if eviction.evict_unnamed(connection, self.folder, now_s - eviction.UNNAMED_S):
+            if self._note(eviction.evict_unnamed(connection, self.folder, now_s - eviction.UNNAMED_S)):
                 return True
         self._clean_index(connection)
-        if removed := eviction.evict_oldest(connection, self.folder):
-            self._unmerged += removed
-            return True
-        return self._is_merging or eviction.evict_unnamed(connection, self.folder, now_s, most=1)
+        return (
+            self._note(eviction.evict_oldest(connection, self.folder))
+            or self._is_merging
+            or self._note(eviction.evict_unnamed(connection, self.folder, now_s, most=1))
+        )
+
+    def _note(self, evicted: eviction.Evicted) -> bool:
+        """Counts what was removed; returns whether there was anything."""
+        self._image_bytes -= evicted.image_bytes
+        self._unmerged += evicted.groups
+        return bool(evicted)
 
     def _clean_index(self, connection: sqlite3.Connection) -> None:
         """Merges the full-text index, step by step, once a quarter of what it holds is gone."""
