@@ -1,7 +1,10 @@
 """Gauges of the audits of a ledger's runs."""
 
+import asyncio
 import re
+import sqlite3
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +12,7 @@ import httpx
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
+from ireasoner.reward_server.app import create_app
 from ireasoner.reward_server.ledger import audit_metrics, schema
 from ireasoner.reward_server.ledger.audit_metrics import AuditMetrics
 from ireasoner.reward_server.ledger.auditing import AuditedRun, audit_run
@@ -97,6 +101,67 @@ def test_without_a_ledger_there_are_families_and_no_samples(folder: Path | None,
     shown = exposed(metrics)
     assert "# TYPE reward_audit_collapse gauge" in shown
     assert "{" not in shown
+
+
+@pytest.mark.parametrize("error", [ValueError("a bug"), sqlite3.OperationalError("locked"), KeyError(1)])
+def test_a_round_of_audits_that_fails_ends_neither_the_timer_nor_its_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    metrics = AuditMetrics(tmp_path)
+    rounds: list[Path] = []
+
+    def failing(folder: Path) -> None:
+        rounds.append(folder)
+        raise error
+
+    async def watch() -> None:
+        metrics.start()
+        while len(rounds) < 3:
+            await asyncio.sleep(0.001)
+        await metrics.stop()
+
+    monkeypatch.setattr(metrics, "refresh", failing)
+    monkeypatch.setattr(audit_metrics, "PERIOD_S", 0.0)
+    asyncio.run(asyncio.wait_for(watch(), 30))
+
+
+@pytest.mark.parametrize("failing", ["changes", "audits", "engine", "reads", "recorder", None])
+def test_what_cannot_be_stopped_keeps_nothing_else_from_being_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str | None
+) -> None:
+    app = create_app(RewardServerSettings(ledger=tmp_path))
+    stopped: list[str] = []
+
+    def stop(name: str, ends: Callable[[], Any]) -> Callable[[], Any]:
+        def call() -> Any:
+            stopped.append(name)
+            if name == failing:
+                raise RuntimeError(name)
+            return ends()
+
+        return call
+
+    async def nothing() -> None: ...
+
+    monkeypatch.setattr(app.state.engine, "start", lambda: None)
+    monkeypatch.setattr(app.state.engine, "stop", stop("engine", nothing))
+    monkeypatch.setattr(app.state.recorder, "start", lambda: None)
+    monkeypatch.setattr(app.state.recorder, "stop", stop("recorder", nothing))
+    monkeypatch.setattr(AuditMetrics, "start", lambda self: None)
+    monkeypatch.setattr(AuditMetrics, "stop", lambda self: stop("audits", nothing)())
+    monkeypatch.setattr(app.state.ledger_changes, "close", stop("changes", nothing))
+    monkeypatch.setattr(app.state.ledger_reads, "close", stop("reads", lambda: None))
+
+    async def run() -> None:
+        async with app.router.lifespan_context(app):
+            pass
+
+    if failing is None:
+        asyncio.run(run())
+    else:
+        with pytest.raises(RuntimeError, match=failing):
+            asyncio.run(run())
+    assert stopped == ["changes", "audits", "engine", "reads", "recorder"]
 
 
 def test_a_server_with_a_ledger_exposes_them(tmp_path: Path, compass: Path) -> None:

@@ -185,3 +185,19 @@ def test_a_config_has_the_checks_of_a_request(compass_http: httpx.Client, method
     )
     assert (refused.status_code, refused.json()["detail"]) == (413, "body: more than 64 fields in one object")
     assert compass_http.put("/configs/large", json={"think_tag": "a" * 70_000}).status_code == 413
+
+
+def test_requests_of_one_kind_leave_room_for_others() -> None:
+    whole = Memory(90)
+    images = Memory(60, whole=whole)
+    with images.claim() as first, images.claim() as second, whole.claim() as other:
+        first.hold(50)
+        with pytest.raises(Overloaded):
+            second.hold(20)
+        with pytest.raises(RequestTooLarge):
+            second.hold(61)
+        other.hold(40)
+        with pytest.raises(Overloaded):
+            second.hold(5)
+        assert (images.held_bytes, whole.held_bytes) == (50, 90)
+    assert (images.held_bytes, whole.held_bytes) == (0, 0)

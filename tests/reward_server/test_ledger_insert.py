@@ -11,6 +11,7 @@ import pytest
 from ireasoner.reward_server.ledger.insert import insert
 from ireasoner.reward_server.ledger.record import texts, unpacked
 from ireasoner.reward_server.ledger.schema import open_to_write
+from ireasoner.reward_server.scoring_config import PAPER, ROBUST, ScoringConfig
 from tests.reward_server.ledger_records import record, scored, sent
 
 HOSTILE = {
@@ -138,6 +139,25 @@ def test_labels_mark_right_answers(
     assert (row["correct"], row["correct_share"]) == (correct, pytest.approx(share))
 
 
+@pytest.mark.parametrize("endpoint", ["solver", "proposer"])
+@pytest.mark.parametrize(
+    ("answers", "invalid", "correct"),
+    [(["7", "7", "9"], 0, None), (["9", "9", "9"], 0, None), ([None, None, None], 3, False)],
+)
+def test_a_group_kept_without_clusters_is_neither_right_nor_wrong(
+    ledger: sqlite3.Connection, endpoint: str, answers: list[str | None], invalid: int, correct: bool | None
+) -> None:
+    """A group without any answer has no clusters to keep: that one is known to be wrong."""
+    group = sent(answers, labels=["7"])
+    left_out = ("clusters", "rollouts") if endpoint == "proposer" else ("clusters",)
+    answered = {name: value for name, value in scored(group).items() if name not in left_out}
+    insert(ledger, record(groups=[{"group": group, "scored": answered}], endpoint=endpoint))
+    [row] = rows(ledger, "groups")
+    assert (row["invalid"], row["correct"]) == (invalid, correct)
+    [known] = ledger.execute("SELECT correct_known FROM points WHERE unit = 'run'").fetchone()
+    assert known == (correct is not None)
+
+
 @pytest.mark.parametrize(
     ("before", "after", "flipped"),
     [
@@ -172,6 +192,22 @@ def test_no_flip_between_runs_nor_for_an_image_without_a_question(ledger: sqlite
     insert(ledger, record(sent(["9"], question="q"), source="other", sequence=2))
     insert(ledger, record(sent(["9"], "i", image="a" * 64), source="one", sequence=3))
     assert [row["flipped"] for row in rows(ledger, "groups")] == [None] * 4
+
+
+def test_a_group_keeps_its_config_whatever_others_have_the_same_fingerprint(
+    ledger: sqlite3.Connection,
+) -> None:
+    """Imported groups may lack a fingerprint."""
+    configs = [PAPER, ROBUST, PAPER.model_copy(update={"alpha": 0.5}), PAPER]
+    for number, config in enumerate(configs, start=1):
+        insert(ledger, record(sent(["7"]), sequence=number, fingerprint="", config_label="-", config=config))
+    insert(ledger, record(sent(["7"]), sequence=5, fingerprint="", config_label="-", embedder="minilm"))
+    found = ledger.execute(
+        "SELECT config, embedder FROM groups JOIN scorings ON scorings.id = scoring_id ORDER BY groups.id"
+    ).fetchall()
+    assert [ScoringConfig.model_validate_json(row[0]) for row in found] == [*configs, PAPER]
+    assert [row[1] for row in found] == ["compass"] * 4 + ["minilm"]
+    assert len(rows(ledger, "scorings")) == 4
 
 
 def test_a_record_that_is_sent_again_is_kept_once(ledger: sqlite3.Connection) -> None:

@@ -2,18 +2,21 @@
 
 import asyncio
 import errno
+import json
 import logging
 import os
+import select
 import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 
 import psutil
 import pytest
 
-from ireasoner.reward_server.ledger import inbox, recorder
+from ireasoner.reward_server.ledger import inbox, recorder, writer_process
 from ireasoner.reward_server.ledger.file_system import check_local, file_system_of
 from ireasoner.reward_server.ledger.lock import LedgerLocked, Lock
 from ireasoner.reward_server.ledger.recorder import Recorder
@@ -122,6 +125,57 @@ def test_a_full_queue_drops_and_counts(
     assert (len(starts), len(ends)) == (1, 1)
 
 
+def test_what_is_queued_on_a_slow_disk_when_the_server_ends_is_counted(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_free, is_writing = threading.Event(), threading.Event()
+    write = inbox._write_all
+
+    def slow(*arguments: object) -> None:
+        is_writing.set()
+        is_free.wait(30)
+        write(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(inbox, "_write_all", slow)
+    monkeypatch.setattr(recorder, "STOP_DEADLINE_S", 0.1)
+    with recording(folder) as into:
+        record(into, "being written")
+        assert is_writing.wait(30)
+        record(into, "a", "b")
+        assert into.put_image("-", "0" * 64, b"image")
+        record(into, "c")
+    assert (into.status.dropped["queue_full"], into.status.dropped_images) == (3, 1)
+    is_free.set()
+    into._threads[0].join(30)
+    assert not into._threads[0].is_alive(), "it ends after the frame that it was writing"
+    assert into._sequence == 1
+    wait_until(lambda: not writers(folder))
+
+
+def test_an_image_for_which_there_is_no_room_is_refused_and_drops_nothing(folder: Path) -> None:
+    into = Recorder(folder, 4 * 2**20)
+    assert not into.put_image("-", "0" * 64, bytes(2**20))
+    assert into.put_image("-", "0" * 64, bytes(2**19))
+    assert not into.put_image("-", "0" * 64, bytes(2**19)), "what is queued takes the room"
+    assert (into.status.dropped_images, sum(into.status.dropped.values())) == (0, 0)
+    asyncio.run(into.stop())
+
+
+def test_an_image_that_cannot_be_appended_is_counted_and_begins_no_episode(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def failing(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(inbox, "_write_all", failing)
+    with caplog.at_level(logging.WARNING), recording(folder) as into:
+        assert into.put_image("-", "0" * 64, b"image")
+        wait_until(lambda: into.status.dropped_images == 1)
+    assert "the ledger drops an image: disk_full" in caplog.text
+    assert "groups" not in caplog.text
+    assert sum(into.status.dropped.values()) == 0
+
+
 def test_one_request_may_be_larger_than_the_queue(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recorder, "MAX_QUEUE_BYTES", 100)
     with recording(folder) as into:
@@ -191,6 +245,46 @@ def test_a_locked_ledger_is_written_once_it_is_free(folder: Path) -> None:
         holder.close()
         wait_until(lambda: accounted(into) == 40)
     assert len(names(folder)) == into.status.groups > 0
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "raise SystemExit(3)",
+        'print(\'{"kept": 1, "giv\')',
+        "print('{\"unknown\": 1}')",
+        "print('[]', flush=True); input()",
+        "print('1e400'); print('null', flush=True); input()",
+    ],
+)
+def test_a_writer_that_does_not_work_is_reported_and_replaced(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str
+) -> None:
+    """It never starts, or reports what cannot be read: the next one commits what waits."""
+    (tmp_path / "broken_writer.py").write_text(program)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    monkeypatch.setattr(recorder, "FIRST_PAUSE_S", 0.1)
+    with recording(folder) as into:
+        wait_until(lambda: len(writers(folder)) == 1)
+        [working] = writers(folder)
+        with monkeypatch.context() as broken:
+            broken.setattr(recorder, "MODULE", "broken_writer")
+            working.kill()
+            wait_until(lambda: "the writer" in (into.status.problem or ""))
+            record(into, "a")
+            wait_until(lambda: inbox.size_bytes(folder) > 0)
+        wait_until(lambda: into.status.problem is None and into.status.groups == 1)
+        assert into._threads[1].is_alive()
+    assert names(folder) == ["a"]
+
+
+def test_a_report_is_written_as_a_whole(folder: Path) -> None:
+    detail = "\U0001f600" * 10_000
+    report = writer_process.Report(
+        kept=2**63, given_up=2**63, bytes=2**63, fault="write_failed", detail=detail
+    )
+    report.detail = detail[: writer_process.MAX_DETAIL_CHARACTERS]
+    assert len(json.dumps(asdict(report))) < select.PIPE_BUF
 
 
 def test_a_second_server_is_refused_at_once(folder: Path) -> None:

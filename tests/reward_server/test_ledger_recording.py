@@ -1,5 +1,6 @@
 """What a running server records, and that its answers are the same with and without a ledger."""
 
+import asyncio
 import hashlib
 import io
 import json
@@ -18,9 +19,12 @@ from typing import Any
 import httpx
 import pytest
 from PIL import Image
+from starlette.testclient import TestClient
 
 from ireasoner.reward_server.__main__ import main
 from ireasoner.reward_server.api.tokens import add_token
+from ireasoner.reward_server.app import create_app
+from ireasoner.reward_server.ledger import images
 from ireasoner.reward_server.ledger.images import image_file
 from ireasoner.reward_server.ledger.record import unpacked
 from ireasoner.reward_server.ledger.schema import open_to_read
@@ -245,10 +249,11 @@ def test_a_request_whose_steps_do_not_fit_is_kept_without_them(
     compass: Path, compass_http: httpx.Client, tmp_path: Path
 ) -> None:
     """A caller that asks for rewards alone is never refused for the sake of the ledger."""
-    body = {"groups": [group([rollout("7", "east " * 2_000)] * 4)], "detail": "rewards"}
+    sent = {**group([rollout("7", "east " * 2_000)] * 4), "labels": ["7"]}
+    body = {"groups": [sent], "detail": "rewards"}
     size = len(json.dumps(body))
     settings = RewardServerSettings(
-        embedder="token-mean", token_mean_checkpoint=compass, max_held_bytes=int(6.2 * size)
+        embedder="token-mean", token_mean_checkpoint=compass, max_held_bytes=int(6.6 * size)
     )
     plain = compass_http.post("/score/outcome", json=body, headers=HEADERS)
     for ledger in (None, tmp_path / "ledger"):
@@ -258,8 +263,11 @@ def test_a_request_whose_steps_do_not_fit_is_kept_without_them(
             full = httpx.post(f"{url}/score/outcome", json={**body, "detail": "full"})
             assert full.status_code == 413
     with closing(open_to_read(tmp_path / "ledger")) as connection:
-        [(document,)] = connection.execute("SELECT document FROM documents")
+        [(document, *figures)] = connection.execute(
+            "SELECT document, correct, correct_share, invalid FROM documents JOIN groups ON id = group_id"
+        )
     assert unpacked(document)["scored"] == plain.json()["groups"][0]
+    assert figures == [None, None, 0], "nobody knows which answers are right"
 
 
 @pytest.fixture(scope="module")
@@ -303,12 +311,13 @@ def encoded(kind: str) -> bytes:
     return data.getvalue()
 
 
-def crafted_png(width: int, height: int, pixels: bytes) -> bytes:
+def crafted_png(width: int, height: int, pixels: bytes, *texts: tuple[bytes, bytes]) -> bytes:
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+    chunks = [(b"IHDR", head), *texts, (b"IDAT", pixels), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*each) for each in chunks)
 
 
 def put(http: httpx.Client, data: bytes, sha256: str | None = None) -> httpx.Response:
@@ -337,6 +346,11 @@ REFUSED_IMAGES: dict[str, tuple[bytes, int, str]] = {
     "no width": (crafted_png(0, 9, b""), 422, "not one of"),
     "too many pixels": (crafted_png(4097, 4096, b""), 413, "pixels"),
     "far too many pixels": (crafted_png(2**31 - 1, 2**31 - 1, b""), 413, "pixels"),
+    "texts that take more memory than pixels": (
+        crafted_png(1, 1, zlib.compress(bytes(4)), *[(b"zTXt", b"k\0\0" + zlib.compress(bytes(2**20)))] * 5),
+        422,
+        "not one of",
+    ),
     "too many bytes": (png() + bytes(16 * 2**20), 413, "bytes"),
 }
 
@@ -360,6 +374,38 @@ def test_a_small_file_of_many_pixels_takes_memory_that_is_counted(compass: Path,
         changed = settings.model_copy(update={"max_held_bytes": held})
         with running(changed) as url, httpx.Client(base_url=url, timeout=60) as client:
             assert put(client, bomb).status_code == status
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        png(),
+        png(64, 64)[:-40],
+        b"no image",
+        crafted_png(1, 1, zlib.compress(bytes(4)), *[(b"tEXt", b"k\0")] * 1_000),
+    ],
+    ids=["an image", "half an image", "no image", "many chunks"],
+)
+def test_the_event_loop_reads_no_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
+    """Even the head of a small file can take a second to parse."""
+    calls = []
+
+    def counted(name: str) -> Callable[[bytes], Any]:
+        read = getattr(images, name)
+
+        def call(data: bytes) -> Any:
+            calls.append((name, threading.current_thread().name.partition("_")[0]))
+            return read(data)
+
+        return call
+
+    for name in ("digest", "pixels", "check_whole"):
+        monkeypatch.setattr(images, name, counted(name))
+    app = create_app(RewardServerSettings(ledger=tmp_path))
+    TestClient(app).put(f"/ledger/images/{hashlib.sha256(data).hexdigest()}", content=data)
+    asyncio.run(app.state.recorder.stop())
+    assert calls == [(name, "images") for name in ("digest", "pixels", "check_whole")[: len(calls)]]
+    assert len(calls) >= 2
 
 
 @pytest.mark.parametrize(

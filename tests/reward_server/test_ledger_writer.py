@@ -4,6 +4,7 @@ import resource
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -387,9 +388,9 @@ def test_nothing_is_left_of_a_run_without_groups(folder: Path, server: Server) -
     writer(folder).work()
     with closing(sqlite3.connect(folder / FILE, isolation_level=None)) as connection:
         assert eviction.evict_oldest(connection, folder)
-        for table in ("runs", "questions", "points", "scorings", "groups"):
-            count = 2 if table == "points" else 1  # of the update and of the whole run
-            assert connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (count,), table
+        for table in ("runs", "questions", "scorings", "groups"):
+            assert connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (1,), table
+        assert connection.execute("SELECT count(DISTINCT run_id) FROM points").fetchone() == (1,)
         assert connection.execute("SELECT run_id, groups FROM evictions").fetchall() == [(0, 1)]
         assert eviction.evict_oldest(connection, folder)
         assert not eviction.evict_oldest(connection, folder)
@@ -420,6 +421,53 @@ def test_images_are_kept_as_long_as_a_group_of_their_experiment_names_them(folde
         assert eviction.evict_oldest(connection, folder)
         assert held() == []
     assert [each for each in (folder / IMAGES).rglob("*") if each.is_file()] == []
+
+
+def test_an_image_that_is_put_again_takes_no_more_room(folder: Path) -> None:
+    server = Server(folder, segment_bytes=2**16)
+    writing = writer(folder, max_bytes=4 * 2**20)
+    server.scores(sent(["7"], "oldest"), update=1)
+    for number in range(20):
+        image = server.image(b"i" * 2**18, experiment="-" if number % 2 else f"{number}")
+        assert writing.work()
+    server.scores(sent(["7"], "names it", image=image), update=2)
+    assert writing.work()
+    assert writing._image_bytes == 2**18
+    assert names(folder) == ["oldest", "names it"], "there is room for all groups"
+
+
+def test_evicted_images_are_counted_without_reading_the_others(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = Server(folder, segment_bytes=2**16)
+    writing = writer(folder, max_bytes=2 * 2**20)
+    connection = writing._open()
+    monkeypatch.delattr(eviction, "image_bytes")
+    for number in range(24):
+        for experiment in ("one", "two")[: 1 + number % 2]:
+            image = server.image(bytes([number]) * 2**17, experiment=experiment)
+            if number % 3:
+                server.scores(sent(["7"], image=image), experiment=experiment, update=number)
+        assert writing.work()
+    held = sum(each.stat().st_size for each in (folder / IMAGES).rglob("*") if each.is_file())
+    monkeypatch.undo()
+    assert writing._image_bytes == eviction.image_bytes(connection) == held < 24 * 2**17
+
+
+def test_counting_the_groups_takes_as_long_however_many_there_are(folder: Path, server: Server) -> None:
+    writing = writer(folder)
+    steps: list[int] = []
+    for groups in (10, 500):
+        server.scores(*(sent(["7"], f"{groups}-{index}") for index in range(groups)))
+        assert writing.work()
+        connection = writing._open()
+        calls: list[int] = []
+        connection.set_progress_handler(partial(calls.append, 1), 1)
+        eviction.groups_held(connection)
+        connection.set_progress_handler(None, 1)
+        steps.append(len(calls))
+    assert eviction.groups_held(connection) == 510
+    assert steps[0] == steps[1]
 
 
 def test_images_alone_stay_within_the_size(folder: Path) -> None:

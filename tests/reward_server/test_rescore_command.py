@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from ireasoner.reward_server.commands import rescore
+from ireasoner.reward_server.commands.command import PARTLY
 from ireasoner.reward_server.commands.rescorer import Rescorer
 from ireasoner.reward_server.errors import MalformedRequest
 from ireasoner.reward_server.ledger import comparison, schema
@@ -197,6 +198,18 @@ def test_a_group_that_cannot_be_scored_is_counted(
     assert comparison.read(ledger, "robust-against-stored").summary["failed"] == 1
     assert {each.group_id for each in comparison.compared(ledger, "robust-against-stored")} == {1, 3, 4, 5}
     assert "could not be scored       1" in capsys.readouterr().out
+
+
+def test_a_group_that_others_judge_is_not_scored_without_them(ledger: Path, rescored: Command) -> None:
+    pair = [sent(["7", "8"], "one", voters="two"), sent(["8", "8"], "two", voters="one")]
+    connection = schema.open_to_write(ledger)
+    insert(connection, record(*pair, sequence=6, source="judged", config_label="co-rewarding"))
+    insert(connection, record(sent(["7", "7"], "alone"), sequence=7, source="judged"))
+    connection.close()
+    assert rescored("--config", "robust", "--run", "judged") == PARTLY
+    found = comparison.read(ledger, "robust-against-stored")
+    assert (found.done, found.groups, found.summary["failed"]) == (3, 3, 2)
+    assert [each.group_id for each in comparison.compared(ledger, "robust-against-stored")] == [8]
 
 
 def test_several_ledgers_get_a_comparison_each(ledger: Path, rescored: Command, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """The FastAPI app, put together."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -50,19 +50,19 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         engine = app.state.engine
-        engine.start()
-        if recorder is not None:
-            recorder.start()
-        audits.start()
-        try:
-            yield
-        finally:
-            await app.state.ledger_changes.close()
-            await audits.stop()
-            await engine.stop()
-            app.state.ledger_reads.close()
+        async with (
+            AsyncExitStack() as stopping
+        ):  # the last started stops first, and one that fails stops no other
             if recorder is not None:
-                await recorder.stop()
+                recorder.start()
+                stopping.push_async_callback(recorder.stop)
+            stopping.callback(app.state.ledger_reads.close)
+            engine.start()
+            stopping.push_async_callback(engine.stop)
+            audits.start()
+            stopping.push_async_callback(audits.stop)
+            stopping.push_async_callback(app.state.ledger_changes.close)
+            yield
 
     app = FastAPI(
         title="iReasoner reward server",

@@ -15,21 +15,50 @@ TRIM_AFTER_S = 2.0
 
 
 class Memory:
-    """The bytes that all requests in progress may take, `max_bytes`, and those that they hold now."""
+    """The bytes that all requests in progress may take, `max_bytes`, and those that they hold now.
 
-    def __init__(self, max_bytes: int) -> None:
+    Args:
+        max_bytes: Of all requests together.
+        whole: Counts the same bytes too, if this is the part of it that requests of one kind may take.
+    """
+
+    def __init__(self, max_bytes: int, whole: "Memory | None" = None) -> None:
         self.max_bytes = max_bytes
         self.held_bytes = 0
+        self._whole = whole
         self._trimming: asyncio.TimerHandle | None = None
 
     def claim(self) -> "Claim":
         """The claim of a new request, which holds nothing yet."""
         return Claim(self)
 
+    def check(self, held: int, count: int) -> None:
+        """Raises what `Claim.hold` raises if a request that holds `held` bytes cannot hold `count` more."""
+        most = self.max_bytes
+        if held + count > most:
+            raise RequestTooLarge(
+                f"the request takes {held + count} bytes of memory; this server holds {most} in all"
+            )
+        if self.held_bytes + count > most:
+            raise Overloaded(
+                f"requests in progress hold {self.held_bytes} bytes and {count} more do not fit into {most}",
+                retry_after_s=1,
+            )
+        if self._whole is not None:
+            self._whole.check(held, count)
+
+    def take(self, count: int) -> None:
+        """Counts bytes that a request is about to take; `check` has allowed it."""
+        self.held_bytes += count
+        if self._whole is not None:
+            self._whole.take(count)
+
     def release(self, count: int) -> None:
         """Takes back what a request has held."""
         self.held_bytes -= count
-        if count >= LARGE_BYTES and self._trimming is None:
+        if self._whole is not None:
+            self._whole.release(count)
+        elif count >= LARGE_BYTES and self._trimming is None:
             self._trimming = asyncio.get_running_loop().call_later(TRIM_AFTER_S, self._trim_in_thread)
 
     def _trim_in_thread(self) -> None:
@@ -51,18 +80,9 @@ class Claim:
             RequestTooLarge: They would not fit even if this were the only request.
             Overloaded: They do not fit beside what other requests hold.
         """
-        most = self._memory.max_bytes
-        if self._bytes + count > most:
-            raise RequestTooLarge(
-                f"the request takes {self._bytes + count} bytes of memory; this server holds {most} in all"
-            )
-        if self._memory.held_bytes + count > most:
-            raise Overloaded(
-                f"requests in progress hold {self._memory.held_bytes} bytes and {count} more do not fit into {most}",
-                retry_after_s=1,
-            )
+        self._memory.check(self._bytes, count)
+        self._memory.take(count)
         self._bytes += count
-        self._memory.held_bytes += count
 
     def has_room(self, count: int) -> bool:
         """Whether `count` more bytes could be held now."""

@@ -46,6 +46,12 @@ TOKEN_IN_URL = ("/cohort/", "/verify")
 """Path prefixes under which `?token=` replaces the header, for callers that cannot send one."""
 BODY_COST = 5
 """Memory of a body in units of its size: as it arrives, as texts, as steps, in the queue, and in the response."""
+IMAGES = "/ledger/images/"
+IMAGE_COST = 2
+"""Memory of an image's body in units of its size: as it arrives, and as a whole; its pixels are counted apart."""
+IMAGES_SHARE = 2 / 3
+"""Share of the memory that images may take together: the rest is left for scoring, and the largest image still fits
+into that of a server with the default size."""
 HEAD_COST, HEADER_BYTES = 3, 300
 """Memory of a head in units of its size, and of a header besides."""
 _REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
@@ -81,6 +87,7 @@ class Admission:
         self._app = app
         self._max_body_bytes = settings.max_body_bytes
         self._memory = memory
+        self._images = Memory(int(IMAGES_SHARE * memory.max_bytes), whole=memory)
         self._limits = limits
         self._metrics = metrics
         self._tokens = tokens
@@ -134,9 +141,9 @@ class Admission:
         """Has the app respond."""
         await self._app(scope, receive, send)
 
-    def claim(self) -> Claim:
+    def claim(self, scope: Scope) -> Claim:
         """What a request holds, in bytes."""
-        return self._memory.claim()
+        return (self._images if brings_image(scope) else self._memory).claim()
 
     @property
     def is_draining(self) -> bool:
@@ -158,6 +165,11 @@ def check_head(scope: Scope) -> None:
     """Raises HeadTooLarge if the path and the headers of a request exceed `MAX_HEAD_BYTES`."""
     if (size := _head_bytes(scope)) > MAX_HEAD_BYTES:
         raise HeadTooLarge(f"path and headers have {size} bytes; this server takes {MAX_HEAD_BYTES}")
+
+
+def brings_image(scope: Scope) -> bool:
+    """Whether the body of a request is an image."""
+    return bool(scope["method"] == "PUT" and scope["path"].startswith(IMAGES))
 
 
 def taken_bytes(scope: Scope) -> int:
@@ -195,7 +207,8 @@ class _Exchange:
         self._request_id: str = scope["state"]["request_id"]
         self._arrived_s = scope["state"]["arrived_s"] = time.monotonic()
         self._body: ArrivingBody | None = None
-        self._claim: Claim = admission.claim()
+        self._claim: Claim = admission.claim(scope)
+        self._body_cost = IMAGE_COST if brings_image(scope) else BODY_COST
         self._started = False
 
     async def run(self) -> None:
@@ -232,7 +245,7 @@ class _Exchange:
     async def _limited_receive(self) -> Message:
         assert self._body is not None, "run() sets it before the app receives anything"
         message = await self._body.receive()
-        self._claim.hold(BODY_COST * len(message.get("body", b"")))
+        self._claim.hold(self._body_cost * len(message.get("body", b"")))
         return message
 
     async def _watched_send(self, message: Message) -> None:

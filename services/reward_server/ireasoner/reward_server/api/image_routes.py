@@ -1,9 +1,9 @@
 """The endpoint through which callers give the ledger the images of their groups."""
 
 import asyncio
-import re
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, TypeVar, cast
 
 from fastapi import APIRouter, Path, Request
 from starlette.requests import ClientDisconnect
@@ -39,7 +39,7 @@ IMAGE_PROBLEMS = documented(
     InternalError,
     LedgerUnavailable,
 )
-_SHA256 = re.compile(r"[0-9a-f]{64}")
+_SHA256 = "^[0-9a-f]{64}$"
 _BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -47,7 +47,9 @@ _BODY: dict[str, Any] = {
     }
 }
 _decoding = ThreadPoolExecutor(1, "images")
-"""One image at a time is decoded."""
+"""One image at a time is read; even its head can take a second to parse."""
+
+T = TypeVar("T")
 
 
 @router.put("/ledger/images/{sha256}", responses=IMAGE_PROBLEMS, openapi_extra=_BODY)
@@ -57,7 +59,7 @@ async def put_image(
         str,
         Path(
             description="SHA-256 of the body, in hexadecimal.",
-            json_schema_extra={"pattern": f"^{_SHA256.pattern}$"},
+            json_schema_extra={"pattern": _SHA256},
         ),
     ],
 ) -> wire.StoredImage:
@@ -71,12 +73,13 @@ async def put_image(
     if recorder is None:
         raise NoLedger("this server keeps no ledger; its operator can turn it on with --ledger")
     data = await _body(request)
-    if not _SHA256.fullmatch(sha256) or images.digest(data) != sha256:
-        raise _malformed("sha256", f"the SHA-256 of the body is {images.digest(data)}, not {sha256[:80]!r}")
+    found = await _in_thread(images.digest, data)
+    if found != sha256:
+        raise _malformed("sha256", f"the SHA-256 of the body is {found}, not {sha256[:80]!r}")
     try:
-        pixels = images.pixels(data)
+        pixels = await _in_thread(images.pixels, data)
         cast(Claim, request.state.claim).hold(images.PIXEL_BYTES * pixels)
-        await asyncio.get_running_loop().run_in_executor(_decoding, images.check_whole, data)
+        await _in_thread(images.check_whole, data)
     except images.TooManyPixels as error:
         raise RequestTooLarge(f"the image has {error}") from error
     except images.NotAnImage as error:
@@ -84,6 +87,11 @@ async def put_image(
     if recorder.status.problem is not None or not recorder.put_image(request.state.experiment, sha256, data):
         raise LedgerUnavailable("the ledger cannot be written now; scoring goes on", retry_after_s=5)
     return wire.StoredImage(sha256=sha256, bytes=len(data), pixels=pixels)
+
+
+async def _in_thread(read: Callable[[bytes], T], data: bytes) -> T:
+    """What `read` finds in an image, while the event loop goes on."""
+    return await asyncio.get_running_loop().run_in_executor(_decoding, read, data)
 
 
 async def _body(request: Request) -> bytes:

@@ -12,6 +12,7 @@ from ireasoner.reward_server import wire
 from ireasoner.reward_server.commands.command import InputError
 from ireasoner.reward_server.engine import Engine
 from ireasoner.reward_server.errors import NotReady, ServiceError
+from ireasoner.reward_server.ledger.rescoring import group_to_score
 from ireasoner.reward_server.ledger.stored_groups import StoredGroup
 from ireasoner.reward_server.memory import Memory
 from ireasoner.reward_server.observability.metrics import Metrics
@@ -26,6 +27,7 @@ RETRIES = 5
 RETRY_S = 1.0
 """Times that a group is tried again if the scorer says that this can help, and the seconds between."""
 _ID = "group"
+"""Start of the ids of a request's groups, which are renamed: it may hold groups of several requests."""
 
 
 class CannotScore(InputError):
@@ -106,7 +108,7 @@ class Rescorer:
     async def _request(self, groups: Sequence[StoredGroup], config: ConfigOverrides) -> list[Any]:
         first = groups[0]
         request = wire.ScoreRequest.model_construct(
-            groups=[_sent(group, index) for index, group in enumerate(groups)],
+            groups=[group_to_score(group.sent, f"{_ID}{index}") for index, group in enumerate(groups)],
             config=config,
             detail="rewards",
         )
@@ -140,8 +142,3 @@ def _scorer_of(engine: Engine) -> Scorer | None:
 def _context(group: StoredGroup) -> tuple[str, str, float]:
     """What all groups of a request share."""
     return group.experiment, group.endpoint, group.progress
-
-
-def _sent(group: StoredGroup, index: int) -> wire.Group:
-    """The group as it was sent, with an id of its own: one request may hold groups of several."""
-    return wire.Group.model_validate({"id": f"{_ID}{index}", "rollouts": group.sent["rollouts"]})

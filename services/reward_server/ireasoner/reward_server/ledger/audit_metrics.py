@@ -63,6 +63,8 @@ class AuditMetrics(Collector):
                 await asyncio.to_thread(self.refresh, folder)
             except (sqlite3.Error, schema.LedgerUnusable) as error:
                 log.warning("the runs of the ledger cannot be audited now: %s", error)
+            except Exception:  # a bug must not end the timer
+                log.exception("the runs of the ledger cannot be audited now")
             await asyncio.sleep(PERIOD_S)
 
     def refresh(self, folder: Path) -> None:

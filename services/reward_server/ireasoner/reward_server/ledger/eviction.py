@@ -8,6 +8,7 @@ question of their experiment names them.
 import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 from ireasoner.reward_server.ledger.images import image_file
 from ireasoner.reward_server.ledger.insert import unindex
@@ -26,6 +27,23 @@ EVICTED_RUNS = 0
 """The row of `evictions` that counts runs of which nothing is left."""
 
 
+class Evicted(NamedTuple):
+    """What was removed; false if it is nothing.
+
+    Attributes:
+        groups: How many.
+        images: Of experiments; another experiment may keep the same image.
+        image_bytes: Of images that no experiment has any more.
+    """
+
+    groups: int = 0
+    images: int = 0
+    image_bytes: int = 0
+
+    def __bool__(self) -> bool:
+        return self.groups + self.images > 0
+
+
 def used_bytes(connection: sqlite3.Connection) -> int:
     """The bytes of the pages that hold something; the file reuses the others."""
     pages, free, size = (_pragma(connection, name) for name in ("page_count", "freelist_count", "page_size"))
@@ -33,7 +51,7 @@ def used_bytes(connection: sqlite3.Connection) -> int:
 
 
 def image_bytes(connection: sqlite3.Connection) -> int:
-    """The bytes of all images."""
+    """The bytes of all images; reads all rows, so `Evicted` says by how much they change."""
     rows = connection.execute(
         "SELECT coalesce(sum(bytes), 0) FROM (SELECT DISTINCT sha256, bytes FROM images)"
     )
@@ -51,7 +69,9 @@ def shrink(connection: sqlite3.Connection, max_bytes: int) -> bool:
 
 def groups_held(connection: sqlite3.Connection) -> int:
     """About how many groups there are: ids have no large gaps, because the oldest groups go first."""
-    first, last = connection.execute("SELECT min(id), max(id) FROM groups").fetchone()
+    first, last = connection.execute(
+        "SELECT (SELECT min(id) FROM groups), (SELECT max(id) FROM groups)"  # in one SELECT they scan the table
+    ).fetchone()
     return 0 if first is None else int(last - first + 1)
 
 
@@ -63,16 +83,17 @@ def merge_index(connection: sqlite3.Connection, *, from_start: bool) -> bool:
     return connection.total_changes - before >= 2  # fewer: there was nothing to merge
 
 
-def evict_oldest(connection: sqlite3.Connection, folder: Path) -> int:
-    """Removes groups of the oldest update, in a transaction of its own; returns how many."""
+def evict_oldest(connection: sqlite3.Connection, folder: Path) -> Evicted:
+    """Removes groups of the oldest update, and the images that they alone name, in a transaction of its own."""
     with transaction(connection):
-        removed, files = _oldest_groups(connection)
+        groups, unnamed = _oldest_groups(connection)
+        files = _remove_images(connection, unnamed)
     _unlink(folder, files)
-    return removed
+    return Evicted(groups, len(unnamed), sum(files.values()))
 
 
-def evict_unnamed(connection: sqlite3.Connection, folder: Path, before_s: float, most: int = -1) -> bool:
-    """Removes the oldest images that were put before a time and that no question names; returns whether there were any.
+def evict_unnamed(connection: sqlite3.Connection, folder: Path, before_s: float, most: int = -1) -> Evicted:
+    """Removes the oldest images that were put before a time and that no question names.
 
     At most `most` are removed, all if it is negative.
     """
@@ -85,7 +106,7 @@ def evict_unnamed(connection: sqlite3.Connection, folder: Path, before_s: float,
         ).fetchall()
         files = _remove_images(connection, unnamed)
     _unlink(folder, files)
-    return bool(unnamed)
+    return Evicted(0, len(unnamed), sum(files.values()))
 
 
 def remove_orphans(connection: sqlite3.Connection, folder: Path) -> None:
@@ -96,8 +117,8 @@ def remove_orphans(connection: sqlite3.Connection, folder: Path) -> None:
             file.unlink(missing_ok=True)
 
 
-def _oldest_groups(connection: sqlite3.Connection) -> tuple[int, list[str]]:
-    """Removes groups of the oldest update; returns how many, and the images to remove with them."""
+def _oldest_groups(connection: sqlite3.Connection) -> tuple[int, list[tuple[str, str]]]:
+    """Removes groups of the oldest update; returns how many, and the images that no question names any more."""
     oldest = connection.execute("SELECT run_id, at, received_s FROM groups ORDER BY id LIMIT 1").fetchone()
     if oldest is None:
         return 0, []
@@ -118,7 +139,7 @@ def _oldest_groups(connection: sqlite3.Connection) -> tuple[int, list[str]]:
         _remove_group(connection, group_id, run_id)
     until_s, rollouts = max(each[3] for each in chosen), sum(each[4] for each in chosen)
     _count(connection, run_id, len(chosen), rollouts, until_s)
-    files = _unused_questions(connection, {each[1] for each in chosen} - {None})
+    unnamed = _remove_questions(connection, {each[1] for each in chosen} - {None})
     for scoring_id in {each[2] for each in chosen}:
         connection.execute(
             "DELETE FROM scorings WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM groups WHERE scoring_id = ?1)",
@@ -126,7 +147,7 @@ def _oldest_groups(connection: sqlite3.Connection) -> tuple[int, list[str]]:
         )
     if connection.execute("SELECT 1 FROM groups WHERE run_id = ? LIMIT 1", (run_id,)).fetchone() is None:
         _remove_run(connection, run_id)
-    return len(chosen), files
+    return len(chosen), unnamed
 
 
 def _remove_group(connection: sqlite3.Connection, group_id: int, run_id: int) -> None:
@@ -157,9 +178,9 @@ def _remove_run(connection: sqlite3.Connection, run_id: int) -> None:
         connection.execute(f"DELETE FROM {table} WHERE {column} = ?", (run_id,))
 
 
-def _unused_questions(connection: sqlite3.Connection, question_ids: Iterable[int]) -> list[str]:
-    """Removes questions without groups, and their images; returns the hashes of the files to remove."""
-    files = []
+def _remove_questions(connection: sqlite3.Connection, question_ids: Iterable[int]) -> list[tuple[str, str]]:
+    """Removes questions without groups; returns the images, with their experiments, that none names any more."""
+    unnamed = []
     for question_id in question_ids:
         gone = connection.execute(
             "DELETE FROM questions WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM groups WHERE question_id = ?1) "
@@ -167,8 +188,8 @@ def _unused_questions(connection: sqlite3.Connection, question_ids: Iterable[int
             (question_id,),
         ).fetchone()
         if gone is not None and gone[0] is not None:
-            files += _remove_images(connection, _unnamed(connection, *gone))
-    return files
+            unnamed += _unnamed(connection, *gone)
+    return unnamed
 
 
 def _unnamed(connection: sqlite3.Connection, sha256: str, run_id: int) -> list[tuple[str, str]]:
@@ -180,13 +201,16 @@ def _unnamed(connection: sqlite3.Connection, sha256: str, run_id: int) -> list[t
     ).fetchall()
 
 
-def _remove_images(connection: sqlite3.Connection, images: Iterable[tuple[str, str]]) -> list[str]:
-    """Removes images of experiments; returns the hashes that no experiment has any more."""
-    files = []
+def _remove_images(connection: sqlite3.Connection, images: Iterable[tuple[str, str]]) -> dict[str, int]:
+    """Removes images of experiments; returns those that no experiment has any more: their bytes by their hashes."""
+    files = {}
     for sha256, experiment in images:
-        connection.execute("DELETE FROM images WHERE sha256 = ? AND experiment = ?", (sha256, experiment))
-        if connection.execute("SELECT 1 FROM images WHERE sha256 = ? LIMIT 1", (sha256,)).fetchone() is None:
-            files.append(sha256)
+        removed = connection.execute(
+            "DELETE FROM images WHERE sha256 = ? AND experiment = ? RETURNING bytes", (sha256, experiment)
+        ).fetchone()
+        left = connection.execute("SELECT 1 FROM images WHERE sha256 = ? LIMIT 1", (sha256,)).fetchone()
+        if removed is not None and left is None:
+            files[sha256] = int(removed[0])
     return files
 
 

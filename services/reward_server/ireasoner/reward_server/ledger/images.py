@@ -6,7 +6,7 @@ import os
 import warnings
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from ireasoner.reward_server.ledger.schema import IMAGES
 
@@ -16,7 +16,10 @@ MAX_PIXELS = 2**24
 PIXEL_BYTES = 8
 """Memory of a pixel while an image is read: decoded, and as its decoder holds it."""
 
+MAX_TEXT_BYTES = 4 * 2**20
+"""Of the texts in a PNG, which come before its pixels and can be compressed a thousandfold."""
 
+PngImagePlugin.MAX_TEXT_MEMORY = MAX_TEXT_BYTES
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # `pixels` has a bound of its own
 
 

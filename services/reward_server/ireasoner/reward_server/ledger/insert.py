@@ -76,12 +76,14 @@ def is_new(connection: sqlite3.Connection, feed: str, sequence: int) -> bool:
 
 def insert_image(
     connection: sqlite3.Connection, sha256: str, experiment: str, size_bytes: int, put_s: float
-) -> None:
-    """Notes that an experiment has put an image, whose file is stored."""
+) -> bool:
+    """Notes that an experiment has put an image, whose file is stored; returns whether no experiment had put it."""
+    known = connection.execute("SELECT 1 FROM images WHERE sha256 = ? LIMIT 1", (sha256,)).fetchone()
     connection.execute(
         "INSERT INTO images VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET put_s = excluded.put_s",
         (sha256, experiment, size_bytes, put_s),
     )
+    return known is None
 
 
 def index(connection: sqlite3.Connection, group_id: int, run_id: int, group: Json) -> None:
@@ -123,10 +125,10 @@ def _run(connection: sqlite3.Connection, record: Record) -> int:
 
 
 def _scoring(connection: sqlite3.Connection, record: Record) -> int:
-    key = (record.fingerprint, record.config_label)
-    row = (*key, record.config.model_dump_json(), record.embedder)
+    row = (record.fingerprint, record.config_label, record.config.model_dump_json(), record.embedder)
     names = ("fingerprint", "config_label", "config", "embedder")
-    return _id(connection, "scorings", "fingerprint = ? AND config_label = ?", key, names, row)
+    condition = " AND ".join(f"{name} = ?" for name in names)
+    return _id(connection, "scorings", condition, row, names, row)
 
 
 def _question(connection: sqlite3.Connection, run_id: int, sent: Json) -> int | None:

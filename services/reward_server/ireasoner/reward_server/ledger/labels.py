@@ -7,6 +7,11 @@ from ireasoner.reward_server.answers.canonical import forms_of
 from ireasoner.reward_server.scoring_config import ScoringConfig
 
 
+def knows_clusters(scored: Mapping[str, Any]) -> bool:
+    """Whether the clusters of a group were kept: not if its request was too large to be kept with detail full."""
+    return scored["dominant_answer"] is None or bool(scored.get("clusters"))
+
+
 class Labels:
     """The right answers of one group. They are compared by value, whatever `equivalence` the rewards used."""
 
@@ -15,8 +20,8 @@ class Labels:
         self._config = config
 
     def right(self, scored: Mapping[str, Any]) -> dict[str, int] | None:
-        """The clusters whose answer is right, with their counts; None without labels."""
-        if not self._labels:
+        """The clusters whose answer is right, with their counts; None without labels, or if no clusters were kept."""
+        if not self._labels or not knows_clusters(scored):
             return None
         written = {
             cluster["answer"]: [

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from ireasoner.reward_server.ledger.labels import Labels
+from ireasoner.reward_server.ledger.labels import Labels, knows_clusters
 from ireasoner.reward_server.ledger.schema import NO_SOURCE
 from ireasoner.reward_server.scoring_config import ScoringConfig
 
@@ -212,9 +212,14 @@ def _parsed(body: bytes) -> dict[str, Any]:
 
 
 def _invalid(sent: Json, scored: Json) -> int:
-    """Rollouts without an answer; `/score/proposer` lists no rollouts, but its clusters count the others."""
+    """Rollouts without an answer; `/score/proposer` lists no rollouts, but its clusters count the others.
+
+    They count as 0 where neither was kept.
+    """
     if "rollouts" in scored:
         return sum(each["status"] == "invalid" for each in scored["rollouts"])
+    if not knows_clusters(scored):
+        return 0
     answered: int = sum(cluster["count"] for cluster in scored.get("clusters", ()))
     return len(sent["rollouts"]) - answered
 

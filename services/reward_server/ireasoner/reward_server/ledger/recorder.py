@@ -15,9 +15,9 @@ import time
 from collections import Counter, deque
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, Literal, NamedTuple
 
 import orjson
@@ -68,6 +68,7 @@ class Status:
         queued_bytes: Of what waits, in memory and in the inbox.
         groups: Recorded since the start.
         dropped: Groups that were not recorded since the start, by reason.
+        dropped_images: Images that were taken since the start, and not recorded.
         problem: Why nothing is recorded now, in words; None if all is well.
     """
 
@@ -77,6 +78,7 @@ class Status:
     queued_bytes: int
     groups: int
     dropped: Mapping[str, int]
+    dropped_images: int
     problem: str | None
 
 
@@ -89,6 +91,10 @@ class _Item:
     @property
     def size(self) -> int:
         return len(self.first) + len(self.second)
+
+    @property
+    def is_image(self) -> bool:
+        return bool(self.header["kind"] == "image")
 
     @property
     def groups(self) -> int:
@@ -129,6 +135,7 @@ class Recorder:
         self._waiting_bytes = 0
         self._sequence = self._recorded = 0
         self._dropped: Counter[Reason] = Counter()
+        self._dropped_images = 0
         self._episode: Counter[Reason] = Counter()
         self._dropped_at_s = 0.0
         self._report = Report()
@@ -165,7 +172,11 @@ class Recorder:
         self._offer(_Item(header, sent, answered))
 
     def put_image(self, experiment: str, sha256: str, data: bytes) -> bool:
-        """Takes an image; returns at once, and whether it was taken."""
+        """Takes an image; returns at once, and whether it was taken: not if too much waits to be written."""
+        with self._counting:
+            waiting_bytes = self._queue_bytes + self._inherited_bytes + self._waiting_bytes
+        if waiting_bytes + len(data) > self._max_waiting_bytes:
+            return False
         header = {"kind": "image", "received_s": time.time(), "experiment": experiment, "sha256": sha256}
         return self._offer(_Item(header, data, b""))
 
@@ -180,6 +191,7 @@ class Recorder:
                 queued_bytes=self._queue_bytes + self._inherited_bytes + self._waiting_bytes,
                 groups=self._recorded,
                 dropped={reason: self._dropped[reason] for reason in REASONS},
+                dropped_images=self._dropped_images,
                 problem=self._report.detail,
             )
 
@@ -189,10 +201,20 @@ class Recorder:
             if fits:
                 self._queue_bytes += item.size
         if not fits:
-            self._drop(item.groups, "queue_full", f"{self._queue_bytes} bytes wait to be written")
+            if not item.is_image:  # whoever puts an image is told
+                self._drop(item.groups, "queue_full", f"{self._queue_bytes} bytes wait to be written")
             return False
         self._queue.put(item)
         return True
+
+    def _lose(self, item: _Item, reason: Reason, detail: str) -> None:
+        """Counts something that was taken and is not recorded."""
+        if not item.is_image:
+            self._drop(item.groups, reason, detail)
+            return
+        with self._counting:
+            self._dropped_images += 1
+        log.warning("the ledger drops an image: %s: %s", reason, detail)
 
     def _drop(self, groups: int, reason: Reason, detail: str) -> None:
         """Counts groups that are not recorded, and logs the first of an episode."""
@@ -218,7 +240,7 @@ class Recorder:
                 self._append(item)
             except Exception as error:  # a bug must not end the thread
                 log.exception("a request could not be appended to the ledger's inbox")
-                self._drop(item.groups, "write_failed", f"{type(error).__name__}: {error}")
+                self._lose(item, "write_failed", f"{type(error).__name__}: {error}")
             with self._counting:
                 self._queue_bytes -= item.size
         self._appender.close()
@@ -227,17 +249,17 @@ class Recorder:
         fault, detail = self._report.fault, self._report.detail or ""
         waiting_bytes = self._inherited_bytes + self._waiting_bytes
         if fault == "corrupt":
-            self._drop(item.groups, fault, detail)
+            self._lose(item, fault, detail)
             return
         if waiting_bytes + item.size > self._max_waiting_bytes:
             detail = detail or f"{waiting_bytes} bytes wait in the inbox"
-            self._drop(item.groups, fault or "queue_full", detail)
+            self._lose(item, fault or "queue_full", detail)
             return
         header = orjson.dumps({**item.header, "sequence": self._sequence + 1})
         try:
             size = self._appender.append(header, item.first, item.second)
         except OSError as error:
-            self._drop(item.groups, fault_of(error), str(error))
+            self._lose(item, fault_of(error), str(error))
             return
         self._sequence += 1
         with self._counting:
@@ -269,8 +291,13 @@ class Recorder:
                 how = self._run_writer()
             except OSError as error:
                 how = f"could not be started: {error}"
+            except Exception as error:  # a bug must not end the thread
+                log.exception("the reports of the ledger's writer could not be read")
+                how = f"was ended: {type(error).__name__}: {error}"
             if self._stopping.is_set():
                 return
+            with self._counting:
+                self._report = replace(self._report, fault="write_failed", detail=f"the writer {how}")
             log.error("the ledger's writer %s; another one starts in %.1f s", how, pause_s)
             self._stopping.wait(pause_s)
             is_new = time.monotonic() - started_s < LONGEST_PAUSE_S
@@ -287,14 +314,20 @@ class Recorder:
             self._process = process
         if self._stopping.is_set():
             self._let_end()
-        with process.stdout as reports:
-            given_up = 0
-            for line in iter(reports.readline, b""):
-                report = Report(**json.loads(line))
-                self._read(report, report.given_up - given_up)
-                given_up = report.given_up
-        self._let_end()
-        return f"ended with {process.wait()}"
+        try:
+            with process.stdout as reports:
+                given_up = 0
+                for line in iter(reports.readline, b""):
+                    report = Report(**json.loads(line))
+                    self._read(report, report.given_up - given_up)
+                    given_up = report.given_up
+        except BaseException:
+            process.kill()  # nothing is lost: what is not committed stays in the inbox
+            raise
+        finally:
+            self._let_end()
+            status = process.wait()
+        return f"ended with {status}"
 
     def _read(self, report: Report, given_up: int) -> None:
         if report.fault is not None and self._report.fault is None:
@@ -313,10 +346,25 @@ class Recorder:
         if given_up:
             self._drop(given_up, "write_failed", "they could not be inserted; the traceback is above")
 
+    def _lose_queue(self) -> None:
+        """Counts what is queued as lost; the thread that appends ends after the frame that it is writing."""
+        with suppress(Empty):
+            while True:
+                item = self._queue.get_nowait()
+                if item is not None:
+                    self._lose(
+                        item, "queue_full", "the disk is too slow for what is queued when the server ends"
+                    )
+                    with self._counting:
+                        self._queue_bytes -= item.size
+        self._queue.put(None)
+
     def _stop(self) -> None:
         end_s = time.monotonic() + STOP_DEADLINE_S
         self._queue.put(None)
         _join(self._threads[0], end_s)
+        if self._threads[0].is_alive():
+            self._lose_queue()
         self._stopping.set()
         self._let_end()
         _join(self._threads[1], end_s)

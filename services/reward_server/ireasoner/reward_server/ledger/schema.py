@@ -39,7 +39,7 @@ CREATE TABLE scorings (          -- what rewards were computed with
     config_label TEXT NOT NULL,  -- the name of a config, with a mark if the request overrode fields of it
     config TEXT NOT NULL,        -- all fields, as JSON
     embedder TEXT NOT NULL,
-    UNIQUE (fingerprint, config_label)
+    UNIQUE (fingerprint, config_label, config, embedder)  -- imported lines may lack a fingerprint
 ) STRICT;
 
 CREATE TABLE questions (         -- one row per run, question and image

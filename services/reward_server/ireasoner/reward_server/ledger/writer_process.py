@@ -37,8 +37,8 @@ ENDING_DEADLINE_S = 20.0
 MAX_LOG_BYTES = 64 * 2**20
 """Size from which the write-ahead log has to be emptied before anything else is written."""
 CACHE_KIB = 32 * 1024
-MAX_DETAIL_CHARACTERS = 500
-"""So that a report is written at once or not at all."""
+MAX_DETAIL_CHARACTERS = 300
+"""So that a report has less than 4,096 bytes, as JSON with 12 bytes per character, and a pipe takes all or nothing."""
 
 
 @dataclass(slots=True)
@@ -191,10 +191,9 @@ class Writer:
         header = frame.header
         if is_new(connection, feed, header["sequence"]):
             store(self.folder, header["sha256"], frame.first)
-            insert_image(
-                connection, header["sha256"], header["experiment"], len(frame.first), header["received_s"]
-            )
-            self._image_bytes += len(frame.first)
+            size_bytes, put_s = len(frame.first), header["received_s"]
+            if insert_image(connection, header["sha256"], header["experiment"], size_bytes, put_s):
+                self._image_bytes += size_bytes
 
     def _check_log(self, connection: sqlite3.Connection) -> None:
         """Raises LogBusy if somebody's long read keeps the write-ahead log from being emptied."""
@@ -209,7 +208,6 @@ class Writer:
         taken = self._max_log_bytes + inbox.max_bytes(self.max_bytes) + self._batch_bytes
         room = self.max_bytes - taken
         while eviction.used_bytes(connection) + self._image_bytes > room and self._evict(connection):
-            self._image_bytes = eviction.image_bytes(connection)
             self._check_log(connection)
         while eviction.shrink(connection, room - self._image_bytes):
             self._check_log(connection)
@@ -219,13 +217,20 @@ class Writer:
         now_s = time.time()
         if now_s > self._unnamed_at_s + eviction.UNNAMED_S:
             self._unnamed_at_s = now_s
-            if eviction.evict_unnamed(connection, self.folder, now_s - eviction.UNNAMED_S):
+            if self._note(eviction.evict_unnamed(connection, self.folder, now_s - eviction.UNNAMED_S)):
                 return True
         self._clean_index(connection)
-        if removed := eviction.evict_oldest(connection, self.folder):
-            self._unmerged += removed
-            return True
-        return self._is_merging or eviction.evict_unnamed(connection, self.folder, now_s, most=1)
+        return (
+            self._note(eviction.evict_oldest(connection, self.folder))
+            or self._is_merging
+            or self._note(eviction.evict_unnamed(connection, self.folder, now_s, most=1))
+        )
+
+    def _note(self, evicted: eviction.Evicted) -> bool:
+        """Counts what was removed; returns whether there was anything."""
+        self._image_bytes -= evicted.image_bytes
+        self._unmerged += evicted.groups
+        return bool(evicted)
 
     def _clean_index(self, connection: sqlite3.Connection) -> None:
         """Merges the full-text index, step by step, once a quarter of what it holds is gone."""

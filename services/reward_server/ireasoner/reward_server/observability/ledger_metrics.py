@@ -24,6 +24,9 @@ class _Status(Protocol):
     def dropped(self) -> Mapping[str, int]: ...
 
     @property
+    def dropped_images(self) -> int: ...
+
+    @property
     def problem(self) -> str | None: ...
 
 
@@ -52,6 +55,11 @@ class LedgerMetrics(Collector):
         for reason, count in status.dropped.items():
             dropped.add_metric([reason], count)
         yield dropped
+        yield CounterMetricFamily(
+            "reward_ledger_dropped_images",
+            "Images that were taken and are not in the ledger.",
+            status.dropped_images,
+        )
         is_up = float(status.problem is None)
         yield GaugeMetricFamily("reward_ledger_up", "1 if the ledger can be written.", is_up)
         yield GaugeMetricFamily(
