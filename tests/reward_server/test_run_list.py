@@ -72,7 +72,7 @@ def test_totals_are_of_what_is_held_of_all_runs(tmp_path: Path, monkeypatch: pyt
     connection = schema.open_to_write(folders[0])
     counts = {None: (18, 36, 0), "x": (6, 12, 0), "y": (12, 24, 0)}
     for evicted, of in ((1, "y"), (1, "y"), (1, "x"), (2, "y"), (2, "y"), (2, "x"), (3, "y")):
-        assert evict_oldest(connection, folders[0]) == 1
+        assert evict_oldest(connection, folders[0]).groups == 1
         for name in (None, of):
             groups, rollouts, gone = counts[name]
             counts[name] = (groups - 1, rollouts - evicted, gone + 1)
