@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from ireasoner.reward_server.api import docs_page
+from ireasoner.reward_server.api.admission import open_routes
 from ireasoner.reward_server.api.examples import EXAMPLES, IMAGE
 from ireasoner.reward_server.api.limits import Limits
 from ireasoner.reward_server.engine import PASS_TIMEOUT_S, REDIS_TIMEOUT_S
@@ -211,3 +212,11 @@ def test_every_command_of_the_operators_page_works(block: str, tmp_path: Path, c
     )
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout
+
+
+def test_the_page_names_every_route_that_needs_no_token() -> None:
+    routes = open_routes(RewardServerSettings(open_metrics=True))
+    named = {route for route in routes if f"`{route}`" in docs_page.TOKENS}
+    assert {"/", "/docs", "/explore", "/livez", "/metrics", "/openapi.json", "/readyz"} == named
+    assert all(route.startswith("/explore/") for route in routes - named)
+    assert "the files of the explorer's page" in docs_page.TOKENS

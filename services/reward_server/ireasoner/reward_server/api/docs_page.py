@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
+from ireasoner.reward_server.api import explorer_routes
+from ireasoner.reward_server.api.admission import METRICS_ROUTE, OPEN_ROUTES
 from ireasoner.reward_server.errors import answered_errors
 
 Json = Mapping[str, Any]
@@ -20,9 +22,12 @@ ERRORS = (
     "Every error is a [Problem] (RFC 9457, `application/problem+json`) with a stable `code`. `retryable` says whether "
     "the same request can succeed later; a response with the header `Retry-After` says when."
 )
+_OPEN = ", ".join(
+    f"`{route}`" for route in sorted(OPEN_ROUTES) if not route.startswith(f"{explorer_routes.PAGE_ROUTE}/")
+)
 TOKENS = (
-    "A server with `--tokens-file` needs the header `authorization: Bearer TOKEN`, except for `/livez`, `/readyz`, "
-    "`/docs` and `/openapi.json`."
+    f"A server with `--tokens-file` needs the header `authorization: Bearer TOKEN`, except for {_OPEN} and the files "
+    f"of the explorer's page; with `--open-metrics` also except for `{METRICS_ROUTE}`."
 )
 
 

@@ -66,8 +66,8 @@ async def put_image(
     """Gives the ledger an image, which groups of the same experiment can then name.
 
     The body is the file: PNG, JPEG, WebP, GIF or BMP, of at most 16 MiB and 16,777,216 pixels. Putting it again
-    changes nothing. The ledger keeps it as long as a group of the experiment names it; one that no group names can be
-    removed after ten minutes.
+    changes nothing. The ledger keeps it as long as a group of the experiment names it. When space is needed, one that
+    no group names can be removed after ten minutes, or earlier if nothing older is left to remove.
     """
     recorder = cast(Recorder | None, request.app.state.recorder)
     if recorder is None:

@@ -1,8 +1,8 @@
 """Keeps a ledger within its size: the oldest update of the whole ledger goes first, again and again.
 
-The update of the oldest group is removed as a whole, with all its groups of that run; groups without an update go by
-the minute in which they came. Points of the timeline stay as long as any group of their run does. Images go once no
-question of their experiment names them.
+The groups of the oldest group's run and update go first, the oldest first and up to 64 at once until there is room; the
+newest of an update can stay. Groups without an update go by the minute in which they came. Points of the timeline stay
+as long as any group of their run does. Images go once no question of their experiment names them.
 """
 
 import sqlite3
