@@ -151,6 +151,25 @@ def test_a_refusal_that_is_not_for_the_context_is_raised(
     assert len(liar.requests) == requests
 
 
+def test_context_is_not_blamed_for_a_refusal_that_the_bare_request_gets_too(
+    call: Call, liar: LyingServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither in the log, nor by sending it no more to a server that names no version."""
+    sent: list[Json] = []
+
+    def refusing(_: str, body: Json) -> Iterator[bytes]:
+        sent.append(context_of(body))
+        yield response(b'{"code": "unknown_config"}', "422 Unprocessable Entity")
+
+    liar.reply = refusing
+    with pytest.raises(RequestRefused, match="unknown_config"):
+        call("score", "solver", WITH_CONTEXT)
+    assert not caplog.records
+    liar.reply = speaking(None, sent)
+    call("score", "solver", WITH_CONTEXT)
+    assert [bool(each) for each in sent] == [True, False, True]
+
+
 def putting(status: str, version: str = "2.1.0") -> Reply:
     return lambda *_: [response(b"", status, content_type=None, x_wire_version=version)]
 

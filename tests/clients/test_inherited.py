@@ -110,7 +110,7 @@ def by_trainer() -> list[float | None]:
 
     rollouts = [Rollout(text, (1,), (0.0,), (1,), "stop", "solver", 0) for text in TEXTS]
     with RewardClient(RewardService.configured().url, retry_budget_s=0) as client:
-        posted = GroupToScore(rollouts, "How many?", b"a picture")
+        posted = GroupToScore(rollouts, "How many?", lambda: b"a picture")
         [group] = GroupScorer(client, RewardSettings(), seed=0).score("solver", [posted], 0, 0.5)
     return [each.reward for each in group.rollouts]
 

@@ -114,6 +114,29 @@ def test_too_few_updates_are_no_verdict(
     assert "5 updates; an audit needs 6" in shown
 
 
+@pytest.mark.parametrize(
+    ("lengths", "verdict", "status"),
+    [
+        (("short",), "too early", 0),
+        (("short", "short"), "too early", 0),
+        (("short", "fine"), "fine", 0),
+        (("fine", "bad", "short"), "collapse likely", 3),
+    ],
+)
+def test_the_verdict_on_all_runs_is_the_worst(
+    lengths: tuple[str, ...],
+    verdict: str,
+    status: int,
+    tmp_path: Path,
+    audited: Command,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    lines = {"short": steady(updates=5), "fine": steady(), "bad": turned(ALIKE)}
+    runs = [write_run(tmp_path / str(index), lines[each]) for index, each in enumerate(lengths)]
+    assert audited(*runs, "--json") == status
+    assert json.loads(capsys.readouterr().out)["verdict"] == verdict
+
+
 def test_files_of_reward_score_have_no_updates_and_are_audited_by_the_minute(
     tmp_path: Path, audited: Command, capsys: pytest.CaptureFixture[str]
 ) -> None:

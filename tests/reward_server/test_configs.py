@@ -17,6 +17,7 @@ from ireasoner.reward_server.errors import (
     NoSuchConfig,
     TooManyConfigs,
 )
+from ireasoner.reward_server.ledger.source_file import named_scoring
 from ireasoner.reward_server.scoring.registry import (
     MAX_CONFIGS,
     MAX_OWN_CONFIGS,
@@ -59,6 +60,26 @@ def test_a_request_can_name_a_registered_config(http: httpx.Client) -> None:
         on_it["fingerprint"]
         == score(http, "solver", group(TEXTS), config={**body, "alpha": 0.7})["fingerprint"]
     )
+
+
+@pytest.mark.parametrize(
+    ("fields", "label"),
+    [
+        ({}, "paper"),
+        ({"preset": "robust"}, "robust"),
+        ({"preset": "mine"}, "mine"),
+        ({"alpha": 1.0}, "paper+"),
+        ({"alpha": PAPER.alpha}, "paper+"),
+        ({"preset": "robust", "ties": ROBUST.ties}, "robust+"),
+        ({"preset": "mine", "min_steps": 3}, "mine+"),
+    ],
+)
+def test_a_label_has_a_mark_if_any_field_is_overridden(fields: dict[str, object], label: str) -> None:
+    """By whatever value: what a registered name means is not known to all who label its config."""
+    config = ConfigOverrides.model_validate(fields)
+    assert config.config_label == label
+    imported = named_scoring(config)
+    assert imported is None if config.preset == "mine" else imported is not None and imported.label == label
 
 
 def test_a_config_is_fixed_once_it_was_used(http: httpx.Client) -> None:

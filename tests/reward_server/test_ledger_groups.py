@@ -1,5 +1,6 @@
 """Pages of groups: every filter and order against all groups, filtered and sorted here; cursors; several ledgers."""
 
+import base64
 import itertools
 import random
 from collections.abc import Callable, Iterator, Sequence
@@ -9,7 +10,7 @@ from typing import Any, get_args
 import pytest
 from starlette.testclient import TestClient
 
-from ireasoner.reward_server.ledger import group_list, schema
+from ireasoner.reward_server.ledger import cursor, group_list, schema
 from ireasoner.reward_server.ledger.eviction import evict_oldest
 from ireasoner.reward_server.ledger.group_query import GroupQuery
 from ireasoner.reward_server.ledger.ledger_wire import Flag, Sort
@@ -275,6 +276,40 @@ def test_a_forged_cursor_is_refused(http: TestClient) -> None:
     for each in forged:
         answer = http.get("/ledger/groups", params={"cursor": each})
         assert answer.status_code == 422, each
+
+
+@pytest.mark.parametrize(
+    ("payload", "status"),
+    [
+        ("[1800000000.0,0,1]", 200),
+        ("[1,0,1]", 200),
+        ("null", 422),
+        ("", 422),
+        ("{}", 422),
+        ("[]", 422),
+        ("[1.0,0]", 422),
+        ("[1.0,0,1,2]", 422),
+        ('["1",0,1]', 422),
+        ("[null,0,1]", 422),
+        ("[1e999,0,1]", 422),
+        ("[NaN,0,1]", 422),
+        ("[1.0,-1,1]", 422),
+        ("[1.0,0,-1]", 422),
+        ("[1.0,0,1.5]", 422),
+        ("[1.0,0,18446744073709551615]", 422),
+        ("[1.0,9223372036854775808,1]", 422),
+        ("[" * 100, 422),
+    ],
+)
+def test_a_cursor_that_is_made_up_with_a_right_check_is_refused(
+    http: TestClient, payload: str, status: int
+) -> None:
+    """Its check needs no secret."""
+    check = cursor._check(payload.encode(), f"{OPERATOR} {GroupQuery()}")
+    made_up = base64.urlsafe_b64encode(check + payload.encode()).decode()
+    answer = http.get("/ledger/groups", params={"cursor": made_up})
+    assert answer.status_code == status
+    assert status == 200 or answer.json()["errors"][0]["place"] == "cursor"
 
 
 @pytest.mark.parametrize(

@@ -345,7 +345,7 @@ def test_a_stored_group_that_others_judge_is_not_scored_alone() -> None:
     stored = {"sent": voting([7], voters="h"), "endpoint": "outcome", "progress": 1.0}
     unused: Any = None
     with pytest.raises(MalformedRequest, match="stored apart"):
-        asyncio.run(rescored(unused, unused, stored, unused, unused, "paper"))
+        asyncio.run(rescored(unused, unused, stored, unused, unused))
 
 
 def test_the_ledger_counts_no_abstention_where_a_rollout_only_votes(compass_http: httpx.Client) -> None:

@@ -171,6 +171,7 @@ class OfflineRewards:
 
     def __init__(self) -> None:
         self.posts: list[int] = []
+        self.takes_images = True
 
     def put_image(self, image: bytes) -> str:
         return hashlib.sha256(image).hexdigest()

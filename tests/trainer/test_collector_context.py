@@ -104,7 +104,7 @@ def test_a_solver_update(collector: Collector, server: Server) -> None:
         (None, None),
         ("Which?", None),
     ]
-    assert server.images == [group.shown for group in collected.groups]
+    assert server.images == [group.shown() for group in collected.groups]
     assert len({each.image for each in groups}) == 3
     assert (context["update"], context["source"]) == (2, "run-1")
 
@@ -116,5 +116,18 @@ def test_a_proposer_update(collector: Collector, server: Server) -> None:
     [(groups, context)] = server.posted
     first, second = ("How many?", ["7"]), ("Which?", None)
     assert [(each.question, each.labels) for each in groups] == [first, second, second, first, second, first]
-    assert server.images[::2] == [group.shown for group in collected.groups]
+    assert server.images[::2] == [group.shown() for group in collected.groups]
     assert (context["update"], context["source"]) == (1, "run-1")
+
+
+@pytest.mark.parametrize("update", [1, 2])
+def test_no_image_is_encoded_for_a_server_that_keeps_none(
+    collector: Collector, server: Server, update: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.takes_images = False
+    encoded: list[Group] = []
+    monkeypatch.setattr(Group, "shown", encoded.append)
+    collector.collect(update, POLICIES)
+    [(groups, _)] = server.posted
+    assert {each.image for each in groups} == {None}
+    assert (server.images, encoded) == ([], [])

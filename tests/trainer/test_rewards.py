@@ -35,6 +35,7 @@ class Server:
         self.broken = broken
         self.fingerprint = fingerprint
         self.calls = 0
+        self.takes_images = True
         self.images: list[bytes] = []
         self.posted: list[tuple[list[Group], dict[str, Any]]] = []
 
@@ -56,7 +57,7 @@ def scorer(server: Server, **settings: Any) -> GroupScorer:
 
 
 def score(one: GroupScorer, groups: int = 1) -> list[ScoredGroup]:
-    return one.score("solver", [GroupToScore([ROLLOUT, ROLLOUT], "How many?", PNG)] * groups, 3, 0.5)
+    return one.score("solver", [GroupToScore([ROLLOUT, ROLLOUT], "How many?", lambda: PNG)] * groups, 3, 0.5)
 
 
 def test_invalid_groups_never_stop_the_run() -> None:
@@ -126,8 +127,8 @@ def test_the_ledger_gets_what_people_look_for() -> None:
     server = Server(lambda group: scored(group, 0.4), broken=1)
     one = scorer(server)
     groups = [
-        GroupToScore([ROLLOUT], "How many?", PNG, ["7"]),
-        GroupToScore([ROLLOUT], None, b"another", None),
+        GroupToScore([ROLLOUT], "How many?", lambda: PNG, ["7"]),
+        GroupToScore([ROLLOUT], None, lambda: b"another", None),
     ]
     one.score("solver", groups, 3, 0.5)
     one.score("proposer", groups[:1], 4, None)

@@ -93,6 +93,7 @@ class AsyncRewardClient:
             response = await retry.call_async(self._attempt(sent))
         except RequestRefused as refusal:
             response = await retry.call_async(self._attempt(self._context.bare_after(refusal, sent)))
+            self._context.was_the_reason(refusal)
         self._fingerprints.check(self._url, config, response.fingerprint)
         return response
 

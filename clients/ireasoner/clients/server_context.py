@@ -54,11 +54,14 @@ class ServerContext:
         """The request to send after one was refused; raises the refusal if its context cannot be the reason."""
         if refusal.status not in _MAY_BE_FOR_THE_CONTEXT or not sent.has_context:
             raise refusal
+        return sent.without_context()
+
+    def was_the_reason(self, refusal: RequestRefused) -> None:
+        """The bare request was taken: context alone was the reason for the refusal."""
         if not self._names_version:
             self._takes_fields = False
         if self._takes_fields:
             self._report("fields", f"{self._url} refused context, which is left out: {refusal}")
-        return sent.without_context()
 
     @property
     def takes_images(self) -> bool:

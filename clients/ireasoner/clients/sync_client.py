@@ -114,6 +114,7 @@ class RewardClient:
             response = retry.call(self._attempt(sent))
         except RequestRefused as refusal:
             response = retry.call(self._attempt(self._context.bare_after(refusal, sent)))
+            self._context.was_the_reason(refusal)
         self._fingerprints.check(self._url, config, response.fingerprint)
         return response
 

@@ -228,6 +228,11 @@ class ConfigOverrides(ScoringConfig):
 
     preset: str = Field("paper", description="The preset or registered config to start from.")
 
+    @property
+    def config_label(self) -> str:
+        """The config's name, with a `+` if any field of it is overridden, by whatever value."""
+        return f"{self.preset}+" if self.model_fields_set - {"preset"} else self.preset
+
     def on(self, preset: ScoringConfig) -> ScoringConfig:
         """`preset` with the fields that were set here."""
         overrides = {name: getattr(self, name) for name in self.model_fields_set - {"preset"}}

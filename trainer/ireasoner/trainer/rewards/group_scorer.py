@@ -25,13 +25,13 @@ class GroupToScore:
     Attributes:
         rollouts: The answers to the question.
         question: The question; None if the proposal held none.
-        image: The image for people, encoded.
+        image: Encodes the image for people; called only if the server keeps images.
         labels: True answers, where they are known. No reward depends on them.
     """
 
     rollouts: Sequence[SampledRollout]
     question: str | None
-    image: bytes
+    image: Callable[[], bytes]
     labels: Sequence[str] | None = None
 
 
@@ -97,7 +97,7 @@ class GroupScorer:
                 id=f"{call}-{index}",
                 rollouts=[Rollout(id=str(i), text=r.text) for i, r in enumerate(group.rollouts)],
                 question=group.question,
-                image=self._client.put_image(group.image),
+                image=self._client.put_image(group.image()) if self._client.takes_images else None,
                 labels=group.labels,
             )
             for index, group in enumerate(groups)

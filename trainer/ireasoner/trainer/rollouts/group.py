@@ -43,9 +43,12 @@ class Group:
         self.rewards: list[float | None] = []
         self.record: dict[str, Any] = {}
 
-    @cached_property
     def shown(self) -> bytes:
         """The image's bytes for the reward server's ledger; a large one is scaled down."""
+        return self._shown
+
+    @cached_property
+    def _shown(self) -> bytes:
         return shown_bytes(self.picture, self.png)
 
     @property

@@ -13,7 +13,7 @@ from ireasoner.reward_server import wire
 from ireasoner.reward_server.api.json_body import ForeignRoute
 from ireasoner.reward_server.api.limits import Limits, check_size
 from ireasoner.reward_server.api.problems import documented
-from ireasoner.reward_server.api.routes import SCORING_ERRORS, config_label, while_connected
+from ireasoner.reward_server.api.routes import SCORING_ERRORS, while_connected
 from ireasoner.reward_server.api.tokens import turns_of
 from ireasoner.reward_server.cohorts.asked import UNKNOWN, Asked, AskedQuestions, asked
 from ireasoner.reward_server.cohorts.cohort import Cohorts
@@ -142,7 +142,7 @@ class _Caller:
         overrides = config_of(config)
         configs = cast(Engine, request.app.state.engine).configs
         self._config = configs.use(overrides, request.state.namespace)
-        self._config_label = config_label(overrides)
+        self._config_label = overrides.config_label
         self._progress = progress
         self._run = run
 

@@ -11,7 +11,7 @@ from fastapi.responses import StreamingResponse
 
 from ireasoner.reward_server.api.json_body import MeasuredRoute
 from ireasoner.reward_server.api.problems import documented
-from ireasoner.reward_server.api.routes import SCORING_ERRORS, config_label
+from ireasoner.reward_server.api.routes import SCORING_ERRORS
 from ireasoner.reward_server.api.tokens import NO_EXPERIMENT, OPERATOR, turns_of
 from ireasoner.reward_server.engine import Engine
 from ireasoner.reward_server.errors import (
@@ -322,6 +322,6 @@ async def compare_configs(body: ledger_wire.TwoConfigs, reading: Reading) -> Res
     stored = await reading.reads.run(whole_group.whole, reading.viewer, RecordId.parse(body.group))
     caller = Caller(state.request_id, state.namespace, state.claim, turns=turns_of(state.experiment))
     rescore = partial(rescoring.rescored, reading.engine.scorer, reading.engine.configs, stored, caller)
-    results = [await rescore(config, config_label(config)) for config in body.configs]
+    results = [await rescore(config) for config in body.configs]
     summary = {name: stored[name] for name in ledger_wire.Summary.model_fields}
     return _json({"group": summary, "scored": results}, reading.claim)

@@ -130,7 +130,7 @@ class _Scoring:
         )
         scoring = self._engine.scorer.score(endpoint, body, progress, caller)
         scores = await while_connected(self._request, scoring, self._timeout_s)
-        self._metrics.scored(scores["groups"], state.experiment, config_label(body.config))
+        self._metrics.scored(scores["groups"], state.experiment, body.config.config_label)
         answer = written(scores)
         if self._recorder is not None:
             self._recorder.record(self._scored(endpoint, body, progress), await self._request.body(), answer)
@@ -145,7 +145,7 @@ class _Scoring:
             experiment=state.experiment,
             endpoint=endpoint,
             progress=progress,
-            config_label=config_label(body.config),
+            config_label=body.config.config_label,
             config=as_json(self._engine.configs.use(body.config, state.namespace)),
             embedder=self._engine.scorer.embedder,
             groups=len(body.groups),
@@ -185,11 +185,6 @@ async def _disconnected(request: Request) -> None:
     """Returns when the caller has closed the connection."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
-
-
-def config_label(config: wire.Config) -> str:
-    """The config's label in metrics: `paper`, or `paper+` if the request overrides any field."""
-    return f"{config.preset}+" if config.model_fields_set - {"preset"} else config.preset
 
 
 Scoring = Annotated[_Scoring, Depends()]

@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import Field
 from pydantic_settings import CliPositionalArg, SettingsConfigDict
 
-from ireasoner.audit.run_audit import Figure
+from ireasoner.audit.run_audit import Figure, Verdict
 from ireasoner.audit.thresholds import Thresholds
 from ireasoner.reward_server.commands.command import DONE, CommandSettings, InputError, Progress, run_command
 from ireasoner.reward_server.ledger import auditing, schema
@@ -21,6 +21,7 @@ from ireasoner.reward_server.ledger.importing import Import
 from ireasoner.reward_server.ledger.source_file import MAX_SOURCE, SourceFile
 
 COLLAPSE_LIKELY = 3
+_WORST_FIRST: tuple[Verdict, ...] = ("collapse likely", "fine", "too early")
 
 
 class AuditSettings(CommandSettings):
@@ -87,9 +88,8 @@ def _audit(settings: AuditSettings) -> int:
         raise InputError(
             "there is no run to audit: the ledger is empty, or --experiment and --run match none"
         )
-    is_likely = any(run.audit.verdict == "collapse likely" for run in runs)
+    verdict = _verdict(runs)
     if settings.json_:
-        verdict = "collapse likely" if is_likely else "fine"
         found = {
             "verdict": verdict,
             "thresholds": asdict(settings.thresholds),
@@ -98,7 +98,13 @@ def _audit(settings: AuditSettings) -> int:
         print(json.dumps(found, indent=2, ensure_ascii=False))
     else:
         print("\n\n".join(_page(run) for run in runs))
-    return COLLAPSE_LIKELY if is_likely else DONE
+    return COLLAPSE_LIKELY if verdict == "collapse likely" else DONE
+
+
+def _verdict(runs: Sequence[AuditedRun]) -> Verdict:
+    """The verdict on all runs: the worst of theirs; `too early` if there is no other."""
+    verdicts = {run.audit.verdict for run in runs}
+    return next(each for each in _WORST_FIRST if each in verdicts)
 
 
 def _audited(settings: AuditSettings) -> Iterator[AuditedRun]:

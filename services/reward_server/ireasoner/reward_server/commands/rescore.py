@@ -19,7 +19,7 @@ from ireasoner.reward_server.commands.command import (
     Progress,
     run_command,
 )
-from ireasoner.reward_server.commands.rescore_settings import RescoreSettings, label, overrides
+from ireasoner.reward_server.commands.rescore_settings import RescoreSettings, overrides
 from ireasoner.reward_server.commands.rescorer import Failed, Rescorer
 from ireasoner.reward_server.embedding.embedder import EmbedderSpec
 from ireasoner.reward_server.errors import MalformedRequest
@@ -95,8 +95,8 @@ async def _compare_ledger(
     progress = Progress()
     try:
         plan = Plan(
-            label(config),
-            None if against is None else label(against),
+            config.config_label,
+            None if against is None else against.config_label,
             _request(settings, rescorer, config, against),
         )
         with ComparisonFile(folder, settings.comparison, plan) as file:

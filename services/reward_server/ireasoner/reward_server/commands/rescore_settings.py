@@ -89,15 +89,10 @@ def overrides(flag: str, text: str) -> ConfigOverrides:
         raise InputError(f"--{flag}: not JSON: {error}") from error
 
 
-def label(config: ConfigOverrides) -> str:
-    """A config's name, with a mark if fields of it are overridden."""
-    return config.preset if config.model_fields_set <= {"preset"} else f"{config.preset}+"
-
-
 def _as_name(config: str) -> str:
     """A config as part of a comparison's name."""
     try:
-        name = label(overrides("config", config))
+        name = overrides("config", config).config_label
     except InputError:  # the command will say so
         return "config"
     return re.sub(r"[^A-Za-z0-9._+-]", "-", name)[:40]

@@ -17,6 +17,7 @@ POLL_S = 1.0
 QUIET_S = 15.0
 """Seconds without a change after which a listener gets None, so that both sides notice a broken connection."""
 MAX_LISTENERS = 64
+"""Of all experiments; one of them may have no more than it leaves free, so that each gets some."""
 WAITING = 256
 """Changes that wait for a slow listener; the oldest are dropped, since each names all that came before it."""
 COUNTED = 20_000
@@ -78,11 +79,13 @@ class Changes:
 
         Raises:
             NoSuchRecord: The viewer may not see the run, or it does not exist.
-            Overloaded: There are as many listeners as there may be.
+            Overloaded: There are as many listeners as there may be, of the viewer's experiment or of all.
         """
         await self._reads.run(_check, viewer, run)
-        if len(self._listeners) >= MAX_LISTENERS:
-            raise Overloaded(f"{MAX_LISTENERS} callers listen already", retry_after_s=15)
+        free = MAX_LISTENERS - len(self._listeners)
+        own = sum(each.experiment == viewer.experiment for each, _ in self._listeners.values())
+        if free <= 0 or (viewer.experiment is not None and own >= free):
+            raise Overloaded(f"{own} callers of {MAX_LISTENERS - free} listen already", retry_after_s=15)
         return self._listen(viewer, run)
 
     async def _listen(self, viewer: Viewer, run: RecordId | None) -> AsyncIterator[Change | None]:

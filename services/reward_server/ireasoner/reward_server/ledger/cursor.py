@@ -3,14 +3,19 @@
 import base64
 import binascii
 import hashlib
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import orjson
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from ireasoner.reward_server.errors import MalformedRequest
 from ireasoner.reward_server.wire import Fault
 
 _CHECK_BYTES = 12
+_Row = Annotated[int, Field(ge=0, lt=2**63)]
+_POSITION: TypeAdapter[tuple[float, int, int]] = TypeAdapter(
+    tuple[Annotated[float, Field(allow_inf_nan=False)], _Row, _Row], config=ConfigDict(strict=True)
+)
 
 
 class Position(NamedTuple):
@@ -36,8 +41,10 @@ def read(cursor: str, query: str) -> Position:
     check, payload = raw[:_CHECK_BYTES], raw[_CHECK_BYTES:]
     if check != _check(payload, query):
         raise _forged()
-    value, ledger, row = orjson.loads(payload)
-    return Position(float(value), int(ledger), int(row))
+    try:
+        return Position(*_POSITION.validate_json(payload))
+    except ValidationError:  # the check is no secret
+        raise _forged() from None
 
 
 def _check(payload: bytes, query: str) -> bytes:

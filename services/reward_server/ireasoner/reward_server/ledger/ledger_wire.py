@@ -104,7 +104,9 @@ class Point(_Written):
     proposer_reward: float | None
     entropy_nats: float | None
     dominant_share: float
-    flat_share: float = Field(description="Share of the groups whose rewards are all equal.")
+    flat_share: float | None = Field(
+        description="Share of the groups with rewards whose rewards are all equal."
+    )
     tie_share: float
     abstained_share: float = Field(description="Share of the rollouts.")
     invalid_share: float = Field(description="Share of the rollouts.")

@@ -23,7 +23,7 @@ def group_to_score(sent: Mapping[str, Any], group_id: str) -> wire.Group:
 
 
 async def rescored(
-    scorer: Scorer, configs: ConfigRegistry, stored: Json, caller: Caller, config: wire.Config, label: str
+    scorer: Scorer, configs: ConfigRegistry, stored: Json, caller: Caller, config: wire.Config
 ) -> Json:
     """The group of `whole_group.whole` as `ledger_wire.Rescored`; raises what `Scorer.score` raises.
 
@@ -33,7 +33,7 @@ async def rescored(
     request = wire.ScoreRequest(groups=[group], config=config)
     scores = await scorer.score(stored["endpoint"], request, stored["progress"], caller)
     return {
-        "config_label": label,
+        "config_label": config.config_label,
         "config": configs.use(config, caller.experiment).model_dump(),
         "fingerprint": scores["fingerprint"],
         "scored": scores["groups"][0],

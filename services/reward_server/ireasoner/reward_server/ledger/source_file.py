@@ -116,8 +116,7 @@ def named_scoring(overrides: ConfigOverrides) -> Scoring | None:
     base = PRESETS.get(overrides.preset)
     if base is None:
         return None
-    config = overrides.on(base)
-    return Scoring(overrides.preset if config == base else f"{overrides.preset}+", config)
+    return Scoring(overrides.config_label, overrides.on(base))
 
 
 def _scoring(settings: Path) -> Scoring | None:

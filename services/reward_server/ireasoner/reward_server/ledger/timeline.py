@@ -126,7 +126,7 @@ def _point(row: sqlite3.Row) -> Point:
         proposer_reward=row["proposer_reward"] / groups,
         entropy_nats=_share(row["entropy_nats"], row["answered"]),
         dominant_share=row["dominant_share"] / groups,
-        flat_share=row["flat"] / groups,
+        flat_share=_share(row["flat"], row["rewarded"]),
         tie_share=row["ties"] / groups,
         abstained_share=row["abstained"] / rollouts,
         invalid_share=row["invalid"] / rollouts,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import orjson
 
+from ireasoner.reward_server.errors import NoSuchRecord
 from ireasoner.reward_server.ledger.ledgers import RecordId, Viewer, no_such
 
 
@@ -41,7 +42,7 @@ def run_of(connection: sqlite3.Connection, table: str, record: RecordId, viewer:
         raise no_such(record)
     try:
         return run(connection, RecordId(record.ledger, found["run_id"]), viewer)
-    except type(no_such(record)):
+    except NoSuchRecord:
         raise no_such(record) from None
 
 
