@@ -2,6 +2,7 @@
 import { get } from "./api.js";
 import { summaryLine } from "./comparison_summary.js";
 import { element, fill } from "./element.js";
+import { moreButton } from "./more.js";
 import { NONE, ago, count, decimal, many } from "./number.js";
 import { knownConfigs } from "./presets.js";
 import { address } from "./route.js";
@@ -23,11 +24,7 @@ export async function storedComparison(name, query, { signal }) {
   const more = element("div", { class: "more" });
   const add = ({ rows, next }) => {
     body.append(...rows.map((row) => changeRow(row, pair)));
-    const load = async (event) => {
-      event.currentTarget.disabled = true;
-      add(await ask(next));
-    };
-    fill(more, next && element("button", { type: "button", "data-item": "more", on: { click: load } }, `Show ${PAGE} more`));
+    fill(more, next && moreButton(`Show ${PAGE} more`, { read: () => ask(next), show: add, signal }));
   };
   add(first);
   const isDone = comparison.done >= comparison.groups;
