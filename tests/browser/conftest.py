@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Dialog, Page
+from playwright.sync_api import Browser, ConsoleMessage, Dialog, Page, expect
 
 from scripts import browser
 from tests.browser.explorer_server import ExplorerServer, explorer_server
+from tests.browser.read_server import ReadServer, read_server
 from tests.reward_server.compass import write_compass
 
 Scheme = Literal["light", "dark"]
@@ -98,3 +99,17 @@ def explorer(tmp_path_factory: pytest.TempPathFactory, executable: Path) -> Iter
     (folder / "compass").mkdir()
     with explorer_server(folder, write_compass(folder / "compass")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def reading(tmp_path_factory: pytest.TempPathFactory, executable: Path) -> Iterator[ReadServer]:
+    """A server over a ledger that is only read: it needs no token."""
+    with read_server(tmp_path_factory.mktemp("reading")) as server:
+        yield server
+
+
+def reading_view(visit: Visitor, server: ReadServer, address: str) -> Visit:
+    """A view of the explorer over the ledger that is only read, when it has been drawn."""
+    visited = visit(f"{server.url}/explore{address}", token="")
+    expect(visited.page.locator("main h1").first).to_be_visible()
+    return visited

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import httpx
 
 from ireasoner.reward_server.api.tokens import OPERATOR, add_token
+from ireasoner.reward_server.commands import rescore
 from ireasoner.reward_server.settings import RewardServerSettings
 from tests.reward_server.running import running
 
@@ -21,10 +23,12 @@ Json = dict[str, Any]
 
 @dataclass
 class ExplorerServer:
-    """The server's address, and a token of each experiment."""
+    """The server's address, a token of each experiment, its ledger's folder, and the checkpoint of its embedder."""
 
     url: str
     tokens: dict[str, str]
+    ledger: Path
+    compass: Path
 
     def get(self, path: str, experiment: str, **query: Any) -> Json:
         """The JSON of an endpoint under `/ledger/`, as an experiment's token sees it."""
@@ -46,6 +50,15 @@ class ExplorerServer:
         while not self._shows(experiment, groups[-1]["id"], context.get("update")):
             assert time.monotonic() < end_s, "the groups were not recorded"
             time.sleep(0.05)
+
+    def rescore(self, name: str, *words: str) -> None:
+        """Scores the ledger's groups anew with `ireasoner rescore`, into the comparison `name`."""
+        embedder = ("--embedder", "token-mean", "--token-mean-checkpoint", str(self.compass))
+        flags = ("--ledger", str(self.ledger), "--name", name, *embedder, *words)
+        with ThreadPoolExecutor(1) as thread:  # Playwright's event loop runs in this one
+            ended = thread.submit(rescore.main, flags).exception()
+        assert isinstance(ended, SystemExit)
+        assert ended.code == 0
 
     def _shows(self, experiment: str, name: str, update: int | None) -> bool:
         """Whether the ledger has a group; its file may still be being created."""
@@ -95,4 +108,4 @@ def explorer_server(folder: Path, compass: Path) -> Iterator[ExplorerServer]:
         ledger=folder / "ledger",
     )
     with running(settings) as url:
-        yield ExplorerServer(url, tokens)
+        yield ExplorerServer(url, tokens, folder / "ledger", compass)

@@ -1,17 +1,20 @@
 """The explorer in a real browser, over a real server with tokens and a ledger."""
 
 import re
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from ireasoner.reward_server.scoring.registry import ConfigRegistry
+from ireasoner.reward_server.scoring_config import ConfigOverrides
 from tests.browser.conftest import Scheme, Visit, Visitor
 from tests.browser.explorer_server import ExplorerServer, Json, group
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 
 UPDATES = 6
-VIEWS = ("runs", "run", "groups", "group", "compare", "pair", "two configs", "try")
+VIEWS = ("runs", "run", "groups", "group", "compare", "stored", "pair", "two configs", "try")
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +33,7 @@ def filled(explorer: ExplorerServer) -> ExplorerServer:
         explorer.score(
             "beta", [group(f"all {update}", "nnnn")], source="collapsed", config="robust", **progress
         )
+    explorer.rescore("presets", "--config", "robust", "--against", "paper", "--run", "learning")
     return explorer
 
 
@@ -44,6 +48,7 @@ def addresses(filled: ExplorerServer) -> dict[str, str]:
         "groups": f"#/groups?run={learning}&flag=tie&sort=reward",
         "group": f"#/group/{even}",
         "compare": "#/compare",
+        "stored": "#/compare/presets",
         "pair": f"#/compare?runs={learning}%2C{collapsed}",
         "two configs": f"#/compare?group={even}&a=paper&b=robust",
         "try": "#/try?config=paper&progress=1&text=<answer>7</answer><answer>8</answer>",
@@ -324,6 +329,47 @@ def test_two_configs_and_two_runs_are_compared(
     page.goto(f"{filled.url}/explore{addresses['pair']}")
     expect(page.locator("h1")).to_have_text("beta / learning and beta / collapsed")
     expect(page.locator(".chart").first.locator(".value")).to_have_count(2)
+
+
+HALF = '{"preset": "paper", "alpha": 0.5}'
+COMPARISONS = (
+    ("presets", "robust", "paper", "paper → robust"),
+    ("recorded", "robust", None, "as recorded → robust"),
+    ("overridden", HALF, "paper", "paper → paper+"),
+    ("against-overridden", "robust", HALF, "paper+ → robust"),
+    ("both-overridden", HALF, HALF, "paper+ → paper+"),
+    ("elsewhere", "mine", "paper", "paper → mine"),
+    ("against-elsewhere", "paper", "mine", "mine → paper"),
+)
+"""Stored comparisons, and their configs as the page names them; the server itself has no config `mine`."""
+
+
+def test_a_stored_comparison_opens_its_groups(visit: Visitor, filled: ExplorerServer, tmp_path: Path) -> None:
+    ConfigRegistry(tmp_path).put("mine", ConfigOverrides(alpha=0.25))
+    for name, config, against, _ in COMPARISONS:
+        other = () if against is None else ("--against", against)
+        words = ("--config", config, *other, "--run", "learning", "--configs-folder", str(tmp_path))
+        filled.rescore(name, *words)
+    visited = opened(visit, filled, "#/compare")
+    page = visited.page
+    for name, _, _, configs in COMPARISONS:
+        page.goto(f"{filled.url}/explore#/compare")
+        heading = page.get_by_role("heading", name=name, exact=True)
+        page.locator("a.comparison").filter(has=heading).click()
+        expect(page.locator("h1")).to_have_text(name)
+        expect(page.locator("main")).to_contain_text(f"{configs} · {3 * UPDATES} groups")
+        first = page.locator("table.groups .row-link").first
+        found = str(first.get_attribute("data-item"))
+        first.click()
+        if name == "presets":
+            expect(page.get_by_label("First config")).to_have_value("paper")
+            expect(page.get_by_label("Second config")).to_have_value("robust")
+            assert f"group={found}&" in page.url
+        else:
+            expect(page.locator("h1.group-name")).to_be_visible()
+            assert page.url.endswith(f"#/group/{found}"), name
+        expect(page.locator(".notice.wrong")).to_have_count(0)
+    assert visited.faults == []
 
 
 def test_what_is_pasted_gets_the_page_of_a_group_and_a_link(visit: Visitor, filled: ExplorerServer) -> None:

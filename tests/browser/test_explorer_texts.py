@@ -24,12 +24,15 @@ HOSTILE = {
     "terminal": "\u001b[31mred\u001b[0m \u001b]0;title\u0007 \u0008\u007f \u0000end",
     "stacked": "Z" + "\u0301\u0302\u0303" * 40,
     "separators": "one\u2028two\u2029three\u0085four",
+    "skin tones": "\U0001f44d" + "\U0001f3fd" * 60 + " \U0001f44d" + "\U0001f3fd\ufe0f" * 60,
     "tags": "\U000e0041\U000e0042 hidden",
     "prototype": "__proto__",
 }
 LONG = "long " * 20_000
 """100,000 characters."""
 UNBROKEN = "x" * 100_000
+TONES = "\U0001f44d" + "\U0001f3fd" * 49_999
+"""One emoji with many modifiers, of 100,000 code units."""
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +59,7 @@ def hostile(explorer: ExplorerServer) -> ExplorerServer:
             "question": LONG[:65_536],
             "rollouts": [
                 {"id": str(index), "answer": text, "steps": [text, *HOSTILE.values()]}
-                for index, text in enumerate([LONG, UNBROKEN])
+                for index, text in enumerate([LONG, UNBROKEN, TONES])
             ],
         }
     )
@@ -123,6 +126,10 @@ def test_a_long_text_is_folded_and_can_be_unfolded(visit: Visitor, hostile: Expl
     unfold.click()
     assert len(page.locator("h2.question").inner_text()) > 60_000
     page.locator(".rollout .unfold").first.click()
+    tones = page.locator(".rollout", has_text="rollout 2").locator(".unfold").first
+    expect(tones).to_have_text("Show all 100,000 characters")
+    tones.click()
+    expect(page.locator(".rollout", has_text="rollout 2")).to_contain_text("+49991 marks")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     _check(visited)
 

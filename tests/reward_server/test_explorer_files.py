@@ -8,6 +8,9 @@ import pytest
 
 from ireasoner.reward_server import explorer
 from ireasoner.reward_server.explorer.static_files import PAGE, static_files
+from ireasoner.reward_server.ledger import search
+from ireasoner.reward_server.ledger.group_change import MIN_CHANGE
+from ireasoner.reward_server.ledger.importing import UNKNOWN
 
 FOLDER = Path(explorer.__file__).parent / "static"
 SCRIPTS = {path.name: path.read_text(encoding="utf-8") for path in FOLDER.glob("*.js")}
@@ -35,6 +38,36 @@ def test_no_script_turns_text_into_markup(name: str) -> None:
     assert [sink for sink in MARKUP_SINKS if sink in SCRIPTS[name]] == []
     assert not re.search(r"""setAttribute\(\s*["'](?:style|on\w+)["']""", SCRIPTS[name])
     assert not re.search(r"""\bset(?:Timeout|Interval)\(\s*["'`]""", SCRIPTS[name])
+
+
+@pytest.mark.parametrize("name", sorted(SCRIPTS))
+def test_no_pattern_looks_back_without_bound(name: str) -> None:
+    """A lookbehind is tried at each character, so one of any length is quadratic."""
+    for found in re.finditer(r"\(\?<[=!]", SCRIPTS[name]):
+        assert not re.search(r"[*+]|\{\d+,\}", _group(SCRIPTS[name][found.start() :])), found.start()
+
+
+def _group(pattern: str) -> str:
+    """The group that a pattern starts with, to its closing parenthesis."""
+    depth = 0
+    for parenthesis in re.finditer(r"[()]", pattern):
+        depth += 1 if parenthesis.group() == "(" else -1
+        if depth == 0:
+            return pattern[: parenthesis.end()]
+    raise AssertionError(f"not closed: {pattern[:80]}")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("comparison_figures.js", f"MIN_CHANGE = {MIN_CHANGE:.0e};".replace("e-0", "e-")),
+        ("filters.js", f"MAX_SEARCH_CHARACTERS = {search.MAX_CHARACTERS};"),
+        ("groups.js", f"the newest {search.WINDOW:,} groups"),
+        ("scoring.js", f'UNKNOWN = "{UNKNOWN}";'),
+    ],
+)
+def test_a_limit_of_the_page_is_that_of_the_server(name: str, text: str) -> None:
+    assert text in SCRIPTS[name]
 
 
 @pytest.mark.parametrize("name", sorted(SCRIPTS))

@@ -3,7 +3,7 @@ import { get } from "./api.js";
 import { groupUnderTwo } from "./compare_group.js";
 import { runsOver } from "./compare_runs.js";
 import { storedComparison } from "./compare_stored.js";
-import { configName, summaryLine } from "./comparison_summary.js";
+import { summaryLine } from "./comparison_summary.js";
 import { element } from "./element.js";
 import { readRuns } from "./ledger_state.js";
 import { ago, count, many } from "./number.js";
@@ -57,13 +57,12 @@ function none() {
 }
 
 function card(comparison) {
-  const against = comparison.against ?? "as recorded";
   const isDone = comparison.done >= comparison.groups;
   return element(
     "a",
     { class: "card comparison", href: address("compare", comparison.name), "data-item": comparison.name },
     element("h3", {}, short(comparison.name, 60)),
-    element("p", { class: "muted" }, short(String(against), 40), " → ", short(configName(comparison.config), 40), ` · ${ago(comparison.created_s)}`),
+    element("p", { class: "muted" }, short(comparison.against ?? "as recorded", 40), " → ", short(comparison.config, 40), ` · ${ago(comparison.created_s)}`),
     element("p", {}, isDone ? many(comparison.groups, "group") : `${count(comparison.done)} of ${count(comparison.groups)} groups`),
     summaryLine(comparison.summary),
   );

@@ -2,11 +2,6 @@
 import { element } from "./element.js";
 import { count, decimal } from "./number.js";
 
-/** What a config is called: its name, or its JSON. */
-export function configName(config) {
-  return typeof config === "string" ? config : JSON.stringify(config);
-}
-
 /** The summary of a comparison, whatever figures it holds. */
 export function summaryLine(summary) {
   const figures = Object.entries(summary ?? {}).filter(([, value]) => typeof value === "number");

@@ -6,6 +6,7 @@ import { fullName } from "./run_name.js";
 const SINGLE = ["run", "endpoint", "update_from", "update_until", "min_dominant_share", "max_dominant_share", "question", "image", "q"];
 const ENDPOINTS = ["solver", "outcome", "trajectory", "proposer"];
 const PAUSE_MS = 250;
+const MAX_SEARCH_CHARACTERS = 256;
 
 /** The filters and the order in a query. */
 export function readFilters(query) {
@@ -54,7 +55,7 @@ function searchField(filters, onChange) {
     const { value } = event.target;
     timer = setTimeout(() => onChange({ q: value.trim() }), PAUSE_MS);
   };
-  return element("input", { type: "search", value: filters.q, placeholder: "Search questions, answers and steps", "aria-label": "Search questions, answers and steps", maxlength: 512, spellcheck: "false", on: { input: search } });
+  return element("input", { type: "search", value: filters.q, placeholder: "Search questions, answers and steps", "aria-label": "Search questions, answers and steps", maxlength: MAX_SEARCH_CHARACTERS, spellcheck: "false", on: { input: search } });
 }
 
 function choice(name, label, value, options, onChange) {

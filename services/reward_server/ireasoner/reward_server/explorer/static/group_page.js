@@ -7,7 +7,7 @@ import { image } from "./image.js";
 import { decimal } from "./number.js";
 import { stepWeight, sumRule } from "./reward_sum.js";
 import { inOrder, rolloutList } from "./rollout_list.js";
-import { scoringCard } from "./scoring.js";
+import { knownConfig, scoringCard } from "./scoring.js";
 import { neutralCosine } from "./step.js";
 import { prose } from "./text.js";
 
@@ -15,7 +15,8 @@ const FACTS = ["reward", "outcome", "trajectory", "spread", "dominant_share", "e
 
 /** The sections of a group; `group` has the fields of `GET /ledger/groups/{id}`, those of the ledger being optional. */
 export function groupPage(group, { presets, signal }) {
-  const { scored, sent, config, labels } = group;
+  const { scored, sent, labels } = group;
+  const config = knownConfig(group);
   const weight = stepWeight(group);
   const rollouts = inOrder(scored, sent);
   const context = { group: scored, config, weight };
@@ -42,7 +43,7 @@ export function groupPage(group, { presets, signal }) {
       element("h2", {}, "Step against step"),
       heatMap(rollouts, signal),
     ],
-    config && [element("h2", {}, "Scored with"), scoringCard(group, presets)],
+    group.config && [element("h2", {}, "Scored with"), scoringCard(group, presets)],
   ];
 }
 

@@ -6,10 +6,12 @@ import { filterForm, readFilters, written } from "./filters.js";
 import { remember } from "./group_list.js";
 import { COLUMNS, tableHead, tableRow } from "./group_table.js";
 import { emptyLedger, readRuns } from "./ledger_state.js";
+import { moreButton } from "./more.js";
 import { count, many } from "./number.js";
 import { address, go, note } from "./route.js";
 
 const PAGE = 50;
+const SEARCHED = "among the newest 65,536 groups of the ledger";
 
 /** Shows the groups that the query filters. */
 export async function show({ query }, context) {
@@ -29,6 +31,7 @@ class GroupsView {
     this.filters = filters;
     this.signal = signal;
     this.fresh = 0;
+    this.turn = 0;
     this.groups = [];
     this.pill = element("button", { type: "button", class: "pill", hidden: true, on: { click: () => this.load() } });
     this.table = element("div", { class: "card table" });
@@ -54,38 +57,38 @@ class GroupsView {
   }
 
   change(changed) {
+    if (this.signal.aborted) return;
     this.filters = { ...this.filters, ...changed };
     if ("run" in changed) return go(this.address);
     note(this.address, { replace: "q" in changed });
-    return this.load();
+    this.load();
   }
 
+  /** Shows the first page, or why there is none; what an older call gets is dropped. */
   async load() {
     this.fresh = 0;
     this.pill.hidden = true;
-    this.turn = (this.turn ?? 0) + 1;
-    const answer = await this.page(null);
-    if (answer) this.draw(answer, []);
-  }
-
-  async page(cursor) {
+    this.turn += 1;
     const { turn } = this;
-    const query = this.asked();
-    query.set("limit", PAGE);
-    if (cursor) query.set("cursor", cursor);
+    this.table.setAttribute("aria-busy", "true");
     try {
-      this.table.setAttribute("aria-busy", "true");
-      const answer = await get("ledger/groups", query, this.signal);
-      return turn === this.turn ? answer : null;
+      const answer = await this.page(null);
+      if (turn === this.turn) this.draw(answer, []);
     } catch (error) {
-      if (this.signal.aborted) return null;
-      if (!this.groups.length && this.turn === 1) throw error;
+      if (this.signal.aborted || turn !== this.turn) return;
+      if (turn === 1) throw error;
       fill(this.table, element("p", { class: "empty-state", role: "alert" }, error.message));
       fill(this.more);
-      return null;
     } finally {
       if (turn === this.turn) this.table.removeAttribute("aria-busy");
     }
+  }
+
+  page(cursor) {
+    const query = this.asked();
+    query.set("limit", PAGE);
+    if (cursor) query.set("cursor", cursor);
+    return get("ledger/groups", query, this.signal);
   }
 
   draw(answer, before) {
@@ -103,20 +106,18 @@ class GroupsView {
   }
 
   nothing(answer) {
-    if (!answer.is_complete) return element("p", { class: "empty-state" }, "Nothing among the groups looked at so far.");
+    if (!answer.is_complete) return element("p", { class: "empty-state" }, answer.next ? "Nothing among the groups looked at so far." : `Nothing ${SEARCHED}.`);
     return element("div", { class: "empty-state" }, element("h2", {}, "No group matches"), element("p", {}, "Take a filter away, or ", element("a", { href: "#/groups" }, "show all groups"), "."));
   }
 
   moreOf(answer) {
-    const shown = element("span", { class: "muted" }, answer.next ? `${many(this.groups.length, "group")} shown` : `${many(this.groups.length, "group")}, all that match`);
+    const all = answer.is_complete ? "all that match" : `all that match ${SEARCHED}`;
+    const shown = element("span", { class: "muted" }, answer.next ? `${many(this.groups.length, "group")} shown` : `${many(this.groups.length, "group")}, ${all}`);
     if (!answer.next) return [this.groups.length > 0 && shown];
-    const next = async (event) => {
-      event.currentTarget.disabled = true;
-      const more = await this.page(answer.next);
-      if (more) this.draw(more, this.groups);
-    };
+    const { turn } = this;
+    const show = (more) => turn === this.turn && this.draw(more, this.groups);
     const label = answer.is_complete ? `Show ${PAGE} more` : "Search on";
-    return [shown, element("button", { type: "button", "data-item": "more", on: { click: next } }, label)];
+    return [shown, moreButton(label, { read: () => this.page(answer.next), show, signal: this.signal })];
   }
 
   sortedBy(name) {

@@ -23,7 +23,7 @@ export function ledgerNotices(ledger) {
     ledger.problem && element("p", { class: "notice wrong", role: "alert" }, element("strong", {}, "The ledger has a problem. "), ledger.problem, " Scoring goes on."),
     dropped > 0 && element("p", { class: "notice warn" }, `${count(dropped)} groups were scored and not recorded.`),
     ledger.evicted_groups > 0 &&
-      element("p", { class: "notice" }, `${count(ledger.evicted_groups)} groups were evicted to stay within the size: the oldest updates of the oldest experiment went first.`),
+      element("p", { class: "notice" }, `${count(ledger.evicted_groups)} groups were evicted to stay within the size: the oldest updates of the whole ledger went first.`),
   ];
 }
 

@@ -1,6 +1,6 @@
 /** A rollout's reward as a sum of its parts. The numbers are rounded so that they add up as they stand on the page. */
 import { element } from "./element.js";
-import { NONE, apportioned, decimal } from "./number.js";
+import { apportioned, decimal } from "./number.js";
 import { creditOf } from "./step.js";
 
 const DIGITS = 4;
@@ -107,7 +107,7 @@ function trajectoryOf(rollout, { config, group }) {
 
 /** The rule of the sum, in words. */
 export function sumRule(endpoint, weight) {
-  if (endpoint === "outcome") return "The reward is the outcome reward.";
-  if (endpoint === "trajectory") return "The reward is the trajectory reward.";
-  return weight === null ? `The weight of the steps is ${NONE}.` : `reward = (1 − λ) × outcome + λ × trajectory, with λ = ${decimal(weight, DIGITS)}`;
+  if (endpoint === "outcome") return "The reward is the outcome reward";
+  if (endpoint === "trajectory") return "The reward is the trajectory reward";
+  return weight === null ? "The weight of the steps is not known" : `reward = (1 − λ) × outcome + λ × trajectory, with λ = ${decimal(weight, DIGITS)}`;
 }

@@ -7,7 +7,7 @@ import { count, many } from "./number.js";
 import { address, note } from "./route.js";
 import { fullName } from "./run_name.js";
 import { short } from "./text.js";
-import { Timeline } from "./timeline.js";
+import { Timeline, pointsWithin } from "./timeline.js";
 
 const REFRESH_MS = 1500;
 
@@ -29,7 +29,7 @@ export async function show({ id, query }, { signal, follow }) {
       drawBar();
     },
   });
-  const drawBar = () => fill(bar, selectionBar(run, state, answer));
+  const drawBar = () => fill(bar, selectionBar(run, state, answer, timeline.selection));
   const draw = () => {
     timeline.show([{ name: fullName(run), points: answer.points }]);
     timeline.select(selected(state.select));
@@ -97,13 +97,11 @@ function overlayChoice(id, others) {
   );
 }
 
-function selectionBar(run, state, answer) {
-  const range = selected(state.select);
+function selectionBar(run, state, answer, range) {
   const isZoomed = state.from || state.until;
   const unzoom = isZoomed && element("a", { class: "button", href: address("run", run.id, { endpoint: state.endpoint }) }, "Show the whole run");
   if (!range) return unzoom ? [element("span", { class: "muted" }, `From ${state.from || "the start"} to ${state.until || "the end"}`), unzoom] : [];
-  const inside = answer.points.filter((point) => point.at >= range[0] && point.at <= range[1]);
-  const groups = inside.reduce((sum, point) => sum + point.groups, 0);
+  const groups = pointsWithin(answer.points, range).reduce((sum, point) => sum + point.groups, 0);
   const byUpdate = answer.unit === "update";
   const query = { run: run.id, endpoint: state.endpoint, update_from: range[0], update_until: range[1] };
   return [

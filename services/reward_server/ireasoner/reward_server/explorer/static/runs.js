@@ -58,7 +58,7 @@ function facts(ledger, runs) {
     fact("runs", count(runs.length)),
     fact("groups", count(ledger.groups), many(ledger.rollouts, "rollout")),
     ledger.bytes !== null && fact("size", size(ledger.bytes), ledger.max_bytes ? `${decimal(100 * full, full < 0.1 ? 1 : 0)}% of ${size(ledger.max_bytes)}` : null),
-    fact("evicted", count(ledger.evicted_groups), ledger.evicted_groups ? "oldest updates of the oldest experiment" : "nothing had to go"),
+    fact("evicted", count(ledger.evicted_groups), ledger.evicted_groups ? "oldest updates of the whole ledger" : "nothing had to go"),
     fact("not recorded", count(dropped), dropped ? reasons(ledger.dropped) : ledger.is_recording ? "every group was kept" : "the server records nothing now"),
   );
 }

@@ -3,12 +3,18 @@ import { element } from "./element.js";
 
 const MAX_CHARACTERS = 32;
 
+/** The label of an imported group whose file does not say what it was scored with. */
+const UNKNOWN = "unknown";
+
+/** The config that a group was scored with; null if it is not known. */
+export function knownConfig({ config, config_label: label }) {
+  return label === UNKNOWN ? null : config;
+}
+
 /** The fields of a config beside those of the preset that it started from; `presets` maps names to configs. */
-export function scoringCard({ config, config_label: label, fingerprint, embedder, request_id: request, progress, endpoint }, presets) {
-  const name = (label ?? "").replace(/\+$/, "");
-  const preset = presets[name] ?? presets.paper ?? null;
-  const changed = preset ? Object.keys(config).filter((field) => JSON.stringify(config[field]) !== JSON.stringify(preset[field])) : [];
-  const base = presets[name] ? name : "paper";
+export function scoringCard(group, presets) {
+  const { config_label: label, fingerprint, embedder, request_id: request, progress, endpoint } = group;
+  const config = knownConfig(group);
   return element(
     "section",
     { class: "card scoring" },
@@ -24,13 +30,23 @@ export function scoringCard({ config, config_label: label, fingerprint, embedder
         ["request", request],
       ].filter(([, value]) => value !== null && value !== undefined && value !== "").map(([term, value]) => element("div", {}, element("dt", {}, term), element("dd", { title: String(value) }, element("code", {}, shortened(String(value)))))),
     ),
+    config ? settings(config, label ?? "", presets) : element("p", { class: "muted" }, "The config is not known."),
+  );
+}
+
+function settings(config, label, presets) {
+  const name = label.replace(/\+$/, "");
+  const base = presets[name] ? name : "paper";
+  const preset = presets[base] ?? null;
+  const changed = preset ? Object.keys(config).filter((field) => JSON.stringify(config[field]) !== JSON.stringify(preset[field])) : [];
+  return [
     !preset
       ? element("p", { class: "muted" }, "The presets could not be read, so nothing is marked.")
       : changed.length
         ? [element("h3", {}, `Differs from ${base}`), fields(changed, config, preset)]
         : element("p", { class: "muted" }, `Every field is as in ${base}.`),
     element("details", {}, element("summary", {}, "All fields"), fields(Object.keys(config), config, preset)),
-  );
+  ];
 }
 
 function fields(names, config, preset) {

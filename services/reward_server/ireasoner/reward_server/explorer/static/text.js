@@ -2,10 +2,12 @@
 import { element, fill } from "./element.js";
 
 const ANSI = "\\u001b(?:\\[[0-?]*[ -/]*[@-~]|\\][^\\u0007\\u001b]*(?:\\u0007|\\u001b\\\\)?|[@-Z\\\\-_])";
-const AS_IT_IS = "\\r(?=\\n)|(?<=\\p{Extended_Pictographic}[\\p{Emoji_Modifier}\\ufe0f]*)\\u200d(?=\\p{Extended_Pictographic})|(?<=[\\p{Emoji}])\\ufe0f";
+const AS_IT_IS = "\\r(?=\\n)|(?<=\\p{Extended_Pictographic}[\\p{Emoji_Modifier}\\ufe0f]{0,2})\\u200d(?=\\p{Extended_Pictographic})|(?<=[\\p{Emoji}])\\ufe0f";
 const UNSEEN =
   "[\\p{Cc}\\p{Cf}\\p{Cs}\\p{Co}\\p{Zl}\\p{Zp}\\u034f\\u115f\\u1160\\u17b4\\u17b5\\u180b-\\u180f\\u2800\\u3164\\uffa0\\ufe00-\\ufe0f\\u{e0100}-\\u{e01ef}]";
-const STACK = "(?<=\\p{M}{4})\\p{M}+";
+const TONE = "(?:\\p{Emoji_Modifier}\\ufe0f?)";
+/** More marks on one character than any script has: a browser needs seconds to lay out thousands of skin tones. */
+const STACK = `(?<=\\p{M}{4})\\p{M}+|(?<=${TONE}{8})${TONE}+`;
 const PARTS = new RegExp(`(?<kept>${AS_IT_IS})|(?<ansi>${ANSI})|(?<stack>${STACK})|(?<unseen>(?<first>${UNSEEN})\\k<first>*)`, "gu");
 
 const NAMES = {

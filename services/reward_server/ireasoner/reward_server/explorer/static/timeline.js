@@ -23,6 +23,7 @@ export class Timeline {
   constructor({ unit, onSelect }) {
     this.unit = unit;
     this.onSelect = onSelect;
+    this.series = [];
     this.selection = null;
     this.position = null;
     this.readout = element("p", { class: "readout", "aria-live": "polite" });
@@ -53,7 +54,7 @@ export class Timeline {
     this.charts = chosen.map((each) => new Chart(each));
     fill(this.grid, this.charts.map((chart) => chart.element));
     const all = this.series.flatMap((each) => each.points);
-    this.span = all.length ? [Math.min(...all.map((point) => point.at)), Math.max(...all.map((point) => point.until ?? point.at))] : [0, 0];
+    this.span = all.length ? [Math.min(...all.map((point) => point.at)), Math.max(...all.map((point) => point.until))] : [0, 0];
     this.draw();
   }
 
@@ -76,9 +77,15 @@ export class Timeline {
     fill(this.readout, point ? `${this.unit} ${this.named(point.at)} · ${many(point.groups, "group")} · ${clock(point.last_s)}` : "Point at a chart for the values; drag to select.");
   }
 
+  /** Selects a range, widened to whole points: the sums of a point cannot be divided. */
   select(range) {
-    this.selection = range;
-    for (const chart of this.charts) chart.shade(range);
+    this.selection = range && this.whole(range);
+    for (const chart of this.charts) chart.shade(this.selection);
+  }
+
+  whole([from, until]) {
+    const inside = this.series.flatMap((each) => pointsWithin(each.points, [from, until]));
+    return [Math.min(from, ...inside.map((point) => point.at)), Math.max(until, ...inside.map((point) => point.until))];
   }
 
   onMove(event) {
@@ -147,6 +154,11 @@ export class Timeline {
     } else this.anchor = undefined;
     this.mark(at);
   }
+}
+
+/** The points that have updates or minutes of a range. */
+export function pointsWithin(points, [from, until]) {
+  return points.filter((point) => point.until >= from && point.at <= until);
 }
 
 function ordered(a, b) {
