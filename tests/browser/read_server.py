@@ -11,8 +11,8 @@ import httpx
 from ireasoner.reward_server.ledger import schema
 from ireasoner.reward_server.ledger.comparison_file import ComparisonFile, Plan
 from ireasoner.reward_server.ledger.group_change import GroupChange
-from ireasoner.reward_server.ledger.importing import UNKNOWN
 from ireasoner.reward_server.ledger.insert import insert
+from ireasoner.reward_server.ledger.schema import UNKNOWN
 from ireasoner.reward_server.settings import RewardServerSettings
 from tests.reward_server.compass import write_compass
 from tests.reward_server.ledger_records import record, sent

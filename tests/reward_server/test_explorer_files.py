@@ -10,7 +10,7 @@ from ireasoner.reward_server import explorer
 from ireasoner.reward_server.explorer.static_files import PAGE, static_files
 from ireasoner.reward_server.ledger import search
 from ireasoner.reward_server.ledger.group_change import MIN_CHANGE
-from ireasoner.reward_server.ledger.importing import UNKNOWN
+from ireasoner.reward_server.ledger.schema import UNKNOWN
 
 FOLDER = Path(explorer.__file__).parent / "static"
 SCRIPTS = {path.name: path.read_text(encoding="utf-8") for path in FOLDER.glob("*.js")}
