@@ -79,7 +79,11 @@ FIELDS: list[tuple[str, Change, str]] = [
         for value in ("OK", "abstain", None, 1, ["ok"])
     ),
     ("no status", without(*ROLLOUT, "status"), "status is missing"),
-    ("abstained with a reward", put("abstain", *ROLLOUT, "status"), "reward is 0.625, but the status is abstain"),
+    (
+        "abstained with a reward",
+        several(put("abstain", *ROLLOUT, "status"), put("no embedding", *ROLLOUT, "reason")),
+        "reward is 0.625, but the status is abstain",
+    ),
     ("invalid with a reward", INVALID, IN_ROLLOUT + "reward is 0.625, but the status is invalid: it must be 0"),
     ("invalid without a reward", several(INVALID, put(None, *ROLLOUT, "reward")), "the status is invalid"),
     ("invalid with an answer", several(INVALID, put("7", *ROLLOUT, "answer")), "answer is '7', but the status"),

@@ -151,7 +151,7 @@ def test_redirects_keep_scheme_host_and_prefix(
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
-        ("DELETE", "/configs/mine", "GET, PUT"),
+        ("POST", "/configs/mine", "DELETE, GET, PUT"),
         ("POST", "/configs", "GET"),
         ("GET", "/score/solver", "POST"),
         ("PUT", "/livez", "GET"),

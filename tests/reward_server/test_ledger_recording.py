@@ -475,7 +475,7 @@ def test_the_metrics_show_what_is_recorded(http: httpx.Client, folder: Path) -> 
 
 
 def test_the_commands_of_the_page_work(url: str, folder: Path, tmp_path: Path) -> None:
-    start, upload = re.findall(r"```bash\n(.*?)```", Path("docs/ledger.md").read_text(), re.DOTALL)
+    start, upload, explore = re.findall(r"```bash\n(.*?)```", Path("docs/ledger.md").read_text(), re.DOTALL)
     command, *flags = shlex.split(start)
     assert command == "reward-server"
     assert read_settings(flags).ledger == Path("runs/ledger")
@@ -483,4 +483,5 @@ def test_the_commands_of_the_page_work(url: str, folder: Path, tmp_path: Path) -
     shell = upload.replace("http://127.0.0.1:8010", url)
     ended = subprocess.run(["bash", "-c", shell], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert json.loads(ended.stdout)["pixels"] == 9
+    assert shlex.split(explore)[:2] == ["ireasoner", "explore"]
     wait_until(image_file(folder, hashlib.sha256(png(3, 3)).hexdigest()).exists)

@@ -1,12 +1,10 @@
 """The command `ireasoner import`: puts past groups into a ledger."""
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field
 from pydantic_settings import CliPositionalArg, SettingsConfigDict
 
 from ireasoner.reward_server.commands.command import (
@@ -14,25 +12,20 @@ from ireasoner.reward_server.commands.command import (
     DONE,
     PARTLY,
     CommandSettings,
+    InputError,
     Progress,
     run_command,
 )
+from ireasoner.reward_server.commands.config_flag import overrides
 from ireasoner.reward_server.ledger import schema
 from ireasoner.reward_server.ledger.file_system import check_local
 from ireasoner.reward_server.ledger.importing import Counts, Import
 from ireasoner.reward_server.ledger.lock import Lock
 from ireasoner.reward_server.ledger.put_image import ImagePut
 from ireasoner.reward_server.ledger.source_file import NothingToImport, Scoring, SourceFile, named_scoring
-from ireasoner.reward_server.scoring_config import ConfigOverrides
 
 SHOWN_LINES = 10
 """Bad lines that are named."""
-
-
-def _config(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    return json.loads(value) if value.lstrip().startswith("{") else {"preset": value}
 
 
 class ImportSettings(CommandSettings):
@@ -53,21 +46,20 @@ class ImportSettings(CommandSettings):
     """Experiment that the groups belong to."""
     source: str | None = Field(None, min_length=1, max_length=256)
     """Name of the run (default: the name of the run folder, or of the file)."""
-    config: Annotated[ConfigOverrides, BeforeValidator(_config)] | None = None
+    config: str | None = None
     """Scoring config of groups whose file does not say: a preset, or a JSON object of overrides (default: unknown)."""
     progress: float = Field(1.0, ge=0, le=1)
     """Progress of the training that reward-score was given, whose files do not say it."""
 
-    @model_validator(mode="after")
-    def _config_is_known(self) -> "ImportSettings":
-        if self.config is not None and named_scoring(self.config) is None:
-            raise ValueError(f"config: there is no preset {self.config.preset!r}")
-        return self
-
     @property
     def scoring(self) -> Scoring | None:
-        """The scoring that `config` names."""
-        return None if self.config is None else named_scoring(self.config)
+        """The scoring that `config` names; raises InputError if it names none."""
+        if self.config is None:
+            return None
+        found = named_scoring(overrides("config", self.config))
+        if found is None:
+            raise InputError(f"--config: there is no preset {self.config!r}")
+        return found
 
 
 def main(words: Sequence[str]) -> None:
@@ -81,6 +73,7 @@ def _import(settings: ImportSettings) -> int:
         raise NothingToImport(
             f"{files[0].path} holds groups without scores: score it with reward-score, and give both files"
         )
+    scoring = settings.scoring
     progress = Progress()
     check_local(settings.ledger)
     with Lock(settings.ledger):
@@ -88,7 +81,7 @@ def _import(settings: ImportSettings) -> int:
         run = Import(
             connection,
             experiment=settings.experiment,
-            scoring=settings.scoring,
+            scoring=scoring,
             progress=settings.progress,
             put_image=ImagePut(connection, settings.ledger, settings.experiment),
             on_progress=lambda file, read, counts: progress.show(_progress(file, read, counts)),

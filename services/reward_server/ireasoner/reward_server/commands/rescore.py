@@ -19,7 +19,8 @@ from ireasoner.reward_server.commands.command import (
     Progress,
     run_command,
 )
-from ireasoner.reward_server.commands.rescore_settings import RescoreSettings, overrides
+from ireasoner.reward_server.commands.config_flag import overrides
+from ireasoner.reward_server.commands.rescore_settings import RescoreSettings
 from ireasoner.reward_server.commands.rescorer import Failed, Rescorer
 from ireasoner.reward_server.embedding.embedder import EmbedderSpec
 from ireasoner.reward_server.errors import MalformedRequest

@@ -1,18 +1,17 @@
 """The settings of `ireasoner rescore`."""
 
-import json
 import re
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from ireasoner.reward_server.commands.command import CommandSettings, InputError
+from ireasoner.reward_server.commands.config_flag import overrides
 from ireasoner.reward_server.embedding.embedder import Runtime
 from ireasoner.reward_server.ledger import comparison
 from ireasoner.reward_server.ledger.stored_groups import GroupFilter
-from ireasoner.reward_server.scoring_config import ConfigOverrides
 
 STORED = "stored"
 
@@ -74,19 +73,6 @@ class RescoreSettings(CommandSettings):
     def which(self) -> GroupFilter:
         """The groups to compare."""
         return GroupFilter(self.experiment, self.run, self.endpoint, self.update_from, self.update_until)
-
-
-def overrides(flag: str, text: str) -> ConfigOverrides:
-    """The config that a flag's value names or spells out; raises InputError if it does neither."""
-    try:
-        return ConfigOverrides.model_validate(
-            json.loads(text) if text.lstrip().startswith("{") else {"preset": text}
-        )
-    except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
-        raise InputError(f"--{flag}: {faults}") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"--{flag}: not JSON: {error}") from error
 
 
 def _as_name(config: str) -> str:
