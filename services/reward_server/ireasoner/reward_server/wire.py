@@ -32,6 +32,9 @@ MAX_SIGNALS = 16
 Signal = Annotated[float, Field(ge=-LARGEST_SIGNAL, le=LARGEST_SIGNAL)]
 Identity = Annotated[Text, Field(min_length=1, max_length=256)]
 
+MAX_QUESTION_CHARACTERS = 65_536
+MAX_LABEL_CHARACTERS = 4_096
+
 EXAMPLE_TEXT = "<think>Step 1: The row reads 2, 4, 1.\nStep 2: 2 + 4 + 1 = 7.</think><answer>7</answer>"
 
 
@@ -142,13 +145,15 @@ class Group(_Named):
         "a paraphrase or of a slow teacher. They vote with their own answers, whoever judges them: two groups may "
         "judge each other. A longer circle is refused.",
     )
-    question: Text | None = Field(None, max_length=65_536, description="The question, for the ledger.")
+    question: Text | None = Field(
+        None, max_length=MAX_QUESTION_CHARACTERS, description="The question, for the ledger."
+    )
     image: str | None = Field(
         None,
         pattern="^[0-9a-f]{64}$",
         description="SHA-256 of the image's bytes, in hexadecimal, for the ledger; see `PUT /ledger/images/{sha256}`.",
     )
-    labels: list[Annotated[Text, Field(max_length=4_096)]] | None = Field(
+    labels: list[Annotated[Text, Field(max_length=MAX_LABEL_CHARACTERS)]] | None = Field(
         None,
         max_length=64,
         description="Right answers, where they are known: the ledger shows how often the dominant answer is one.",

@@ -16,7 +16,7 @@ from ireasoner.reward_server.api import explorer_routes, problems
 from ireasoner.reward_server.api.arriving_body import ArrivingBody
 from ireasoner.reward_server.api.connection import MAX_HEAD_BYTES
 from ireasoner.reward_server.api.limits import Limits
-from ireasoner.reward_server.api.tokens import NO_EXPERIMENT, OPERATOR, Tokens
+from ireasoner.reward_server.api.tokens import NO_EXPERIMENT, Tokens, limited_to
 from ireasoner.reward_server.engine import Engine
 from ireasoner.reward_server.errors import HeadTooLarge, InternalError, NotReady, ServiceError, Unauthorized
 from ireasoner.reward_server.memory import Claim, Memory
@@ -220,7 +220,7 @@ class _Exchange:
                 check_head(self._scope)
                 self._claim.hold(taken_bytes(self._scope))
                 state["experiment"] = experiment = self._admission.experiment(self._scope, self._headers)
-                state["namespace"] = SHARED if experiment in (NO_EXPERIMENT, OPERATOR) else experiment
+                state["namespace"] = limited_to(experiment) or SHARED
                 self._body = self._admission.arriving_body(self._headers, self._receive)
                 await self._admission.answer(self._scope, self._limited_receive, self._watched_send)
         except ServiceError as error:

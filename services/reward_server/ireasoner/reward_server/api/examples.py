@@ -11,26 +11,13 @@ from typing import Any
 
 from ireasoner.reward_server import wire
 from ireasoner.reward_server.api.example import Example, Json
-from ireasoner.reward_server.api.ledger_examples import LEDGER_EXAMPLES
+from ireasoner.reward_server.api.ledger_examples import LEDGER_EXAMPLES, SCORED, SENT
 from ireasoner.reward_server.cohorts.cohort_wire import OpenRLHFAnswer, RemoteAnswer, VerifyAnswer
 from ireasoner.reward_server.scoring_config import PAPER, PRESETS
 
-_ROLLOUTS: list[Json] = [
-    {"id": "0", "text": "<think>Step 1: Row 2 reads 2, 4.\nStep 2: 2 + 4 = 6.</think><answer>6</answer>"},
-    {"id": "1", "answer": "6", "steps": ["Row 2 reads 2, 4.", "Adding 2 and 4 gives 6."]},
-    {"id": "2", "text": "<think>Step 1: 2 times 4 is 8.</think><answer>8</answer>"},
-]
+_ROLLOUTS: list[Json] = SENT["rollouts"]
 _REQUEST: Json = {"groups": [{"id": "q1", "rollouts": _ROLLOUTS}], "config": "paper"}
-_GROUP: Json = {
-    "id": "q1",
-    "status": "ok",
-    "dominant_answer": "6",
-    "tie": False,
-    "dominant_share": 0.6667,
-    "density": 0.7529,
-    "entropy_nats": 0.6365,
-    "proposer_reward": 0.7532,
-}
+_GROUP: Json = {name: value for name, value in SCORED.items() if name not in ("clusters", "rollouts")}
 _COMPLETION = "<think>Step 1: 2 + 4 = 6.</think><answer>6</answer>"
 _COHORT: Json = {
     "outcome": 1.0,

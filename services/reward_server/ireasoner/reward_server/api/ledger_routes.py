@@ -12,7 +12,7 @@ from fastapi.responses import StreamingResponse
 from ireasoner.reward_server.api.json_body import MeasuredRoute
 from ireasoner.reward_server.api.problems import documented
 from ireasoner.reward_server.api.routes import SCORING_ERRORS
-from ireasoner.reward_server.api.tokens import NO_EXPERIMENT, OPERATOR, turns_of
+from ireasoner.reward_server.api.tokens import limited_to, turns_of
 from ireasoner.reward_server.engine import Engine
 from ireasoner.reward_server.errors import (
     HeadTooLarge,
@@ -82,7 +82,7 @@ class _Reading:
 
     def __init__(self, request: Request) -> None:
         experiment = request.state.experiment
-        self.viewer = Viewer(None if experiment in (NO_EXPERIMENT, OPERATOR) else experiment)
+        self.viewer = Viewer(limited_to(experiment))
         self.reads = cast(Reads, request.app.state.ledger_reads)
         self.changes = cast(Changes, request.app.state.ledger_changes)
         self.request = request

@@ -14,7 +14,7 @@ from ireasoner.reward_server.api.docs_html import CONTENT_SECURITY_POLICY, as_ht
 from ireasoner.reward_server.api.json_body import ConfigRoute, MeasuredRoute
 from ireasoner.reward_server.api.limits import Limits, check_size
 from ireasoner.reward_server.api.problems import documented
-from ireasoner.reward_server.api.tokens import NO_EXPERIMENT, OPERATOR, turns_of
+from ireasoner.reward_server.api.tokens import limited_to, turns_of
 from ireasoner.reward_server.engine import Engine
 from ireasoner.reward_server.errors import (
     BodyTooSlow,
@@ -281,7 +281,7 @@ async def readyz(response: Response, engine: Annotated[Engine, Depends(_engine)]
 async def metrics(request: Request) -> Response:
     """Exposes counts and distributions in Prometheus' text format: with an experiment's token, its own ones only."""
     experiment = request.state.experiment
-    only = None if experiment in (NO_EXPERIMENT, OPERATOR) else experiment
+    only = limited_to(experiment)
     exposed = await cast(Metrics, request.app.state.metrics).exposition(only)
     return Response(exposed, media_type=CONTENT_TYPE)
 

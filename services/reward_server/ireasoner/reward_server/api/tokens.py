@@ -24,6 +24,11 @@ _NAME = re.compile(rf"(?!{NO_EXPERIMENT}\Z)[\w.-]{{1,64}}", re.ASCII)
 _HASH = re.compile(r"[0-9a-f]{64}")
 
 
+def limited_to(experiment: str) -> str | None:
+    """The experiment whose data alone a caller may see; None for an operator and for callers without a token."""
+    return None if experiment in (NO_EXPERIMENT, OPERATOR) else experiment
+
+
 def turns_of(experiment: str) -> Hashable:
     """Whose turns a request of `experiment` takes: the experiment's; without a token, its own."""
     return object() if experiment == NO_EXPERIMENT else experiment

@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 
 from pydantic import JsonValue
 
-MAX_QUESTION_CHARACTERS = 65_536
-MAX_LABEL_CHARACTERS = 4_096
+from ireasoner.reward_server.wire import MAX_LABEL_CHARACTERS, MAX_QUESTION_CHARACTERS
 
 
 @dataclass(frozen=True, slots=True)
