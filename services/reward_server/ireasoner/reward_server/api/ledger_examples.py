@@ -23,6 +23,8 @@ SENT: Json = {
         {"id": "2", "text": "<think>Step 1: 2 times 4 is 8.</think><answer>8</answer>"},
     ],
 }
+_SUMS = ("2 + 4 = 6.", "Adding 2 and 4 gives 6.")
+"""The last step of each rollout that answers 6."""
 SCORED: Json = {
     "id": "q1",
     "status": "ok",
@@ -34,34 +36,23 @@ SCORED: Json = {
     "proposer_reward": 0.7532,
     "clusters": [{"answer": "6", "count": 2}, {"answer": "8", "count": 1}],
     "rollouts": [
-        {
-            "id": "0",
-            "status": "ok",
-            "reason": None,
-            "answer": "6",
-            "reward": 0.7512,
-            "outcome": 0.7529,
-            "trajectory": 0.7443,
-            "components": {"consensus": 0.7529, "length": 1.0},
-            "steps": [
-                {"text": "Row 2 reads 2, 4.", "cosine": 1.0, "weight": 1.0},
-                {"text": "2 + 4 = 6.", "cosine": 0.9508, "weight": 0.8607},
-            ],
-        },
-        {
-            "id": "1",
-            "status": "ok",
-            "reason": None,
-            "answer": "6",
-            "reward": 0.7512,
-            "outcome": 0.7529,
-            "trajectory": 0.7443,
-            "components": {"consensus": 0.7529, "length": 1.0},
-            "steps": [
-                {"text": "Row 2 reads 2, 4.", "cosine": 1.0, "weight": 1.0},
-                {"text": "Adding 2 and 4 gives 6.", "cosine": 0.9508, "weight": 0.8607},
-            ],
-        },
+        *(
+            {
+                "id": str(index),
+                "status": "ok",
+                "reason": None,
+                "answer": "6",
+                "reward": 0.7512,
+                "outcome": 0.7529,
+                "trajectory": 0.7443,
+                "components": {"consensus": 0.7529, "length": 1.0},
+                "steps": [
+                    {"text": "Row 2 reads 2, 4.", "cosine": 1.0, "weight": 1.0},
+                    {"text": text, "cosine": 0.9508, "weight": 0.8607},
+                ],
+            }
+            for index, text in enumerate(_SUMS)
+        ),
         {
             "id": "2",
             "status": "ok",
@@ -108,7 +99,7 @@ ROBUST_SCORED: Json = {
                 {"text": text, "cosine": 0.4814, "weight": 0.8607, "credit": 0.4814, "place": 1},
             ],
         }
-        for index, text in enumerate(("2 + 4 = 6.", "Adding 2 and 4 gives 6."))
+        for index, text in enumerate(_SUMS)
     ]
     + SCORED["rollouts"][2:],
 }
