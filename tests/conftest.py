@@ -35,6 +35,7 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(tryfirst=True)  # the marks are read as soon as tests are collected
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests with the real vLLM come first, those that share a server after each other.
 
