@@ -25,6 +25,7 @@ from ireasoner.clients.server_context import ServerContext, server_context
 from ireasoner.clients.wire import ScoreRequest
 from tests.clients.answers import GROUPS, Json, right_answer
 from tests.clients.lying_server import CLIENTS, Call, LyingServer, Reply, response
+from tests.moved_clock import MovedClock
 from tests.reward_server.requests import rollout
 
 IMAGE = b"not really a PNG"
@@ -248,16 +249,15 @@ def test_images_are_put_again_after_an_hour_and_a_ledger_is_looked_for_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The server may have evicted them, or been started anew with another ledger."""
-    now_s = 0.0
-    monkeypatch.setattr("ireasoner.clients.server_context.time.monotonic", lambda: now_s)
+    clock = MovedClock.of(monkeypatch, "ireasoner.clients.server_context", now_s=0.0)
     context = ServerContext("http://server")
     context.has("a")
     assert not context.wants("a")
-    now_s = 3601.0
+    clock.now_s = 3601.0
     assert context.wants("a")
     context.not_put("a", RequestRefused(404, "not_found", "no"))
     assert not context.wants("b")
-    now_s += 601
+    clock.now_s += 601
     assert context.wants("b")
     for pause_s, error in (
         (60, Unavailable(503, "not_ready", "no")),
@@ -265,9 +265,9 @@ def test_images_are_put_again_after_an_hour_and_a_ledger_is_looked_for_again(
         (600, Overloaded(429, "overloaded", "no", retry_after_s=1e9)),
     ):
         context.not_put("b", error)
-        now_s += pause_s - 1
+        clock.now_s += pause_s - 1
         assert not context.takes_images
-        now_s += 2
+        clock.now_s += 2
         assert context.takes_images
 
 

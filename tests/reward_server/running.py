@@ -1,5 +1,6 @@
 """The real server on a real port, in a thread of the test process."""
 
+import asyncio
 import sys
 import threading
 import time
@@ -38,12 +39,14 @@ def running(
 
 
 def _stacks() -> str:
-    """Where each thread is."""
+    """Where each thread and each task of an event loop is."""
     names = {thread.ident: thread.name for thread in threading.enumerate()}
-    return "\n".join(
+    threads = [
         f"{names.get(ident)}:\n{''.join(traceback.format_stack(frame))}"
         for ident, frame in sys._current_frames().items()
-    )
+    ]
+    tasks = [f"{task!r}: {task.get_stack()}" for task in set(asyncio.tasks._all_tasks)]  # type: ignore[attr-defined]
+    return "\n".join([*threads, *tasks])
 
 
 def _when_ready(server: Server, thread: threading.Thread) -> str:

@@ -9,27 +9,18 @@ import pytest
 
 from ireasoner.reward_server.commands import command
 from ireasoner.reward_server.commands.command import CommandSettings, InputError, Progress, run_command
+from tests.moved_clock import MovedClock
 from tests.reward_server.past_runs import run_line, write_run
 
 
-class Clock:
-    """A monotonic clock that a test moves."""
-
-    def __init__(self) -> None:
-        self.now_s = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now_s
-
-
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    made = Clock()
-    monkeypatch.setattr(command, "time", made)
-    return made
+def clock(monkeypatch: pytest.MonkeyPatch) -> MovedClock:
+    return MovedClock.of(monkeypatch, command.__name__)
 
 
-def test_a_log_gets_a_line_of_progress_now_and_then(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_log_gets_a_line_of_progress_now_and_then(
+    clock: MovedClock, capsys: pytest.CaptureFixture[str]
+) -> None:
     progress = Progress()
     for second in range(40):
         clock.now_s += 1
@@ -39,7 +30,7 @@ def test_a_log_gets_a_line_of_progress_now_and_then(clock: Clock, capsys: pytest
 
 
 def test_a_terminal_gets_one_line_that_is_removed(
-    clock: Clock, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    clock: MovedClock, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     progress = Progress()

@@ -231,7 +231,6 @@ def test_whatever_callers_do_each_call_ends_and_nothing_is_left(seed: int) -> No
             ended = await asyncio.gather(*calls, return_exceptions=True)
             kinds = {type(each) for each in ended if isinstance(each, BaseException)}
             assert kinds <= {asyncio.CancelledError, EmbeddingFailed, Overloaded}
-            assert any(not isinstance(each, BaseException) for each in ended)
             assert lengths(await embedded(batcher, ["last"])) == [4]
             assert (batcher.queued_texts, batcher._calls) == (0, set())
             for lines in (batcher._arrived, batcher._tokenized):

@@ -131,6 +131,7 @@ def test_ctrl_c_during_training_leaves_no_process(tmp_path: Path) -> None:
     assert "interrupted" in demo.text()
 
 
+@pytest.mark.slow
 def test_a_failure_leaves_no_process(tmp_path: Path) -> None:
     """vLLM cannot load the weights; the reward server is already running."""
     model = Path(shutil.copytree(MODEL, tmp_path / "model"))
@@ -141,6 +142,7 @@ def test_a_failure_leaves_no_process(tmp_path: Path) -> None:
     assert "the rollout server ended with code" in demo.text()
 
 
+@pytest.mark.slow
 def test_a_server_that_dies_during_training_ends_the_demo_and_leaves_no_process(tmp_path: Path) -> None:
     with running(tmp_path, "--evaluation-questions", "2", "--samples", "1", "--updates", "500") as demo:
         demo.wait_for(r"update +1 ")

@@ -19,6 +19,7 @@ from ireasoner.trainer.loop.stop_signals import StopSignals
 from ireasoner.trainer.loop.train import train
 from ireasoner.trainer.loop.trainer import ProposerSolverTrainer
 from ireasoner.trainer.run_folder.run_folder import read_lines
+from tests.moved_clock import MovedClock
 from tests.rollout_server.running import free_port
 from tests.trainer.offline import OfflineRollouts, offline_settings, offline_trainer, reasoning
 
@@ -351,13 +352,12 @@ def test_a_second_ctrl_c_ends_at_once(
     processes: str,
     ends: list[int],
 ) -> None:
-    now_s = [100.0]
     codes: list[int] = []
-    monkeypatch.setattr("ireasoner.trainer.loop.stop_signals.time.monotonic", lambda: now_s[0])
+    clock = MovedClock.of(monkeypatch, "ireasoner.trainer.loop.stop_signals")
     monkeypatch.setattr("ireasoner.trainer.loop.stop_signals.os._exit", codes.append)
     monkeypatch.setenv("WORLD_SIZE", processes)
     with StopSignals():
         os.kill(os.getpid(), signal.SIGINT)
-        now_s[0] += after_s
+        clock.now_s += after_s
         os.kill(os.getpid(), second)
     assert codes == ends

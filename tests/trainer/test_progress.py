@@ -9,17 +9,17 @@ from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from ireasoner.trainer.monitoring.progress import UpdateProgress, progress_bar
 from ireasoner.trainer.monitoring.server_wait import ServerWait
+from tests.moved_clock import MovedClock
 
 
 def shown(pause_s: float, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The lines printed about four pieces of work that take `pause_s` each."""
-    now_s = [100.0]
-    monkeypatch.setattr("ireasoner.trainer.monitoring.progress.time.monotonic", lambda: now_s[0])
+    clock = MovedClock.of(monkeypatch, "ireasoner.trainer.monitoring.progress")
     output = io.StringIO()
     with progress_bar(Console(file=output, force_terminal=False)) as bar:
         task = bar.add_task("evaluate base", total=256)
         for _ in range(4):
-            now_s[0] += pause_s
+            clock.now_s += pause_s
             bar.advance(task, 64)
     return output.getvalue().splitlines()
 
@@ -78,14 +78,13 @@ def test_a_resumed_run_says_where_it_begins(tmp_path: Path) -> None:
 
 
 def test_many_tries_of_many_requests_print_one_line_every_30_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
-    now_s = [100.0]
-    monkeypatch.setattr("ireasoner.trainer.monitoring.server_wait.time.monotonic", lambda: now_s[0])
+    clock = MovedClock.of(monkeypatch, "ireasoner.trainer.monitoring.server_wait")
     output = io.StringIO()
     wait = ServerWait(Console(file=output, width=40), "rollout-server --model m --port 8020")
     for second in range(70):
         for _ in range(8):
             wait(f"rollout server: [Errno 111] Connection refused; retrying for another {300 - second} s")
-        now_s[0] += 1
+        clock.now_s += 1
     assert output.getvalue().splitlines() == [
         "rollout server: [Errno 111] Connection refused; retrying for another 300 s "
         "(start it with: rollout-server --model m --port 8020)",
