@@ -192,8 +192,8 @@ OTHERS: list[Ending] = [
     ("a disk that fails", while_publishing("solver-2", fails(AdapterError("full"))), AdapterError, 3),
     ("sys.exit, baseline moved", in_the_baseline(3, fails(SystemExit(3))), SystemExit, 3),
     ("SIGTERM while saving", while_saving(4, sends(signal.SIGTERM)), RunInterrupted, 4),
-    ("Ctrl-C between", callback("on_step_begin", 4, sends(signal.SIGINT)), RunInterrupted, 5),
-    ("SIGTERM while publishing", while_publishing("proposer-2", sends(signal.SIGTERM)), RunInterrupted, 6),
+    ("Ctrl-C between", callback("on_step_begin", 4, sends(signal.SIGINT)), RunInterrupted, 4),
+    ("SIGTERM while publishing", while_publishing("solver-3", sends(signal.SIGTERM)), RunInterrupted, 5),
 ]
 
 
