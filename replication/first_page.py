@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from replication.cost import core_minutes
 from replication.forest import OUTCOME_ONLY, ROWS
 from replication.recorded import Document
 from replication.results import BOTH
@@ -14,8 +15,6 @@ ESTIMATORS = "estimators"
 VIEWS = "views"
 """Tables by the folder that holds them; `sums` is the main one."""
 
-_RECORDED_PARALLEL = 8
-"""Runs at a time in the tables that do not say."""
 _NEAREST = "full-with-one-moving-baseline"
 """The arm of the main table that is nearest to the published estimator."""
 
@@ -128,12 +127,6 @@ def difference(document: Document, arm: str, other: str, metric: str = "greedy")
     return dict(found)
 
 
-def core_minutes(document: Document, arm: Mapping[str, Any]) -> float:
-    """Core-minutes of a run: its seconds, times the cores, divided by the runs that shared them."""
-    cores = document["machine"]["cores"] / document.get("parallel", _RECORDED_PARALLEL)
-    return float(sum(arm["seconds"].values()) / 60 * cores)
-
-
 def _agreement(document: Document) -> str:
     gain, truth = (difference(document, name, "base") for name in (OUTCOME_ONLY, "true-answers"))
     return (
@@ -175,7 +168,7 @@ def _views(documents: Mapping[str, Document]) -> str:
         )
     cross = difference(documents[VIEWS], "views-cross", OUTCOME_ONLY)
     return (
-        "Where all paths to an answer share their errors, the votes of other views of the question "
+        "Where all paths to an answer share their errors, voting across other views of the question "
         f"{_verb(cross)} accuracy over a vote on one prompt: {_shown(cross)}."
     )
 

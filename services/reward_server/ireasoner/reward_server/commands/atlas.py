@@ -88,7 +88,7 @@ async def _truth(settings: AtlasSettings, groups: Sequence[wire.Group], rescorer
     truth: dict[str, figures.Truth] = {}
     hints = []
     labelled = [group for group in groups if group.labels]
-    for batch in batches([group.model_copy(update={"voters": None}) for group in labelled]):
+    for batch in batches(labelled):
         for scored in await _request(settings, batch, config, rescorer):
             group = next(one for one in batch if one.id == scored["id"])
             right = Labels(group.labels or (), resolved).right(scored) or {}
@@ -119,10 +119,16 @@ async def _batch(
 async def _request(
     settings: AtlasSettings, groups: Sequence[wire.Group], config: ConfigOverrides, rescorer: Rescorer
 ) -> list[Any]:
-    """Scores a batch; a method without a step reward needs no embeddings, and is paid the same without them."""
-    resolved = rescorer.config(config, SHARED)
-    request = wire.ScoreRequest.model_construct(groups=list(groups), config=config, detail="full")
+    """Scores a batch; a method without a step reward needs no embeddings, and is paid the same without them.
+
+    A group's `voters` judge it under methods that are about other voters. Under all others it votes for itself, so that
+    a file can serve both.
+    """
     try:
+        resolved = rescorer.config(config, SHARED)
+        if resolved.votes != "voters":
+            groups = [group.model_copy(update={"voters": None}) for group in groups]
+        request = wire.ScoreRequest.model_construct(groups=list(groups), config=config, detail="full")
         return await rescorer.request(
             "solver" if resolved.lambda_max else "outcome", request, settings.progress, SHARED
         )
