@@ -74,8 +74,8 @@ def rows(document: Document) -> str:
                 if pair
                 else "",
                 cell(other and other[BOTH]["greedy"], sign=True),
-                p_value(other and other[BOTH]["greedy"]["p"]),
-                p_value(of_all.get(name)),
+                p_value(other and other[BOTH]["greedy"]["p"], document),
+                p_value(of_all.get(name), document),
                 f"{core_minutes(document, arm):.1f}",
             ]
         )

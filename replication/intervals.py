@@ -143,7 +143,8 @@ def _cluster_sums(array: Values, clusters: Sequence[Hashable] | None) -> Values:
         return array
     index = {cluster: number for number, cluster in enumerate(dict.fromkeys(clusters))}
     sums = np.zeros((len(array), len(index)))
-    np.add.at(sums, (slice(None), [index[cluster] for cluster in clusters]), array)
+    for column, cluster in enumerate(clusters):
+        sums[:, index[cluster]] += array[:, column]
     return sums
 
 

@@ -122,9 +122,13 @@ def corrected(document: Document, reference: str, metric: str = "greedy") -> dic
     return dict(zip(known, holm(list(known.values())), strict=True))
 
 
-def p_value(p: float | None) -> str:
-    """A p-value to read; empty for None."""
-    return "" if p is None else "<0.001" if p < 0.001 else f"{p:.3f}"
+def p_value(p: float | None, document: Document) -> str:
+    """A p-value to read, an upper bound where the values were not kept; empty for None."""
+    if p is None:
+        return ""
+    if p < 0.001:
+        return "<0.001"
+    return f"{'≤ ' if 'without' in document and p < 1 else ''}{p:.3f}"
 
 
 def markdown_table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
@@ -204,8 +208,8 @@ def _less_outcome_only(document: Document) -> str:
         [
             arm["arm"],
             *(cell(found[BOTH][key], sign=True) for _, key in columns),
-            p_value(found[BOTH]["greedy"].get("p")),
-            p_value(of_all.get(arm["arm"])),
+            p_value(found[BOTH]["greedy"].get("p"), document),
+            p_value(of_all.get(arm["arm"]), document),
         ]
         for arm in document["arms"]
         for found in [arm["against"].get("outcome-only")]

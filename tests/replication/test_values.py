@@ -1,7 +1,7 @@
 """The values behind a results.json: nothing is lost in packing, and each interval follows from them."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -123,12 +123,12 @@ def test_a_figure_that_does_not_follow_from_the_values_is_found(
 def test_packing_loses_nothing(distinct: int, count: int) -> None:
     rng = np.random.default_rng(distinct)
     values = [float(value) / 7 for value in rng.integers(0, distinct, count)]
-    run = {
+    run: dict[str, Any] = {
         "evaluations": {"test": {"sampled": values, "greedy": [float(value > 0) for value in values]}},
         "learning": {"update": [0, 9], "greedy": [[1.0, 0.0, 1.0], [0.0, 0.0, 0.0]]},
         "signal": {"steps": 2.5, "lucky_share": None},
     }
-    clusters = {"test": [("a", index // 2) for index in range(count)]}
+    clusters: dict[str, list[Hashable]] = {"test": [("a", index // 2) for index in range(count)]}
     document = json.loads(as_text(packed({"full": {0: run, 3: run}}, clusters)))
     runs, found = unpacked(document)
     assert found == {"test": [index // 2 for index in range(count)]}
@@ -140,7 +140,7 @@ def test_packing_loses_nothing(distinct: int, count: int) -> None:
 
 
 def test_questions_of_two_splits_can_be_of_one_cluster() -> None:
-    clusters = {"test": [(1, 2), (3,)], "held_out_combinations": [(3,), (4,)]}
+    clusters: dict[str, list[Hashable]] = {"test": [(1, 2), (3,)], "held_out_combinations": [(3,), (4,)]}
     assert packed({}, clusters)["clusters"] == {"test": [0, 1], "held_out_combinations": [1, 2]}
 
 
