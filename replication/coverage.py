@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from replication.intervals import LEAST_SEEDS, Values, t_interval, variance_across
 from replication.table import markdown_table
@@ -44,7 +44,7 @@ def bootstrap(values: Values, rng: np.random.Generator) -> Ends:
 def over_seeds(values: Values, _: np.random.Generator) -> Ends:
     """The t-interval over the means of the seeds, as if another test would ask the same questions."""
     means = values.mean(axis=1)
-    half = stats.t.ppf(0.975, len(means) - 1) * means.std(ddof=1) / np.sqrt(len(means))
+    half = special.stdtrit(len(means) - 1, 0.975) * means.std(ddof=1) / np.sqrt(len(means))
     return float(means.mean() - half), float(means.mean() + half)
 
 

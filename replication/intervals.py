@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import special
 
 _BOOTSTRAPS = 4000
 _LEVEL = 0.975
@@ -88,7 +88,7 @@ def widened(mean: float, low: float | None, high: float | None, seeds: int) -> E
     """
     if low is None or high is None or seeds < LEAST_SEEDS:
         return Estimate(mean)
-    error = (high - low) / 2 / stats.norm.ppf(_LEVEL) * np.sqrt(seeds / (seeds - 1))
+    error = (high - low) / 2 / special.ndtri(_LEVEL) * np.sqrt(seeds / (seeds - 1))
     return t_interval(mean, float(error**2), seeds - 1)
 
 
@@ -108,8 +108,8 @@ def t_interval(mean: float, variance: float, freedom: float) -> Estimate:
     error = float(np.sqrt(variance))
     if error < _ROUNDING:
         return Estimate(mean, mean, mean, float(abs(mean) < _ROUNDING))
-    half = error * float(stats.t.ppf(_LEVEL, freedom))
-    return Estimate(mean, mean - half, mean + half, 2 * float(stats.t.sf(abs(mean) / error, freedom)))
+    half = error * float(special.stdtrit(freedom, _LEVEL))
+    return Estimate(mean, mean - half, mean + half, 2 * float(special.stdtr(freedom, -abs(mean) / error)))
 
 
 def variance_across(array: Values, clusters: Sequence[Hashable] | None = None) -> tuple[float, float]:
