@@ -7,7 +7,7 @@ from replication.cost import core_minutes
 from replication.forest import OUTCOME_ONLY, ROWS
 from replication.recorded import Document
 from replication.results import BOTH
-from replication.table import cell, corrected, markdown_table, p_value
+from replication.table import cell, corrected, markdown_table, p_value, seeds_of
 
 SUMS = "sums"
 ONE_PATH = "one-path"
@@ -67,7 +67,7 @@ def rows(document: Document) -> str:
             [
                 f"`{name}`",
                 arm["meaning"],
-                str(len(arm["seeds"])) if arm["curves"] else "one model",
+                seeds_of(arm),
                 cell(gain, sign=True),
                 f"{gain['mean'] / truth:.0%}" if gain else "0%",
                 " ".join(f"{value:+.2f}" for value in pair.get("by_seed", {}).get("greedy", ()))

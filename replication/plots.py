@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from replication.forest import Section
 from replication.results import BOTH
+from replication.table import seeds_of
 
 _WINDOW = 8
 _PANELS_PER_LINE = 5
@@ -153,7 +154,7 @@ def _dot(axes: Axes, found: Mapping[str, Any], height: float, color: str) -> Non
 
 def _name_arms(axes: Axes, arms: Sequence[Mapping[str, Any]]) -> None:
     """Labels the arms with their number of seeds, and draws a line above the first control."""
-    axes.set_yticks(range(len(arms)), [f"{arm['arm']} ({len(arm['seeds'])})" for arm in arms])
+    axes.set_yticks(range(len(arms)), [f"{arm['arm']} ({seeds_of(arm)})" for arm in arms])
     axes.set_ylim(len(arms) - 0.5, -0.5)
     first_control = next((index for index, arm in enumerate(arms) if arm["kind"] == "control"), None)
     if first_control:

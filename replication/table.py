@@ -92,7 +92,7 @@ def summary(document: Document) -> str:
         body.append(
             [
                 arm["arm"],
-                str(len(arm["seeds"])),
+                seeds_of(arm),
                 *(cell(arm["test"][key]) for _, key in absolute),
                 *(cell(against and against[BOTH][key], sign=True) for _, key in paired),
             ]
@@ -106,6 +106,11 @@ def cell(found: Mapping[str, Any] | None, *, sign: bool = False) -> str:
         return ""
     mean = f"{found['mean']:+.3f}" if sign else f"{found['mean']:.3f}"
     return mean if found["low"] is None else f"{mean} [{found['low']:.3f}, {found['high']:.3f}]"
+
+
+def seeds_of(arm: Mapping[str, Any]) -> str:
+    """The number of an arm's seeds, to read; an untrained arm is one model, however often it was sampled."""
+    return str(len(arm["seeds"])) if arm["curves"] else "one model"
 
 
 def corrected(document: Document, reference: str, metric: str = "greedy") -> dict[str, float]:
@@ -180,9 +185,7 @@ def _gate(gate: Mapping[str, Any]) -> str:
 def _metrics(arms: Arms, split: str, samples: int) -> str:
     columns = (*_ACCURACY_COLUMNS, *_REASONING_COLUMNS)
     head = ["arm", "seeds", *(name.format(n=samples) for name, _ in columns)]
-    body = [
-        [arm["arm"], str(len(arm["seeds"])), *(cell(arm[split][key]) for _, key in columns)] for arm in arms
-    ]
+    body = [[arm["arm"], seeds_of(arm), *(cell(arm[split][key]) for _, key in columns)] for arm in arms]
     return markdown_table(head, body)
 
 
@@ -204,19 +207,25 @@ def _gains(arms: Arms, split: str) -> str:
 def _less_outcome_only(document: Document) -> str:
     columns = (*_ACCURACY_COLUMNS, *_SOUND_COLUMNS)
     of_all = corrected(document, "outcome-only")
+    pairs = {
+        arm["arm"]: arm["against"]["outcome-only"]
+        for arm in document["arms"]
+        if "outcome-only" in arm["against"]
+    }
+    knows_settings = any("differs_in" in pair for pair in pairs.values())
     body = [
         [
-            arm["arm"],
-            *(cell(found[BOTH][key], sign=True) for _, key in columns),
-            p_value(found[BOTH]["greedy"].get("p"), document),
-            p_value(of_all.get(arm["arm"]), document),
+            name,
+            *([", ".join(pair["differs_in"])] if knows_settings else []),
+            *(cell(pair[BOTH][key], sign=True) for _, key in columns),
+            p_value(pair[BOTH]["greedy"].get("p"), document),
+            p_value(of_all.get(name), document),
         ]
-        for arm in document["arms"]
-        for found in [arm["against"].get("outcome-only")]
-        if found
+        for name, pair in pairs.items()
     ]
-    names = [name.format(n=document["samples"]) for name, _ in columns]
-    return markdown_table(["arm", *names, "p, greedy", f"p for all {len(of_all)} (Holm)"], body)
+    head = ["arm", *(["differs in"] if knows_settings else [])]
+    head += [name.format(n=document["samples"]) for name, _ in columns]
+    return markdown_table([*head, "p, greedy", f"p for all {len(of_all)} (Holm)"], body)
 
 
 def _switches(document: Document, samples: int) -> str:

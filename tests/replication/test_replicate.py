@@ -107,6 +107,8 @@ def test_results_of_complete_runs_are_written_without_starting_anything(tmp_path
     assert len(document["commit"].rstrip("+")) == 40
     table = (out / "table.md").read_text()
     assert "| full | 2 | 0.750 |" in table
+    assert "| base | one model | 0.250 " in table
+    assert "| full | lambda_max | +0.250 |" in table
     assert {file.name for file in out.glob("*.svg")} == {"accuracy.svg", "updates.svg", "signal.svg"}
 
 
