@@ -27,7 +27,7 @@ class Arm:
     name: str
     kind: Literal["method", "control"]
     meaning: str
-    preset: Literal["paper", "robust"] = "paper"
+    preset: str = "paper"
     overrides: Mapping[str, Any] = field(default_factory=dict)
     variant: str | None = None
     trainer: Mapping[str, Any] = field(default_factory=dict)

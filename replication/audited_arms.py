@@ -19,7 +19,7 @@ RESULTS = Path(__file__).resolve().parent.parent / "docs" / "replication"
 CALIBRATION = "sums"
 """The task on which thresholds were chosen; the others only test them."""
 LEAST_LOSS = 0.05
-"""An arm broke if it lost more than this against its base model, with the whole interval below 0."""
+"""An arm broke if it lost more than this against its base model, with the whole interval, if it has one, below 0."""
 
 _FILES = {
     "sums": "results.json",
@@ -76,10 +76,15 @@ def _audited(task: str, arm: dict[str, Any]) -> AuditedArm:
         task=task,
         arm=arm["arm"],
         lost=-against_base["mean"],
-        broke=against_base["mean"] < -LEAST_LOSS and against_base["high"] < 0,
+        broke=against_base["mean"] < -LEAST_LOSS and _is_below_0(against_base),
         unlabelled=audit(unlabelled, Thresholds()),
         labelled=audit(updates, Thresholds()),
     )
+
+
+def _is_below_0(found: dict[str, float | None]) -> bool:
+    """Whether a difference is below 0 with its whole interval, if it has one."""
+    return found["high"] is None or found["high"] < 0
 
 
 def _updates(curves: dict[str, list[float | None]]) -> Iterator[Update]:

@@ -151,7 +151,7 @@ def _share(right: Sequence[bool]) -> dict[str, Any]:
     return {"groups": len(right), "true": interval(np.array([right])).as_dict()}
 
 
-def _gain(right: Sequence[bool], at_first: Sequence[bool]) -> dict[str, float]:
+def _gain(right: Sequence[bool], at_first: Sequence[bool]) -> dict[str, float | None]:
     return interval(np.array([right], dtype=float) - np.array([at_first], dtype=float)).as_dict()
 
 
