@@ -291,8 +291,8 @@ class RunSettings(BaseSettings):
             )
         if self.group_size % self.views.count:
             raise ValueError(
-                f"group_size {self.group_size} is not divisible by the {self.views.count} views of views.names: each has "
-                "an equal part of the group"
+                f"group_size {self.group_size} is not divisible by the {self.views.count} views of views.names: each "
+                "has an equal part of the group"
             )
         if self.proposer_every and (self.proposer_groups_per_update or 0) > self.groups_per_update:
             raise ValueError(
