@@ -10,7 +10,7 @@ import re
 from PIL import Image, ImageOps
 
 from ireasoner.trainer.views.phrases import Exchange, counted_as_usual, named_line, uncounted
-from ireasoner.trainer.views.sides import FIXED, names_sides
+from ireasoner.trainer.views.sides import FIXED, answers_side, names_sides
 from ireasoner.trainer.views.view import Form
 
 _PAIRS = (
@@ -31,8 +31,8 @@ _PHRASES = (
 COMPASS = r"\b(?:north|south|east|west)(?:\w*)\b"
 SEQUENCE = r"\b(?:before|after|previous|preceding|following|next(?! to))\b"
 """Words for an order whose direction is not named."""
-POINTS = r"[(\[{]\s*-?\d[\d.]*\s*,"
-"""The coordinates of a point or of a box."""
+POINTS = r"[(\[{]\s*-?\d[\d.]*\s*,|\d\s*[,;]\s+-?\d|\d\s+-?\d+(?![\d/])"
+"""The coordinates of a point or of a box; several numbers in the order in which they were read."""
 
 
 def _question_line(kind: str, number: str) -> str:
@@ -64,7 +64,7 @@ _EXCHANGED_BACK = Exchange(_PHRASES, _answer_line, re.compile(f"{COMPASS}|{POINT
 
 def mirrored_back(answer: str) -> str | None:
     """The plain answer to an answer in the mirror."""
-    exchanged = _EXCHANGED_BACK(answer)
+    exchanged = _EXCHANGED_BACK(answer) if answers_side(answer) else None
     return None if exchanged is None else counted_as_usual(exchanged)
 
 

@@ -1,6 +1,6 @@
 """The view `quarter_turn`: image, question and answer are turned by 90 degrees, counterclockwise.
 
-The top of the image becomes its left side, the left side its bottom, row 2 column 2, and column 2 row 2 from the bottom.
+The top of the image becomes its left side, the left side its bottom, row 2 column 2, column 2 row 2 from the bottom.
 What cannot be said of the turned image in a few words is not mapped: up and down, heights, `under`, a hand, directions.
 """
 
@@ -10,7 +10,7 @@ from PIL import Image
 
 from ireasoner.trainer.views.mirror import COMPASS, POINTS, SEQUENCE
 from ireasoner.trainer.views.phrases import Exchange, counted_as_usual, named_line, uncounted
-from ireasoner.trainer.views.sides import FIXED, names_sides
+from ireasoner.trainer.views.sides import FIXED, answers_side, names_sides
 from ireasoner.trainer.views.view import Form
 
 _TURNED = {"top": "left", "left": "bottom", "bottom": "right", "right": "top"}
@@ -30,8 +30,9 @@ _WHOLES = ("image", "picture", "photo", "grid", "frame", "scene", "chart", "page
 """What a thing is on the left of, if it is in it."""
 _UNMAPPED = (
     r"\b(?:up|down|upwards?|downwards?|upright|upside|under|underneath|beneath|over|on top|heights?|high|higher|"
-    r"highest|low|lowest|tall|taller|tallest|wide|wider|widest|width|standing|stands?|directions?|points?|pointing|facing|faces|way|"
-    r"heading|moving)\b|\b(?:left|right) (?:hand|arm|leg|foot|eye|ear|shoulder|knee|wheel)s?\b"
+    r"highest|low|lowest|tall|taller|tallest|wide|wider|widest|width|standing|stands?|directions?|points?|pointing|"
+    r"facing|faces|way|heading|moving)\b|\b(?:left|right)-hand(?! side\b)|"
+    r"\b(?:left|right) (?:hand|arm|leg|foot|eye|ear|shoulder|knee|wheel)s?\b"
 )
 
 
@@ -50,6 +51,7 @@ def _phrases(turned: dict[str, str]) -> dict[str, str]:
             f"on the {side} of the {whole}": f"{_PLACES[turned[side]]} of the {whole}" for whole in _WHOLES
         }
         phrases[f"{side}-hand side"] = f"{turned[side]} side"
+        phrases[f"on the {side}-hand side"] = _PLACES[turned[side]]
     for vertical, row in _VERTICAL.items():
         for column in ("left", "right"):
             corner = {turned[row], turned[column]}
@@ -94,7 +96,7 @@ _TURNED_BACK = Exchange(
 
 def turned_back(answer: str) -> str | None:
     """The plain answer to an answer about the turned image."""
-    turned = _TURNED_BACK(answer)
+    turned = _TURNED_BACK(answer) if answers_side(answer) else None
     return None if turned is None else counted_as_usual(turned)
 
 

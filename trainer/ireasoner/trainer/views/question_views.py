@@ -10,8 +10,9 @@ from ireasoner.trainer.views.view import Form, drawn
 
 _MARK = re.compile(r"(?:^|(?<=[\s,;:]))(\(?)([A-Ha-h])([.):])\s+")
 """The letter of an option: `A. `, `B) `, `(c) ` or `D: `."""
-_SEPARATORS = " \t\n,;.?"
-_NO_OPTION = re.compile(r"^$|[.?!] |\b(?:or|and)$")
+_TAIL = re.compile(r"[\s,;.?]*(?:\b(?:or|and)\s+)?$")
+"""What separates an option from the next one."""
+_NO_OPTION = re.compile(r"^$|[.?!] ")
 """Texts that are more than an option, or none."""
 
 
@@ -93,8 +94,11 @@ def _options(question: str, marks: Sequence[re.Match[str]]) -> list[tuple[str, s
     ends = [*(mark.start() for mark in marks[1:]), len(question)]
     spans = [question[mark.end() : end] for mark, end in zip(marks, ends, strict=True)]
     spans[-1] = spans[-1].split("\n", 1)[0]
-    texts = [span.rstrip(_SEPARATORS) for span in spans]
-    return [(text, span[len(text) :]) for text, span in zip(texts, spans, strict=True)]
+    tails = [_TAIL.search(span) for span in spans]
+    return [
+        (span, "") if tail is None else (span[: tail.start()], tail[0])
+        for span, tail in zip(spans, tails, strict=True)
+    ]
 
 
 def _other_order(count: int, rng: random.Random) -> list[int]:

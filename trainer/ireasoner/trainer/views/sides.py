@@ -4,7 +4,8 @@ import re
 
 _BEFORE = re.compile(
     "the|on|to|from|at|far|top|bottom|upper|lower|or|and|your|its|his|her|their|my|facing|immediately|directly|just|"
-    "slightly|center|centre|middle|s"
+    "slightly|center|centre|middle|s|turn|turns|turned|turning|go|goes|going|move|moves|moving|look|looks|looking|point|"
+    "points|pointing|lean|leans|leaning|toward|towards"
 )
 """Words after which they name a side."""
 _AFTER = re.compile(
@@ -29,6 +30,11 @@ def names_sides(text: str) -> bool:
     """Whether each `left` and `right` of a question names a side; true if there is none."""
     lowered = _FIXED.sub(" ", text.lower())
     return all(_names_side(lowered, match) for match in _SIDE.finditer(lowered))
+
+
+def answers_side(text: str) -> bool:
+    """Whether each `left` and `right` of an answer names a side; one that is the whole answer does."""
+    return text.strip(" .!").lower() in ("left", "right") or names_sides(text)
 
 
 def _names_side(text: str, match: re.Match[str]) -> bool:
