@@ -8,11 +8,13 @@ import pytest
 from PIL import Image
 
 from ireasoner.clients import RewardClient, ScoredGroup
+from ireasoner.trainer.errors import SettingsError
+from ireasoner.trainer.loop.preflight import check_servers
 from ireasoner.trainer.rewards.group_scorer import GroupScorer, GroupToScore
 from ireasoner.trainer.rollouts.group import Group
 from ireasoner.trainer.rollouts.prompt import Prompt
 from ireasoner.trainer.rollouts.rollout import Rollout
-from ireasoner.trainer.settings import RewardSettings
+from ireasoner.trainer.settings import RewardSettings, RunSettings
 from ireasoner.trainer.views import AnswerMap, Seen
 from ireasoner.trainer.views.mirror import mirrored_back
 from ireasoner.trainer.views.quarter_turn import turned_back
@@ -155,6 +157,53 @@ def test_the_price_compares_answers_that_were_mapped_back(client: RewardClient) 
     one = Scored(client, {"plain": ["left"], "mirror": ["right"], "quarter_turn": ["top"]}, ["left"])
     assert one.group.contrast_shares == [1.0, 1.0, 0.0]
     assert one.rewards == [-0.5, -0.5, 0.0]
+
+
+class Reached(Exception):
+    """The check of the reward server is over."""
+
+
+class Rollouts:
+    """A rollout server that is not asked anything."""
+
+    def models(self) -> list[str]:
+        raise Reached
+
+
+@pytest.mark.parametrize(
+    ("config", "votes", "names", "refused"),
+    [
+        ("views", None, (), True),
+        ("views", None, ("plain",), True),
+        ("paper", "cross", (), True),
+        ("views", None, ("plain", "mirror"), False),
+        ("views", "pooled", (), False),
+        ("paper", None, ("plain",), False),
+        ("co-rewarding", None, (), False),
+        ("self-certainty", None, (), False),
+    ],
+)
+def test_a_run_whose_views_judge_each_other_needs_two_of_them(
+    client: RewardClient,
+    tmp_path: Path,
+    config: str,
+    votes: str | None,
+    names: tuple[str, ...],
+    refused: bool,
+) -> None:
+    settings = RunSettings(
+        model="m",
+        images=tmp_path,
+        run_folder=tmp_path,
+        group_size=4,
+        views={"names": names},
+        reward={"config": config, "overrides": {"votes": votes} if votes else {}},
+    )
+    rollouts: Any = Rollouts()
+    policy: Any = None
+    expected = SettingsError if refused else Reached
+    with pytest.raises(expected, match=f"two views or more, and has {len(names)}" if refused else ""):
+        check_servers(settings, rollouts, client, policy)
 
 
 def test_a_group_with_one_view_abstains_under_cross_votes(client: RewardClient) -> None:

@@ -1,4 +1,4 @@
-"""Groups of several views: what is sampled is what is trained, and runs end as they would have without an interruption."""
+"""Groups of several views: what is sampled is what is trained, and a resumed run shows the same."""
 
 from collections.abc import Sequence
 from io import BytesIO
