@@ -202,7 +202,7 @@ def test_a_run_whose_views_judge_each_other_needs_two_of_them(
     rollouts: Any = Rollouts()
     policy: Any = None
     expected = SettingsError if refused else Reached
-    with pytest.raises(expected, match=f"two views or more, and has {len(names)}" if refused else ""):
+    with pytest.raises(expected, match=f"two views or more, and has {len(names)}" if refused else None):
         check_servers(settings, rollouts, client, policy)
 
 

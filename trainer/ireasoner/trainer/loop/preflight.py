@@ -171,8 +171,8 @@ def check_servers(
         raise SettingsError(f"{setting}: {reward.url} refuses: {error}") from error
     if len(settings.views.names) < 2 and _abstains(one_view) and not _abstains(two_views):
         raise SettingsError(
-            f"views.names: under reward.config {reward.config} the views of a question judge each other, so it needs two "
-            f"views or more, and has {len(settings.views.names)}"
+            f"views.names: under reward.config {reward.config} the views of a question judge each other, so it needs "
+            f"two views or more, and has {len(settings.views.names)}"
         )
     rollouts.models()
     probe(rollouts, policy, settings.adapters_folder or settings.run_folder / "adapters")
