@@ -147,10 +147,11 @@ def test_an_answer_that_the_contrast_gives_is_paid_less(
     answers: dict[str, Sequence[str | None]] = {"plain": ["7", "7.0"], "mirror": ["8", None]}
     free = Scored(client, answers, votes=votes)
     priced = Scored(client, answers, contrast, weight, votes=votes)
+    assert None not in free.rewards
     assert priced.rewards == pytest.approx(
-        [reward - price for reward, price in zip(free.rewards, prices, strict=True)]
+        [(reward or 0.0) - price for reward, price in zip(free.rewards, prices, strict=True)]
     )
-    assert [share * weight for share in priced.group.contrast_shares] == pytest.approx(prices)
+    assert priced.group.contrast_shares == pytest.approx([price / weight for price in prices])
 
 
 def test_the_price_compares_answers_that_were_mapped_back(client: RewardClient) -> None:
