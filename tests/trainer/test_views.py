@@ -40,7 +40,7 @@ class Rollouts(OfflineRollouts):
     """Keeps every request, and says a question in other words where it is asked to."""
 
     def sample(self, policy: str, requests: Sequence[Any], contract: Any) -> Any:
-        rewords = "other words" in requests[0].messages[0]["content"][1]["text"]
+        rewords = "in other words" in requests[0].messages[0]["content"][1]["text"]
         self.script = (lambda *_: f"<question>{REWORDED}</question>") if rewords else say
         return super().sample(policy, requests, contract)
 

@@ -9,7 +9,7 @@ import copy
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,10 +20,10 @@ from ireasoner.trainer.errors import (
     PolicyMissingError,
     ProposerError,
     RolloutMismatchError,
-    ViewError,
 )
 from ireasoner.trainer.loop.image_groups import ImageGroups
 from ireasoner.trainer.loop.role_schedule import groups_at, role_at
+from ireasoner.trainer.loop.shown_views import ShownViews
 from ireasoner.trainer.rewards.group_scorer import GroupScorer, GroupToScore
 from ireasoner.trainer.rewards.shadow_labels import ShadowLabels
 from ireasoner.trainer.rewards.variant import RewardVariant, apply_variant
@@ -35,7 +35,6 @@ from ireasoner.trainer.rollouts.prompt_difference import prompt_difference
 from ireasoner.trainer.rollouts.prompts import (
     parse_question,
     proposer_messages,
-    rewording_messages,
     solver_messages,
 )
 from ireasoner.trainer.rollouts.replicas import RolloutReplicas
@@ -122,7 +121,7 @@ class Collector:
         self._publisher = publisher
         self._scorer = scorer
         self._shadow = shadow
-        self._views = views
+        self._shown = ShownViews(views, self._processor.tokenizer, self._question)
         self._view_scores = ViewScores(scorer, settings.views.contrast_weight)
         self._contracts = contracts
         self._variant = variant
@@ -200,50 +199,23 @@ class Collector:
 
     def _show(self, collected: Collected, policies: Policies) -> list[list[Seen]]:
         """Gives each group its prompts; returns what those of the Solver show, by group."""
-        groups, update = collected.groups, collected.update
+        groups = collected.groups
         if collected.role == "proposer":
             for group in groups:
                 size = self._settings.group_size
                 group.prompts = [Prompt(proposer_messages(), group.picture, group.png, size)]
             return []
-        words = self._reworded(collected, policies)
-        seen = [self._views.show(group, words[index], update, index) for index, group in enumerate(groups)]
-        for group in groups:
-            self._refuse_control_tokens(group)
-        shown = sum(map(len, seen))
-        if shown:
-            collected.metric("views_replaced", sum(map(self._views.replaced, groups)) / shown)
-        return seen
-
-    def _reworded(self, collected: Collected, policies: Policies) -> list[list[str | None]]:
-        """Each group's question in other words, once per view that needs them; None where the Proposer gave none."""
-        words: list[list[str | None]] = [[] for _ in collected.groups]
-        asked = [(index, group) for index, group in enumerate(collected.groups) if group.question is not None]
-        if not self._views.rewordings or not asked:
-            return words
-        requests = [
-            RolloutRequest(
-                rewording_messages(str(group.question)),
-                group.png,
-                self._views.rewordings,
-                self._helper_seed(collected, index) + 1,
+        with collected.timed("paraphrase") if self._shown.takes_time else nullcontext():
+            seen = self._shown.show(
+                groups,
+                collected.update,
+                lambda requests: self._sample("solver", policies, requests, self._contracts["proposer"]),
+                [self._helper_seed(collected, index) + 1 for index in range(len(groups))],
             )
-            for index, group in asked
-        ]
-        with collected.timed("reword"):
-            replies = self._sample("proposer", policies, requests)
-        for (index, group), reworded in zip(asked, replies, strict=True):
-            found = map(self._question, reworded)
-            words[index] = [None if text == group.question else text for text in found]
-        return words
-
-    def _refuse_control_tokens(self, group: Group) -> None:
-        """Refuses views whose question would alter the prompt; the group's own was checked when it was proposed."""
-        for prompt in group.sampled_prompts:
-            if prompt.question not in (None, group.question) and (
-                tokens := control_tokens_in(str(prompt.question), self._processor.tokenizer)
-            ):
-                raise ViewError(f"the question of the view {prompt.view!r} holds control tokens: {tokens}")
+        replaced = self._shown.replaced_share(groups)
+        if replaced is not None:
+            collected.metric("views_replaced", replaced)
+        return seen
 
     def _roll_out(self, collected: Collected, policies: Policies) -> None:
         groups = collected.groups
@@ -359,14 +331,19 @@ class Collector:
         return dict(zip(questions, scored, strict=True))
 
     def _sample(
-        self, role: Role, policies: Policies, requests: Sequence[RolloutRequest]
+        self,
+        role: Role,
+        policies: Policies,
+        requests: Sequence[RolloutRequest],
+        contract: SamplingContract | None = None,
     ) -> list[list[Rollout]]:
         """Samples from a role's policy; publishes the adapters again if the server has lost them."""
+        contract = contract or self._contracts[role]
         try:
-            return self._rollouts.sample(policies[role], requests, self._contracts[role])
+            return self._rollouts.sample(policies[role], requests, contract)
         except PolicyMissingError:
             self._publisher.restore()
-            return self._rollouts.sample(policies[role], requests, self._contracts[role])
+            return self._rollouts.sample(policies[role], requests, contract)
 
     def _check_prompts(
         self, asked: Sequence[tuple[Group, Prompt]], sampled: Sequence[Sequence[Rollout]]
