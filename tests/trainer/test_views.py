@@ -36,13 +36,21 @@ def say(policy: str, request: int, member: int) -> str:
     return reasoning(1 + (request + member) % 3) + " Done." * member
 
 
+def rewords(requests: Sequence[Any]) -> bool:
+    """Whether these requests ask for paraphrases."""
+    return "in other words" in requests[0].messages[0]["content"][1]["text"]
+
+
 class Rollouts(OfflineRollouts):
     """Keeps every request, and says a question in other words where it is asked to."""
 
     def sample(self, policy: str, requests: Sequence[Any], contract: Any) -> Any:
-        rewords = "in other words" in requests[0].messages[0]["content"][1]["text"]
-        self.script = (lambda *_: f"<question>{REWORDED}</question>") if rewords else say
+        self.script = (lambda *_: f"<question>{REWORDED}</question>") if rewords(requests) else say
         return super().sample(policy, requests, contract)
+
+    def answered(self) -> list[list[Any]]:
+        """What the Solver was asked to answer, by update."""
+        return [requests for policy, requests in self.calls if "solver" in policy and not rewords(requests)]
 
 
 def settings(folder: Path, **fields: Any) -> RunSettings:
@@ -58,7 +66,8 @@ class Update:
     """One Solver update of two groups, on a policy that is off the base model."""
 
     def __init__(self, folder: Path, **fields: Any) -> None:
-        self.settings = settings(folder, groups_per_update=2, micro_batch_size=8, **fields)
+        size = fields.get("group_size", 8)
+        self.settings = settings(folder, groups_per_update=2, micro_batch_size=size, **fields)
         self.rollouts = Rollouts(say)
         trainer = offline_trainer(self.settings, self.rollouts)
         disturb(trainer.model)
@@ -68,7 +77,8 @@ class Update:
 
     def requests(self) -> list[Any]:
         """What the Solver was asked."""
-        return next(requests for policy, requests in self.rollouts.calls if "solver" in policy)
+        [requests] = self.rollouts.answered()
+        return requests
 
 
 @pytest.fixture(scope="module")
@@ -186,8 +196,8 @@ def test_with_overlap_the_next_update_shows_the_views_that_it_would_have_shown(t
         run = settings(tmp_path / str(overlap), updates=3, overlap=overlap)
         rollouts = Rollouts(say)
         offline_trainer(run, rollouts).go()
-        solver = [requests for policy, requests in rollouts.calls if "solver" in policy]
-        shown.append([[(request.messages, request.image_png) for request in each] for each in solver])
+        asked = rollouts.answered()
+        shown.append([[(request.messages, request.image_png) for request in each] for each in asked])
         groups = list(read_lines(run.run_folder / "groups.jsonl"))
         assert [group["rollouts"][-1]["staleness"] for group in groups] == (
             [0, 1, 1] if overlap else [0, 0, 0]
