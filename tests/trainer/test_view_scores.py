@@ -111,6 +111,13 @@ def test_a_text_without_an_answer_stays_without(client: RewardClient) -> None:
     assert [each.status for each in one.score.rollouts] == ["ok", "invalid", "invalid", "ok"]
 
 
+def test_equal_answers_in_other_words_are_each_mapped(client: RewardClient) -> None:
+    one = Scored(client, {"plain": ["0.5", "right"], "mirror": ["1/2", "Left.", "**left**"]})
+    assert one.group.answers_in_view[:2] == [None, None]
+    assert [each.answer for each in one.score.rollouts][1:2] == ["right"]
+    assert one.rewards == [1 / 3, 2 / 3, 0.5, 0.5, 0.5]
+
+
 def test_nothing_is_asked_twice_without_a_map_or_a_contrast(client: RewardClient) -> None:
     calls = []
     original = GroupScorer.score

@@ -40,22 +40,24 @@ class ViewScores:
             ViewError: A map failed.
             ScoringError, RewardError: As `GroupScorer.score`.
         """
-        mapped = [
-            (group, member, shown)
-            for group, views in zip(groups, seen, strict=True)
-            for member, shown in enumerate(_of_rollouts(group, views))
-            if shown.answer_map is not None
-        ]
         for group in groups:
             group.answers_in_view = [None] * len(group.rollouts)
+        mapped = [
+            (group, members)
+            for group, views in zip(groups, seen, strict=True)
+            if (members := _mapped(group, views))
+        ]
         if not mapped:
             return
-        posted = [GroupToScore([group.rollouts[member]], None, None) for group, member, _ in mapped]
+        posted = [
+            GroupToScore([group.rollouts[member] for member in members], None, None)
+            for group, members in mapped
+        ]
         read = self._reader.score("outcome", posted, update, None)
-        for (group, member, shown), score in zip(mapped, read, strict=True):
-            answer = score.rollouts[0].answer
-            if answer is not None:
-                group.answers_in_view[member] = shown.plain_answer(answer) or UNMAPPED
+        for (group, members), score in zip(mapped, read, strict=True):
+            for (member, shown), rollout in zip(members.items(), score.rollouts, strict=True):
+                if rollout.answer is not None:
+                    group.answers_in_view[member] = shown.plain_answer(rollout.answer) or UNMAPPED
 
     def judged(
         self, groups: Sequence[Group], scored: Sequence[ScoredGroup], update: int
@@ -92,9 +94,10 @@ class ViewScores:
         )
 
 
-def _of_rollouts(group: Group, seen: Sequence[Seen]) -> list[Seen]:
-    """What each rollout of a group was shown; nothing for a group without views."""
-    return [shown for prompt, shown in zip(group.prompts, seen, strict=False) for _ in range(prompt.count)]
+def _mapped(group: Group, seen: Sequence[Seen]) -> dict[int, Seen]:
+    """What those rollouts of a group were shown whose answers are mapped, by their index; none without views."""
+    shown = [each for prompt, each in zip(group.prompts, seen, strict=False) for _ in range(prompt.count)]
+    return {member: each for member, each in enumerate(shown) if each.answer_map is not None}
 
 
 def _beside_contrast(group: Group) -> GroupToScore:
