@@ -73,6 +73,16 @@ def test_a_file_that_is_not_toml_names_the_line(tmp_path: Path) -> None:
         read_toml(file)
 
 
+@pytest.mark.parametrize(
+    "flags", [["--views.names", "plain,m:f,m:f"], ["--views.names=plain", "--views.names=m:f,m:f"]]
+)
+def test_views_are_named_by_flags(flags: list[str]) -> None:
+    settings = CliApp.run(
+        RunSettings, ["--model", "m", "--images", "i", "--run-folder", "r", "--group-size", "6", *flags]
+    )
+    assert settings.views.names == ("plain", "m:f", "m:f")
+
+
 def test_flags_with_names_and_values_are_parsed() -> None:
     given = {"epsilon": "0.3", "loss_type": "dapo", "mask_truncated_completions": "true", "delta": 2}
     parsed = {"epsilon": 0.3, "loss_type": "dapo", "mask_truncated_completions": True, "delta": 2}
