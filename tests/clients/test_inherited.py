@@ -87,7 +87,7 @@ def by_trl_on_two_ranks() -> Any:
 
 
 def _over_ranks(count: int, name: str = "GroupReward") -> Callable[[], Any]:
-    """A reward function of TRL on the first of `count` ranks, with a stand-in for accelerate; the others have no rows."""
+    """A reward function of TRL on the first of `count` ranks, with a stand-in for accelerate; no other has rows."""
     device = SimpleNamespace(type="cpu")
     state = SimpleNamespace(num_processes=count, is_main_process=True, process_index=0, device=device)
     stand_in, tools = ModuleType("accelerate"), ModuleType("accelerate.utils")

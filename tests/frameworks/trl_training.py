@@ -119,8 +119,9 @@ def train(
 ) -> None:
     """Two steps of training, with a policy that writes in a dialect.
 
-    If it is `in_parts`, the parts of the reward are reward functions of their own. The fault `no server` gives the first rank a wrong address and `give up` does so where a batch may lack rewards, `unreadable` gives the last rank completions that are
-    not messages, and `other size` gives the reward a wrong group size.
+    If it is `in_parts`, the parts of the reward are reward functions of their own. The fault `no server` gives the
+    first rank a wrong address, and `give up` does so where a batch may lack rewards; `unreadable` gives the last rank
+    completions that are not messages, and `other size` gives the reward a wrong group size.
     """
     rank = PartialState(cpu=True).process_index
     where = Path(folder)
