@@ -171,6 +171,7 @@ def test_abstentions_are_said_once_and_not_as_whole_prompts(
         for _ in range(3):
             assert reward(["q"] * SIZE, ABSTAINED) == [None] * SIZE
             trls.warning(TRLS)
+            trls.warning(f"[RANK 0] {TRLS}")
         [record] = caplog.records
         assert record.name == "trl"
         assert f"abstained from {SIZE} of {SIZE} completions (" in record.getMessage()

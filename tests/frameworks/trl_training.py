@@ -193,7 +193,11 @@ def worker(url: str, folder: str) -> None:
     module = inspect.getmodule(inspect.getmodule(AsyncGRPOTrainer).AsyncRolloutWorker)  # type: ignore[union-attr]
     loop_class, group_class = module._AsyncRolloutLoop, module.RolloutGroup  # type: ignore[union-attr]
     reward = GroupReward(6, url)
-    rewards = {"reward": [reward], "async": [AsyncGroupReward(6, url)], "parts": reward.components()}
+    rewards: dict[str, list[Any]] = {
+        "reward": [reward],
+        "async": [AsyncGroupReward(6, url)],
+        "parts": reward.components(),
+    }
     scored = {}
     for name, functions in rewards.items():
         loop = object.__new__(loop_class)
@@ -221,7 +225,7 @@ def rollout_group(kind: Any, prompt: str, texts: list[str]) -> Any:
         "model_version": 0,
         "group_id": 0,
     }
-    empty = {each.name: [] for each in fields(kind) if each.name not in known}
+    empty: dict[str, list[Any]] = {each.name: [] for each in fields(kind) if each.name not in known}
     return kind(**known, **empty)
 
 

@@ -64,7 +64,7 @@ class _Parts(Generic[Row]):
 
 
 def _is_alone() -> bool:
-    return PartialState().num_processes == 1
+    return bool(PartialState().num_processes == 1)
 
 
 def _gather(read: Callable[[], Sequence[Row]]) -> _Parts[Row]:

@@ -118,7 +118,9 @@ class Abstentions(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Drops TRL's warning about completions for which no reward function returned a number."""
-        is_trls = str(record.msg).startswith("All reward functions returned None")
+        is_trls = "All reward functions returned None" in str(
+            record.msg
+        )  # accelerate puts the rank before it
         return not (is_trls and self._in_this_batch)
 
 
