@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ireasoner.clients import RequestRefused, Unreachable, async_client, codec, sync_client
+from ireasoner.clients import RequestRefused, Unreachable, async_client, codec, sync_client, waits
 from ireasoner.clients.trl_batch import Abstentions, abstentions
 from ireasoner.clients.trl_components import rewards_of
 from ireasoner.clients.trl_reward import AsyncGroupReward, GroupReward
@@ -201,6 +201,26 @@ def test_giving_up(
     assert [each.getMessage().split(":")[0] for each in caplog.records] == ["this batch has no rewards"]
     monkeypatch.setenv("IREASONER_REWARD_GIVE_UP", "none")
     assert rewards(None) == [None] * SIZE
+
+
+@pytest.mark.parametrize("kind", [GroupReward, AsyncGroupReward])
+def test_waiting_is_said_in_the_log_of_trl(
+    kind: type[GroupReward], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Once, and then only after half a minute."""
+    monkeypatch.setattr(waits, "QUIET_S", 0.05)
+    monkeypatch.setenv("IREASONER_REWARD_RETRY_BUDGET_S", "0.6")
+    reward: Any = kind(SIZE, "http://127.0.0.1:9")
+
+    async def call() -> Any:
+        given = reward(["q"] * SIZE, TEXTS)
+        return given if isinstance(given, list) else await given
+
+    with caplog.at_level(logging.WARNING), pytest.raises(Unreachable):
+        asyncio.run(call())
+    [record] = caplog.records
+    assert record.name == "trl"
+    assert record.getMessage().startswith("waiting for the reward server: http://127.0.0.1:9: no answer for ")
 
 
 def test_rewards_of_nothing() -> None:

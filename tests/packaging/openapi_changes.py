@@ -51,7 +51,8 @@ class _Comparison:
         bodies = [each.get("requestBody") or {} for each in (old, new)]
         if bodies[1].get("required") and not bodies[0].get("required"):
             yield Change(place, "needs a body")
-        yield from self._contents(place, *(each.get("content", {}) for each in bodies), is_request=True)
+        before, after = (each.get("content", {}) for each in bodies)
+        yield from self._contents(place, before, after, is_request=True)
         for status in {**old["responses"], **new["responses"]}:
             answers = [each["responses"].get(status) for each in (old, new)]
             if answers[1] is None:
@@ -59,8 +60,8 @@ class _Comparison:
             elif answers[0] is None:
                 yield Change(f"{place} {status}", "is new", breaks=False)
             else:
-                contents = [(each or {}).get("content", {}) for each in answers]
-                yield from self._contents(f"{place} {status}", *contents, is_request=False)
+                before, after = ((each or {}).get("content", {}) for each in answers)
+                yield from self._contents(f"{place} {status}", before, after, is_request=False)
 
     def _parameters(self, place: str, old: Json, new: Json) -> Iterator[Change]:
         known = [
@@ -86,8 +87,8 @@ class _Comparison:
             elif kind not in old:
                 yield Change(place, f"{kind} is new", breaks=False)
             else:
-                schemas = [each[kind].get("schema", {}) for each in (old, new)]
-                yield from self._schemas(place, *schemas, is_request)
+                before, after = (each[kind].get("schema", {}) for each in (old, new))
+                yield from self._schemas(place, before, after, is_request)
 
     def _schemas(self, place: str, old: Json, new: Json, is_request: bool) -> Iterator[Change]:
         """Differences of what is sent (a request) or received (a response)."""
@@ -113,9 +114,9 @@ class _Comparison:
         if "items" in old and "items" in new:
             yield from self._schemas(f"{place}[]", old["items"], new["items"], is_request)
         if "additionalProperties" in old and "additionalProperties" in new:
-            values = [each["additionalProperties"] for each in (old, new)]
-            if all(isinstance(each, Mapping) for each in values):
-                yield from self._schemas(f"{place}.*", *values, is_request)
+            one, other = (each["additionalProperties"] for each in (old, new))
+            if isinstance(one, Mapping) and isinstance(other, Mapping):
+                yield from self._schemas(f"{place}.*", one, other, is_request)
         before, after = (
             {str(_resolved(document, each).get("type")): each for each in schema.get("anyOf", [])}
             for document, schema in ((self._old, old), (self._new, new))
@@ -128,7 +129,9 @@ class _Comparison:
             before, after = old.get(name), new.get(name)
             if before == after:
                 continue
-            narrower = before is None or (after is not None and (after > before) == (name in LOWER))
+            narrower = after is not None and (
+                before is None or name == "pattern" or (after > before) == (name in LOWER)
+            )
             yield Change(place, f"{name} is {after}, was {before}", breaks=is_request and narrower)
 
     def _fields(self, place: str, old: Json, new: Json, is_request: bool) -> Iterator[Change]:

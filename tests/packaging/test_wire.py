@@ -94,6 +94,9 @@ BREAKING: dict[str, Callable[[Doc], Any]] = {
     "an alternative of a request has a narrower bound": lambda doc: sent(doc)["properties"]["question"][
         "anyOf"
     ][0].update(maxLength=9),
+    "a request has another pattern": lambda doc: sent(doc)["properties"]["image"]["anyOf"][0].update(
+        pattern="^[0-9a-f]{128}$"
+    ),
     "a request has a new bound": lambda doc: sent(doc)["properties"]["rollouts"].update(minItems=99),
     "a query parameter is gone": lambda doc: doc["paths"]["/cohort/remote"]["post"]["parameters"].pop(0),
     "a query parameter is needed": lambda doc: doc["paths"]["/cohort/remote"]["post"]["parameters"].append(
@@ -131,7 +134,7 @@ PROSE: dict[str, Callable[[Doc], Any]] = {
 
 
 def changed(change: Callable[[Doc], Any]) -> Doc:
-    document = copy.deepcopy(NOW)
+    document: Doc = copy.deepcopy(NOW)
     change(document)
     return document
 
