@@ -190,6 +190,7 @@ def worker(url: str, folder: str) -> None:
     """A group as the rollout worker of AsyncGRPO scores it, after the pickling with which it is sent there."""
     from trl.experimental.async_grpo import AsyncGRPOTrainer
 
+    PartialState(cpu=True)
     module = inspect.getmodule(inspect.getmodule(AsyncGRPOTrainer).AsyncRolloutWorker)  # type: ignore[union-attr]
     loop_class, group_class = module._AsyncRolloutLoop, module.RolloutGroup  # type: ignore[union-attr]
     reward = GroupReward(6, url)
@@ -250,8 +251,7 @@ def alone(function: Any, *arguments: Any) -> None:
 def main(url: str, folder: str) -> None:
     """All runs, one after the other."""
     torch.set_num_threads(1)
-    PartialState(cpu=True)
-    worker(url, folder)
+    alone(worker, url, folder)
     alone(train, url, f"{folder}/single", 32)
     alone(train, url, f"{folder}/async", 32, "", "GRPO", "paper", None, AsyncRecording)
     alone(train, url, f"{folder}/parts", 32, "", "GRPO", "paper", None, Recording, True)
