@@ -47,7 +47,7 @@ COPY services/reward_server services/reward_server
 RUN pip --python /opt/venv/bin/python install --no-deps --force-reinstall ./clients .
 
 FROM base
-ARG VERSION=0.1.0
+ARG VERSION=0.2.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="iReasoner reward server" \
       org.opencontainers.image.description="Scores groups of rollouts by their agreement with themselves." \

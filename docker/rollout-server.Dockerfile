@@ -70,7 +70,7 @@ RUN apt-get update \
 
 # hadolint ignore=DL3006
 FROM runtime-${DEVICE}
-ARG VERSION=0.1.0
+ARG VERSION=0.2.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="iReasoner rollout server" \
       org.opencontainers.image.description="vLLM's OpenAI-compatible server with adapters that come and go." \

@@ -47,7 +47,7 @@ COPY trainer trainer
 RUN pip --python /opt/venv/bin/python install --no-deps --force-reinstall ./clients .
 
 FROM base
-ARG VERSION=0.1.0
+ARG VERSION=0.2.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="iReasoner trainer" \
       org.opencontainers.image.description="The Proposer-Solver loop on TRL's GRPO." \

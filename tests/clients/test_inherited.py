@@ -14,7 +14,8 @@ import pytest
 from ireasoner.clients import BadAnswer, Fingerprints, RewardClient, ScoringChanged
 from ireasoner.clients import reward_service as service
 from ireasoner.clients.framework_context import NO_CONTEXT, Context
-from ireasoner.clients.reward_service import Judged, RewardService
+from ireasoner.clients.judged import Judged
+from ireasoner.clients.reward_service import RewardService
 from ireasoner.clients.score import main
 from ireasoner.clients.sibling_groups import SiblingGroups
 from ireasoner.clients.slime_reward import group_reward
@@ -85,9 +86,10 @@ def by_trl_on_two_ranks() -> Any:
     return _over_ranks(2)()[: len(TEXTS)]
 
 
-def _over_ranks(count: int) -> Callable[[], Any]:
-    """TRL's reward function on the first of `count` ranks, with a stand-in for accelerate; the others have no rows."""
-    state = SimpleNamespace(num_processes=count, is_main_process=True, process_index=0)
+def _over_ranks(count: int, name: str = "GroupReward") -> Callable[[], Any]:
+    """A reward function of TRL on the first of `count` ranks, with a stand-in for accelerate; no other has rows."""
+    device = SimpleNamespace(type="cpu")
+    state = SimpleNamespace(num_processes=count, is_main_process=True, process_index=0, device=device)
     stand_in, tools = ModuleType("accelerate"), ModuleType("accelerate.utils")
     stand_in.PartialState = lambda: state  # type: ignore[attr-defined]
     tools.gather_object = lambda rows: [*rows, *[[]] * (count - 1)]  # type: ignore[attr-defined]
@@ -95,12 +97,20 @@ def _over_ranks(count: int) -> Callable[[], Any]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "accelerate", stand_in)
         patch.setitem(sys.modules, "accelerate.utils", tools)
-        for name in ("ranks", "trl_reward"):
-            patch.delitem(sys.modules, f"ireasoner.clients.{name}", raising=False)
-        reward = importlib.import_module("ireasoner.clients.trl_reward").GroupReward(len(TEXTS))
-        for name in ("ranks", "trl_reward"):
-            del sys.modules[f"ireasoner.clients.{name}"]  # the next importer gets accelerate's
+        for module in ("ranks", "trl_reward"):
+            patch.delitem(sys.modules, f"ireasoner.clients.{module}", raising=False)
+        reward = getattr(importlib.import_module("ireasoner.clients.trl_reward"), name)(len(TEXTS))
+        for module in ("ranks", "trl_reward"):
+            del sys.modules[f"ireasoner.clients.{module}"]  # the next importer gets accelerate's
     return lambda: reward(prompts=["q"] * len(TEXTS), completions=TEXTS)
+
+
+def by_trl_async() -> Any:
+    return asyncio.run(_over_ranks(1, "AsyncGroupReward")())
+
+
+def by_trl_async_on_two_ranks() -> Any:
+    return asyncio.run(_over_ranks(2, "AsyncGroupReward")())[: len(TEXTS)]
 
 
 def by_trainer() -> list[float | None]:
@@ -115,7 +125,16 @@ def by_trainer() -> list[float | None]:
     return [each.reward for each in group.rollouts]
 
 
-ADAPTERS = [by_service, by_async_service, by_slime, by_siblings, by_trl, by_trl_on_two_ranks]
+ADAPTERS = [
+    by_service,
+    by_async_service,
+    by_slime,
+    by_siblings,
+    by_trl,
+    by_trl_on_two_ranks,
+    by_trl_async,
+    by_trl_async_on_two_ranks,
+]
 
 
 @pytest.mark.parametrize("adapter", [*ADAPTERS, by_trainer])

@@ -9,7 +9,8 @@ import pytest
 
 from ireasoner.clients import reward_service
 from ireasoner.clients.framework_context import Context
-from ireasoner.clients.reward_service import Judged, RewardService
+from ireasoner.clients.judged import Judged
+from ireasoner.clients.reward_service import RewardService
 from ireasoner.reward_server.api.limits import Limits
 from ireasoner.reward_server.settings import RewardServerSettings
 from tests.reward_server.requests import group, rewards, rollout, score

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from ireasoner.clients.batches import gathered, siblings
 from ireasoner.clients.errors import Unreachable
 from ireasoner.clients.framework_context import Context
-from ireasoner.clients.reward_service import Judged, NotJudged, gathered, siblings
+from ireasoner.clients.judged import Judged, NotJudged
 from ireasoner.clients.sibling_groups import SiblingGroups
 
 Task = asyncio.Task[Judged]

@@ -7,6 +7,7 @@ import asyncio
 import hashlib
 import importlib
 import io
+import logging
 import sys
 from collections.abc import Iterator
 from types import ModuleType, SimpleNamespace
@@ -71,6 +72,8 @@ class Framework(ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
+        if name == "get_logger":
+            return logging.getLogger
         if name == "register":  # ROLL's decorator
             return lambda **_: lambda function: function
         return {} if name == "orms" else StandIn
@@ -90,8 +93,16 @@ MODULES = {
         "roll.distributed.scheduler.protocol",
         "roll.models",
         "roll.models.model_providers",
+        "roll.utils",
+        "roll.utils.logging",
     ],
-    "skyrl": ["skyrl", "skyrl.train", "skyrl.train.generators", "skyrl.train.generators.skyrl_gym_generator"],
+    "skyrl": [
+        "loguru",
+        "skyrl",
+        "skyrl.train",
+        "skyrl.train.generators",
+        "skyrl.train.generators.skyrl_gym_generator",
+    ],
     "swift": ["swift", "swift.rewards"],
     "verifiers": ["verifiers", "verifiers.v1"],
     "verl": [

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from ireasoner.clients import RequestRefused
-from ireasoner.clients.reward_service import SplitGroups
+from ireasoner.clients.batches import SplitGroups
 from ireasoner.clients.trl_reward import GroupReward
 from ireasoner.compat.repairs import STARTUP
 from tests.frameworks.conftest import ROOT, Solver, lines, run_script
-from tests.frameworks.rollouts import DIALECTS
+from tests.frameworks.rollouts import DIALECTS, GROUPS
 from tests.reward_server.requests import rollout
 from tests.rollout_server.running import free_port
 
@@ -25,14 +25,19 @@ STEPS = 2
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_training(compass_url: str, tmp_path: Path, solver: Solver) -> None:
     """All trainings come from one run of the script, because importing TRL takes long."""
-    log_lines = run_script(sys.executable, "trl_training", compass_url, str(tmp_path))
+    log_lines = run_script(sys.executable, "trl_training", compass_url, str(tmp_path), deadline_s=840)
     for run, ranks, rows, dialect in (
         ("single", 1, 32, "paper"),
+        ("async", 1, 32, "paper"),
+        ("parts", 1, 32, "paper"),
+        ("async-parts", 1, 32, "paper"),
         ("rloo", 1, 32, "tags"),
         ("whole", 2, 4, "paper"),
         ("split", 2, 2, "boxed"),
+        ("async-split", 2, 2, "boxed"),
     ):
         config = DIALECTS[dialect].config
         given = every_group_has_the_rewards_of_score_solver(tmp_path / run, solver, ranks, rows, config)
@@ -41,16 +46,45 @@ def test_training(compass_url: str, tmp_path: Path, solver: Solver) -> None:
             assert None in given, "the server never abstained"
         log = json.loads((tmp_path / run / "log.json").read_text())
         assert log["moved"]
-        assert {"agreement/outcome", "agreement/trajectory", "agreement/abstained"} <= log["history"][
-            0
-        ].keys()
-    for fault, error in (("no server", "Unreachable"), ("unreadable", "TypeError")):
-        all_ranks_got_none_and_the_run_went_on(tmp_path / fault)
-        assert log_lines.count(f"{error}: ") >= STEPS
-    assert log_lines.count("this batch has no rewards, on any rank") == 2 * STEPS
+        trl_shows_what_the_rewards_are_made_of(log, in_parts="parts" in run)
+    all_ranks_got_none_and_the_run_went_on(tmp_path / "give up")
+    assert log_lines.count("this batch has no rewards: ") == 2 * STEPS
     every_rank_got_the_error(tmp_path / "refused", "nowhere")
-    every_rank_got_the_error(tmp_path / "odd", "4 consecutive rows have one prompt")
+    every_rank_got_the_error(tmp_path / "other size", "4 consecutive rows have one prompt")
+    every_rank_got_the_error(tmp_path / "no server", "Connection refused")
+    every_rank_got_the_error(tmp_path / "unreadable", "TypeError: ")
+    assert "All reward functions returned None" not in log_lines
+    assert "the reward server abstained from" in log_lines
     the_example_trained_on_text_alone(tmp_path / "example")
+    the_worker_of_async_grpo_scored_whole_groups(tmp_path / "worker.json", solver)
+
+
+def trl_shows_what_the_rewards_are_made_of(log: dict[str, Any], in_parts: bool) -> None:
+    """In the charts of the first step, and in the table of completions."""
+    first = log["history"][0]
+    names = ["outcome", "trajectory", "abstained", "entropy", "dominant_share"]
+    assert {f"agreement/{name}" for name in names} <= first.keys()
+    lambdas = [each["agreement/lambda"] for each in log["history"] if "agreement/lambda" in each]
+    assert all(-1e-6 <= each <= 0.7 + 1e-6 for each in lambdas)
+    means = {f"rewards/agreement_{part}/mean" for part in ("outcome", "trajectory")}
+    assert means <= first.keys() if in_parts else "rewards/agreement/mean" in first
+    table = log["table"]
+    assert table.keys() == {"agreement_answer", "agreement_steps", "agreement_fingerprint"}
+    assert len({len(column) for column in table.values()}) == 1
+    assert len(set(table["agreement_fingerprint"])) == 1
+    assert any("north" in steps for steps in table["agreement_steps"])
+
+
+def the_worker_of_async_grpo_scored_whole_groups(file: Path, solver: Solver) -> None:
+    scored = json.loads(file.read_text())
+    expected = [solver(texts) for texts in GROUPS.values()]
+    for name in ("reward", "async"):
+        got = [[sample["reward"] for sample in group] for group in scored[name]]
+        assert [[None if each != each else each for each in group] for group in got] == expected
+    for group in scored["parts"]:
+        assert all(
+            {"rewards/agreement_outcome", "rewards/agreement_trajectory"} <= each.keys() for each in group
+        )
 
 
 def calls(folder: Path) -> list[list[dict[str, Any]]]:

@@ -6,12 +6,17 @@ TRL is imported once, and each run is a fork. The policy is a random model whose
 that its samples have answers, steps and ties.
 """
 
+import asyncio
+import inspect
 import json
 import multiprocessing
 import os
+import pickle
 import signal
 import sys
+from dataclasses import fields
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -23,12 +28,14 @@ from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 
 from examples import trl_arithmetic
 from ireasoner.clients import Config, RewardError
-from ireasoner.clients.trl_reward import GroupReward
-from tests.frameworks.rollouts import DIALECTS
+from ireasoner.clients.trl_components import AllJudged
+from ireasoner.clients.trl_reward import AsyncGroupReward, GroupReward
+from tests.frameworks.rollouts import DIALECTS, GROUPS
 
 GROUP_SIZE = 4
 STEPS = 2
 REFUSAL_DEADLINE_S = 90
+FAULTS_THAT_END = ("refused", "other size", "no server", "unreadable")
 ROLLOUTS = {
     name: list(dict.fromkeys(text for texts in dialect.groups.values() for text in texts))
     for name, dialect in DIALECTS.items()
@@ -43,21 +50,35 @@ class Recording(GroupReward):
         self._file = file
         self.unreadable = False
 
-    def __call__(self, *arguments: Any, **columns: Any) -> Any:
-        given = dict(columns)
-        if self.unreadable:
-            given["completions"] = [[number] for number, _ in enumerate(columns["completions"])]
-        rewards = super().__call__(*arguments, **given)
+    def judged(self, prompts: Any, completions: Any, **columns: Any) -> AllJudged:
+        return self._record(
+            super().judged(prompts, self._given(completions), **columns), prompts, completions, columns
+        )
+
+    def _given(self, completions: Any) -> Any:
+        return [[number] for number, _ in enumerate(completions)] if self.unreadable else completions
+
+    def _record(
+        self, judged: AllJudged, prompts: Any, completions: Any, columns: dict[str, Any]
+    ) -> AllJudged:
         state = columns["trainer_state"]
         line = {
-            "prompts": [prompt[-1]["content"] for prompt in columns["prompts"]],
-            "texts": [completion[-1]["content"] for completion in columns["completions"]],
-            "rewards": rewards,
+            "prompts": [prompt[-1]["content"] for prompt in prompts],
+            "texts": [completion[-1]["content"] for completion in completions],
+            "rewards": [each and each.reward for each in judged],
             "progress": state.global_step / state.max_steps,
         }
         with self._file.open("a") as file:
             file.write(json.dumps(line) + "\n")
-        return rewards
+        return judged
+
+
+class AsyncRecording(AsyncGroupReward, Recording):
+    """The same on TRL's event loop."""
+
+    async def judged_async(self, prompts: Any, completions: Any, **columns: Any) -> AllJudged:
+        judged = await super().judged_async(prompts, self._given(completions), **columns)
+        return self._record(judged, prompts, completions, columns)
 
 
 def policy(dialect: str = "paper") -> tuple[Any, Any]:
@@ -93,27 +114,31 @@ def train(
     method: str = "GRPO",
     dialect: str = "paper",
     config: Config | None = None,
+    kind: type[Recording] = Recording,
+    in_parts: bool = False,
 ) -> None:
     """Two steps of training, with a policy that writes in a dialect.
 
-    The fault `no server` gives the first rank a wrong address, `unreadable` gives the last rank completions that are
-    not messages, and `other size` gives the reward a wrong group size.
+    If it is `in_parts`, the parts of the reward are reward functions of their own. The fault `no server` gives the
+    first rank a wrong address, and `give up` does so where a batch may lack rewards; `unreadable` gives the last rank
+    completions that are not messages, and `other size` gives the reward a wrong group size.
     """
     rank = PartialState(cpu=True).process_index
     where = Path(folder)
     where.mkdir(exist_ok=True)
-    if fault == "no server" and rank == 0:
-        os.environ["IREASONER_REWARD_TIMEOUT_S"] = "0.5"
+    if fault in ("no server", "give up") and rank == 0:
+        os.environ["IREASONER_REWARD_RETRY_BUDGET_S"] = "0.5"
         url = "http://127.0.0.1:9"
     model, tokenizer = policy(dialect)
-    reward = Recording(
+    reward = kind(
         where / f"rank{rank}.jsonl",
         num_generations=GROUP_SIZE + (fault == "other size"),
         url=url,
         config=config or DIALECTS[dialect].config,
+        give_up="none" if fault == "give up" else None,
     )
     reward.unreadable = fault == "unreadable" and rank == 1
-    settings, kind = {"GRPO": (GRPOConfig, GRPOTrainer), "RLOO": (RLOOConfig, RLOOTrainer)}[method]
+    settings, trainer_kind = {"GRPO": (GRPOConfig, GRPOTrainer), "RLOO": (RLOOConfig, RLOOTrainer)}[method]
     arguments = settings(
         output_dir=str(where / "out"),
         max_steps=STEPS,
@@ -128,12 +153,13 @@ def train(
         use_cpu=True,
         bf16=False,
         disable_tqdm=True,
+        **({"multi_objective_aggregation": "normalize_then_sum"} if in_parts else {}),
     )
     questions = [{"prompt": [{"role": "user", "content": f"question {number}"}]} for number in range(8)]
     before = [parameter.clone() for parameter in model.parameters()]
-    trainer = kind(
+    trainer = trainer_kind(
         model=model,
-        reward_funcs=reward,
+        reward_funcs=reward.components() if in_parts else reward,
         args=arguments,
         train_dataset=Dataset.from_list(questions),
         processing_class=tokenizer,
@@ -143,7 +169,9 @@ def train(
         not torch.equal(old, new) for old, new in zip(before, trainer.model.parameters(), strict=True)
     )
     if rank == 0:
-        (where / "log.json").write_text(json.dumps({"history": trainer.state.log_history, "moved": moved}))
+        table = {name: [*values] for name, values in trainer._logs["extra"].items()}
+        log = {"history": trainer.state.log_history, "moved": moved, "table": table}
+        (where / "log.json").write_text(json.dumps(log))
 
 
 def refused(url: str, folder: str, fault: str, config: Config | None) -> None:
@@ -156,6 +184,50 @@ def refused(url: str, folder: str, fault: str, config: Config | None) -> None:
         train(url, folder, 2, fault, config=config)
     except RewardError as error:
         Path(folder, f"rank{PartialState().process_index}.error").write_text(str(error))
+
+
+def worker(url: str, folder: str) -> None:
+    """A group as the rollout worker of AsyncGRPO scores it, after the pickling with which it is sent there."""
+    from trl.experimental.async_grpo import AsyncGRPOTrainer
+
+    PartialState(cpu=True)
+    module = inspect.getmodule(inspect.getmodule(AsyncGRPOTrainer).AsyncRolloutWorker)  # type: ignore[union-attr]
+    loop_class, group_class = module._AsyncRolloutLoop, module.RolloutGroup  # type: ignore[union-attr]
+    reward = GroupReward(6, url)
+    rewards: dict[str, list[Any]] = {
+        "reward": [reward],
+        "async": [AsyncGroupReward(6, url)],
+        "parts": reward.components(),
+    }
+    scored = {}
+    for name, functions in rewards.items():
+        loop = object.__new__(loop_class)
+        loop.reward_funcs = pickle.loads(pickle.dumps(functions))
+        loop.reward_func_names = [each.__name__ for each in functions]
+        loop._env_reward_types = []
+        several = [
+            asyncio.run(loop._score_group(rollout_group(group_class, *each))) for each in GROUPS.items()
+        ]
+        scored[name] = [[sample.metrics for sample in samples] for samples in several]
+    Path(folder, "worker.json").write_text(json.dumps(scored))
+
+
+def rollout_group(kind: Any, prompt: str, texts: list[str]) -> Any:
+    """A finished group of the worker, whose completions made one sequence each."""
+    sequence = SimpleNamespace(input_ids=[1], completion_mask=[1], old_log_probs=[0.0])
+    known = {
+        "prompts": [[{"role": "user", "content": prompt}]] * len(texts),
+        "completions": [[{"role": "assistant", "content": text}] for text in texts],
+        "completions_ids": [[1]] * len(texts),
+        "completions_sequences": [[sequence]] * len(texts),
+        "tool_call_counts": [0] * len(texts),
+        "tool_failure_counts": [0] * len(texts),
+        "reward_kwargs": {"solution": ["7"] * len(texts)},
+        "model_version": 0,
+        "group_id": 0,
+    }
+    empty: dict[str, list[Any]] = {each.name: [] for each in fields(kind) if each.name not in known}
+    return kind(**known, **empty)
 
 
 def example(url: str, folder: str) -> None:
@@ -179,15 +251,21 @@ def alone(function: Any, *arguments: Any) -> None:
 def main(url: str, folder: str) -> None:
     """All runs, one after the other."""
     torch.set_num_threads(1)
+    alone(worker, url, folder)
     alone(train, url, f"{folder}/single", 32)
+    alone(train, url, f"{folder}/async", 32, "", "GRPO", "paper", None, AsyncRecording)
+    alone(train, url, f"{folder}/parts", 32, "", "GRPO", "paper", None, Recording, True)
+    alone(train, url, f"{folder}/async-parts", 32, "", "GRPO", "paper", None, AsyncRecording, True)
     alone(train, url, f"{folder}/rloo", 32, "", "RLOO", "tags")
     alone(example, url, f"{folder}/example")
     debug_launcher(train, (url, f"{folder}/whole", 4), num_processes=2)
     debug_launcher(train, (url, f"{folder}/split", 2, "", "GRPO", "boxed"), num_processes=2)
-    debug_launcher(refused, (url, f"{folder}/refused", "", "nowhere"), num_processes=2)
-    debug_launcher(refused, (url, f"{folder}/odd", "other size", None), num_processes=2)
-    for fault in ("no server", "unreadable"):
-        debug_launcher(train, (url, f"{folder}/{fault}", 2, fault), num_processes=2)
+    many = (url, f"{folder}/async-split", 2, "", "GRPO", "boxed", None, AsyncRecording)
+    debug_launcher(train, many, num_processes=2)
+    for fault in FAULTS_THAT_END:
+        config = "nowhere" if fault == "refused" else None
+        debug_launcher(refused, (url, f"{folder}/{fault}", fault, config), num_processes=2)
+    debug_launcher(train, (url, f"{folder}/give up", 2, "give up"), num_processes=2)
 
 
 if __name__ == "__main__":

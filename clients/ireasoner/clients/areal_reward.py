@@ -12,8 +12,10 @@ from areal import workflow_context
 from areal.utils import stats_tracker
 from areal.workflow.rlvr import RLVRWorkflow
 
+from ireasoner.clients.connection import ToLogger
 from ireasoner.clients.framework_context import Context, read_context
-from ireasoner.clients.reward_service import Judged, RewardService, means
+from ireasoner.clients.judged import Judged, means
+from ireasoner.clients.reward_service import RewardService
 from ireasoner.clients.sibling_groups import Judge, SiblingGroups
 from ireasoner.clients.wire import Config
 
@@ -38,7 +40,9 @@ class AgreementWorkflow(RLVRWorkflow):  # type: ignore[misc]
         **kwargs: Any,
     ) -> None:
         super().__init__(_not_called, *args, **kwargs)
-        self._service = RewardService.configured(reward_url, reward_config)
+        self._service = RewardService.configured(
+            reward_url, reward_config, warn=ToLogger("AgreementWorkflow")
+        )
         self._groups = SiblingGroups(self._score, group_wait_s)
         self._judge: ContextVar[Judge] = ContextVar("judge")
 

@@ -5,9 +5,18 @@ import hashlib
 import json
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Mapping,
+    Sequence,
+)
+from contextlib import asynccontextmanager
 from functools import partial
-from typing import Self, TypeVar
+from typing import Self, TypeVar, Unpack
 
 import httpx
 
@@ -31,13 +40,26 @@ from ireasoner.clients.fingerprints import Fingerprints
 from ireasoner.clients.response import check_ready, decode_cohort_answer, decode_response
 from ireasoner.clients.retry import Retry
 from ireasoner.clients.server_context import PUT_TIMEOUT_S, server_context
-from ireasoner.clients.wire import Config, Detail, Endpoint, Group, ScoreRequest, ScoreResponse
+from ireasoner.clients.waits import OnWait, Waits
+from ireasoner.clients.wire import (
+    Config,
+    Endpoint,
+    Group,
+    ScoreOptions,
+    ScoreRequest,
+    ScoreResponse,
+)
 
 T = TypeVar("T")
 
 
 class AsyncRewardClient:
-    """A connection pool to one reward server, for one event loop; an async context manager. See `RewardClient`."""
+    """A connection pool to one reward server, for one event loop; an async context manager. See `RewardClient`.
+
+    At most `max_connections` calls are in progress at a time, in the order in which they began; the time-outs and
+    retries of the others have not begun. httpx would look at every call that waits for a connection whenever one is
+    freed: with thousands of them it did little else.
+    """
 
     def __init__(
         self,
@@ -49,6 +71,7 @@ class AsyncRewardClient:
         max_connections: int = 64,
         traceparent: str | None = None,
         fingerprints: Fingerprints | None = None,
+        on_wait: OnWait | None = None,
     ) -> None:
         server = address(base_url)
         self._http = httpx.AsyncClient(
@@ -56,7 +79,9 @@ class AsyncRewardClient:
             headers=headers(token, traceparent, timeout_s),
             timeout=timeouts(timeout_s),
             transport=httpx.AsyncHTTPTransport(
-                limits=limits(max_connections), proxy=environment_proxy(server)
+                verify=server.scheme == "https",  # reads the certificates, which takes time
+                limits=limits(max_connections),
+                proxy=environment_proxy(server),
             ),
         )
         self._url = str(self._http.base_url).rstrip("/")
@@ -64,6 +89,8 @@ class AsyncRewardClient:
         self._retry_budget_s = retry_budget_s
         self._fingerprints = fingerprints or Fingerprints()
         self._context = server_context(self._url, token)
+        self._waits = Waits(self._url, on_wait)
+        self._turns = asyncio.Semaphore(max_connections)
 
     async def __aenter__(self) -> Self:
         return self
@@ -76,25 +103,18 @@ class AsyncRewardClient:
         await self._http.aclose()
 
     async def score(
-        self,
-        endpoint: Endpoint,
-        groups: Sequence[Group],
-        *,
-        config: Config = "paper",
-        progress: float | None = None,
-        detail: Detail = "full",
-        update: int | None = None,
-        source: str | None = None,
+        self, endpoint: Endpoint, groups: Sequence[Group], **options: Unpack[ScoreOptions]
     ) -> ScoreResponse:
         """Scores groups in one request; see `RewardClient.score`."""
-        sent = self._context.fitted(ScoreRequest(endpoint, groups, config, progress, detail, update, source))
-        retry = Retry(self._retry_budget_s)
-        try:
-            response = await retry.call_async(self._attempt(sent))
-        except RequestRefused as refusal:
-            response = await retry.call_async(self._attempt(self._context.bare_after(refusal, sent)))
-            self._context.was_the_reason(refusal)
-        self._fingerprints.check(self._url, config, response.fingerprint)
+        request = ScoreRequest(endpoint, groups, **options)
+        sent = self._context.fitted(request)
+        async with self._call() as retry:
+            try:
+                response = await retry.call_async(self._attempt(sent))
+            except RequestRefused as refusal:
+                response = await retry.call_async(self._attempt(self._context.bare_after(refusal, sent)))
+                self._context.was_the_reason(refusal)
+        self._fingerprints.check(self._url, request.config, response.fingerprint)
         return response
 
     @property
@@ -146,39 +166,28 @@ class AsyncRewardClient:
             parameters["run"] = within(source)
         path = f"/cohort/remote?{httpx.QueryParams(parameters)}"
         body = encode_cohort_call(group_id, text, prompt, labels)
-        return await Retry(self._retry_budget_s).call_async(
-            lambda: self._exchange(
-                "POST",
-                path,
-                lambda answer: decode_cohort_answer(answer.body(), group_size),
-                self._timeout_s,
-                body,
+        async with self._call(busy_s=deadline_s) as retry:
+            return await retry.call_async(
+                lambda: self._exchange(
+                    "POST",
+                    path,
+                    lambda answer: decode_cohort_answer(answer.body(), group_size),
+                    self._timeout_s,
+                    body,
+                )
             )
-        )
 
     async def score_many(
         self,
         endpoint: Endpoint,
         groups: Iterable[Group],
         *,
-        config: Config = "paper",
-        progress: float | None = None,
-        detail: Detail = "full",
-        update: int | None = None,
-        source: str | None = None,
         groups_per_request: int = 16,
         in_flight: int = 4,
+        **options: Unpack[ScoreOptions],
     ) -> AsyncGenerator[ScoreResponse, None]:
         """Scores any number of groups with several requests in flight; see `RewardClient.score_many`."""
-        score = partial(
-            self.score,
-            endpoint,
-            config=config,
-            progress=progress,
-            detail=detail,
-            update=update,
-            source=source,
-        )
+        score = partial(self.score, endpoint, **options)
         flying: deque[asyncio.Task[ScoreResponse]] = deque()
         try:
             for chunk in chunks(groups, groups_per_request):
@@ -211,6 +220,13 @@ class AsyncRewardClient:
                 await asyncio.sleep(READY_POLL_S)
             else:
                 return
+
+    @asynccontextmanager
+    async def _call(self, busy_s: float = 0.0) -> AsyncIterator[Retry]:
+        """The turn of one call, and its retries; the server needs `busy_s` seconds."""
+        async with self._turns:
+            with self._waits.call_async(self._retry_budget_s, busy_s) as retry:
+                yield retry
 
     def _attempt(self, request: ScoreRequest) -> Callable[[], Awaitable[ScoreResponse]]:
         body = encode_request(request)

@@ -7,8 +7,8 @@ RewardError
 ├── BadAnswer            the answer cannot be a reward server's answer to the request
 ├── ScoringChanged       the server's fingerprint of a config is not the one that it was before
 ├── NotReady             `wait_until_ready` passed its deadline, or the server died
-├── SplitGroups          an adapter's batch does not consist of whole groups (`reward_service`)
-├── NotJudged            an adapter needs a number, and the server judged no rollout (`reward_service`)
+├── SplitGroups          an adapter's batch does not consist of whole groups (`batches`)
+├── NotJudged            an adapter needs a number, and the server judged no rollout (`judged`)
 └── ServerProblem        the server answered with an error status
     ├── RequestRefused   4xx: the request is wrong; the same one would fail again
     ├── Overloaded       429: the queue is full                                 retried

@@ -12,8 +12,10 @@ from typing import Any
 
 from open_instruct.ground_truth_utils import RewardConfig
 
+from ireasoner.clients.connection import ToLogger
 from ireasoner.clients.framework_context import read_context
-from ireasoner.clients.reward_service import RewardService, means
+from ireasoner.clients.judged import means
+from ireasoner.clients.reward_service import RewardService
 from ireasoner.clients.wire import Config
 
 Scored = tuple[list[float], dict[str, Any]]
@@ -33,7 +35,7 @@ class AgreementRewardConfig(RewardConfig):  # type: ignore[misc]
 
     def build(self) -> RewardFn:
         """Returns the reward function, which open-instruct calls once per group. It raises RewardError."""
-        service = RewardService.configured(self.url, self.config)
+        service = RewardService.configured(self.url, self.config, warn=ToLogger("open_instruct"))
 
         async def reward_fn(
             responses: Sequence[Any],

@@ -13,8 +13,10 @@ from typing import Any
 
 from openrlhf.utils.agent import SingleTurnAgentExecutor
 
+from ireasoner.clients.connection import ToLogger
 from ireasoner.clients.framework_context import Context, read_context
-from ireasoner.clients.reward_service import Judged, RewardService
+from ireasoner.clients.judged import Judged
+from ireasoner.clients.reward_service import RewardService
 from ireasoner.clients.sibling_groups import SiblingGroups
 
 
@@ -23,7 +25,7 @@ class AgentExecutor(SingleTurnAgentExecutor):  # type: ignore[misc]
 
     def __init__(self) -> None:
         super().__init__()
-        self._service = RewardService.configured()
+        self._service = RewardService.configured(warn=ToLogger("openrlhf"))
         size = os.environ.get("IREASONER_GROUP_SIZE")
         wait_s = float(os.environ.get("IREASONER_GROUP_WAIT_S", "3600"))
         self._groups = SiblingGroups(self._score, wait_s, int(size) if size else None)

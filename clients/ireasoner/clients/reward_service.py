@@ -2,26 +2,30 @@
 
 import asyncio
 import json
-import math
 import os
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
-from itertools import groupby
-from typing import Any, Self, cast
+from typing import Literal, Self, cast
 from uuid import uuid4
 
 from ireasoner.clients.async_client import AsyncRewardClient
-from ireasoner.clients.errors import RewardError
+from ireasoner.clients.connection import Connection, ToLogger, Warn
+from ireasoner.clients.errors import RewardError, ServerFailed
 from ireasoner.clients.fingerprints import Fingerprints
 from ireasoner.clients.framework_context import NO_CONTEXT, Context, image_bytes
+from ireasoner.clients.judged import Judged, judged_group
 from ireasoner.clients.sync_client import RewardClient
-from ireasoner.clients.wire import Config, Group, Rollout, ScoredGroup, is_sha256
+from ireasoner.clients.wire import Config, Detail, Group, Rollout, ScoreOptions, is_sha256
 
 PREFIX = "IREASONER_REWARD_"
 DEFAULT_URL = "http://127.0.0.1:8010"
+TIMEOUT_S = 120.0
+RETRY_BUDGET_S = 300.0
 COHORT_GRACE_S = 30.0
 """Added to the deadline of a cohort to get the time-out of its callers."""
+COHORT_CONNECTIONS = 4096
+"""Calls of one event loop that can wait for siblings at a time."""
 GROUPS_PER_REQUEST = 16
 OF_THIS_PROCESS = Fingerprints()
 """The fingerprints so far. Frameworks make a `RewardService` for every batch, so it cannot hold them."""
@@ -29,59 +33,28 @@ ANY_OF_THIS_PROCESS = Fingerprints(accept_new=True)
 REQUEST_CHARACTERS = 2**21
 """Limit for a request with several groups. It is at most 24 MiB as JSON; a server accepts 32 MiB by default."""
 
-
-class SplitGroups(RewardError):
-    """A batch does not consist of whole groups of the expected size."""
-
-
-class NotJudged(RewardError):
-    """The server abstained from every rollout of a group, but the framework needs numbers."""
-
-
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """The reward of one rollout, and numbers for the framework's charts.
-
-    Attributes:
-        reward: In [0, 1]; None if the server abstained.
-        answer: The normalised answer, None if there is none.
-        metrics: Floats under the same keys for every rollout. A value that could not be computed for this rollout is
-            the mean over its group, and NaN if the group has none.
-        others: The mean reward of the group's judged rollouts, None if there are none.
-    """
-
-    reward: float | None
-    answer: str | None
-    metrics: Mapping[str, float]
-    others: float | None
-
-    @property
-    def neutral(self) -> float:
-        """The reward, or the mean of the group's others if the server abstained, for frameworks that need a number.
-
-        The mean gives the rollout no advantage and leaves those of the others unchanged. Raises NotJudged if the
-        server abstained from the whole group.
-        """
-        value = self.others if self.reward is None else self.reward
-        if value is None:
-            raise NotJudged("the server could not judge any rollout of the group")
-        return value
+GiveUp = Literal["raise", "none"]
+"""What becomes of a batch whose rewards could not be had within the retry budget: an error, or no rewards."""
 
 
 @dataclass(frozen=True, slots=True)
 class RewardService:
     """A reward server, and the config to score by.
 
-    `config` is the name of a config, or overrides on one: `{"preset": "robust", "answer_from": "boxed"}`. `source` is
-    the name of the run in the server's ledger; no reward depends on it.
+    `config` is the name of a config, or overrides on one: `{"preset": "robust", "answer_from": "boxed"}`. `timeout_s`
+    is that of one attempt, and new attempts may start for `retry_budget_s`. `source` is the name of the run in the
+    server's ledger; no reward depends on it. `warn` says that a call waits.
     """
 
     url: str = DEFAULT_URL
     config: Config = "paper"
-    timeout_s: float = 120.0
+    timeout_s: float = TIMEOUT_S
     token: str | None = field(default=None, repr=False)
     fingerprints: Fingerprints = field(default=OF_THIS_PROCESS, repr=False)
     source: str | None = None
+    retry_budget_s: float = RETRY_BUDGET_S
+    give_up: GiveUp = "raise"
+    warn: Warn = field(default=ToLogger(__name__), repr=False)
 
     @classmethod
     def configured(
@@ -90,12 +63,19 @@ class RewardService:
         config: Config | None = None,
         timeout_s: float | None = None,
         source: str | None = None,
+        *,
+        retry_budget_s: float | None = None,
+        give_up: GiveUp | None = None,
+        takes_none: bool = False,
+        warn: Warn | None = None,
     ) -> Self:
-        """Takes the arguments, else the variables IREASONER_REWARD_{URL,CONFIG,TIMEOUT_S,SOURCE}, else the defaults.
+        """Takes the arguments, else the variables IREASONER_REWARD_*, else the defaults.
 
-        IREASONER_REWARD_CONFIG is a name or a JSON object. The token always comes from IREASONER_REWARD_TOKEN. With
-        IREASONER_REWARD_ACCEPT_NEW_FINGERPRINTS=1 the server's scoring may change during the run. Raises ValueError if
-        a variable is malformed.
+        The variables are URL, CONFIG (a name or a JSON object), TIMEOUT_S, RETRY_BUDGET_S, GIVE_UP and SOURCE. The
+        token always comes from IREASONER_REWARD_TOKEN. With IREASONER_REWARD_ACCEPT_NEW_FINGERPRINTS=1 the server's
+        scoring may change during the run.
+
+        Raises ValueError if a variable is malformed, or if `give_up` is `none` and the framework does not take None.
         """
         if config is None:
             text = os.environ.get(f"{PREFIX}CONFIG", "paper")
@@ -104,10 +84,13 @@ class RewardService:
         return cls(
             url or os.environ.get(f"{PREFIX}URL", DEFAULT_URL),
             config,
-            timeout_s or float(os.environ.get(f"{PREFIX}TIMEOUT_S", "120")),
+            _seconds("TIMEOUT_S", TIMEOUT_S) if timeout_s is None else timeout_s,
             os.environ.get(f"{PREFIX}TOKEN"),
             ANY_OF_THIS_PROCESS if accepts_new else OF_THIS_PROCESS,
             source or os.environ.get(f"{PREFIX}SOURCE"),
+            _seconds("RETRY_BUDGET_S", RETRY_BUDGET_S) if retry_budget_s is None else retry_budget_s,
+            _give_up(give_up or os.environ.get(f"{PREFIX}GIVE_UP", "raise"), takes_none),
+            warn or ToLogger(__name__),
         )
 
     def called(self, run: str | None) -> Self:
@@ -115,41 +98,72 @@ class RewardService:
         return self if self.source else replace(self, source=run)
 
     def score(
-        self, groups: Sequence[Sequence[str]], progress: float = 1.0, contexts: Sequence[Context] = ()
+        self,
+        groups: Sequence[Sequence[str]],
+        progress: float = 1.0,
+        contexts: Sequence[Context] = (),
+        detail: Detail = "rewards",
     ) -> list[list[Judged]]:
         """Scores groups of raw texts, several requests at a time. Raises RewardError.
 
-        `contexts` are empty or one per group; their `update` is that of the first.
+        `contexts` are empty or one per group; their `update` is that of the first. With the detail `full` the rewards
+        come with their steps.
         """
-        with RewardClient(self.url, **self._connection()) as client:
+        with self._connection().client() as client:
             contexts = [replace(each, image=_put(client, each.image)) for each in contexts]
             return [
-                judged
+                judged_group(group, response.fingerprint)
                 for response in client.score_many(
-                    "solver", _groups(groups, contexts), **self._request(groups, progress, contexts)
+                    "solver",
+                    _groups(groups, contexts),
+                    groups_per_request=_groups_per_request(groups, contexts),
+                    **self._options(progress, contexts, detail),
                 )
-                for judged in map(_judged_group, response.groups)
+                for group in response.groups
             ]
 
     async def score_async(
-        self, groups: Sequence[Sequence[str]], progress: float = 1.0, contexts: Sequence[Context] = ()
+        self,
+        groups: Sequence[Sequence[str]],
+        progress: float = 1.0,
+        contexts: Sequence[Context] = (),
+        detail: Detail = "rewards",
     ) -> list[list[Judged]]:
-        """`score` for callers on an event loop; its connections are closed when the call ends."""
-        async with AsyncRewardClient(self.url, **self._connection()) as client:
+        """`score` for callers on an event loop, which share its connections: any number of them can call at a time."""
+        async with self._connection().shared() as client:
             contexts = [replace(each, image=await _put_async(client, each.image)) for each in contexts]
             several = client.score_many(
-                "solver", _groups(groups, contexts), **self._request(groups, progress, contexts)
+                "solver",
+                _groups(groups, contexts),
+                groups_per_request=_groups_per_request(groups, contexts),
+                **self._options(progress, contexts, detail),
             )
             async with aclosing(several) as responses:
                 return [
-                    judged async for response in responses for judged in map(_judged_group, response.groups)
+                    judged_group(group, response.fingerprint)
+                    async for response in responses
+                    for group in response.groups
                 ]
+
+    def keep_connections(self) -> None:
+        """Leaves the connections of the running event loop open between calls."""
+        self._connection().keep()
+
+    def given_up(self, error: RewardError) -> None:
+        """Raises `error` unless the batch is to go on without rewards, which is then said.
+
+        It never goes on after errors that the next batch would meet, too: a refused request, a wrong answer, a change
+        of the scoring.
+        """
+        if self.give_up == "raise" or not (error.retryable or isinstance(error, ServerFailed)):
+            raise error
+        self.warn(f"this batch has no rewards: {error}")
 
     def put_images(self, images: Sequence[object]) -> list[str | None]:
         """Gives the server images for its ledger; returns their SHA-256, None for what is no image. Never fails."""
         if all(image is None for image in images):
             return [None] * len(images)
-        with RewardClient(self.url, **self._connection()) as client:
+        with self._connection().client() as client:
             return [_put(client, image) for image in images]
 
     async def score_in_cohort(
@@ -157,11 +171,15 @@ class RewardService:
     ) -> dict[str, float]:
         """Returns the `reward` of one rollout and its parts; the server waits up to `wait_s` for its siblings.
 
-        A broken attempt may be repeated until `timeout_s` after that. Of the context, the endpoint takes the question
-        and the labels.
+        A broken attempt may be repeated until `retry_budget_s` after that. Of the context, the endpoint takes the
+        question and the labels.
         """
-        options = {"timeout_s": wait_s + COHORT_GRACE_S, "retry_budget_s": wait_s + self.timeout_s}
-        async with AsyncRewardClient(self.url, **self._connection() | options) as client:
+        connection = self._connection()._replace(
+            timeout_s=wait_s + COHORT_GRACE_S,
+            retry_budget_s=wait_s + self.retry_budget_s,
+            async_connections=COHORT_CONNECTIONS,
+        )
+        async with connection.shared() as client:
             return await client.score_in_cohort(
                 group_id,
                 text,
@@ -173,65 +191,35 @@ class RewardService:
                 source=self.source,
             )
 
-    def _connection(self) -> dict[str, Any]:
-        return {
-            "token": self.token,
-            "timeout_s": self.timeout_s,
-            "retry_budget_s": self.timeout_s,
-            "fingerprints": self.fingerprints,
-        }
+    def _connection(self) -> Connection:
+        return Connection(
+            self.url, self.token, self.timeout_s, self.retry_budget_s, self.fingerprints, self.warn
+        )
 
-    def _request(
-        self, groups: Sequence[Sequence[str]], progress: float, contexts: Sequence[Context]
-    ) -> dict[str, Any]:
+    def _options(self, progress: float, contexts: Sequence[Context], detail: Detail) -> ScoreOptions:
         return {
             "config": self.config,
             "progress": progress,
-            "detail": "rewards",
+            "detail": detail,
             "update": contexts[0].update if contexts else None,
             "source": self.source,
-            "groups_per_request": _groups_per_request(groups, contexts),
         }
 
 
-def means(judged: Iterable[Judged]) -> dict[str, float]:
-    """The mean of each metric over the rollouts for which it is known; left out if it is known for none."""
-    known: dict[str, list[float]] = {}
-    for each in judged:
-        for name, value in each.metrics.items():
-            if not math.isnan(value):
-                known.setdefault(name, []).append(value)
-    return {name: sum(values) / len(values) for name, values in known.items()}
+def _seconds(name: str, default: float) -> float:
+    text = os.environ.get(f"{PREFIX}{name}", "")
+    try:
+        return float(text) if text else default
+    except ValueError as error:
+        raise ValueError(f"{PREFIX}{name} is {text!r}, not a number of seconds") from error
 
 
-def siblings(keys: Sequence[Hashable], *sizes: int | None) -> list[range]:
-    """The indices of each group in a batch with contiguous groups, which are runs of equal keys.
-
-    `sizes` are the possible sizes of a group, in training and in evaluation. One prompt can occur in a batch more than
-    once, so a run whose length is a multiple of a size, of the largest such size, is split into groups of that size.
-    """
-    groups: list[range] = []
-    start = 0
-    for _, run in groupby(keys):
-        end = start + len(list(run))
-        step = max((size for size in sizes if size and (end - start) % size == 0), default=end - start)
-        groups += [range(first, first + step) for first in range(start, end, step)]
-        start = end
-    return groups
-
-
-def progress_of(trainer_state: Any) -> float:
-    """The progress of a transformers trainer, in [0, 1]; 1 if it is unknown."""
-    steps = getattr(trainer_state, "max_steps", 0) or 0
-    return min(1.0, trainer_state.global_step / steps) if steps > 0 else 1.0
-
-
-def gathered(keys: Sequence[Hashable]) -> list[list[int]]:
-    """The indices of each group in a batch in any order: those with equal keys."""
-    groups: dict[Hashable, list[int]] = {}
-    for position, key in enumerate(keys):
-        groups.setdefault(key, []).append(position)
-    return list(groups.values())
+def _give_up(text: str, takes_none: bool) -> GiveUp:
+    if text not in ("raise", "none"):
+        raise ValueError(f"{PREFIX}GIVE_UP is {text!r}, not raise or none")
+    if text == "none" and not takes_none:
+        raise ValueError(f"{PREFIX}GIVE_UP is none, but this framework needs a number for every rollout")
+    return cast(GiveUp, text)
 
 
 def _put(client: RewardClient, image: object) -> str | None:
@@ -271,34 +259,3 @@ def _groups_per_request(groups: Sequence[Sequence[str]], contexts: Sequence[Cont
         (len(each.question or "") + sum(map(len, each.labels or ())) for each in contexts), default=0
     )
     return max(1, min(GROUPS_PER_REQUEST, REQUEST_CHARACTERS // max(1, largest + context)))
-
-
-def _judged_group(group: ScoredGroup) -> list[Judged]:
-    others = _mean([rollout.reward for rollout in group.rollouts])
-    outcome = _mean([rollout.outcome for rollout in group.rollouts])
-    trajectory = _mean([rollout.trajectory for rollout in group.rollouts])
-    return [
-        Judged(
-            rollout.reward,
-            rollout.answer,
-            {
-                "outcome": _known(rollout.outcome, outcome),
-                "trajectory": _known(rollout.trajectory, trajectory),
-                "dominant_share": group.dominant_share,
-                "tie": float(group.tie),
-                "valid": float(rollout.status == "ok"),
-                "abstained": float(rollout.status == "abstain"),
-            },
-            others,
-        )
-        for rollout in group.rollouts
-    ]
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None
-
-
-def _known(*values: float | None) -> float:
-    return next((value for value in values if value is not None), math.nan)

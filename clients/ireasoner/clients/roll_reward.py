@@ -11,9 +11,11 @@ from roll.distributed.executor.worker import Worker
 from roll.distributed.scheduler.decorator import Dispatch, register
 from roll.distributed.scheduler.protocol import DataProto
 from roll.models.model_providers import default_tokenizer_provider
+from roll.utils.logging import get_logger
 
+from ireasoner.clients.batches import gathered
 from ireasoner.clients.framework_context import cells, read_context
-from ireasoner.clients.reward_service import RewardService, gathered
+from ireasoner.clients.reward_service import RewardService
 
 
 class AgreementRewardWorker(Worker):  # type: ignore[misc]
@@ -24,7 +26,7 @@ class AgreementRewardWorker(Worker):  # type: ignore[misc]
         self.rank_info.dp_rank = self.rank_info.rank
         self.rank_info.dp_size = self.rank_info.world_size
         self.tokenizer = default_tokenizer_provider(model_args=self.worker_config.model_args)
-        self._service = RewardService.configured()
+        self._service = RewardService.configured(warn=get_logger().warning)
 
     @register(dispatch_mode=Dispatch.ONE_TO_ALL)  # type: ignore[untyped-decorator]
     def initialize(self, pipeline_config: Any) -> None:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from ireasoner.clients.framework_context import Context
-from ireasoner.clients.reward_service import Judged
+from ireasoner.clients.judged import Judged
 
 Score = Callable[[Sequence[str], Context], Awaitable[list[Judged]]]
 Judge = Callable[[str, Context], Awaitable[Judged]]

@@ -8,10 +8,13 @@ from collections.abc import Mapping
 from itertools import chain
 from typing import Any
 
+from loguru import logger
 from skyrl.train.generators.skyrl_gym_generator import SkyRLGymGenerator
 
+from ireasoner.clients.batches import gathered
 from ireasoner.clients.framework_context import read_context
-from ireasoner.clients.reward_service import RewardService, gathered, means
+from ireasoner.clients.judged import means
+from ireasoner.clients.reward_service import RewardService
 from ireasoner.clients.wire import Config
 
 
@@ -29,7 +32,7 @@ class AgreementGenerator(SkyRLGymGenerator):  # type: ignore[misc]
         self, *args: Any, reward_url: str | None = None, reward_config: Config | None = None, **kwargs: Any
     ) -> None:
         super().__init__(*args, **kwargs)
-        self._service = RewardService.configured(reward_url, reward_config)
+        self._service = RewardService.configured(reward_url, reward_config, warn=logger.warning)
 
     async def generate(self, input_batch: Any, disable_tqdm: bool = False) -> Any:
         """Returns SkyRL's output with our rewards, in the shape of SkyRL's own. Raises RewardError.

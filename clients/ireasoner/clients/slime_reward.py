@@ -7,6 +7,7 @@ evaluation, so evaluation data needs another reward.
 from collections.abc import Sequence
 from typing import Any
 
+from ireasoner.clients.connection import ToLogger
 from ireasoner.clients.framework_context import read_context
 from ireasoner.clients.reward_service import RewardService
 
@@ -17,7 +18,7 @@ async def group_reward(args: Any, samples: Sequence[Any], **_: Any) -> list[floa
     Raises RewardError.
     """
     texts = [sample.response for sample in samples]
-    service = RewardService.configured().called(getattr(args, "wandb_group", None))
+    service = RewardService.configured(warn=ToLogger("slime")).called(getattr(args, "wandb_group", None))
     contexts = [read_context(_context, samples[0])]
     judged = (await service.score_async([texts], contexts=contexts))[0]
     key = getattr(args, "reward_key", None)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from functools import partial
-from typing import Self, TypeVar
+from typing import Self, TypeVar, Unpack
 
 import httpx
 
@@ -30,9 +30,9 @@ from ireasoner.clients.exchange import (
 )
 from ireasoner.clients.fingerprints import Fingerprints
 from ireasoner.clients.response import check_ready, decode_response
-from ireasoner.clients.retry import Retry
 from ireasoner.clients.server_context import PUT_TIMEOUT_S, server_context
-from ireasoner.clients.wire import Config, Detail, Endpoint, Group, ScoreRequest, ScoreResponse
+from ireasoner.clients.waits import OnWait, Waits
+from ireasoner.clients.wire import Endpoint, Group, ScoreOptions, ScoreRequest, ScoreResponse
 
 T = TypeVar("T")
 
@@ -51,6 +51,9 @@ class RewardClient:
         max_connections: Size of the pool.
         traceparent: A W3C trace context.
         fingerprints: The fingerprints to compare with; None for those that this client receives.
+        on_wait: Called while calls wait, at most every 30 s for all calls of the client, with the reason and the
+            seconds in which another attempt may start. The first time is 10 s after a call began, or once it waits
+            for more than a second after an error. Any thread may call it.
 
     Raises:
         ValueError: `base_url` is not an address.
@@ -66,6 +69,7 @@ class RewardClient:
         max_connections: int = 16,
         traceparent: str | None = None,
         fingerprints: Fingerprints | None = None,
+        on_wait: OnWait | None = None,
     ) -> None:
         server = address(base_url)
         self._http = httpx.Client(
@@ -79,6 +83,7 @@ class RewardClient:
         self._retry_budget_s = retry_budget_s
         self._fingerprints = fingerprints or Fingerprints()
         self._context = server_context(self._url, token)
+        self._waits = Waits(self._url, on_wait)
 
     def __enter__(self) -> Self:
         return self
@@ -91,31 +96,23 @@ class RewardClient:
         self._http.close()
 
     def score(
-        self,
-        endpoint: Endpoint,
-        groups: Sequence[Group],
-        *,
-        config: Config = "paper",
-        progress: float | None = None,
-        detail: Detail = "full",
-        update: int | None = None,
-        source: str | None = None,
+        self, endpoint: Endpoint, groups: Sequence[Group], **options: Unpack[ScoreOptions]
     ) -> ScoreResponse:
-        """Scores groups in one request; `progress`, in [0, 1], is for the endpoint `solver` only.
+        """Scores groups in one request; see `ScoreOptions`.
 
-        `update`, the number of the policy update, and `source`, the name of the run, are context like that of `Group`.
         A server that does not take context scores without it.
 
         Raises RewardError (see `ireasoner.clients.errors`). Every reward that is returned was computed.
         """
-        sent = self._context.fitted(ScoreRequest(endpoint, groups, config, progress, detail, update, source))
-        retry = Retry(self._retry_budget_s)
-        try:
-            response = retry.call(self._attempt(sent))
-        except RequestRefused as refusal:
-            response = retry.call(self._attempt(self._context.bare_after(refusal, sent)))
-            self._context.was_the_reason(refusal)
-        self._fingerprints.check(self._url, config, response.fingerprint)
+        request = ScoreRequest(endpoint, groups, **options)
+        sent = self._context.fitted(request)
+        with self._waits.call(self._retry_budget_s) as retry:
+            try:
+                response = retry.call(self._attempt(sent))
+            except RequestRefused as refusal:
+                response = retry.call(self._attempt(self._context.bare_after(refusal, sent)))
+                self._context.was_the_reason(refusal)
+        self._fingerprints.check(self._url, request.config, response.fingerprint)
         return response
 
     @property
@@ -147,34 +144,23 @@ class RewardClient:
         endpoint: Endpoint,
         groups: Iterable[Group],
         *,
-        config: Config = "paper",
-        progress: float | None = None,
-        detail: Detail = "full",
-        update: int | None = None,
-        source: str | None = None,
         groups_per_request: int = 16,
         in_flight: int = 4,
+        **options: Unpack[ScoreOptions],
     ) -> Generator[ScoreResponse, None, None]:
-        """Scores any number of groups with several requests in flight.
+        """Scores any number of groups with several requests in flight; see `ScoreOptions`.
 
         Responses come in the order of `groups`, which is read only as far as requests are sent. The first error ends
         the iteration.
 
         Args:
-            endpoint: See `score`, also for `config`, `progress`, `detail`, `update` and `source`.
+            endpoint: The reward to compute.
             groups: Any iterable, also one that does not fit into memory.
             groups_per_request: Groups in one request; a few more where a group's `voters` come right after it.
             in_flight: Requests at a time.
+            options: Those of each request.
         """
-        score = partial(
-            self.score,
-            endpoint,
-            config=config,
-            progress=progress,
-            detail=detail,
-            update=update,
-            source=source,
-        )
+        score = partial(self.score, endpoint, **options)
         with ThreadPoolExecutor(in_flight) as pool:
             flying: deque[Future[ScoreResponse]] = deque()
             try:

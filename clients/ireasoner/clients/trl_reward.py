@@ -1,35 +1,41 @@
-"""TRL: `ireasoner.clients.trl_reward.GroupReward` for `GRPOTrainer` and `RLOOTrainer`. Written for 1.16."""
+"""TRL: `ireasoner.clients.trl_reward.GroupReward` for `GRPOTrainer`, `RLOOTrainer` and `AsyncGRPOTrainer`.
 
-import hashlib
-import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from typing import Any, NamedTuple
+Written for 1.0 to 1.16. `AsyncGroupReward` needs 1.14.
+"""
 
-from ireasoner.clients.framework_context import Context, cells, read_context
-from ireasoner.clients.ranks import over_ranks
-from ireasoner.clients.reward_service import Judged, RewardService, SplitGroups, means, progress_of, siblings
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import chain
+from typing import Any
+
+from ireasoner.clients.batches import SplitGroups, progress_of, siblings
+from ireasoner.clients.connection import ToLogger
+from ireasoner.clients.errors import RewardError
+from ireasoner.clients.judged import Judged
+from ireasoner.clients.ranks import over_ranks, over_ranks_async
+from ireasoner.clients.reward_service import GiveUp, RewardService
+from ireasoner.clients.trl_batch import Batch, Row, abstentions
+from ireasoner.clients.trl_components import (
+    PARTS,
+    AllJudged,
+    Rewards,
+    async_components,
+    components,
+    rewards_of,
+)
 from ireasoner.clients.wire import Config
-
-
-class _Row(NamedTuple):
-    """A completion; rows of one prompt have one key."""
-
-    key: str
-    text: str
-    context: Context
 
 
 class GroupReward:
     """One reward per completion, None if the server abstains; the parts of the reward go into the run's charts.
 
     With several processes, all completions are gathered first, so that groups that are split over ranks are scored
-    whole. If a batch cannot be scored, every rank gets None and the error is logged; a single process raises
-    RewardError. The weight of the step reward follows the trainer's progress.
+    whole; an error ends every rank. The weight of the step reward follows the trainer's progress.
 
     `num_generations` and `num_generations_eval` are the trainer's; TRL does not pass them on, and they separate
-    consecutive groups of one prompt. For `url`, `config` and `source`, the name of the run in the server's ledger, see
-    `RewardService.configured`.
+    consecutive groups of one prompt. If the server cannot be reached within the retry budget, a batch raises
+    RewardError, or with `give_up="none"` all of it gets None. For `url`, `config` and `source`, the name of the run in
+    the server's ledger, see `RewardService.configured`.
     """
 
     def __init__(
@@ -39,97 +45,84 @@ class GroupReward:
         config: Config | None = None,
         num_generations_eval: int | None = None,
         source: str | None = None,
+        give_up: GiveUp | None = None,
     ):
         self.__name__ = "agreement"
         self._sizes = {num_generations, num_generations_eval or num_generations}
-        self._service = RewardService.configured(url, config, source=source)
-
-    def __call__(
-        self,
-        prompts: Sequence[Any],
-        completions: Sequence[Any],
-        trainer_state: Any = None,
-        log_metric: Callable[[str, float], None] | None = None,
-        log_extra: Callable[[str, list[Any]], None] | None = None,
-        **columns: Any,
-    ) -> list[float | None]:
-        """Returns the rewards of this rank's completions; groups are contiguous over all ranks."""
-        mine = over_ranks(
-            lambda: self._read(prompts, completions, columns, trainer_state),
-            lambda rows: self._judge(rows, progress_of(trainer_state)),
+        self._service = RewardService.configured(
+            url, config, source=source, give_up=give_up, takes_none=True, warn=ToLogger("trl")
         )
-        if mine is None:
-            return [None] * len(completions)
-        if log_metric is not None:
-            for name, value in means(mine).items():
-                log_metric(f"agreement/{name}", value)
-        if log_extra is not None:
-            log_extra("agreement_answer", [each.answer for each in mine])
-        return [each.reward for each in mine]
 
-    def _read(
-        self, prompts: Sequence[Any], completions: Sequence[Any], columns: Mapping[str, Any], state: Any
-    ) -> list[_Row]:
-        """This rank's rows; their images are put here, so that other ranks need no more than their hashes."""
-        contexts = [read_context(_context, prompt, columns, row, state) for row, prompt in enumerate(prompts)]
-        hashes = self._put_once([context.image for context in contexts])
-        return [
-            _Row(_key(prompt), _text(completion), replace(context, image=image))
-            for prompt, completion, context, image in zip(prompts, completions, contexts, hashes, strict=True)
-        ]
+    def __call__(self, prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> Rewards:
+        """Returns the rewards of this rank's completions; groups are contiguous over all ranks."""
+        return rewards_of(self.judged(prompts, completions, **columns))
 
-    def _put_once(self, images: Sequence[object]) -> list[str | None]:
-        """Puts each image once, although all rows of a group hold it; returns the SHA-256 for each row."""
-        keys = [_image_key(image) for image in images]
-        distinct = dict(zip(keys, images, strict=True))
-        put = dict(zip(distinct, self._service.put_images([*distinct.values()]), strict=True))
-        return [put[key] for key in keys]
+    def components(self, *names: str) -> list[Callable[..., Any]]:
+        """One reward function per part of the reward, which share one request per batch.
 
-    def _judge(self, rows: Sequence[_Row], progress: float) -> list[Judged]:
+        They are for `multi_objective_aggregation="normalize_then_sum"`. By default the parts are `outcome` and
+        `trajectory`; components of the outcome reward can be named, too. All must be given to the trainer.
+        """
+        return components(self.judged, names or PARTS)
+
+    def judged(self, prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> AllJudged:
+        """What the server made of each completion, None if it was given up; logs what TRL can show."""
+        batch = Batch(prompts, completions, columns, self._service.put_images)
+        try:
+            return batch.shown(over_ranks(batch.rows, partial(self._score, batch)))
+        except RewardError as error:
+            return self._given_up(error, len(completions))
+
+    def _score(self, batch: Batch, rows: Sequence[Row]) -> list[Judged]:
+        return [*chain.from_iterable(self._service.score(*self._asked(batch, rows)))]
+
+    def _given_up(self, error: RewardError, count: int) -> AllJudged:
+        self._service.given_up(error)
+        nothing = [None] * count
+        abstentions.note(nothing)
+        return nothing
+
+    def _asked(self, batch: Batch, rows: Sequence[Row]) -> tuple[Any, ...]:
+        """The arguments of the service for the rows of all ranks. Raises SplitGroups."""
         groups = siblings([row.key for row in rows], *self._sizes)
         if odd := {len(group) for group in groups} - self._sizes:
             raise SplitGroups(
                 f"{max(odd)} consecutive rows have one prompt; num_generations is {self._sizes}"
             )
-        scored = self._service.score(
+        return (
             [[rows[index].text for index in group] for group in groups],
-            progress,
+            progress_of(batch.state),
             [rows[group[0]].context for group in groups],
+            "full" if batch.shows_steps else "rewards",
         )
-        return [each for group in scored for each in group]
 
 
-def _context(prompt: Any, columns: Mapping[str, Any], row: int, state: Any) -> dict[str, Any]:
-    return {
-        "prompt": prompt,
-        "images": [*cells(columns, row, ["image", "images"]).values()],
-        "labels": cells(columns, row),
-        "update": getattr(state, "global_step", None),
-    }
+class AsyncGroupReward(GroupReward):
+    """`GroupReward` for the event loop that TRL keeps for asynchronous reward functions, which all run at once there.
 
+    Its connections stay open from batch to batch.
+    """
 
-def _key(prompt: Any) -> str:
-    """A hash of a prompt with its images."""
-    return hashlib.sha256(json.dumps(prompt, default=_digest).encode()).hexdigest()
+    async def __call__(  # type: ignore[override]
+        self, prompts: Sequence[Any], completions: Sequence[Any], **columns: Any
+    ) -> Rewards:
+        """Returns the rewards of this rank's completions."""
+        return rewards_of(await self.judged_async(prompts, completions, **columns))
 
+    async def judged_async(
+        self, prompts: Sequence[Any], completions: Sequence[Any], **columns: Any
+    ) -> AllJudged:
+        """`judged` on TRL's event loop."""
+        self._service.keep_connections()
+        batch = Batch(prompts, completions, columns, self._service.put_images)
+        try:
+            return batch.shown(await over_ranks_async(batch.rows, partial(self._score_async, batch)))
+        except RewardError as error:
+            return self._given_up(error, len(completions))
 
-def _digest(image: Any) -> str:
-    """A hash of the pixels and the size of a picture, or of bytes."""
-    if isinstance(image, bytes):
-        return hashlib.sha256(image).hexdigest()
-    return f"{getattr(image, 'size', None)} {hashlib.sha256(image.tobytes()).hexdigest()}"
+    def components(self, *names: str) -> list[Callable[..., Any]]:
+        """The same as asynchronous reward functions."""
+        return async_components(self.judged_async, names or PARTS)
 
-
-def _image_key(image: Any) -> object:
-    """Equal for images with the same content, in whatever form they come."""
-    try:
-        return image if isinstance(image, str | bytes | None) else _key(image)
-    except Exception:  # noqa: BLE001  a framework may hold anything here
-        return id(image)
-
-
-def _text(completion: Any) -> str:
-    """The text of the last message; empty, which is an `invalid` rollout, if the policy wrote no text."""
-    last = {"content": completion, "role": "assistant"} if isinstance(completion, str) else completion[-1]
-    content = (last["role"] == "assistant" and last.get("content")) or ""
-    return content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
+    async def _score_async(self, batch: Batch, rows: Sequence[Row]) -> list[Judged]:
+        return [*chain.from_iterable(await self._service.score_async(*self._asked(batch, rows)))]

@@ -11,8 +11,10 @@ from typing import Any
 import verifiers.v1 as vf
 from pydantic import Field
 
+from ireasoner.clients.connection import ToLogger
 from ireasoner.clients.framework_context import read_context
-from ireasoner.clients.reward_service import RewardService, means
+from ireasoner.clients.judged import means
+from ireasoner.clients.reward_service import RewardService
 
 __all__ = ["AgreementEnv"]
 
@@ -47,7 +49,9 @@ class AgreementEnv(vf.Env[AgreementEnvConfig]):  # type: ignore[misc]
         traces = [trace for trace in episode.traces if trace.ok]
         if not traces:
             return
-        service = RewardService.configured(self.config.reward_url, self.config.reward_config)
+        service = RewardService.configured(
+            self.config.reward_url, self.config.reward_config, warn=ToLogger("verifiers")
+        )
         texts, context = [trace.last_reply for trace in traces], read_context(_context, task)
         judged = (await service.score_async([texts], contexts=[context]))[0]
         for trace, each in zip(traces, judged, strict=True):

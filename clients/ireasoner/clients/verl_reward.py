@@ -15,8 +15,10 @@ from verl.experimental.agent_loop.agent_loop import AgentLoopOutput
 from verl.experimental.agent_loop.single_turn_agent_loop import SingleTurnAgentLoop
 from verl.experimental.reward_loop.reward_manager.base import RewardManagerBase
 
+from ireasoner.clients.connection import ToLogger
 from ireasoner.clients.framework_context import Context, read_context
-from ireasoner.clients.reward_service import Judged, RewardService
+from ireasoner.clients.judged import Judged
+from ireasoner.clients.reward_service import RewardService
 from ireasoner.clients.sibling_groups import SiblingGroups
 
 GROUP_WAIT_S = float(os.environ.get("IREASONER_GROUP_WAIT_S", "3600"))
@@ -32,7 +34,7 @@ def _groups(n: int, n_val: int, run: str | None) -> SiblingGroups:
                 f"groups are split: this worker has {len(texts)} samples of a uid, but rollout.n is {n} and "
                 f"val_kwargs.n is {n_val}; the prompts per batch must be a multiple of rollout.agent.num_workers"
             )
-        service = RewardService.configured().called(run)
+        service = RewardService.configured(warn=ToLogger("verl")).called(run)
         return (await service.score_async([texts], contexts=[context]))[0]
 
     return SiblingGroups(score, GROUP_WAIT_S)
@@ -72,7 +74,7 @@ class CohortRewardManager(RewardManagerBase):  # type: ignore[misc]
                 f"rollout.val_kwargs.n is {rollout.val_kwargs.n}; set it to rollout.n, {rollout.n}"
             )
         self._group_size = rollout.n
-        self._service = RewardService.configured().called(_run_name(config))
+        self._service = RewardService.configured(warn=ToLogger("verl")).called(_run_name(config))
 
     async def run_single(self, data: Any) -> dict[str, Any]:
         """Returns the reward of one row and its parts. Raises RewardError."""

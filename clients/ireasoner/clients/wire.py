@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, Self
+from typing import Literal, Self, TypedDict
 
 MAJOR_VERSION = "2"
 """First number of the wire's version that this client speaks."""
@@ -91,9 +91,27 @@ class Group:
         return not (self.question is None and self.image is None and self.labels is None)
 
 
+class ScoreOptions(TypedDict, total=False):
+    """How groups are scored, and whose they are.
+
+    Attributes:
+        config: The name of a preset or registered config, or overrides on one; default `paper`.
+        progress: Progress of the training, in [0, 1], for the endpoint `solver` only; the server's default is 1.
+        detail: `rewards` leaves out steps and answer clusters; default `full`.
+        update: Number of the policy update: context, like that of `Group`.
+        source: Name of the run: context, like that of `Group`.
+    """
+
+    config: Config
+    progress: float | None
+    detail: Detail
+    update: int | None
+    source: str | None
+
+
 @dataclass(frozen=True, slots=True)
 class ScoreRequest:
-    """What one request asks for; see `RewardClient.score`."""
+    """What one request asks for; see `ScoreOptions`."""
 
     endpoint: Endpoint
     groups: Sequence[Group]

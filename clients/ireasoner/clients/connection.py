@@ -1,0 +1,106 @@
+"""How an adapter reaches its server; on an event loop, the calls of all adapters share the connections."""
+
+import asyncio
+import logging
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import NamedTuple
+from weakref import WeakKeyDictionary
+
+from ireasoner.clients.async_client import AsyncRewardClient
+from ireasoner.clients.fingerprints import Fingerprints
+from ireasoner.clients.sync_client import RewardClient
+
+Warn = Callable[[str], object]
+
+
+@dataclass(frozen=True)
+class ToLogger:
+    """Warns through the logger of a framework, looked up anew each time: AReaL replaces all loggers as it runs."""
+
+    name: str
+
+    def __call__(self, message: str) -> None:
+        """Logs a message."""
+        logging.getLogger(self.name).warning("%s", message)
+
+
+@dataclass(slots=True)
+class _Shared:
+    """A client of one event loop, how many use it now, and whether it stays open after them."""
+
+    client: AsyncRewardClient
+    users: int = 0
+    stays: bool = False
+
+
+class Connection(NamedTuple):
+    """The settings of a client. Equal ones share a client on each event loop."""
+
+    url: str
+    token: str | None
+    timeout_s: float
+    retry_budget_s: float
+    fingerprints: Fingerprints
+    warn: Warn
+    async_connections: int = 64
+
+    def client(self) -> RewardClient:
+        """A client that says through `warn` when it waits."""
+        return RewardClient(
+            self.url,
+            token=self.token,
+            timeout_s=self.timeout_s,
+            retry_budget_s=self.retry_budget_s,
+            fingerprints=self.fingerprints,
+            on_wait=self._on_wait,
+        )
+
+    @asynccontextmanager
+    async def shared(self) -> AsyncIterator[AsyncRewardClient]:
+        """The client of this event loop, which is closed when the last of its users leaves."""
+        shared = self._of_this_loop()
+        shared.users += 1
+        try:
+            yield shared.client
+        finally:
+            shared.users -= 1
+            if not shared.users and not shared.stays:
+                del _clients()[self]
+                await shared.client.aclose()
+
+    def keep(self) -> None:
+        """Leaves the connections of this event loop open between calls, for loops that last as long as a training."""
+        self._of_this_loop().stays = True
+
+    def _of_this_loop(self) -> _Shared:
+        clients = _clients()
+        if self not in clients:
+            clients[self] = _Shared(self._async_client())
+        return clients[self]
+
+    def _async_client(self) -> AsyncRewardClient:
+        return AsyncRewardClient(
+            self.url,
+            token=self.token,
+            timeout_s=self.timeout_s,
+            retry_budget_s=self.retry_budget_s,
+            max_connections=self.async_connections,
+            fingerprints=self.fingerprints,
+            on_wait=self._on_wait,
+        )
+
+    def _on_wait(self, reason: Exception, left_s: float) -> None:
+        self.warn(f"waiting for the reward server: {reason}; giving up in about {left_s:.0f} s")
+
+
+_CLIENTS: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Connection, _Shared]] = WeakKeyDictionary()
+_LOCK = threading.Lock()
+
+
+def _clients() -> dict[Connection, _Shared]:
+    """The clients of this event loop."""
+    with _LOCK:
+        return _CLIENTS.setdefault(asyncio.get_running_loop(), {})
