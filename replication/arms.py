@@ -158,5 +158,8 @@ ARMS: Mapping[str, Arm] = {arm.name: arm for arm in (*_METHODS, *_CONTROLS)}
 QUICK_ARMS = ("outcome-only", "full")
 """The arms that `make replicate-quick` trains."""
 
-REFERENCES = ("base", "outcome-only", "full", "robust")
-"""The arms that every other arm is compared with, paired on seeds and questions."""
+REFERENCES = (
+    *("base", "outcome-only", "full", "robust"),
+    *("outcome-only-moving-baseline", "outcome-only-unscaled"),
+)
+"""The arms that all others of a table are compared with, paired on seeds and questions, where the table has them."""

@@ -14,10 +14,11 @@ from replication.arms import ARMS, DEFECTS, QUICK_ARMS, REFERENCES, ROBUST_PARTS
 from replication.released_code_settings import ReleasedCodeSettings
 from replication.run import recipe, run_settings
 from replication.settings import ReplicationSettings
+from replication.studies import TABLE_AND_STUDIES
 from tests.replication.plan import plan
 
 REFERENCE_FAITHFUL = Path(__file__).resolve().parents[2] / "configs" / "reference-faithful.toml"
-TRAINED = [arm for arm in ARMS.values() if arm.trained]
+TRAINED = [arm for arm in TABLE_AND_STUDIES.values() if arm.trained]
 
 
 @pytest.mark.parametrize("arm", TRAINED, ids=lambda arm: arm.name)
@@ -58,7 +59,8 @@ def test_robust_is_ablated_in_each_of_its_parts() -> None:
 
 
 def test_quick_arms_and_references_are_arms() -> None:
-    assert {*QUICK_ARMS, *REFERENCES} <= ARMS.keys()
+    assert {*QUICK_ARMS} <= ARMS.keys()
+    assert {*REFERENCES} <= TABLE_AND_STUDIES.keys()
 
 
 def test_reference_faithful_puts_back_what_its_config_does(tmp_path: Path) -> None:
