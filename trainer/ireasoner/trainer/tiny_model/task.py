@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from ireasoner.trainer.worlds.digit_grids.question import QUESTIONS, REMAINDERS
+from ireasoner.trainer.worlds.digit_grids.question import QUESTIONS, READINGS, REMAINDERS
 from ireasoner.trainer.worlds.digit_grids.world import DigitGrids
 from ireasoner.trainer.worlds.scenes.world import Scenes
 from ireasoner.trainer.worlds.world import World
 
-TaskName = Literal["sums", "one-path", "remainders", "scenes"]
+TaskName = Literal["sums", "one-path", "remainders", "readings", "scenes"]
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,7 @@ class Task:
         model: Folder of its tiny model in `models/`.
         several_paths: Whether operands are added in random order, or in reading order.
         broken_share: Share of the addition facts that are mostly wrong.
+        misread_share: Share of the readings that are wrong, where every step reads one cell.
     """
 
     name: TaskName
@@ -29,6 +30,7 @@ class Task:
     model: str
     several_paths: bool = True
     broken_share: float = 0.35
+    misread_share: float = 0.0
 
 
 TASKS: Mapping[TaskName, Task] = {
@@ -37,8 +39,9 @@ TASKS: Mapping[TaskName, Task] = {
         Task("sums", DigitGrids(QUESTIONS), "digit-grids"),
         Task("one-path", DigitGrids(QUESTIONS), "digit-grids-one-path", several_paths=False),
         Task("remainders", DigitGrids(REMAINDERS), "digit-grids-remainders", broken_share=0.5),
+        Task("readings", DigitGrids(READINGS), "digit-grids-readings", misread_share=0.2),
         Task("scenes", Scenes(), "scenes"),
     )
 }
 """Every task: the demo's; the same facts with a single path, which all samples share; right answers by wrong reasoning;
-and shapes and bars with several kinds of question."""
+right answers by wrong readings, which no two samples share; and shapes and bars with several kinds of question."""

@@ -26,6 +26,23 @@ class Opening:
 
 
 @dataclass(frozen=True, slots=True)
+class Reading:
+    """A step that reads one cell: what it names, and the number there."""
+
+    subject: str
+    number: int
+
+    @property
+    def text(self) -> str:
+        """The true step."""
+        return self.saying(self.number)
+
+    def saying(self, number: int) -> str:
+        """The step that reads `number`, right or wrong."""
+        return f"{self.subject} reads {number}."
+
+
+@dataclass(frozen=True, slots=True)
 class Asked:
     """A question about a picture, with its true answer.
 
@@ -35,6 +52,8 @@ class Asked:
         text: The question as the Solver gets it.
         openings: Every true first step, at least one; all have the same sum.
         conclude: Gives the answer that follows from a sum, right or wrong; constant if nothing is added.
+        readings: The true steps in their order, if every step reads one cell; the answer then follows from the sum of
+            the numbers.
     """
 
     image: Image.Image
@@ -42,16 +61,18 @@ class Asked:
     text: str
     openings: tuple[Opening, ...]
     conclude: Callable[[int], str]
+    readings: tuple[Reading, ...] = ()
 
     @property
     def answer(self) -> str:
         """The true answer."""
-        return self.conclude(sum(self.openings[0].operands))
+        return self.conclude(sum(self.numbers))
 
     @property
     def numbers(self) -> tuple[int, ...]:
         """The numbers to add, sorted: questions with the same numbers use the same addition facts."""
-        return tuple(sorted(self.openings[0].operands))
+        read = tuple(reading.number for reading in self.readings)
+        return tuple(sorted(read or self.openings[0].operands))
 
     @property
     def labelled(self) -> LabelledQuestion:
@@ -61,7 +82,13 @@ class Asked:
 
 def first_step(opening: Opening) -> str:
     """The beginning of a worked answer."""
-    return f"<think>\nStep 1: {opening.text}\n"
+    return beginning([opening.text])
+
+
+def beginning(steps: Sequence[str]) -> str:
+    """The beginning of a worked answer with these first steps."""
+    numbered = (f"Step {number}: {step}\n" for number, step in enumerate(steps, start=1))
+    return f"<think>\n{''.join(numbered)}"
 
 
 class LessonPicture(Protocol):

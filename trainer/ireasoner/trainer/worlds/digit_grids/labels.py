@@ -17,7 +17,7 @@ def answer(image: Path, question: str) -> str | None:
     """The true answer as a string; None if the question is not one about grids, or the picture is not a grid."""
     asked = find_question(question)
     digits = digits_in(image) if asked is not None else None
-    return None if asked is None or digits is None else str(asked.answer(digits))
+    return None if asked is None or digits is None else asked.answer(digits)
 
 
 def digits_in(image: Path) -> tuple[int, ...] | None:
