@@ -15,6 +15,7 @@ from ireasoner.trainer.rewards.shadow_labels import ShadowLabels
 from ireasoner.trainer.rollouts.group import Group
 from ireasoner.trainer.rollouts.rollout import Rollout, SamplingContract
 from ireasoner.trainer.settings import RunSettings
+from ireasoner.trainer.views import GroupViews
 from tests.trainer.test_rewards import Server, scored
 
 PROPOSALS = ["<question>How many?</question>", "no question", "<question>Which?</question>"]
@@ -88,6 +89,7 @@ def collector(server: Server, tmp_path: Path) -> Collector:
         **parts,
         scorer=GroupScorer(client, settings.reward, 0, source=settings.source),
         shadow=ShadowLabels(answer),
+        views=GroupViews((), None, seed=0, group_size=4, contrast_rollouts=4),
         contracts={role: SamplingContract(8) for role in ("solver", "proposer")},
     )
 

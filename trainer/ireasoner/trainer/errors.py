@@ -15,6 +15,7 @@
     │   └── CanaryError      vLLM serves another policy under its name
     ├── DivergedError        the KL is not a number
     ├── ProposerError        the Proposer writes no questions any more
+    ├── ViewError            a view of a question, or its map of answers, failed
     ├── ScoringError         groups cannot be judged, or the scoring changed
     ├── RunFolderError       a run folder cannot be read or written
     └── ServiceError         a service that the demo started died or did not become ready
@@ -107,6 +108,10 @@ class DivergedError(TrainerError):
 
 class ProposerError(TrainerError):
     """Too many consecutive proposals hold no question."""
+
+
+class ViewError(TrainerError):
+    """A view of a question failed, or returned something else than an image, a question and a map of answers."""
 
 
 class ScoringError(TrainerError):

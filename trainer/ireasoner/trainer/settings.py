@@ -148,6 +148,26 @@ class RolloutSettings(_Table):
         return self
 
 
+class ViewSettings(_Table):
+    """Views of a question: other forms of it, whose answers judge each other (docs/views.md)."""
+
+    names: tuple[str, ...] = ()
+    """The views of each of the Solver's questions, such as plain, mirror or module:function of your own; each gets an
+    equal part of the group. A name may be repeated. Without any, a group has one prompt."""
+    contrast: str | None = None
+    """A view that must change the answer: blank, foreign, or module:function of your own. An answer is paid less, the
+    more often it is given to this view."""
+    contrast_weight: float = Field(1.0, gt=0)
+    """k: the share of the contrast's rollouts with an answer, times k, is subtracted from the answer's reward."""
+    contrast_rollouts: int | None = Field(None, ge=1)
+    """Rollouts of the contrast per group, which are not trained (default: as many as a view has)."""
+
+    @property
+    def count(self) -> int:
+        """V: prompts per group."""
+        return max(len(self.names), 1)
+
+
 class CollapseSettings(_Table):
     """The guard that marks the onset of collapse."""
 
@@ -241,6 +261,8 @@ class RunSettings(BaseSettings):
     """Reward server."""
     rollout: RolloutSettings = Field(default_factory=RolloutSettings)
     """Rollout server."""
+    views: ViewSettings = Field(default_factory=ViewSettings)
+    """Views of each question."""
     collapse: CollapseSettings = Field(default_factory=CollapseSettings)
     """Guard against collapse."""
     stop_on_collapse: bool = False
@@ -266,6 +288,11 @@ class RunSettings(BaseSettings):
             raise ValueError(
                 f"micro_batch_size {self.rollouts_per_micro_batch} does not divide the {self.rollouts_per_update} "
                 "rollouts of an update (group_size x groups_per_update)"
+            )
+        if self.group_size % self.views.count:
+            raise ValueError(
+                f"group_size {self.group_size} is not divisible by the {self.views.count} views of views.names: each "
+                "has an equal part of the group"
             )
         if self.proposer_every and (self.proposer_groups_per_update or 0) > self.groups_per_update:
             raise ValueError(
@@ -308,6 +335,11 @@ class RunSettings(BaseSettings):
     def rollouts_per_update(self) -> int:
         """Rollouts that one update trains on."""
         return self.group_size * self.groups_per_update
+
+    @property
+    def rollouts_per_view(self) -> int:
+        """Rollouts of each view in a group; all of them without views."""
+        return self.group_size // self.views.count
 
     @property
     def rollouts_per_micro_batch(self) -> int:

@@ -40,6 +40,7 @@ from ireasoner.trainer.rollouts.rollout import SamplingContract
 from ireasoner.trainer.run_folder.checkpoint import Checkpoints
 from ireasoner.trainer.run_folder.run_folder import RunFolder
 from ireasoner.trainer.settings import ROLES, Role, RunSettings
+from ireasoner.trainer.views import GroupViews, named_contrast, named_views
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,8 +159,24 @@ class Assembly:
             publisher=publisher,
             scorer=self.scorer,
             shadow=self.shadow,
+            views=self.views(),
             variant=self.variant,
             contracts={role: self.sampling_contract(role) for role in ROLES},
+        )
+
+    def views(self) -> GroupViews:
+        """The views of the Solver's questions.
+
+        Raises:
+            SettingsError: There is no such view.
+        """
+        settings = self.settings
+        return GroupViews(
+            named_views(settings.views.names),
+            named_contrast(settings.views.contrast, self.images.paths),
+            seed=settings.seed,
+            group_size=settings.group_size,
+            contrast_rollouts=settings.views.contrast_rollouts or settings.rollouts_per_view,
         )
 
     def image_groups(self) -> ImageGroups:

@@ -16,7 +16,12 @@ from typing import Any
 from ireasoner.audit.questions import near_duplicate_share
 from ireasoner.clients import ScoredGroup
 from ireasoner.trainer.adapters.publisher import AdapterPublisher
-from ireasoner.trainer.errors import PolicyMissingError, ProposerError, RolloutMismatchError
+from ireasoner.trainer.errors import (
+    PolicyMissingError,
+    ProposerError,
+    RolloutMismatchError,
+    ViewError,
+)
 from ireasoner.trainer.loop.image_groups import ImageGroups
 from ireasoner.trainer.loop.role_schedule import groups_at, role_at
 from ireasoner.trainer.rewards.group_scorer import GroupScorer, GroupToScore
@@ -25,11 +30,19 @@ from ireasoner.trainer.rewards.variant import RewardVariant, apply_variant
 from ireasoner.trainer.rollouts.client import RolloutClient
 from ireasoner.trainer.rollouts.control_tokens import control_tokens_in
 from ireasoner.trainer.rollouts.group import Group
+from ireasoner.trainer.rollouts.prompt import Prompt
 from ireasoner.trainer.rollouts.prompt_difference import prompt_difference
-from ireasoner.trainer.rollouts.prompts import parse_question, proposer_messages, solver_messages
+from ireasoner.trainer.rollouts.prompts import (
+    parse_question,
+    proposer_messages,
+    rewording_messages,
+    solver_messages,
+)
 from ireasoner.trainer.rollouts.replicas import RolloutReplicas
 from ireasoner.trainer.rollouts.rollout import Rollout, RolloutRequest, SamplingContract
 from ireasoner.trainer.settings import Role, RunSettings
+from ireasoner.trainer.views import GroupViews, Seen
+from ireasoner.trainer.views.view_scores import ViewScores
 
 _SEEDS_PER_UPDATE = 1_000_000
 
@@ -83,6 +96,7 @@ class Collector:
         publisher: Gives a restarted rollout server its adapters back.
         scorer: The reward server.
         shadow: Measures groups against labels, if there are any.
+        views: The views of the Solver's questions.
         contracts: How each role is sampled.
         variant: What the Solver is trained on instead of its scores.
     """
@@ -97,6 +111,7 @@ class Collector:
         publisher: AdapterPublisher,
         scorer: GroupScorer,
         shadow: ShadowLabels,
+        views: GroupViews,
         contracts: Mapping[Role, SamplingContract],
         variant: RewardVariant | None = None,
     ) -> None:
@@ -107,6 +122,8 @@ class Collector:
         self._publisher = publisher
         self._scorer = scorer
         self._shadow = shadow
+        self._views = views
+        self._view_scores = ViewScores(scorer, settings.views.contrast_weight)
         self._contracts = contracts
         self._variant = variant
         self._consecutive_failed_proposals = 0
@@ -123,6 +140,7 @@ class Collector:
             ProposerError: Too many consecutive proposals hold no question.
             RolloutMismatchError: The rollout server's prompt is not the trainer's.
             RolloutServerError: The rollout server refused, or was unreachable for longer than the budget.
+            ViewError: A view, or its map of answers, failed.
             ScoringError: Too many consecutive groups could not be judged, or the server's scoring changed.
             RewardError: The reward server refused, or was unreachable for longer than the budget.
         """
@@ -135,10 +153,12 @@ class Collector:
             return collected
         if role == "solver":
             self._propose(collected, policies)
+        seen = self._show(collected, policies)
         with collected.timed("roll_out"):
             self._roll_out(collected, policies)
         with collected.timed("score"):
             if role == "solver":
+                self._view_scores.map_answers(groups, seen, update)
                 self._score_solver(collected)
             else:
                 self._score_proposer(collected, policies)
@@ -156,7 +176,6 @@ class Collector:
         for group, [proposal] in zip(collected.groups, proposals, strict=True):
             group.proposed_by = proposal.policy
             group.question = self._question(proposal)
-            group.messages = solver_messages(group.question or "")
             self._count_failed_proposals(collected.update, group.question, proposal)
         questions = [group.question for group in collected.groups]
         _log_questions(
@@ -179,26 +198,84 @@ class Collector:
                 f"(rollout.max_consecutive_failed_proposals); the last one is {proposal.text[:200]!r}"
             )
 
-    def _roll_out(self, collected: Collected, policies: Policies) -> None:
+    def _show(self, collected: Collected, policies: Policies) -> list[list[Seen]]:
+        """Gives each group its prompts; returns what those of the Solver show, by group."""
+        groups, update = collected.groups, collected.update
+        if collected.role == "proposer":
+            for group in groups:
+                size = self._settings.group_size
+                group.prompts = [Prompt(proposer_messages(), group.picture, group.png, size)]
+            return []
+        words = self._reworded(collected, policies)
+        seen = [self._views.show(group, words[index], update, index) for index, group in enumerate(groups)]
+        for group in groups:
+            self._refuse_control_tokens(group)
+        shown = sum(map(len, seen))
+        if shown:
+            collected.metric("views_replaced", sum(map(self._views.replaced, groups)) / shown)
+        return seen
+
+    def _reworded(self, collected: Collected, policies: Policies) -> list[list[str | None]]:
+        """Each group's question in other words, once per view that needs them; None where the Proposer gave none."""
+        words: list[list[str | None]] = [[] for _ in collected.groups]
+        asked = [(index, group) for index, group in enumerate(collected.groups) if group.question is not None]
+        if not self._views.rewordings or not asked:
+            return words
         requests = [
-            RolloutRequest(group.messages, group.png, self._settings.group_size, self._seed(collected, index))
-            for index, group in enumerate(collected.groups)
+            RolloutRequest(
+                rewording_messages(str(group.question)),
+                group.png,
+                self._views.rewordings,
+                self._helper_seed(collected, index) + 1,
+            )
+            for index, group in asked
         ]
+        with collected.timed("reword"):
+            replies = self._sample("proposer", policies, requests)
+        for (index, group), reworded in zip(asked, replies, strict=True):
+            found = map(self._question, reworded)
+            words[index] = [None if text == group.question else text for text in found]
+        return words
+
+    def _refuse_control_tokens(self, group: Group) -> None:
+        """Refuses views whose question would alter the prompt; the group's own was checked when it was proposed."""
+        for prompt in group.sampled_prompts:
+            if prompt.question not in (None, group.question) and (
+                tokens := control_tokens_in(str(prompt.question), self._processor.tokenizer)
+            ):
+                raise ViewError(f"the question of the view {prompt.view!r} holds control tokens: {tokens}")
+
+    def _roll_out(self, collected: Collected, policies: Policies) -> None:
+        groups = collected.groups
+        asked = [
+            (group, prompt, seed)
+            for index, group in enumerate(groups)
+            for prompt, seed in zip(group.sampled_prompts, self._seeds(collected, index), strict=True)
+        ]
+        requests = [prompt.request(seed) for _, prompt, seed in asked]
         sampled = self._sample(collected.role, policies, requests)
-        self._check_prompts(collected.groups, sampled)
-        for group, rollouts in zip(collected.groups, sampled, strict=True):
-            group.rollouts = rollouts
+        self._check_prompts([(group, prompt) for group, prompt, _ in asked], sampled)
+        replies = iter(sampled)
+        for group in groups:
+            group.rollouts = [rollout for _ in group.prompts for rollout in next(replies)]
+            group.contrast = [] if group.contrast_prompt is None else next(replies)
 
     def _score_solver(self, collected: Collected) -> None:
         groups, update = collected.groups, collected.update
         progress = self._settings.progress_at(update)
         posted = [
             GroupToScore(
-                group.rollouts, group.question, group.shown, self._shadow.answers(group.path, group.question)
+                group.rollouts,
+                group.question,
+                group.shown,
+                self._shadow.answers(group.path, group.question),
+                views=[prompt.view for prompt in group.prompt_of_rollout],
+                answers_in_view=group.answers_in_view,
             )
             for group in groups
         ]
         scored = self._scorer.score("solver", posted, update, progress)
+        scored = self._view_scores.judged(groups, scored, update)
         for index, (group, score) in enumerate(zip(groups, scored, strict=True)):
             group.record = group.solver_record(score)
             # Without a question there is no task: the rollouts have no reward, and so no advantage.
@@ -291,17 +368,29 @@ class Collector:
             self._publisher.restore()
             return self._rollouts.sample(policies[role], requests, self._contracts[role])
 
-    def _check_prompts(self, groups: Sequence[Group], sampled: Sequence[Sequence[Rollout]]) -> None:
+    def _check_prompts(
+        self, asked: Sequence[tuple[Group, Prompt]], sampled: Sequence[Sequence[Rollout]]
+    ) -> None:
         """Refuses rollouts whose prompt differs from the one in the training forward pass."""
         texts = [
-            self._processor.apply_chat_template(group.messages, tokenize=False, add_generation_prompt=True)
-            for group in groups
+            self._processor.apply_chat_template(prompt.messages, tokenize=False, add_generation_prompt=True)
+            for _, prompt in asked
         ]
-        prompts = self._processor(images=[[group.picture] for group in groups], text=texts)["input_ids"]
-        for group, rollouts, prompt in zip(groups, sampled, prompts, strict=True):
-            difference = prompt_difference(rollouts[0].prompt_token_ids, prompt, self._processor)
+        own = self._processor(images=[[prompt.picture] for _, prompt in asked], text=texts)["input_ids"]
+        for (group, prompt), rollouts, ids in zip(asked, sampled, own, strict=True):
+            difference = prompt_difference(rollouts[0].prompt_token_ids, ids, self._processor)
             if difference is not None:
-                raise RolloutMismatchError(f"{group.path}: {difference}")
+                shown = "" if prompt.view is None else f" (view {prompt.view})"
+                raise RolloutMismatchError(f"{group.path}{shown}: {difference}")
+
+    def _seeds(self, collected: Collected, index: int) -> list[int]:
+        """Seed of the first rollout of each prompt of a group; trained rollouts have consecutive seeds."""
+        group, first = collected.groups[index], self._seed(collected, index)
+        counts = [prompt.count for prompt in group.prompts]
+        seeds = [first + sum(counts[:position]) for position in range(len(counts))]
+        if group.contrast_prompt is not None:
+            seeds.append(self._helper_seed(collected, index) + _SEEDS_PER_UPDATE // 4)
+        return seeds
 
     def _seed(self, collected: Collected, group: int) -> int:
         """Seed of the first rollout of a group; unique per run seed, update and group."""

@@ -4,7 +4,7 @@ It departs from TRL's GRPO in four points:
     groups without a learning signal are left out before a forward pass is spent on them
     micro-batches are weighed by their rows
     TRL's importance correction is applied to rollouts of our rollout server
-    the prompt of a group is computed once
+    each prompt of a group is computed once
 """
 
 import logging
@@ -52,7 +52,7 @@ class PolicyUpdate(GrpoInternals):
         self.role: Role = "solver"
         self.groups: list[Group] = []
         self.micro_batches: list[Batch] = []
-        self._row_groups = torch.empty(0)
+        self._row_prompts = torch.empty(0)
         self._trained_logps: torch.Tensor | None = None
         super().__init__(**trl)
 
@@ -66,7 +66,7 @@ class PolicyUpdate(GrpoInternals):
             self.micro_batches = self._split(self.scored_batch())
         if index >= len(self.micro_batches):
             return {}
-        self._row_groups = self.micro_batches[index]["groups"]
+        self._row_prompts = self.micro_batches[index]["prompts"]
         return self.compared(self.micro_batches[index])
 
     def has_signal(self, group: Group) -> bool:
@@ -80,8 +80,9 @@ class PolicyUpdate(GrpoInternals):
         trained = [
             self.has_signal(group) and reward is not None for group in self.groups for reward in group.rewards
         ]
-        group_of_row = [index for index, group in enumerate(self.groups) for _ in group.rewards]
-        batch["groups"] = torch.tensor(self.ranks.own(group_of_row), device=self.accelerator.device)
+        prompts = [prompt for group in self.groups for prompt in group.prompts]
+        prompt_of_row = [index for index, prompt in enumerate(prompts) for _ in range(prompt.count)]
+        batch["prompts"] = torch.tensor(self.ranks.own(prompt_of_row), device=self.accelerator.device)
         self.add_metric("rollouts_trained", sum(trained))
         return split_into_micro_batches(
             batch, trained, self.args.per_device_train_batch_size, self.accelerator
@@ -134,7 +135,7 @@ class PolicyUpdate(GrpoInternals):
         *args: Any,
         **kwargs: Any,
     ) -> LogProbabilities:
-        """What TRL computes, but the prompt of a group once; see `shared_prompt`."""
+        """What TRL computes, but each prompt once; see `shared_prompt`."""
         inputs = {"input_ids": input_ids, "attention_mask": attention_mask, **kwargs}
         # Recomputing activations needs forward passes without a cache.
         if self.args.gradient_checkpointing or inputs.get("image_grid_thw") is None:
@@ -151,7 +152,7 @@ class PolicyUpdate(GrpoInternals):
             following = after_shared_prompts(
                 self.accelerator.unwrap_model(model).get_base_model().model,
                 inputs,
-                self._row_groups,
+                self._row_prompts,
                 completion_tokens,
             )
             labels = inputs["input_ids"].masked_fill(inputs["attention_mask"] == 0, -100)

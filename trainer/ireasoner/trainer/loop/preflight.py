@@ -26,6 +26,7 @@ from ireasoner.trainer.rollouts.replicas import RolloutReplicas
 from ireasoner.trainer.rollouts.server_kind import require_kind
 from ireasoner.trainer.run_folder.run_folder import refuse_other_run
 from ireasoner.trainer.settings import RunSettings
+from ireasoner.trainer.views import named_contrast, named_views
 
 ARCHITECTURE = "qwen2_5_vl"
 """transformers' name of the only architecture whose image inputs the loop can build."""
@@ -85,8 +86,8 @@ def check_files(settings: RunSettings) -> tuple[Labels | None, RewardVariant | N
         What `labels` and `reward.function` name.
 
     Raises:
-        SettingsError: A folder cannot be written, the folder of the run holds another one, or the token, the labels or
-            the reward cannot be read.
+        SettingsError: A folder cannot be written, the folder of the run holds another one, the token, the labels or the
+            reward cannot be read, or there is no such view.
         ImagesError: The file of labels has a bad line.
     """
     refuse_other_run(settings)
@@ -94,6 +95,8 @@ def check_files(settings: RunSettings) -> tuple[Labels | None, RewardVariant | N
     if settings.adapters_folder is not None:
         require_folder("adapters_folder", settings.adapters_folder)
     settings.reward.token()
+    named_views(settings.views.names)
+    named_contrast(settings.views.contrast)
     return load_labels(settings.labels), named_variant(settings.reward.function)
 
 

@@ -1,6 +1,6 @@
-"""Forward passes that compute the prompt of a group once.
+"""Forward passes that compute a prompt once for all of its rollouts.
 
-The rollouts of a group share their prompt and image, which are most of the tokens. Keys and values of the prompt are
+The rollouts of a prompt share its text and image, which are most of the tokens. Keys and values of the prompt are
 computed once; every rollout attends to them, and the gradients of all rollouts flow back through them. The result is
 the same up to rounding.
 """
@@ -16,7 +16,9 @@ from ireasoner.trainer.loop.trl_internals import (
 )
 
 
-def after_shared_prompts(model: Any, inputs: Batch, groups: torch.Tensor, completion_tokens: int) -> Batch:
+def after_shared_prompts(
+    model: Any, inputs: Batch, prompt_of_row: torch.Tensor, completion_tokens: int
+) -> Batch:
     """Computes the prompts, and returns the inputs of a forward pass over the completions.
 
     Args:
@@ -24,14 +26,14 @@ def after_shared_prompts(model: Any, inputs: Batch, groups: torch.Tensor, comple
         inputs: `input_ids` and `attention_mask`, both (rows, tokens), prompts padded on the left and completions on
             the right; `mm_token_type_ids`, (rows, tokens); `pixel_values`, `image_grid_thw` and `num_images`, in
             TRL's form.
-        groups: The group of each row, (rows,); rows of a group are adjacent, and share prompt and image.
+        prompt_of_row: Index of the prompt of each row, (rows,); rows of a prompt are adjacent.
         completion_tokens: Completion tokens of a row, padding included.
 
     Returns:
         `input_ids`, (rows, 1 + completion_tokens), starting with the last token of the prompt;
         `attention_mask`, (rows, tokens); `position_ids`, (3, rows, 1 + completion_tokens); and `past_key_values`.
     """
-    is_first = groups.diff(prepend=groups.new_tensor([-1])) != 0
+    is_first = prompt_of_row.diff(prepend=prompt_of_row.new_tensor([-1])) != 0
     starts, of_row = is_first.nonzero()[:, 0], is_first.cumsum(0) - 1
     shared = inputs["input_ids"].size(1) - completion_tokens - 1
     mask = inputs["attention_mask"]

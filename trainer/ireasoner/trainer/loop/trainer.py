@@ -232,9 +232,9 @@ class ProposerSolverTrainer(PolicyUpdate):
         if not self.groups:
             return {}
         rows = [
-            {"prompt": group.messages, "image": group.picture}
+            {"prompt": prompt.messages, "image": prompt.picture}
             for group in self.groups
-            for _ in range(self.num_generations)
+            for prompt in group.prompt_of_rollout
         ]
         # With beta 0, TRL makes no forward pass of the reference: it would make one of every row, even of those that
         # turn out to have no learning signal.

@@ -1,6 +1,8 @@
 """The rewards of an update: posts groups to the reward server."""
 
+import copy
 import random
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +18,13 @@ GroupRewards = list[float | None]
 """One reward per rollout of a group, None if it has none."""
 
 _LONGEST_DELAY_S = 15.0
+_READER: dict[str, Any] = {
+    "outcome": "share", "votes": "cross", "label": "mode", "alpha": 1.0, "eta": 0.0, "lambda_max": 0.0, "judge": "off",
+    "entropy_low": 0.0, "entropy_high": 1.0, "hard_above": 1.0, "format_penalty": 0.0, "distinct_exponent": 0.0,
+    "min_dominant_share": 0.0,
+}  # fmt: skip
+"""A config that reads texts like the run's, and whose outcome reward is an answer's share of the other views' votes."""
+_MAX_SOURCE = 250
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,14 +34,34 @@ class GroupToScore:
     Attributes:
         rollouts: The answers to the question.
         question: The question; None if the proposal held none.
-        image: Encodes the image for people; called only if the server keeps images.
+        image: Encodes the image for people; called only if the server keeps images. None: there is nothing to see.
         labels: True answers, where they are known. No reward depends on them.
+        views: Name of the view of each rollout.
+        answers_in_view: The answer that each rollout votes with, where it was mapped back from its view; an empty one
+            could not be mapped: its rollout neither votes nor has a reward.
     """
 
     rollouts: Sequence[SampledRollout]
     question: str | None
-    image: Callable[[], bytes]
+    image: Callable[[], bytes] | None
     labels: Sequence[str] | None = None
+    views: Sequence[str | None] | None = None
+    answers_in_view: Sequence[str | None] | None = None
+
+    def posted(self) -> list[Rollout]:
+        """The rollouts as they are sent."""
+        nothing: list[str | None] = [None] * len(self.rollouts)
+        views, answers = self.views or nothing, self.answers_in_view or nothing
+        return [
+            Rollout(
+                id=str(member),
+                text=rollout.text,
+                view=view,
+                answer_in_view=" " if answer == "" else answer,  # an answer of blanks is no answer
+                rewarded=answer != "",
+            )
+            for member, (rollout, view, answer) in enumerate(zip(self.rollouts, views, answers, strict=True))
+        ]
 
 
 class GroupScorer:
@@ -72,6 +101,20 @@ class GroupScorer:
         self._consecutive_abstentions = 0
         self.fingerprint = ""
 
+    def reader(self) -> "GroupScorer":
+        """A scorer that reads answers as this one does, and pays an answer's share of the other views' votes.
+
+        Its groups are another run of the ledger, and it has a fingerprint of its own.
+        """
+        reader = copy.copy(self)
+        overrides = {**self._settings.overrides, **_READER}
+        reader._settings = self._settings.model_copy(
+            update={"overrides": overrides, "max_consecutive_abstentions": sys.maxsize}
+        )
+        reader._source = f"{(self._source or '')[:_MAX_SOURCE]}-views"
+        reader.fingerprint = ""
+        return reader
+
     def score(
         self,
         endpoint: Endpoint,
@@ -95,9 +138,11 @@ class GroupScorer:
         posted = [
             Group(
                 id=f"{call}-{index}",
-                rollouts=[Rollout(id=str(i), text=r.text) for i, r in enumerate(group.rollouts)],
+                rollouts=group.posted(),
                 question=group.question,
-                image=self._client.put_image(group.image()) if self._client.takes_images else None,
+                image=self._client.put_image(group.image())
+                if group.image and self._client.takes_images
+                else None,
                 labels=group.labels,
             )
             for index, group in enumerate(groups)

@@ -1,4 +1,4 @@
-"""A group: an image, a prompt about it, and the rollouts with their rewards."""
+"""A group: an image, the prompts about it, and the rollouts with their rewards."""
 
 from functools import cached_property
 from pathlib import Path
@@ -8,7 +8,7 @@ from PIL import Image
 
 from ireasoner.clients import ScoredGroup
 from ireasoner.trainer.images import png_bytes, shown_bytes
-from ireasoner.trainer.rollouts.prompts import proposer_messages
+from ireasoner.trainer.rollouts.prompt import Prompt
 from ireasoner.trainer.rollouts.rollout import Rollout
 
 MIN_SPREAD = 1e-6
@@ -16,17 +16,22 @@ MIN_SPREAD = 1e-6
 
 
 class Group:
-    """One prompt and its rollouts.
+    """The rollouts that are judged together: of one prompt, or of several views of one question.
 
     Attributes:
         path: The image's file.
         picture: The image, RGB.
         png: The image's bytes, as the rollout server gets them.
-        messages: The prompt; the Proposer's until the group has a question.
+        prompts: The prompts: one, or one per view of the question.
         question: The question that the Solver answers; None in a Proposer update, or if the proposal held none.
         proposed_by: The served name of the Proposer that asked it.
-        rollouts: The sampled rollouts.
+        rollouts: The sampled rollouts, those of a prompt next to each other, in the order of the prompts.
+        answers_in_view: The answer that each rollout votes with, where it was mapped back from its view; an empty one
+            could not be mapped. None where the answer is the one in the text.
         staleness: Updates by which the adapter that sampled them is behind the one that is trained.
+        contrast_prompt: The view that must change the answer, if there is one.
+        contrast: Its rollouts, which are not trained.
+        contrast_shares: For each rollout, the share of the contrast's that give its answer; None if it has none.
         rewards: One reward per rollout, None if it has none.
         record: The group's entry in `groups.jsonl`.
     """
@@ -35,11 +40,15 @@ class Group:
         self.path = path
         self.picture = picture
         self.png = png_bytes(picture)
-        self.messages: list[dict[str, Any]] = proposer_messages()
+        self.prompts: list[Prompt] = []
         self.question: str | None = None
         self.proposed_by: str | None = None
         self.rollouts: list[Rollout] = []
+        self.answers_in_view: list[str | None] = []
         self.staleness = 0
+        self.contrast_prompt: Prompt | None = None
+        self.contrast: list[Rollout] = []
+        self.contrast_shares: list[float | None] = []
         self.rewards: list[float | None] = []
         self.record: dict[str, Any] = {}
 
@@ -50,6 +59,16 @@ class Group:
     @cached_property
     def _shown(self) -> bytes:
         return shown_bytes(self.picture, self.png)
+
+    @property
+    def sampled_prompts(self) -> list[Prompt]:
+        """The prompts that are trained on, and the contrast."""
+        return [*self.prompts, *([] if self.contrast_prompt is None else [self.contrast_prompt])]
+
+    @property
+    def prompt_of_rollout(self) -> list[Prompt]:
+        """The prompt of each rollout."""
+        return [prompt for prompt in self.prompts for _ in range(prompt.count)]
 
     @property
     def has_reward(self) -> bool:
@@ -73,8 +92,14 @@ class Group:
             "density": score.density,
             "entropy_nats": score.entropy_nats,
             "proposer_reward": score.proposer_reward,
+            "views": [
+                {"view": prompt.view, "question": prompt.question}
+                for prompt in self.prompts
+                if prompt.view is not None
+            ],
             "rollouts": [
                 {
+                    "view": prompt.view,
                     "text": sampled.text,
                     "token_ids": sampled.token_ids,
                     "policy": sampled.policy,
@@ -88,6 +113,8 @@ class Group:
                     "trajectory": scored.trajectory,
                     "steps": [{"text": s.text, "cosine": s.cosine, "weight": s.weight} for s in scored.steps],
                 }
-                for sampled, scored in zip(self.rollouts, score.rollouts, strict=True)
+                for prompt, sampled, scored in zip(
+                    self.prompt_of_rollout, self.rollouts, score.rollouts, strict=True
+                )
             ],
         }

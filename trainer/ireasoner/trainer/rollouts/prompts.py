@@ -19,6 +19,10 @@ PROPOSER_INSTRUCTIONS = (
     "Ask one question about the image. It must be answerable from the image alone, take a few steps "
     "of reasoning, and have one short answer. Write only the question, inside <question> and </question>."
 )
+REWORDING_INSTRUCTIONS = (
+    "Ask the question below about the image in other words. Keep its meaning, so that its answer stays the same. "
+    "Write only the new question, inside <question> and </question>."
+)
 
 _QUESTION = re.compile(r"<question>(.*?)</question>", re.DOTALL | re.IGNORECASE)
 
@@ -31,6 +35,11 @@ def solver_messages(question: str) -> list[Message]:
 def proposer_messages() -> list[Message]:
     """One user turn: the image, then the request for a question about it."""
     return [_image_turn(PROPOSER_INSTRUCTIONS)]
+
+
+def rewording_messages(question: str) -> list[Message]:
+    """One user turn: the image, then the request to say the question in other words."""
+    return [_image_turn(f"{REWORDING_INSTRUCTIONS}\nQuestion: {question}")]
 
 
 def text_of(messages: str | Sequence[Message]) -> str:
