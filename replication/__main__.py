@@ -52,11 +52,12 @@ def replicate(settings: ReplicationSettings, console: Console) -> int:
 
 
 def _write(settings: ReplicationSettings, plan: Plan, wanted: Sequence[Job], console: Console) -> None:
-    """Writes results.json, table.md and the plots from the runs that are complete."""
+    """Writes results.json, values.json, table.md and the plots from the runs that are complete."""
     from replication.evaluation import splits
     from replication.plots import draw
-    from replication.results import results
+    from replication.results import clusters_of, results
     from replication.table import tables
+    from replication.values import VALUES, as_text, packed
 
     runs = _complete(wanted, plan)
     if not runs:
@@ -68,13 +69,16 @@ def _write(settings: ReplicationSettings, plan: Plan, wanted: Sequence[Job], con
         "questions": settings.questions,
         "samples": settings.samples,
         "images": settings.images,
+        "parallel": settings.parallel,
         "embedder": "token-mean",
         "config": read_toml(settings.config),
     }
-    document = results(runs, settings.wanted_arms, splits(plan), label=label or "Replication", shared=shared)
+    clusters = clusters_of(splits(plan))
+    document = results(runs, settings.wanted_arms, clusters, label=label or "Replication", shared=shared)
     out = settings.out_folder
     out.mkdir(parents=True, exist_ok=True)
     (out / "results.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    (out / VALUES).write_text(as_text(packed(runs, clusters)), encoding="utf-8")
     (out / "table.md").write_text(tables(document), encoding="utf-8")
     draw(document, out)
     console.print(f"results: {out}", highlight=False)

@@ -125,7 +125,7 @@ def _over_updates(arms: Sequence[Mapping[str, Any]]) -> Figure:
 def _accuracy_line(axes: Axes, arm: Mapping[str, Any], *, color: str, label: str, band: bool = False) -> None:
     updates, greedy = arm["learning"]["update"], arm["learning"]["greedy"]
     axes.plot(updates, [found["mean"] for found in greedy], color=color, linewidth=1.2, label=label)
-    if band:
+    if band and all(found["low"] is not None for found in greedy):
         low, high = ([found[end] for found in greedy] for end in ("low", "high"))
         axes.fill_between(updates, low, high, color=color, alpha=0.15, linewidth=0)
 

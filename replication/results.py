@@ -8,9 +8,9 @@ import numpy as np
 from ireasoner.trainer.worlds.world import Asked
 from replication.arms import REFERENCES, Arm
 from replication.evaluation import METRICS
-from replication.intervals import interval
+from replication.intervals import Estimate, across_questions, across_seeds
 from replication.provenance import provenance
-from replication.switches import Pair, repeated_changes
+from replication.switches import Pair, differing, repeated_changes
 
 OWN_SPLITS = ("test", "held_out_combinations")
 FOREIGN_SPLITS = ("easy_vqa",)
@@ -20,8 +20,8 @@ BOTH = "both"
 GATE = 0.10
 """The least difference between maj@N and greedy accuracy of the base model; below it, there is little to learn."""
 
-LEAST_SEEDS = 3
-"""With fewer seeds, an interval does not show how much runs differ."""
+MOST_COMPARED = 8
+"""Up to this number of arms, each is compared with every other one."""
 
 Run = Mapping[str, Any]
 """The result.json of a run."""
@@ -36,7 +36,7 @@ Clusters = Mapping[str, Sequence[Hashable]]
 def results(
     runs: Runs,
     arms: Sequence[Arm],
-    splits: Mapping[str, Sequence[Asked]],
+    clusters: Clusters,
     *,
     label: str,
     shared: Mapping[str, Any],
@@ -46,76 +46,112 @@ def results(
     Args:
         runs: The complete runs.
         arms: The arms of the table, in its order.
-        splits: The questions of each split.
+        clusters: The cluster of each question of each split.
         label: The title of the table.
         shared: What all runs share: task, model, config, numbers of questions and samples.
     """
     done = {name: by_seed for name, by_seed in runs.items() if by_seed}
     present = [arm for arm in arms if arm.name in done]
-    clusters = {split: _clusters(split, asked) for split, asked in splits.items()}
-    clusters[BOTH] = [cluster for split in OWN_SPLITS for cluster in clusters[split]]
+    origins = {
+        arm.name: {**_origin(arm, done[arm.name]), "curves": _curves(list(done[arm.name].values()))}
+        for arm in present
+    }
+    found = estimates(done, present, clusters)
     return {
         "label": label,
         **provenance(),
         **shared,
-        "clusters": {split: len({*of_split}) for split, of_split in clusters.items()},
-        "gate": gate(done["base"], clusters["test"]) if "base" in done else None,
-        "arms": [_arm(arm, done, clusters) for arm in present],
-        "switches": [
-            {**change._asdict(), **_effect(pairs, done, clusters)}
-            for change, pairs in repeated_changes(present).items()
-        ],
+        **found,
+        "arms": [{**origins[arm["arm"]], **arm} for arm in found["arms"]],
         "not_run": [
             {"arm": arm.name, "reason": "no run is complete"} for arm in arms if arm.name not in done
         ],
     }
 
 
+def estimates(runs: Runs, arms: Sequence[Arm], clusters: Clusters) -> dict[str, Any]:
+    """Every mean, interval and p-value of a results.json, from the values of its runs alone.
+
+    Args:
+        runs: The values of each run: `evaluations`, `learning` and `signal`.
+        arms: The arms that have runs, in the order of the table.
+        clusters: The cluster of each question of each split.
+    """
+    clusters = {**clusters, BOTH: [cluster for split in OWN_SPLITS for cluster in clusters[split]]}
+    return {
+        "clusters": {split: len({*of_split}) for split, of_split in clusters.items()},
+        "gate": gate(runs["base"], clusters["test"]) if "base" in runs else None,
+        "arms": [_arm(arm, arms, runs, clusters) for arm in arms],
+        "switches": [
+            {**change._asdict(), **_effect(pairs, runs, clusters)}
+            for change, pairs in repeated_changes(arms).items()
+        ],
+    }
+
+
+def references(arms: Sequence[Arm]) -> Sequence[Arm]:
+    """The arms that every other one is compared with: all of a few, and of more `REFERENCES`."""
+    return arms if len(arms) <= MOST_COMPARED else [arm for arm in arms if arm.name in REFERENCES]
+
+
 def gate(base: Mapping[int, Run], clusters: Sequence[Hashable]) -> dict[str, Any]:
-    """maj@N minus greedy accuracy of the base model, paired on the test questions, and whether that is enough."""
+    """maj@N minus greedy accuracy of the base model, paired on the test questions, and whether that is enough.
+
+    The low end of its interval must reach `GATE`.
+    """
     majority, greedy = (_values(base, "test", name) for name in ("majority", "greedy"))
-    headroom = interval(majority - greedy, clusters)
-    return {"least": GATE, "majority_less_greedy": headroom.as_dict(), "passed": headroom.mean >= GATE}
+    headroom = across_questions(majority - greedy, clusters)
+    passed = headroom.low is not None and headroom.low >= GATE
+    return {"least": GATE, "majority_less_greedy": headroom.as_dict(), "passed": passed}
 
 
-def _clusters(split: str, asked: Sequence[Asked]) -> list[Hashable]:
+def clusters_of(splits: Mapping[str, Sequence[Asked]]) -> dict[str, list[Hashable]]:
     """The cluster of each question: the numbers that it adds up, or its own index if it adds none."""
-    return [one.numbers or (split, index) for index, one in enumerate(asked)]
+    return {
+        split: [one.numbers or (split, index) for index, one in enumerate(asked)]
+        for split, asked in splits.items()
+    }
 
 
-def _arm(arm: Arm, runs: Runs, clusters: Clusters) -> dict[str, Any]:
+def _arm(arm: Arm, arms: Sequence[Arm], runs: Runs, clusters: Clusters) -> dict[str, Any]:
     by_seed = runs[arm.name]
     seeds = sorted(by_seed)
     signals = [by_seed[seed]["signal"] for seed in seeds]
     return {
-        **_origin(arm, by_seed, seeds),
+        "arm": arm.name,
+        "seeds": seeds,
         **{
             split: {
-                name: interval(_values(by_seed, split, name), clusters[split]).as_dict() for name in METRICS
+                name: _estimate(arm, _values(by_seed, split, name), clusters[split]).as_dict()
+                for name in METRICS
             }
             for split in _splits(by_seed)
         },
         "against": {
-            other: against
-            for other in REFERENCES
-            if other != arm.name and other in runs
-            for against in [_against(by_seed, runs[other], clusters)]
+            other.name: against
+            for other in references(arms)
+            if other != arm
+            for against in [_against(arm, other, runs, clusters)]
             if against is not None
         },
         "signal": {name: _signal(signals, name) for name in signals[0] if name != "collapse_update"},
         "collapse_updates": [signal.get("collapse_update") for signal in signals],
-        "learning": _learning(runs, arm, clusters["test"]) if arm.trained else {},
-        "curves": _curves([by_seed[seed]["curves"] for seed in seeds]),
+        "learning": _learning(runs, arm, arms, clusters["test"]) if arm.trained else {},
     }
 
 
-def _origin(arm: Arm, by_seed: Mapping[int, Run], seeds: Sequence[int]) -> dict[str, Any]:
+def _estimate(arm: Arm, values: Any, clusters: Sequence[Hashable]) -> Estimate:
+    """The mean of an arm's values; the seeds of an untrained arm are samples of one model."""
+    return (across_seeds if arm.trained else across_questions)(values, clusters)
+
+
+def _origin(arm: Arm, by_seed: Mapping[int, Run]) -> dict[str, Any]:
     """What identifies an arm and its runs, and the mean time of each part of a run."""
+    seeds = sorted(by_seed)
     return {
         "arm": arm.name,
         "kind": arm.kind,
         "meaning": arm.meaning,
-        "seeds": list(seeds),
         "fingerprints": [by_seed[seed]["fingerprint"] for seed in seeds],
         "commits": [by_seed[seed].get("commit") for seed in seeds],
         "recipes": [by_seed[seed]["recipe"] for seed in seeds],
@@ -126,16 +162,21 @@ def _origin(arm: Arm, by_seed: Mapping[int, Run], seeds: Sequence[int]) -> dict[
     }
 
 
-def _against(ours: Mapping[int, Run], theirs: Mapping[int, Run], clusters: Clusters) -> dict[str, Any] | None:
+def _against(arm: Arm, other: Arm, runs: Runs, clusters: Clusters) -> dict[str, Any] | None:
     """The difference to another arm in each metric, paired on the questions and on the seeds that both have."""
+    ours, theirs = runs[arm.name], runs[other.name]
     seeds = sorted(ours.keys() & theirs.keys())
     if not seeds:
         return None
+    either = arm if arm.trained else other
     return {
         "seeds": seeds,
+        "differs_in": differing(arm, other),
         **{
             split: {
-                name: interval(_difference(ours, theirs, seeds, split, name), clusters[split]).as_dict()
+                name: _estimate(
+                    either, _difference(ours, theirs, seeds, split, name), clusters[split]
+                ).as_dict()
                 for name in METRICS
             }
             for split in (*_splits(ours), BOTH)
@@ -155,7 +196,7 @@ def _effect(pairs: Sequence[Pair], runs: Runs, clusters: Clusters) -> dict[str, 
     return {
         "pairs": [list(pair) for pair in pairs],
         "seeds": seeds,
-        BOTH: {name: interval(mean(name), clusters[BOTH]).as_dict() for name in METRICS} if seeds else {},
+        BOTH: {name: across_seeds(mean(name), clusters[BOTH]).as_dict() for name in METRICS} if seeds else {},
     }
 
 
@@ -167,17 +208,18 @@ def _difference(
     return _values(mine, split, name) - _values(other, split, name)
 
 
-def _learning(runs: Runs, arm: Arm, clusters: Sequence[Hashable]) -> dict[str, list[Any]]:
+def _learning(
+    runs: Runs, arm: Arm, arms: Sequence[Arm], clusters: Sequence[Hashable]
+) -> dict[str, list[Any]]:
     """Greedy accuracy on the followed questions: of the base model at update 0, at each save, and at the end."""
     learning: dict[str, list[Any]] = {"update": [], "greedy": []}
-    for name in ("base", arm.name):
-        courses = [run["learning"] for run in runs.get(name, {}).values()]
-        if courses:
-            learning["update"] += courses[0]["update"]
-            learning["greedy"] += [
-                interval(hits, clusters[: len(hits[0])]).as_dict()
-                for hits in zip(*(course["greedy"] for course in courses), strict=True)
-            ]
+    for one in (*(each for each in arms if not each.trained), arm):
+        courses = [run["learning"] for run in runs[one.name].values()]
+        learning["update"] += courses[0]["update"]
+        learning["greedy"] += [
+            _estimate(one, hits, clusters[: len(hits[0])]).as_dict()
+            for hits in zip(*(course["greedy"] for course in courses), strict=True)
+        ]
     return learning
 
 
@@ -200,18 +242,16 @@ def _values(by_seed: Mapping[int, Run], split: str, name: str) -> Any:
 
 
 def _signal(signals: Sequence[Mapping[str, Any]], name: str) -> dict[str, Any] | None:
-    """The mean of a figure over the seeds that have it, with its interval if there are at least three; or None."""
+    """The mean of a figure over the seeds that have it, with its interval if there are enough; or None."""
     known = [signal[name] for signal in signals if signal.get(name) is not None]
     if not known:
         return None
-    found: dict[str, float | None] = {**interval(np.array(known)[:, None]).as_dict()}
-    if len(known) < LEAST_SEEDS:
-        found |= {"low": None, "high": None}
-    return {**found, "seeds": len(known)}
+    return {**across_seeds(np.array(known)[:, None]).as_dict(), "seeds": len(known)}
 
 
-def _curves(curves: Sequence[Mapping[str, Sequence[float | None]]]) -> dict[str, list[float | None]]:
+def _curves(runs: Sequence[Run]) -> dict[str, list[float | None]]:
     """The mean over seeds of each curve, rounded to three digits; None where a seed has no value."""
+    curves: list[Mapping[str, Sequence[float | None]]] = [run["curves"] for run in runs]
     if not curves[0]:
         return {}
     return {

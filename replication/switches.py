@@ -40,5 +40,29 @@ def repeated_changes(arms: Sequence[Arm]) -> Mapping[Change, Sequence[Pair]]:
     return {change: pairs for change, pairs in found.items() if len(pairs) > 1}
 
 
+def differing(one: Arm, other: Arm) -> list[str]:
+    """The settings in which two arms differ; only arms that differ in a single one show what it does.
+
+    A setting of the scoring config has its own name, one of the trainer's `trainer.`, and another reward is `variant`.
+    """
+    if one.trained != other.trained:
+        return ["trained"]
+    ours, theirs = (arm.scoring_config.model_dump() for arm in (one, other))
+    mine, yours = (_flat(arm.trainer, "trainer.") for arm in (one, other))
+    return [
+        *(name for name in ours if ours[name] != theirs[name]),
+        *(name for name in {**mine, **yours} if mine.get(name) != yours.get(name)),
+        *(["variant"] if one.variant != other.variant else []),
+    ]
+
+
+def _flat(settings: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """Nested settings by their dotted names."""
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return flat
+
+
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -4,7 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from replication.arms import REFERENCES
-from replication.results import BOTH, LEAST_SEEDS
+from replication.intervals import LEAST_SEEDS, holm
+from replication.recorded import Document
+from replication.results import BOTH
+from replication.values import VALUES
 
 _TITLES = {
     "test": "test questions",
@@ -39,8 +42,10 @@ _SIGNAL_COLUMNS = (
     ("steps", "steps"),
 )
 
-Document = Mapping[str, Any]
-"""The content of a results.json."""
+_INTERVALS = (
+    "Brackets hold 95% t-intervals across seeds and questions; questions that add up the same numbers count as one. The "
+    "base model is one model, so its intervals are across questions alone, and those of the signal across seeds alone."
+)
 
 Arms = Sequence[Mapping[str, Any]]
 """The arms of a results.json."""
@@ -56,7 +61,7 @@ def tables(document: Document) -> str:
         parts.append(f"## Paired difference in greedy accuracy: {title}\n\n{_gains(arms, split)}")
     parts.append(
         f"## Paired difference to `outcome-only`, test questions and held-out combinations\n\n"
-        f"{_less_outcome_only(arms, samples)}"
+        f"{_less_outcome_only(document)}"
     )
     if any(switch["seeds"] for switch in document["switches"]):
         parts.append(
@@ -102,6 +107,25 @@ def cell(found: Mapping[str, Any] | None, *, sign: bool = False) -> str:
     return mean if found["low"] is None else f"{mean} [{found['low']:.3f}, {found['high']:.3f}]"
 
 
+def corrected(document: Document, reference: str, metric: str = "greedy") -> dict[str, float]:
+    """The p-value of each trained arm's difference to `reference` on both splits, corrected for their number (Holm).
+
+    Arms without a p-value are left out.
+    """
+    found = {
+        arm["arm"]: arm["against"][reference][BOTH][metric].get("p")
+        for arm in document["arms"]
+        if reference in arm["against"]
+    }
+    known = {name: p for name, p in found.items() if p is not None}
+    return dict(zip(known, holm(list(known.values())), strict=True))
+
+
+def p_value(p: float | None) -> str:
+    """A p-value to read; empty for None."""
+    return "" if p is None else "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
 def markdown_table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
     """A table in Markdown."""
     lines = [head, ["---"] * len(head), *body]
@@ -119,25 +143,32 @@ def _heading(document: Document) -> str:
         + ".",
         "",
         f"Task `{document['task']}`, base model `{document['model']}`: "
-        f"{document['questions']} questions, {document['samples']} samples each. "
-        "Brackets hold 95% bootstrap intervals over seeds and questions; questions that add up the same numbers are "
-        "drawn together. Intervals of the signal are over seeds alone, and given for at least three.",
+        f"{document['questions']} questions, {document['samples']} samples each. {_INTERVALS} {_source(document)}",
     ]
-    few = [arm["arm"] for arm in document["arms"] if len(arm["seeds"]) < LEAST_SEEDS]
+    few = [arm["arm"] for arm in document["arms"] if len(arm["seeds"]) < LEAST_SEEDS and arm["curves"]]
     if few:
-        warning = f"Fewer than {LEAST_SEEDS} seeds, too few for an interval to show how runs differ: "
-        lines += ["", f"{warning}{', '.join(few)}."]
+        lines += ["", f"No interval with fewer than {LEAST_SEEDS} seeds: {', '.join(few)}."]
     if document["gate"] is not None:
         lines += ["", _gate(document["gate"])]
     return "\n".join(lines)
 
 
+def _source(document: Document) -> str:
+    if "without" in document:
+        return (
+            "These runs kept no values, so their intervals cannot be computed again: recorded bootstrap intervals are "
+            "widened to t-intervals, and p-values are upper bounds."
+        )
+    return f"Every figure follows from [{VALUES}]({VALUES})."
+
+
 def _gate(gate: Mapping[str, Any]) -> str:
-    verdict = "passed" if gate["passed"] else "NOT passed, there is little to learn from agreement"
-    headroom = cell(gate["majority_less_greedy"])
+    headroom = gate["majority_less_greedy"]
+    passed = headroom["low"] >= gate["least"]
+    verdict = "passed" if passed else "NOT passed, there is little to learn from agreement"
     return (
-        f"Gate: maj@N of the base model exceeds its greedy accuracy by {headroom}; "
-        f"at least {gate['least']:.2f} is required: {verdict}."
+        f"Gate: maj@N of the base model exceeds its greedy accuracy by {cell(headroom)}; "
+        f"the low end must reach {gate['least']:.2f}: {verdict}."
     )
 
 
@@ -165,17 +196,22 @@ def _gains(arms: Arms, split: str) -> str:
     return markdown_table(["arm", *(f"vs {name}" for name in references)], body)
 
 
-def _less_outcome_only(arms: Arms, samples: int) -> str:
+def _less_outcome_only(document: Document) -> str:
     columns = (*_ACCURACY_COLUMNS, *_SOUND_COLUMNS)
+    of_all = corrected(document, "outcome-only")
     body = [
         [
             arm["arm"],
-            *(cell(arm["against"]["outcome-only"][BOTH][key], sign=True) for _, key in columns),
+            *(cell(found[BOTH][key], sign=True) for _, key in columns),
+            p_value(found[BOTH]["greedy"].get("p")),
+            p_value(of_all.get(arm["arm"])),
         ]
-        for arm in arms
-        if "outcome-only" in arm["against"]
+        for arm in document["arms"]
+        for found in [arm["against"].get("outcome-only")]
+        if found
     ]
-    return markdown_table(["arm", *(name.format(n=samples) for name, _ in columns)], body)
+    names = [name.format(n=document["samples"]) for name, _ in columns]
+    return markdown_table(["arm", *names, "p, greedy", f"p for all {len(of_all)} (Holm)"], body)
 
 
 def _switches(document: Document, samples: int) -> str:

@@ -94,8 +94,7 @@ def test_results_of_complete_runs_are_written_without_starting_anything(tmp_path
     assert arms["full"]["seeds"] == [0, 1]
     assert arms["full"]["test"]["greedy"]["mean"] == 0.75
     gain = arms["full"]["against"]["outcome-only"]["test"]["greedy"]
-    assert gain["mean"] == 0.25
-    assert gain["low"] <= 0.25 <= gain["high"]
+    assert gain == {"mean": 0.25, "low": None, "high": None, "p": None}, "two seeds have no interval"
     assert document["gate"]["passed"]
     assert document["gate"]["majority_less_greedy"]["mean"] == 0.75
     learning = arms["full"]["learning"]
@@ -107,7 +106,7 @@ def test_results_of_complete_runs_are_written_without_starting_anything(tmp_path
     assert document["machine"]["cores"] >= 1
     assert len(document["commit"].rstrip("+")) == 40
     table = (out / "table.md").read_text()
-    assert "| full | 2 | 0.750 [" in table
+    assert "| full | 2 | 0.750 |" in table
     assert {file.name for file in out.glob("*.svg")} == {"accuracy.svg", "updates.svg", "signal.svg"}
 
 
@@ -158,7 +157,7 @@ def test_no_run_writes_the_results_of_the_complete_runs(tmp_path: Path) -> None:
     assert {one["arm"] for one in document["not_run"]} == ARMS.keys() - arms.keys()
     table = (out / "table.md").read_text()
     assert "- `random`: no run is complete" in table
-    assert "Fewer than 3 seeds, too few for an interval to show how runs differ: base, outcome-only" in table
+    assert "No interval with fewer than 5 seeds: outcome-only" in table
     assert arms == {"base": [0, 1], "outcome-only": [0, 1], "full": [0, 1], "robust": [0]}
     assert not (the_plan.runs / "logs").exists()
 

@@ -8,7 +8,7 @@ import pytest
 
 from replication.__main__ import main
 from replication.arms import ARMS, Arm
-from replication.switches import Change, repeated_changes
+from replication.switches import Change, differing, repeated_changes
 from tests.replication.plan import plan
 from tests.replication.test_replicate import complete
 
@@ -59,10 +59,35 @@ def test_the_effect_is_the_mean_of_the_pairs_on_the_seeds_that_all_have(tmp_path
     [switch] = json.loads((tmp_path / "results.json").read_text())["switches"]
     assert (switch["switch"], switch["seeds"]) == ("distinct_exponent", [0, 2])
     assert switch["both"]["greedy"]["mean"] == pytest.approx((0.5 + 0.25) / 2)
-    assert switch["both"]["majority"] == {"mean": 0.0, "low": 0.0, "high": 0.0}
+    assert switch["both"]["majority"] == {"mean": 0.0, "low": None, "high": None, "p": None}
     table = (tmp_path / "table.md").read_text()
     assert (
         "| `distinct_exponent` 0 to 0.75 | outcome-distinct vs outcome-only, robust vs robust-without"
         in table
     )
-    assert "| 2 | +0.375 [" in table
+    assert "| 2 | +0.375 |" in table
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "settings"),
+    [
+        ("full", "outcome-only", ["lambda_max"]),
+        ("outcome-distinct", "outcome-only", ["distinct_exponent"]),
+        ("robust", "robust-without-ties", ["ties"]),
+        ("full", "base", ["trained"]),
+        ("full", "full", []),
+        ("true-answers", "full", ["variant"]),
+        ("full", "frozen-proposer", ["trainer.proposer_every"]),
+        ("step-only", "full", ["lambda_max", "lambda_schedule"]),
+        ("no-warm-up", "outcome-only", ["lambda_max", "warmup"]),
+        ("constant-step-agreement", "outcome-only", ["lambda_max", "variant"]),
+        (
+            "full-with-one-moving-baseline",
+            "full",
+            ["trainer.reference_defects.one_moving_baseline", "trainer.advantage"],
+        ),
+    ],
+)
+def test_the_settings_in_which_two_arms_differ(one: str, other: str, settings: list[str]) -> None:
+    assert sorted(differing(ARMS[one], ARMS[other])) == sorted(settings)
+    assert sorted(differing(ARMS[other], ARMS[one])) == sorted(settings)
