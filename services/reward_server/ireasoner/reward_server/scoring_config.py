@@ -195,8 +195,8 @@ class ScoringConfig(BaseModel):
     )
     step_scope: Literal["answer", "group"] = Field(
         "answer",
-        description="Whose steps are compared. answer: those of the rollouts with the dominant answer, which alone get a "
-        "step reward; group: those of all rollouts with an answer, whatever it is, and all of them get one. The "
+        description="Whose steps are compared. answer: those of the rollouts with the dominant answer, which alone get "
+        "a step reward; group: those of all rollouts with an answer, whatever it is, and all of them get one. The "
         "density is then that of their share, and `ties` has no effect on the step reward.",
     )
 

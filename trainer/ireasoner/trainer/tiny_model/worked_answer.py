@@ -61,8 +61,8 @@ def worked_answer(
     Where every step reads one cell, the share `misread` of the readings is wrong: any other digit, equally likely.
     """
     if asked.readings:
-        said = [_misread(reading.number, misread, rng) for reading in asked.readings]
-        return f"{_readings(asked, said)}</think>\n<answer>{asked.conclude(sum(said))}</answer>"
+        read = [_misread(reading.number, misread, rng) for reading in asked.readings]
+        return f"{_readings(asked, read)}</think>\n<answer>{asked.conclude(sum(read))}</answer>"
     opening = random_opening(asked, rng)
     steps, total = "", 0
     if opening.operands:

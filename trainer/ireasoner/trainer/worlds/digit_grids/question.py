@@ -7,6 +7,9 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Literal
 
+import numpy as np
+import numpy.typing as npt
+
 from ireasoner.trainer.worlds.digit_grids.grid import SIDE_CELLS, Grid
 from ireasoner.trainer.worlds.world import CELLS, Asked, Opening, Reading
 
@@ -108,15 +111,13 @@ REMAINDERS: tuple[Question, ...] = tuple(replace(question, modulus=3) for questi
 
 
 def _every_parity() -> tuple[Parity, ...]:
-    lines = [
-        (kind, f"{kind} {a + 1} and {b + 1}", tuple(cell for cell in range(CELLS) if of(cell) in (a, b)))
-        for kind, of in (
-            ("rows", lambda cell: cell // SIDE_CELLS),
-            ("columns", lambda cell: cell % SIDE_CELLS),
-        )
+    cells = np.arange(CELLS).reshape(SIDE_CELLS, SIDE_CELLS)
+    lines: tuple[tuple[Kind, npt.NDArray[np.int64]], ...] = (("rows", cells), ("columns", cells.T))
+    return tuple(
+        Parity(kind, f"{kind} {a + 1} and {b + 1}", tuple(sorted(map(int, (*of[a], *of[b])))))
+        for kind, of in lines
         for a, b in combinations(range(SIDE_CELLS), 2)
-    ]
-    return tuple(Parity(kind, subject, cells) for kind, subject, cells in lines)
+    )
 
 
 READINGS: tuple[Parity, ...] = _every_parity()
