@@ -18,7 +18,7 @@ from replication.studies import STUDIES, TABLE_AND_STUDIES, StudyName
 _ROOT = Path(__file__).resolve().parent.parent
 
 TEST_SEED = 1
-"""Seed of the test images. Settings are tuned on images of other seeds (the demo's have seed 0)."""
+"""Default seed of the test images. Settings are tuned on images of other seeds (the demo's have seed 0)."""
 
 TRAINING_SEED = 0
 """Seed of the training images."""
@@ -71,6 +71,8 @@ class ReplicationSettings(CommandSettings):
     """Number of test questions; half as many are asked about held-out combinations."""
     samples: int = Field(8, ge=1)
     """Rollouts per question at temperature 1."""
+    test_seed: int = Field(TEST_SEED, ge=0)
+    """Seed of the test images. Another one asks other questions of the same kind."""
     parallel: int = Field(2, ge=1)
     """Runs at a time; they share the two servers."""
 
@@ -124,7 +126,7 @@ class ReplicationSettings(CommandSettings):
 
     @property
     def _declared(self) -> Sequence[str]:
-        return tuple(ARMS) if self.study is None else [arm.name for arm in STUDIES[self.study].arms]
+        return tuple(ARMS) if self.study is None else STUDIES[self.study].names
 
     @model_validator(mode="before")
     @classmethod
@@ -152,6 +154,7 @@ class Plan:
         images: Number of training images.
         questions: Number of test questions.
         samples: Rollouts per question at temperature 1.
+        test_seed: Seed of the test images.
         reward_url: URL of the reward server.
         rollout_url: URL of the rollout server.
     """
@@ -163,6 +166,7 @@ class Plan:
     images: int
     questions: int
     samples: int
+    test_seed: int
     reward_url: str
     rollout_url: str
 
@@ -177,6 +181,7 @@ class Plan:
             images=settings.images,
             questions=settings.questions,
             samples=settings.samples,
+            test_seed=settings.test_seed,
             reward_url=_UNREACHABLE,
             rollout_url=_UNREACHABLE,
         )

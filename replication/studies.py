@@ -1,4 +1,4 @@
-"""The studies: arms beside those of the table, each set for one question, with its own task, questions and seeds."""
+"""The studies: arms for one question each, beside those of the table, with their own task, questions and seeds."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from replication.arms import ARMS, Arm
 
-StudyName = Literal["estimators"]
+StudyName = Literal["estimators", "readings", "views", "views-sums", "copies"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,13 +16,20 @@ class Study:
 
     Attributes:
         question: What it asks, in one sentence.
-        arms: Its own arms, which are not in the table.
+        table: Names of the arms that it takes from the table.
+        own: Its own arms, which are not in the table.
         settings: The settings of the command that it sets, by name.
     """
 
     question: str
-    arms: tuple[Arm, ...]
+    table: tuple[str, ...] = ()
+    own: tuple[Arm, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def names(self) -> list[str]:
+        """The names of its arms, in the order of its results."""
+        return [*self.table, *(arm.name for arm in self.own)]
 
 
 _ESTIMATORS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
@@ -33,6 +40,15 @@ _ESTIMATORS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     ),
 }
 """What each estimator of the study is, and the settings of the trainer that choose it."""
+
+_STEPS_OF_THE_GROUP = Arm(
+    "step-only-group",
+    "method",
+    "agreement on the steps, with the steps of the whole group",
+    overrides={**ARMS["step-only"].overrides, "step_scope": "group"},
+)
+
+_GRID_VIEWS = "ireasoner.trainer.worlds.digit_grids.views"
 
 
 def _estimators() -> tuple[Arm, ...]:
@@ -48,12 +64,73 @@ def _estimators() -> tuple[Arm, ...]:
     )
 
 
+def _views(name: str, meaning: str, view: str, *, repeats: int, votes: str) -> Arm:
+    """`outcome-only` on the plain question and `repeats` other views of it, two rollouts of eight each if 3."""
+    outcome_only = ARMS["outcome-only"]
+    return replace(
+        outcome_only,
+        name=name,
+        meaning=f"{outcome_only.meaning}; {meaning}",
+        overrides={**outcome_only.overrides, "votes": votes},
+        trainer={"views": {"names": ["plain", *[f"{_GRID_VIEWS}:{view}"] * repeats]}},
+    )
+
+
+_CROSS = _views(
+    "views-cross", "by the votes of the other orders of the cells", "row_permuted", repeats=3, votes="cross"
+)
+_VIEWS = (
+    _CROSS,
+    _views(
+        "views-pooled", "by the votes of all orders of the cells", "row_permuted", repeats=3, votes="pooled"
+    ),
+    replace(
+        _views(
+            "views-transposed", "by the votes of the transposed grid", "transposed", repeats=1, votes="cross"
+        ),
+        kind="control",
+    ),
+    replace(
+        _views(
+            "views-false",
+            "by the votes of grids with other cells",
+            "cells_permuted",
+            repeats=3,
+            votes="cross",
+        ),
+        kind="control",
+    ),
+)
+
 STUDIES: Mapping[StudyName, Study] = MappingProxyType(
     {
         "estimators": Study(
             "Does step agreement help under the estimator that was published?",
-            _estimators(),
-            {"questions": 600},
+            own=_estimators(),
+            settings={"questions": 600},
+        ),
+        "readings": Study(
+            "Does step agreement help where right steps are in rollouts with wrong answers?",
+            table=("outcome-only", "full", "step-only", "true-answers"),
+            own=(_STEPS_OF_THE_GROUP,),
+            settings={"task": "readings", "questions": 400},
+        ),
+        "views": Study(
+            "Do votes of other views repair an error that all rollouts of one prompt share?",
+            table=("outcome-only", "true-answers"),
+            own=_VIEWS,
+            settings={"task": "one-path", "questions": 400},
+        ),
+        "views-sums": Study(
+            "Do votes of other views cost anything where paths already disagree?",
+            table=("outcome-only",),
+            own=(_CROSS,),
+            settings={"questions": 400},
+        ),
+        "copies": Study(
+            "Does counting copies less add anything, on questions that nothing was chosen on?",
+            table=("outcome-only", "outcome-distinct"),
+            settings={"questions": 600, "test_seed": 3},
         ),
     }
 )
@@ -61,6 +138,6 @@ STUDIES: Mapping[StudyName, Study] = MappingProxyType(
 
 TABLE_AND_STUDIES: Mapping[str, Arm] = {
     **ARMS,
-    **{arm.name: arm for study in STUDIES.values() for arm in study.arms},
+    **{arm.name: arm for study in STUDIES.values() for arm in study.own},
 }
 """Every declared arm by name; those of the studies come after the table's."""

@@ -53,9 +53,12 @@ def test_the_ablations_of_the_paper_differ_from_full_in_their_one_field() -> Non
 
 def test_robust_is_ablated_in_each_of_its_parts() -> None:
     assert ROBUST_PARTS
-    for part in ROBUST_PARTS:
+    before = ARMS["robust"].scoring_config
+    assert before == ROBUST.model_copy(update={"distinct_exponent": 0.75}) != ROBUST
+    assert ARMS["robust-without-distinct-exponent"].scoring_config == ROBUST
+    for part in (*ROBUST_PARTS, "distinct_exponent"):
         config = ARMS[f"robust-without-{part.replace('_', '-')}"].scoring_config
-        assert config == ROBUST.model_copy(update={part: getattr(PAPER, part)}) != ROBUST
+        assert config == before.model_copy(update={part: getattr(PAPER, part)}) != before
 
 
 def test_quick_arms_and_references_are_arms() -> None:
