@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ireasoner.trainer.tiny_model.completion import Completion
-from ireasoner.trainer.worlds.world import Asked, Opening, Reading
+from ireasoner.trainer.worlds.world import Asked, Opening
 
 _ADDITION = re.compile(r"(\d+) \+ (\d+) = (\d+)\.?")
+_READ = re.compile(r" reads (\d+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +50,10 @@ def check(completion: Completion, asked: Asked) -> StepTruth:
 
     A first step that reads numbers is true if it reads the right numbers in the right order. If several first steps
     are true, or none reads numbers, it must equal one of them word by word. Where every step reads one cell, a step is
-    true if it says of a cell of the question what is there, and gold if all cells before it were read right, in order.
+    true if its cell is read right and its conclusion follows from what was read so far, right or wrong.
     """
     if asked.readings:
-        return _check_readings(completion, asked.readings)
+        return _check_readings(completion, asked)
     openings = asked.openings
     gold_steps = max(1, len(openings[0].operands))
     if not completion.well_formed:
@@ -72,15 +73,15 @@ def addition_is_true(step: str) -> bool | None:
     return a + b == said
 
 
-def _check_readings(completion: Completion, readings: Sequence[Reading]) -> StepTruth:
-    true = {reading.text for reading in readings}
-    right = [step == reading.text for step, reading in zip(completion.steps, readings, strict=False)]
-    return StepTruth(
-        len(completion.steps),
-        sum(step in true for step in completion.steps),
-        [*right, False].index(False),
-        len(readings),
-    )
+def _check_readings(completion: Completion, asked: Asked) -> StepTruth:
+    said = [int(found[1]) if (found := _READ.search(step)) else 0 for step in completion.steps]
+    true = 0
+    for index, (step, reading) in enumerate(zip(completion.steps, asked.readings, strict=False)):
+        true += step == asked.reading_steps([*said[:index], reading.number])[index]
+    right = [
+        step == true_step for step, true_step in zip(completion.steps, asked.true_readings, strict=False)
+    ]
+    return StepTruth(len(completion.steps), true, [*right, False].index(False), len(asked.readings))
 
 
 def _says(completion: Completion, opening: Opening, *, by_word: bool) -> bool:

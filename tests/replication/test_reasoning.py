@@ -108,7 +108,11 @@ def test_four_numbers_may_be_added_in_pairs() -> None:
     assert not check_steps("The corners read 3, 5, 8, 5; 5 + 5 = 10; 5 + 8 = 13; 13 + 3 = 16", corners).sound
 
 
-CELLS = "; ".join(f"Cell {cell} reads {digit}" for cell, digit in enumerate((3, 1, 4, 1, 5, 9), start=1))
+# 3, 1, 4, 1, 5, 9: each step says whether the sum so far is odd or even.
+CELLS = "; ".join(
+    f"Cell {cell} reads {said}"
+    for cell, said in enumerate(("3: odd", "1: even", "4: even", "1: odd", "5: even", "9: odd"), start=1)
+)
 
 
 @pytest.mark.parametrize(
@@ -117,10 +121,17 @@ CELLS = "; ".join(f"Cell {cell} reads {digit}" for cell, digit in enumerate((3, 
         (CELLS, (6, 6, 6), True),
         (CELLS.replace("Cell 3 reads 4", "Cell 3 reads 8"), (6, 5, 2), False),  # the parity is right by luck
         (CELLS.replace("Cell 1 reads 3", "Cell 1 reads 1"), (6, 5, 0), False),
+        (CELLS.replace("4: even", "4: odd"), (6, 5, 2), False),  # read right, and added up wrong
+        (
+            "Cell 1 reads 2: even; Cell 2 reads 1: odd; Cell 3 reads 4: odd; Cell 4 reads 1: even; "
+            "Cell 5 reads 5: odd; Cell 6 reads 9: even",
+            (6, 5, 0),
+            False,
+        ),  # all follow from one misreading
         (CELLS.rpartition("; ")[0], (5, 5, 5), False),  # one cell is missing
-        (f"{CELLS}; Cell 6 reads 9", (7, 7, 6), False),  # one cell is read twice
-        (CELLS.replace("Cell 6 reads 9", "Cell 7 reads 2"), (6, 5, 5), False),  # a cell of another row
-        ("; ".join(reversed(CELLS.split("; "))), (6, 6, 0), False),  # in another order
+        (f"{CELLS}; Cell 6 reads 9: odd", (7, 6, 6), False),  # one cell is read twice
+        (CELLS.replace("Cell 6 reads 9", "Cell 7 reads 9"), (6, 5, 5), False),  # a cell of another row
+        (CELLS.replace("Cell 2 reads 1: even", "I look at it"), (6, 1, 1), False),
     ],
 )
 def test_where_every_step_reads_one_cell(steps: str, expected: tuple[int, int, int], sound: bool) -> None:

@@ -177,7 +177,7 @@ def _reading(parsed: Sequence[Completion], asked: Sequence[Asked]) -> float:
 
 def _read_in_turn(completion: Completion, asked: Asked) -> int:
     """Number of steps that read their cell right."""
-    return sum(step == reading.text for step, reading in zip(completion.steps, asked.readings, strict=False))
+    return sum(step == right for step, right in zip(completion.steps, asked.true_readings, strict=False))
 
 
 def _read_right(completion: Completion, opening: Opening) -> int:

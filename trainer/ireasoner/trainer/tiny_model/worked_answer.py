@@ -62,7 +62,7 @@ def worked_answer(
     """
     if asked.readings:
         read = [_misread(reading.number, misread, rng) for reading in asked.readings]
-        return f"{_readings(asked, read)}</think>\n<answer>{asked.conclude(sum(read))}</answer>"
+        return _read(asked, read)
     opening = random_opening(asked, rng)
     steps, total = "", 0
     if opening.operands:
@@ -76,14 +76,16 @@ def worked_answer(
 
 
 def right_beginning(asked: Asked, rng: np.random.Generator) -> str:
-    """The beginning of a worked answer up to where errors may follow: a true first step, or all true readings."""
+    """A worked answer up to where errors may follow: after a true first step, or, if all steps read, its end."""
     if asked.readings:
-        return _readings(asked, [reading.number for reading in asked.readings])
+        return _read(asked, [reading.number for reading in asked.readings])
     return first_step(random_opening(asked, rng))
 
 
-def _readings(asked: Asked, said: Sequence[int]) -> str:
-    return beginning([reading.saying(n) for reading, n in zip(asked.readings, said, strict=True)])
+def _read(asked: Asked, said: Sequence[int]) -> str:
+    """The worked answer that reads these numbers."""
+    steps = beginning(asked.reading_steps(said))
+    return f"{steps}</think>\n<answer>{asked.conclude(sum(said))}</answer>"
 
 
 def _misread(digit: int, share: float, rng: np.random.Generator) -> int:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Protocol
 
@@ -27,19 +28,10 @@ class Opening:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A step that reads one cell: what it names, and the number there."""
+    """A cell that one step reads: how the step names it, and the number there."""
 
     subject: str
     number: int
-
-    @property
-    def text(self) -> str:
-        """The true step."""
-        return self.saying(self.number)
-
-    def saying(self, number: int) -> str:
-        """The step that reads `number`, right or wrong."""
-        return f"{self.subject} reads {number}."
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +44,7 @@ class Asked:
         text: The question as the Solver gets it.
         openings: Every true first step, at least one; all have the same sum.
         conclude: Gives the answer that follows from a sum, right or wrong; constant if nothing is added.
-        readings: The true steps in their order, if every step reads one cell; the answer then follows from the sum of
-            the numbers.
+        readings: The cells in their order, if every step reads one; the answer follows from the sum of the numbers.
     """
 
     image: Image.Image
@@ -73,6 +64,18 @@ class Asked:
         """The numbers to add, sorted: questions with the same numbers use the same addition facts."""
         read = tuple(reading.number for reading in self.readings)
         return tuple(sorted(read or self.openings[0].operands))
+
+    def reading_steps(self, said: Sequence[int]) -> list[str]:
+        """The steps that read these numbers, right or wrong: each also says what follows from all numbers so far."""
+        return [
+            f"{reading.subject} reads {number}: {self.conclude(total)}."
+            for reading, number, total in zip(self.readings, said, accumulate(said), strict=False)
+        ]
+
+    @property
+    def true_readings(self) -> list[str]:
+        """The right steps, where every step reads one cell."""
+        return self.reading_steps([reading.number for reading in self.readings])
 
     @property
     def labelled(self) -> LabelledQuestion:

@@ -66,7 +66,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Parity(Question):
-    """Whether the sum over `cells` is odd or even; each step reads one of them, in reading order."""
+    """Whether the sum over `cells` is odd or even; each step reads one of them, in reading order, and adds it up."""
 
     @property
     def text(self) -> str:
@@ -83,7 +83,8 @@ class Parity(Question):
 
     def openings(self, digits: tuple[int, ...]) -> tuple[Opening]:
         """The first step, which reads one digit; nothing is added."""
-        return (Opening(self.readings(digits)[0].text),)
+        first = self.readings(digits)[0]
+        return (Opening(f"{first.subject} reads {first.number}: {self.concluded(first.number)}."),)
 
     def about(self, grid: Grid) -> Asked:
         """The question asked about a grid."""
