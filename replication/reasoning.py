@@ -64,8 +64,19 @@ def check(completion: Completion, asked: Asked) -> StepTruth:
     return StepTruth(len(completion.steps), true, gold, gold_steps)
 
 
-def addition_is_true(step: str) -> bool | None:
-    """Whether a step adds two numbers right; None for a step of another form."""
+def steps_true(steps: Sequence[str], asked: Asked | None) -> list[bool | None]:
+    """Whether each step is true: it adds two numbers right, or reads its cell right; None for a step of another form.
+
+    Args:
+        steps: The texts of a rollout's steps.
+        asked: The question, if it is known and every step reads one cell; None for questions about sums.
+    """
+    if asked is not None and asked.readings:
+        return [*_readings_true(steps, asked)]
+    return [_addition_is_true(step) for step in steps]
+
+
+def _addition_is_true(step: str) -> bool | None:
     found = _ADDITION.fullmatch(step.strip())
     if found is None:
         return None
@@ -74,14 +85,21 @@ def addition_is_true(step: str) -> bool | None:
 
 
 def _check_readings(completion: Completion, asked: Asked) -> StepTruth:
-    said = [int(found[1]) if (found := _READ.search(step)) else 0 for step in completion.steps]
-    true = 0
-    for index, (step, reading) in enumerate(zip(completion.steps, asked.readings, strict=False)):
-        true += step == asked.reading_steps([*said[:index], reading.number])[index]
     right = [
         step == true_step for step, true_step in zip(completion.steps, asked.true_readings, strict=False)
     ]
+    true = sum(_readings_true(completion.steps, asked))
     return StepTruth(len(completion.steps), true, [*right, False].index(False), len(asked.readings))
+
+
+def _readings_true(steps: Sequence[str], asked: Asked) -> list[bool]:
+    """Whether each step reads its cell right and concludes what follows from what was read so far."""
+    said = [int(found[1]) if (found := _READ.search(step)) else 0 for step in steps]
+    true = [
+        step.strip() == asked.reading_steps([*said[:index], reading.number])[index]
+        for index, (step, reading) in enumerate(zip(steps, asked.readings, strict=False))
+    ]
+    return [*true, *[False] * (len(steps) - len(true))]
 
 
 def _says(completion: Completion, opening: Opening, *, by_word: bool) -> bool:

@@ -9,7 +9,7 @@ from ireasoner.trainer.tiny_model.worked_answer import FaultyAddition, worked_an
 from ireasoner.trainer.worlds.digit_grids.grid import Grid
 from ireasoner.trainer.worlds.digit_grids.question import QUESTIONS, READINGS
 from ireasoner.trainer.worlds.world import Asked, Opening
-from replication.reasoning import StepTruth, addition_is_true, check
+from replication.reasoning import StepTruth, check, steps_true
 
 ROW = (Opening("Row 2 reads 3, 5, 8.", (3, 5, 8)),)
 COUNTS = (
@@ -175,7 +175,10 @@ def test_a_worked_answer_is_all_gold_if_and_only_if_its_additions_are_right() ->
     assert min(flawless, faulty) > 20
 
 
-def test_the_truth_of_an_addition_in_a_parsed_step() -> None:
-    assert addition_is_true("3 + 4 = 7.") is True
-    assert addition_is_true("3 + 4 = 8.") is False
-    assert addition_is_true("Row 2 reads 3, 4, 7.") is None
+def test_the_truth_of_each_step() -> None:
+    assert steps_true(["3 + 4 = 7.", "3 + 4 = 8.", "Row 2 reads 3, 4, 7."], None) == [True, False, None]
+    grid = Grid(Image.new("RGB", (84, 84)), (3, 1, 4, 1, 5, 9, 2, 6, 5))
+    asked = READINGS[0].about(grid)
+    steps = ["Cell 1 reads 3: odd.", "Cell 2 reads 2: odd.", "Cell 3 reads 4: odd.", "Cell 4 reads 1: odd."]
+    assert steps_true(steps, asked) == [True, False, True, False]
+    assert steps_true([*asked.true_readings, "3 + 4 = 7."], asked) == [True] * 6 + [False]
