@@ -1,6 +1,7 @@
 """The command `python -m replication`: runs the arms of the table and writes the results."""
 
 import json
+import os
 import signal
 import time
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from ireasoner.trainer.errors import SettingsError
 from ireasoner.trainer.run_folder.lock import sole_writer
 from ireasoner.trainer.settings import read_toml
 from replication.command import run_command
+from replication.cost import hours
 from replication.scheduler import Job, missing_runs, run_missing
 from replication.settings import Plan, ReplicationSettings
 
@@ -42,7 +44,8 @@ def replicate(settings: ReplicationSettings, console: Console) -> int:
     plan = Plan.of(settings)
     missing = missing_runs(wanted, plan)
     state = "to do" if settings.run else "missing"
-    console.print(f"{len(wanted)} runs, {len(missing)} of them {state}", highlight=False)
+    cost = f", about {hours(len(missing), os.cpu_count() or 1)} hours" if missing else ""
+    console.print(f"{len(wanted)} runs, {len(missing)} of them {state}{cost}", highlight=False)
     failed = 0
     if missing and settings.run:
         with sole_writer(settings.runs_folder):

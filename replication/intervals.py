@@ -56,7 +56,7 @@ def across_seeds(values: Any, clusters: Sequence[Hashable] | None = None) -> Est
     mean = float(array.mean())
     if len(array) < LEAST_SEEDS:
         return Estimate(mean)
-    return _estimate(mean, *_variance(array, clusters))
+    return t_interval(mean, *variance_across(array, clusters))
 
 
 def across_questions(values: Any, clusters: Sequence[Hashable] | None = None) -> Estimate:
@@ -66,7 +66,7 @@ def across_questions(values: Any, clusters: Sequence[Hashable] | None = None) ->
     """
     array: Values = np.asarray(values, dtype=np.float64).mean(axis=0, keepdims=True)
     sums = _cluster_sums(array - array.mean(), clusters)[0] / array.size
-    return _estimate(float(array.mean()), *_of_sums(sums))
+    return t_interval(float(array.mean()), *_of_sums(sums))
 
 
 def interval(values: Any) -> Estimate:
@@ -89,7 +89,7 @@ def widened(mean: float, low: float | None, high: float | None, seeds: int) -> E
     if low is None or high is None or seeds < LEAST_SEEDS:
         return Estimate(mean)
     error = (high - low) / 2 / stats.norm.ppf(_LEVEL) * np.sqrt(seeds / (seeds - 1))
-    return _estimate(mean, float(error**2), seeds - 1)
+    return t_interval(mean, float(error**2), seeds - 1)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -103,7 +103,8 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
-def _estimate(mean: float, variance: float, freedom: float) -> Estimate:
+def t_interval(mean: float, variance: float, freedom: float) -> Estimate:
+    """A mean with the t-interval of its variance, and the p-value of a true mean of 0."""
     error = float(np.sqrt(variance))
     if error < _ROUNDING:
         return Estimate(mean, mean, mean, float(abs(mean) < _ROUNDING))
@@ -111,8 +112,8 @@ def _estimate(mean: float, variance: float, freedom: float) -> Estimate:
     return Estimate(mean, mean - half, mean + half, 2 * float(stats.t.sf(abs(mean) / error, freedom)))
 
 
-def _variance(array: Values, clusters: Sequence[Hashable] | None) -> tuple[float, float]:
-    """Variance of the mean across seeds and clusters, and its degrees of freedom."""
+def variance_across(array: Values, clusters: Sequence[Hashable] | None = None) -> tuple[float, float]:
+    """Variance of the mean of `array` (S, Q) across seeds and clusters of questions, and its degrees of freedom."""
     cells = _cluster_sums(array - array.mean(), clusters) / array.size
     seeds, groups = cells.shape
     of_seeds, freedom = _of_sums(cells.sum(axis=1))

@@ -9,21 +9,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from replication.forest import Section
 from replication.results import BOTH
 
 _WINDOW = 8
 _PANELS_PER_LINE = 5
-_FINDINGS = (
-    ("base", "base model, untrained"),
-    ("random", "random rewards"),
-    ("outcome-only", "agreement on answers (EvoLMM)"),
-    ("full", "agreement on answers and steps (the paper)"),
-    ("outcome-distinct", "agreement on answers, copies count less"),
-    ("robust", "our preset robust"),
-    ("true-answers", "true answers (upper bound)"),
-    ("reference-faithful", "full, with the released code's defects"),
-)
-"""The arms of the plot that sums up the table, with what each is trained on."""
 
 
 def draw(document: Mapping[str, Any], folder: Path) -> list[Path]:
@@ -38,26 +28,34 @@ def draw(document: Mapping[str, Any], folder: Path) -> list[Path]:
     return files
 
 
-def draw_findings(document: Mapping[str, Any], file: Path) -> None:
-    """Writes the plot that sums up a results.json: greedy accuracy of a few arms minus outcome-only's."""
+def draw_forest(sections: Sequence[Section], file: Path) -> None:
+    """Writes the forest plot: greedy accuracy of each arm minus that of its reference, task by task.
+
+    A dot with a line is a mean with its 95% interval, a hollow dot a mean of too few seeds for one, and small dots are
+    single seeds.
+    """
     mpl.rcParams["svg.hashsalt"] = "replication"
-    by_name = {arm["arm"]: arm for arm in document["arms"]}
-    shown = [(name, label) for name, label in _FINDINGS if name in by_name]
-    figure = Figure(figsize=(8, 0.9 + 0.38 * len(shown)), layout="constrained")
+    lines = sum(len(section.rows) + 1 for section in sections)
+    figure = Figure(figsize=(8, 0.9 + 0.24 * lines), layout="constrained")
     axes = figure.subplots()
-    for height, (name, _) in enumerate(shown):
-        against = by_name[name]["against"].get("outcome-only")
-        color = "C0" if by_name[name]["kind"] == "method" else "0.45"
-        found = against[BOTH]["greedy"] if against else {"mean": 0.0, "low": None, "high": None}
-        _dot(axes, found, height, color)
-        if against:
-            axes.annotate(
-                f"{found['mean']:+.3f}", (found["mean"], height - 0.18), ha="center", fontsize="small"
-            )
+    labels, height = [], 0
+    for section in sections:
+        labels.append((height, section.title))
+        for row in section.rows:
+            height += 1
+            labels.append((height, f"{row.arm} ({row.seeds})"))
+            axes.plot(row.by_seed, [height] * len(row.by_seed), ".", color="0.7", markersize=4)
+            _dot(axes, row.found, height, "C0" if row.kind == "method" else "0.35")
+            axes.annotate(f"{row.found['mean']:+.3f}", (1.01, height), xycoords=("axes fraction", "data"),
+                          va="center", fontsize="x-small")  # fmt: skip
+        height += 1
     axes.axvline(0.0, color="0.6", linewidth=0.8)
-    axes.set_yticks(range(len(shown)), [f"{label}\n{name}" for name, label in shown], fontsize="small")
-    axes.set_ylim(len(shown) - 0.5, -0.7)
-    axes.set_xlabel("greedy accuracy minus that of outcome-only (paired, 95% interval)")
+    axes.set_yticks([at for at, _ in labels], [label for _, label in labels], fontsize="x-small")
+    for (_, label), tick in zip(labels, axes.get_yticklabels(), strict=True):
+        if label in {section.title for section in sections}:
+            tick.set_fontweight("bold")
+    axes.set_ylim(height - 0.4, -0.7)
+    axes.set_xlabel("greedy accuracy minus that of outcome-only (paired), in brackets: seeds")
     _save(figure, file)
 
 
@@ -133,16 +131,24 @@ def _accuracy_line(axes: Axes, arm: Mapping[str, Any], *, color: str, label: str
 def _dots(
     axes: Axes, figures: Sequence[Mapping[str, Any] | None], offset: float = 0.0, color: str = "C0"
 ) -> None:
-    """A dot for each mean, and a line for its interval, if it has one."""
+    """A dot for each mean, and a line for its interval; hollow if it has none."""
     for index, found in enumerate(figures):
         if found is not None:
             _dot(axes, found, index + offset, color)
 
 
 def _dot(axes: Axes, found: Mapping[str, Any], height: float, color: str) -> None:
-    ends = [] if found["low"] is None else [found["low"], found["high"]]
-    axes.plot(ends, [height] * len(ends), color=color, linewidth=1.4)
-    axes.plot(found["mean"], height, "o", color=color, markersize=4)
+    has_interval = found["low"] is not None
+    if has_interval:
+        axes.plot([found["low"], found["high"]], [height] * 2, color=color, linewidth=1.4)
+    axes.plot(
+        found["mean"],
+        height,
+        "o",
+        color=color,
+        markerfacecolor=color if has_interval else "white",
+        markersize=4,
+    )
 
 
 def _name_arms(axes: Axes, arms: Sequence[Mapping[str, Any]]) -> None:

@@ -172,6 +172,12 @@ def _against(arm: Arm, other: Arm, runs: Runs, clusters: Clusters) -> dict[str, 
     return {
         "seeds": seeds,
         "differs_in": differing(arm, other),
+        "by_seed": {
+            name: [
+                round(float(mean), 4) for mean in _difference(ours, theirs, seeds, BOTH, name).mean(axis=1)
+            ]
+            for name in METRICS
+        },
         **{
             split: {
                 name: _estimate(

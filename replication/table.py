@@ -43,8 +43,9 @@ _SIGNAL_COLUMNS = (
 )
 
 _INTERVALS = (
-    "Brackets hold 95% t-intervals across seeds and questions; questions that add up the same numbers count as one. The "
-    "base model is one model, so its intervals are across questions alone, and those of the signal across seeds alone."
+    "Brackets hold 95% t-intervals across seeds and questions; questions that add up the same numbers count as one. "
+    "The base model is one model, so its intervals are across questions alone. Those of the signal are across seeds "
+    "alone."
 )
 
 Arms = Sequence[Mapping[str, Any]]

@@ -1,20 +1,30 @@
 """Writes what is generated from the committed results: the tables and plots of docs/replication and its pages.
 
 `python -m scripts.replication_docs`, after `make replicate`. It runs nothing. In a page, the table below each mark
-`<!-- FILE -->` is the summary of that results.json.
+`<!-- FILE -->` is the summary of that results.json. On the first page and in the README, `replication.first_page`
+writes what is between `<!-- NAME: generated -->` and `<!-- NAME: end -->`.
 """
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from replication import pseudo_labels, separation
-from replication.plots import draw, draw_findings
+from replication.coverage import COVERAGE, coverage_table
+from replication.first_page import SUMS, headline, parts
+from replication.forest import sections
+from replication.plots import draw, draw_forest
+from replication.recorded import as_shown
 from replication.table import summary, tables
 
-DOCS = Path(__file__).resolve().parents[1] / "docs"
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
 FOLDER = DOCS / "replication"
+FIRST_PAGE = DOCS / "replication.md"
+_NO_TABLE = "quick"
+"""The folder whose table only shows what `make replicate-quick` writes."""
 PAGES = (FOLDER / "findings.md", FOLDER / "tasks.md")
 """The pages that hold tables."""
 _MARKED = re.compile(r"(?P<mark><!-- (?P<file>\S*results\.json) -->\n\n)(?:\|[^\n]*\n)*")
@@ -28,6 +38,14 @@ def page(text: str, folder: Path) -> str:
 def generated() -> dict[Path, str]:
     """Every generated text by its file: the pages with tables, and the Markdown beside the results."""
     texts = {file: page(file.read_text(encoding="utf-8"), file.parent) for file in PAGES}
+    documents = tables_by_folder()
+    coverage = coverage_table(json.loads((FOLDER / COVERAGE).read_text(encoding="utf-8")))
+    for file, found in (
+        (FIRST_PAGE, parts(documents)),
+        (FOLDER / "method.md", {"coverage": coverage}),
+        (ROOT / "README.md", {"headline": headline(documents)}),
+    ):
+        texts[file] = filled_in(texts.get(file) or file.read_text(encoding="utf-8"), found)
     for name, markdown in (
         ("results", tables),
         ("separation", separation.markdown),
@@ -38,18 +56,44 @@ def generated() -> dict[Path, str]:
     return texts
 
 
+def filled_in(text: str, found: Mapping[str, str]) -> str:
+    """A page with its generated parts brought up to date.
+
+    Raises:
+        ValueError: The page lacks the marks of a part.
+    """
+    for name, part in found.items():
+        begin, end = f"<!-- {name}: generated -->", f"<!-- {name}: end -->"
+        before, found_begin, rest = text.partition(begin)
+        _, found_end, after = rest.partition(end)
+        if not found_begin or not found_end:
+            raise ValueError(f"the page has no {begin} with an {end} after it")
+        text = f"{before}{begin}\n\n{part}\n\n{end}{after}"
+    return text
+
+
+def tables_by_folder() -> dict[str, Mapping[str, Any]]:
+    """Each committed table as it is shown, by its folder; the main one, in no folder of its own, comes first."""
+    files = sorted(FOLDER.rglob("results.json"), key=lambda file: (file.parent != FOLDER, file))
+    return {
+        SUMS if file.parent == FOLDER else file.parent.relative_to(FOLDER).as_posix(): _read(file)
+        for file in files
+        if file.parent.name != _NO_TABLE
+    }
+
+
 def main() -> None:
     """Writes the texts and the plots."""
     for file, text in generated().items():
         file.write_text(text, encoding="utf-8")
     for file in sorted(FOLDER.rglob("results.json")):
         draw(_read(file), file.parent)
-    draw_findings(_read(FOLDER / "results.json"), FOLDER / "findings.svg")
+    draw_forest(sections(tables_by_folder()), FOLDER / "forest.svg")
 
 
-def _read(file: Path) -> dict[str, Any]:
+def _read(file: Path) -> Mapping[str, Any]:
     content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    return content
+    return as_shown(content) if file.name == "results.json" else content
 
 
 if __name__ == "__main__":

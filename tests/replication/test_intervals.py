@@ -18,7 +18,7 @@ from replication.intervals import (
 @pytest.mark.parametrize("seeds", range(1, LEAST_SEEDS))
 def test_below_five_seeds_there_is_no_interval(seeds: int) -> None:
     values = np.random.default_rng(0).normal(size=(seeds, 40))
-    assert across_seeds(values) == Estimate(pytest.approx(values.mean()))
+    assert across_seeds(values) == Estimate(float(values.mean()))
 
 
 def test_a_figure_of_a_run_has_the_t_interval_over_seeds() -> None:

@@ -13,6 +13,7 @@ from ireasoner.clients import ScoredGroup, ScoredRollout, ScoredStep
 from ireasoner.trainer.rollouts.group import Group
 from ireasoner.trainer.rollouts.rollout import Rollout
 from replication.arms import ARMS
+from replication.recorded import as_shown
 from scripts import replication_docs
 
 TABLES = re.compile(r"results\.json -->\n\n((?:\|[^\n]*\n)+)")
@@ -46,36 +47,44 @@ def test_every_arm_of_the_committed_results_is_an_arm_of_the_code() -> None:
         assert {arm["arm"] for arm in arms} <= ARMS.keys()
 
 
-@pytest.mark.parametrize(
-    ("arm", "other", "split", "metric"),
-    [
-        ("outcome-only", "base", "both", "greedy"),
-        ("full", "outcome-only", "both", "greedy"),
-        ("outcome-only", "base", "held_out_combinations", "sampled"),
-    ],
-)
-def test_the_first_page_rests_on_arms(arm: str, other: str, split: str, metric: str) -> None:
-    [found] = [one["against"][other] for one in table()["arms"] if one["arm"] == arm]
-    assert is_on_the_first_page(found[split][metric])
+PARTS = {
+    "docs/replication.md": ("sentences", "rows", "claims"),
+    "docs/replication/method.md": ("coverage",),
+    "README.md": ("headline",),
+}
 
 
-def test_the_first_page_rests_on_all_pairs_that_differ_in_a_switch() -> None:
-    [found] = [one for one in table()["switches"] if one["switch"] == "distinct_exponent"]
-    assert (len(found["pairs"]), len(found["seeds"])) == (2, 5)
-    assert is_on_the_first_page(found["both"]["greedy"])
+@pytest.mark.parametrize("page", PARTS)
+def test_the_generated_parts_are_written_anew_and_nothing_else_is(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    found = {name: f"new {name}" for name in PARTS[page]}
+    filled = replication_docs.filled_in(text, found)
+    for name in PARTS[page]:
+        begin, end = f"<!-- {name}: generated -->\n\n", f"\n\n<!-- {name}: end -->"
+        was = text[text.index(begin) + len(begin) : text.index(end)]
+        assert was
+        filled = filled.replace(f"{begin}new {name}{end}", f"{begin}{was}{end}")
+    assert filled == text
 
 
-def table() -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(
-        (ROOT / "docs" / "replication" / "results.json").read_text(encoding="utf-8")
-    )
-    return found
+@pytest.mark.parametrize("text", ["no marks", "<!-- rows: generated -->", "<!-- rows: end -->"])
+def test_a_page_without_the_marks_of_a_part_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="the page has no <!-- rows: generated -->"):
+        replication_docs.filled_in(text, {"rows": "| a |"})
 
 
-def is_on_the_first_page(metric: dict[str, float]) -> bool:
+def test_the_page_comes_in_its_order() -> None:
     text = (ROOT / "docs" / "replication.md").read_text(encoding="utf-8")
-    mean, low, high = (rounded(metric[part]) for part in ("mean", "low", "high"))
-    return f"{mean} [{low}, {high}]" in " ".join(text.split())
+    order = (
+        "sentences: generated",
+        "forest.svg",
+        "rows: generated",
+        "claims: generated",
+        "ChartQA",
+        "<details",
+    )
+    places = [text.index(mark) for mark in order]
+    assert places == sorted(places)
 
 
 FIGURE = re.compile(r"([+-]?)([01]?\.\d{3})\s+\[(-?[01]?\.\d{3}),\s+(-?[01]?\.\d{3})\]")
@@ -100,13 +109,18 @@ def committed(found: Any) -> Iterator[Figure]:
             yield from committed(one)
 
 
+def as_shown_if_results(file: Path) -> Any:
+    content = json.loads(file.read_text(encoding="utf-8"))
+    return as_shown(content) if file.name == "results.json" else content
+
+
 @pytest.fixture(scope="module")
 def known() -> set[Figure]:
     """The figures of the committed results and of the model cards."""
     figures = {
         figure
         for file in (ROOT / "docs" / "replication").rglob("*.json")
-        for figure in committed(json.loads(file.read_text(encoding="utf-8")))
+        for figure in committed(as_shown_if_results(file))
     }
     for card in (ROOT / "models").glob("*/README.md"):
         figures |= {tuple(found) for found in CARD.findall(card.read_text(encoding="utf-8"))}

@@ -55,6 +55,11 @@ SUBCOMMANDS: Mapping[str, Subcommand] = {
     "audit": Subcommand(
         "say whether runs look as if they collapse, and why", "reward-server", f"{_REWARD_SERVER}.audit:main"
     ),
+    "atlas": Subcommand(
+        "compare label-free rewards on your own labelled rollouts",
+        "reward-server",
+        f"{_REWARD_SERVER}.atlas:main",
+    ),
     "import": Subcommand(
         "put the groups of past runs into a ledger", "reward-server", f"{_REWARD_SERVER}.import_:main"
     ),

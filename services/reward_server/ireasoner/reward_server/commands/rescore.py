@@ -8,9 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
-from ireasoner.compat.flags import describe
 from ireasoner.reward_server.commands.command import (
     CONTINUES,
     DONE,
@@ -22,7 +19,6 @@ from ireasoner.reward_server.commands.command import (
 from ireasoner.reward_server.commands.config_flag import overrides
 from ireasoner.reward_server.commands.rescore_settings import RescoreSettings
 from ireasoner.reward_server.commands.rescorer import Failed, Rescorer
-from ireasoner.reward_server.embedding.embedder import EmbedderSpec
 from ireasoner.reward_server.errors import MalformedRequest
 from ireasoner.reward_server.ledger import comparison, schema
 from ireasoner.reward_server.ledger.comparison import Comparison
@@ -37,7 +33,6 @@ from ireasoner.reward_server.ledger.stored_groups import (
 )
 from ireasoner.reward_server.scoring.registry import SHARED
 from ireasoner.reward_server.scoring_config import ConfigOverrides
-from ireasoner.reward_server.settings import RewardServerSettings
 
 
 def main(words: Sequence[str]) -> None:
@@ -69,19 +64,10 @@ async def _compare(
     config: ConfigOverrides,
     against: ConfigOverrides | None,
 ) -> list[Comparison]:
-    async with Rescorer.started(_server_settings(settings)) as rescorer:
+    async with Rescorer.started(settings.server_settings()) as rescorer:
         for folder in folders:
             await _compare_ledger(settings, folder, rescorer, config, against)
     return [comparison.read(folder, settings.comparison) for folder in folders]
-
-
-def _server_settings(settings: RescoreSettings) -> RewardServerSettings:
-    """The settings of a server that scores alike, and records nothing."""
-    names = (*EmbedderSpec.model_fields, "configs_folder")
-    try:
-        return RewardServerSettings(**{name: getattr(settings, name) for name in names}, ledger=None)
-    except ValidationError as error:
-        raise InputError(describe(error, RewardServerSettings, flags=True)) from error
 
 
 async def _compare_ledger(

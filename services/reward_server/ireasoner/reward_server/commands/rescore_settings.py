@@ -7,16 +7,16 @@ from typing import Literal
 from pydantic import Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from ireasoner.reward_server.commands.command import CommandSettings, InputError
+from ireasoner.reward_server.commands.command import InputError
 from ireasoner.reward_server.commands.config_flag import overrides
-from ireasoner.reward_server.embedding.embedder import Runtime
+from ireasoner.reward_server.commands.embedder_flags import EmbedderFlags
 from ireasoner.reward_server.ledger import comparison
 from ireasoner.reward_server.ledger.stored_groups import GroupFilter
 
 STORED = "stored"
 
 
-class RescoreSettings(CommandSettings):
+class RescoreSettings(EmbedderFlags):
     """Score the groups of a ledger anew, and compare the rewards with those that it holds, or with another config's.
 
     The comparison is kept in LEDGER/comparisons, where the explorer shows it; the ledger itself is only read, and a
@@ -44,18 +44,6 @@ class RescoreSettings(CommandSettings):
     """Groups of this update or a later one alone."""
     update_until: int | None = Field(None, ge=0)
     """Groups of this update or an earlier one alone."""
-    configs_folder: Path | None = None
-    """Folder of registered configs, as the server's."""
-    embedder: str = "minilm"
-    """Embedder, as the server's; with another one than the server's, rewards change for that reason, too."""
-    token_mean_checkpoint: Path | None = None
-    """For token-mean: a checkpoint of the policy, as the server's."""
-    runtime: Runtime = "auto"
-    """Runtime and precision of the embedder, as the server's."""
-    device: str = "auto"
-    """Torch device of the embedder, as the server's."""
-    threads: int | None = Field(None, ge=1)
-    """CPU threads of the embedder."""
 
     @model_validator(mode="after")
     def _comparison_can_be_named(self) -> "RescoreSettings":

@@ -1,4 +1,4 @@
-"""Scores stored groups anew, through the scorer that a server would use, in the process of the command."""
+"""Scores groups anew, through the scorer that a server would use, in the process of the command."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -112,13 +112,22 @@ class Rescorer:
             config=config,
             detail="rewards",
         )
+        return await self.request(cast(Endpoint, first.endpoint), request, first.progress, first.experiment)
+
+    async def request(
+        self, endpoint: Endpoint, request: wire.ScoreRequest, progress: float, experiment: str
+    ) -> list[Any]:
+        """The scored groups of a request, as an endpoint returns them.
+
+        Raises:
+            CannotScore: The scorer has stopped.
+            ServiceError: It refused the request.
+        """
         for left in reversed(range(RETRIES + 1)):
             with self._memory.claim() as claim:
-                caller = Caller(uuid4().hex, first.experiment, claim)
+                caller = Caller(uuid4().hex, experiment, claim)
                 try:
-                    response = await self._scorer.score(
-                        cast(Endpoint, first.endpoint), request, first.progress, caller
-                    )
+                    response = await self._scorer.score(endpoint, request, progress, caller)
                 except NotReady as error:
                     raise CannotScore(
                         f"scoring has stopped: {error.detail}; start the command again"

@@ -1,0 +1,207 @@
+"""The command `python -m replication.atlas`: every method on every world, as a share of what true answers give.
+
+A method is a preset of the reward server. A world is a task, whose tiny model is wrong in a known way. Complete runs
+are kept and not run again, as those of the table.
+"""
+
+import json
+import math
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, field_validator
+from pydantic_settings import SettingsConfigDict
+from rich.console import Console
+
+from ireasoner.reward_server.scoring_config import PRESETS
+from ireasoner.trainer.run_folder.lock import sole_writer
+from ireasoner.trainer.settings import read_toml
+from ireasoner.trainer.tiny_model.task import TASKS, TaskName
+from replication.arms import ARMS, Arm
+from replication.command import CommandSettings, run_command
+from replication.cost import hours
+from replication.evaluation import splits
+from replication.results import BOTH, clusters_of, results
+from replication.run import read_result
+from replication.scheduler import Job, missing_runs, run_missing
+from replication.settings import Plan, ReplicationSettings
+from replication.table import markdown_table
+from replication.values import VALUES, as_text, packed
+
+WORLDS: Mapping[TaskName, str] = {
+    "sums": "errors of single steps, which spoil some paths to an answer",
+    "one-path": "the same errors, shared by all paths",
+    "remainders": "half of the steps are wrong, and many right answers are luck",
+    "scenes": "nine kinds of question, some of one step",
+}
+"""Each world by its task, with how its base model is wrong."""
+
+METHODS: tuple[Arm, ...] = tuple(Arm(name, "method", f"the preset {name}", preset=name) for name in PRESETS)
+"""Every preset as an arm."""
+
+BOUNDS = (ARMS["base"], ARMS["true-answers"])
+"""What every gain is a share of: from the base model to true answers."""
+
+_FOLDER = Path(__file__).resolve().parent.parent / "docs" / "replication" / "atlas"
+
+
+class AtlasSettings(CommandSettings):
+    """Train with each method on each world, and write docs/replication/atlas.
+
+    Complete runs are kept and not run again: stop the command at any time, and start it again to continue.
+    """
+
+    model_config = SettingsConfigDict(cli_prog_name="python -m replication.atlas")
+
+    worlds: tuple[TaskName, ...] = tuple(WORLDS)
+    """Worlds, separated by commas."""
+    methods: tuple[str, ...] = tuple(PRESETS)
+    """Presets, separated by commas."""
+    seeds: int = Field(3, ge=1)
+    """Number of seeds per method, counted from 0. Below five, gains have no interval."""
+    runs: Path = Path("runs/atlas")
+    """Folder of the runs, with one subfolder per world."""
+    out: Path = _FOLDER
+    """Folder of the results, with one subfolder per world."""
+    run: bool = True
+    """Run what is missing. `--no-run` starts nothing and writes the results of the complete runs."""
+    parallel: int = Field(2, ge=1)
+    """Runs at a time; they share the two servers."""
+
+    @field_validator("methods")
+    @classmethod
+    def _methods_are_known(cls, methods: tuple[str, ...]) -> tuple[str, ...]:
+        for name in methods:
+            if name not in PRESETS:
+                raise ValueError(f"there is no preset {name!r}; the presets are {', '.join(PRESETS)}")
+        return methods
+
+    @property
+    def arms(self) -> Sequence[Arm]:
+        """The bounds, and the methods to run."""
+        return (*BOUNDS, *(arm for arm in METHODS if arm.name in self.methods))
+
+    def table(self, world: TaskName) -> ReplicationSettings:
+        """The settings of a world's table."""
+        folder = self.runs / world
+        return ReplicationSettings(task=world, runs=folder, seeds=self.seeds, parallel=self.parallel)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs what is missing and writes the results; exits with 1 if a run failed."""
+    run_command(
+        "replication.atlas",
+        AtlasSettings,
+        lambda settings, console: min(chart(settings, console), 1),
+        arguments,
+        interrupted="interrupted; run the same command again to continue",
+    )
+
+
+def chart(settings: AtlasSettings, console: Console) -> int:
+    """Runs what is missing, world by world, and writes the results; returns the number of failed runs.
+
+    Raises:
+        TrainerError: An error that the user can fix.
+    """
+    jobs = [(arm, seed) for seed in range(settings.seeds) for arm in settings.arms]
+    plans = {world: Plan.of(settings.table(world)) for world in settings.worlds}
+    missing = {world: missing_runs(jobs, plan) for world, plan in plans.items()}
+    count = sum(map(len, missing.values()))
+    console.print(
+        f"{len(plans) * len(jobs)} runs, {count} missing: about {hours(count, os.cpu_count() or 1)} hours",
+        highlight=False,
+    )
+    failed = 0
+    for world, plan in plans.items():
+        if missing[world] and settings.run:
+            with sole_writer(settings.table(world).runs_folder):
+                failed += run_missing(settings.table(world), plan, missing[world], console, time.monotonic())
+        _write_world(settings, plan, jobs)
+    write_page(settings.out)
+    console.print(f"results: {settings.out}", highlight=False)
+    return failed
+
+
+def _write_world(settings: AtlasSettings, plan: Plan, jobs: Sequence[Job]) -> None:
+    """Writes results.json and values.json of a world from its complete runs, if there are any."""
+    runs: dict[str, dict[int, dict[str, Any]]] = {}
+    for arm, seed in jobs:
+        result = read_result(arm, seed, plan)
+        if result is not None:
+            runs.setdefault(arm.name, {})[seed] = result
+    if not runs:
+        return
+    folder = settings.out / plan.task
+    folder.mkdir(parents=True, exist_ok=True)
+    clusters = clusters_of(splits(plan))
+    document = results(
+        runs, settings.arms, clusters, label=f"Atlas: {plan.task}", shared=_shared(settings, plan)
+    )
+    (folder / "results.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    (folder / VALUES).write_text(as_text(packed(runs, clusters)), encoding="utf-8")
+
+
+def _shared(settings: AtlasSettings, plan: Plan) -> dict[str, Any]:
+    return {
+        "task": plan.task,
+        "model": TASKS[plan.task].model,
+        "questions": plan.questions,
+        "samples": plan.samples,
+        "images": plan.images,
+        "parallel": settings.parallel,
+        "embedder": "token-mean",
+        "config": read_toml(plan.config),
+    }
+
+
+def write_page(folder: Path) -> None:
+    """Writes atlas.md from the results of the worlds in `folder`."""
+    documents = {
+        file.parent.name: json.loads(file.read_text(encoding="utf-8"))
+        for file in sorted(folder.glob("*/results.json"))
+    }
+    if documents:
+        (folder / "atlas.md").write_text(f"# Atlas\n\n{page(documents)}\n", encoding="utf-8")
+
+
+def page(documents: Mapping[str, Mapping[str, Any]]) -> str:
+    """Gains in greedy accuracy by method and world, as a share of what true answers gain."""
+    gains = {world: shares(document) for world, document in documents.items()}
+    names = dict.fromkeys(name for of_world in gains.values() for name in of_world)
+    body = [[f"`{name}`", *(_shown(of_world.get(name)) for of_world in gains.values())] for name in names]
+    truth = [f"{world} ({_truth(document):+.3f})" for world, document in documents.items()]
+    return markdown_table(["method", *truth], body)
+
+
+def shares(document: Mapping[str, Any]) -> dict[str, list[float]]:
+    """For each method, the gain of each seed over the base model, as a share of true answers' mean gain."""
+    truth = _truth(document)
+    return {
+        arm["arm"]: [gain / truth for gain in arm["against"]["base"]["by_seed"]["greedy"]]
+        for arm in document["arms"]
+        if "base" in arm["against"] and arm["arm"] != "true-answers"
+    }
+
+
+def _truth(document: Mapping[str, Any]) -> float:
+    """The gain of true answers; NaN if they are missing or gain nothing, so that no share is shown."""
+    gains = [
+        arm["against"]["base"][BOTH]["greedy"]["mean"]
+        for arm in document["arms"]
+        if arm["arm"] == "true-answers"
+    ]
+    return gains[0] if gains and gains[0] > 0 else math.nan
+
+
+def _shown(of_seeds: Sequence[float] | None) -> str:
+    if not of_seeds or math.isnan(of_seeds[0]):
+        return ""
+    return f"{sum(of_seeds) / len(of_seeds):.0%} ({', '.join(f'{share:.0%}' for share in sorted(of_seeds))})"
+
+
+if __name__ == "__main__":
+    main()

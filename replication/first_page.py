@@ -1,0 +1,201 @@
+"""The generated parts of docs/replication.md: five sentences, eight rows, and what held of the paper."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from replication.cost import core_minutes
+from replication.forest import OUTCOME_ONLY, ROWS
+from replication.recorded import Document
+from replication.results import BOTH
+from replication.table import cell, corrected, markdown_table, p_value
+
+SUMS = "sums"
+ONE_PATH = "one-path"
+ESTIMATORS = "estimators"
+VIEWS = "views"
+"""Tables by the folder that holds them; `sums` is the main one."""
+
+_NEAREST = "full-with-one-moving-baseline"
+"""The arm of the main table that is nearest to the published estimator."""
+
+
+def parts(documents: Mapping[str, Document]) -> dict[str, str]:
+    """Each generated part of the page, by its name.
+
+    Args:
+        documents: The tables, as they are shown, by folder; `sums` for the main one.
+    """
+    return {
+        "sentences": sentences(documents),
+        "rows": rows(documents[SUMS]),
+        "claims": claims(documents),
+    }
+
+
+def sentences(documents: Mapping[str, Document]) -> str:
+    """What was found, in five sentences."""
+    found = (
+        _agreement(documents[SUMS]),
+        _steps(documents[SUMS]),
+        _estimator(documents),
+        _views(documents),
+        _defects(documents[SUMS]),
+    )
+    return "\n".join(f"{number}. {sentence}" for number, sentence in enumerate(found, start=1))
+
+
+def headline(documents: Mapping[str, Document]) -> str:
+    """The sentence of the README."""
+    gain = difference(documents[SUMS], OUTCOME_ONLY, "base")
+    step = difference(documents[SUMS], "full", OUTCOME_ONLY)
+    return f"Agreement on answers {_verb(gain)} accuracy; adding the paper's step agreement {_verb(step)} it."
+
+
+def rows(document: Document) -> str:
+    """The eight rows: gain over the base model, share of what true answers give, single seeds, and cost."""
+    by_name = {arm["arm"]: arm for arm in document["arms"]}
+    of_all = corrected(document, OUTCOME_ONLY)
+    truth = by_name["true-answers"]["against"]["base"][BOTH]["greedy"]["mean"]
+    body = []
+    for name in ROWS:
+        if name not in by_name:
+            continue
+        arm = by_name[name]
+        pair, other = arm["against"].get("base"), arm["against"].get(OUTCOME_ONLY)
+        gain = pair and pair[BOTH]["greedy"]
+        body.append(
+            [
+                f"`{name}`",
+                arm["meaning"],
+                str(len(arm["seeds"])) if arm["curves"] else "one model",
+                cell(gain, sign=True),
+                f"{gain['mean'] / truth:.0%}" if gain else "0%",
+                " ".join(f"{value:+.2f}" for value in pair.get("by_seed", {}).get("greedy", ()))
+                if pair
+                else "",
+                cell(other and other[BOTH]["greedy"], sign=True),
+                p_value(other and other[BOTH]["greedy"]["p"]),
+                p_value(of_all.get(name)),
+                f"{core_minutes(document, arm):.1f}",
+            ]
+        )
+    head = [
+        *("arm", "paid for", "seeds", "gain over base", "of truth's gain", "gain by seed"),
+        *("less outcome-only", "p", f"p for all {len(of_all)}", "core-minutes"),
+    ]
+    if not any(line[5] for line in body):
+        head, *body = ([*line[:5], *line[6:]] for line in (head, *body))
+    return markdown_table(head, body)
+
+
+def claims(documents: Mapping[str, Document]) -> str:
+    """What held of the paper."""
+    sums = documents[SUMS]
+    step = difference(sums, "full", OUTCOME_ONLY)
+    parts = {name: difference(sums, name, "full") for name in _ABLATIONS}
+    curves = {arm["arm"]: arm["curves"]["pseudo_label_accuracy"] for arm in sums["arms"] if arm["curves"]}
+    first, last = _ends(curves["full"])
+    body = [
+        [
+            "a model learns from agreeing with itself",
+            f"{_shown(difference(sums, OUTCOME_ONLY, 'base'))} over the base model",
+        ],
+        ["step agreement adds to agreement on answers", f"{_shown(step)} against `outcome-only`"],
+        ["steps alone are worst of all", f"{_shown(difference(sums, 'step-only', 'full'))} against `full`"],
+        [
+            "warm-up, position decay and density weight each help",
+            "without them " + ", ".join(_shown(found) for found in parts.values()) + " against `full`",
+        ],
+        [
+            "true pseudo-labels rise from 0.76 to 0.93",
+            f"{first:.2f} in the first quarter of the updates, {last:.2f} in the last",
+        ],
+        [
+            "a trained Proposer keeps questions useful",
+            f"a frozen one is {_shown(difference(sums, 'frozen-proposer', 'full'))} against `full`",
+        ],
+    ]
+    return markdown_table(["the paper's claim", "here, greedy accuracy on `sums`"], body)
+
+
+_ABLATIONS = ("no-warm-up", "no-position-decay", "no-density-weight")
+
+
+def difference(document: Document, arm: str, other: str, metric: str = "greedy") -> Mapping[str, Any]:
+    """The difference of two arms on both splits."""
+    [found] = [one["against"][other][BOTH][metric] for one in document["arms"] if one["arm"] == arm]
+    return dict(found)
+
+
+def _agreement(document: Document) -> str:
+    gain, truth = (difference(document, name, "base") for name in (OUTCOME_ONLY, "true-answers"))
+    return (
+        f"Training on agreement among answers {_verb(gain)} greedy accuracy without a label: {_shown(gain)} over the "
+        f"untrained model, {gain['mean'] / truth['mean']:.0%} of what true answers give; random rewards give "
+        f"{_shown(difference(document, 'random', 'base'))}."
+    )
+
+
+def _steps(document: Document) -> str:
+    step = difference(document, "full", OUTCOME_ONLY)
+    return f"Adding the paper's step agreement {_verb(step)} it: {_shown(step)}."
+
+
+def _estimator(documents: Mapping[str, Document]) -> str:
+    if ESTIMATORS not in documents:
+        return (
+            "The paper's own estimator, REINFORCE with moving baselines, has not been compared yet; the arm nearest to "
+            f"it is {_shown(difference(documents[SUMS], _NEAREST, 'full'))} against the same rewards under GRPO."
+        )
+    full, constant = (
+        difference(
+            documents[ESTIMATORS], f"{name}-moving-baseline", "outcome-only-moving-baseline", "sampled"
+        )
+        for name in ("full", "constant-step-agreement")
+    )
+    return (
+        "Under the paper's own estimator, REINFORCE with moving baselines, step agreement adds "
+        f"{_shown(full)} by sample, and a step reward that is the same for the whole majority adds {_shown(constant)}."
+    )
+
+
+def _views(documents: Mapping[str, Document]) -> str:
+    if VIEWS not in documents:
+        return (
+            "No vote over one prompt repairs an error that all paths share: on `one-path` agreement gives "
+            f"{_shown(difference(documents[ONE_PATH], OUTCOME_ONLY, 'base'))}; votes of other views of the question, "
+            "which make other errors, have not been run yet."
+        )
+    cross = difference(documents[VIEWS], "views-cross", OUTCOME_ONLY)
+    return (
+        "Where all paths to an answer share their errors, voting across other views of the question "
+        f"{_verb(cross)} accuracy over a vote on one prompt: {_shown(cross)}."
+    )
+
+
+def _defects(document: Document) -> str:
+    loss = difference(document, "reference-faithful", "base")
+    return (
+        f"The paper's rewards with the released code's defects end {_shown(loss)} against the untrained model. All "
+        "this is about tiny models, and nothing here was run on a large one."
+    )
+
+
+def _verb(found: Mapping[str, Any]) -> str:
+    """What an interval says about accuracy."""
+    if found["low"] is None:
+        return "seems to raise" if found["mean"] > 0 else "does not seem to raise"
+    if found["low"] > 0:
+        return "raises"
+    return "lowers" if found["high"] < 0 else "does not measurably change"
+
+
+def _shown(found: Mapping[str, Any]) -> str:
+    return cell(found, sign=True) + (" (too few seeds for an interval)" if found["low"] is None else "")
+
+
+def _ends(curve: Any) -> tuple[float, float]:
+    """The mean of a curve's first quarter and of its last."""
+    known = [value for value in curve if value is not None]
+    quarter = max(1, len(known) // 4)
+    return sum(known[:quarter]) / quarter, sum(known[-quarter:]) / quarter

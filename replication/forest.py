@@ -1,0 +1,84 @@
+"""The comparisons of the forest plot: each arm of each table with the arm that is paid for answers alone."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from replication.recorded import Document
+from replication.results import BOTH
+
+OUTCOME_ONLY = "outcome-only"
+ROWS = (
+    "base",
+    "random",
+    OUTCOME_ONLY,
+    "full",
+    "outcome-distinct",
+    "robust",
+    "true-answers",
+    "reference-faithful",
+)
+"""The arms of the main table that the first page shows; of the other tables it shows all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One comparison.
+
+    Attributes:
+        arm: The arm.
+        kind: `method` or `control`.
+        seeds: Number of seeds.
+        found: The difference in greedy accuracy: `mean`, `low` and `high`.
+        by_seed: The difference of each seed; empty if it was not kept.
+    """
+
+    arm: str
+    kind: str
+    seeds: int
+    found: Mapping[str, Any]
+    by_seed: Sequence[float]
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """The comparisons of one table."""
+
+    title: str
+    rows: Sequence[Row]
+
+
+def sections(documents: Mapping[str, Document]) -> list[Section]:
+    """The comparisons of each table, by title; the first one is the main table."""
+    made = [
+        Section(title, _rows(document, ROWS if index == 0 else None))
+        for index, (title, document) in enumerate(documents.items())
+    ]
+    return [section for section in made if section.rows]
+
+
+def reference(arm: str, names: Sequence[str]) -> str:
+    """The arm that `arm` is compared with: outcome-only under the same estimator, if there is one."""
+    alike = [
+        name
+        for name in names
+        if name.startswith(OUTCOME_ONLY) and arm.endswith(name.removeprefix(OUTCOME_ONLY)) and name != arm
+    ]
+    return max(alike, key=len, default=OUTCOME_ONLY)
+
+
+def _rows(document: Document, wanted: Sequence[str] | None) -> list[Row]:
+    names = [arm["arm"] for arm in document["arms"]]
+    return [
+        Row(
+            arm["arm"],
+            arm["kind"],
+            len(pair["seeds"]),
+            pair[BOTH]["greedy"],
+            pair.get("by_seed", {}).get("greedy", ()),
+        )
+        for arm in document["arms"]
+        if wanted is None or arm["arm"] in wanted
+        for pair in [arm["against"].get(reference(arm["arm"], names))]
+        if pair
+    ]

@@ -1,0 +1,139 @@
+"""The generated parts of the first page: words follow from intervals, and figures from the tables."""
+
+import json
+from typing import Any
+
+import pytest
+
+from replication import first_page
+from replication.cost import core_minutes, hours
+from replication.first_page import headline, parts, rows, sentences
+from replication.forest import ROWS, reference, sections
+from replication.recorded import as_shown, is_recorded
+from replication.table import corrected
+from scripts import replication_docs
+
+
+@pytest.fixture
+def documents() -> dict[str, Any]:
+    """The committed tables, as they are shown; a test may change them."""
+    found: dict[str, Any] = json.loads(json.dumps(replication_docs.tables_by_folder()))
+    return found
+
+
+def pair(document: Any, arm: str, other: str) -> dict[str, Any]:
+    [found] = [one["against"][other] for one in document["arms"] if one["arm"] == arm]
+    figures: dict[str, Any] = found["both"]["greedy"]
+    return figures
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verb"),
+    [(0.01, 0.2, "raises"), (-0.2, -0.01, "lowers"), (-0.01, 0.2, "does not measurably change")],
+)
+def test_the_words_follow_from_the_interval(
+    documents: dict[str, Any], low: float, high: float, verb: str
+) -> None:
+    pair(documents["sums"], "full", "outcome-only").update(mean=(low + high) / 2, low=low, high=high)
+    sentence = sentences(documents).splitlines()[1]
+    assert f"step agreement {verb} it: {(low + high) / 2:+.3f} [{low:.3f}, {high:.3f}]" in sentence
+    assert headline(documents).endswith(f"step agreement {verb} it.")
+
+
+def test_too_few_seeds_for_an_interval_are_said(documents: dict[str, Any]) -> None:
+    pair(documents["sums"], "full", "outcome-only").update(mean=0.1, low=None, high=None)
+    assert "seems to raise it: +0.100 (too few seeds for an interval)" in sentences(documents)
+
+
+def test_there_are_five_sentences_and_eight_rows(documents: dict[str, Any]) -> None:
+    made = parts(documents)
+    assert [line[0] for line in made["sentences"].splitlines()] == ["1", "2", "3", "4", "5"]
+    assert len(made["rows"].splitlines()) == 2 + 8 == 2 + len(ROWS)
+    assert "| 100% |" in next(line for line in made["rows"].splitlines() if "`true-answers`" in line)
+
+
+def test_sentences_read_new_studies_where_they_are(documents: dict[str, Any]) -> None:
+    found = {"mean": 0.012, "low": 0.002, "high": 0.022, "p": 0.02}
+    baseline = "moving-baseline"
+    for folder, arms, other in (
+        (
+            "estimators",
+            (f"full-{baseline}", f"constant-step-agreement-{baseline}"),
+            f"outcome-only-{baseline}",
+        ),
+        ("views", ("views-cross",), "outcome-only"),
+    ):
+        against = {other: {"both": {"sampled": found, "greedy": found}}}
+        documents[folder] = {"arms": [{"arm": arm, "against": against} for arm in arms]}
+    said = sentences(documents).splitlines()
+    assert "step agreement adds +0.012 [0.002, 0.022] by sample" in said[2]
+    assert "voting across other views of the question raises accuracy" in said[3]
+
+
+def test_single_seeds_are_a_column_where_they_were_kept(documents: dict[str, Any]) -> None:
+    assert "gain by seed" not in rows(documents["sums"])
+    [full] = [arm for arm in documents["sums"]["arms"] if arm["arm"] == "full"]
+    full["against"]["base"]["by_seed"] = {"greedy": [0.1, -0.02]}
+    made = rows(documents["sums"])
+    assert "| gain by seed |" in made
+    assert "| +0.10 -0.02 |" in made
+
+
+def test_core_minutes_count_the_cores_and_the_runs_that_shared_them() -> None:
+    arm = {"seconds": {"training": 540.0, "evaluation": 60.0}}
+    assert core_minutes({"machine": {"cores": 2}, "parallel": 4}, arm) == 5.0
+    assert core_minutes({"machine": {"cores": 2}}, arm) == 2.5
+    assert hours(0, 2) == "0.0"
+    assert float(hours(170, 2)) == pytest.approx(2 * float(hours(170, 4)), abs=0.1)
+    assert 2 < float(hours(170, 2)) < 8
+
+
+@pytest.mark.parametrize(
+    ("arm", "names", "expected"),
+    [
+        ("full", ["base", "outcome-only", "full"], "outcome-only"),
+        ("full-unscaled", ["outcome-only-moving", "outcome-only-unscaled"], "outcome-only-unscaled"),
+        ("full-moving", ["outcome-only", "outcome-only-moving"], "outcome-only-moving"),
+        ("full", ["outcome-only", "outcome-only-unscaled"], "outcome-only"),
+        ("views-cross", ["outcome-only", "views-cross"], "outcome-only"),
+    ],
+)
+def test_an_arm_is_compared_with_agreement_on_answers_under_its_own_estimator(
+    arm: str, names: list[str], expected: str
+) -> None:
+    assert reference(arm, names) == expected
+
+
+def test_the_forest_has_all_tables_and_no_interval_below_five_seeds(documents: dict[str, Any]) -> None:
+    made = sections(documents)
+    assert made[0].title == "sums"
+    assert {"remainders", "one-path", "scenes", "second-model"} <= {section.title for section in made}
+    for section in made:
+        for row in section.rows:
+            assert (row.found["low"] is None) == (row.seeds < 5)
+
+
+def test_recorded_intervals_are_only_widened() -> None:
+    document = json.loads((replication_docs.FOLDER / "results.json").read_text(encoding="utf-8"))
+    shown = as_shown(document)
+    assert is_recorded(document)
+    assert not any("p" in arm["test"]["greedy"] for arm in document["arms"])
+    for was, now in zip(document["arms"], shown["arms"], strict=True):
+        for name, pair_now in now["against"].items():
+            old, new = was["against"][name]["both"]["greedy"], pair_now["both"]["greedy"]
+            assert new["mean"] == old["mean"]
+            assert new["high"] - new["low"] == pytest.approx(
+                1.58 * (old["high"] - old["low"]), rel=0.02, abs=2e-4
+            )
+
+
+def test_a_table_is_corrected_for_all_its_comparisons() -> None:
+    document = as_shown(json.loads((replication_docs.FOLDER / "results.json").read_text(encoding="utf-8")))
+    found = corrected(document, "outcome-only")
+    assert len(found) == len(document["arms"]) - 1
+    for name, p in found.items():
+        assert p >= pair(document, name, "outcome-only")["p"]
+
+
+def test_every_arm_of_the_first_page_has_a_table() -> None:
+    assert first_page.SUMS in replication_docs.tables_by_folder()

@@ -1,0 +1,47 @@
+"""docs/atlas.md: its commands work, its output is that of the code, and its example is a group."""
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from ireasoner.cli.__main__ import main
+from ireasoner.reward_server import wire
+from scripts.atlas_docs import example, page
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "atlas.md").read_text(encoding="utf-8")
+COMMANDS = [
+    line.split(" #")[0].strip()
+    for block in re.findall(r"```bash\n(.*?)```", PAGE, re.DOTALL)
+    for line in block.splitlines()
+]
+
+
+def test_every_command_of_the_page_works(
+    tmp_path: Path, compass: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("IREASONER_ATLAS_EMBEDDER", "token-mean")
+    monkeypatch.setenv("IREASONER_ATLAS_TOKEN_MEAN_CHECKPOINT", str(compass))
+    Path("groups.jsonl").write_text(example(groups=6), encoding="utf-8")
+    for command in COMMANDS:
+        name, *words = shlex.split(command)
+        assert name == "ireasoner"
+        with pytest.raises(SystemExit) as ended:
+            main(words)
+        assert ended.value.code == 0, (command, capsys.readouterr().err)
+    assert Path("atlas.svg").read_text(encoding="utf-8").startswith("<svg")
+    assert len(COMMANDS) == 4
+
+
+def test_the_page_shows_what_the_command_prints(compass: Path) -> None:
+    assert page(PAGE, "--embedder", "token-mean", "--token-mean-checkpoint", str(compass)) == PAGE
+    assert "not scored:" in PAGE
+
+
+def test_the_example_of_a_line_is_a_group() -> None:
+    [block] = re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)
+    group = wire.Group.model_validate(json.loads(block))
+    assert group.labels == ["7"]
