@@ -189,7 +189,7 @@ class OfflineRewards:
             rollouts.append(ScoredRollout(rollout.id, status, None, answer, reward, reward, None, ()))
         known = [rollout.reward for rollout in rollouts if rollout.reward is not None]
         mean = sum(known) / len(known) if known else None
-        scored = tuple(rollouts) if endpoint == "solver" else ()
+        scored = () if endpoint == "proposer" else tuple(rollouts)
         return ScoredGroup(
             group.id, "ok", None, False, 0.5, 0.5, mean, mean if endpoint == "proposer" else None, (), scored
         )

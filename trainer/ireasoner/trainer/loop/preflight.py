@@ -1,6 +1,7 @@
 """What is checked before a run writes its folder: the model, the paths, and both servers."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from peft import PeftModel, get_peft_model
 from rich.console import Console
 from transformers import AutoModelForImageTextToText
 
-from ireasoner.clients import Group, RequestRefused, RewardClient, Rollout
+from ireasoner.clients import Group, RequestRefused, RewardClient, Rollout, ScoredGroup
 from ireasoner.trainer.adapters.backbone import (
     LANGUAGE_MODEL,
     is_hub_id,
@@ -41,6 +42,12 @@ _PROBE = Group(
     question="Can the reward server judge a group? (asked before the start of a run)",
 )
 """A group that every scoring config can judge."""
+_PROBE_OF_TWO_VIEWS = replace(
+    _PROBE,
+    id="preflight-of-two-views",
+    rollouts=[replace(rollout, view=rollout.id) for rollout in _PROBE.rollouts],
+)
+"""The same group, for configs in which views judge each other."""
 _PROBE_SOURCE = "preflight"
 """The ledger's name for such groups, which belong to no run."""
 
@@ -154,10 +161,22 @@ def check_servers(
     reward = settings.reward
     config: Any = {"preset": reward.config, **reward.overrides} if reward.overrides else reward.config
     try:
-        rewards.score("solver", [_PROBE], config=config, progress=0.0, source=_PROBE_SOURCE)
+        probes = [_PROBE, _PROBE_OF_TWO_VIEWS]
+        one_view, two_views = rewards.score(
+            "solver", probes, config=config, progress=0.0, source=_PROBE_SOURCE
+        ).groups
     except RequestRefused as error:
         refused = "reward.config and reward.overrides" if reward.overrides else "reward.config"
         setting = "reward.token_file" if error.status in (401, 403) else refused
         raise SettingsError(f"{setting}: {reward.url} refuses: {error}") from error
+    if len(settings.views.names) < 2 and _abstains(one_view) and not _abstains(two_views):
+        raise SettingsError(
+            f"views.names: under reward.config {reward.config} the views of a question judge each other, so it needs "
+            f"two views or more, and has {len(settings.views.names)}"
+        )
     rollouts.models()
     probe(rollouts, policy, settings.adapters_folder or settings.run_folder / "adapters")
+
+
+def _abstains(group: ScoredGroup) -> bool:
+    return all(rollout.status == "abstain" for rollout in group.rollouts)

@@ -83,6 +83,22 @@ class Group:
 
     def solver_record(self, score: ScoredGroup) -> dict[str, Any]:
         """The entry of a Solver group and its score in `groups.jsonl`."""
+        return self._scored_record(score) | self._contrast_record()
+
+    def _contrast_record(self) -> dict[str, Any]:
+        """The entry of the contrast; empty without one."""
+        if self.contrast_prompt is None:
+            return {}
+        return {
+            "contrast": {
+                "view": self.contrast_prompt.view,
+                "question": self.contrast_prompt.question,
+                "texts": [rollout.text for rollout in self.contrast],
+                "shares": self.contrast_shares,
+            }
+        }
+
+    def _scored_record(self, score: ScoredGroup) -> dict[str, Any]:
         return {
             "proposed_by": self.proposed_by,
             "status": score.status,

@@ -1,7 +1,6 @@
 """Views whose image is another one of the same scene: the answer must stay equal.
 
-None has more image tokens than the plain image, and none is longer for its height, or higher for its length: what the
-policy and the server's context take of the image, they take of its views.
+No view is larger or thinner than the image, so it fits where the image does: the policy's bounds, the context.
 """
 
 import io
@@ -57,8 +56,11 @@ def brightness(picture: Image.Image, rng: random.Random) -> Image.Image:
 
 
 def _scaled(picture: Image.Image, factor: float) -> Image.Image:
-    """The image at `factor` < 1 of its size; a side of 28 px or less stays."""
-    width, height = (
-        side if side <= _LEAST_SIDE_PX else max(round(factor * side), _LEAST_SIDE_PX) for side in picture.size
+    """The image at `factor` < 1 of its size; a side of 28 px or less stays, and rounding makes it no thinner."""
+    width, height = picture.size
+    rounded = (math.floor, math.ceil) if width >= height else (math.ceil, math.floor)
+    sides = (
+        side if side <= _LEAST_SIDE_PX else max(whole(factor * side), _LEAST_SIDE_PX)
+        for side, whole in zip(picture.size, rounded, strict=True)
     )
-    return picture.resize((width, height), Image.Resampling.BICUBIC)
+    return picture.resize((next(sides), next(sides)), Image.Resampling.BICUBIC)
