@@ -3,6 +3,7 @@
 With `python -m` they are the same runs in one process. The servers are fakes; TRL, peft and gloo are real.
 A RUN is
     whole               a run to its end
+    views               a run to its end, whose groups have four views
     failing             one whose rollout server becomes unreachable
     long                a longer one with dropout, whose masks come from each process's own random state
     long:RANKS@UPDATES  one in which these processes end by SIGKILL after UPDATES updates, in the middle of the next
@@ -36,6 +37,7 @@ FIELDS: dict[str, Any] = {
     "save_every": 2,
     "grpo": {"learning_rate": 3e-3, "report_to": "none", "loss_type": "grpo"},
 }
+VIEWS = {"names": ("plain", "mirror", "jpeg", "ireasoner.trainer.worlds.digit_grids.views:row_permuted")}
 LONG_FIELDS: dict[str, Any] = {**FIELDS, "updates": 6, "lora": {"dropout": 0.1}}
 
 
@@ -75,7 +77,7 @@ def run(folder: Path, name: str) -> None:
     if struck:
         ranks, blow, updates = re.split("([@!~])", struck)
         callbacks = [Strike(int(updates), BLOWS[blow])] if rank in ranks.split(",") else []
-    fields = LONG_FIELDS if kind == "long" else FIELDS
+    fields = {"long": LONG_FIELDS, "views": {**FIELDS, "views": VIEWS}}.get(kind, FIELDS)
     settings = offline_settings(folder, **fields, resume=(folder / "run" / "metrics.jsonl").exists())
     rollouts = Failing(say) if kind == "failing" else OfflineRollouts(say)
     try:

@@ -35,7 +35,7 @@ def launch(where: Path, *runs: str, launcher: Sequence[str] = ()) -> subprocess.
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     where = tmp_path_factory.mktemp("ranks")
-    runs = {"one": ("whole", "failing"), "two": ("whole", "failing", "long")}
+    runs = {"one": ("whole", "views", "failing"), "two": ("whole", "views", "failing", "long")}
     for name, launcher in (("one", []), ("two", TORCHRUN)):
         for part in runs[name]:
             (where / name / part).mkdir(parents=True)
@@ -51,9 +51,10 @@ def trained(file: Path) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-def test_two_processes_train_what_one_does(folder: Path) -> None:
-    one = trained(folder / "one" / "whole" / "rank0.pt")["weights"]
-    first, second = (trained(folder / "two" / "whole" / f"rank{rank}.pt")["weights"] for rank in (0, 1))
+@pytest.mark.parametrize("run", ["whole", "views"])
+def test_two_processes_train_what_one_does(folder: Path, run: str) -> None:
+    one = trained(folder / "one" / run / "rank0.pt")["weights"]
+    first, second = (trained(folder / "two" / run / f"rank{rank}.pt")["weights"] for rank in (0, 1))
     moved = dict.fromkeys(("solver", "proposer"), 0.0)
     for name, value in one.items():
         assert torch.equal(first[name], second[name]), f"{name}: the processes differ"
@@ -73,6 +74,14 @@ def test_only_the_first_process_talks_to_servers_and_writes(folder: Path) -> Non
         assert [line["update"] for line in two] == [line["update"] for line in one]
     groups = list(read_lines(folder / "two" / "whole" / "run" / "groups.jsonl"))
     assert all(len(group["trained_on"]) == 4 for group in groups), "groups are whole"
+
+
+@pytest.mark.slow
+def test_two_processes_show_the_views_that_one_does(folder: Path) -> None:
+    one, two = (groups_without_names(folder / runs / "views") for runs in ("one", "two"))
+    shown = [[each.get("views") for each in groups] for groups in (one, two)]
+    assert shown[0] == shown[1]
+    assert [len(views) for views in shown[0] if views is not None] == [4] * 8
 
 
 @pytest.mark.slow

@@ -86,8 +86,7 @@ def test_the_image_of_another_view_would_be_noticed(tmp_path: Path, monkeypatch:
     in_order = Group.prompt_of_rollout.fget
     assert in_order is not None
     monkeypatch.setattr(Group, "prompt_of_rollout", property(lambda group: in_order(group)[::-1]))
-    views = {"names": ["plain", "mirror", "plain-like"][:2]}
-    changed = Update(tmp_path, group_size=2, views=views)
+    changed = Update(tmp_path, group_size=2, views={"names": ["plain", "mirror"]})
     assert changed.metrics["solver/logprob_gap/max"] > 1e-3
 
 
@@ -125,7 +124,12 @@ def test_rollouts_of_an_update_have_seeds_of_their_own(update: Update) -> None:
 
 
 def test_a_contrast_is_sampled_but_not_trained(tmp_path: Path) -> None:
-    views = {"names": ["plain", "mirror"], "contrast": "blank", "contrast_rollouts": 3}
+    views = {
+        "names": ["plain", "mirror"],
+        "contrast": "blank",
+        "contrast_weight": 0.5,
+        "contrast_rollouts": 3,
+    }
     one = Update(tmp_path, group_size=4, views=views)
     assert [request.count for request in one.requests()] == [2, 2, 3] * 2
     assert one.metrics["solver/rollouts_trained"] == 8
