@@ -44,6 +44,9 @@ ROBUST_PARTS = tuple(
 )
 """The switches by which `robust` differs from `paper`."""
 
+_COPIES: Mapping[str, Any] = {"distinct_exponent": 0.75}
+"""What the preset `robust` had besides when the arms of the table were run."""
+
 DEFECTS = tuple(
     name
     for name in ReferenceDefects.model_fields
@@ -103,17 +106,18 @@ _METHODS = (
         "outcome-distinct, on groups in which at least half agree",
         overrides={"lambda_max": 0.0, "distinct_exponent": 0.75, "min_dominant_share": 0.5},
     ),
-    Arm("robust", "method", "our preset", preset="robust"),
+    Arm("robust", "method", "our preset as it was, copies count less", preset="robust", overrides=_COPIES),
     *(
         Arm(
             f"robust-without-{part.replace('_', '-')}",
             "method",
-            f"robust with the paper's {part}",
+            f"robust as it was, with the paper's {part}",
             preset="robust",
-            overrides={part: getattr(PAPER, part)},
+            overrides={**_COPIES, part: getattr(PAPER, part)},
         )
         for part in ROBUST_PARTS
     ),
+    Arm("robust-without-distinct-exponent", "method", "our preset", preset="robust"),
 )  # fmt: skip
 
 _CONTROLS = (
@@ -158,5 +162,8 @@ ARMS: Mapping[str, Arm] = {arm.name: arm for arm in (*_METHODS, *_CONTROLS)}
 QUICK_ARMS = ("outcome-only", "full")
 """The arms that `make replicate-quick` trains."""
 
-REFERENCES = ("base", "outcome-only", "full", "robust")
-"""The arms that every other arm is compared with, paired on seeds and questions."""
+REFERENCES = (
+    *("base", "outcome-only", "full", "robust"),
+    *("outcome-only-moving-baseline", "outcome-only-unscaled"),
+)
+"""The arms that all others of a table are compared with, paired on seeds and questions, where the table has them."""

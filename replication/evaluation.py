@@ -16,7 +16,7 @@ from ireasoner.trainer.tiny_model.completion import parse_completion
 from ireasoner.trainer.tiny_model.task import TASKS
 from ireasoner.trainer.worlds.world import Asked
 from replication.reasoning import check
-from replication.settings import TEST_SEED, Plan
+from replication.settings import Plan
 
 _CHUNK = 64
 """Questions that are sent at a time."""
@@ -28,13 +28,13 @@ class Answered:
 
     Attributes:
         greedy: Whether the answer at temperature 0 is right.
-        greedy_sound: Whether it is right and all its steps are true.
+        greedy_sound: Whether it is right and its steps are a right derivation of it.
         sampled: avg@N: mean accuracy of the samples at temperature 1.
         majority: maj@N: whether the most frequent answer of the samples is right; a tie counts in part.
         passed: pass@N: whether any sample is right.
         true_steps: Share of a sample's steps that are true, mean over samples.
         gold_steps: Agreement of a sample's steps with the gold steps, mean over samples.
-        sound: Share of the samples that are right with all steps true. The other right ones are lucky.
+        sound: Share of the samples that are right by a right derivation. The other right ones are lucky.
         orders: Number of different orders of adding among the samples, divided by the number of samples.
         entropy_nats: Entropy of the samples' answers; each sample without an answer counts as an answer of its own.
     """
@@ -63,11 +63,11 @@ def splits(plan: Plan) -> dict[str, list[Asked]]:
     """The questions of each split of a plan's task, by name: our own splits, and foreign ones."""
     world = TASKS[plan.task].world
     return {
-        "test": world.evaluation_questions(plan.questions, TEST_SEED, held_out=False),
+        "test": world.evaluation_questions(plan.questions, plan.test_seed, held_out=False),
         "held_out_combinations": world.evaluation_questions(
-            max(plan.questions // 2, 1), TEST_SEED, held_out=True
+            max(plan.questions // 2, 1), plan.test_seed, held_out=True
         ),
-        **world.foreign(plan.questions, TEST_SEED),
+        **world.foreign(plan.questions, plan.test_seed),
     }
 
 
@@ -147,17 +147,17 @@ def _judge(asked: Asked, greedy: str, sampled: Sequence[str]) -> list[float]:
     answers = [parse_answer(text) for text in sampled]
     right = [_is_right(asked, answer) for answer in answers]
     completions = [parse_completion(text) for text in sampled]
-    steps = [check(completion, asked.openings) for completion in completions]
+    steps = [check(completion, asked) for completion in completions]
     first = _is_right(asked, parse_answer(greedy))
     return [
         float(first),
-        float(first and check(parse_completion(greedy), asked.openings).all_true),
+        float(first and check(parse_completion(greedy), asked).sound),
         float(np.mean(right)),
         majority_hit(question, [answer for answer in answers if answer is not None]),
         float(any(right)),
         float(np.mean([one.true_share for one in steps])),
         float(np.mean([one.gold_share for one in steps])),
-        float(np.mean([hit and one.all_true for hit, one in zip(right, steps, strict=True)])),
+        float(np.mean([hit and one.sound for hit, one in zip(right, steps, strict=True)])),
         len({completion.order for completion in completions if completion.order}) / len(sampled),
         _entropy_nats([i if a is None else question.vote(a) for i, a in enumerate(answers)]),
     ]

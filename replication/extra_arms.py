@@ -4,7 +4,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -36,8 +36,8 @@ class ExtraArm(BaseModel):
 
     meaning: str
     """What is rewarded, in a few words."""
-    preset: Literal["paper", "robust"] = "paper"
-    """The scoring config that the overrides change."""
+    preset: str = "paper"
+    """The scoring config that the overrides change: a preset of the reward server."""
     overrides: dict[str, Any] = Field(default_factory=dict)
     """The fields of the scoring config that differ from the preset."""
     trainer: dict[str, Any] = Field(default_factory=dict)
@@ -78,6 +78,8 @@ class ExtraArm(BaseModel):
 
     @model_validator(mode="after")
     def _resolves(self) -> "ExtraArm":
+        if self.preset not in PRESETS:
+            raise ValueError(f"there is no preset {self.preset!r}; the presets are {', '.join(PRESETS)}")
         try:
             ConfigOverrides(preset=self.preset, **self.overrides).on(PRESETS[self.preset])
         except ValidationError as error:

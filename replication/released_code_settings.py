@@ -9,7 +9,10 @@ from ireasoner.trainer.settings import RunSettings
 
 
 class ReferenceDefects(BaseModel):
-    """Defects of the code released with the paper, put back to measure their effect. Each is wrong."""
+    """Properties of the code released with the paper, put back to measure their effect.
+
+    Each is a defect, except that a moving baseline is the published estimator: see `one_moving_baseline`.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
@@ -24,7 +27,8 @@ class ReferenceDefects(BaseModel):
     retokenised_completions: bool = False
     """Wrong: completions are decoded, stripped and tokenised again; their end-of-sequence token is not trained."""
     one_moving_baseline: bool = False
-    """Wrong: the moving baseline moves with every rollout, so advantages depend on the order of rollouts."""
+    """The moving baseline moves with every rollout, as in EvoLMM's code, so advantages depend on the order of rollouts.
+    The baseline itself is the published estimator."""
     adapters_on_vision_tower: bool = False
     """Wrong: layers of the vision tower get adapters too, which vLLM ignores, so the sampled policy is another one."""
 
@@ -40,7 +44,7 @@ class ReleasedCodeSettings(RunSettings):
     model_config = SettingsConfigDict(cli_prog_name="python -m replication.released_code")
 
     reference_defects: ReferenceDefects = Field(default_factory=ReferenceDefects)
-    """What is wrong in the released code, put back. All off by default."""
+    """Properties of the released code, put back. All off by default."""
 
     @model_validator(mode="after")
     def _moving_baseline_is_used(self) -> Self:

@@ -9,7 +9,10 @@ import numpy as np
 
 from ireasoner.trainer.rewards.shadow_labels import reward_auc
 from ireasoner.trainer.run_folder.run_folder import read_lines
-from replication.reasoning import addition_is_true
+from ireasoner.trainer.worlds.digit_grids.labels import asked_about
+from ireasoner.trainer.worlds.digit_grids.question import READINGS
+from ireasoner.trainer.worlds.world import Asked
+from replication.reasoning import steps_true
 
 CURVES = {
     "rollout_accuracy": "solver/shadow/rollout_accuracy",
@@ -20,6 +23,8 @@ CURVES = {
     "steps": "solver/steps",
 }
 """The curves over the Solver's updates, with their names in metrics.jsonl."""
+
+_READINGS = frozenset(question.text for question in READINGS)
 
 
 def read_curves(run_folder: Path) -> dict[str, list[float | None]]:
@@ -37,11 +42,12 @@ def read_signal(run_folder: Path) -> dict[str, float | None]:
     pseudo_label_accuracy       share of groups whose dominant answer is true
     reward_rank_correlation     rank-biserial correlation of the trained reward with correctness inside a group, in
                                 [-1, 1], mean over groups that have right and wrong rollouts; `..._late`: last quarter
-    step_reward_correlation     the same of the step reward with having no wrong addition, among rollouts with a true
-                                dominant answer
+    step_reward_correlation     the same of the step reward with having no wrong step, among rollouts with a true
+                                dominant answer; a wrong step is a wrong addition or, where every step reads one cell, a
+                                wrong reading
     reward_soundness_correlation    the same of the trained reward, among all right rollouts
-    lucky_share                 share of the right rollouts that have a wrong addition
-    step_separation             probability that a true addition has a higher cosine to its group than a wrong one, in
+    lucky_share                 share of the right rollouts that have a wrong step
+    step_separation             probability that a true step has a higher cosine to its group than a wrong one, in
                                 [0, 1]; 0.5 is chance
     answer_entropy_nats, dominant_share, questions_distinct, steps      means over the last quarter of the updates
     collapse_update             the update at which the collapse guard saw the onset of a collapse
@@ -82,30 +88,42 @@ def _correlation(aucs: Sequence[float | None]) -> float | None:
 
 
 def _soundness_auc(group: dict[str, Any], rewards: Sequence[float | None]) -> float | None:
-    """Probability that a right rollout without a wrong addition has a higher reward than a right one with one."""
+    """Probability that a right rollout without a wrong step has a higher reward than a right one with one."""
     right = _right(group)
     return reward_auc([rewards[index] for index, _ in right], [sound for _, sound in right])
 
 
 def _right(group: dict[str, Any]) -> list[tuple[int, bool]]:
-    """The indices of a group's right rollouts, and whether each has no wrong addition."""
+    """The indices of a group's right rollouts, and whether each has no wrong step."""
+    asked = _asked(group)
     return [
-        (index, all(addition_is_true(step["text"]) is not False for step in rollout["steps"]))
+        (index, False not in _true(rollout, asked))
         for index, (rollout, hit) in enumerate(zip(group["rollouts"], group["shadow"]["right"], strict=True))
         if hit
     ]
 
 
 def _step_auc(group: dict[str, Any]) -> float | None:
-    """Probability that a true addition has a higher cosine than a wrong one; None if the group lacks either."""
+    """Probability that a true step has a higher cosine than a wrong one; None if the group lacks either."""
+    asked = _asked(group)
     judged = [
         (step["cosine"], truth)
         for rollout in group["rollouts"]
-        for step in rollout["steps"]
-        for truth in [addition_is_true(step["text"])]
+        for step, truth in zip(rollout["steps"], _true(rollout, asked), strict=True)
         if truth is not None and step["cosine"] is not None
     ]
     return reward_auc([cosine for cosine, _ in judged], [truth for _, truth in judged])
+
+
+def _asked(group: dict[str, Any]) -> Asked | None:
+    """A group's question about its image, if it is one about a grid whose cells are read one a step."""
+    if group.get("question") not in _READINGS:
+        return None
+    return asked_about(Path(group["image"]), group["question"])
+
+
+def _true(rollout: dict[str, Any], asked: Asked | None) -> list[bool | None]:
+    return steps_true([step["text"] for step in rollout["steps"]], asked)
 
 
 def _known(value: object) -> bool:

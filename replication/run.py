@@ -24,7 +24,7 @@ from replication.evaluation import Evaluator, splits
 from replication.provenance import commit
 from replication.released_code_settings import ReleasedCodeSettings
 from replication.reward_signal import read_curves, read_signal
-from replication.settings import FOLLOWED_QUESTIONS, Plan
+from replication.settings import FOLLOWED_QUESTIONS, TEST_SEED, Plan
 
 RESULT = "result.json"
 RECIPE = "recipe.txt"
@@ -37,7 +37,8 @@ def recipe(arm: Arm, seed: int, plan: Plan) -> str:
     """Digest of what determines the result of a run: 16 hexadecimal digits.
 
     Of the code, it covers the version of the formulas and the module of an extra arm's reward. Of the scoring config,
-    it covers the fields that differ from the paper's values, so that a new switch that is off changes no recipe.
+    it covers the fields that differ from the paper's values, so that a new switch that is off changes no recipe. It
+    covers the seed of the test images if it is not the usual one.
     """
     parts = {
         "arm": {name: value for name, value in asdict(arm).items() if name != "meaning"},
@@ -52,6 +53,8 @@ def recipe(arm: Arm, seed: int, plan: Plan) -> str:
         "samples": plan.samples,
         "model": hashlib.sha256((plan.model / "model.safetensors").read_bytes()).hexdigest(),
     }
+    if plan.test_seed != TEST_SEED:
+        parts["test_seed"] = plan.test_seed
     function = arm.trainer.get("reward", {}).get("function")
     if function is not None:
         parts["reward"] = module_source(function)

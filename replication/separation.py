@@ -7,12 +7,13 @@ luck cannot teach it. This takes minutes; a table takes hours.
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 from rich.console import Console
@@ -22,6 +23,7 @@ from ireasoner.clients import RewardClient, Rollout
 from ireasoner.trainer.evaluation.questions import parse_answer
 from ireasoner.trainer.rewards.shadow_labels import reward_auc
 from ireasoner.trainer.rollouts.client import RolloutClient
+from ireasoner.trainer.rollouts.group import MIN_SPREAD
 from ireasoner.trainer.settings import read_toml
 from ireasoner.trainer.tiny_model.completion import parse_completion
 from ireasoner.trainer.tiny_model.task import TASKS, TaskName
@@ -29,7 +31,7 @@ from ireasoner.trainer.worlds.world import Asked
 from replication.arms import ARMS, Arm
 from replication.command import CommandSettings, run_command
 from replication.evaluation import Evaluator
-from replication.intervals import interval
+from replication.intervals import Estimate, across_questions
 from replication.provenance import provenance
 from replication.reasoning import check
 from replication.settings import ReplicationSettings
@@ -39,6 +41,10 @@ VALIDATION_SEED = 2
 """Seed of the validation images, on which rewards may be tuned; the test images have another."""
 
 _BOOTSTRAPS = 1000
+
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+Doubles = npt.NDArray[np.float64]
 
 
 class SeparationSettings(CommandSettings):
@@ -63,9 +69,10 @@ class Sampled:
     Attributes:
         texts: The rollouts.
         right: Whether each has the true answer.
-        sound: Whether each has the true answer and all steps true.
+        sound: Whether each has the true answer and steps that are a right derivation of it.
         orders: The order in which each adds the operands; empty if it adds nothing.
         answers: The normalised answer of each, which votes; None if it has none.
+        numbers: The numbers that the question adds up: groups with the same ones are drawn together.
     """
 
     texts: list[str]
@@ -73,6 +80,7 @@ class Sampled:
     sound: list[bool]
     orders: list[tuple[int, ...]]
     answers: list[str | None]
+    numbers: Hashable
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -138,31 +146,75 @@ def judged(asked: Asked, texts: list[str]) -> Sampled:
     completions = [parse_completion(text) for text in texts]
     answers = [parse_answer(text) for text in texts]
     right = [answer is not None and question.is_right(answer) for answer in answers]
-    steps = [check(completion, asked.openings) for completion in completions]
+    steps = [check(completion, asked) for completion in completions]
     return Sampled(
         texts,
         right,
-        sound=[hit and one.all_true for hit, one in zip(right, steps, strict=True)],
+        sound=[hit and one.sound for hit, one in zip(right, steps, strict=True)],
         orders=[completion.order for completion in completions],
         answers=[None if answer is None else question.vote(answer) for answer in answers],
+        numbers=asked.numbers or asked.image.tobytes(),
     )
 
 
 def separation(groups: Sequence[Sampled], rewards: Sequence[Sequence[float | None]]) -> dict[str, Any]:
-    """Rank-biserial correlations of rewards within groups, in [-1, 1], with intervals over the groups that have both.
+    """Rank-biserial correlations of rewards within groups, in [-1, 1], with intervals over the questions.
 
     right       with being right: right rollouts above wrong ones
-    sound       with being sound, among right rollouts: all steps true above lucky ones
+    sound       with being sound, among right rollouts: a right derivation above luck
+    flat        the number of groups that have both kinds and equal rewards, and so rank nothing; they are left out
+
+    Questions that add up the same numbers are drawn together.
     """
-    right = [reward_auc(values, group.right) for group, values in zip(groups, rewards, strict=True)]
+    right = [_Compared(group, values, group.right) for group, values in zip(groups, rewards, strict=True)]
     sound = [
-        reward_auc(
+        _Compared(
+            group,
             [value for value, hit in zip(values, group.right, strict=True) if hit],
             [one for one, hit in zip(group.sound, group.right, strict=True) if hit],
         )
         for group, values in zip(groups, rewards, strict=True)
     ]
-    return {"right": _correlation(right), "sound": _correlation(sound)}
+    return {
+        "right": _correlation(right),
+        "sound": _correlation(sound),
+        "flat": {
+            name: sum(one.auc is not None and not one.has_spread for one in compared)
+            for name, compared in (("right", right), ("sound", sound))
+        },
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Compared:
+    """The rewards of some rollouts of a group, and a property of each."""
+
+    group: Sampled
+    rewards: Sequence[float | None]
+    has_it: Sequence[bool]
+
+    @property
+    def auc(self) -> float | None:
+        """Probability that a rollout with the property has a higher reward than one without; None if one is lacking."""
+        return reward_auc(self.rewards, self.has_it)
+
+    @property
+    def has_spread(self) -> bool:
+        """Whether the rewards differ."""
+        known = [reward for reward in self.rewards if reward is not None]
+        return bool(known) and max(known) - min(known) > MIN_SPREAD
+
+
+def _correlation(compared: Sequence[_Compared]) -> dict[str, Any] | None:
+    """The mean correlation over the groups that rank anything, or None; its interval needs two sets of numbers."""
+    known = [one for one in compared if one.auc is not None and one.has_spread]
+    if not known:
+        return None
+    correlations = [2 * (one.auc or 0.0) - 1 for one in known]
+    numbers = [one.group.numbers for one in known]
+    several = len({*numbers}) > 1
+    found = across_questions([correlations], numbers) if several else Estimate(float(np.mean(correlations)))
+    return {**found.as_dict(), "groups": len(known)}
 
 
 def majorities(groups: Sequence[Sampled]) -> dict[str, Any]:
@@ -170,44 +222,56 @@ def majorities(groups: Sequence[Sampled]) -> dict[str, Any]:
 
     size            rollouts in the majority
     orders          different orders of adding in the majority, among majorities of equal size
+
+    Of m tied answers each counts as the majority of 1/m of the group.
     """
-    sizes, orders, right = [], [], []
-    for group in groups:
-        counts = Counter(answer for answer in group.answers if answer is not None)
-        if not counts:
-            continue
-        dominant = counts.most_common(1)[0][0]
-        members = [index for index, answer in enumerate(group.answers) if answer == dominant]
-        sizes.append(len(members))
-        orders.append(len({group.orders[index] for index in members}))
-        right.append(group.right[members[0]])
-    size, order, truth = np.array(sizes), np.array(orders), np.array(right)
+    rows = [row for number, group in enumerate(groups) for row in _majorities(group, number)]
+    size, order, truth, weight, of_group = map(np.array, zip(*rows, strict=True))
+    numbers = {key: index for index, key in enumerate(dict.fromkeys(group.numbers for group in groups))}
+    cluster = np.array([numbers[groups[number].numbers] for number in of_group])
     return {
-        "right_share": float(truth.mean()),
-        "size": _chance(size, np.zeros_like(size), truth),
-        "orders": _chance(order, size, truth),
+        "right_share": float((truth * weight).sum() / weight.sum()),
+        "size": _chance(size, np.zeros_like(size), truth, weight, cluster),
+        "orders": _chance(order, size, truth, weight, cluster),
     }
 
 
+def _majorities(group: Sampled, number: int) -> list[tuple[int, int, bool, float, int]]:
+    """Size, orders, truth, weight and number of the group, of each of the tied dominant answers."""
+    counts = Counter(answer for answer in group.answers if answer is not None)
+    most = max(counts.values(), default=0)
+    tied = [answer for answer, count in counts.items() if count == most]
+    found = []
+    for dominant in tied:
+        members = [index for index, answer in enumerate(group.answers) if answer == dominant]
+        orders = len({group.orders[index] for index in members})
+        found.append((most, orders, group.right[members[0]], 1 / len(tied), number))
+    return found
+
+
 def _chance(
-    values: "np.typing.NDArray[np.int64]",
-    strata: "np.typing.NDArray[np.int64]",
-    right: "np.typing.NDArray[np.bool_]",
-) -> dict[str, float] | None:
-    """Probability that a right group has a higher value than a wrong one of its stratum, with its interval."""
+    values: Ints, strata: Ints, right: Bools, weight: Doubles, cluster: Ints
+) -> dict[str, Any] | None:
+    """Probability that a right majority has a higher value than a wrong one of its stratum, with its interval.
 
-    def chance(indices: "np.typing.NDArray[np.int64]") -> float:
-        v, s, r = values[indices], strata[indices], right[indices]
-        comparable = (s[r][:, None] == s[~r][None, :]).astype(float)
-        gaps = v[r][:, None] - v[~r][None, :]
-        pairs = comparable.sum()
-        return float((((gaps > 0) + 0.5 * (gaps == 0)) * comparable).sum() / pairs) if pairs else np.nan
+    The interval is a percentile bootstrap over the clusters.
+    """
+    comparable = (strata[right][:, None] == strata[~right][None, :]).astype(float)
+    gaps = values[right][:, None] - values[~right][None, :]
+    higher = ((gaps > 0) + 0.5 * (gaps == 0)) * comparable
 
-    mean = chance(np.arange(len(values)))
+    def chance(weights: Doubles) -> float:
+        ours, theirs = weights[right], weights[~right]
+        pairs = ours @ comparable @ theirs
+        return float(ours @ higher @ theirs / pairs) if pairs else np.nan
+
+    mean = chance(weight)
     if np.isnan(mean):
         return None
     rng = np.random.default_rng(0)
-    draws = [chance(rng.integers(len(values), size=len(values))) for _ in range(_BOOTSTRAPS)]
+    count = int(cluster.max()) + 1
+    drawn = rng.multinomial(count, np.full(count, 1 / count), size=_BOOTSTRAPS)
+    draws = [chance(weight * times[cluster]) for times in drawn]
     low, high = np.nanquantile(draws, [0.025, 0.975])
     return {"mean": round(mean, 4), "low": round(float(low), 4), "high": round(float(high), 4)}
 
@@ -227,11 +291,6 @@ def _arm(arm: Arm, groups: Sequence[Sampled], client: RewardClient) -> dict[str,
     scored = client.score("solver", posted, config=config, progress=1.0).groups
     rewards = [[rollout.reward for rollout in group.rollouts] for group in scored]
     return {"arm": arm.name, "meaning": arm.meaning, **separation(groups, rewards)}
-
-
-def _correlation(aucs: Sequence[float | None]) -> dict[str, Any] | None:
-    known = [2 * auc - 1 for auc in aucs if auc is not None]
-    return {**interval([known]).as_dict(), "groups": len(known)} if known else None
 
 
 def _lucky_share(groups: Sequence[Sampled]) -> float:

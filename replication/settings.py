@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field, model_validator
 from pydantic_settings import SettingsConfigDict
@@ -12,11 +13,12 @@ from ireasoner.trainer.tiny_model.task import TASKS, TaskName
 from replication.arms import ARMS, QUICK_ARMS, Arm
 from replication.command import CommandSettings
 from replication.extra_arms import read_extra_arms
+from replication.studies import STUDIES, TABLE_AND_STUDIES, StudyName
 
 _ROOT = Path(__file__).resolve().parent.parent
 
 TEST_SEED = 1
-"""Seed of the test images. Settings are tuned on images of other seeds (the demo's have seed 0)."""
+"""Default seed of the test images. Settings are tuned on images of other seeds (the demo's have seed 0)."""
 
 TRAINING_SEED = 0
 """Seed of the training images."""
@@ -47,14 +49,18 @@ class ReplicationSettings(CommandSettings):
     """Run what is missing. `--no-run` starts nothing and writes the results of the complete runs."""
     quick: bool = False
     """Run two arms with two seeds."""
+    study: StudyName | None = None
+    """Run the arms of a study (docs/replication/predictions.md) instead of the table's. It also sets the number of
+    questions and the task, unless they are given."""
     task: TaskName = "sums"
     """The task; each has its own tiny model. The main table is about `sums`."""
     runs: Path | None = None
     """Folder of the runs, with one subfolder per arm and seed (default: runs/replication; for tasks other than sums
-    runs/replication-TASK)."""
+    runs/replication-TASK; for a study runs/replication-STUDY)."""
     out: Path | None = None
     """Folder of the results (default: for a whole table docs/replication, for tasks other than sums
-    docs/replication/TASK, with --quick its subfolder quick; otherwise the subfolder results of the runs)."""
+    docs/replication/TASK, for a whole study docs/replication/STUDY, with --quick its subfolder quick; otherwise the
+    subfolder results of the runs)."""
     config: Path = _ROOT / "configs" / "replication.toml"
     """TOML file with the settings that all runs share."""
     model: Path | None = None
@@ -65,13 +71,15 @@ class ReplicationSettings(CommandSettings):
     """Number of test questions; half as many are asked about held-out combinations."""
     samples: int = Field(8, ge=1)
     """Rollouts per question at temperature 1."""
+    test_seed: int = Field(TEST_SEED, ge=0)
+    """Seed of the test images. Another one asks other questions of the same kind."""
     parallel: int = Field(2, ge=1)
     """Runs at a time; they share the two servers."""
 
     @property
     def runs_folder(self) -> Path:
         """`runs`, or its default."""
-        return self.runs or Path(f"runs/replication{self._of_task('-')}")
+        return self.runs or Path(f"runs/replication{self._suffix('-')}")
 
     @property
     def out_folder(self) -> Path:
@@ -79,21 +87,26 @@ class ReplicationSettings(CommandSettings):
         if self.out is not None:
             return self.out
         if self.is_whole_table:
-            return Path(f"docs/replication{self._of_task('/')}{'/quick' if self.quick else ''}")
+            return Path(f"docs/replication{self._suffix('/')}{'/quick' if self.quick else ''}")
         return self.runs_folder / "results"
 
     @property
     def is_whole_table(self) -> bool:
-        """Whether only the task, --quick and the way of running are set, as for the committed results."""
-        return self.model_fields_set <= {"task", "quick", "run", "runs", "out", "parallel"}
+        """Whether only the task, the study, --quick and the way of running are set, as for the committed results."""
+        fixed = {} if self.study is None else STUDIES[self.study].settings
+        free = {"task", "study", "quick", "run", "runs", "out", "parallel"} - fixed.keys()
+        return self.model_fields_set <= free | fixed.keys() and all(
+            getattr(self, name) == value for name, value in fixed.items()
+        )
 
     @property
     def model_folder(self) -> Path:
         """`model`, or its default."""
         return self.model or _ROOT / "models" / TASKS[self.task].model
 
-    def _of_task(self, separator: str) -> str:
-        return "" if self.task == "sums" else f"{separator}{self.task}"
+    def _suffix(self, separator: str) -> str:
+        name = self.study or ("" if self.task == "sums" else self.task)
+        return f"{separator}{name}" if name else ""
 
     @cached_property
     def table(self) -> Mapping[str, Arm]:
@@ -102,14 +115,24 @@ class ReplicationSettings(CommandSettings):
         Raises:
             SettingsError: The file of extra arms cannot be read, or an arm in it is wrong.
         """
-        return {**ARMS, **({} if self.extra_arms is None else read_extra_arms(self.extra_arms))}
+        return {**TABLE_AND_STUDIES, **({} if self.extra_arms is None else read_extra_arms(self.extra_arms))}
 
     @property
     def wanted_arms(self) -> Sequence[Arm]:
         """The base model, and the arms to run."""
-        extra = [name for name in self.table if name not in ARMS]
-        chosen = self.arms or (QUICK_ARMS if self.quick or extra else tuple(ARMS))
+        extra = [name for name in self.table if name not in TABLE_AND_STUDIES]
+        chosen = self.arms or (QUICK_ARMS if self.quick or extra else self._declared)
         return [self.table[name] for name in dict.fromkeys(("base", *chosen, *extra))]
+
+    @property
+    def _declared(self) -> Sequence[str]:
+        return tuple(ARMS) if self.study is None else STUDIES[self.study].names
+
+    @model_validator(mode="before")
+    @classmethod
+    def _study_sets_its_own(cls, given: dict[str, Any]) -> dict[str, Any]:
+        study = STUDIES.get(given.get("study"))  # type: ignore[arg-type]  # an unknown name is refused later
+        return given if study is None else {**study.settings, **given}
 
     @model_validator(mode="after")
     def _arms_are_known(self) -> "ReplicationSettings":
@@ -131,6 +154,7 @@ class Plan:
         images: Number of training images.
         questions: Number of test questions.
         samples: Rollouts per question at temperature 1.
+        test_seed: Seed of the test images.
         reward_url: URL of the reward server.
         rollout_url: URL of the rollout server.
     """
@@ -142,6 +166,7 @@ class Plan:
     images: int
     questions: int
     samples: int
+    test_seed: int
     reward_url: str
     rollout_url: str
 
@@ -156,6 +181,7 @@ class Plan:
             images=settings.images,
             questions=settings.questions,
             samples=settings.samples,
+            test_seed=settings.test_seed,
             reward_url=_UNREACHABLE,
             rollout_url=_UNREACHABLE,
         )

@@ -15,7 +15,7 @@ from ireasoner.trainer.worlds.digit_grids.digits import Part, load_digits_part
 from ireasoner.trainer.worlds.digit_grids.folders import write_held_out, write_unlabelled
 from ireasoner.trainer.worlds.digit_grids.grid import SIDE_CELLS
 from ireasoner.trainer.worlds.digit_grids.labels import answer
-from ireasoner.trainer.worlds.digit_grids.question import KINDS, QUESTIONS, find_question
+from ireasoner.trainer.worlds.digit_grids.question import KINDS, QUESTIONS, READINGS, find_question
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -44,7 +44,7 @@ def test_the_labels_match_the_pixels(tmp_path: Path) -> None:
         question = find_question(line["question"])
         assert question is not None
         assert question.kind == line["type"]
-        assert line["answer"] == str(question.answer(digits_seen(tmp_path / line["image"], "held-out")))
+        assert line["answer"] == question.answer(digits_seen(tmp_path / line["image"], "held-out"))
 
 
 def test_the_unlabelled_folder_contains_pictures_of_its_own_part_and_nothing_else(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_questions_are_asked_equally_often(tmp_path: Path) -> None:
 def test_worked_examples_of_every_kind() -> None:
     digits = (1, 2, 3, 4, 5, 6, 7, 8, 9)
     answers = {question.text: question.answer(digits) for question in QUESTIONS}
-    assert answers == {
+    expected = {
         "What is the sum of row 1?": 6,
         "What is the sum of row 2?": 15,
         "What is the sum of row 3?": 24,
@@ -106,5 +106,14 @@ def test_worked_examples_of_every_kind() -> None:
         "What is the sum of the ends of row 2?": 10,
         "What is the sum of the ends of row 3?": 16,
         "What is the sum of the corners?": 20,
+    }
+    assert answers == {text: str(total) for text, total in expected.items()}
+    assert {question.text: question.answer(digits) for question in READINGS} == {
+        "Is the sum of rows 1 and 2 odd or even?": "odd",
+        "Is the sum of rows 1 and 3 odd or even?": "even",
+        "Is the sum of rows 2 and 3 odd or even?": "odd",
+        "Is the sum of columns 1 and 2 odd or even?": "odd",
+        "Is the sum of columns 1 and 3 odd or even?": "even",
+        "Is the sum of columns 2 and 3 odd or even?": "odd",
     }
     assert {question.kind for question in QUESTIONS} == set(KINDS)

@@ -14,10 +14,11 @@ from replication.arms import ARMS, DEFECTS, QUICK_ARMS, REFERENCES, ROBUST_PARTS
 from replication.released_code_settings import ReleasedCodeSettings
 from replication.run import recipe, run_settings
 from replication.settings import ReplicationSettings
+from replication.studies import TABLE_AND_STUDIES
 from tests.replication.plan import plan
 
 REFERENCE_FAITHFUL = Path(__file__).resolve().parents[2] / "configs" / "reference-faithful.toml"
-TRAINED = [arm for arm in ARMS.values() if arm.trained]
+TRAINED = [arm for arm in TABLE_AND_STUDIES.values() if arm.trained]
 
 
 @pytest.mark.parametrize("arm", TRAINED, ids=lambda arm: arm.name)
@@ -52,13 +53,17 @@ def test_the_ablations_of_the_paper_differ_from_full_in_their_one_field() -> Non
 
 def test_robust_is_ablated_in_each_of_its_parts() -> None:
     assert ROBUST_PARTS
-    for part in ROBUST_PARTS:
+    before = ARMS["robust"].scoring_config
+    assert before == ROBUST.model_copy(update={"distinct_exponent": 0.75}) != ROBUST
+    assert ARMS["robust-without-distinct-exponent"].scoring_config == ROBUST
+    for part in (*ROBUST_PARTS, "distinct_exponent"):
         config = ARMS[f"robust-without-{part.replace('_', '-')}"].scoring_config
-        assert config == ROBUST.model_copy(update={part: getattr(PAPER, part)}) != ROBUST
+        assert config == before.model_copy(update={part: getattr(PAPER, part)}) != before
 
 
 def test_quick_arms_and_references_are_arms() -> None:
-    assert {*QUICK_ARMS, *REFERENCES} <= ARMS.keys()
+    assert {*QUICK_ARMS} <= ARMS.keys()
+    assert {*REFERENCES} <= TABLE_AND_STUDIES.keys()
 
 
 def test_reference_faithful_puts_back_what_its_config_does(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from ireasoner.reward_server.scoring_config import PRESETS
 from ireasoner.trainer.errors import SettingsError
 from replication.__main__ import main
 from replication.arms import ARMS
@@ -39,7 +40,7 @@ def test_each_table_of_a_file_is_an_arm(tmp_path: Path) -> None:
     assert list(arms) == ["slow-decay", "few-steps"]
     assert arms["slow-decay"].scoring_config.position_decay == 0.05
     assert arms["slow-decay"].trainer == {"kl": {"beta": 0.05}}
-    assert arms["few-steps"].scoring_config == ARMS["robust"].scoring_config
+    assert arms["few-steps"].scoring_config == PRESETS["robust"]
     assert arms["few-steps"].trainer == {"reward": {"function": "tests.replication.own_reward:few_steps"}}
 
 
@@ -99,6 +100,10 @@ def test_an_extra_arm_is_in_the_results(tmp_path: Path) -> None:
         ),
         ("[x]\nmeaning = 'x'\ntrainer.reward.function = 'math:sqrt'", "math:sqrt must take three arguments"),
         ("[x]\nmeaning = 'x'\ntrainer.reward.function = 'math:fma_'", "math:fma_ is not module:function"),
+        (
+            "[x]\nmeaning = 'x'\npreset = 'robst'",
+            "there is no preset 'robst'; the presets are paper, robust, ttrl",
+        ),
         ("[x]\nmeaning = 'x'\noverrides = { preset = 'robust' }", "preset is a field beside overrides"),
         ("[x]\nmeaning = 'x'\ntrainer = { reward = 'm:f' }", "your own reward is trainer.reward.function"),
         ("x = ", "arms.toml: Invalid value"),

@@ -11,6 +11,7 @@ from PIL import Image
 
 from ireasoner.clients import ScoredGroup, ScoredRollout, ScoredStep
 from ireasoner.trainer.rollouts.group import Group
+from ireasoner.trainer.rollouts.prompt import Prompt
 from ireasoner.trainer.rollouts.rollout import Rollout
 from replication.arms import ARMS
 from replication.recorded import as_shown
@@ -149,6 +150,7 @@ def test_the_pages_reward_runs_on_what_a_group_has() -> None:
     [code] = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     described = text[text.index("A group has its") :]
     group = Group(Path("one.png"), Image.new("RGB", (4, 4)))
+    group.prompts = [Prompt([], group.picture, group.png, 3)]
     group.rollouts = [Rollout("text", (1,), (0.0,), (1,), "stop", "solver-0", seed) for seed in range(3)]
     steps = tuple(ScoredStep(f"step {cosine}", cosine, 1.0) for cosine in (1.0, 0.5))
     scored = (

@@ -1,5 +1,7 @@
 """What a reward ranks, in groups written by hand."""
 
+from dataclasses import replace
+
 from PIL import Image
 
 from ireasoner.trainer.worlds.digit_grids.grid import Grid
@@ -8,9 +10,15 @@ from replication.separation import Sampled, judged, majorities, separation
 from tests.replication.test_evaluation import LUCKY, OTHER_ORDER, SOUND, WRONG
 
 
-def group(*texts: str) -> Sampled:
-    grid = Grid(Image.new("RGB", (84, 84)), (3, 5, 8, 0, 0, 0, 0, 0, 0))
+def group(*texts: str, rest: int = 0) -> Sampled:
+    """A group about the sum of 3, 5 and 8; other digits of the `rest` of the grid do not change its numbers."""
+    grid = Grid(Image.new("RGB", (84, 84)), (3, 5, 8, *[rest] * 6))
     return judged(QUESTIONS[0].about(grid), list(texts))
+
+
+def other(*texts: str) -> Sampled:
+    """The same group, said to be about other numbers."""
+    return replace(group(*texts), numbers=(1, 2, 3))
 
 
 def test_a_reward_is_compared_with_answers_and_with_steps() -> None:
@@ -20,6 +28,35 @@ def test_a_reward_is_compared_with_answers_and_with_steps() -> None:
     found = separation(groups, [[0.5, 0.9, 0.1], [0.2, 0.2, 0.9]])
     assert (found["right"]["mean"], found["right"]["groups"]) == (0.0, 2)
     assert (found["sound"]["mean"], found["sound"]["groups"]) == (-1.0, 1)
+    assert found["sound"]["low"] is None, "one question has no interval"
+
+
+def test_groups_with_equal_rewards_rank_nothing_and_are_left_out() -> None:
+    groups = [group(SOUND, LUCKY, WRONG), other(SOUND, LUCKY, WRONG), group(SOUND, LUCKY, WRONG)]
+    found = separation(groups, [[0.5, 0.4, 0.1], [0.6, 0.6, 0.1], [0.3, 0.3, 0.3]])
+    assert (found["right"]["mean"], found["right"]["groups"]) == (1.0, 2)
+    assert found["flat"] == {"right": 1, "sound": 2}
+    assert (found["sound"]["mean"], found["sound"]["groups"]) == (1.0, 1)
+    assert separation(groups[1:], [[0.6, 0.6, 0.1], [0.3, 0.3, 0.3]])["sound"] is None
+
+
+def test_questions_that_share_their_numbers_are_one_draw() -> None:
+    groups = [group(SOUND, WRONG, rest=rest) for rest in range(10)]
+    rewards = [[0.9, 0.1]] * 8 + [[0.1, 0.9]] * 2
+    apart = [replace(one, numbers=(index,)) for index, one in enumerate(groups)]
+    halves = [replace(one, numbers=(index % 2,)) for index, one in enumerate(groups)]
+    wide, narrow = (separation(each, rewards)["right"] for each in (halves, apart))
+    assert wide["mean"] == narrow["mean"] == 0.6
+    assert (wide["low"], wide["high"]) != (narrow["low"], narrow["high"])
+    assert len({one.numbers for one in groups}) == 1
+
+
+def test_of_tied_answers_each_is_the_majority_in_part_in_any_order() -> None:
+    tied = [group(SOUND, OTHER_ORDER, WRONG, WRONG), group(WRONG, WRONG, OTHER_ORDER, SOUND)]
+    for each in tied:
+        assert majorities([each])["right_share"] == 0.5
+    assert majorities([tied[0], group(SOUND, SOUND, WRONG)])["right_share"] == 0.75
+    assert majorities(tied)["orders"]["mean"] == 1.0, "two orders lead to 16, one to 17"
 
 
 def test_a_missing_reward_is_not_compared() -> None:

@@ -1,15 +1,23 @@
 """The worked answers: their form, that answers follow from the steps, and how often additions are wrong."""
 
+from collections import Counter
+
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
 from ireasoner.trainer.rollouts.prompts import parse_question
 from ireasoner.trainer.tiny_model.completion import Completion, parse_completion
-from ireasoner.trainer.tiny_model.worked_answer import FaultyAddition, proposal, worked_answer
+from ireasoner.trainer.tiny_model.worked_answer import (
+    FaultyAddition,
+    proposal,
+    right_beginning,
+    worked_answer,
+)
 from ireasoner.trainer.worlds.digit_grids.grid import Grid
-from ireasoner.trainer.worlds.digit_grids.question import QUESTIONS, REMAINDERS, Question
+from ireasoner.trainer.worlds.digit_grids.question import QUESTIONS, READINGS, REMAINDERS, Question
 
 ADDITION = FaultyAddition(seed=0)
 DIGITS = st.tuples(*[st.integers(0, 9)] * 9)
@@ -57,9 +65,46 @@ def test_a_remainder_follows_from_the_sum_and_is_often_right_although_the_sum_is
         completion = worked(question, digits, rng)
         said = completion.additions[-1][2]
         assert completion.answer == str(said % 3)
-        lucky += said != sum(question.operands(digits)) and completion.answer == str(question.answer(digits))
+        lucky += said != sum(question.operands(digits)) and completion.answer == question.answer(digits)
         wrong += said != sum(question.operands(digits))
     assert 0.2 < lucky / wrong < 0.6
+
+
+def test_readings_are_wrong_as_often_as_said_and_scatter_and_many_right_answers_are_lucky() -> None:
+    rng = np.random.default_rng(0)
+    digits = (3, 1, 4, 1, 5, 9, 2, 6, 5)
+    said: dict[int, Counter[int]] = {cell: Counter() for cell in range(6)}
+    right = sound = 0
+    for _ in range(2000):
+        asked = READINGS[0].about(Grid(Image.new("RGB", (84, 84)), digits))
+        completion = parse_completion(worked_answer(asked, ADDITION, rng, misread=0.2))
+        read = [int(step.split()[3].removesuffix(":")) for step in completion.steps]
+        assert completion.steps == tuple(asked.reading_steps(read))
+        assert completion.answer == ("odd" if sum(read) % 2 else "even")
+        assert completion.steps[-1].endswith(f": {completion.answer}.")
+        for cell, number in enumerate(read):
+            said[cell][number] += 1
+        right += completion.answer == asked.answer
+        sound += list(completion.steps) == asked.true_readings
+    for cell, counts in said.items():
+        assert counts[digits[cell]] / 2000 == pytest.approx(0.8, abs=0.04)
+        assert all(
+            counts[other] / 2000 == pytest.approx(0.2 / 9, abs=0.015)
+            for other in set(range(10)) - {digits[cell]}
+        )
+    assert right / 2000 == pytest.approx((1 + (1 - 2 * 0.2 * 5 / 9) ** 6) / 2, abs=0.04)
+    assert sound / right < 0.5
+
+
+def test_first_steps_are_taught_right() -> None:
+    rng = np.random.default_rng(0)
+    grid = Grid(Image.new("RGB", (84, 84)), (3, 1, 4, 1, 5, 9, 2, 6, 5))
+    assert right_beginning(QUESTIONS[0].about(grid), rng) == "<think>\nStep 1: Row 1 reads 3, 1, 4.\n"
+    whole = right_beginning(READINGS[3].about(grid), rng)
+    assert whole.startswith(
+        "<think>\nStep 1: Cell 1 reads 3: odd.\nStep 2: Cell 2 reads 1: even.\nStep 3: Cell 4 reads 1: odd.\n"
+    )
+    assert whole.endswith("Step 6: Cell 8 reads 6: even.\n</think>\n<answer>even</answer>")
 
 
 def test_broken_facts_are_mostly_wrong_and_intact_ones_mostly_right() -> None:

@@ -43,7 +43,7 @@ def reasoning(answer: object) -> str:
     return f"<think>\nStep 1: Row 2 reads 3, 1, 3.\nStep 2: 3 + 1 = 4.\n</think>\n<answer>{answer}</answer>"
 
 
-def answers(*groups: Sequence[int]) -> Script:
+def answers(*groups: Sequence[Any]) -> Script:
     """A Solver with these answers, one sequence per group, and a Proposer with one question."""
 
     def say(policy: str, request: int, member: int) -> str:

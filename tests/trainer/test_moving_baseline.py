@@ -66,6 +66,40 @@ def test_groups_without_spread_are_trained_and_groups_without_reward_are_not(tmp
     assert trainer.baselines.values["solver"] == pytest.approx(0.1 * (1.6 + 2.0) / 8)
 
 
+def test_a_rollout_without_a_reward_is_not_trained_on_and_does_not_move_the_baseline(tmp_path: Path) -> None:
+    trainer, [line] = trained(tmp_path, (1, "abstain", 4, 9), ("abstain", 5, 5, "abstain"))
+    assert line["solver/rollouts_trained"] == 5
+    [inputs] = trainer.micro_batches
+    assert inputs["advantages"].tolist() == pytest.approx([0.1, 0.4, 0.9, 0.5, 0.5])
+    assert trainer.baselines.values["solver"] == pytest.approx(0.1 * (1.4 + 1.0) / 5)
+
+
+def test_unscaled_group_advantages_differ_from_scaled_ones_by_the_spread_alone(tmp_path: Path) -> None:
+    def update(name: str, **grpo: Any) -> tuple[Any, float]:
+        settings = offline_settings(tmp_path / name, groups_per_update=3, grpo={"report_to": "none", **grpo})
+        trainer = offline_trainer(
+            settings, OfflineRollouts(answers(SPREAD, FLAT, (1, "abstain", 4, "abstain")))
+        )
+        trainer.go()
+        [line] = read_lines(settings.run_folder / "metrics.jsonl")
+        [inputs] = trainer.micro_batches
+        return inputs, line["solver/rollouts_trained"]
+
+    scaled, rows = update("scaled")
+    unscaled, same_rows = update("unscaled", scale_rewards="none")
+    assert rows == same_rows == 6, "without spread, a group is left out under both"
+    spreads = torch.tensor([torch.tensor(group).std() for group in ((0.1, 0.2, 0.4, 0.9), (0.1, 0.4))])
+    assert unscaled["advantages"].tolist() == pytest.approx([-0.3, -0.2, 0.0, 0.5, -0.15, 0.15])
+    torch.testing.assert_close(
+        scaled["advantages"],
+        unscaled["advantages"] / (spreads.repeat_interleave(torch.tensor([4, 2])) + 1e-4),
+    )
+    others = scaled.keys() - {"advantages"}
+    assert others == unscaled.keys() - {"advantages"}
+    for key in others:
+        torch.testing.assert_close(scaled[key], unscaled[key])
+
+
 def test_the_next_update_uses_the_baseline_of_the_one_before(tmp_path: Path) -> None:
     trainer, _ = trained(tmp_path, SPREAD, updates=2)
     [inputs] = trainer.micro_batches

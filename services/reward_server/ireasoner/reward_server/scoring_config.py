@@ -193,6 +193,12 @@ class ScoringConfig(BaseModel):
         description="What the Proposer is paid for. entropy: an answer entropy near the target; midpoint: a dominant "
         "share p near one half, 1 - 2 |p - 1/2|.",
     )
+    step_scope: Literal["answer", "group"] = Field(
+        "answer",
+        description="Whose steps are compared. answer: those of the rollouts with the dominant answer, which alone get "
+        "a step reward; group: those of all rollouts with an answer, whatever it is, and all of them get one. The "
+        "density is then that of their share, and `ties` has no effect on the step reward.",
+    )
 
     @property
     def explains_steps(self) -> bool:
@@ -201,7 +207,7 @@ class ScoringConfig(BaseModel):
 
     @property
     def later_fields(self) -> dict[str, Any]:
-        """The fields of wire 2.2 that differ from their defaults, under which they change nothing."""
+        """The `LATER_FIELDS` that differ from their defaults, under which they change nothing."""
         fields = type(self).model_fields
         values = {name: getattr(self, name) for name in LATER_FIELDS}
         return {name: value for name, value in values.items() if value != fields[name].default}
@@ -219,8 +225,9 @@ LATER_FIELDS = (
     "signal",
     "signal_as",
     "proposer",
+    "step_scope",
 )
-"""Fields of wire 2.2. A config with their defaults keeps the fingerprint that it had before them."""
+"""Fields of wire 2.2 and later. A config with their defaults keeps the fingerprint that it had before them."""
 
 
 class ConfigOverrides(ScoringConfig):
@@ -256,7 +263,6 @@ ROBUST = ScoringConfig(
     alignment="monotonic",
     coverage="union",
     min_steps=3,
-    distinct_exponent=0.75,
     ties="shared",
     equivalence="value",
 )

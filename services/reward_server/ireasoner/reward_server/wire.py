@@ -275,7 +275,7 @@ class ScoredGroup(_Written):
     dominant_share: float = Field(description="Share of the rollouts that gave the dominant answer, 0 to 1.")
     density: float = Field(
         description="`dominant_share`, weighted by `distinct_exponent`, to the power of `gamma`; 0 below "
-        "`min_dominant_share`."
+        "`min_dominant_share`. With `step_scope` group the share of the rollouts with an answer takes its place."
     )
     entropy_nats: float | None = Field(description="Entropy of the answers, in nats; null if there are none.")
     proposer_reward: float | None = Field(description="The Proposer's reward for the question, 0 to 1.")

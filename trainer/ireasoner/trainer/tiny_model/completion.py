@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 
 _FORM = re.compile(r"<think>\n(?P<steps>(?:Step \d: [^\n]+\n)+)</think>\n<answer>(?P<answer>[^<]*)</answer>")
-_FIRST = re.compile(r"Step 1: (?P<text>[^\n]+)")
+_STEP = re.compile(r"Step \d: ([^\n]+)\n")
 _READ = re.compile(r".* (?:reads?|have) (?P<numbers>(?:0|[1-9]\d*)(?:, (?:0|[1-9]\d*))*)(?: [a-z ]+)?\.")
 _ADDED = re.compile(r"(\d+) \+ (\d+) = (\d+)\.")
 
@@ -15,17 +15,22 @@ class Completion:
 
     Attributes:
         well_formed: Whether the whole text has the form that the warm start taught.
-        first: Text of step 1.
+        steps: Text of each step.
         read: The numbers in step 1.
         additions: Each (a, b, claimed value of a + b).
         answer: The answer.
     """
 
     well_formed: bool
-    first: str
+    steps: tuple[str, ...]
     read: tuple[int, ...]
     additions: tuple[tuple[int, int, int], ...]
     answer: str | None
+
+    @property
+    def first(self) -> str:
+        """Text of step 1; empty without one."""
+        return self.steps[0] if self.steps else ""
 
     @property
     def order(self) -> tuple[int, ...]:
@@ -39,15 +44,13 @@ def parse_completion(text: str) -> Completion:
     """Parses a completion, whose whole text must have the form that the warm start taught."""
     found = _FORM.fullmatch(text)
     if found is None:
-        return Completion(well_formed=False, first="", read=(), additions=(), answer=None)
-    steps = found["steps"]
-    begun = _FIRST.match(steps)
-    first = begun["text"] if begun else ""
-    read = _READ.match(first)
+        return Completion(well_formed=False, steps=(), read=(), additions=(), answer=None)
+    steps = tuple(_STEP.findall(found["steps"]))
+    read = _READ.match(steps[0])
     return Completion(
         well_formed=True,
-        first=first,
+        steps=steps,
         read=tuple(map(int, read["numbers"].split(", "))) if read else (),
-        additions=tuple((int(a), int(b), int(said)) for a, b, said in _ADDED.findall(steps)),
+        additions=tuple((int(a), int(b), int(said)) for a, b, said in _ADDED.findall(found["steps"])),
         answer=found["answer"],
     )

@@ -33,9 +33,10 @@ class Scores:
         any_sample: Questions that at least one sample answers correctly.
         majority_gain: `majority - greedy`, paired by question, with its 95% bootstrap interval.
         form: Samples with numbered steps and an answer.
-        reading: Operands read correctly in the first step of greedy completions; without operands, correct first steps.
+        reading: Operands read correctly in the first step of greedy completions; without operands, correct first steps;
+            where every step reads one cell, correct steps.
         additions: Sampled additions that are true.
-        lucky: Right samples that contain a wrong addition.
+        lucky: Right samples that contain a wrong addition or reading.
         greedy_by_kind: `greedy` for each kind of question.
     """
 
@@ -91,7 +92,7 @@ def score(
         form=float(np.mean([parse_completion(text).well_formed for group in sampled for text in group])),
         reading=_reading(parsed, asked),
         additions=_additions([parse_completion(text) for group in sampled for text in group]),
-        lucky=_lucky([parse_completion(text) for group in sampled for text in group], sampled_right),
+        lucky=_lucky(sampled, asked, sampled_right),
         greedy_by_kind={
             str(kind): float(greedy_right[kinds == kind].mean()) for kind in dict.fromkeys(kinds)
         },
@@ -165,9 +166,18 @@ def _majority(group: Sequence[str]) -> str | None:
 def _reading(parsed: Sequence[Completion], asked: Sequence[Asked]) -> float:
     right = total = 0
     for completion, one in zip(parsed, asked, strict=True):
+        if one.readings:
+            right += _read_in_turn(completion, one)
+            total += len(one.readings)
+            continue
         right += max(_read_right(completion, opening) for opening in one.openings)
         total += max(1, len(one.openings[0].operands))
     return right / total
+
+
+def _read_in_turn(completion: Completion, asked: Asked) -> int:
+    """Number of steps that read their cell right."""
+    return sum(step == right for step, right in zip(completion.steps, asked.true_readings, strict=False))
 
 
 def _read_right(completion: Completion, opening: Opening) -> int:
@@ -182,10 +192,12 @@ def _additions(parsed: Sequence[Completion]) -> float:
     return sum(sums) / len(sums) if sums else 0.0
 
 
-def _lucky(parsed: Sequence[Completion], right: Any) -> float:
+def _lucky(sampled: Sequence[Sequence[str]], asked: Sequence[Asked], right: Any) -> float:
     wrong = [
         any(a + b != said for a, b, said in completion.additions)
-        for completion, hit in zip(parsed, right.flatten(), strict=True)
+        or _read_in_turn(completion, one) < len(one.readings)
+        for texts, one, hits in zip(sampled, asked, right, strict=True)
+        for completion, hit in zip(map(parse_completion, texts), hits, strict=True)
         if hit
     ]
     return sum(wrong) / len(wrong) if wrong else 0.0

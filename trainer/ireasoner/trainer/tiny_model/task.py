@@ -22,6 +22,7 @@ class Task:
         model: Folder of its tiny model in `models/`.
         several_paths: Whether operands are added in random order, or in reading order.
         broken_share: Share of the addition facts that are mostly wrong.
+        misread_share: Share of the readings that are wrong, where every step reads one cell.
     """
 
     name: TaskName
@@ -29,6 +30,7 @@ class Task:
     model: str
     several_paths: bool = True
     broken_share: float = 0.35
+    misread_share: float = 0.0
 
 
 TASKS: Mapping[TaskName, Task] = {

@@ -19,10 +19,10 @@ from ireasoner.trainer.tiny_model.tokenizer import EOS, PAD
 from ireasoner.trainer.tiny_model.worked_answer import (
     FaultyAddition,
     proposal,
-    random_opening,
+    right_beginning,
     worked_answer,
 )
-from ireasoner.trainer.worlds.world import CELLS, UNSAID, LessonPicture, first_step
+from ireasoner.trainer.worlds.world import CELLS, UNSAID, LessonPicture
 
 if TYPE_CHECKING:
     import torch
@@ -70,7 +70,7 @@ class Lessons:
     def openings(self, picture: LessonPicture, prompts: "Prompts") -> list[Branch]:
         """First steps of the Solver."""
         return [
-            Branch(prompts.solver[asked.text], prompts.tokens(first_step(random_opening(asked, self._rng))))
+            Branch(prompts.solver[asked.text], prompts.tokens(right_beginning(asked, self._rng)))
             for asked in picture.to_open(self._rng)
         ]
 
@@ -78,7 +78,13 @@ class Lessons:
         """Completions of the Solver for several questions, and sometimes one of the Proposer."""
         branches = []
         for asked in picture.to_answer(self._settings.questions, self._rng):
-            text = worked_answer(asked, self._addition, self._rng, several_paths=self._task.several_paths)
+            text = worked_answer(
+                asked,
+                self._addition,
+                self._rng,
+                several_paths=self._task.several_paths,
+                misread=self._task.misread_share,
+            )
             branches.append(Branch(prompts.solver[asked.text], prompts.tokens(text + EOS)))
         if self._rng.random() < _PROPOSAL_SHARE:
             text = proposal(picture.to_propose(self._rng))

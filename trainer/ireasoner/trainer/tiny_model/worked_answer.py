@@ -1,9 +1,11 @@
 """The worked answers that the warm start teaches: read the picture, then add up what was read, wrong on purpose."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
-from ireasoner.trainer.worlds.world import Asked, Opening, first_step
+from ireasoner.trainer.worlds.world import Asked, Opening, beginning, first_step
 
 MAX_OPERAND = 60
 """Largest running sum in the tables; four digits and their wrong sums stay well below it."""
@@ -44,13 +46,23 @@ class FaultyAddition:
 
 
 def worked_answer(
-    asked: Asked, addition: FaultyAddition, rng: np.random.Generator, *, several_paths: bool = True
+    asked: Asked,
+    addition: FaultyAddition,
+    rng: np.random.Generator,
+    *,
+    several_paths: bool = True,
+    misread: float = 0.0,
 ) -> str:
     """Steps in `<think>`, then the answer that follows from them, right or wrong.
 
     The picture is always read right, by one of the question's first steps. With `several_paths` the operands are added
     in random order, so that several paths lead to an answer; otherwise in the order in which they are read.
+
+    Where every step reads one cell, the share `misread` of the readings is wrong: any other digit, equally likely.
     """
+    if asked.readings:
+        read = [_misread(reading.number, misread, rng) for reading in asked.readings]
+        return _read(asked, read)
     opening = random_opening(asked, rng)
     steps, total = "", 0
     if opening.operands:
@@ -61,6 +73,24 @@ def worked_answer(
             steps += f"Step {number}: {total} + {operand} = {said}.\n"
             total = said
     return f"{first_step(opening)}{steps}</think>\n<answer>{asked.conclude(total)}</answer>"
+
+
+def right_beginning(asked: Asked, rng: np.random.Generator) -> str:
+    """A worked answer up to where errors may follow: after a true first step, or, if all steps read, its end."""
+    if asked.readings:
+        return _read(asked, [reading.number for reading in asked.readings])
+    return first_step(random_opening(asked, rng))
+
+
+def _read(asked: Asked, said: Sequence[int]) -> str:
+    """The worked answer that reads these numbers."""
+    steps = beginning(asked.reading_steps(said))
+    return f"{steps}</think>\n<answer>{asked.conclude(sum(said))}</answer>"
+
+
+def _misread(digit: int, share: float, rng: np.random.Generator) -> int:
+    """`digit`, or with the probability `share` another one."""
+    return (digit + int(rng.integers(1, 10))) % 10 if rng.random() < share else digit
 
 
 def random_opening(asked: Asked, rng: np.random.Generator) -> Opening:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Protocol
 
@@ -26,6 +27,14 @@ class Opening:
 
 
 @dataclass(frozen=True, slots=True)
+class Reading:
+    """A cell that one step reads: how the step names it, and the number there."""
+
+    subject: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class Asked:
     """A question about a picture, with its true answer.
 
@@ -35,6 +44,7 @@ class Asked:
         text: The question as the Solver gets it.
         openings: Every true first step, at least one; all have the same sum.
         conclude: Gives the answer that follows from a sum, right or wrong; constant if nothing is added.
+        readings: The cells in their order, if every step reads one; the answer follows from the sum of the numbers.
     """
 
     image: Image.Image
@@ -42,16 +52,30 @@ class Asked:
     text: str
     openings: tuple[Opening, ...]
     conclude: Callable[[int], str]
+    readings: tuple[Reading, ...] = ()
 
     @property
     def answer(self) -> str:
         """The true answer."""
-        return self.conclude(sum(self.openings[0].operands))
+        return self.conclude(sum(self.numbers))
 
     @property
     def numbers(self) -> tuple[int, ...]:
         """The numbers to add, sorted: questions with the same numbers use the same addition facts."""
-        return tuple(sorted(self.openings[0].operands))
+        read = tuple(reading.number for reading in self.readings)
+        return tuple(sorted(read or self.openings[0].operands))
+
+    def reading_steps(self, said: Sequence[int]) -> list[str]:
+        """The steps that read these numbers, right or wrong: each also says what follows from all numbers so far."""
+        return [
+            f"{reading.subject} reads {number}: {self.conclude(total)}."
+            for reading, number, total in zip(self.readings, said, accumulate(said), strict=False)
+        ]
+
+    @property
+    def true_readings(self) -> list[str]:
+        """The right steps, where every step reads one cell."""
+        return self.reading_steps([reading.number for reading in self.readings])
 
     @property
     def labelled(self) -> LabelledQuestion:
@@ -61,7 +85,13 @@ class Asked:
 
 def first_step(opening: Opening) -> str:
     """The beginning of a worked answer."""
-    return f"<think>\nStep 1: {opening.text}\n"
+    return beginning([opening.text])
+
+
+def beginning(steps: Sequence[str]) -> str:
+    """The beginning of a worked answer with these first steps."""
+    numbered = (f"Step {number}: {step}\n" for number, step in enumerate(steps, start=1))
+    return f"<think>\n{''.join(numbered)}"
 
 
 class LessonPicture(Protocol):

@@ -1,8 +1,8 @@
 """The rewards' formulas: arrays in, arrays out, double precision, no I/O.
 
 Source of all: iReasoner (arXiv 2601.05877) and EvoLMM (arXiv 2511.16672). N is the number of rollouts in a
-group, G the rollouts that give the dominant answer, S the steps of all of these, U their distinct vectors, P the
-slots, D the embedding dimensions, A the answers.
+group, G the rollouts that give the dominant answer (with `step_scope` group: any answer), S the steps of all of
+these, U their distinct vectors, P the slots, D the embedding dimensions, A the answers.
 """
 
 import math

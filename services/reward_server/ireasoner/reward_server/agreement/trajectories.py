@@ -1,4 +1,4 @@
-"""The step rewards of the rollouts that give one answer, from their steps' embeddings."""
+"""The step rewards of rollouts that are compared with each other, from their steps' embeddings."""
 
 import re
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ _WORD = re.compile(r"\w+")
 
 @dataclass(frozen=True, slots=True)
 class AnswerCluster:
-    """The rollouts of a group that give one answer, whose steps are compared with each other.
+    """The rollouts of a group whose steps are compared with each other: those with one answer, or all with any.
 
     `members` are the rollouts' indices in the group, `steps` the steps of each. They are sorted by the texts of
     their steps, so that no bit of a result depends on the order in which rollouts were sent.

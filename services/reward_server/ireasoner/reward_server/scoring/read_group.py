@@ -22,8 +22,9 @@ from ireasoner.reward_server.scoring_config import ScoringConfig
 class ReadGroup:
     """One group, parsed and counted.
 
-    `dominant_clusters` have their steps compared: the cluster of the dominant answer, or with `ties` shared those
-    of all tied answers, if they are large enough. `tied` is the number of answers that share the step reward.
+    `compared` are the clusters whose steps are compared, each with itself: that of the dominant answer, with `ties`
+    shared those of all tied answers, or with `step_scope` group one of all rollouts with an answer; if they are large
+    enough. `tied` is the number of answers that share the step reward.
     `distinct_steps` are the texts of all their U distinct steps, `step_rows` [S] says which of these each step is,
     cluster by cluster and rollout by rollout.
     Without `has_consensus` no rollout earns anything. If answers were clustered by value, `members` lists how each
@@ -34,7 +35,7 @@ class ReadGroup:
     sent: wire.Group
     rollouts: list[ParsedRollout]
     vote: Vote
-    dominant_clusters: list[AnswerCluster]
+    compared: list[AnswerCluster]
     distinct_steps: list[str]
     step_rows: Slots
     tied: int
@@ -61,6 +62,15 @@ class ReadGroup:
     def effective_share(self, answer: str | None) -> float:
         """w(a) p(a), from which every reward of a rollout with this answer is computed; 0 for None."""
         return self.vote.weighted_share(answer) if self.has_consensus else 0.0
+
+    def compared_share(self, answer: str | None, config: ScoringConfig) -> float:
+        """The share behind the density of the step rewards of rollouts with this answer.
+
+        It is the answer's `effective_share`, or with `step_scope` group the share of all rollouts with an answer.
+        """
+        if config.step_scope == "group" and self.has_consensus:
+            return _answered(self.vote) / self.vote.size
+        return self.effective_share(answer)
 
     @property
     def electorate(self) -> Electorate:
@@ -107,11 +117,11 @@ def _counted(
     """Counts the votes of a group, and lists the steps to compare."""
     answers = [rollout.answer for rollout in rollouts]
     vote = count_votes(answers, weights(answers, copies(rollouts, config), config))
-    sharing = vote.clusters[: vote.tied if config.ties == "shared" else 1]
+    sharing = _sharing(vote, config)
     has_consensus = agreement.has_consensus(vote.share(vote.dominant), config)
     to_compare = [
-        _cluster(answer, rollouts)
-        for answer, count in sharing
+        _cluster(answers, rollouts)
+        for answers, count in sharing
         if has_consensus and count >= config.min_position_members
     ]
     numbers: dict[str, int] = {}
@@ -130,6 +140,20 @@ def _counted(
         not_compared,
         unformed,
     )
+
+
+def _sharing(vote: Vote, config: ScoringConfig) -> list[tuple[set[str], int]]:
+    """The sets of answers whose rollouts are compared with each other, and the number of their rollouts."""
+    if config.step_scope == "group":
+        return [({answer for answer, _ in vote.clusters}, _answered(vote))]
+    return [
+        ({answer}, count) for answer, count in vote.clusters[: vote.tied if config.ties == "shared" else 1]
+    ]
+
+
+def _answered(vote: Vote) -> int:
+    """The number of rollouts with an answer."""
+    return sum(count for _, count in vote.clusters)
 
 
 def _characters(rollout: wire.Rollout) -> int:
@@ -169,6 +193,6 @@ def _read(rollout: wire.Rollout, config: ScoringConfig) -> ParsedRollout:
     return parsed_before(rollout.answer, rollout.steps or (), config)
 
 
-def _cluster(answer: str, rollouts: list[ParsedRollout]) -> AnswerCluster:
-    members = [index for index, rollout in enumerate(rollouts) if rollout.answer == answer]
+def _cluster(answers: set[str], rollouts: list[ParsedRollout]) -> AnswerCluster:
+    members = [index for index, rollout in enumerate(rollouts) if rollout.answer in answers]
     return AnswerCluster.of(members, [rollouts[index].steps for index in members])

@@ -61,7 +61,7 @@ def scored_group(
         "dominant_answer": vote.dominant,
         "tie": vote.tied > 1,
         "dominant_share": vote.share(vote.dominant),
-        "density": _finite(agreement.density(group.effective_share(vote.dominant), config)),
+        "density": _finite(agreement.density(group.compared_share(vote.dominant, config), config)),
         **_entropy(group, config),
     }
     if detail == "full":

@@ -126,7 +126,7 @@ class Scorer:
     async def _judge_steps(
         self, groups: Sequence[ReadGroup], config: ScoringConfig, pace: Pace, turns: Hashable
     ) -> list[list[JudgedCluster]]:
-        """Embeds the steps of every group's dominant clusters together, and judges them group by group."""
+        """Embeds the compared steps of every group together, and judges them group by group."""
         steps = chain.from_iterable(group.distinct_steps for group in groups)
         embeddings = await self._batcher.embed(steps, turns)
         return [
@@ -135,17 +135,19 @@ class Scorer:
 
 
 def _judge_group(group: ReadGroup, embeddings: Rows, config: ScoringConfig) -> list[JudgedCluster]:
-    """Judges the dominant clusters of a group."""
+    """Judges the compared clusters of a group."""
     vectors = vectors_of(embeddings.stacked(group.distinct_steps), group.step_rows, config)
-    ends = accumulate((sum(map(len, cluster.steps)) for cluster in group.dominant_clusters), initial=0)
+    ends = accumulate((sum(map(len, cluster.steps)) for cluster in group.compared), initial=0)
     return [
         judge(
             cluster,
             vectors.part(slice(start, end)),
-            agreement.density(group.effective_share(group.rollouts[cluster.members[0]].answer), config),
+            agreement.density(
+                group.compared_share(group.rollouts[cluster.members[0]].answer, config), config
+            ),
             config,
         )
-        for cluster, (start, end) in zip(group.dominant_clusters, pairwise(ends), strict=True)
+        for cluster, (start, end) in zip(group.compared, pairwise(ends), strict=True)
     ]
 
 

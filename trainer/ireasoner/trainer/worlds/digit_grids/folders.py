@@ -32,7 +32,7 @@ def write_held_out(folder: Path, count: int, seed: int) -> None:
         line = {
             "image": _name(number),
             "question": question.text,
-            "answer": str(question.answer(grid.digits)),
+            "answer": question.answer(grid.digits),
             "type": question.kind,
         }
         lines.append(json.dumps(line) + "\n")

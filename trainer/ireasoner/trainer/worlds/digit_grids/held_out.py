@@ -25,10 +25,10 @@ def is_held_out(operands: Sequence[int]) -> bool:
     return zlib.crc32(bytes(sorted(operands))) % HELD_OUT_ONE_IN == 0
 
 
-def training_grids(count: int, seed: int) -> Iterator[Grid]:
-    """`count` grids of unlabelled digits without a held-out combination."""
+def training_grids(count: int, seed: int, questions: Sequence[Question] = QUESTIONS) -> Iterator[Grid]:
+    """`count` grids of unlabelled digits without a held-out combination of any of the questions."""
     grids = random_grids(load_digits_part("unlabelled"), _GRIDS_DRAWN, seed)
-    allowed = (g for g in grids if not any(is_held_out(q.operands(g.digits)) for q in QUESTIONS))
+    allowed = (g for g in grids if not any(is_held_out(q.operands(g.digits)) for q in questions))
     return (grid for _, grid in zip(range(count), allowed, strict=False))
 
 

@@ -9,15 +9,24 @@ import numpy.typing as npt
 from ireasoner.trainer.images import read_image
 from ireasoner.trainer.worlds.digit_grids.cell import CELL_PX, draw_cell
 from ireasoner.trainer.worlds.digit_grids.digits import PARTS, load_digits_part
-from ireasoner.trainer.worlds.digit_grids.grid import SIDE_CELLS
+from ireasoner.trainer.worlds.digit_grids.grid import SIDE_CELLS, Grid
 from ireasoner.trainer.worlds.digit_grids.question import find_question
+from ireasoner.trainer.worlds.world import Asked
 
 
 def answer(image: Path, question: str) -> str | None:
     """The true answer as a string; None if the question is not one about grids, or the picture is not a grid."""
-    asked = find_question(question)
-    digits = digits_in(image) if asked is not None else None
-    return None if asked is None or digits is None else str(asked.answer(digits))
+    asked = asked_about(image, question)
+    return None if asked is None else asked.answer
+
+
+def asked_about(image: Path, question: str) -> Asked | None:
+    """The question with everything that is true about the picture; None as for `answer`."""
+    known = find_question(question)
+    digits = digits_in(image) if known is not None else None
+    if known is None or digits is None:
+        return None
+    return known.about(Grid(read_image(image), digits))
 
 
 def digits_in(image: Path) -> tuple[int, ...] | None:

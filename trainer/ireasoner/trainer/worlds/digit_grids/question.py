@@ -1,12 +1,19 @@
-"""The questions about a grid: sums over a line of cells, the ends of a row, or the corners; or their remainders."""
+"""The questions about a grid: sums over a line of cells, the ends of a row, or the corners; or their remainders.
+
+Or the parity of the six cells of two lines, which are read one a step.
+"""
 
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import Literal
 
-from ireasoner.trainer.worlds.digit_grids.grid import SIDE_CELLS, Grid
-from ireasoner.trainer.worlds.world import Asked, Opening
+import numpy as np
+import numpy.typing as npt
 
-Kind = Literal["row", "column", "diagonal", "ends", "corners"]
+from ireasoner.trainer.worlds.digit_grids.grid import SIDE_CELLS, Grid
+from ireasoner.trainer.worlds.world import CELLS, Asked, Opening, Reading
+
+Kind = Literal["row", "column", "diagonal", "ends", "corners", "rows", "columns"]
 
 
 @dataclass(frozen=True)
@@ -31,13 +38,13 @@ class Question:
         """The digits to add, in reading order."""
         return tuple(digits[cell] for cell in self.cells)
 
-    def answer(self, digits: tuple[int, ...]) -> int:
+    def answer(self, digits: tuple[int, ...]) -> str:
         """The true answer."""
         return self.concluded(sum(self.operands(digits)))
 
-    def concluded(self, total: int) -> int:
+    def concluded(self, total: int) -> str:
         """The answer that follows from a sum, right or wrong."""
-        return total if self.modulus is None else total % self.modulus
+        return str(total if self.modulus is None else total % self.modulus)
 
     def openings(self, digits: tuple[int, ...]) -> tuple[Opening]:
         """The first step, which reads the digits in reading order."""
@@ -53,8 +60,35 @@ class Question:
             self.kind,
             self.text,
             self.openings(grid.digits),
-            lambda total: str(self.concluded(total)),
+            self.concluded,
         )
+
+
+@dataclass(frozen=True)
+class Parity(Question):
+    """Whether the sum over `cells` is odd or even; each step reads one of them, in reading order, and adds it up."""
+
+    @property
+    def text(self) -> str:
+        """The question as the Solver gets it."""
+        return f"Is the sum of {self.subject} odd or even?"
+
+    def concluded(self, total: int) -> str:
+        """The answer that follows from a sum, right or wrong."""
+        return "odd" if total % 2 else "even"
+
+    def readings(self, digits: tuple[int, ...]) -> tuple[Reading, ...]:
+        """Every step."""
+        return tuple(Reading(f"Cell {cell + 1}", digits[cell]) for cell in self.cells)
+
+    def openings(self, digits: tuple[int, ...]) -> tuple[Opening]:
+        """The first step, which reads one digit; nothing is added."""
+        first = self.readings(digits)[0]
+        return (Opening(f"{first.subject} reads {first.number}: {self.concluded(first.number)}."),)
+
+    def about(self, grid: Grid) -> Asked:
+        """The question asked about a grid."""
+        return replace(super().about(grid), readings=self.readings(grid.digits))
 
 
 def _every_question() -> tuple[Question, ...]:
@@ -76,6 +110,20 @@ QUESTIONS: tuple[Question, ...] = _every_question()
 REMAINDERS: tuple[Question, ...] = tuple(replace(question, modulus=3) for question in QUESTIONS)
 """The same sums modulo 3: a wrong sum often has the right remainder."""
 
+
+def _every_parity() -> tuple[Parity, ...]:
+    cells = np.arange(CELLS).reshape(SIDE_CELLS, SIDE_CELLS)
+    lines: tuple[tuple[Kind, npt.NDArray[np.int64]], ...] = (("rows", cells), ("columns", cells.T))
+    return tuple(
+        Parity(kind, f"{kind} {a + 1} and {b + 1}", tuple(sorted(map(int, (*of[a], *of[b])))))
+        for kind, of in lines
+        for a, b in combinations(range(SIDE_CELLS), 2)
+    )
+
+
+READINGS: tuple[Parity, ...] = _every_parity()
+"""Parities of six cells: of many right answers the readings are wrong, and no two samples misread alike."""
+
 KINDS: tuple[Kind, ...] = tuple(dict.fromkeys(question.kind for question in QUESTIONS))
 
 
@@ -84,4 +132,4 @@ def find_question(text: str) -> Question | None:
     return _BY_TEXT.get(text)
 
 
-_BY_TEXT = {question.text: question for question in (*QUESTIONS, *REMAINDERS)}
+_BY_TEXT = {question.text: question for question in (*QUESTIONS, *REMAINDERS, *READINGS)}

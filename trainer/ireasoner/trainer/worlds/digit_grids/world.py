@@ -33,9 +33,10 @@ class DigitGrids:
         return [question.text for question in self.questions]
 
     def texts(self) -> Iterable[str]:
-        """The first steps of all questions about one grid."""
+        """The first steps of all questions about one grid, and the answers that are words."""
         for question in self.questions:
             yield from map(first_step, question.openings(tuple(range(CELLS))))
+            yield from (f"<answer>{question.concluded(total)}</answer>" for total in range(2))
 
     def lessons(self, rng: np.random.Generator) -> "Callable[[int], Sequence[LessonGrid]]":
         """Grids of warm-start digits in many handwritings."""
@@ -54,7 +55,7 @@ class DigitGrids:
 
     def training_images(self, count: int, seed: int) -> Iterator[tuple[str, Image.Image]]:
         """Grids of unlabelled digits without a held-out combination of operands."""
-        for number, grid in enumerate(training_grids(count, seed)):
+        for number, grid in enumerate(training_grids(count, seed, self.questions)):
             yield f"grid-{number:05d}", grid.image
 
     def evaluation_questions(self, count: int, seed: int, *, held_out: bool) -> list[Asked]:

@@ -1,0 +1,130 @@
+"""The studies: arms for one question each, beside those of the table, with their own task, questions and seeds."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any, Literal
+
+from replication.arms import ARMS, Arm
+
+StudyName = Literal["estimators", "views", "views-sums", "copies"]
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """Arms that answer one question, with their predictions on docs/replication/predictions.md.
+
+    Attributes:
+        question: What it asks, in one sentence.
+        table: Names of the arms that it takes from the table.
+        own: Its own arms, which are not in the table.
+        settings: The settings of the command that it sets, by name.
+    """
+
+    question: str
+    table: tuple[str, ...] = ()
+    own: tuple[Arm, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def names(self) -> list[str]:
+        """The names of its arms, in the order of its results."""
+        return [*self.table, *(arm.name for arm in self.own)]
+
+
+_ESTIMATORS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "moving-baseline": ("advantages minus a moving baseline", {"advantage": "moving_baseline"}),
+    "unscaled": (
+        "advantages not divided by the group's spread",
+        {"grpo": {"scale_rewards": "none"}},
+    ),
+}
+"""What each estimator of the study is, and the settings of the trainer that choose it."""
+
+_GRID_VIEWS = "ireasoner.trainer.worlds.digit_grids.views"
+
+
+def _estimators() -> tuple[Arm, ...]:
+    return tuple(
+        replace(
+            ARMS[name],
+            name=f"{name}-{estimator}",
+            meaning=f"{ARMS[name].meaning}; {meaning}",
+            trainer=trainer,
+        )
+        for estimator, (meaning, trainer) in _ESTIMATORS.items()
+        for name in ("outcome-only", "full", "constant-step-agreement")
+    )
+
+
+def _views(name: str, meaning: str, view: str, *, repeats: int, votes: str) -> Arm:
+    """`outcome-only` on the plain question and `repeats` other views of it, two rollouts of eight each if 3."""
+    outcome_only = ARMS["outcome-only"]
+    return replace(
+        outcome_only,
+        name=name,
+        meaning=f"{outcome_only.meaning}; {meaning}",
+        overrides={**outcome_only.overrides, "votes": votes},
+        trainer={"views": {"names": ["plain", *[f"{_GRID_VIEWS}:{view}"] * repeats]}},
+    )
+
+
+_CROSS = _views(
+    "views-cross", "by the votes of the other orders of the cells", "row_permuted", repeats=3, votes="cross"
+)
+_VIEWS = (
+    _CROSS,
+    _views(
+        "views-pooled", "by the votes of all orders of the cells", "row_permuted", repeats=3, votes="pooled"
+    ),
+    replace(
+        _views(
+            "views-transposed", "by the votes of the transposed grid", "transposed", repeats=1, votes="cross"
+        ),
+        kind="control",
+    ),
+    replace(
+        _views(
+            "views-false",
+            "by the votes of grids with other cells",
+            "cells_permuted",
+            repeats=3,
+            votes="cross",
+        ),
+        kind="control",
+    ),
+)
+
+STUDIES: Mapping[StudyName, Study] = MappingProxyType(
+    {
+        "estimators": Study(
+            "Does step agreement help under the estimator that was published?",
+            own=_estimators(),
+            settings={"questions": 600},
+        ),
+        "views": Study(
+            "Do votes of other views repair an error that all rollouts of one prompt share?",
+            table=("outcome-only", "true-answers"),
+            own=_VIEWS,
+            settings={"task": "one-path", "questions": 400},
+        ),
+        "views-sums": Study(
+            "Do votes of other views cost anything where paths already disagree?",
+            table=("outcome-only",),
+            own=(_CROSS,),
+            settings={"questions": 400},
+        ),
+        "copies": Study(
+            "Does counting copies less add anything, on questions that nothing was chosen on?",
+            table=("outcome-only", "outcome-distinct"),
+            settings={"questions": 600, "test_seed": 3},
+        ),
+    }
+)
+"""Every study by name."""
+
+TABLE_AND_STUDIES: Mapping[str, Arm] = {
+    **ARMS,
+    **{arm.name: arm for study in STUDIES.values() for arm in study.own},
+}
+"""Every declared arm by name; those of the studies come after the table's."""
