@@ -9,22 +9,6 @@ from ireasoner.reward_server.ledger.search import EVERYTHING, SearchText
 
 Parameters = tuple[object, ...]
 
-INDEXES: Mapping[Sort, str] = {
-    "received_s": "groups_by_time",
-    "reward": "groups_by_reward",
-    "outcome": "groups_by_outcome",
-    "trajectory": "groups_by_trajectory",
-    "excess": "groups_by_excess",
-    "spread": "groups_by_spread",
-    "dominant_share": "groups_by_dominant_share",
-    "entropy_nats": "groups_by_entropy",
-    "proposer_reward": "groups_by_proposer_reward",
-    "words": "groups_by_words",
-    "steps": "groups_by_steps",
-    "correct_share": "groups_by_correct_share",
-}
-"""The index that has each order; each begins with the run and ends with the group's id."""
-
 FLAGS: Mapping[Flag, tuple[str, str]] = {
     "tie": ("tie = 1", "groups_tied"),
     "flat": ("spread = 0", "groups_flat"),

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 import orjson
 
 from ireasoner.reward_server.ledger.cursor import Position
-from ireasoner.reward_server.ledger.group_query import INDEXES, Condition, GroupQuery, Parameters
+from ireasoner.reward_server.ledger.group_query import Condition, GroupQuery, Parameters
+from ireasoner.reward_server.ledger.schema import SORT_INDEXES
 
 FIRST_CHUNK, LARGEST_CHUNK = 16, 1_024
 """Rows that are read at once in the order of an index: few at first, since pages are short and runs can be many."""
@@ -67,7 +68,7 @@ class RunGroups:
         """The index that leaves the fewest groups, if these are few."""
         by_index: dict[str, list[Condition]] = {}
         for each in conditions:
-            if each.index is not None and each.index != INDEXES[self.query.sort]:
+            if each.index is not None and each.index != SORT_INDEXES[self.query.sort]:
                 by_index.setdefault(each.index, []).append(each)
         counts = {index: self._count(index, own) for index, own in by_index.items()}
         best = min(counts, key=lambda index: counts[index], default=None)
@@ -124,7 +125,7 @@ class RunGroups:
         found: list[tuple[Position, bool]] = []
         for behind in self._behind():
             rows = self.connection.execute(
-                f"SELECT {sort}, id, {matches} FROM groups INDEXED BY {INDEXES[sort]} WHERE run_id = ? "
+                f"SELECT {sort}, id, {matches} FROM groups INDEXED BY {SORT_INDEXES[sort]} WHERE run_id = ? "
                 f"AND {behind.sql} ORDER BY {sort} {order}, id {order} LIMIT ?",
                 (*checked, self.run, *behind.parameters, count - len(found)),
             )
