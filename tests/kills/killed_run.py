@@ -24,7 +24,7 @@ POLL_S = 0.1
 STALLED_S = 600.0
 """Longest time from one kill to the next."""
 SPARE_UPDATES = 4
-START_S, UPDATE_S = 300.0, 60.0
+START_S, UPDATE_S = 600.0, 60.0
 """Longest times of the undisturbed run: until it begins, and of one update."""
 
 

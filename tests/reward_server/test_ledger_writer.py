@@ -2,7 +2,9 @@
 
 import resource
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
 from itertools import pairwise
@@ -12,9 +14,9 @@ from typing import Any
 import orjson
 import pytest
 
-from ireasoner.reward_server.ledger import eviction, inbox, insert
+from ireasoner.reward_server.ledger import eviction, images, inbox, insert, schema
 from ireasoner.reward_server.ledger.images import digest, image_file
-from ireasoner.reward_server.ledger.schema import FILE, IMAGES, open_to_read
+from ireasoner.reward_server.ledger.schema import FILE, IMAGES, open_to_read, open_to_write, transaction
 from ireasoner.reward_server.ledger.writer_process import Writer, drain
 from ireasoner.reward_server.scoring_config import PAPER
 from tests.reward_server.ledger_records import Json, exchange, names, sent
@@ -606,6 +608,57 @@ def test_images_alone_stay_within_the_size(folder: Path) -> None:
         assert writing.work()
     assert disk_bytes(folder) <= 2 * 2**20
     assert count(folder, "images") >= 1
+
+
+def test_an_image_that_another_process_is_about_to_commit_is_left_alone(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The writer of a killed server goes on while the next one begins."""
+    monkeypatch.setattr(schema, "BUSY_TIMEOUT_S", 30.0)
+    data = b"an image"
+    opened, stored, cleaned = threading.Event(), threading.Event(), threading.Event()
+
+    def clean() -> None:
+        with closing(open_to_write(folder)) as one:
+            opened.set()
+            assert stored.wait(30)
+            eviction.remove_orphans(one, folder)
+        cleaned.set()
+
+    with ThreadPoolExecutor(1) as pool, closing(open_to_write(folder)) as other:
+        cleaning = pool.submit(clean)
+        assert opened.wait(30)
+        with transaction(other):
+            images.store(folder, digest(data), data)
+            stored.set()
+            cleaned.wait(1)
+            insert.insert_image(other, digest(data), "-", len(data), 1.0)
+        cleaning.result(30)
+    assert image_file(folder, digest(data)).exists()
+
+
+def test_an_image_that_is_put_again_while_it_is_evicted_keeps_its_file(
+    folder: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = b"an image"
+    sha256 = server.image(data)
+    assert writer(folder).work()
+    with closing(open_to_write(folder)) as one, closing(open_to_write(folder)) as other:
+        remove = eviction._remove_images
+
+        def removed(*words: Any) -> dict[str, int]:
+            files = remove(*words)
+            one.execute("COMMIT")  # as evict_unnamed does next
+            with transaction(other):
+                images.store(folder, sha256, data)
+                insert.insert_image(other, sha256, "-", len(data), 1.0)
+            one.execute("BEGIN")
+            return files
+
+        monkeypatch.setattr(eviction, "_remove_images", removed)
+        eviction.evict_unnamed(one, folder, 1e12)
+    assert count(folder, "images") == 1
+    assert image_file(folder, sha256).exists()
 
 
 def test_files_of_images_that_a_killed_writer_left_are_removed(folder: Path, server: Server) -> None:
