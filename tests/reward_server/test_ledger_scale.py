@@ -162,6 +162,10 @@ PAGES: dict[str, Callable[[Ledgers], object]] = {
     "wrong by excess": listed(flags=("wrong",), sort="excess"),
     "ties": listed(flags=("tie",)),
     "wrong": listed(flags=("wrong",), run=RUN),
+    "some minutes": listed(received_from_s=1_800_000_040.0, received_until_s=1_800_000_060.0),
+    "some minutes, the smallest reward first": listed(
+        received_from_s=1_800_000_040.0, received_until_s=1_800_000_060.0, sort="reward", order="asc"
+    ),
     "some updates": listed(update_from=3, update_until=4),
     "a common text": listed(text=SearchText("how many stars")),
     "a common text of an experiment": listed(OURS, text=SearchText("how many stars")),
@@ -263,6 +267,7 @@ def test_each_order_is_read_from_its_index(
 WIDE: dict[str, dict[str, Any]] = {
     "a dominant share": {"max_dominant_share": 1.0},
     "updates": {"update_from": 0},
+    "times": {"received_from_s": 0.0, "received_until_s": 2e9},
     "an endpoint": {"endpoint": "solver"},
     "an image that few have": {"image": f"{7:064x}"},
     **{flag: {"flags": (flag,)} for flag in group_query.FLAGS},
@@ -288,6 +293,26 @@ def test_groups_that_are_filtered_in_an_order_are_read_from_its_index_alone(
         plan = [row["detail"] for row in connection.execute(f"EXPLAIN QUERY PLAN {walk}")]
     assert plan[0].startswith("SEARCH groups USING COVERING INDEX groups_by_reward (run_id=?")
     assert [step for step in plan if "groups" in step] == plan[:1]
+
+
+@pytest.mark.parametrize("order", ["desc", "asc"])
+def test_a_range_of_the_figure_that_groups_are_sorted_by_is_found_at_once(
+    large: Ledgers, order: Order, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first page of the oldest, the middle and the newest minutes, and a page behind a cursor."""
+    spent = []
+    for first in (0, 200, 380):
+        start_s = 1_800_000_000.0 + first
+        asked = GroupQuery(run=RUN, order=order, received_from_s=start_s, received_until_s=start_s + 20)
+        with counted(large, monkeypatch) as work:
+            found = group_list.page(large, OPERATOR, asked, 30, None)
+        assert [len(found.groups), found.is_complete] == [30, True]
+        spent.append(work.steps)
+        with counted(large, monkeypatch) as work:
+            found = group_list.page(large, OPERATOR, asked, 60, found.next)
+        assert [len(found.groups), found.is_complete, found.next] == [50, True, None]
+        spent.append(work.steps)
+    assert max(spent) <= 3 * min(spent), spent
 
 
 def test_the_middle_of_equal_values_is_found_at_once(large: Ledgers, monkeypatch: pytest.MonkeyPatch) -> None:

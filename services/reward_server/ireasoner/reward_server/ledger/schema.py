@@ -176,6 +176,7 @@ SORT_INDEXES = {
 }
 """Figures that groups are sorted by, each with the index that has this order: the run, the figure, the group's id."""
 FILTERED = (
+    "received_s",
     "dominant_share",
     "at",
     "endpoint",
