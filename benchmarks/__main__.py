@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer
 
-from benchmarks import capacity, formulas, served
+from benchmarks import capacity, formulas, ledger, served
 from benchmarks.comparison import Comparison, best_s, compare, read, table, write
 from benchmarks.runtimes import (
     OneAtATime,
@@ -36,9 +36,11 @@ from ireasoner.reward_server.embedding.worker_backend import ALLOCATOR
 
 PRECISIONS: tuple[Runtime, ...] = ("torch-fp32", "openvino-fp32", "torch-bf16", "openvino-bf16")
 EXACT, FASTEST = PRECISIONS[1], PRECISIONS[3]
-PARTS = ("runtimes", "token-mean", "cached", "ledger", "formulas", "memory")
+PARTS = ("runtimes", "token-mean", "cached", "ledger", "ledger-pages", "formulas", "memory")
 LEDGER = "served with a ledger against without"
 P99_IN_FLIGHT = 32
+ROLLOUTS = GROUPS * 8
+"""Of an update of the explorer's ledger."""
 ONE_BY_ONE = 100
 MEMORY_IN_FLIGHT = 64
 
@@ -60,12 +62,24 @@ class Turns:
 
 
 class Bench:
-    """One run of the benchmark: `tries` turns per comparison, over `count` groups."""
+    """One run of the benchmark.
 
-    def __init__(self, tries: int, count: int, soak_minutes: float) -> None:
+    Args:
+        tries: Turns per comparison.
+        count: Groups of a request.
+        soak_minutes: Minutes of load before the memory is read again.
+        ledger_updates: Updates of 64 groups of 8 that the explorer's ledger is filled with.
+        pages_ledger: The folder of that ledger, which is filled if it has none; None for a temporary one.
+    """
+
+    def __init__(
+        self, tries: int, count: int, soak_minutes: float, ledger_updates: int, pages_ledger: Path | None
+    ) -> None:
         self._tries = tries
         self._count = count
         self._soak_minutes = soak_minutes
+        self._ledger_updates = ledger_updates
+        self._pages_ledger = pages_ledger
         self._seeds = iter(range(1_000, 10**9))
 
     def run(self, parts: Sequence[str]) -> Iterator[Comparison]:
@@ -75,6 +89,7 @@ class Bench:
             "token-mean": self._token_mean,
             "cached": self._cached,
             "ledger": self._ledger,
+            "ledger-pages": self._ledger_pages,
             "formulas": self._formulas,
             "memory": self._memory,
         }
@@ -247,6 +262,14 @@ class Bench:
                 name = f"{LEDGER}, all embeddings cached, detail {detail}"
                 yield compare(name, "trajectories/s", *plain.median, 0.9)
 
+    def _ledger_pages(self) -> Iterator[Comparison]:
+        """Every page of the explorer over a large ledger, while other groups are scored: the medians."""
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = self._pages_ledger or Path(scratch) / "ledger"
+            for each in ledger.measured(folder, self._ledger_updates):
+                name = f"explorer, {ROLLOUTS * self._ledger_updates:,} rollouts: {each.name}"
+                yield compare(name, "ms", each.median_ms, goal=ledger.GOAL_MS, at_most=True)
+
     def _formulas(self) -> Iterator[Comparison]:
         with served.on_core(served.SERVER_CORE):
             took_s = min(formulas.seconds() for _ in range(self._tries))
@@ -315,6 +338,11 @@ def main() -> int:
         "--output", type=Path, default=capacity.LATEST, help="file of the results [%(default)s]"
     )
     parser.add_argument(
+        "--pages-ledger",
+        type=Path,
+        help="folder of a ledger of 1,000 updates for ledger-pages, filled if it has none [a temporary one]",
+    )
+    parser.add_argument(
         "--only",
         choices=PARTS,
         nargs="+",
@@ -326,7 +354,10 @@ def main() -> int:
         # Baselines get the server's allocator; glibc reads its variables at the start of a process.
         again = [sys.executable, "-m", "benchmarks", *sys.argv[1:]]
         os.execve(sys.executable, again, {**ALLOCATOR, **os.environ})
-    bench = Bench(1, 8, 0.0) if options.quick else Bench(3, GROUPS, options.soak_minutes)
+    if options.quick:
+        bench = Bench(1, 8, 0.0, ledger.QUICK_UPDATES, None)
+    else:
+        bench = Bench(3, GROUPS, options.soak_minutes, ledger.UPDATES, options.pages_ledger)
     comparisons = []
     for each in bench.run(options.only or PARTS):
         comparisons.append(each)

@@ -26,6 +26,8 @@ from ireasoner.reward_server.ledger.schema import FILE
 
 READY_DEADLINE_S = 400.0
 GOAL_MS = 200.0
+UPDATES, QUICK_UPDATES = 1_000, 2
+IN_FLIGHT = 2
 TRIES = 5
 PAGES: Sequence[tuple[str, str]] = (
     ("runs", "/ledger/runs"),
@@ -114,19 +116,26 @@ def fill_if_missing(folder: Path, updates: int) -> None:
             print(f"{count} groups", file=sys.stderr, flush=True)
 
 
+def measured(folder: Path, updates: int, in_flight: int = IN_FLIGHT) -> list[PageTime]:
+    """The time of each page of a folder's ledger, which is filled if it has none."""
+    fill_if_missing(folder, updates)
+    with explorer(folder) as url:
+        return asyncio.run(page_times(url, in_flight))
+
+
 def main() -> int:
     """Prints the times; returns 0 whether the goal is reached or not."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.ledger", description=__doc__)
     parser.add_argument("--folder", type=Path, help="the ledger's folder, which is filled if it has none")
-    parser.add_argument("--updates", type=int, default=1_000, help="updates of 64 groups [%(default)s]")
-    parser.add_argument("--in-flight", type=int, default=2, help="requests scored meanwhile [%(default)s]")
-    parser.add_argument("--quick", action="store_true", help="a ledger of 2 updates")
+    parser.add_argument("--updates", type=int, default=UPDATES, help="updates of 64 groups [%(default)s]")
+    parser.add_argument(
+        "--in-flight", type=int, default=IN_FLIGHT, help="requests scored meanwhile [%(default)s]"
+    )
+    parser.add_argument("--quick", action="store_true", help=f"a ledger of {QUICK_UPDATES} updates")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         folder = options.folder or Path(scratch) / "ledger"
-        fill_if_missing(folder, 2 if options.quick else options.updates)
-        with explorer(folder) as url:
-            times = asyncio.run(page_times(url, options.in_flight))
+        times = measured(folder, QUICK_UPDATES if options.quick else options.updates, options.in_flight)
     for each in times:
         print(f"{each.name:42}{each.median_ms:8.0f} ms{each.longest_ms:8.0f} ms")
     slow = [each.name for each in times if each.median_ms > GOAL_MS]

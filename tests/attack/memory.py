@@ -62,7 +62,7 @@ async def load(url: str, end_s: float) -> None:
         while time.monotonic() < end_s:
             await client.score("solver", [next(rest)], config="robust")
 
-    async with AsyncRewardClient(url, timeout_s=120, retry_budget_s=120) as client:
+    async with AsyncRewardClient(url, timeout_s=120, retry_budget_s=600) as client:
         await asyncio.gather(*(caller(client) for _ in range(IN_FLIGHT)))
 
 

@@ -20,13 +20,16 @@ from tests.reward_server.running import running
 
 UPDATES = 900
 """Updates of the run `long`: more than the points of its timeline."""
+MINUTES, GROUPS_PER_MINUTE = 5, 3
+"""Of the run `minutes`, whose groups have no update."""
+FIRST_MINUTE_S = 60.0 * 28_000_000
 COMPARED = 100
 """Groups of the comparison `many`: two pages."""
 
 
 @dataclass
 class ReadServer:
-    """A server over a ledger with a run of many updates, and a comparison of its groups named `many`."""
+    """A server over a ledger with a run of many updates, a run of minutes, and a comparison named `many`."""
 
     url: str
 
@@ -54,6 +57,18 @@ def _write_ledger(folder: Path) -> None:
         for update in range(UPDATES):
             group = sent(["7", "7", "8"], f"g{update}", question=f"What is {update} plus {update % 7}?")
             insert(connection, record(group, sequence=update + 1, source="long", update=update))
+        for minute in range(MINUTES):
+            for index in range(GROUPS_PER_MINUTE):
+                insert(
+                    connection,
+                    record(
+                        sent(["7", "8"], f"m{minute}-{index}"),
+                        feed="minutes",
+                        sequence=GROUPS_PER_MINUTE * minute + index + 1,
+                        source="minutes",
+                        received_s=FIRST_MINUTE_S + 60 * minute + 20 * index,
+                    ),
+                )
         unknown = sent(["7", "8"], "imported")
         insert(connection, record(unknown, sequence=UPDATES + 1, source="imported", config_label=UNKNOWN))
     connection.close()

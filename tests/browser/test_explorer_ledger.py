@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 
 from ireasoner.reward_server.ledger.group_change import GroupChange, Rewards
 from tests.browser.conftest import Visitor, reading_view
-from tests.browser.read_server import ReadServer
+from tests.browser.read_server import GROUPS_PER_MINUTE, MINUTES, ReadServer
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 
@@ -30,6 +30,41 @@ def test_a_selection_has_all_updates_of_its_points(visit: Visitor, reading: Read
     assert str(zoom).endswith(f"from={first['at']}&until={last['until']}")
     page.get_by_role("link", name="Show these groups").click()
     expect(page.locator("table.groups .row-link")).to_have_count(groups)
+    assert visited.faults == []
+
+
+def test_selected_minutes_lead_to_their_groups(visit: Visitor, reading: ReadServer) -> None:
+    run = reading.run_id("minutes")
+    timeline = reading.get(f"runs/{run}/timeline", points=400)
+    assert (timeline["unit"], len(timeline["points"])) == ("minute", MINUTES)
+    first, last = timeline["points"][1], timeline["points"][3]
+    visited = reading_view(visit, reading, f"#/run/{run}?select={first['at']}-{last['until']}")
+    page = visited.page
+    expect(page.locator(".selection")).to_contain_text(f"3 minutes{3 * GROUPS_PER_MINUTE} groups")
+    page.get_by_role("link", name="Show these groups").click()
+    rows = page.locator("table.groups .row-link")
+    expect(rows).to_have_count(3 * GROUPS_PER_MINUTE)
+    page.reload()
+    expect(rows).to_have_count(3 * GROUPS_PER_MINUTE)
+    page.locator(".filters .chip.on", has_text="before").click()
+    expect(rows).to_have_count(MINUTES * GROUPS_PER_MINUTE)
+    expect(page.locator(".filters .chip.on")).to_have_count(0)
+    assert "received" not in page.url
+    assert visited.faults == []
+
+
+@pytest.mark.parametrize(
+    ("address", "scripts"), [("#/runs", 15), ("#/run/{long}", 17), ("#/groups", 20), ("#/try", 22)]
+)
+def test_a_view_loads_its_own_scripts_alone(
+    visit: Visitor, reading: ReadServer, address: str, scripts: int
+) -> None:
+    visited = reading_view(visit, reading, address.format(long=reading.run_id("long")))
+    named = "performance.getEntriesByType('resource').map((each) => each.name)"
+    loaded = {each for each in visited.page.evaluate(named) if each.endswith(".js")}
+    assert len(loaded) <= scripts
+    visited.page.goto(f"{reading.url}/explore#/compare")
+    expect(visited.page.get_by_role("heading", name="Compare", exact=True)).to_be_visible()
     assert visited.faults == []
 
 

@@ -24,6 +24,8 @@ POLL_S = 0.1
 STALLED_S = 600.0
 """Longest time from one kill to the next."""
 SPARE_UPDATES = 4
+START_S, UPDATE_S = 600.0, 60.0
+"""Longest times of the undisturbed run: until it begins, and of one update."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ def killed_run(
             Training(folder / name, images, reward.url, rollout.url, updates) for name in ("whole", "killed")
         )
         began_s = time.monotonic()
-        whole.finish()
+        whole.finish(START_S + UPDATE_S * updates)
         update_s = (time.monotonic() - began_s) / updates
         say(f"the undisturbed run: {updates} updates, {update_s:.2f} s each")
         began_s = time.monotonic()

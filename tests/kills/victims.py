@@ -21,7 +21,7 @@ from tests.reward_server.processes import RunningServer
 from tests.rollout_server.running import KV_BLOCKS, PINNED, free_port, left_running
 from tests.trainer.training import Training
 
-READY_S = 240.0
+READY_S = 1_200.0
 
 
 class Victim(Protocol):

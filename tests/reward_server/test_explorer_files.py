@@ -72,8 +72,9 @@ def test_a_limit_of_the_page_is_that_of_the_server(name: str, text: str) -> None
 
 @pytest.mark.parametrize("name", sorted(SCRIPTS))
 def test_a_script_imports_files_of_the_page_alone(name: str) -> None:
-    imported = re.findall(r'^import [^;]* from "([^"]+)";$', SCRIPTS[name], re.MULTILINE)
-    assert len(imported) == len(re.findall(r"\bimport\b", SCRIPTS[name])), "static imports alone"
+    imported = re.findall(r'\bimport (?:[^;(]* from )?"([^"]+)";', SCRIPTS[name])
+    imported += re.findall(r'\bimport\("([^"]+)"\)', SCRIPTS[name])
+    assert len(imported) == len(re.findall(r"\bimport\b", SCRIPTS[name])), "each names its file"
     assert {each.removeprefix("./") for each in imported} <= set(SCRIPTS)
     assert all(each.startswith("./") for each in imported)
 
@@ -89,7 +90,9 @@ def test_a_script_imports_what_the_other_exports_and_uses_it(name: str) -> None:
 
 
 def test_every_script_and_style_is_used() -> None:
-    imported = {file for text in SCRIPTS.values() for file in re.findall(r'from "\./([^"]+)"', text)}
+    imported = {
+        file for text in SCRIPTS.values() for file in re.findall(r'(?:from |import\()"\./([^"]+)"', text)
+    }
     named = set(re.findall(r"explore/static/([\w.]+)", HTML))
     assert imported | named == {*SCRIPTS, *STYLES, "icon.svg"}
 

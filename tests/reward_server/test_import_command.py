@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from ireasoner.reward_server.commands import import_
-from ireasoner.reward_server.ledger import importing, schema, whole_group
+from ireasoner.reward_server.ledger import eviction, importing, schema, whole_group
 from ireasoner.reward_server.ledger.images import image_file
 from ireasoner.reward_server.ledger.insert import insert
 from ireasoner.reward_server.ledger.ledgers import Ledgers, RecordId, Viewer
@@ -118,6 +118,23 @@ def test_importing_again_adds_nothing_and_a_longer_file_adds_the_rest(
     assert rows(ledger, "SELECT * FROM points WHERE unit = 'update'")[:3] == before
     assert imported(run, "--source", "other") == 0
     assert rows(ledger, "SELECT count(*) FROM groups") == [(8,)], "another run"
+
+
+def test_a_line_is_forgotten_with_its_group(tmp_path: Path, ledger: Path, imported: Command) -> None:
+    """Nothing grows with the lines that were ever imported."""
+    run = write_run(tmp_path / "run", [run_line(update, ["7", "7", "8"]) for update in range(5)])
+    assert imported(run) == 0
+    connection = schema.open_to_write(ledger)
+    while eviction.evict_oldest(connection, ledger):
+        pass
+    left = {
+        table: connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+        for table in ("groups", "documents", "questions", "points", "runs", "scorings", "feeds")
+    }
+    connection.close()
+    assert left == dict.fromkeys(left, 0)
+    assert imported(run) == 0
+    assert rows(ledger, "SELECT at FROM groups ORDER BY id") == [(update,) for update in range(5)]
 
 
 def test_an_interrupted_import_goes_on_where_it_ended(

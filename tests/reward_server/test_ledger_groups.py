@@ -33,6 +33,7 @@ FLAGS: dict[str, Callable[[Json], bool]] = {
     "wrong": lambda group: group["correct"] is False,
 }
 OPERATOR = Viewer(None)
+START_S = 1_800_000_000.0
 IMAGES = ["a" * 64, "b" * 64]
 
 
@@ -60,7 +61,7 @@ def varied(seed: int, source: str, updates: int = 6) -> Iterator[Record]:
             source=source,
             experiment="x" if source < "s" else "-",
             update=None if chance.random() < 0.2 else number // 2,
-            received_s=1_800_000_000.0 + 30 * (number // 2),
+            received_s=START_S + 30 * (number // 2),
             endpoint=chance.choice(["solver", "outcome"]),
             groups=groups,
         )
@@ -133,6 +134,14 @@ FILTERS: list[tuple[Json, Callable[[Json], bool]]] = [
     ({"update_until": 0}, lambda group: group["update"] == 0),
     ({"update_from": 1, "update_until": 1}, lambda group: group["update"] == 1),
     ({"update_from": 2, "update_until": 1}, lambda group: False),
+    ({"received_from_s": START_S + 30}, lambda group: group["received_s"] >= START_S + 30),
+    ({"received_until_s": START_S + 30}, lambda group: group["received_s"] < START_S + 30),
+    (
+        {"received_from_s": START_S + 30, "received_until_s": START_S + 60},
+        lambda group: group["received_s"] == START_S + 30,
+    ),
+    ({"received_from_s": START_S + 30, "received_until_s": START_S + 30}, lambda group: False),
+    ({"received_from_s": START_S + 1, "received_until_s": START_S + 29}, lambda group: False),
     ({"min_dominant_share": 0.5}, lambda group: group["dominant_share"] >= 0.5),
     ({"max_dominant_share": 0.5}, lambda group: group["dominant_share"] <= 0.5),
     (
@@ -324,6 +333,8 @@ def test_a_cursor_that_is_made_up_with_a_right_check_is_refused(
         {"limit": 201},
         {"limit": "x"},
         {"update_from": -1},
+        {"received_from_s": -1},
+        {"received_until_s": "nan"},
         {"update_until": 2**53},
         {"min_dominant_share": 1.5},
         {"min_dominant_share": "nan"},

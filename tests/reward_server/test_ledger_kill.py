@@ -30,11 +30,11 @@ def writer_of(running: RunningServer) -> psutil.Process:
         time.sleep(0.01)
 
 
-def post_until(end_s: float, running: RunningServer, trial: int) -> dict[str, float]:
-    """Posts groups until a time; returns when each was acknowledged."""
+def post_for(seconds: float, running: RunningServer, trial: int) -> dict[str, float]:
+    """Posts groups for so long after the first was acknowledged; returns when each was."""
     acknowledged: dict[str, float] = {}
-    with httpx.Client(base_url=running.url) as http:
-        while time.monotonic() < end_s:
+    with httpx.Client(base_url=running.url, timeout=60) as http:
+        while not acknowledged or time.monotonic() < min(acknowledged.values()) + seconds:
             name = f"{trial}-{len(acknowledged)}"
             body = {
                 "groups": [group([rollout("7", "east"), rollout("8", "west")], name)],
@@ -69,7 +69,7 @@ def test_a_killed_server_leaves_what_it_acknowledged(compass: Path, tmp_path: Pa
     for trial in range(trials):
         with server(tmp_path / "log", *flags) as running:
             writer = writer_of(running)
-            acknowledged |= post_until(time.monotonic() + 1.2 + moments.random(), running, trial)
+            newest = post_for(ACKNOWLEDGED_S + 0.2 + moments.random(), running, trial)
             running.process.kill()
             killed_s = time.monotonic()
             if trial % 2 == 0:
@@ -78,4 +78,6 @@ def test_a_killed_server_leaves_what_it_acknowledged(compass: Path, tmp_path: Pa
         if trial % 2 == 0:
             with Lock(folder):
                 assert drain(folder, 2**30).fault is None
+        assert min(newest.values()) < killed_s - ACKNOWLEDGED_S
+        acknowledged |= newest
         check(folder, acknowledged, killed_s)

@@ -281,7 +281,14 @@ def test_a_writer_that_does_not_work_is_reported_and_replaced(
 def test_a_report_is_written_as_a_whole(folder: Path) -> None:
     detail = "\U0001f600" * 10_000
     report = writer_process.Report(
-        kept=2**63, given_up=2**63, bytes=2**63, fault="write_failed", detail=detail
+        kept=2**63,
+        given_up=2**63,
+        damaged=2**63,
+        damaged_before=2**63,
+        damaged_bytes=2**63,
+        bytes=2**63,
+        fault="write_failed",
+        detail=detail,
     )
     report.detail = detail[: writer_process.MAX_DETAIL_CHARACTERS]
     assert len(json.dumps(asdict(report))) < select.PIPE_BUF

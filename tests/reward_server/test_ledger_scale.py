@@ -154,12 +154,18 @@ PAGES: dict[str, Callable[[Ledgers], object]] = {
     "audit": lambda read: audit_of_run.audit_of(read, OPERATOR, RUN),
     "group": lambda read: whole_group.whole(read, OPERATOR, RecordId(0, 100)),
     "neighbours": lambda read: whole_group.neighbours(read, OPERATOR, RecordId(0, 100)),
-    **{f"by {sort}": listed(sort=sort) for sort in group_query.INDEXES},
+    **{f"by {sort}": listed(sort=sort) for sort in schema.SORT_INDEXES},
     **{f"by {sort}, ascending": listed(sort=sort, order="asc", run=RUN) for sort in ("reward", "received_s")},
     "of an experiment": listed(OURS),
     "of an experiment by reward": listed(OURS, sort="reward"),
+    "low agreement by reward": listed(max_dominant_share=0.7, sort="reward"),
+    "wrong by excess": listed(flags=("wrong",), sort="excess"),
     "ties": listed(flags=("tie",)),
     "wrong": listed(flags=("wrong",), run=RUN),
+    "some minutes": listed(received_from_s=1_800_000_040.0, received_until_s=1_800_000_060.0),
+    "some minutes, the smallest reward first": listed(
+        received_from_s=1_800_000_040.0, received_until_s=1_800_000_060.0, sort="reward", order="asc"
+    ),
     "some updates": listed(update_from=3, update_until=4),
     "a common text": listed(text=SearchText("how many stars")),
     "a common text of an experiment": listed(OURS, text=SearchText("how many stars")),
@@ -230,7 +236,7 @@ def test_work_for_a_page_is_bounded_whatever_it_looks_for(
     assert 0 < spent[1].bytes <= 2 * spent[0].bytes + MORE_BYTES
 
 
-@pytest.mark.parametrize("sort", group_query.INDEXES)
+@pytest.mark.parametrize("sort", schema.SORT_INDEXES)
 @pytest.mark.parametrize("order", ["desc", "asc"])
 def test_each_order_is_read_from_its_index(
     small: Ledgers, sort: Sort, order: Order, monkeypatch: pytest.MonkeyPatch
@@ -245,17 +251,68 @@ def test_each_order_is_read_from_its_index(
         connection.set_trace_callback(read.append)
     for after in (None, cursor):
         group_list.page(small, OPERATOR, asked, 5, after)
-    walks = [each for each in read if f"INDEXED BY {group_query.INDEXES[sort]} " in each]
+    walks = [each for each in read if f"INDEXED BY {schema.SORT_INDEXES[sort]} " in each]
     assert len(walks) == (1 if cursor is None else 3)
     with ledger.reading() as connection:
         connection.set_trace_callback(None)
         plans = [connection.execute(f"EXPLAIN QUERY PLAN {each}").fetchall() for each in walks]
     for plan in plans:
         [step] = [row["detail"] for row in plan]
-        assert step.startswith(f"SEARCH groups USING COVERING INDEX {group_query.INDEXES[sort]} (run_id=?")
+        assert step.startswith(f"SEARCH groups USING COVERING INDEX {schema.SORT_INDEXES[sort]} (run_id=?")
     if cursor is not None:
-        assert f"(run_id=? AND {sort}=? AND rowid" in plans[1][0]["detail"]
+        assert f"(run_id=? AND {sort}=? AND id" in plans[1][0]["detail"]
         assert f"(run_id=? AND {sort}{'<' if order == 'desc' else '>'}?)" in plans[2][0]["detail"]
+
+
+WIDE: dict[str, dict[str, Any]] = {
+    "a dominant share": {"max_dominant_share": 1.0},
+    "updates": {"update_from": 0},
+    "times": {"received_from_s": 0.0, "received_until_s": 2e9},
+    "an endpoint": {"endpoint": "solver"},
+    "an image that few have": {"image": f"{7:064x}"},
+    **{flag: {"flags": (flag,)} for flag in group_query.FLAGS},
+}
+
+
+@pytest.mark.parametrize("name", WIDE)
+def test_groups_that_are_filtered_in_an_order_are_read_from_its_index_alone(
+    small: Ledgers, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A row of the table costs a page; these are all over the file."""
+    monkeypatch.setattr(group_list, "LEAST_FEW", -1)
+    monkeypatch.setattr(group_list, "FEW", -1)
+    read: list[str] = []
+    [ledger] = small
+    small.close()
+    with ledger.reading() as connection:
+        connection.set_trace_callback(read.append)
+    group_list.page(small, OPERATOR, GroupQuery(run=RUN, sort="reward", **WIDE[name]), 5, None)
+    [walk, *_] = [each for each in read if "INDEXED BY groups_by_reward " in each]
+    with ledger.reading() as connection:
+        connection.set_trace_callback(None)
+        plan = [row["detail"] for row in connection.execute(f"EXPLAIN QUERY PLAN {walk}")]
+    assert plan[0].startswith("SEARCH groups USING COVERING INDEX groups_by_reward (run_id=?")
+    assert [step for step in plan if "groups" in step] == plan[:1]
+
+
+@pytest.mark.parametrize("order", ["desc", "asc"])
+def test_a_range_of_the_figure_that_groups_are_sorted_by_is_found_at_once(
+    large: Ledgers, order: Order, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first page of the oldest, the middle and the newest minutes, and a page behind a cursor."""
+    spent = []
+    for first in (0, 200, 380):
+        start_s = 1_800_000_000.0 + first
+        asked = GroupQuery(run=RUN, order=order, received_from_s=start_s, received_until_s=start_s + 20)
+        with counted(large, monkeypatch) as work:
+            found = group_list.page(large, OPERATOR, asked, 30, None)
+        assert [len(found.groups), found.is_complete] == [30, True]
+        spent.append(work.steps)
+        with counted(large, monkeypatch) as work:
+            found = group_list.page(large, OPERATOR, asked, 60, found.next)
+        assert [len(found.groups), found.is_complete, found.next] == [50, True, None]
+        spent.append(work.steps)
+    assert max(spent) <= 3 * min(spent), spent
 
 
 def test_the_middle_of_equal_values_is_found_at_once(large: Ledgers, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,18 +2,21 @@
 
 import resource
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
-from ireasoner.reward_server.ledger import eviction, inbox
+from ireasoner.reward_server.ledger import eviction, images, inbox, insert, schema
 from ireasoner.reward_server.ledger.images import digest, image_file
-from ireasoner.reward_server.ledger.schema import FILE, IMAGES, open_to_read
+from ireasoner.reward_server.ledger.schema import FILE, IMAGES, open_to_read, open_to_write, transaction
 from ireasoner.reward_server.ledger.writer_process import Writer, drain
 from ireasoner.reward_server.scoring_config import PAPER
 from tests.reward_server.ledger_records import Json, exchange, names, sent
@@ -27,7 +30,7 @@ class Server:
 
     def __init__(self, folder: Path, feed: str = FEEDS[0], segment_bytes: int = 2**20) -> None:
         self._appender = inbox.Appender(folder, feed, segment_bytes)
-        self._sequence = 0
+        self._sequence = self._groups = 0
 
     def scores(self, *groups: Json, at_s: float = 0.0, **fields: Any) -> None:
         header = {
@@ -51,7 +54,9 @@ class Server:
 
     def frame(self, header: Json, first: bytes, second: bytes) -> None:
         self._sequence += 1
-        self._appender.append(orjson.dumps({**header, "sequence": self._sequence}), first, second)
+        numbered = {**header, "sequence": self._sequence, "groups_before": self._groups}
+        self._appender.append(orjson.dumps(numbered), first, second)
+        self._groups += header.get("groups", 0)
 
     def close(self) -> None:
         self._appender.close()
@@ -112,7 +117,7 @@ def test_a_new_writer_repeats_nothing(folder: Path, server: Server) -> None:
     assert names(folder) == ["a", "b"]
 
 
-@pytest.mark.parametrize("cut", [1, 3, 15, 16, 17, 40, 500])
+@pytest.mark.parametrize("cut", [1, 3, 23, 24, 25, 40, 500])
 def test_a_torn_frame_is_left_out(folder: Path, server: Server, cut: int) -> None:
     server.scores(sent(["7"], "a"))
     [segment] = inbox.segments(folder)
@@ -173,6 +178,131 @@ def test_what_a_server_left_is_drained(folder: Path, server: Server) -> None:
     server.scores(sent(["7"], "a"))
     assert drain(folder, GIB).fault is None
     assert (names(folder), inbox.segments(folder)) == (["a"], [])
+
+
+HEAD_BYTES = 24
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "the mark": lambda frame: b"\0" + frame[1:],
+    "the length of the header": lambda frame: frame[:4] + b"\xff" + frame[5:],
+    "the length of a payload": lambda frame: frame[:10] + b"\x7f" + frame[11:],
+    "the header's checksum": lambda frame: frame[:16] + bytes([frame[16] ^ 1]) + frame[17:],
+    "the head's checksum": lambda frame: frame[:23] + bytes([frame[23] ^ 1]) + frame[24:],
+    "the header": lambda frame: frame[: HEAD_BYTES + 9] + b"~" + frame[HEAD_BYTES + 10 :],
+    "all of it": lambda frame: bytes(len(frame)),
+    "the head is missing": lambda frame: frame[HEAD_BYTES:],
+}
+
+
+def frames_of(segment: Path) -> list[bytes]:
+    """The bytes of each frame."""
+    data, parts = segment.read_bytes(), [*inbox.read(segment, 0)]
+    starts = [0, *(each.end for each in parts)]
+    return [data[start:end] for start, end in pairwise(starts)]
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+@pytest.mark.parametrize("is_own", [True, False], ids=["of this server", "of a former one"])
+@pytest.mark.parametrize("at", [0, 1])
+def test_reading_goes_on_behind_a_damaged_frame(
+    folder: Path, server: Server, damage: Callable[[bytes], bytes], is_own: bool, at: int
+) -> None:
+    """Groups in it are counted, however many its head claims."""
+    server.scores(sent(["7"], "a"), sent(["7"], "b"))
+    server.scores(sent(["7"], "c"), sent(["7"], "d"), sent(["7"], "e"))
+    server.scores(sent(["7"], "f"))
+    server.scores(sent(["7"], "g"))
+    [segment] = inbox.segments(folder)
+    frames = frames_of(segment)
+    damaged = damage(frames[at])
+    segment.write_bytes(b"".join([*frames[:at], damaged, *frames[at + 1 :]]))
+    writing = writer(folder, FEEDS[0] if is_own else FEEDS[1])
+    assert writing.work()
+    assert names(folder) == [*("cdefg" if at == 0 else "abfg")]
+    report = writing.report
+    lost = (2, 3)[at]
+    assert (report.damaged, report.damaged_before) == ((lost, 0) if is_own else (0, lost))
+    assert report.damaged_bytes == len(damaged)
+    again = writer(folder, FEEDS[0] if is_own else FEEDS[1])
+    assert again.work()
+    assert (again.report.damaged, again.report.damaged_before) == (0, 0), "they are counted once"
+
+
+def test_a_damaged_end_is_counted_in_bytes_until_the_next_frame_tells_the_groups(
+    folder: Path, server: Server
+) -> None:
+    server.scores(sent(["7"], "a"))
+    server.scores(sent(["7"], "b"))
+    [segment] = inbox.segments(folder)
+    first, second = frames_of(segment)
+    with segment.open("r+b") as stream:
+        stream.seek(len(first))
+        stream.write(bytes(len(second)))
+    writing = writer(folder)
+    assert writing.work()
+    assert (writing.report.kept, writing.report.damaged) == (1, 0)
+    assert len(second) - HEAD_BYTES < writing.report.damaged_bytes <= len(second)
+    server.scores(sent(["7"], "c"))
+    assert writing.work()
+    assert names(folder) == ["a", "c"]
+    assert (writing.report.kept, writing.report.damaged) == (3, 1)
+    assert writing.report.damaged_bytes == len(second)
+
+
+def test_a_damaged_end_of_a_segment_is_counted_with_the_next_one(folder: Path) -> None:
+    server = Server(folder, segment_bytes=1)
+    for name in "abc":
+        server.scores(sent(["7"], name))
+    segments = inbox.segments(folder)
+    segments[1].write_bytes(bytes(1_000))
+    writing = writer(folder)
+    assert writing.work()
+    assert names(folder) == ["a", "c"]
+    assert writing.report.damaged == 1
+
+
+def test_no_image_passes_for_frames(folder: Path, server: Server) -> None:
+    """Not even one that holds a whole segment of another server, behind a head that a disk has damaged."""
+    other = Server(folder, FEEDS[1])
+    other.scores(sent(["7"], "forged"), experiment="theirs")
+    other.close()
+    forged = inbox.segments(folder)[-1].read_bytes()
+    inbox.segments(folder)[-1].unlink()
+    server.image(forged * 3)
+    server.scores(sent(["7"], "a"))
+    [segment] = inbox.segments(folder)
+    segment.write_bytes(b"\0" + segment.read_bytes()[1:])
+    writing = writer(folder)
+    assert writing.work()
+    assert names(folder) == ["a"]
+    assert writing.report.damaged_bytes > len(forged)
+
+
+def test_a_damaged_image_is_given_up(folder: Path, server: Server) -> None:
+    data = b"the bytes of an image" * 100
+    server.image(data)
+    server.scores(sent(["7"], "a"))
+    [segment] = inbox.segments(folder)
+    whole = segment.read_bytes()
+    assert whole.count(data) == 1
+    segment.write_bytes(whole.replace(data, b"T" + data[1:]))
+    assert writer(folder).work()
+    assert names(folder) == ["a"]
+    assert count(folder, "images") == 0
+
+
+def test_only_the_newest_starts_of_servers_are_remembered(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(insert, "MOST_FEEDS", 2)
+    for feed in FEEDS:
+        server = Server(folder, feed)
+        server.scores(sent(["7"], feed))
+        server.close()
+        assert writer(folder, feed).work(ended=True)
+    assert names(folder) == FEEDS
+    writer(folder, FEEDS[2]).work()
+    with closing(open_to_read(folder)) as connection:
+        assert connection.execute("SELECT id FROM feeds ORDER BY id").fetchall() == [(FEEDS[1],), (FEEDS[2],)]
 
 
 BAD_FRAMES: dict[str, tuple[bytes, bytes]] = {
@@ -478,6 +608,57 @@ def test_images_alone_stay_within_the_size(folder: Path) -> None:
         assert writing.work()
     assert disk_bytes(folder) <= 2 * 2**20
     assert count(folder, "images") >= 1
+
+
+def test_an_image_that_another_process_is_about_to_commit_is_left_alone(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The writer of a killed server goes on while the next one begins."""
+    monkeypatch.setattr(schema, "BUSY_TIMEOUT_S", 30.0)
+    data = b"an image"
+    opened, stored, cleaned = threading.Event(), threading.Event(), threading.Event()
+
+    def clean() -> None:
+        with closing(open_to_write(folder)) as one:
+            opened.set()
+            assert stored.wait(30)
+            eviction.remove_orphans(one, folder)
+        cleaned.set()
+
+    with ThreadPoolExecutor(1) as pool, closing(open_to_write(folder)) as other:
+        cleaning = pool.submit(clean)
+        assert opened.wait(30)
+        with transaction(other):
+            images.store(folder, digest(data), data)
+            stored.set()
+            cleaned.wait(1)
+            insert.insert_image(other, digest(data), "-", len(data), 1.0)
+        cleaning.result(30)
+    assert image_file(folder, digest(data)).exists()
+
+
+def test_an_image_that_is_put_again_while_it_is_evicted_keeps_its_file(
+    folder: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = b"an image"
+    sha256 = server.image(data)
+    assert writer(folder).work()
+    with closing(open_to_write(folder)) as one, closing(open_to_write(folder)) as other:
+        remove = eviction._remove_images
+
+        def removed(*words: Any) -> dict[str, int]:
+            files = remove(*words)
+            one.execute("COMMIT")  # as evict_unnamed does next
+            with transaction(other):
+                images.store(folder, sha256, data)
+                insert.insert_image(other, sha256, "-", len(data), 1.0)
+            one.execute("BEGIN")
+            return files
+
+        monkeypatch.setattr(eviction, "_remove_images", removed)
+        eviction.evict_unnamed(one, folder, 1e12)
+    assert count(folder, "images") == 1
+    assert image_file(folder, sha256).exists()
 
 
 def test_files_of_images_that_a_killed_writer_left_are_removed(folder: Path, server: Server) -> None:

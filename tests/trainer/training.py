@@ -59,9 +59,9 @@ class Training:
                 preexec_fn=lambda: die_with(parent),
             )
 
-    def finish(self) -> None:
+    def finish(self, deadline_s: float = DEADLINE_S) -> None:
         """Starts or resumes the run and waits for its end."""
-        code = self.start().wait(DEADLINE_S)
+        code = self.start().wait(deadline_s)
         assert code == 0, self.log.read_text()
 
     def end(self, number: signal.Signals, at_update: int, after_s: float = 0.0) -> int:

@@ -32,9 +32,10 @@ class Watch:
             self._recent[name].append(figures[name])
             if (mean := self.mean(name)) is not None:
                 self._first.setdefault(name, mean)
+        means = {name: self.mean(name) for name in self._recent}
         found = {}
         for sign in self._signs:
-            mean, first = self.mean(sign.figure), self.first(sign.figure)
+            mean, first = means[sign.figure], self.first(sign.figure)
             if mean is None or first is None:
                 continue
             if (reason := sign.rule.reason(mean, first)) is not None:

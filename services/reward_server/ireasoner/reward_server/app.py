@@ -56,7 +56,7 @@ def create_app(
             if recorder is not None:
                 recorder.start()
                 stopping.push_async_callback(recorder.stop)
-            stopping.callback(app.state.ledger_reads.close)
+            stopping.push_async_callback(app.state.ledger_reads.close)
             engine.start()
             stopping.push_async_callback(engine.stop)
             audits.start()

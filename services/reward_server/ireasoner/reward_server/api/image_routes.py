@@ -48,6 +48,8 @@ _BODY: dict[str, Any] = {
 }
 _decoding = ThreadPoolExecutor(1, "images")
 """One image at a time is read; even its head can take a second to parse."""
+WAIT_DEADLINE_S = 30.0
+"""Longest wait for the images before and for this one."""
 
 T = TypeVar("T")
 
@@ -90,8 +92,14 @@ async def put_image(
 
 
 async def _in_thread(read: Callable[[bytes], T], data: bytes) -> T:
-    """What `read` finds in an image, while the event loop goes on."""
-    return await asyncio.get_running_loop().run_in_executor(_decoding, read, data)
+    """What `read` finds in an image, while the event loop goes on; raises Overloaded if that takes too long."""
+    try:
+        async with asyncio.timeout(WAIT_DEADLINE_S):
+            return await asyncio.get_running_loop().run_in_executor(_decoding, read, data)
+    except TimeoutError:
+        raise Overloaded(
+            f"other images are decoded, and none could be within {WAIT_DEADLINE_S:.0f} s", retry_after_s=5
+        ) from None
 
 
 async def _body(request: Request) -> bytes:

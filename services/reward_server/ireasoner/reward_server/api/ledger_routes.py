@@ -135,6 +135,13 @@ def _query(
     ] = None,
     update_from: Annotated[int | None, Query(ge=0, le=2**53 - 1, description="First update.")] = None,
     update_until: Annotated[int | None, Query(ge=0, le=2**53 - 1, description="Last update.")] = None,
+    received_from_s: Annotated[
+        float | None,
+        Query(ge=0, le=2**53 - 1, description="Scored at this time or later; seconds since 1970."),
+    ] = None,
+    received_until_s: Annotated[
+        float | None, Query(ge=0, le=2**53 - 1, description="Scored before this time; seconds since 1970.")
+    ] = None,
     min_dominant_share: Annotated[float | None, Query(ge=0, le=1)] = None,
     max_dominant_share: Annotated[float | None, Query(ge=0, le=1)] = None,
     question: Annotated[str | None, Query(max_length=24, description="A `question_id`.")] = None,
@@ -157,6 +164,8 @@ def _query(
         endpoint=endpoint,
         update_from=update_from,
         update_until=update_until,
+        received_from_s=received_from_s,
+        received_until_s=received_until_s,
         min_dominant_share=min_dominant_share,
         max_dominant_share=max_dominant_share,
         question=None if question is None else RecordId.parse(question),

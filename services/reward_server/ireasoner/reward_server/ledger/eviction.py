@@ -6,7 +6,7 @@ as long as any group of their run does. Images go once no question of their expe
 """
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +23,8 @@ MERGED_PAGES = 1_000
 """Pages of the full-text index that are merged at once."""
 UNNAMED_S = 600.0
 """How long an image that no question names is kept: its groups may still be scored."""
+UNLINKED_AT_ONCE = 1_000
+"""Files of images that are removed while nobody else can write."""
 EVICTED_RUNS = 0
 """The row of `evictions` that counts runs of which nothing is left."""
 
@@ -88,7 +90,7 @@ def evict_oldest(connection: sqlite3.Connection, folder: Path) -> Evicted:
     with transaction(connection):
         groups, unnamed = _oldest_groups(connection)
         files = _remove_images(connection, unnamed)
-    _unlink(folder, files)
+    _unlink(connection, folder, [*files])
     return Evicted(groups, len(unnamed), sum(files.values()))
 
 
@@ -105,16 +107,13 @@ def evict_unnamed(connection: sqlite3.Connection, folder: Path, before_s: float,
             (before_s, most),
         ).fetchall()
         files = _remove_images(connection, unnamed)
-    _unlink(folder, files)
+    _unlink(connection, folder, [*files])
     return Evicted(0, len(unnamed), sum(files.values()))
 
 
 def remove_orphans(connection: sqlite3.Connection, folder: Path) -> None:
     """Removes the files of images that no row names, which a killed writer left."""
-    for file in (folder / IMAGES).glob("*/*"):
-        known = connection.execute("SELECT 1 FROM images WHERE sha256 = ? LIMIT 1", (file.name,)).fetchone()
-        if known is None:
-            file.unlink(missing_ok=True)
+    _unlink(connection, folder, [file.name for file in (folder / IMAGES).glob("*/*")])
 
 
 def _oldest_groups(connection: sqlite3.Connection) -> tuple[int, list[tuple[str, str]]]:
@@ -214,9 +213,20 @@ def _remove_images(connection: sqlite3.Connection, images: Iterable[tuple[str, s
     return files
 
 
-def _unlink(folder: Path, files: Iterable[str]) -> None:
-    for sha256 in files:
-        image_file(folder, sha256).unlink(missing_ok=True)
+def _unlink(connection: sqlite3.Connection, folder: Path, names: Sequence[str]) -> None:
+    """Removes those of these files of images that no row names.
+
+    It holds the write lock: whoever stores an image stores file and row in one transaction, so a file without a row is
+    no image that another process is about to commit.
+    """
+    for start in range(0, len(names), UNLINKED_AT_ONCE):
+        with transaction(connection):
+            for name in names[start : start + UNLINKED_AT_ONCE]:
+                named = connection.execute(
+                    "SELECT 1 FROM images WHERE sha256 = ? LIMIT 1", (name,)
+                ).fetchone()
+                if named is None:
+                    image_file(folder, name).unlink(missing_ok=True)
 
 
 def _pragma(connection: sqlite3.Connection, name: str) -> int:

@@ -2,28 +2,13 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from ireasoner.reward_server.ledger.ledger_wire import Flag, Order, Sort
 from ireasoner.reward_server.ledger.ledgers import RecordId
 from ireasoner.reward_server.ledger.search import EVERYTHING, SearchText
 
 Parameters = tuple[object, ...]
-
-INDEXES: Mapping[Sort, str] = {
-    "received_s": "groups_by_time",
-    "reward": "groups_by_reward",
-    "outcome": "groups_by_outcome",
-    "trajectory": "groups_by_trajectory",
-    "excess": "groups_by_excess",
-    "spread": "groups_by_spread",
-    "dominant_share": "groups_by_dominant_share",
-    "entropy_nats": "groups_by_entropy",
-    "proposer_reward": "groups_by_proposer_reward",
-    "words": "groups_by_words",
-    "steps": "groups_by_steps",
-    "correct_share": "groups_by_correct_share",
-}
-"""The index that has each order; each begins with the run and ends with the group's id."""
 
 FLAGS: Mapping[Flag, tuple[str, str]] = {
     "tie": ("tie = 1", "groups_tied"),
@@ -45,11 +30,13 @@ class Condition:
         sql: The condition, on a row of `groups`.
         parameters: Its values.
         index: An index that has the groups that meet it together; None if there is none.
+        end: The end that it sets to that index: `least` or `most`; None for any other condition.
     """
 
     sql: str
     parameters: Parameters = ()
     index: str | None = None
+    end: Literal["least", "most"] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +50,8 @@ class GroupQuery:
     endpoint: str | None = None
     update_from: int | None = None
     update_until: int | None = None
+    received_from_s: float | None = None
+    received_until_s: float | None = None
     min_dominant_share: float | None = None
     max_dominant_share: float | None = None
     question: RecordId | None = None
@@ -81,6 +70,7 @@ class GroupQuery:
         if self.endpoint is not None:
             yield Condition("endpoint = ?", (self.endpoint,))
         yield from _range("at", self.update_from, self.update_until, "groups_by_update")
+        yield from _range("received_s", self.received_from_s, self.received_until_s, "groups_by_time", "<")
         yield from _range(
             "dominant_share", self.min_dominant_share, self.max_dominant_share, "groups_by_dominant_share"
         )
@@ -91,10 +81,11 @@ class GroupQuery:
             yield Condition(f"question_id IN ({questions})", (run, self.image), "groups_by_question")
 
 
-def _range(column: str, least: float | None, most: float | None, index: str) -> Iterator[Condition]:
-    if least is not None and most is not None:
-        yield Condition(f"{column} BETWEEN ? AND ?", (least, most), index)
-    elif least is not None:
-        yield Condition(f"{column} >= ?", (least,), index)
-    elif most is not None:
-        yield Condition(f"{column} <= ?", (most,), index)
+def _range(
+    column: str, least: float | None, most: float | None, index: str, below: Literal["<", "<="] = "<="
+) -> Iterator[Condition]:
+    """Values from `least` to `most`, which is one of them unless `below` is `<`."""
+    if least is not None:
+        yield Condition(f"{column} >= ?", (least,), index, "least")
+    if most is not None:
+        yield Condition(f"{column} {below} ?", (most,), index, "most")

@@ -5,8 +5,10 @@ import io
 import os
 import warnings
 from pathlib import Path
+from time import monotonic
 
 from PIL import Image, PngImagePlugin
+from PIL.ImageFile import ImageFile
 
 from ireasoner.reward_server.ledger.schema import IMAGES
 
@@ -15,6 +17,11 @@ MAX_BYTES = 16 * 2**20
 MAX_PIXELS = 2**24
 PIXEL_BYTES = 8
 """Memory of a pixel while an image is read: decoded, and as its decoder holds it."""
+
+DECODING_DEADLINE_S = 10.0
+"""Longest time to decode an image: a JPEG of 16 MiB can have half a million passes over its pixels."""
+PART_BYTES = 2**11
+"""Bytes that a decoder takes at once, between two looks at the clock."""
 
 MAX_TEXT_BYTES = 4 * 2**20
 """Of the texts in a PNG, which come before its pixels and can be compressed a thousandfold."""
@@ -38,7 +45,7 @@ def image_file(folder: Path, sha256: str) -> Path:
 
 def pixels(data: bytes) -> int:
     """The number of pixels that an image claims to have, read from its head; raises NotAnImage or TooManyPixels."""
-    with _opened(data) as image:
+    with opened(data) as image:
         width, height = image.size
     if width * height > MAX_PIXELS:
         raise TooManyPixels(f"{width} x {height} pixels; the ledger takes {MAX_PIXELS}")
@@ -46,8 +53,8 @@ def pixels(data: bytes) -> int:
 
 
 def check_whole(data: bytes) -> None:
-    """Decodes the first frame of an image; raises NotAnImage if it is damaged."""
-    with _opened(data) as image:
+    """Decodes the first frame of an image; raises NotAnImage if it is damaged, or if that takes too long."""
+    with opened(data) as image:
         try:
             image.load()
         except Exception as error:  # whatever a decoder raises on hostile bytes
@@ -72,10 +79,32 @@ def digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _opened(data: bytes) -> Image.Image:
+def opened(data: bytes) -> ImageFile:
+    """The image, whose head alone is read; raises NotAnImage or TooManyPixels.
+
+    Decoding it raises TimeoutError once `DECODING_DEADLINE_S` are over.
+    """
     try:
-        return Image.open(io.BytesIO(data), formats=FORMATS)
+        image = Image.open(_Until(data, monotonic() + DECODING_DEADLINE_S), formats=FORMATS)
     except Image.DecompressionBombError as error:
         raise TooManyPixels(f"more than {MAX_PIXELS} pixels") from error
+    except TimeoutError as error:
+        raise NotAnImage(f"an image whose head cannot be read: {error}") from error
     except Exception as error:
         raise NotAnImage(f"not one of {', '.join(FORMATS)}") from error
+    image.decodermaxblock = PART_BYTES
+    return image
+
+
+class _Until(io.BytesIO):
+    """Bytes that can be read until a time."""
+
+    def __init__(self, data: bytes, end_s: float) -> None:
+        super().__init__(data)
+        self._end_s = end_s
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Reads; raises TimeoutError when the time is over."""
+        if monotonic() > self._end_s:
+            raise TimeoutError(f"it takes longer than {DECODING_DEADLINE_S:.0f} s")
+        return super().read(size)

@@ -1,7 +1,8 @@
 """Imports files of groups into a ledger: run folders, and the files that `reward-score` reads and writes.
 
-Each line is a record of its own, in a feed that is named after its content. So a line is imported once, however often
-and from whatever copy of its file, and an interrupted import goes on where it ended.
+Each line is a record of its own, which is identified by its content. So a line is imported once, however often and from
+whatever copy of its file, and an interrupted import goes on where it ended. A line whose group was evicted is imported
+anew.
 """
 
 import hashlib
@@ -13,7 +14,7 @@ from pathlib import Path
 import orjson
 
 from ireasoner.reward_server.ledger import run_lines
-from ireasoner.reward_server.ledger.insert import insert
+from ireasoner.reward_server.ledger.insert import insert, is_imported
 from ireasoner.reward_server.ledger.record import Record
 from ireasoner.reward_server.ledger.run_lines import Json, Kind, Line, UnusableLine
 from ireasoner.reward_server.ledger.schema import UNKNOWN
@@ -136,8 +137,8 @@ class Import:
             self.counts.unfinished += 1
             return
         try:
-            feed = self._feed(file, text)
-            if self._is_known(feed):
+            identity = self._identity(file, text)
+            if is_imported(self._connection, identity):
                 self.counts.known += 1
                 if file.kind == "scores":
                     sent.use(_id(parsed(text)))
@@ -146,7 +147,7 @@ class Import:
             if line is None:
                 self.counts.proposals += 1
                 return
-            insert(self._connection, self._record(file, feed, line))
+            insert(self._connection, self._record(file, identity, line))
             self.counts.imported += 1
         except UnusableLine as error:
             self.counts.bad.append(BadLine(file.path, number, str(error)))
@@ -159,21 +160,18 @@ class Import:
             return run_lines.of_run(line, str(number))
         return run_lines.of_scores(line, sent.take(_id(line)), self._progress)
 
-    def _feed(self, file: SourceFile, text: bytes) -> str:
+    def _identity(self, file: SourceFile, text: bytes) -> bytes:
         key = hashlib.sha256(orjson.dumps((self._experiment, file.source)))
         key.update(text.strip())
-        return f"import-{key.hexdigest()}"
+        return key.digest()
 
-    def _is_known(self, feed: str) -> bool:
-        return self._connection.execute("SELECT 1 FROM feeds WHERE id = ?", (feed,)).fetchone() is not None
-
-    def _record(self, file: SourceFile, feed: str, line: Line) -> Record:
+    def _record(self, file: SourceFile, identity: bytes, line: Line) -> Record:
         sent = line.sent
         if line.image is not None:
             sent = {**sent, "image": self._image(line.image)}
         scoring = file.scoring or self._scoring
         return Record(
-            feed=feed,
+            feed="import",
             sequence=1,
             received_s=file.written_s,
             experiment=self._experiment,
@@ -187,6 +185,7 @@ class Import:
             fingerprint=line.fingerprint or UNKNOWN,
             embedder=UNKNOWN,
             groups=[{"group": sent, "scored": line.scored}],
+            line=identity,
         )
 
     def _image(self, name: str) -> str:

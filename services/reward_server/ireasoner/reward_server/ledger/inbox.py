@@ -2,9 +2,12 @@
 
 The server appends frames to a segment and the writer process inserts them into SQLite, so a frame survives the end of
 either. Segments are named `FEED-NUMBER`, and both grow with time. The writer removes a segment once all of it is
-committed; the last one of a running server stays open. A frame is a head (a mark and three little-endian 32-bit
-lengths), a JSON header, and two payloads. A segment may end in the middle of a frame if its server was killed; whatever
-follows a frame that is not whole is not read.
+committed; the last one of a running server stays open. A frame is a head, a JSON header, and two payloads. The head is
+a mark and five little-endian 32-bit numbers: the lengths of the three parts, and checksums of the header and of the
+head itself. A segment may end in the middle of a frame if its server was killed.
+
+Where a disk has damaged a head or a header, reading goes on with the next head, and what is between is a `Gap`. Bytes
+that a caller has sent cannot pass for a head: its checksum begins with the feed, whose name no caller learns.
 """
 
 import os
@@ -12,6 +15,7 @@ import re
 import secrets
 import struct
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,8 +27,10 @@ import orjson
 FOLDER = "inbox"
 MAX_BYTES = 256 * 2**20
 """Of all segments; at least 8 s of all that one server can score."""
-_HEAD = struct.Struct("<4sIII")
-_MARK = b"iRL1"
+_HEAD = struct.Struct("<4s5I")
+_MARK = b"iRL2"
+_SCANNED_BYTES = 2**20
+"""Bytes that are searched for a head at once."""
 _SUFFIX = ".frames"
 _NAME = re.compile(rf"\d{{20}}-[0-9a-f]{{8}}-\d{{8}}{re.escape(_SUFFIX)}")
 
@@ -36,6 +42,14 @@ class Frame:
     header: dict[str, Any]
     first: bytes
     second: bytes
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Bytes of a segment, from `start` to `end`, that a disk has damaged."""
+
+    start: int
     end: int
 
 
@@ -69,7 +83,7 @@ class Appender:
         segment = self._open()
         before = segment.tell()
         try:
-            head = _HEAD.pack(_MARK, len(header), len(first), len(second))
+            head = _head(self._feed, header, len(first), len(second))
             for part in (head + header, first, second):
                 _write_all(segment, part)
         except OSError:
@@ -126,15 +140,65 @@ def size_bytes(folder: Path) -> int:
     return total
 
 
-def frames(segment: Path, offset: int) -> Iterator[Frame]:
-    """The whole frames of a segment from an offset on."""
+def number_of(segment: Path) -> int:
+    """The number of a segment in its feed, from 1."""
+    return int(segment.name.removesuffix(_SUFFIX).rpartition("-")[2])
+
+
+def read(segment: Path, offset: int) -> Iterator[Frame | Gap]:
+    """The whole frames of a segment from an offset on, and the gaps between them."""
+    feed = feed_of(segment)
     with segment.open("rb") as stream:
-        stream.seek(offset)
         end = os.fstat(stream.fileno()).st_size
         while offset + _HEAD.size <= end:
-            mark, *lengths = _HEAD.unpack(stream.read(_HEAD.size))
-            offset += _HEAD.size + sum(lengths)
-            if mark != _MARK or offset > end:
+            stream.seek(offset)
+            lengths = _lengths(feed, head := stream.read(_HEAD.size))
+            if lengths is None:
+                found: Frame | Gap = Gap(offset, _next_head(stream, feed, offset + 1, end))
+            elif offset + _HEAD.size + sum(lengths) > end:
                 return
-            header, first, second = (stream.read(length) for length in lengths)
-            yield Frame(orjson.loads(header), first, second, offset)
+            else:
+                found = _frame(stream, offset, head, lengths)
+            yield found
+            offset = found.end
+
+
+def _head(feed: str, header: bytes, first: int, second: int) -> bytes:
+    """The head of a frame, given its header and the lengths of its payloads."""
+    unchecked = _HEAD.pack(_MARK, len(header), first, second, zlib.crc32(header), 0)
+    return unchecked[:-4] + _check(feed, unchecked)
+
+
+def _check(feed: str, head: bytes) -> bytes:
+    return zlib.crc32(feed.encode() + head[:-4]).to_bytes(4, "little")
+
+
+def _lengths(feed: str, head: bytes) -> tuple[int, int, int] | None:
+    """The lengths of header and payloads; None if these bytes are no head of the feed."""
+    if not head.startswith(_MARK) or len(head) < _HEAD.size or head[-4:] != _check(feed, head):
+        return None
+    _, header, first, second, _, _ = _HEAD.unpack(head)
+    return header, first, second
+
+
+def _frame(stream: BinaryIO, offset: int, head: bytes, lengths: tuple[int, int, int]) -> Frame | Gap:
+    """The frame at an offset, whose head was just read; a gap if its header is damaged."""
+    end = offset + _HEAD.size + sum(lengths)
+    header, first, second = (stream.read(length) for length in lengths)
+    if zlib.crc32(header) != _HEAD.unpack(head)[4]:
+        return Gap(offset, end)
+    return Frame(orjson.loads(header), first, second, end)
+
+
+def _next_head(stream: BinaryIO, feed: str, offset: int, end: int) -> int:
+    """Where the next head is; where one may be that is not whole yet, if there is none."""
+    while offset + _HEAD.size <= end:
+        stream.seek(offset)
+        scanned = stream.read(min(_SCANNED_BYTES, end - offset))
+        at = scanned.find(_MARK)
+        while at >= 0 and at + _HEAD.size <= len(scanned):
+            if _lengths(feed, scanned[at : at + _HEAD.size]) is not None:
+                return offset + at
+            at = scanned.find(_MARK, at + 1)
+        offset += len(scanned) - _HEAD.size + 1
+    return offset

@@ -9,6 +9,9 @@ import orjson
 
 from ireasoner.reward_server.ledger.record import Figures, Json, Record, figures, packed, sendable, texts
 
+MOST_FEEDS = 1_000
+"""Starts of servers that are remembered; a writer takes what all former ones left before it ends."""
+
 _FIGURES = tuple(field.name for field in fields(Figures))
 _COLUMNS = (
     "run_id",
@@ -21,6 +24,7 @@ _COLUMNS = (
     "progress",
     "at",
     "flipped",
+    "line",
     *_FIGURES,
 )
 _INSERT_GROUP = f"INSERT INTO groups ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
@@ -32,7 +36,7 @@ def insert(connection: sqlite3.Connection, record: Record) -> list[int]:
 
     They are none if the record is already kept.
     """
-    if not is_new(connection, record.feed, record.sequence):
+    if _is_kept(connection, record):
         return []
     record = _whole(record)
     run_id = _run(connection, record)
@@ -53,6 +57,7 @@ def insert(connection: sqlite3.Connection, record: Record) -> list[int]:
             record.progress,
             record.update,
             flipped,
+            record.line,
         )
         row = (*context, *(getattr(found, name) for name in _FIGURES))
         group_id = connection.execute(_INSERT_GROUP, row).lastrowid
@@ -65,6 +70,11 @@ def insert(connection: sqlite3.Connection, record: Record) -> list[int]:
     return ids
 
 
+def is_imported(connection: sqlite3.Connection, line: bytes) -> bool:
+    """Whether the ledger has the group of an imported line."""
+    return connection.execute("SELECT 1 FROM groups WHERE line = ?", (line,)).fetchone() is not None
+
+
 def is_new(connection: sqlite3.Connection, feed: str, sequence: int) -> bool:
     """Whether what a feed sends under a number is not kept yet; it counts as kept from now on."""
     updated = connection.execute(
@@ -72,6 +82,13 @@ def is_new(connection: sqlite3.Connection, feed: str, sequence: int) -> bool:
         (feed, sequence),
     )
     return updated.rowcount > 0
+
+
+def forget_feeds(connection: sqlite3.Connection) -> None:
+    """Forgets the oldest starts of servers, of which nothing waits any more."""
+    connection.execute(
+        "DELETE FROM feeds WHERE id NOT IN (SELECT id FROM feeds ORDER BY id DESC LIMIT ?)", (MOST_FEEDS,)
+    )
 
 
 def insert_image(
@@ -107,6 +124,12 @@ def unindex(connection: sqlite3.Connection, group_id: int, run_id: int, group: J
 def run_mark(run_id: int) -> str:
     """What the full-text index calls a run."""
     return f"<{run_id}>"
+
+
+def _is_kept(connection: sqlite3.Connection, record: Record) -> bool:
+    if record.line is not None:
+        return is_imported(connection, record.line)
+    return not is_new(connection, record.feed, record.sequence)
 
 
 def _whole(record: Record) -> Record:

@@ -61,6 +61,7 @@ class Ledger:
         self.index = index
         self.folder = folder
         self._idle: list[sqlite3.Connection] = []
+        self._busy: set[sqlite3.Connection] = set()
         self._lock = threading.Lock()
         self._file: tuple[int, int] | None = None
         self._uri = f"{(folder / schema.FILE).resolve().as_uri()}?mode=ro"
@@ -91,7 +92,7 @@ class Ledger:
             yield connection
             connection.execute("COMMIT")
         except BaseException:
-            connection.close()
+            self._put(connection, is_whole=False)
             raise
         self._put(connection)
 
@@ -102,16 +103,20 @@ class Ledger:
             if file != self._file:  # another file of the same name
                 self._close_idle()
                 self._file = file
-            if self._idle:
-                return self._idle.pop()
-        connection = schema.open_to_read(self.folder)
-        connection.row_factory = sqlite3.Row
-        connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+            connection = self._idle.pop() if self._idle else None
+        if connection is None:
+            connection = schema.open_to_read(self.folder)
+            connection.row_factory = sqlite3.Row
+            connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+        with self._lock:
+            self._busy.add(connection)
         return connection
 
-    def _put(self, connection: sqlite3.Connection) -> None:
+    def _put(self, connection: sqlite3.Connection, *, is_whole: bool = True) -> None:
+        """Takes a connection back, and closes it if it failed or there are enough."""
         with self._lock:
-            if len(self._idle) < MAX_IDLE:
+            self._busy.discard(connection)
+            if is_whole and len(self._idle) < MAX_IDLE:
                 self._idle.append(connection)
                 return
         connection.close()
@@ -119,6 +124,12 @@ class Ledger:
     def _close_idle(self) -> None:
         while self._idle:
             self._idle.pop().close()
+
+    def interrupt(self) -> None:
+        """Ends the statements that run now: their calls raise sqlite3.OperationalError."""
+        with self._lock:
+            for connection in self._busy:
+                connection.interrupt()
 
     def close(self) -> None:
         """Closes the connections that no call uses."""
@@ -152,6 +163,11 @@ class Ledgers:
             if ledger.index == record.ledger:
                 return ledger
         raise no_such(record)
+
+    def interrupt(self) -> None:
+        """Ends all statements that run now."""
+        for ledger in list(self._known.values()):
+            ledger.interrupt()
 
     def close(self) -> None:
         """Closes all connections that no call uses."""

@@ -27,7 +27,7 @@ class Record:
     """One scored request.
 
     Attributes:
-        feed: Who sends the record: one start of a server, or one file that is imported.
+        feed: The start of a server that sends the record; `import` if it comes from a file.
         sequence: Its number in the feed, from 1. A record whose number is not above the feed's last is already kept.
         received_s: Seconds since 1970.
         experiment: Of the token; `-` without tokens.
@@ -42,6 +42,8 @@ class Record:
         embedder: Its identity.
         groups: For each group `{"group": ..., "scored": ...}`: the group as it was sent, and as `wire.ScoredGroup` with
             detail full.
+        line: Identifies the line of a file that the record, of one group, comes from: it is kept once, whatever its
+            feed and sequence; None for what a server sends.
     """
 
     feed: str
@@ -58,6 +60,7 @@ class Record:
     fingerprint: str
     embedder: str
     groups: Sequence[Json]
+    line: bytes | None = None
 
     @classmethod
     def received(cls, feed: str, context: Json, sent: bytes, answered: bytes) -> "Record":

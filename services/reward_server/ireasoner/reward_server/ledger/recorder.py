@@ -40,8 +40,8 @@ EPISODE_S = 10.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
 """Between the end of a writer process and the start of the next."""
 
-Reason = Fault | Literal["queue_full"]
-REASONS: tuple[Reason, ...] = ("queue_full", "disk_full", "locked", "corrupt", "write_failed")
+Reason = Fault | Literal["queue_full", "damaged"]
+REASONS: tuple[Reason, ...] = ("queue_full", "disk_full", "locked", "corrupt", "damaged", "write_failed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,7 @@ class Recorder:
         self._inherited_bytes = inbox.size_bytes(folder)
         self._waiting: deque[_Waiting] = deque()
         self._waiting_bytes = 0
-        self._sequence = self._recorded = 0
+        self._sequence = self._groups = self._recorded = 0
         self._dropped: Counter[Reason] = Counter()
         self._dropped_images = 0
         self._episode: Counter[Reason] = Counter()
@@ -255,13 +255,14 @@ class Recorder:
             detail = detail or f"{waiting_bytes} bytes wait in the inbox"
             self._lose(item, fault or "queue_full", detail)
             return
-        header = orjson.dumps({**item.header, "sequence": self._sequence + 1})
+        header = orjson.dumps({**item.header, "sequence": self._sequence + 1, "groups_before": self._groups})
         try:
             size = self._appender.append(header, item.first, item.second)
         except OSError as error:
             self._lose(item, fault_of(error), str(error))
             return
         self._sequence += 1
+        self._groups += item.groups
         with self._counting:
             self._waiting.append(_Waiting(self._sequence, size, item.groups))
             self._waiting_bytes += size
@@ -316,11 +317,11 @@ class Recorder:
             self._let_end()
         try:
             with process.stdout as reports:
-                given_up = 0
+                before = Report()
                 for line in iter(reports.readline, b""):
                     report = Report(**json.loads(line))
-                    self._read(report, report.given_up - given_up)
-                    given_up = report.given_up
+                    self._read(report, before)
+                    before = report
         except BaseException:
             process.kill()  # nothing is lost: what is not committed stays in the inbox
             raise
@@ -329,11 +330,13 @@ class Recorder:
             status = process.wait()
         return f"ended with {status}"
 
-    def _read(self, report: Report, given_up: int) -> None:
+    def _read(self, report: Report, before: Report) -> None:
+        """Takes a report of a writer, and counts what came since its report before."""
         if report.fault is not None and self._report.fault is None:
             log.warning("the ledger cannot be written: %s: %s", report.fault, report.detail)
         elif report.fault is None and self._report.fault is not None:
             log.warning("the ledger can be written again")
+        given_up, damaged = report.given_up - before.given_up, report.damaged - before.damaged
         with self._counting:
             self._report = report
             if report.fault is None:
@@ -342,7 +345,13 @@ class Recorder:
                 kept = self._waiting.popleft()
                 self._waiting_bytes -= kept.size
                 self._recorded += kept.groups
-            self._recorded -= given_up
+            self._recorded -= given_up + damaged
+        if (damaged_bytes := report.damaged_bytes - before.damaged_bytes) > 0:
+            log.warning(
+                "the disk has damaged %d bytes of the ledger's inbox; they are left out", damaged_bytes
+            )
+        if (damaged := damaged + report.damaged_before - before.damaged_before) > 0:
+            self._drop(damaged, "damaged", "they were in a damaged part of the inbox")
         if given_up:
             self._drop(given_up, "write_failed", "they could not be inserted; the traceback is above")
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 import orjson
 
 from ireasoner.reward_server.ledger.cursor import Position
-from ireasoner.reward_server.ledger.group_query import INDEXES, Condition, GroupQuery, Parameters
+from ireasoner.reward_server.ledger.group_query import Condition, GroupQuery, Parameters
+from ireasoner.reward_server.ledger.schema import SORT_INDEXES
 
 FIRST_CHUNK, LARGEST_CHUNK = 16, 1_024
 """Rows that are read at once in the order of an index: few at first, since pages are short and runs can be many."""
@@ -67,7 +68,7 @@ class RunGroups:
         """The index that leaves the fewest groups, if these are few."""
         by_index: dict[str, list[Condition]] = {}
         for each in conditions:
-            if each.index is not None and each.index != INDEXES[self.query.sort]:
+            if each.index is not None and each.index != SORT_INDEXES[self.query.sort]:
                 by_index.setdefault(each.index, []).append(each)
         counts = {index: self._count(index, own) for index, own in by_index.items()}
         best = min(counts, key=lambda index: counts[index], default=None)
@@ -122,26 +123,40 @@ class RunGroups:
         matches = " AND ".join(each.sql for each in conditions) or "1"
         checked = [value for each in conditions for value in each.parameters]
         found: list[tuple[Position, bool]] = []
-        for behind in self._behind():
+        for behind in self._behind(self._ends(conditions)):
             rows = self.connection.execute(
-                f"SELECT {sort}, id, {matches} FROM groups INDEXED BY {INDEXES[sort]} WHERE run_id = ? "
+                f"SELECT {sort}, id, {matches} FROM groups INDEXED BY {SORT_INDEXES[sort]} WHERE run_id = ? "
                 f"AND {behind.sql} ORDER BY {sort} {order}, id {order} LIMIT ?",
                 (*checked, self.run, *behind.parameters, count - len(found)),
             )
             found += [(Position(value, self.ledger, row), bool(is_match)) for value, row, is_match in rows]
         return found
 
-    def _behind(self) -> list[Condition]:
-        """Where the groups are that come after the position, in order: with its value, and behind that.
+    def _ends(self, conditions: Sequence[Condition]) -> list[Condition]:
+        """The conditions that set an end to the sort's own index; behind a position, only the end that lies ahead."""
+        ahead = "least" if self.query.is_descending else "most"
+        own = [each for each in conditions if each.end and each.index == SORT_INDEXES[self.query.sort]]
+        return own if self.after is None else [each for each in own if each.end == ahead]
 
-        An index finds each of the two at once. It would scan all groups with the value for `(value, id) < (?, ?)`.
+    def _behind(self, ends: Sequence[Condition] = ()) -> list[Condition]:
+        """Where the groups are that come after the position, in order: with its value, and behind that up to the ends.
+
+        An index finds each of the two at once. It would scan all groups with the value for `(value, id) < (?, ?)`, and
+        all from one end to the position if that end were a condition, too.
         """
         sort, sign = self.query.sort, "<" if self.query.is_descending else ">"
         if self.after is None:
-            return [Condition(f"{sort} IS NOT NULL")]
+            return [_all_of(ends) if ends else Condition(f"{sort} IS NOT NULL")]
         value, ledger, row = self.after
-        beyond = Condition(f"{sort} {sign} ?", (value,))
+        beyond = _all_of([Condition(f"{sort} {sign} ?", (value,)), *ends])
         if ledger == self.ledger:
             return [Condition(f"{sort} = ? AND id {sign} ?", (value, row)), beyond]
         is_later = (self.ledger < ledger) == self.query.is_descending
-        return [Condition(f"{sort} {sign}= ?", (value,))] if is_later else [beyond]
+        return [_all_of([Condition(f"{sort} {sign}= ?", (value,)), *ends])] if is_later else [beyond]
+
+
+def _all_of(conditions: Sequence[Condition]) -> Condition:
+    return Condition(
+        " AND ".join(each.sql for each in conditions),
+        tuple(value for each in conditions for value in each.parameters),
+    )

@@ -3,7 +3,8 @@
 A run is what one source of one experiment sends. Tables of records (`groups`, `documents`, `texts`, `questions`,
 `scorings`) are only appended to, and eviction removes their oldest rows. `points` holds the sums of each update of a
 run, so that a timeline reads one row per update however many groups there are. `feeds` holds the number of the last
-record of each feed: a record that is sent again, because its sender did not learn that it was kept, is not kept twice.
+record of each start of a server: a record that is sent again, because its sender did not learn that it was kept, is not
+kept twice. An imported group holds the digest of its line, for the same reason, and both are evicted together.
 """
 
 import sqlite3
@@ -11,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-VERSION = 2
+VERSION = 3
 """`user_version` of the file; a file of another version is refused."""
 FILE = "ledger.sqlite"
 IMAGES = "images"
@@ -82,23 +83,13 @@ CREATE TABLE groups (            -- the figures of a group; ids grow with the ti
     steps REAL,                  -- mean per rollout; NULL for /score/proposer, which reads none
     flipped INTEGER,             -- whether the dominant answer differs from that of the question's previous group
     correct INTEGER,             -- whether the dominant answer is one of the labels; NULL without labels
-    correct_share REAL           -- share of the rollouts whose answer is one of the labels
+    correct_share REAL,          -- share of the rollouts whose answer is one of the labels
+    line BLOB                    -- SHA-256 of the experiment, the source and the imported line; else NULL
 ) STRICT;
 CREATE INDEX groups_by_update ON groups (run_id, at);
 CREATE INDEX groups_by_question ON groups (question_id, id);
-CREATE INDEX groups_by_dominant_share ON groups (run_id, dominant_share);
-CREATE INDEX groups_by_entropy ON groups (run_id, entropy_nats);
-CREATE INDEX groups_by_proposer_reward ON groups (run_id, proposer_reward);
-CREATE INDEX groups_by_reward ON groups (run_id, reward);
-CREATE INDEX groups_by_outcome ON groups (run_id, outcome);
-CREATE INDEX groups_by_trajectory ON groups (run_id, trajectory);
-CREATE INDEX groups_by_excess ON groups (run_id, excess);
-CREATE INDEX groups_by_spread ON groups (run_id, spread);
-CREATE INDEX groups_by_words ON groups (run_id, words);
-CREATE INDEX groups_by_steps ON groups (run_id, steps);
-CREATE INDEX groups_by_correct_share ON groups (run_id, correct_share) WHERE correct_share IS NOT NULL;
-CREATE INDEX groups_by_time ON groups (run_id, received_s);
 CREATE INDEX groups_by_scoring ON groups (scoring_id);
+CREATE UNIQUE INDEX groups_imported ON groups (line) WHERE line IS NOT NULL;
 CREATE INDEX groups_tied ON groups (run_id, received_s) WHERE tie = 1;
 CREATE INDEX groups_flat ON groups (run_id, received_s) WHERE spread = 0;
 CREATE INDEX groups_flipped ON groups (run_id, received_s) WHERE flipped = 1;
@@ -156,7 +147,7 @@ CREATE TABLE images (
     PRIMARY KEY (sha256, experiment)
 ) STRICT, WITHOUT ROWID;
 
-CREATE TABLE feeds (
+CREATE TABLE feeds (             -- starts of servers; the newest are kept
     id TEXT PRIMARY KEY,
     last INTEGER NOT NULL        -- number of the last record that was kept
 ) STRICT, WITHOUT ROWID;
@@ -168,6 +159,46 @@ CREATE TABLE evictions (         -- what was removed to stay within the size
     until_s REAL NOT NULL        -- everything of the run up to this time is gone
 ) STRICT;
 """
+
+SORT_INDEXES = {
+    "received_s": "groups_by_time",
+    "reward": "groups_by_reward",
+    "outcome": "groups_by_outcome",
+    "trajectory": "groups_by_trajectory",
+    "excess": "groups_by_excess",
+    "spread": "groups_by_spread",
+    "dominant_share": "groups_by_dominant_share",
+    "entropy_nats": "groups_by_entropy",
+    "proposer_reward": "groups_by_proposer_reward",
+    "words": "groups_by_words",
+    "steps": "groups_by_steps",
+    "correct_share": "groups_by_correct_share",
+}
+"""Figures that groups are sorted by, each with the index that has this order: the run, the figure, the group's id."""
+FILTERED = (
+    "received_s",
+    "dominant_share",
+    "at",
+    "endpoint",
+    "tie",
+    "spread",
+    "flipped",
+    "abstained",
+    "invalid",
+    "correct",
+    "question_id",
+)
+"""Figures that groups are filtered by. Each index of an order has them, so that a page reads the index alone."""
+
+
+def _sort_index(figure: str) -> str:
+    others = ", ".join(each for each in FILTERED if each != figure)
+    # Most runs have no labels.
+    known = " WHERE correct_share IS NOT NULL" if figure == "correct_share" else ""
+    return f"CREATE INDEX {SORT_INDEXES[figure]} ON groups (run_id, {figure}, id, {others}){known};"
+
+
+_SCHEMA = TABLES + "\n".join(map(_sort_index, SORT_INDEXES))
 
 
 class LedgerUnusable(Exception):
@@ -192,7 +223,7 @@ def open_to_write(folder: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA synchronous = NORMAL")
         version = _version(connection)
         if version == 0:
-            connection.executescript(f"BEGIN;{TABLES}PRAGMA user_version = {VERSION};COMMIT;")
+            connection.executescript(f"BEGIN;{_SCHEMA}PRAGMA user_version = {VERSION};COMMIT;")
     except (OSError, sqlite3.Error) as error:
         raise LedgerUnusable(f"{folder / FILE}: {error}") from error
     _check_version(folder, version or VERSION)

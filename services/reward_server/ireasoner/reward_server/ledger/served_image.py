@@ -3,7 +3,7 @@
 import io
 from pathlib import Path
 
-from PIL import Image, ImageOps
+from PIL import ImageOps
 
 from ireasoner.reward_server.errors import NoSuchRecord
 from ireasoner.reward_server.ledger import images
@@ -45,7 +45,7 @@ def kept(ledgers: Ledgers, viewer: Viewer, sha256: str) -> tuple[bytes, int]:
 def written_anew(_: Ledgers, sha256: str, data: bytes) -> bytes:
     """The image as WebP; raises NoSuchRecord if it cannot be decoded."""
     try:
-        with Image.open(io.BytesIO(data), formats=images.FORMATS) as image:
+        with images.opened(data) as image:
             upright = ImageOps.exif_transpose(image)
             has_alpha = "A" in upright.getbands() or "transparency" in image.info
             shown = upright.convert("RGBA" if has_alpha else "RGB")

@@ -17,11 +17,12 @@ import traceback
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ireasoner.reward_server.ledger import eviction, inbox
 from ireasoner.reward_server.ledger.faults import Fault, LogBusy, fault_of, is_of_the_ledger
-from ireasoner.reward_server.ledger.images import store
-from ireasoner.reward_server.ledger.insert import insert, insert_image, is_new
+from ireasoner.reward_server.ledger.images import digest, store
+from ireasoner.reward_server.ledger.insert import forget_feeds, insert, insert_image, is_new
 from ireasoner.reward_server.ledger.record import Record
 from ireasoner.reward_server.ledger.schema import FILE, open_to_write, transaction
 
@@ -47,7 +48,10 @@ class Report:
 
     Attributes:
         kept: Number of the feed's last frame that is committed or given up.
-        given_up: Groups of the feed that could not be read or inserted.
+        given_up: Groups of the feed that could not be inserted.
+        damaged: Groups of the feed that were in damaged parts of the inbox.
+        damaged_before: The same of former servers' feeds.
+        damaged_bytes: Of all feeds; the groups in the last part of a feed are not known.
         bytes: Of the database, its log, the inbox and the images.
         fault: Why nothing can be written now; None if all is well.
         detail: The fault in words.
@@ -55,6 +59,9 @@ class Report:
 
     kept: int = 0
     given_up: int = 0
+    damaged: int = 0
+    damaged_before: int = 0
+    damaged_bytes: int = 0
     bytes: int = 0
     fault: Fault | None = None
     detail: str | None = None
@@ -77,6 +84,7 @@ class Writer:
     _connection: sqlite3.Connection | None = None
     _was_open: bool = False
     _offsets: dict[str, int] = field(default_factory=dict)
+    _groups: dict[str, int] = field(default_factory=dict)
     _image_bytes: int = 0
     _unnamed_at_s: float = 0.0
     _unmerged: int = 0
@@ -118,10 +126,10 @@ class Writer:
             connection.execute(f"PRAGMA wal_autocheckpoint = {min(1_000, self._max_log_bytes // 16_384)}")
             if not self._was_open:
                 eviction.remove_orphans(connection, self.folder)
+                forget_feeds(connection)
                 self._was_open = True
             self._image_bytes = eviction.image_bytes(connection)
-            last = connection.execute("SELECT last FROM feeds WHERE id = ?", (self.feed,)).fetchone()
-            self.report.kept = 0 if last is None else last[0]
+            self.report.kept = _last(connection, self.feed)
             self._connection = connection
         return self._connection
 
@@ -141,23 +149,37 @@ class Writer:
         feed = inbox.feed_of(segment)
         batch: list[inbox.Frame] = []
         size = 0
+        if inbox.number_of(segment) == 1:
+            self._groups.setdefault(feed, 0)
         with suppress(FileNotFoundError):  # the writer of a killed server has just removed it
-            for frame in inbox.frames(segment, self._offsets.get(segment.name, 0)):
-                batch.append(frame)
-                size += len(frame.first) + len(frame.second)
+            for part in inbox.read(segment, self._offsets.get(segment.name, 0)):
+                if isinstance(part, inbox.Gap):
+                    self._commit(connection, feed, segment, batch)
+                    batch, size = [], 0
+                    self._leave_out(segment, part)
+                    continue
+                batch.append(part)
+                size += len(part.first) + len(part.second)
                 if size >= self._batch_bytes:
                     self._commit(connection, feed, segment, batch)
                     batch, size = [], 0
-            if batch:
-                self._commit(connection, feed, segment, batch)
+            self._commit(connection, feed, segment, batch)
         if is_complete:
             segment.unlink(missing_ok=True)
             self._offsets.pop(segment.name, None)
 
+    def _leave_out(self, segment: Path, gap: inbox.Gap) -> None:
+        """Goes on behind a damaged part of a segment."""
+        self._offsets[segment.name] = gap.end
+        self.report.damaged_bytes += gap.end - gap.start
+
     def _commit(
         self, connection: sqlite3.Connection, feed: str, segment: Path, batch: list[inbox.Frame]
     ) -> None:
+        if not batch:
+            return
         self._check_log(connection)
+        last = _last(connection, feed)
         given_up = 0
         with transaction(connection):
             for frame in batch:
@@ -168,10 +190,21 @@ class Writer:
                         raise
                     given_up += _give_up(connection, feed, frame)
         self._offsets[segment.name] = batch[-1].end
+        damaged = sum(self._missing_before(feed, frame.header, last) for frame in batch)
         if feed == self.feed:
             self.report.given_up += given_up
+            self.report.damaged += damaged
             self.report.kept = batch[-1].header["sequence"]
+        else:
+            self.report.damaged_before += damaged
         self._bound(connection)
+
+    def _missing_before(self, feed: str, header: dict[str, Any], last: int) -> int:
+        """The groups between a frame and the one before it that was read; none if it was kept by a writer before."""
+        before = header["groups_before"]
+        read = self._groups.get(feed, before)
+        self._groups[feed] = max(read, before + header.get("groups", 0))
+        return max(0, before - read) if header["sequence"] > last else 0
 
     def _insert(self, connection: sqlite3.Connection, feed: str, frame: inbox.Frame) -> None:
         """Inserts one frame, or nothing of it if that fails."""
@@ -190,6 +223,8 @@ class Writer:
     def _insert_image(self, connection: sqlite3.Connection, feed: str, frame: inbox.Frame) -> None:
         header = frame.header
         if is_new(connection, feed, header["sequence"]):
+            if digest(frame.first) != header["sha256"]:
+                raise ValueError(f"the bytes of image {header['sha256']} are damaged")
             store(self.folder, header["sha256"], frame.first)
             size_bytes, put_s = len(frame.first), header["received_s"]
             if insert_image(connection, header["sha256"], header["experiment"], size_bytes, put_s):
@@ -254,6 +289,12 @@ class Writer:
             with suppress(FileNotFoundError):
                 total += (self.folder / f"{FILE}{suffix}").stat().st_size
         return total
+
+
+def _last(connection: sqlite3.Connection, feed: str) -> int:
+    """The number of a feed's last frame that was kept; 0 if none was."""
+    found = connection.execute("SELECT last FROM feeds WHERE id = ?", (feed,)).fetchone()
+    return 0 if found is None else int(found[0])
 
 
 def _give_up(connection: sqlite3.Connection, feed: str, frame: inbox.Frame) -> int:

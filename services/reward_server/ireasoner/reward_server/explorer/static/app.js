@@ -5,14 +5,16 @@ import { follow } from "./events.js";
 import { openHelp } from "./help.js";
 import { listen } from "./keyboard.js";
 import { current } from "./route.js";
-import * as compare from "./compare.js";
-import * as group from "./group.js";
-import * as groups from "./groups.js";
-import * as run from "./run.js";
-import * as runs from "./runs.js";
-import * as attempt from "./try.js";
 
-const VIEWS = { runs, run, groups, group, compare, try: attempt };
+/** The views, each loaded with what it needs when it is first shown. */
+const VIEWS = {
+  runs: () => import("./runs.js"),
+  run: () => import("./run.js"),
+  groups: () => import("./groups.js"),
+  group: () => import("./group.js"),
+  compare: () => import("./compare.js"),
+  try: () => import("./try.js"),
+};
 const TAB = { run: "runs", group: "groups" };
 const SHOW_PROGRESS_MS = 150;
 
@@ -34,7 +36,9 @@ async function show() {
   const waiting = setTimeout(() => (progress.hidden = false), SHOW_PROGRESS_MS);
   setLive("");
   try {
-    const view = await (VIEWS[route.view] ?? runs).show(route, contextOf(signal));
+    const { show: shownBy } = await (VIEWS[route.view] ?? VIEWS.runs)();
+    if (signal.aborted) return;
+    const view = await shownBy(route, contextOf(signal));
     if (signal.aborted) return;
     present(view, route, isReturn);
   } catch (error) {

@@ -1,9 +1,10 @@
 /** The filters of the groups, as the address and the API name them. */
 import { element } from "./element.js";
 import { FLAGS } from "./figures.js";
+import { clock } from "./number.js";
 import { fullName } from "./run_name.js";
 
-const SINGLE = ["run", "endpoint", "update_from", "update_until", "min_dominant_share", "max_dominant_share", "question", "image", "q"];
+const SINGLE = ["run", "endpoint", "update_from", "update_until", "received_from_s", "received_until_s", "min_dominant_share", "max_dominant_share", "question", "image", "q"];
 const ENDPOINTS = ["solver", "outcome", "trajectory", "proposer"];
 const PAUSE_MS = 250;
 const MAX_SEARCH_CHARACTERS = 256;
@@ -42,8 +43,9 @@ export function filterForm(filters, { runs, onChange, actions }) {
       flagToggles(filters, onChange),
       range("update", "update_from", "update_until", { min: 0, step: 1 }, filters, onChange),
       range("dominant share", "min_dominant_share", "max_dominant_share", { min: 0, max: 1, step: 0.05 }, filters, onChange),
-      fixed("question", "same question", filters, onChange),
-      fixed("image", "same image", filters, onChange),
+      fixed(["received_from_s", "received_until_s"], times(filters), filters, onChange),
+      fixed(["question"], "same question", filters, onChange),
+      fixed(["image"], "same image", filters, onChange),
     ),
   );
 }
@@ -89,11 +91,17 @@ function range(label, low, high, limits, filters, onChange) {
   return element("span", { class: "range" }, label, field(low, "from"), "–", field(high, "to"));
 }
 
-function fixed(name, label, filters, onChange) {
-  if (!filters[name]) return null;
+function times({ received_from_s: from, received_until_s: until }) {
+  return [from && `from ${clock(Number(from))}`, until && `before ${clock(Number(until))}`].filter(Boolean).join(" ");
+}
+
+/** A chip for filters that have no field, which drops them. */
+function fixed(names, label, filters, onChange) {
+  const set = names.filter((name) => filters[name]);
+  if (!set.length) return null;
   const drop = (event) => {
     event.currentTarget.remove();
-    onChange({ [name]: "" });
+    onChange(Object.fromEntries(set.map((name) => [name, ""])));
   };
-  return element("button", { type: "button", class: "chip on", title: `${filters[name]}: show all again`, on: { click: drop } }, label, " ×");
+  return element("button", { type: "button", class: "chip on", title: `${set.map((name) => filters[name]).join(" to ")}: show all again`, on: { click: drop } }, label, " ×");
 }

@@ -103,11 +103,12 @@ function selectionBar(run, state, answer, range) {
   if (!range) return unzoom ? [element("span", { class: "muted" }, `From ${state.from || "the start"} to ${state.until || "the end"}`), unzoom] : [];
   const groups = pointsWithin(answer.points, range).reduce((sum, point) => sum + point.groups, 0);
   const byUpdate = answer.unit === "update";
-  const query = { run: run.id, endpoint: state.endpoint, update_from: range[0], update_until: range[1] };
+  const within = byUpdate ? { update_from: range[0], update_until: range[1] } : { received_from_s: 60 * range[0], received_until_s: 60 * (range[1] + 1) };
+  const query = { run: run.id, endpoint: state.endpoint, ...within };
   return [
     element("b", {}, byUpdate ? `Updates ${count(range[0])} to ${count(range[1])}` : many(range[1] - range[0] + 1, "minute")),
     element("span", { class: "muted" }, many(groups, "group")),
-    byUpdate && element("a", { class: "button primary", href: address("groups", "", query), "data-item": "selected" }, "Show these groups"),
+    element("a", { class: "button primary", href: address("groups", "", query), "data-item": "selected" }, "Show these groups"),
     element("a", { class: "button", href: address("run", run.id, { endpoint: state.endpoint, from: range[0], until: range[1] }) }, "Zoom in"),
     unzoom,
   ];
