@@ -18,11 +18,13 @@ from ireasoner.trainer.adapters.backbone import (
     lora_config,
 )
 from ireasoner.trainer.adapters.probe import probe
-from ireasoner.trainer.errors import ImagesError, SettingsError
+from ireasoner.trainer.errors import ImagesError, RolloutRequestRefused, SettingsError
 from ireasoner.trainer.output_path import require_folder
+from ireasoner.trainer.rewards.needs import Needs
 from ireasoner.trainer.rewards.shadow_labels import Labels, load_labels
 from ireasoner.trainer.rewards.variant import RewardVariant, named_variant
 from ireasoner.trainer.rollouts.replicas import RolloutReplicas
+from ireasoner.trainer.rollouts.rollout import Measured, RolloutRequest, SamplingContract
 from ireasoner.trainer.rollouts.server_kind import require_kind
 from ireasoner.trainer.run_folder.run_folder import refuse_other_run
 from ireasoner.trainer.settings import RunSettings
@@ -40,6 +42,7 @@ _PROBE = Group(
     question="Can the reward server judge a group? (asked before the start of a run)",
 )
 """A group that every scoring config can judge."""
+_HELLO: list[dict[str, object]] = [{"role": "user", "content": "Hello"}]
 _PROBE_SOURCE = "preflight"
 """The ledger's name for such groups, which belong to no run."""
 
@@ -134,8 +137,10 @@ def check_kinds(settings: RunSettings) -> None:
 
 def check_servers(
     settings: RunSettings, rollouts: RolloutReplicas, rewards: RewardClient, policy: PeftModel
-) -> None:
+) -> Needs:
     """Has both servers, which must be ready, do for the run what they will have to do.
+
+    Returns what the scoring config needs besides texts.
 
     Args:
         settings: The run.
@@ -152,9 +157,33 @@ def check_servers(
     config: Any = {"preset": reward.config, **reward.overrides} if reward.overrides else reward.config
     try:
         rewards.score("solver", [_PROBE], config=config, progress=0.0, source=_PROBE_SOURCE)
+        needs = Needs.of({**rewards.scoring_config(reward.config), **reward.overrides})
     except RequestRefused as error:
         refused = "reward.config and reward.overrides" if reward.overrides else "reward.config"
         setting = "reward.token_file" if error.status in (401, 403) else refused
         raise SettingsError(f"{setting}: {reward.url} refuses: {error}") from error
+    needs.check(reward)
     rollouts.models()
     probe(rollouts, policy, settings.adapters_folder or settings.run_folder / "adapters")
+    measured = needs.measured(policy.config.get_text_config().vocab_size)
+    if measured is not None:
+        _check_distributions(rollouts, measured)
+    return needs
+
+
+def _check_distributions(rollouts: RolloutReplicas, measured: Measured) -> None:
+    """Has each rollout server give the whole distribution of a token.
+
+    Raises:
+        SettingsError: One does not.
+    """
+    request = RolloutRequest(_HELLO, None, 1, 0, measured)
+    for member in rollouts.members:
+        try:
+            member.sample(member.base_model(), [request], SamplingContract(max_tokens=1))
+        except RolloutRequestRefused as error:
+            raise SettingsError(
+                f"reward.config: the signal {measured.figures[0]!r} needs the log-probabilities of all "
+                f"{measured.words} words, which {member.base_url} does not give: start it with --max-logprobs -1 "
+                f"({error})"
+            ) from error

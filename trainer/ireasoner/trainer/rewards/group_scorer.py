@@ -1,7 +1,7 @@
 """The rewards of an update: posts groups to the reward server."""
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
@@ -27,12 +27,26 @@ class GroupToScore:
         question: The question; None if the proposal held none.
         image: Encodes the image for people; called only if the server keeps images.
         labels: True answers, where they are known. No reward depends on them.
+        signals: The signals of each rollout, by name, as far as the scoring config needs them.
+        voters: The group whose rollouts judge this one's answers; None: as the scoring config says.
+        is_rewarded: Of a group that judges: whether the judged group judges it in turn. If not, its rollouts only vote.
     """
 
     rollouts: Sequence[SampledRollout]
     question: str | None
     image: Callable[[], bytes]
     labels: Sequence[str] | None = None
+    signals: Sequence[Mapping[str, float]] = ()
+    voters: "GroupToScore | None" = None
+    is_rewarded: bool = True
+
+    def posted(self) -> list[Rollout]:
+        """The rollouts as the reward server gets them."""
+        signals = self.signals or [{}] * len(self.rollouts)
+        return [
+            Rollout(id=str(index), text=rollout.text, rewarded=self.is_rewarded, signals=own or None)
+            for index, (rollout, own) in enumerate(zip(self.rollouts, signals, strict=True))
+        ]
 
 
 class GroupScorer:
@@ -79,7 +93,9 @@ class GroupScorer:
         update: int,
         progress: float | None,
     ) -> list[ScoredGroup]:
-        """Scores groups of rollouts, in order, and gives the server their images for its ledger.
+        """Scores groups of rollouts, and gives the server their images for its ledger.
+
+        Returns the scores of the groups, in order, and then those of the groups that judge them.
 
         Args:
             endpoint: "solver" or "proposer".
@@ -92,16 +108,14 @@ class GroupScorer:
             RewardError: The server refused, or was unreachable for longer than the budget.
         """
         call = uuid4().hex  # the answer to an earlier call cannot pass for that to this one
+        judging = [(index, group.voters) for index, group in enumerate(groups) if group.voters is not None]
+        judges = {index: f"{call}-voters-{index}" for index, _ in judging}
         posted = [
-            Group(
-                id=f"{call}-{index}",
-                rollouts=[Rollout(id=str(i), text=r.text) for i, r in enumerate(group.rollouts)],
-                question=group.question,
-                image=self._client.put_image(group.image()) if self._client.takes_images else None,
-                labels=group.labels,
-            )
-            for index, group in enumerate(groups)
+            self._posted(group, f"{call}-{index}", judges.get(index)) for index, group in enumerate(groups)
         ]
+        for index, voters in judging:
+            judged = f"{call}-{index}" if voters.is_rewarded else None
+            posted.append(self._posted(voters, judges[index], judged))
         config: str | dict[str, Any] = self._settings.config
         if self._settings.overrides:
             config = {"preset": self._settings.config, **self._settings.overrides}
@@ -124,9 +138,20 @@ class GroupScorer:
                 f"{self.fingerprint}; a run needs one config, parser and embedder"
             )
         self.fingerprint = response.fingerprint
-        for group in response.groups:
+        for group in response.groups[: len(groups)]:
             self._count(endpoint, group)
         return list(response.groups)
+
+    def _posted(self, group: GroupToScore, name: str, voters: str | None) -> Group:
+        """A group as the reward server gets it, after its image."""
+        return Group(
+            id=name,
+            rollouts=group.posted(),
+            question=group.question,
+            image=self._client.put_image(group.image()) if self._client.takes_images else None,
+            labels=group.labels,
+            voters=voters,
+        )
 
     def _count(self, endpoint: Endpoint, group: ScoredGroup) -> None:
         """Counts consecutive groups that the server could not judge; an `invalid` group was judged, with reward 0."""

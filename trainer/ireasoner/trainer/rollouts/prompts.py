@@ -25,12 +25,12 @@ _QUESTION = re.compile(r"<question>(.*?)</question>", re.DOTALL | re.IGNORECASE)
 
 def solver_messages(question: str) -> list[Message]:
     """One user turn: the image, the instructions, then the question on a line of its own."""
-    return [_image_turn(f"{SOLVER_INSTRUCTIONS}\nQuestion: {question}")]
+    return [image_turn(f"{SOLVER_INSTRUCTIONS}\nQuestion: {question}")]
 
 
 def proposer_messages() -> list[Message]:
     """One user turn: the image, then the request for a question about it."""
-    return [_image_turn(PROPOSER_INSTRUCTIONS)]
+    return [image_turn(PROPOSER_INSTRUCTIONS)]
 
 
 def text_of(messages: str | Sequence[Message]) -> str:
@@ -56,5 +56,6 @@ def parse_question(text: str) -> str | None:
     return question or None
 
 
-def _image_turn(text: str) -> Message:
+def image_turn(text: str) -> Message:
+    """A user turn: the image, then the text."""
     return {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": text}]}
