@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,7 @@ def test_unknown_flags_follow_ours_unchanged(start: Start, record: Path) -> None
 
 def test_a_request_may_ask_for_all_log_probabilities_unless_the_user_limits_them() -> None:
     argv = command(read_settings(["--model", "a/model", "--max-logprobs", "20"]))
-    limits = [value for flag, value in zip(argv, argv[1:], strict=False) if flag == "--max-logprobs"]
+    limits = [value for flag, value in pairwise(argv) if flag == "--max-logprobs"]
     assert limits == ["-1", "20"], "vLLM takes the last"
 
 

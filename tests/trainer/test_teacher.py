@@ -5,15 +5,31 @@ from typing import Any
 
 import pytest
 import torch
+from peft import get_peft_model
 from safetensors.torch import load_file
 
-from ireasoner.trainer.adapters.backbone import role_parameters
-from ireasoner.trainer.adapters.teacher import decay
+from ireasoner.trainer.adapters.backbone import (
+    active_adapter,
+    load_backbone,
+    lora_config,
+    name_roles,
+    role_parameters,
+)
+from ireasoner.trainer.adapters.publisher import write_adapter
+from ireasoner.trainer.adapters.teacher import SlowTeacher, decay
 from ireasoner.trainer.loop.trainer import ProposerSolverTrainer
 from ireasoner.trainer.rewards.needs import Needs
 from ireasoner.trainer.run_folder.run_folder import read_lines
-from ireasoner.trainer.settings import TeacherSettings
-from tests.trainer.offline import OfflineRollouts, Strike, answers, offline_settings, offline_trainer
+from ireasoner.trainer.settings import LoraSettings, TeacherSettings
+from tests.conftest import MODEL
+from tests.trainer.offline import (
+    OfflineRollouts,
+    Strike,
+    answers,
+    disturb,
+    offline_settings,
+    offline_trainer,
+)
 
 SPREAD = (1, 2, 4, 9)
 SETTINGS: dict[str, Any] = {
@@ -32,6 +48,47 @@ SETTINGS: dict[str, Any] = {
 )
 def test_w_follows_half_a_cosine(progress: float, expected: float) -> None:
     assert decay(TeacherSettings(), progress) == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.fixture
+def policy() -> Any:
+    """The tiny model with both roles' adapters; the Solver's is off the base model."""
+    backbone = load_backbone(str(MODEL), "float32").eval()
+    shape = lora_config(backbone, LoraSettings(r=4, alpha=8, dropout=0.0))
+    policy = get_peft_model(backbone, shape)
+    name_roles(policy, shape)
+    disturb(policy)
+    return policy
+
+
+def values(policy: Any, adapter: Any) -> dict[str, torch.Tensor]:
+    """The weights of an adapter, by names without that of the adapter."""
+    return {
+        name.replace(f".{adapter}.", "."): parameter.detach().clone()
+        for name, parameter in role_parameters(policy, adapter).items()
+    }
+
+
+def test_the_teacher_starts_as_the_solver_and_follows_slowly(policy: Any, tmp_path: Path) -> None:
+    teacher = SlowTeacher(policy, policy.peft_config["solver"], TeacherSettings(decay_start=0.9))
+    start = values(policy, "solver")
+    assert all(torch.equal(value, start[name]) for name, value in values(policy, "teacher").items())
+    for parameter in role_parameters(policy, "solver").values():
+        parameter.data += 1.0
+    assert teacher.move(0.0) == pytest.approx(0.9)
+    moved = values(policy, "teacher")
+    assert all(torch.allclose(value, start[name] + 0.1, atol=1e-6) for name, value in moved.items())
+    assert not any(parameter.requires_grad for parameter in teacher.parameters)
+    assert policy.active_adapter == "solver"
+
+    write_adapter(policy, "teacher", tmp_path / "teacher")
+    teacher.move(0.5)
+    assert not torch.equal(values(policy, "teacher")[name := next(iter(moved))], moved[name])
+    teacher.read(tmp_path)
+    assert all(torch.equal(value, moved[name]) for name, value in values(policy, "teacher").items())
+    with active_adapter(policy, "teacher"):  # as the canary does
+        pass
+    assert not any(parameter.requires_grad for parameter in teacher.parameters)
 
 
 def trained(folder: Path, *callbacks: Any, **fields: Any) -> tuple[ProposerSolverTrainer, OfflineRollouts]:

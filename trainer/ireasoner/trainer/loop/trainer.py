@@ -33,7 +33,7 @@ from transformers import PrinterCallback, TrainerCallback, TrainerControl, Train
 from trl import GRPOConfig, GRPOTrainer
 
 from ireasoner.audit.questions import RecentQuestions
-from ireasoner.trainer.adapters.backbone import name_roles, role_parameters
+from ireasoner.trainer.adapters.backbone import name_roles
 from ireasoner.trainer.adapters.publisher import AdapterPublisher, version
 from ireasoner.trainer.adapters.teacher import TEACHER, SlowTeacher
 from ireasoner.trainer.errors import CheckpointError, RunInterrupted, StaleRolloutError
@@ -410,8 +410,8 @@ class ProposerSolverTrainer(PolicyUpdate):
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """One optimizer for both adapters; in an update only the active one has gradients, and only it moves."""
         # Both need gradients here: what wraps the model for several processes must know both.
-        for role in ROLES:
-            for parameter in role_parameters(self.model, role).values():
+        for name, parameter in self.model.named_parameters():
+            if "lora_" in name and f".{TEACHER}." not in name:
                 parameter.requires_grad_(True)
         optimizer: torch.optim.Optimizer = super().create_optimizer(model)
         return optimizer
