@@ -182,7 +182,7 @@ def _plot(name: str, layout: _Layout, metrics: Metrics, settings: dict[str, Any]
             lines,
             last_update=metrics.last_update,
             levels=_levels(name, settings),
-            bounds=layout.bounds,
+            bounds=_bounds(layout, lines),
             log=name == "kl-coefficient" and _spans_decades([line.curve.values for line in lines]),
         )
     return Plot(layout.title, layout.sentence, legend, absent, svg)
@@ -207,11 +207,18 @@ def comparisons(first: Metrics, second: Metrics, settings: dict[str, Any]) -> li
                     lines,
                     last_update=max(first.last_update, second.last_update),
                     levels=_levels(name, settings),
-                    bounds=layout.bounds,
+                    bounds=_bounds(layout, lines),
                     log=name == "kl-coefficient" and _spans_decades([line.curve.values for line in lines]),
                 )
                 found.append(Plot(f"{layout.title}: {label}", layout.sentence, legend, absent, svg))
     return found
+
+
+def _bounds(layout: _Layout, lines: list[Line]) -> tuple[float | None, float | None]:
+    """The layout's bounds; those of shares do not hold for the rewards of every scoring config."""
+    low, high = _SHARE
+    within = all(low <= line.curve.values.min() and line.curve.values.max() <= high for line in lines)
+    return layout.bounds if layout.bounds != _SHARE or within else (None, None)
 
 
 def _spans_decades(columns: list[Floats]) -> bool:
