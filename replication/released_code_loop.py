@@ -29,7 +29,7 @@ from ireasoner.trainer.loop.trl_internals import Batch
 from ireasoner.trainer.rewards.variant import RewardVariant
 from ireasoner.trainer.rollouts.rollout import Rollout, SamplingContract
 from ireasoner.trainer.run_folder.run_folder import RunFolder
-from ireasoner.trainer.settings import Role, RunSettings
+from ireasoner.trainer.settings import AdapterName, Role, RunSettings
 from replication.released_code_settings import ReferenceDefects, ReleasedCodeSettings
 
 _IMAGE_INPUTS = ("pixel_values", "image_grid_thw", "num_images", "mm_token_type_ids")
@@ -125,7 +125,7 @@ class ReleasedCodeAssembly(Assembly):
         """`adapters_on_vision_tower`: an adapter on every layer of these names."""
         return lora_config(self.backbone, self.settings.lora, within=_adapter_layers(self.settings))
 
-    def write_adapter(self, policy: PeftModel, role: Role, path: Path) -> None:
+    def write_adapter(self, policy: PeftModel, role: AdapterName, path: Path) -> None:
         """`adapters_on_vision_tower`: weights that vLLM ignores are written."""
         if self.settings.reference_defects.adapters_on_vision_tower:
             write_adapter(policy, role, path, refuse=lambda *_: None)

@@ -23,7 +23,8 @@ from trl.trainer.utils import use_adapter
 from ireasoner.trainer.adapters.publisher import AdapterPublisher
 from ireasoner.trainer.errors import AdapterError, SettingsError
 from ireasoner.trainer.loop.assembly import Assembly
-from ireasoner.trainer.loop.collector import Collector, Policies
+from ireasoner.trainer.loop.collector import Collector
+from ireasoner.trainer.loop.sampler import Policies
 from ireasoner.trainer.loop.trainer import ProposerSolverTrainer
 from ireasoner.trainer.rollouts.rollout import Rollout, RolloutRequest
 from ireasoner.trainer.run_folder.run_folder import RunFolder, read_lines
@@ -304,7 +305,7 @@ def test_rollouts_are_not_handled_one_at_a_time(tmp_path: Path, monkeypatch: pyt
         self: Collector, role: Role, policies: Policies, requests: Sequence[RolloutRequest]
     ) -> list[list[Rollout]]:
         contract = self._contracts[role]
-        return [self._rollouts.sample(policies[role], [request], contract)[0] for request in requests]
+        return [self._sampler.sample(policies[role], [request], contract)[0] for request in requests]
 
     monkeypatch.setattr(Collector, "_sample", one_at_a_time)
     assert "[[4], [4]]" in str(a_group_is_one_request_and_an_update_one_step(tmp_path / "put_back", {}))

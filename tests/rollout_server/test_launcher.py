@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,12 @@ def test_unknown_flags_follow_ours_unchanged(start: Start, record: Path) -> None
     assert argv[-5:] == ["--dtype", "bfloat16", "--limit-mm-per-prompt", '{"image": 2}', "-tp=2"]
     assert argv[argv.index("--max-loras") + 1] == "3"
     assert "--enable-lora" in argv
+
+
+def test_a_request_may_ask_for_all_log_probabilities_unless_the_user_limits_them() -> None:
+    argv = command(read_settings(["--model", "a/model", "--max-logprobs", "20"]))
+    limits = [value for flag, value in pairwise(argv) if flag == "--max-logprobs"]
+    assert limits == ["-1", "20"], "vLLM takes the last"
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from ireasoner.trainer.loop.grpo_config import grpo_config
 from ireasoner.trainer.loop.ranks import Ranks
 from ireasoner.trainer.loop.trainer import ProposerSolverTrainer
 from ireasoner.trainer.rewards.group_scorer import GroupScorer
+from ireasoner.trainer.rewards.needs import NOTHING, Needs
 from ireasoner.trainer.rewards.shadow_labels import ShadowLabels, load_labels
 from ireasoner.trainer.rollouts.busy_clock import BusyClock
 from ireasoner.trainer.rollouts.rollout import Rollout, RolloutRequest, SamplingContract
@@ -228,6 +229,7 @@ def offline_trainer(
     rewards: OfflineRewards | RewardClient | None = None,
     on_wait: Callable[[str], None] = lambda _: None,
     assembly: type[Assembly] = Assembly,
+    needs: Needs = NOTHING,
 ) -> ProposerSolverTrainer:
     """The trainer of a run, ready to go."""
     client: Any = rewards or OfflineRewards()
@@ -252,6 +254,7 @@ def offline_trainer(
         ),
         run=run,
         shadow=ShadowLabels(load_labels(settings.labels)),
+        needs=needs,
     ).trainer(callbacks)
 
 

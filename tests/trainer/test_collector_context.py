@@ -1,6 +1,7 @@
 """What the collector tells the reward server of each group, in updates of both roles; no servers, no training."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,6 +12,7 @@ from PIL import Image
 from ireasoner.trainer.evaluation.questions import Question
 from ireasoner.trainer.loop.collector import Collector
 from ireasoner.trainer.rewards.group_scorer import GroupScorer
+from ireasoner.trainer.rewards.needs import NOTHING, Needs
 from ireasoner.trainer.rewards.shadow_labels import ShadowLabels
 from ireasoner.trainer.rollouts.group import Group
 from ireasoner.trainer.rollouts.rollout import Rollout, SamplingContract
@@ -30,8 +32,11 @@ class Rollouts:
     def sample(self, policy: str, requests: Sequence[Any], _: object) -> list[list[Rollout]]:
         return [[self._one(policy) for _ in range(request.count)] for request in requests]
 
+    def base_model(self) -> str:
+        return "base"
+
     def _one(self, policy: str) -> Rollout:
-        text = "<answer>7</answer>"
+        text = "<answer>0.5</answer>" if policy == "base" else "<answer>7</answer>"
         if policy == "proposer":
             text = PROPOSALS[self._proposals % len(PROPOSALS)]
             self._proposals += 1
@@ -63,8 +68,7 @@ def server() -> Server:
     return Server(lambda group: scored(group, 0.4))
 
 
-@pytest.fixture
-def collector(server: Server, tmp_path: Path) -> Collector:
+def collector_of(server: Server, tmp_path: Path, needs: Needs = NOTHING, **reward: Any) -> Collector:
     settings = RunSettings(
         model="m",
         images=tmp_path,
@@ -73,6 +77,7 @@ def collector(server: Server, tmp_path: Path) -> Collector:
         proposer_every=1,
         group_size=4,
         groups_per_update=3,
+        reward=reward,
     )
     pictures = [Image.new("RGB", (8, 8), (index, 0, 0)) for index in range(3)]
     client: Any = server
@@ -91,10 +96,16 @@ def collector(server: Server, tmp_path: Path) -> Collector:
         shadow=ShadowLabels(answer),
         views=GroupViews((), None, seed=0, group_size=4, contrast_rollouts=4),
         contracts={role: SamplingContract(8) for role in ("solver", "proposer")},
+        needs=needs,
     )
 
 
-POLICIES: Any = {"solver": "solver", "proposer": "proposer"}
+@pytest.fixture
+def collector(server: Server, tmp_path: Path) -> Collector:
+    return collector_of(server, tmp_path)
+
+
+POLICIES: Any = {"solver": "solver", "proposer": "proposer", "teacher": "teacher"}
 
 
 def test_a_solver_update(collector: Collector, server: Server) -> None:
@@ -109,6 +120,62 @@ def test_a_solver_update(collector: Collector, server: Server) -> None:
     assert server.images == [group.shown() for group in collected.groups]
     assert len({each.image for each in groups}) == 3
     assert (context["update"], context["source"]) == (2, "run-1")
+
+
+def test_a_solver_update_with_a_judge_a_signal_and_a_teacher(server: Server, tmp_path: Path) -> None:
+    """What was sampled is posted, recorded and logged; the group without a question gets none of it."""
+    needs = Needs(frozenset({"judge", "sum_logprob"}), voters=True)
+    collected = collector_of(server, tmp_path, needs, voters="teacher").collect(2, POLICIES)
+    [(posted, _)] = server.posted
+    assert [len(each.rollouts) for each in posted] == [4] * 5
+    assert [each.voters is not None for each in posted] == [True, False, True, False, False]
+    signals = {"judge": 0.5, "sum_logprob": 0.0}
+    assert [posted[0].rollouts[0].signals, posted[1].rollouts[0].signals] == [signals, None]
+    asked, unasked, _ = (group.record for group in collected.groups)
+    assert asked["voters"]["rollouts"][0] == {"text": "<answer>7</answer>", "policy": "teacher", "seed": 0}
+    assert asked["rollouts"][0]["judgement"] == {"score": 0.5, "reply": "<answer>0.5</answer>"}
+    assert asked["rollouts"][0]["signals"] == signals
+    assert "voters" not in unasked
+    assert "signals" not in unasked["rollouts"][0]
+    logged = {
+        name: values for name, values in collected.metrics.items() if name.startswith(("signal", "voters"))
+    }
+    assert logged == {
+        "signal/judge": [0.5],
+        "signal/sum_logprob": [0.0],
+        "voters/dominant_share": [0.0],
+        "voters/outcome": [0.4],
+    }
+    assert len(collected.metrics["seconds/measure"]) == len(collected.metrics["seconds/score"]) == 1
+
+
+def test_nothing_is_timed_that_is_not_measured(collector: Collector) -> None:
+    assert "seconds/measure" not in collector.collect(2, POLICIES).metrics
+
+
+def test_components_are_logged_apart(server: Server, collector: Collector) -> None:
+    def judge(group: Any) -> Any:
+        one = scored(group, 0.4)
+        rollouts = tuple(replace(each, components={"consensus": 0.5, "length": 0.8}) for each in one.rollouts)
+        return replace(one, rollouts=rollouts)
+
+    server.judge = judge
+    collected = collector.collect(2, POLICIES)
+    assert collected.metrics["component/consensus"] == [pytest.approx(0.5)]
+    assert collected.metrics["component/length"] == [pytest.approx(0.8)]
+    assert collected.groups[0].record["rollouts"][0]["components"] == {"consensus": 0.5, "length": 0.8}
+
+
+def test_a_proposer_update_with_a_repetition_penalty(server: Server, tmp_path: Path) -> None:
+    """Of twelve proposals four ask one question, four another and four none: each third costs a third."""
+    collected = collector_of(server, tmp_path, repetition_penalty=0.3).collect(1, POLICIES)
+    paid = {
+        proposal["question"]: proposal["reward"]
+        for group in collected.groups
+        for proposal in group.record["proposals"]
+    }
+    assert paid == {"How many?": pytest.approx(0.3), "Which?": pytest.approx(0.3), None: 0.0}
+    assert [reward for group in collected.groups for reward in group.rewards].count(0.0) == 4
 
 
 def test_a_proposer_update(collector: Collector, server: Server) -> None:

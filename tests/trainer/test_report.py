@@ -249,6 +249,18 @@ def test_shows_true_answers_and_figures_of_a_run_with_labels(tmp_path: Path) -> 
     assert "Measured against labels dominant answer right 0.750" in text
 
 
+def test_shows_signals_where_the_reward_reads_some(begun: SyntheticRun) -> None:
+    """Their rewards are no shares: the plot of the reward is as high as they are."""
+    assert "Signals" not in _read(write_report(begun.run.path)).text
+    for update, certainty in ((1, 5.25), (2, 7.75)):
+        logged = {"solver/signal/self_certainty": certainty, "solver/reward": certainty}
+        begun.run.append_metrics({"update": update, "role": "solver", **logged})
+    text = _read(write_report(begun.run.path)).text
+    assert "Signals self-certainty 5.25 → 7.75" in text
+    assert "not logged: token entropy" not in text
+    assert "7.5" in text.partition("Reward of the Solver")[2].partition("Reward of the Proposer")[0]
+
+
 def test_describes_a_run_that_has_logged_nothing(begun: SyntheticRun) -> None:
     page = _read(write_report(begun.run.path))
     assert "No update has been logged yet" in page.text

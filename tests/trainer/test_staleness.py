@@ -30,8 +30,9 @@ def test_rollouts_that_are_too_far_behind_stop_the_run(
     allowed = int(overlap)
     publish = ProposerSolverTrainer.publish
 
-    def once(self: ProposerSolverTrainer, role: Role) -> str:
-        return publish(self, role) if self.versions[role] == 0 else self.publisher.served(role)
+    def once(self: ProposerSolverTrainer, role: Role) -> None:
+        if self.versions[role] == 0:
+            publish(self, role)
 
     monkeypatch.setattr(ProposerSolverTrainer, "publish", once)
     settings = offline_settings(tmp_path, updates=4, overlap=overlap)

@@ -192,6 +192,11 @@ def decode_cohort_answer(body: bytes, group_size: int) -> dict[str, float]:
     return numbers
 
 
+def decode_config(body: bytes) -> Fields:
+    """The fields of the config in an answer to `/configs/{name}`."""
+    return as_object(as_object(parsed(body)).get("config"))
+
+
 def check_ready(body: bytes) -> None:
     """Refuses an answer to `/readyz` that is not a ready reward server's."""
     if not flag(as_object(parsed(body)), "ready"):

@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from functools import partial
 from typing import Self, TypeVar, Unpack
+from urllib.parse import quote
 
 import httpx
 
@@ -29,7 +30,7 @@ from ireasoner.clients.exchange import (
     trace_headers,
 )
 from ireasoner.clients.fingerprints import Fingerprints
-from ireasoner.clients.response import check_ready, decode_response
+from ireasoner.clients.response import check_ready, decode_config, decode_response
 from ireasoner.clients.server_context import PUT_TIMEOUT_S, server_context
 from ireasoner.clients.waits import OnWait, Waits
 from ireasoner.clients.wire import Endpoint, Group, ScoreOptions, ScoreRequest, ScoreResponse
@@ -114,6 +115,16 @@ class RewardClient:
                 self._context.was_the_reason(refusal)
         self._fingerprints.check(self._url, request.config, response.fingerprint)
         return response
+
+    def scoring_config(self, name: str) -> Mapping[str, object]:
+        """The fields of a preset or registered config, by name. Raises RewardError."""
+        path = f"/configs/{quote(name, safe='')}"
+        with self._waits.call(self._retry_budget_s) as retry:
+            return retry.call(
+                lambda: self._exchange(
+                    "GET", path, lambda answer: decode_config(answer.body()), self._timeout_s
+                )
+            )
 
     @property
     def takes_images(self) -> bool:

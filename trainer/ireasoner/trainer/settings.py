@@ -17,6 +17,8 @@ from ireasoner.trainer.server_url import ServerUrl, ServerUrls
 
 Role = Literal["solver", "proposer"]
 ROLES: tuple[Role, ...] = ("solver", "proposer")
+AdapterName = Literal["solver", "proposer", "teacher"]
+"""An adapter of the policy: that of a role, or the slow teacher's, which no gradient moves."""
 
 
 def _literals(fields: Any) -> Any:
@@ -91,6 +93,15 @@ class RewardSettings(_Table):
     """Fields of the scoring config to change."""
     control: Literal["none", "random"] = "none"
     """random: a control, not a method; rewards are drawn uniformly instead of taken from the server."""
+    voters: Literal["none", "paraphrase", "teacher"] = "none"
+    """Who judges the Solver's answers under a config with votes = "voters": the policy's own answers to a paraphrase of
+    the question, or the answers of a slow teacher, a moving average of the Solver's adapter (see [teacher])."""
+    proposer: Literal["scored", "minority_share"] = "scored"
+    """What a question is paid, before the repetition penalty. scored: the reward server's reward; minority_share:
+    min(p, 1 - p) for a dominant share p, and -1 for a proposal without a question, as VisPlay's code does."""
+    repetition_penalty: float = Field(0.0, ge=0)
+    """A question is paid less by this, times the share of the update's proposals that are alike to it (see
+    docs/training.md). 0: no penalty; R-Zero and VisPlay use 1."""
     function: str | None = None
     """module:function of your own, whose rewards replace the Solver's scores (see docs/training.md)."""
     source: str | None = Field(None, min_length=1, max_length=256)
@@ -118,6 +129,15 @@ class RewardSettings(_Table):
             raise SettingsError(f"reward.token_file: {self.token_file}: {error.strerror}") from error
 
 
+class TeacherSettings(_Table):
+    """The slow teacher of reward.voters = "teacher". Defaults are those of Co-rewarding's paper (arXiv 2508.00410)."""
+
+    decay_start: float = Field(0.99, ge=0, le=1)
+    """w at the start of the run: after each update of the Solver, teacher <- w teacher + (1 - w) Solver."""
+    decay_end: float = Field(0.9999, ge=0, le=1)
+    """w at the end; between them it follows half a cosine of the run's progress."""
+
+
 class RolloutSettings(_Table):
     """The rollout server, and how it samples."""
 
@@ -128,7 +148,9 @@ class RolloutSettings(_Table):
     solver_max_tokens: int = Field(256, ge=1)
     """Maximum new tokens of a Solver rollout."""
     proposer_max_tokens: int = Field(128, ge=1)
-    """Maximum new tokens of a Proposer rollout."""
+    """Maximum new tokens of a Proposer rollout, and of a paraphrase."""
+    judge_max_tokens: int = Field(1024, ge=1)
+    """Maximum new tokens of a judge's reply, for a config that needs the signal judge."""
     max_consecutive_failed_proposals: int = Field(50, ge=1)
     """The run stops after more consecutive proposals than this without a question."""
     min_pixels: int | None = Field(None, ge=1)
@@ -259,6 +281,8 @@ class RunSettings(BaseSettings):
     """KL penalty to the base model."""
     reward: RewardSettings = Field(default_factory=RewardSettings)
     """Reward server."""
+    teacher: TeacherSettings = Field(default_factory=TeacherSettings)
+    """Slow teacher."""
     rollout: RolloutSettings = Field(default_factory=RolloutSettings)
     """Rollout server."""
     views: ViewSettings = Field(default_factory=ViewSettings)

@@ -30,6 +30,8 @@ def command(settings: RolloutServerSettings) -> list[str]:
         *("--generation-config", "vllm"),
         # Log-probabilities of the distribution that is sampled from, after temperature and masks.
         *("--logprobs-mode", "processed_logprobs"),
+        # A request may ask for the log-probabilities of all words, which some rewards need of small vocabularies.
+        *("--max-logprobs", "-1"),
         *("--middleware", f"{WarmUp.__module__}.{WarmUp.__name__}"),
         "--disable-uvicorn-access-log",
         *("--uvicorn-log-level", "warning"),

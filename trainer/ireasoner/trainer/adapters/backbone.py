@@ -14,7 +14,7 @@ from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageTextTo
 
 from ireasoner.trainer.errors import SettingsError
 from ireasoner.trainer.rollouts.rollout import FORBIDDEN_BIAS, MAX_FORBIDDEN
-from ireasoner.trainer.settings import ROLES, LoraSettings, Role
+from ireasoner.trainer.settings import ROLES, AdapterName, LoraSettings
 
 LANGUAGE_MODEL = re.compile(r"(^|\.)language_model\.")
 """Matches the names of modules and weights of the language model."""
@@ -165,7 +165,7 @@ def active_adapter(policy: PeftModel, name: str | None) -> Iterator[None]:
         policy.set_adapter(before)
 
 
-def role_parameters(policy: PeftModel, role: Role) -> dict[str, torch.nn.Parameter]:
+def role_parameters(policy: PeftModel, role: AdapterName) -> dict[str, torch.nn.Parameter]:
     """The parameters of one role's adapter, by name."""
     marker = f".{role}."
     return {

@@ -19,7 +19,7 @@ from ireasoner.trainer.rollouts.prompt_difference import prompt_difference
 from ireasoner.trainer.rollouts.prompts import proposer_messages
 from ireasoner.trainer.rollouts.replicas import RolloutReplicas
 from ireasoner.trainer.rollouts.rollout import Rollout, RolloutRequest, SamplingContract
-from ireasoner.trainer.settings import Role
+from ireasoner.trainer.settings import AdapterName
 
 MAX_TOKENS = 8
 
@@ -55,7 +55,7 @@ class Canary:
         text = processor.apply_chat_template(proposer_messages(), tokenize=False, add_generation_prompt=True)
         self._inputs = processor(images=[picture], text=[text], return_tensors="pt")
 
-    def check(self, policy: Any, role: Role, name: str) -> float:
+    def check(self, policy: Any, role: AdapterName, name: str) -> float:
         """Returns the mean difference of served and own log-probabilities, in nats per token.
 
         Checks every engine of every replica, and returns the largest difference.
@@ -76,7 +76,7 @@ class Canary:
             for engine in range(member.engines())
         )
 
-    def _check(self, client: RolloutClient, engine: int, policy: Any, role: Role, name: str) -> float:
+    def _check(self, client: RolloutClient, engine: int, policy: Any, role: AdapterName, name: str) -> float:
         [[served]] = client.sample(name, [self._request], self._contract, engine)
         own_prompt = self._inputs["input_ids"][0].tolist()
         if difference := prompt_difference(served.prompt_token_ids, own_prompt, self._processor):
@@ -94,7 +94,7 @@ class Canary:
             )
         return gap_nats
 
-    def _read(self, policy: Any, role: Role, served: Rollout) -> tuple[torch.Tensor, torch.Tensor]:
+    def _read(self, policy: Any, role: AdapterName, served: Rollout) -> tuple[torch.Tensor, torch.Tensor]:
         """The trainer's log-probability of each served token and of its own first choice, both (tokens,)."""
         completion = torch.tensor(served.token_ids)
         ids = torch.cat([self._inputs["input_ids"][0], completion])[None]

@@ -20,7 +20,7 @@ from ireasoner.trainer.adapters.canary import Canary
 from ireasoner.trainer.errors import AdapterError
 from ireasoner.trainer.rollouts.client import RolloutClient
 from ireasoner.trainer.rollouts.replicas import RolloutReplicas
-from ireasoner.trainer.settings import Role
+from ireasoner.trainer.settings import AdapterName
 
 
 class AdapterPublisher:
@@ -42,7 +42,7 @@ class AdapterPublisher:
         folder: Path,
         prefix: str = "",
         *,
-        write: Callable[[PeftModel, Role, Path], None] | None = None,
+        write: Callable[[PeftModel, AdapterName, Path], None] | None = None,
         canary: Canary | None = None,
         canary_every: int = 1,
         keep: int = 1,
@@ -54,15 +54,19 @@ class AdapterPublisher:
         self._canary = canary
         self._canary_every = canary_every
         self._keep = keep
-        self._publications: Counter[Role] = Counter()
-        self._served: dict[Role, list[str]] = {}
+        self._publications: Counter[AdapterName] = Counter()
+        self._served: dict[AdapterName, list[str]] = {}
         self._unfinished: set[str] = set()
 
-    def name(self, role: Role, version: int) -> str:
+    def name(self, role: AdapterName, version: int) -> str:
         """The name under which version `version` of `role` is served."""
         return f"{self._prefix}{role}-{version:06d}"
 
-    def served(self, role: Role) -> str:
+    def folder(self, name: str) -> Path:
+        """The folder of the version that is served as `name`."""
+        return self._folder / name
+
+    def served(self, role: AdapterName) -> str:
         """The name of the newest published version.
 
         Raises:
@@ -72,11 +76,11 @@ class AdapterPublisher:
             raise AdapterError(f"no version of the {role} has been published")
         return self._served[role][-1]
 
-    def policies(self) -> dict[Role, str]:
+    def policies(self) -> dict[AdapterName, str]:
         """The name of the newest published version of each role."""
         return {role: names[-1] for role, names in self._served.items()}
 
-    def publish(self, policy: PeftModel, role: Role, version: int) -> str:
+    def publish(self, policy: PeftModel, role: AdapterName, version: int) -> str:
         """Writes the adapter, loads it under its new name, checks it, then unloads and deletes old versions.
 
         Raises:
@@ -130,7 +134,7 @@ def version(name: str) -> int:
     return int(name.rpartition("-")[2])
 
 
-def refuse_what_vllm_ignores(role: Role, names: Sequence[str]) -> None:
+def refuse_what_vllm_ignores(role: AdapterName, names: Sequence[str]) -> None:
     """Refuses weights outside the language model, which vLLM does not apply.
 
     Raises:
@@ -143,10 +147,10 @@ def refuse_what_vllm_ignores(role: Role, names: Sequence[str]) -> None:
 
 def write_adapter(
     policy: PeftModel,
-    role: Role,
+    role: AdapterName,
     path: Path,
     *,
-    refuse: Callable[[Role, Sequence[str]], None] = refuse_what_vllm_ignores,
+    refuse: Callable[[AdapterName, Sequence[str]], None] = refuse_what_vllm_ignores,
 ) -> None:
     """Writes one role's adapter as a peft folder, which appears under `path` when it is complete.
 
@@ -177,7 +181,9 @@ def write_adapter(
     shutil.rmtree(partial)
 
 
-def _refuse_another_shape(role: Role, config: Mapping[str, Any], shapes: Mapping[str, Sequence[int]]) -> None:
+def _refuse_another_shape(
+    role: AdapterName, config: Mapping[str, Any], shapes: Mapping[str, Sequence[int]]
+) -> None:
     """Compares the weights with the adapter's config.
 
     Raises:

@@ -27,10 +27,12 @@ from ireasoner.trainer.loop.image_groups import ImageGroups
 from ireasoner.trainer.loop.image_order import ImageOrder
 from ireasoner.trainer.loop.moving_baseline import MovingBaseline
 from ireasoner.trainer.loop.prefetch import Prefetch
+from ireasoner.trainer.loop.signal_pass import SignalPass
 from ireasoner.trainer.loop.stop_signals import StopSignals
 from ireasoner.trainer.loop.trainer import ProposerSolverTrainer
 from ireasoner.trainer.monitoring.collapse_guard import CollapseGuard
 from ireasoner.trainer.rewards.group_scorer import GroupScorer
+from ireasoner.trainer.rewards.needs import NOTHING, Needs
 from ireasoner.trainer.rewards.shadow_labels import ShadowLabels
 from ireasoner.trainer.rewards.variant import RewardVariant
 from ireasoner.trainer.rollouts.busy_clock import IdleShare
@@ -39,7 +41,7 @@ from ireasoner.trainer.rollouts.replicas import RolloutReplicas
 from ireasoner.trainer.rollouts.rollout import SamplingContract
 from ireasoner.trainer.run_folder.checkpoint import Checkpoints
 from ireasoner.trainer.run_folder.run_folder import RunFolder
-from ireasoner.trainer.settings import ROLES, Role, RunSettings
+from ireasoner.trainer.settings import ROLES, AdapterName, Role, RunSettings
 from ireasoner.trainer.views import GroupViews, named_contrast, named_views
 
 
@@ -58,6 +60,7 @@ class Assembly:
         shadow: Measures groups against labels, if there are any.
         variant: What the Solver is trained on instead of its scores.
         signals: The signals that end the run.
+        needs: What the scoring config needs besides texts.
     """
 
     settings: RunSettings
@@ -70,6 +73,7 @@ class Assembly:
     shadow: ShadowLabels
     variant: RewardVariant | None = None
     signals: StopSignals = field(default_factory=StopSignals)
+    needs: Needs = NOTHING
 
     trainer_class: ClassVar[type[ProposerSolverTrainer]] = ProposerSolverTrainer
 
@@ -132,7 +136,7 @@ class Assembly:
             keep=2 if self.settings.overlap else 1,
         )
 
-    def write_adapter(self, policy: PeftModel, role: Role, path: Path) -> None:
+    def write_adapter(self, policy: PeftModel, role: AdapterName, path: Path) -> None:
         """Writes one role's adapter, and refuses one that vLLM could not serve."""
         write_adapter(policy, role, path)
 
@@ -151,6 +155,7 @@ class Assembly:
     def collector(self, publisher: AdapterPublisher) -> Collector:
         """Collects the groups of each update."""
         settings = self.settings
+        measured = self.needs.measured(self.backbone.config.get_text_config().vocab_size)
         return Collector(
             settings,
             images=self.image_groups(),
@@ -162,6 +167,20 @@ class Assembly:
             views=self.views(),
             variant=self.variant,
             contracts={role: self.sampling_contract(role) for role in ROLES},
+            needs=self.needs,
+            measured=measured,
+            signal_pass=self.signal_pass(publisher) if self.needs.figures and measured is None else None,
+        )
+
+    def signal_pass(self, publisher: AdapterPublisher) -> SignalPass:
+        """Measures the Solver's distributions, where the rollout server cannot."""
+        return SignalPass(
+            self.backbone,
+            self.processor,
+            publisher.folder,
+            self.sampling_contract("solver"),
+            self.needs.figures,
+            self.settings.rollouts_per_micro_batch,
         )
 
     def views(self) -> GroupViews:

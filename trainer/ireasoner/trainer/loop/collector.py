@@ -6,82 +6,38 @@ answers.
 """
 
 import copy
-import time
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
-from ireasoner.audit.questions import near_duplicate_share
-from ireasoner.clients import ScoredGroup
 from ireasoner.trainer.adapters.publisher import AdapterPublisher
-from ireasoner.trainer.errors import (
-    PolicyMissingError,
-    ProposerError,
-    RolloutMismatchError,
-)
+from ireasoner.trainer.errors import RolloutMismatchError
+from ireasoner.trainer.loop.collected import Collected, log_judging, log_questions, log_scores, log_signals
 from ireasoner.trainer.loop.image_groups import ImageGroups
+from ireasoner.trainer.loop.judging import Judging
+from ireasoner.trainer.loop.proposal_scores import ProposalScores
+from ireasoner.trainer.loop.proposals import Proposals
 from ireasoner.trainer.loop.role_schedule import groups_at, role_at
+from ireasoner.trainer.loop.sampler import Policies, Sampler
+from ireasoner.trainer.loop.seeds import Seeds, Stream
 from ireasoner.trainer.loop.shown_views import ShownViews
+from ireasoner.trainer.loop.signal_pass import SignalPass
+from ireasoner.trainer.loop.solver_inputs import GroupInputs, SolverInputs
+from ireasoner.trainer.loop.voters import Voters
 from ireasoner.trainer.rewards.group_scorer import GroupScorer, GroupToScore
+from ireasoner.trainer.rewards.needs import NOTHING, Needs
 from ireasoner.trainer.rewards.shadow_labels import ShadowLabels
 from ireasoner.trainer.rewards.variant import RewardVariant, apply_variant
 from ireasoner.trainer.rollouts.client import RolloutClient
-from ireasoner.trainer.rollouts.control_tokens import control_tokens_in
 from ireasoner.trainer.rollouts.group import Group
 from ireasoner.trainer.rollouts.prompt import Prompt
 from ireasoner.trainer.rollouts.prompt_difference import prompt_difference
-from ireasoner.trainer.rollouts.prompts import (
-    parse_question,
-    proposer_messages,
-    solver_messages,
-)
+from ireasoner.trainer.rollouts.prompts import proposer_messages
 from ireasoner.trainer.rollouts.replicas import RolloutReplicas
-from ireasoner.trainer.rollouts.rollout import Rollout, RolloutRequest, SamplingContract
+from ireasoner.trainer.rollouts.rollout import Measured, Rollout, RolloutRequest, SamplingContract
 from ireasoner.trainer.settings import Role, RunSettings
 from ireasoner.trainer.views import GroupViews, Seen
 from ireasoner.trainer.views.view_scores import ViewScores
-
-_SEEDS_PER_UPDATE = 1_000_000
-
-Policies = Mapping[Role, str]
-"""The name under which each role's adapter is served."""
-
-Question = tuple[int, str]
-"""A proposed question: the index of its group, and its text."""
-
-
-@dataclass(slots=True)
-class Collected:
-    """The scored groups of one update.
-
-    Attributes:
-        update: Index of the update, from 0.
-        role: The role that it trains.
-        groups: The groups, in the order of the batch's rows.
-        contract: How they were sampled.
-        fingerprint: Fingerprint of the scoring.
-        metrics: What the update logs, by name; each a list, as in TRL.
-    """
-
-    update: int
-    role: Role
-    groups: list[Group]
-    contract: SamplingContract
-    fingerprint: str = ""
-    metrics: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
-
-    def metric(self, name: str, value: float) -> None:
-        """Adds one value to a metric of the update."""
-        self.metrics[name].append(value)
-
-    @contextmanager
-    def timed(self, phase: str) -> Iterator[None]:
-        """Logs how many seconds the block takes."""
-        started_s = time.monotonic()
-        yield
-        self.metric(f"seconds/{phase}", time.monotonic() - started_s)
 
 
 class Collector:
@@ -98,6 +54,9 @@ class Collector:
         views: The views of the Solver's questions.
         contracts: How each role is sampled.
         variant: What the Solver is trained on instead of its scores.
+        needs: What the scoring config needs besides texts.
+        measured: What the rollout server measures of it; None if nothing.
+        signal_pass: Measures what the rollout server does not; None if that is nothing.
     """
 
     def __init__(
@@ -113,19 +72,39 @@ class Collector:
         views: GroupViews,
         contracts: Mapping[Role, SamplingContract],
         variant: RewardVariant | None = None,
+        needs: Needs = NOTHING,
+        measured: Measured | None = None,
+        signal_pass: SignalPass | None = None,
     ) -> None:
         self._settings = settings
         self._images = images
         self._processor = copy.deepcopy(processor)
-        self._rollouts = rollouts
-        self._publisher = publisher
+        self._sampler = Sampler(rollouts, publisher)
         self._scorer = scorer
         self._shadow = shadow
-        self._shown = ShownViews(views, self._processor.tokenizer, self._question)
         self._view_scores = ViewScores(scorer, settings.views.contrast_weight)
         self._contracts = contracts
         self._variant = variant
-        self._consecutive_failed_proposals = 0
+        self._seeds = Seeds(settings.seed, settings.group_size)
+        self._proposals = Proposals(
+            self._processor.tokenizer, settings.rollout.max_consecutive_failed_proposals
+        )
+        self._shown = ShownViews(views, self._processor.tokenizer, self._proposals.question)
+        self._proposal_scores = ProposalScores(
+            settings, self._sampler, self._seeds, contracts, self._proposals, scorer, shadow
+        )
+        tokenizer, solver = self._processor.tokenizer, contracts["solver"]
+        self._inputs = SolverInputs(
+            needs,
+            measured,
+            signal_pass,
+            Judging(self._sampler, self._seeds, solver, settings.rollout.judge_max_tokens, tokenizer)
+            if needs.judge
+            else None,
+            Voters(settings, self._sampler, self._seeds, contracts, self._proposals.question)
+            if needs.voters
+            else None,
+        )
 
     def collect(self, update: int, policies: Policies) -> Collected:
         """Samples and scores the groups of update `update` (from 0).
@@ -155,47 +134,33 @@ class Collector:
         seen = self._show(collected, policies)
         with collected.timed("roll_out"):
             self._roll_out(collected, policies)
-        with collected.timed("score"):
-            if role == "solver":
+        if role == "solver":
+            inputs = self._measure(collected, policies)
+            with collected.timed("score"):
                 self._view_scores.map_answers(groups, seen, update)
-                self._score_solver(collected)
-            else:
-                self._score_proposer(collected, policies)
+                self._score_solver(collected, inputs)
+        else:
+            with collected.timed("score"):
+                self._proposal_scores.score(collected, policies)
         collected.fingerprint = self._scorer.fingerprint
         return collected
 
     def _propose(self, collected: Collected, policies: Policies) -> None:
         """Gives each group a question of the Proposer."""
         requests = [
-            RolloutRequest(proposer_messages(), group.png, 1, self._helper_seed(collected, index))
+            RolloutRequest(
+                proposer_messages(), group.png, 1, self._seeds.first(collected.update, index, Stream.HELPER)
+            )
             for index, group in enumerate(collected.groups)
         ]
         with collected.timed("propose"):
             proposals = self._sample("proposer", policies, requests)
         for group, [proposal] in zip(collected.groups, proposals, strict=True):
             group.proposed_by = proposal.policy
-            group.question = self._question(proposal)
-            self._count_failed_proposals(collected.update, group.question, proposal)
+            group.question = self._proposals.question(proposal)
+            self._proposals.count(collected.update, group.question, proposal)
         questions = [group.question for group in collected.groups]
-        _log_questions(
-            collected, questions, len({question for question in questions if question is not None})
-        )
-
-    def _question(self, proposal: Rollout) -> str | None:
-        """The question in a proposal; None if there is none, or if its control tokens would alter the prompt."""
-        question = parse_question(proposal.text)
-        if question is not None and control_tokens_in(question, self._processor.tokenizer):
-            return None
-        return question
-
-    def _count_failed_proposals(self, update: int, question: str | None, proposal: Rollout) -> None:
-        failed = 0 if question is not None else self._consecutive_failed_proposals + 1
-        self._consecutive_failed_proposals = failed
-        if failed > self._settings.rollout.max_consecutive_failed_proposals:
-            raise ProposerError(
-                f"update {update}: {failed} consecutive proposals hold no question "
-                f"(rollout.max_consecutive_failed_proposals); the last one is {proposal.text[:200]!r}"
-            )
+        log_questions(collected, questions, len({question for question in questions if question is not None}))
 
     def _show(self, collected: Collected, policies: Policies) -> list[list[Seen]]:
         """Gives each group its prompts; returns what those of the Solver show, by group."""
@@ -210,7 +175,10 @@ class Collector:
                 groups,
                 collected.update,
                 lambda requests: self._sample("solver", policies, requests, self._contracts["proposer"]),
-                [self._helper_seed(collected, index) + 1 for index in range(len(groups))],
+                [
+                    self._seeds.first(collected.update, index, Stream.REWORDING)
+                    for index in range(len(groups))
+                ],
             )
         replaced = self._shown.replaced_share(groups)
         if replaced is not None:
@@ -222,9 +190,11 @@ class Collector:
         asked = [
             (group, prompt, seed)
             for index, group in enumerate(groups)
-            for prompt, seed in zip(group.sampled_prompts, self._seeds(collected, index), strict=True)
+            for prompt, seed in zip(group.sampled_prompts, self._seeds_of(collected, index), strict=True)
         ]
         requests = [prompt.request(seed) for _, prompt, seed in asked]
+        if collected.role == "solver":
+            requests = self._inputs.requested(requests)
         sampled = self._sample(collected.role, policies, requests)
         self._check_prompts([(group, prompt) for group, prompt, _ in asked], sampled)
         replies = iter(sampled)
@@ -232,24 +202,35 @@ class Collector:
             group.rollouts = [rollout for _ in group.prompts for rollout in next(replies)]
             group.contrast = [] if group.contrast_prompt is None else next(replies)
 
-    def _score_solver(self, collected: Collected) -> None:
+    def _measure(self, collected: Collected, policies: Policies) -> list[GroupInputs]:
+        """What the scoring config needs of the Solver's groups besides texts."""
+        with collected.timed("measure") if self._inputs.takes_time else nullcontext():
+            return self._inputs.of(collected.groups, collected.update, policies)
+
+    def _score_solver(self, collected: Collected, inputs: Sequence[GroupInputs]) -> None:
         groups, update = collected.groups, collected.update
         progress = self._settings.progress_at(update)
         posted = [
-            GroupToScore(
-                group.rollouts,
-                group.question,
-                group.shown,
-                self._shadow.answers(group.path, group.question),
-                views=[prompt.view for prompt in group.prompt_of_rollout],
-                answers_in_view=group.answers_in_view,
+            measured.add_to(
+                GroupToScore(
+                    group.rollouts,
+                    group.question,
+                    group.shown,
+                    self._shadow.answers(group.path, group.question),
+                    views=[prompt.view for prompt in group.prompt_of_rollout],
+                    answers_in_view=group.answers_in_view,
+                )
             )
-            for group in groups
+            for group, measured in zip(groups, inputs, strict=True)
         ]
-        scored = self._scorer.score("solver", posted, update, progress)
-        scored = self._view_scores.judged(groups, scored, update)
+        scores = self._scorer.score("solver", posted, update, progress)
+        scored = self._view_scores.judged(groups, scores[: len(groups)], update)
+        judging = scores[len(groups) :]
         for index, (group, score) in enumerate(zip(groups, scored, strict=True)):
             group.record = group.solver_record(score)
+            for rollout, own in zip(group.record["rollouts"], score.rollouts, strict=True):
+                rollout["components"] = dict(own.components)
+            inputs[index].record(group)
             # Without a question there is no task: the rollouts have no reward, and so no advantage.
             group.rewards = [
                 self._scorer.reward(rollout.reward, update, index, member) if group.question else None
@@ -258,7 +239,9 @@ class Collector:
         if self._variant is not None:
             apply_variant(self._variant, groups, progress)
         collected.metric("progress", progress)
-        _log_scores(collected, [score for group, score in zip(groups, scored, strict=True) if group.question])
+        log_scores(collected, [score for group, score in zip(groups, scored, strict=True) if group.question])
+        log_signals(collected, [signals for each in inputs for signals in each.signals])
+        log_judging(collected, judging)
         self._measure_against_labels(collected)
 
     def _measure_against_labels(self, collected: Collected) -> None:
@@ -270,66 +253,6 @@ class Collector:
         for name, value in figures.items():
             collected.metric(name, value)
 
-    def _score_proposer(self, collected: Collected, policies: Policies) -> None:
-        """Rewards each proposal by the Solver's answers to it; equal questions of an image share one group."""
-        questions = [[self._question(rollout) for rollout in group.rollouts] for group in collected.groups]
-        distinct = dict.fromkeys(
-            (index, question)
-            for index, proposed in enumerate(questions)
-            for question in proposed
-            if question is not None
-        )
-        scores = self._scored_answers(collected, policies, list(distinct))
-        for index, (group, proposed) in enumerate(zip(collected.groups, questions, strict=True)):
-            proposals = []
-            for member, (rollout, question) in enumerate(zip(group.rollouts, proposed, strict=True)):
-                score = None if question is None else scores[index, question]
-                # A proposal without a question is the Proposer's own failure: its reward is 0.
-                reward = 0.0 if score is None else score.proposer_reward
-                group.rewards.append(self._scorer.reward(reward, collected.update, index, member))
-                proposals.append(
-                    {
-                        "text": rollout.text,
-                        "policy": rollout.policy,
-                        "question": question,
-                        "reward": reward,
-                        "entropy_nats": None if score is None else score.entropy_nats,
-                    }
-                )
-            group.record = {"policy": group.rollouts[0].policy, "proposals": proposals}
-        _log_questions(
-            collected, [question for proposed in questions for question in proposed], len(distinct)
-        )
-        _log_scores(collected, list(scores.values()))
-
-    def _scored_answers(
-        self, collected: Collected, policies: Policies, questions: Sequence[Question]
-    ) -> dict[Question, ScoredGroup]:
-        """The Solver's answers to each question, scored for the Proposer."""
-        if not questions:
-            return {}
-        requests = [
-            RolloutRequest(
-                solver_messages(text),
-                collected.groups[group].png,
-                self._settings.group_size,
-                self._helper_seed(collected, index),
-            )
-            for index, (group, text) in enumerate(questions)
-        ]
-        answers = self._sample("solver", policies, requests)
-        posted = [
-            GroupToScore(
-                rollouts,
-                text,
-                collected.groups[group].shown,
-                self._shadow.answers(collected.groups[group].path, text),
-            )
-            for (group, text), rollouts in zip(questions, answers, strict=True)
-        ]
-        scored = self._scorer.score("proposer", posted, collected.update, None)
-        return dict(zip(questions, scored, strict=True))
-
     def _sample(
         self,
         role: Role,
@@ -337,13 +260,8 @@ class Collector:
         requests: Sequence[RolloutRequest],
         contract: SamplingContract | None = None,
     ) -> list[list[Rollout]]:
-        """Samples from a role's policy; publishes the adapters again if the server has lost them."""
-        contract = contract or self._contracts[role]
-        try:
-            return self._rollouts.sample(policies[role], requests, contract)
-        except PolicyMissingError:
-            self._publisher.restore()
-            return self._rollouts.sample(policies[role], requests, contract)
+        """Samples from a role's policy, as its rollouts are sampled unless `contract` says otherwise."""
+        return self._sampler.sample(policies[role], requests, contract or self._contracts[role])
 
     def _check_prompts(
         self, asked: Sequence[tuple[Group, Prompt]], sampled: Sequence[Sequence[Rollout]]
@@ -360,45 +278,11 @@ class Collector:
                 shown = "" if prompt.view is None else f" (view {prompt.view})"
                 raise RolloutMismatchError(f"{group.path}{shown}: {difference}")
 
-    def _seeds(self, collected: Collected, index: int) -> list[int]:
+    def _seeds_of(self, collected: Collected, index: int) -> list[int]:
         """Seed of the first rollout of each prompt of a group; trained rollouts have consecutive seeds."""
-        group, first = collected.groups[index], self._seed(collected, index)
+        group, first = collected.groups[index], self._seeds.first(collected.update, index)
         counts = [prompt.count for prompt in group.prompts]
         seeds = [first + sum(counts[:position]) for position in range(len(counts))]
         if group.contrast_prompt is not None:
-            seeds.append(self._helper_seed(collected, index) + _SEEDS_PER_UPDATE // 4)
+            seeds.append(self._seeds.first(collected.update, index, Stream.CONTRAST))
         return seeds
-
-    def _seed(self, collected: Collected, group: int) -> int:
-        """Seed of the first rollout of a group; unique per run seed, update and group."""
-        run_seed = self._settings.seed * 1_000_003 + collected.update
-        return int((run_seed * _SEEDS_PER_UPDATE + group * self._settings.group_size) % 2**62)
-
-    def _helper_seed(self, collected: Collected, group: int) -> int:
-        """Seed of rollouts of the role that is not trained, apart from those of the role that is."""
-        return self._seed(collected, group) + _SEEDS_PER_UPDATE // 2
-
-
-def _log_questions(collected: Collected, proposed: Sequence[str | None], distinct: int) -> None:
-    questions = [question for question in proposed if question is not None]
-    collected.metric("proposals_without_question", 1 - len(questions) / len(proposed))
-    collected.metric("questions_distinct", distinct / len(proposed))
-    collected.metric("questions_near_duplicate", near_duplicate_share(questions))
-
-
-def _log_scores(collected: Collected, scored: Sequence[ScoredGroup]) -> None:
-    values_by_name: dict[str, list[float | None]] = {
-        "answer_entropy_nats": [group.entropy_nats for group in scored],
-        "dominant_share": [group.dominant_share for group in scored],
-        "proposer_reward": [group.proposer_reward for group in scored],
-        "tie_rate": [float(group.tie) for group in scored if group.tie is not None],
-        "outcome": [r.outcome for group in scored for r in group.rollouts],
-        "trajectory": [r.trajectory for group in scored for r in group.rollouts],
-        "steps": [float(len(r.steps)) for group in scored for r in group.rollouts if r.status == "ok"],
-        "invalid_rate": [float(r.status == "invalid") for group in scored for r in group.rollouts],
-        "abstain_rate": [float(r.status == "abstain") for group in scored for r in group.rollouts],
-    }
-    for name, values in values_by_name.items():
-        known = [value for value in values if value is not None]
-        if known:
-            collected.metric(name, sum(known) / len(known))

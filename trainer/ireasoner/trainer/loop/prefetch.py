@@ -1,10 +1,11 @@
 """Hands out the groups of each update, and optionally collects the next update's groups during training."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from ireasoner.trainer.loop.collector import Collected, Collector, Policies
-from ireasoner.trainer.settings import Role
+from ireasoner.trainer.loop.collected import Collected
+from ireasoner.trainer.loop.collector import Collector
+from ireasoner.trainer.loop.sampler import Policies
 
 
 class Prefetch:
@@ -21,7 +22,7 @@ class Prefetch:
     def __init__(
         self,
         collector: Collector,
-        policies: Callable[[], Mapping[Role, str]],
+        policies: Callable[[], Policies],
         updates: int,
         *,
         overlap: bool,

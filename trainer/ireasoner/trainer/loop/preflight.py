@@ -1,7 +1,6 @@
 """What is checked before a run writes its folder: the model, the paths, and both servers."""
 
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ from peft import PeftModel, get_peft_model
 from rich.console import Console
 from transformers import AutoModelForImageTextToText
 
-from ireasoner.clients import Group, RequestRefused, RewardClient, Rollout, ScoredGroup
+from ireasoner.clients import Group, RequestRefused, RewardClient, Rollout
 from ireasoner.trainer.adapters.backbone import (
     LANGUAGE_MODEL,
     is_hub_id,
@@ -19,11 +18,13 @@ from ireasoner.trainer.adapters.backbone import (
     lora_config,
 )
 from ireasoner.trainer.adapters.probe import probe
-from ireasoner.trainer.errors import ImagesError, SettingsError
+from ireasoner.trainer.errors import ImagesError, RolloutRequestRefused, SettingsError
 from ireasoner.trainer.output_path import require_folder
+from ireasoner.trainer.rewards.needs import Needs
 from ireasoner.trainer.rewards.shadow_labels import Labels, load_labels
 from ireasoner.trainer.rewards.variant import RewardVariant, named_variant
 from ireasoner.trainer.rollouts.replicas import RolloutReplicas
+from ireasoner.trainer.rollouts.rollout import Measured, RolloutRequest, SamplingContract
 from ireasoner.trainer.rollouts.server_kind import require_kind
 from ireasoner.trainer.run_folder.run_folder import refuse_other_run
 from ireasoner.trainer.settings import RunSettings
@@ -42,12 +43,7 @@ _PROBE = Group(
     question="Can the reward server judge a group? (asked before the start of a run)",
 )
 """A group that every scoring config can judge."""
-_PROBE_OF_TWO_VIEWS = replace(
-    _PROBE,
-    id="preflight-of-two-views",
-    rollouts=[replace(rollout, view=rollout.id) for rollout in _PROBE.rollouts],
-)
-"""The same group, for configs in which views judge each other."""
+_HELLO: list[dict[str, object]] = [{"role": "user", "content": "Hello"}]
 _PROBE_SOURCE = "preflight"
 """The ledger's name for such groups, which belong to no run."""
 
@@ -144,8 +140,10 @@ def check_kinds(settings: RunSettings) -> None:
 
 def check_servers(
     settings: RunSettings, rollouts: RolloutReplicas, rewards: RewardClient, policy: PeftModel
-) -> None:
+) -> Needs:
     """Has both servers, which must be ready, do for the run what they will have to do.
+
+    Returns what the scoring config needs besides texts.
 
     Args:
         settings: The run.
@@ -161,22 +159,34 @@ def check_servers(
     reward = settings.reward
     config: Any = {"preset": reward.config, **reward.overrides} if reward.overrides else reward.config
     try:
-        probes = [_PROBE, _PROBE_OF_TWO_VIEWS]
-        one_view, two_views = rewards.score(
-            "solver", probes, config=config, progress=0.0, source=_PROBE_SOURCE
-        ).groups
+        rewards.score("solver", [_PROBE], config=config, progress=0.0, source=_PROBE_SOURCE)
+        needs = Needs.of({**rewards.scoring_config(reward.config), **reward.overrides})
     except RequestRefused as error:
         refused = "reward.config and reward.overrides" if reward.overrides else "reward.config"
         setting = "reward.token_file" if error.status in (401, 403) else refused
         raise SettingsError(f"{setting}: {reward.url} refuses: {error}") from error
-    if len(settings.views.names) < 2 and _abstains(one_view) and not _abstains(two_views):
-        raise SettingsError(
-            f"views.names: under reward.config {reward.config} the views of a question judge each other, so it needs "
-            f"two views or more, and has {len(settings.views.names)}"
-        )
+    needs.check(settings)
     rollouts.models()
     probe(rollouts, policy, settings.adapters_folder or settings.run_folder / "adapters")
+    measured = needs.measured(policy.config.get_text_config().vocab_size)
+    if measured is not None:
+        _check_distributions(rollouts, measured)
+    return needs
 
 
-def _abstains(group: ScoredGroup) -> bool:
-    return all(rollout.status == "abstain" for rollout in group.rollouts)
+def _check_distributions(rollouts: RolloutReplicas, measured: Measured) -> None:
+    """Has each rollout server give the whole distribution of a token.
+
+    Raises:
+        SettingsError: One does not.
+    """
+    request = RolloutRequest(_HELLO, None, 1, 0, measured)
+    for member in rollouts.members:
+        try:
+            member.sample(member.base_model(), [request], SamplingContract(max_tokens=1))
+        except RolloutRequestRefused as error:
+            raise SettingsError(
+                f"reward.config: the signal {measured.figures[0]!r} needs the log-probabilities of all "
+                f"{measured.words} words, which {member.base_url} does not give: start it with --max-logprobs -1 "
+                f"({error})"
+            ) from error

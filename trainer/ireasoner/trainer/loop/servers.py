@@ -14,6 +14,7 @@ from ireasoner.clients import NotReady, RewardClient
 from ireasoner.trainer.loop.preflight import check_kinds, check_servers
 from ireasoner.trainer.monitoring.server_wait import ServerWait
 from ireasoner.trainer.rewards.group_scorer import GroupScorer
+from ireasoner.trainer.rewards.needs import Needs
 from ireasoner.trainer.rollouts.client import RolloutClient
 from ireasoner.trainer.rollouts.replicas import RolloutReplicas
 from ireasoner.trainer.settings import RunSettings
@@ -63,8 +64,10 @@ class Servers:
     def __exit__(self, *failure: object) -> None:
         self._closing.close()
 
-    def await_ready(self, policy: PeftModel) -> None:
+    def await_ready(self, policy: PeftModel) -> Needs:
         """Waits for the servers, and has both do for the run what they will have to do; see `check_servers`.
+
+        Returns what the scoring config needs besides texts.
 
         Raises:
             SettingsError: An address is another server's, or a server refuses what the settings ask for.
@@ -73,7 +76,7 @@ class Servers:
         """
         check_kinds(self._settings)
         self._await_rewards()
-        check_servers(self._settings, self.rollouts, self.rewards, policy)
+        return check_servers(self._settings, self.rollouts, self.rewards, policy)
 
     def scorer(self) -> GroupScorer:
         """Scores groups on the reward server."""

@@ -81,9 +81,9 @@ def train(
             processor = check_model(settings)
             images = ranks.from_first(lambda: scan_images(settings, console))
             servers = ending.enter_context(Servers(settings, console, is_alive))
-            ranks.from_first(lambda: servers.await_ready(policy))
+            needs = ranks.from_first(lambda: servers.await_ready(policy))
             context_tokens = ranks.from_first(servers.rollouts.context_tokens)
-            images = usable_images(images, processor, settings, context_tokens)
+            images = usable_images(images, processor, settings, context_tokens, needs)
             ranks.from_first(lambda: check_image_bounds(images, processor, servers.rollouts))
             run = open_run_folder(settings, images, ranks, console, ending)
             bar = UpdateProgress(console, line_every=max(settings.updates // 40, 1))
@@ -100,6 +100,7 @@ def train(
                 shadow=ShadowLabels(labels),
                 variant=variant or named,
                 signals=signals,
+                needs=needs,
             ).trainer([bar, *callbacks])
         _run(trainer, servers.rollouts)
         return run

@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any, TypeVar
@@ -34,9 +35,10 @@ from trl import GRPOConfig, GRPOTrainer
 from ireasoner.audit.questions import RecentQuestions
 from ireasoner.trainer.adapters.backbone import name_roles
 from ireasoner.trainer.adapters.publisher import AdapterPublisher, version
+from ireasoner.trainer.adapters.teacher import TEACHER, SlowTeacher
 from ireasoner.trainer.errors import CheckpointError, RunInterrupted, StaleRolloutError
 from ireasoner.trainer.evaluation.evaluation_file import forget_after
-from ireasoner.trainer.loop.collector import Collected
+from ireasoner.trainer.loop.collected import Collected
 from ireasoner.trainer.loop.kl import KlCoefficient
 from ireasoner.trainer.loop.moving_baseline import MovingBaseline
 from ireasoner.trainer.loop.policy_update import PolicyUpdate
@@ -54,7 +56,7 @@ from ireasoner.trainer.rollouts.prompts import text_of
 from ireasoner.trainer.rollouts.rollout import Rollout
 from ireasoner.trainer.run_folder.checkpoint import Checkpoints, LoopState, RandomState, read_state
 from ireasoner.trainer.run_folder.run_folder import RunFolder, read_lines
-from ireasoner.trainer.settings import ROLES, Role, RunSettings
+from ireasoner.trainer.settings import ROLES, AdapterName, Role, RunSettings
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +84,8 @@ class ProposerSolverTrainer(PolicyUpdate):
         callbacks: Further callbacks.
 
     Attributes:
-        versions: How many versions each role's adapter has had.
+        versions: How many versions each role's adapter has had; the slow teacher has those of the Solver.
+        teacher: The slow teacher, if the settings ask for one.
     """
 
     def __init__(
@@ -135,6 +138,9 @@ class ProposerSolverTrainer(PolicyUpdate):
         )
         self.remove_callback(PrinterCallback)
         name_roles(self.model, lora)
+        self.teacher: SlowTeacher | None = None
+        if settings.reward.voters == TEACHER:
+            self.teacher = SlowTeacher(self.model, lora, settings.teacher)
 
     # A run, from its start or its newest checkpoint to its end.
 
@@ -155,6 +161,8 @@ class ProposerSolverTrainer(PolicyUpdate):
             self.read_weights(str(newest))
             return
         self._restore(state)
+        if self.teacher is not None:
+            self.teacher.read(newest)
         self._train_from(str(newest))
 
     def _train_from(self, checkpoint: str | None) -> None:
@@ -185,10 +193,14 @@ class ProposerSolverTrainer(PolicyUpdate):
         for _, groups in groupby(solver, key=lambda group: int(group["update"])):
             self._questions.add([group["question"] for group in groups])
 
-    def publish(self, role: Role) -> str:
-        """Publishes the current adapter of `role`; returns the name under which it is served."""
+    def publish(self, role: Role) -> None:
+        """Publishes the current adapter of `role`, and with the Solver's that of the slow teacher."""
+        adapters: list[AdapterName] = [role]
+        if role == "solver" and self.teacher is not None:
+            adapters.append(TEACHER)
         with self._timed("publish"):
-            return self._from_first(lambda: self.publisher.publish(self.model, role, self.versions[role]))
+            for name in adapters:
+                self._from_first(partial(self.publisher.publish, self.model, name, self.versions[role]))
 
     def _from_first(self, make: Callable[[], T]) -> T:
         """`Ranks.from_first` of a `make` that may wait for servers; a signal ends the wait."""
@@ -332,7 +344,7 @@ class ProposerSolverTrainer(PolicyUpdate):
     def keep_trained(self, optimizer: Any) -> None:
         """Copies what the optimizer is about to move, so that a step that fails can be undone."""
         if self._whole is not None and not self.is_deepspeed_enabled:
-            self._whole.keep_trained(optimizer)
+            self._whole.keep_trained(optimizer, () if self.teacher is None else self.teacher.parameters)
 
     def after_update(self, control: TrainerControl) -> None:
         """Adapts the KL coefficient and publishes the trained adapter, unless no group had a learning signal.
@@ -347,6 +359,9 @@ class ProposerSolverTrainer(PolicyUpdate):
         if kl:
             coefficient.observe(sum(kl) / len(kl))
         self.versions[self.role] += 1
+        if self.role == "solver" and self.teacher is not None:
+            progress = self.settings.progress_at(self.state.global_step - 1)
+            self.add_metric("teacher_decay", self.teacher.move(progress))
         try:
             self.publish(self.role)
         except (Exception, RunInterrupted) as error:  # noqa: BLE001  raised when the update is whole
@@ -396,7 +411,7 @@ class ProposerSolverTrainer(PolicyUpdate):
         """One optimizer for both adapters; in an update only the active one has gradients, and only it moves."""
         # Both need gradients here: what wraps the model for several processes must know both.
         for name, parameter in self.model.named_parameters():
-            if "lora_" in name:
+            if "lora_" in name and f".{TEACHER}." not in name:
                 parameter.requires_grad_(True)
         optimizer: torch.optim.Optimizer = super().create_optimizer(model)
         return optimizer

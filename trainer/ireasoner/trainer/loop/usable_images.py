@@ -7,6 +7,9 @@ from rich.console import Console
 from ireasoner.trainer.errors import SettingsError
 from ireasoner.trainer.images import ImageFolder, ImageSizeCheck
 from ireasoner.trainer.monitoring.progress import progress_bar
+from ireasoner.trainer.rewards.judge import judge_messages
+from ireasoner.trainer.rewards.needs import NOTHING, Needs
+from ireasoner.trainer.rollouts.paraphrase import paraphrase_messages
 from ireasoner.trainer.rollouts.prompts import Message, proposer_messages, solver_messages
 from ireasoner.trainer.settings import RunSettings
 
@@ -31,7 +34,11 @@ def scan_images(settings: RunSettings, console: Console) -> ImageFolder:
 
 
 def usable_images(
-    images: ImageFolder, processor: Any, settings: RunSettings, context_tokens: int | None
+    images: ImageFolder,
+    processor: Any,
+    settings: RunSettings,
+    context_tokens: int | None,
+    needs: Needs = NOTHING,
 ) -> ImageFolder:
     """The images without those that the policy or the server's context cannot take.
 
@@ -40,32 +47,44 @@ def usable_images(
         processor: The policy's processor, with the run's bounds in pixels.
         settings: The run.
         context_tokens: The server's context; None if it does not say.
+        needs: What the scoring config needs besides texts.
 
     Raises:
         ImagesError: Fewer images are left than an update needs.
         SettingsError: The context has no room for any image.
     """
-    room = None if context_tokens is None else context_tokens - text_tokens(processor, settings)
+    room = None if context_tokens is None else context_tokens - text_tokens(processor, settings, needs)
     if room is not None and room < 1:
         raise SettingsError(
-            f"rollout.solver_max_tokens: the rollout server's context of {context_tokens:,} tokens (--max-model-len) "
-            "has no room for an image beside prompt, question and completion"
+            f"rollout.{_longest_setting(needs)}: the rollout server's context of {context_tokens:,} tokens "
+            "(--max-model-len) has no room for an image beside prompt, question and completion"
         )
     usable = images.fitting(ImageSizeCheck(processor.image_processor, room))
     usable.require(settings.groups_per_update)
     return usable
 
 
-def text_tokens(processor: Any, settings: RunSettings) -> int:
+def text_tokens(processor: Any, settings: RunSettings, needs: Needs = NOTHING) -> int:
     """The most tokens that a prompt without its image and a completion can have together.
 
     The longest question is as long as the longest completion of the Proposer.
     """
-    proposed = settings.rollout.proposer_max_tokens
-    return max(
-        _prompt_tokens(processor, solver_messages("")) + proposed + settings.rollout.solver_max_tokens,
+    rollout = settings.rollout
+    proposed, solved = rollout.proposer_max_tokens, rollout.solver_max_tokens
+    lengths = [
+        _prompt_tokens(processor, solver_messages("")) + proposed + solved,
         _prompt_tokens(processor, proposer_messages()) + proposed,
-    )
+    ]
+    if needs.judge:
+        judged = proposed + solved + rollout.judge_max_tokens
+        lengths.append(_prompt_tokens(processor, judge_messages("", "")) + judged)
+    if settings.reward.voters == "paraphrase":
+        lengths.append(_prompt_tokens(processor, paraphrase_messages("")) + 2 * proposed)
+    return max(lengths)
+
+
+def _longest_setting(needs: Needs) -> str:
+    return "judge_max_tokens" if needs.judge else "solver_max_tokens"
 
 
 def _prompt_tokens(processor: Any, messages: list[Message]) -> int:

@@ -1,5 +1,6 @@
 """The run as its last whole update left it: what is saved when the next update does not get to its end."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -26,8 +27,9 @@ class WholeUpdate:
         self._schedule = dict(trainer.lr_scheduler.state_dict())
         self._trained: list[tuple[torch.nn.Parameter, torch.Tensor, dict[str, Any] | None]] = []
 
-    def keep_trained(self, optimizer: Any) -> None:
-        """Copies what the next step of the optimizer changes."""
+    def keep_trained(self, optimizer: Any, following: Iterable[torch.nn.Parameter] = ()) -> None:
+        """Copies what the next step of the optimizer changes, and parameters that follow without a gradient."""
+        self._trained += [(parameter, _copy(parameter.detach()), None) for parameter in following]
         for group in optimizer.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:

@@ -9,7 +9,7 @@ def before_training(*, overlap: bool) -> tuple[str, ...]:
     Args:
         overlap: Whether an update is collected while another is trained; the step then only waits for it (`wait`).
     """
-    return ("wait",) if overlap else ("propose", "roll_out", "score")
+    return ("wait",) if overlap else ("propose", "roll_out", "measure", "score")
 
 
 def time_shares(metrics: Mapping[str, Sequence[float]], *, overlap: bool = False) -> dict[str, float]:
@@ -25,6 +25,8 @@ def time_shares(metrics: Mapping[str, Sequence[float]], *, overlap: bool = False
         return {}
     before = before_training(overlap=overlap)
     seconds = {name: sum(metrics.get(f"seconds/{name}", ())) for name in (*before, "publish")}
-    seconds["train"] = max(step_s - sum(seconds[name] for name in before), 0.0)
+    if "seconds/measure" not in metrics:
+        seconds.pop("measure", None)  # most rewards need nothing measured
+    seconds["train"] = max(step_s - sum(seconds.get(name, 0.0) for name in before), 0.0)
     total_s = sum(seconds.values())
     return {f"time_share/{name}": value / total_s for name, value in seconds.items()}

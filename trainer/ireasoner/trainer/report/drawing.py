@@ -63,7 +63,7 @@ def curves(
     *,
     last_update: int,
     levels: Sequence[Level] = (),
-    bounds: tuple[float, float | None] = (0.0, None),
+    bounds: tuple[float | None, float | None] = (0.0, None),
     log: bool = False,
 ) -> Markup:
     """Curves over updates: a faint line for single updates, and a strong one for the running mean over 1/20 of the run.
@@ -73,7 +73,7 @@ def curves(
         lines: The curves.
         last_update: Right end of the horizontal axis.
         levels: Reference lines.
-        bounds: Ends of the vertical axis; None: the upper end follows from the data.
+        bounds: Ends of the vertical axis; None: the end follows from the data.
         log: Whether the vertical axis is logarithmic.
     """
     figure, axes = _figure(2.15)
@@ -103,7 +103,8 @@ def curves(
         axes.set_yscale("log")
         axes.yaxis.set_minor_formatter(NullFormatter())
     else:
-        axes.set_ylim(bounds[0], _headroom(lines, levels) if bounds[1] is None else bounds[1])
+        low, high = bounds
+        axes.set_ylim(low, _headroom(lines, levels) if high is None and low is not None else high)
         axes.ticklabel_format(axis="y", scilimits=(-3, 4))
     _span_updates(axes, last_update)
     return _svg(figure, name)

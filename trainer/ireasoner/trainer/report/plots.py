@@ -32,7 +32,7 @@ class _Layout:
     title: str
     sentence: str
     lines: tuple[tuple[str, str, str], ...]
-    bounds: tuple[float, float | None] = (0.0, None)
+    bounds: tuple[float | None, float | None] = (0.0, None)
 
 
 _SHARE = (-0.03, 1.03)
@@ -122,6 +122,19 @@ _LAYOUTS = {
         ),
         _SHARE,
     ),
+    "signals": _Layout(
+        "Signals",
+        "What the reward reads besides answers, means over the Solver's rollouts: a judge's score, or how sure the "
+        "policy was of its tokens, in nats.",
+        (
+            ("self-certainty", "solver/signal/self_certainty", "blue"),
+            ("token entropy", "solver/signal/mean_token_entropy", "orange"),
+            ("log-probability of a token", "solver/signal/mean_logprob", "teal"),
+            ("log-probability of a rollout", "solver/signal/sum_logprob", "purple"),
+            ("judge", "solver/signal/judge", "grey"),
+        ),
+        (None, None),
+    ),
     "flaws": _Layout(
         "Groups and rollouts with little to learn from",
         "Shares of Solver rollouts that are invalid or cut off at the token limit, and of groups whose dominant answer "
@@ -140,13 +153,16 @@ _LAYOUTS = {
 def plots(metrics: Metrics, settings: dict[str, Any]) -> list[Plot]:
     """Every plot over updates, in the order of the page; `settings` gives the reference lines.
 
-    The comparison with labels is only shown for a run that has labels.
+    The comparison with labels is only shown for a run that has labels, and signals for one whose reward reads some.
     """
+    shown = {"shadow": bool(settings.get("labels")), "signals": _logs_any(metrics, _LAYOUTS["signals"])}
     return [
-        _plot(name, layout, metrics, settings)
-        for name, layout in _LAYOUTS.items()
-        if name != "shadow" or settings.get("labels")
+        _plot(name, layout, metrics, settings) for name, layout in _LAYOUTS.items() if shown.get(name, True)
     ]
+
+
+def _logs_any(metrics: Metrics, layout: _Layout) -> bool:
+    return any(metrics.curve(metric) is not None for _, metric, _ in layout.lines)
 
 
 def _plot(name: str, layout: _Layout, metrics: Metrics, settings: dict[str, Any]) -> Plot:
@@ -155,7 +171,7 @@ def _plot(name: str, layout: _Layout, metrics: Metrics, settings: dict[str, Any]
     for label, metric, colour in layout.lines:
         curve = metrics.curve(metric)
         if curve is None:
-            absent.append(label)
+            absent += [label] if name != "signals" else []
         else:
             lines.append(Line(label, curve, colour))
             legend.append((label, colour, curve.mean(metrics.early), curve.mean(late) if late else None))
@@ -166,7 +182,7 @@ def _plot(name: str, layout: _Layout, metrics: Metrics, settings: dict[str, Any]
             lines,
             last_update=metrics.last_update,
             levels=_levels(name, settings),
-            bounds=layout.bounds,
+            bounds=_bounds(layout, lines),
             log=name == "kl-coefficient" and _spans_decades([line.curve.values for line in lines]),
         )
     return Plot(layout.title, layout.sentence, legend, absent, svg)
@@ -191,11 +207,18 @@ def comparisons(first: Metrics, second: Metrics, settings: dict[str, Any]) -> li
                     lines,
                     last_update=max(first.last_update, second.last_update),
                     levels=_levels(name, settings),
-                    bounds=layout.bounds,
+                    bounds=_bounds(layout, lines),
                     log=name == "kl-coefficient" and _spans_decades([line.curve.values for line in lines]),
                 )
                 found.append(Plot(f"{layout.title}: {label}", layout.sentence, legend, absent, svg))
     return found
+
+
+def _bounds(layout: _Layout, lines: list[Line]) -> tuple[float | None, float | None]:
+    """The layout's bounds; those of shares do not hold for the rewards of every scoring config."""
+    low, high = _SHARE
+    within = all(low <= line.curve.values.min() and line.curve.values.max() <= high for line in lines)
+    return layout.bounds if layout.bounds != _SHARE or within else (None, None)
 
 
 def _spans_decades(columns: list[Floats]) -> bool:

@@ -11,6 +11,7 @@ from ireasoner.trainer.settings import ROLES
 _PHASES = {
     "propose": ("proposing questions", "purple"),
     "roll_out": ("sampling rollouts", "blue"),
+    "measure": ("measuring what rewards need", "red"),
     "score": ("scoring", "teal"),
     "wait": ("waiting for groups", "red"),
     "train": ("gradient step", "orange"),

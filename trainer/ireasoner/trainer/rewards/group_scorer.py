@@ -3,7 +3,7 @@
 import copy
 import random
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
@@ -39,6 +39,9 @@ class GroupToScore:
         views: Name of the view of each rollout.
         answers_in_view: The answer that each rollout votes with, where it was mapped back from its view; an empty one
             could not be mapped: its rollout neither votes nor has a reward.
+        signals: The signals of each rollout, by name, as far as the scoring config needs them.
+        voters: The group whose rollouts judge this one's answers; None: as the scoring config says.
+        is_rewarded: Of a group that judges: whether the judged group judges it in turn. If not, its rollouts only vote.
     """
 
     rollouts: Sequence[SampledRollout]
@@ -47,20 +50,27 @@ class GroupToScore:
     labels: Sequence[str] | None = None
     views: Sequence[str | None] | None = None
     answers_in_view: Sequence[str | None] | None = None
+    signals: Sequence[Mapping[str, float]] = ()
+    voters: "GroupToScore | None" = None
+    is_rewarded: bool = True
 
     def posted(self) -> list[Rollout]:
-        """The rollouts as they are sent."""
+        """The rollouts as the reward server gets them."""
         nothing: list[str | None] = [None] * len(self.rollouts)
         views, answers = self.views or nothing, self.answers_in_view or nothing
+        signals = self.signals or [{}] * len(self.rollouts)
         return [
             Rollout(
                 id=str(member),
                 text=rollout.text,
                 view=view,
                 answer_in_view=" " if answer == "" else answer,  # an answer of blanks is no answer
-                rewarded=answer != "",
+                rewarded=self.is_rewarded and answer != "",
+                signals=own or None,
             )
-            for member, (rollout, view, answer) in enumerate(zip(self.rollouts, views, answers, strict=True))
+            for member, (rollout, view, answer, own) in enumerate(
+                zip(self.rollouts, views, answers, signals, strict=True)
+            )
         ]
 
 
@@ -122,7 +132,9 @@ class GroupScorer:
         update: int,
         progress: float | None,
     ) -> list[ScoredGroup]:
-        """Scores groups of rollouts, in order, and gives the server their images for its ledger.
+        """Scores groups of rollouts, and gives the server their images for its ledger.
+
+        Returns the scores of the groups, in order, and then those of the groups that judge them.
 
         Args:
             endpoint: "solver" or "proposer".
@@ -135,18 +147,14 @@ class GroupScorer:
             RewardError: The server refused, or was unreachable for longer than the budget.
         """
         call = uuid4().hex  # the answer to an earlier call cannot pass for that to this one
+        judging = [(index, group.voters) for index, group in enumerate(groups) if group.voters is not None]
+        judges = {index: f"{call}-voters-{index}" for index, _ in judging}
         posted = [
-            Group(
-                id=f"{call}-{index}",
-                rollouts=group.posted(),
-                question=group.question,
-                image=self._client.put_image(group.image())
-                if group.image and self._client.takes_images
-                else None,
-                labels=group.labels,
-            )
-            for index, group in enumerate(groups)
+            self._posted(group, f"{call}-{index}", judges.get(index)) for index, group in enumerate(groups)
         ]
+        for index, voters in judging:
+            judged = f"{call}-{index}" if voters.is_rewarded else None
+            posted.append(self._posted(voters, judges[index], judged))
         config: str | dict[str, Any] = self._settings.config
         if self._settings.overrides:
             config = {"preset": self._settings.config, **self._settings.overrides}
@@ -169,9 +177,22 @@ class GroupScorer:
                 f"{self.fingerprint}; a run needs one config, parser and embedder"
             )
         self.fingerprint = response.fingerprint
-        for group in response.groups:
+        for group in response.groups[: len(groups)]:
             self._count(endpoint, group)
         return list(response.groups)
+
+    def _posted(self, group: GroupToScore, name: str, voters: str | None) -> Group:
+        """A group as the reward server gets it, after its image."""
+        return Group(
+            id=name,
+            rollouts=group.posted(),
+            question=group.question,
+            image=self._client.put_image(group.image())
+            if group.image and self._client.takes_images
+            else None,
+            labels=group.labels,
+            voters=voters,
+        )
 
     def _count(self, endpoint: Endpoint, group: ScoredGroup) -> None:
         """Counts consecutive groups that the server could not judge; an `invalid` group was judged, with reward 0."""

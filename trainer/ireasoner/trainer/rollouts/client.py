@@ -19,7 +19,8 @@ from ireasoner.trainer.errors import (
     RolloutServerUnavailable,
 )
 from ireasoner.trainer.rollouts.busy_clock import BusyClock
-from ireasoner.trainer.rollouts.rollout import Rollout, RolloutRequest, SamplingContract
+from ireasoner.trainer.rollouts.rollout import Measured, Rollout, RolloutRequest, SamplingContract
+from ireasoner.trainer.rollouts.token_figures import figures_of
 
 CHAT = "/v1/chat/completions"
 _RETRIED_STATUS = frozenset({429, 502, 503, 504})
@@ -97,6 +98,17 @@ class RolloutClient:
             RolloutServerError: The server refused, or was unreachable for longer than the budget.
         """
         return [str(model["id"]) for model in self.request("GET", "/v1/models").json()["data"]]
+
+    def base_model(self) -> str:
+        """The name under which the base model is served: the one that is no adapter of another.
+
+        Raises:
+            RolloutServerError: There is none, or as in `models`.
+        """
+        for model in self.request("GET", "/v1/models").json()["data"]:
+            if model.get("parent") is None:
+                return str(model["id"])
+        raise RolloutServerError(f"{self.base_url}/v1/models lists no base model")
 
     def context_tokens(self) -> int | None:
         """The longest prompt and completion together that the server takes; None if it does not say.
@@ -199,6 +211,8 @@ class RolloutClient:
             "return_token_ids": True,
             **contract.request_fields(),
         }
+        if request.measured is not None:
+            body |= {"top_logprobs": request.measured.words, "return_tokens_as_token_ids": True}
         with self.sampling.working():
             answer = self.request("POST", CHAT, body, headers).json()
         if answer["model"] != policy:
@@ -209,7 +223,7 @@ class RolloutClient:
                 f"{self.base_url} returned {len(choices)} rollouts of {policy} instead of {request.count}"
             )
         prompt_token_ids = tuple(answer["prompt_token_ids"])
-        rollouts = [self._rollout(choice, policy, request, prompt_token_ids) for choice in choices]
+        rollouts = [self._rollout(choice, policy, request, contract, prompt_token_ids) for choice in choices]
         self._refuse_forbidden(rollouts, contract)
         return rollouts
 
@@ -227,10 +241,11 @@ class RolloutClient:
         choice: Mapping[str, Any],
         policy: str,
         request: RolloutRequest,
+        contract: SamplingContract,
         prompt_token_ids: tuple[int, ...],
     ) -> Rollout:
-        token_ids = tuple(choice["token_ids"])
-        logprobs = tuple(float(token["logprob"]) for token in choice["logprobs"]["content"])
+        token_ids, content = tuple(choice["token_ids"]), choice["logprobs"]["content"]
+        logprobs = tuple(float(token["logprob"]) for token in content)
         if len(token_ids) != len(logprobs):
             raise RolloutServerError(
                 f"{self.base_url} returned {len(token_ids)} token ids and {len(logprobs)} log-probabilities"
@@ -243,7 +258,24 @@ class RolloutClient:
             finish_reason=choice["finish_reason"],
             policy=policy,
             seed=request.seed + int(choice["index"]),
+            figures={} if request.measured is None else self._figures(content, request.measured, contract),
         )
+
+    def _figures(
+        self, content: Sequence[Mapping[str, Any]], measured: Measured, contract: SamplingContract
+    ) -> dict[str, tuple[float, ...]]:
+        """The figures of each token's distribution, over the words that can be sampled."""
+        forbidden = {f"token_id:{token_id}" for token_id in contract.forbidden_token_ids}
+        rows = [
+            [word["logprob"] for word in token["top_logprobs"] if word["token"] not in forbidden]
+            for token in content
+        ]
+        words = measured.words - len(forbidden)
+        if wrong := {len(row) for row in rows} - {words}:
+            raise RolloutServerError(
+                f"{self.base_url} returned log-probabilities of {min(wrong)} words instead of {words}"
+            )
+        return figures_of(rows, measured.figures)
 
     def request(
         self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from ireasoner.trainer.errors import RolloutServerError
 from ireasoner.trainer.rollouts.busy_clock import BusyClock
 from ireasoner.trainer.rollouts.client import RolloutClient
 from ireasoner.trainer.rollouts.rollout import Rollout, RolloutRequest, SamplingContract
@@ -39,6 +40,19 @@ class RolloutReplicas:
         """The names that every replica serves. Raises as `RolloutClient.models` does."""
         served = list(self._pool.map(RolloutClient.models, self.members))
         return [name for name in served[0] if all(name in names for names in served[1:])]
+
+    def base_model(self) -> str:
+        """The name under which all replicas serve the base model.
+
+        Raises:
+            RolloutServerError: They use several names, or as in `RolloutClient.base_model`.
+        """
+        names = sorted(set(self._pool.map(RolloutClient.base_model, self.members)))
+        if len(names) > 1:
+            raise RolloutServerError(
+                f"{self.base_url} serve the base model as {' and '.join(names)}: start all with one --served-model-name"
+            )
+        return names[0]
 
     def context_tokens(self) -> int | None:
         """The shortest context of a replica, in tokens. Raises as `RolloutClient.context_tokens` does."""

@@ -1,6 +1,7 @@
 """A rollout, token by token, and the contract it was sampled under."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 FORBIDDEN_BIAS = -100.0
 """Added to the logit of a forbidden token before the temperature: the lowest value that OpenAI's API takes."""
@@ -71,6 +72,8 @@ class Rollout:
         finish_reason: "stop" if the policy ended the completion, "length" if it was cut off.
         policy: The versioned name under which the policy was served (`solver-000012`).
         seed: The seed of this sample.
+        figures: Figures of the distribution of each token, by name, as `token_figures` defines them; empty unless they
+            were measured.
     """
 
     text: str
@@ -80,6 +83,23 @@ class Rollout:
     finish_reason: str
     policy: str
     seed: int
+    figures: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What is measured of the distribution of each token while it is sampled.
+
+    The distribution is the one that is sampled from, after the contract's temperature, over the words that the contract
+    does not forbid.
+
+    Attributes:
+        figures: Names of `token_figures.TOKEN_FIGURES`.
+        words: Size of the policy's vocabulary; the rollout server must give the log-probabilities of all.
+    """
+
+    figures: tuple[str, ...]
+    words: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +112,11 @@ class RolloutRequest:
         image_png: The image of the `image` part, PNG encoded; None for text alone.
         count: Number of rollouts.
         seed: Seed of the first rollout; the server adds one for each further one.
+        measured: What is measured of the distributions; None measures nothing.
     """
 
     messages: list[dict[str, object]]
     image_png: bytes | None
     count: int
     seed: int
+    measured: Measured | None = None

@@ -1,7 +1,7 @@
 """Checkpoints: everything that a run needs to resume, written completely or not at all.
 
     checkpoint-60/         state of transformers and TRL: optimizer, schedule, RNG, counters, data position
-        solver/ proposer/  the adapters
+        solver/ proposer/  the adapters, and teacher/ in a run with a slow teacher
         loop.json          state of this loop: versions, KL coefficients, lengths of the logs; and every file's size
 
 A checkpoint is written under a temporary name beside the others, and renamed once it is on the disk.

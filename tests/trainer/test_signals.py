@@ -1,0 +1,245 @@
+"""Signals: their formulas, whose distribution they are of, and the two ways in which they are measured."""
+
+import math
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import PeftModel, get_peft_model
+from PIL import Image
+
+from ireasoner.trainer.adapters.backbone import (
+    forbid_tokens,
+    forbidden_token_ids,
+    load_backbone,
+    load_processor,
+    lora_config,
+    name_roles,
+)
+from ireasoner.trainer.adapters.publisher import write_adapter
+from ireasoner.trainer.images import png_bytes, read_image
+from ireasoner.trainer.loop import signal_pass
+from ireasoner.trainer.loop.signal_pass import SignalPass
+from ireasoner.trainer.rewards.signals import signals_of
+from ireasoner.trainer.rollouts.client import RolloutClient
+from ireasoner.trainer.rollouts.prompts import solver_messages
+from ireasoner.trainer.rollouts.rollout import Measured, Rollout, RolloutRequest, SamplingContract
+from ireasoner.trainer.rollouts.token_figures import TOKEN_FIGURES, figures_of
+from ireasoner.trainer.settings import LoraSettings
+from ireasoner.trainer.worlds.digit_grids.folders import write_unlabelled
+from tests.conftest import MODEL
+from tests.trainer.offline import disturb, reasoning
+
+BOTH = tuple(sorted(TOKEN_FIGURES))
+
+
+def logs(*probabilities: float) -> list[float]:
+    return [math.log(each) for each in probabilities]
+
+
+SHARP, SHARPER = logs(0.7, 0.1, 0.1, 0.1), logs(0.97, 0.01, 0.01, 0.01)
+
+
+def rollout(
+    logprobs: Sequence[float], rows: Sequence[Sequence[float]] = (), names: Sequence[str] = BOTH
+) -> Rollout:
+    figures = figures_of(rows, names) if rows else {}
+    return Rollout("7", tuple(range(len(logprobs))), tuple(logprobs), (1,), "stop", "p", 0, figures)
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "expected"),
+    [
+        ("self_certainty", [SHARP], 0.4298),
+        ("self_certainty", [SHARP, SHARPER], 1.2525),  # not 2.6388, which has ln V added
+        ("self_certainty", [logs(0.25, 0.25, 0.25, 0.25)], 0.0),
+        ("self_certainty", [logs(0.49, 0.49, 0.01, 0.01)], 1.2730),
+        (
+            "self_certainty",
+            [logs(0.85, 0.05, 0.05, 0.05)],
+            0.9011,
+        ),  # KL(p, U) orders the last two the other way
+        ("mean_token_entropy", [SHARP, SHARPER], 0.5540),
+        ("mean_token_entropy", [logs(0.5, 0.5)], math.log(2)),
+        ("mean_token_entropy", [logs(1.0)], 0.0),
+    ],
+)
+def test_a_signal_is_the_mean_over_tokens(name: str, rows: list[list[float]], expected: float) -> None:
+    one = rollout([-1.0] * len(rows), rows)
+    assert signals_of(one, [name])[name] == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("logprobs", "total", "mean"),
+    [([-0.5], -0.5, -0.5), ([-3.6] * 200, -720.0, -3.6), ([0.0, -1.0, -2.0], -3.0, -1.0)],
+)
+def test_sums_of_log_probabilities_do_not_underflow(logprobs: list[float], total: float, mean: float) -> None:
+    signals = signals_of(rollout(logprobs), ["sum_logprob", "mean_logprob", "tokens"])
+    assert signals["sum_logprob"] == pytest.approx(total, abs=1e-12)
+    assert signals["mean_logprob"] == pytest.approx(mean, abs=1e-12)
+    assert signals["tokens"] == len(logprobs)
+
+
+def test_only_what_is_asked_for_is_computed() -> None:
+    assert set(figures_of([SHARP], ["self_certainty"])) == {"self_certainty"}
+    assert signals_of(rollout([-1.0]), ["sum_logprob"]) == {"sum_logprob": -1.0}
+    assert signals_of(rollout([-1.0]), []) == {}
+
+
+def test_a_rollout_without_tokens_has_no_signal() -> None:
+    assert signals_of(rollout([]), ["sum_logprob", "self_certainty"]) == {}
+
+
+class Policies:
+    """Two published adapters of the tiny model, and what each makes of a text."""
+
+    def __init__(self, folder: Path) -> None:
+        write_unlabelled(folder / "images", 1, seed=7)
+        self.folder = folder
+        self.picture: Image.Image = read_image(next((folder / "images").iterdir()))
+        self.processor = load_processor(str(MODEL))
+        self.backbone = load_backbone(str(MODEL), "float32").eval()
+        self.forbidden = forbidden_token_ids(self.backbone.config, self.processor.tokenizer)
+        forbid_tokens(self.backbone, self.forbidden)
+        for version in (0, 1):
+            self._publish(version)
+
+    def _publish(self, version: int) -> None:
+        backbone = load_backbone(str(MODEL), "float32")
+        shape = lora_config(backbone, LoraSettings(r=8, alpha=16, dropout=0.0))
+        policy = get_peft_model(backbone, shape)
+        name_roles(policy, shape)
+        torch.manual_seed(version)
+        if version:
+            disturb(policy)
+        write_adapter(policy, "solver", self.folder / f"solver-{version:06d}")
+
+    @cache  # noqa: B019
+    def _plain(self, name: str) -> Any:
+        backbone = load_backbone(str(MODEL), "float32").eval()
+        return PeftModel.from_pretrained(backbone, str(self.folder / name)).eval()
+
+    def rollouts(self, version: int, *texts: str) -> list[Rollout]:
+        """Rollouts with these texts, as if that version had sampled them."""
+        tokenizer = self.processor.tokenizer
+        prompt = self.processor.apply_chat_template(
+            solver_messages("What is the sum of row 2?"), tokenize=False, add_generation_prompt=True
+        )
+        [ids] = self.processor(images=[self.picture], text=[prompt])["input_ids"]
+        written = [[*tokenizer(text)["input_ids"], tokenizer.eos_token_id] for text in texts]
+        return [
+            Rollout(text, tuple(own), (0.0,) * len(own), tuple(ids), "stop", f"solver-{version:06d}", 0)
+            for text, own in zip(texts, written, strict=True)
+        ]
+
+    def one_at_a_time(self, sampled: Rollout, temperature: float) -> dict[str, tuple[float, ...]]:
+        """The figures of a rollout by a plain forward pass over prompt and text."""
+        policy = self._plain(sampled.policy)
+        ids = torch.tensor([[*sampled.prompt_token_ids, *sampled.token_ids]])
+        image = self.processor.image_processor(images=[self.picture], return_tensors="pt")
+        with torch.no_grad():
+            logits = policy(
+                input_ids=ids,
+                attention_mask=torch.ones_like(ids),
+                mm_token_type_ids=(ids == policy.config.image_token_id).long(),
+                **image,
+            ).logits[0, len(sampled.prompt_token_ids) - 1 : -1]
+        allowed = [word for word in range(logits.size(-1)) if word not in set(self.forbidden)]
+        logprobs = (logits[:, allowed] / temperature).log_softmax(-1)
+        return figures_of(logprobs.tolist(), BOTH)
+
+
+@pytest.fixture(scope="module")
+def policies(tmp_path_factory: pytest.TempPathFactory) -> Policies:
+    torch.set_num_threads(1)
+    return Policies(tmp_path_factory.mktemp("signals"))
+
+
+@pytest.mark.parametrize(("temperature", "chunk"), [(1.0, 1), (0.7, 2**24)])
+def test_forward_passes_measure_the_policy_that_sampled(
+    policies: Policies, temperature: float, chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each published version in turn, at the temperature of sampling, whatever the texts' lengths and the chunks."""
+    monkeypatch.setattr(signal_pass, "_CHUNK_LOGITS", chunk)
+    contract = SamplingContract(64, temperature=temperature, forbidden_token_ids=policies.forbidden)
+    one = SignalPass(
+        policies.backbone, policies.processor, lambda name: policies.folder / name, contract, BOTH, 2
+    )
+    for version in (0, 1, 0):
+        rollouts = policies.rollouts(version, reasoning(7), "7", reasoning(11) + "\nmore")
+        before = torch.get_rng_state()
+        measured = one.measured(policies.picture, rollouts)
+        assert torch.equal(torch.get_rng_state(), before), "the run draws no other random numbers"
+        assert [each.text for each in measured] == [each.text for each in rollouts]
+        for each in measured:
+            expected = policies.one_at_a_time(each, temperature)
+            for name in BOTH:
+                assert each.figures[name] == pytest.approx(expected[name], abs=1e-4)
+
+
+def test_a_pass_shares_the_weights_of_the_backbone(policies: Policies) -> None:
+    """And neither its adapter nor its modules: another thread may train meanwhile."""
+    one = SignalPass(
+        policies.backbone,
+        policies.processor,
+        lambda name: policies.folder / name,
+        SamplingContract(8),
+        ["self_certainty"],
+        4,
+    )
+    one.measured(policies.picture, policies.rollouts(1, "7"))
+    own = {id(each) for each in one._backbone.parameters()}
+    backbone = list(policies.backbone.parameters())
+    assert all(id(each) in own for each in backbone)
+    assert not any("lora" in name for name, _ in policies.backbone.named_parameters())
+    assert not {id(each) for each in one._backbone.modules()} & {
+        id(each) for each in policies.backbone.modules()
+    }
+
+
+def test_rollouts_without_tokens_need_no_pass(policies: Policies) -> None:
+    one = SignalPass(
+        policies.backbone, policies.processor, lambda _: Path("none"), SamplingContract(8), BOTH, 4
+    )
+    empty = Rollout("", (), (), (1,), "length", "solver-000000", 0)
+    assert one.measured(policies.picture, [empty]) == [empty]
+
+
+@pytest.mark.vllm
+@pytest.mark.timeout(600)
+def test_the_rollout_server_measures_what_a_forward_pass_does(
+    policies: Policies, rollout_url: str, tmp_path: Path
+) -> None:
+    """At a temperature, with forbidden tokens, of an adapter that is far from the base model."""
+    contract = SamplingContract(32, temperature=0.8, forbidden_token_ids=policies.forbidden)
+    words = policies.backbone.config.get_text_config().vocab_size
+    request = RolloutRequest(
+        solver_messages("What is the sum of row 2?"),
+        png_bytes(policies.picture),
+        4,
+        7,
+        Measured(BOTH, words),
+    )
+    client = RolloutClient(rollout_url, retry_budget_s=5)
+    try:
+        client.load_adapter("signals-solver-000001", str(policies.folder / "solver-000001"))
+        [served] = client.sample("signals-solver-000001", [request], contract)
+        client.unload_adapter("signals-solver-000001")
+    finally:
+        client.close()
+    one = SignalPass(
+        policies.backbone,
+        policies.processor,
+        lambda _: policies.folder / "solver-000001",
+        contract,
+        BOTH,
+        4,
+    )
+    computed = one.measured(policies.picture, served)
+    for by_server, by_pass in zip(served, computed, strict=True):
+        assert len(by_server.token_ids) == len(by_server.figures["self_certainty"]) > 0
+        for name in BOTH:
+            assert by_server.figures[name] == pytest.approx(by_pass.figures[name], abs=1e-3)

@@ -1,0 +1,124 @@
+"""Measures the distributions of sampled tokens by forward passes, where a vocabulary is too large for the server."""
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+from PIL import Image
+
+from ireasoner.trainer.loop.shared_prompt import after_shared_prompts
+from ireasoner.trainer.rollouts.rollout import Rollout, SamplingContract
+from ireasoner.trainer.rollouts.token_figures import TOKEN_FIGURES
+
+_CHUNK_LOGITS = 2**24
+"""Logits that are computed at a time, 64 MiB in float32."""
+
+
+class SignalPass:
+    """Forward passes with the adapter that sampled, as it was published.
+
+    They may run beside training, in another thread: the passes use modules and an adapter of their own, and share the
+    frozen weights of the backbone.
+
+    Args:
+        backbone: The base model, before it gets adapters.
+        processor: Its processor.
+        folder: Returns the folder of a published adapter by its name.
+        contract: How the rollouts were sampled.
+        figures: What is measured; see `token_figures`.
+        rollouts_per_pass: Rollouts of a forward pass.
+    """
+
+    def __init__(
+        self,
+        backbone: Any,
+        processor: Any,
+        folder: Callable[[str], Path],
+        contract: SamplingContract,
+        figures: Sequence[str],
+        rollouts_per_pass: int,
+    ) -> None:
+        self._backbone = copy.deepcopy(backbone, {id(each): each for each in backbone.parameters()})
+        self._image_processor = processor.image_processor
+        self._folder = folder
+        self._temperature = contract.temperature
+        forbidden = set(contract.forbidden_token_ids)
+        words = range(backbone.config.get_text_config().vocab_size)
+        self._words = torch.tensor([word for word in words if word not in forbidden])
+        self._figures = tuple(figures)
+        self._rollouts_per_pass = rollouts_per_pass
+        self._policy: PeftModel | None = None
+
+    def measured(self, picture: Image.Image, rollouts: Sequence[Rollout]) -> list[Rollout]:
+        """The rollouts of one prompt and image with their figures, in order."""
+        if not any(rollout.token_ids for rollout in rollouts):
+            return list(rollouts)
+        model = self._serving(rollouts[0].policy)
+        size = self._rollouts_per_pass
+        parts = [rollouts[first : first + size] for first in range(0, len(rollouts), size)]
+        with torch.no_grad():
+            return [each for part in parts for each in self._pass(model, picture, part)]
+
+    def _serving(self, name: str) -> Any:
+        """The model with the adapter that was published as `name`."""
+        if self._policy is None:
+            self._backbone.to(
+                next(self._backbone.parameters()).device
+            )  # buffers were copied before they moved
+            self._policy = PeftModel.from_pretrained(
+                self._backbone, str(self._folder(name)), adapter_name=name, low_cpu_mem_usage=True
+            ).eval()
+        elif name not in self._policy.peft_config:
+            [old] = self._policy.peft_config
+            # Weights are made where they are read from the file, so no random number is drawn.
+            self._policy.load_adapter(str(self._folder(name)), adapter_name=name, low_cpu_mem_usage=True)
+            self._policy.set_adapter(name)
+            self._policy.delete_adapter(old)
+        return self._policy.get_base_model()
+
+    def _pass(self, model: Any, picture: Image.Image, rollouts: Sequence[Rollout]) -> list[Rollout]:
+        hidden = self._hidden(model, picture, rollouts)
+        chunk = max(_CHUNK_LOGITS // len(self._words), 1)
+        chunks = [self._chunk(model, part) for part in torch.split(hidden, chunk)]
+        lengths = [len(rollout.token_ids) for rollout in rollouts]
+        by_rollout = {
+            name: torch.split(torch.cat([part[name] for part in chunks]), lengths) for name in self._figures
+        }
+        return [
+            replace(rollout, figures={name: tuple(by_rollout[name][row].tolist()) for name in self._figures})
+            for row, rollout in enumerate(rollouts)
+        ]
+
+    def _hidden(self, model: Any, picture: Image.Image, rollouts: Sequence[Rollout]) -> torch.Tensor:
+        """The hidden state that each token of the rollouts was sampled from, shape (tokens of all, width)."""
+        device, rows = model.device, len(rollouts)
+        longest = max(len(rollout.token_ids) for rollout in rollouts)
+        ids = torch.zeros(rows, len(rollouts[0].prompt_token_ids) + longest, dtype=torch.long)
+        mask = torch.zeros_like(ids)
+        for row, rollout in enumerate(rollouts):
+            tokens = [*rollout.prompt_token_ids, *rollout.token_ids]
+            ids[row, : len(tokens)], mask[row, : len(tokens)] = torch.tensor(tokens), 1
+        image = self._image_processor(images=[picture], return_tensors="pt")
+        inputs = {
+            "input_ids": ids,
+            "attention_mask": mask,
+            "mm_token_type_ids": (ids == model.config.image_token_id).long(),
+            "pixel_values": image["pixel_values"].repeat(rows, 1),
+            "image_grid_thw": image["image_grid_thw"].repeat(rows, 1),
+        }
+        inputs = {name: value.to(device) for name, value in inputs.items()} | {"num_images": [1] * rows}
+        one_group = torch.zeros(rows, dtype=torch.long, device=device)
+        following = after_shared_prompts(model.model, inputs, one_group, longest)
+        states: torch.Tensor = model.model(**following).last_hidden_state[:, :-1]
+        return states[mask[:, -longest:].bool().to(device)]
+
+    def _chunk(self, model: Any, hidden: torch.Tensor) -> dict[str, torch.Tensor]:
+        """The figures of some tokens, from their hidden states."""
+        words = self._words.to(hidden.device)
+        logits = model.get_output_embeddings()(hidden).float().index_select(-1, words) / self._temperature
+        logprobs = logits.log_softmax(-1)
+        return {name: TOKEN_FIGURES[name](logprobs).double().cpu() for name in self._figures}
