@@ -15,6 +15,7 @@ from ireasoner.trainer.loop.voters import Voters
 from ireasoner.trainer.rewards.group_scorer import GroupScorer, GroupToScore
 from ireasoner.trainer.rewards.needs import NOTHING, Needs
 from ireasoner.trainer.rollouts.group import Group
+from ireasoner.trainer.rollouts.prompt import Prompt
 from ireasoner.trainer.rollouts.prompts import text_of
 from ireasoner.trainer.rollouts.rollout import Measured, Rollout, RolloutRequest, SamplingContract
 from ireasoner.trainer.settings import RewardSettings, RunSettings
@@ -72,6 +73,7 @@ def groups(*questions: str | None) -> list[Group]:
     for index, question in enumerate(questions):
         group = Group(Path(f"{index}.png"), Image.new("RGB", (8, 8), (index, 0, 0)))
         group.question = question
+        group.prompts = [Prompt([], group.picture, group.png, 3, question=question)]
         group.rollouts = [
             Rollout(f"<answer>{member}</answer>", (1, 2), (-1.0, -2.0), (1,), "stop", "solver-3", member)
             for member in range(3)
