@@ -150,7 +150,7 @@ def test_what_cannot_be_stopped_keeps_nothing_else_from_being_stopped(
     monkeypatch.setattr(AuditMetrics, "start", lambda self: None)
     monkeypatch.setattr(AuditMetrics, "stop", lambda self: stop("audits", nothing)())
     monkeypatch.setattr(app.state.ledger_changes, "close", stop("changes", nothing))
-    monkeypatch.setattr(app.state.ledger_reads, "close", stop("reads", lambda: None))
+    monkeypatch.setattr(app.state.ledger_reads, "close", stop("reads", nothing))
 
     async def run() -> None:
         async with app.router.lifespan_context(app):
