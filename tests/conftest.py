@@ -69,13 +69,28 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]
 
 
 @pytest.fixture(autouse=True)
-def root_logger_of_each_test() -> Iterator[None]:
-    """Takes back what a command that a test ran did to the root logger: its stream is closed with the test's output."""
+def loggers_of_each_test() -> Iterator[None]:
+    """Takes back what a command that a test ran did to loggers: their levels, and the root's handlers.
+
+    A handler's stream is closed with the test's output, and a command quiets libraries.
+    """
     root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
+    handlers, before = root.handlers[:], _levels()
     yield
     root.handlers[:] = handlers
-    root.setLevel(level)
+    for name, level in _levels().items():
+        if level != before.get(name, logging.NOTSET):
+            logging.getLogger(name).setLevel(before.get(name, logging.NOTSET))
+
+
+def _levels() -> dict[str | None, int]:
+    """The level of each logger, by name; the root's name is None."""
+    loggers = {
+        name: logger.level
+        for name, logger in logging.Logger.manager.loggerDict.items()
+        if isinstance(logger, logging.Logger)
+    }
+    return {None: logging.getLogger().level, **loggers}
 
 
 @pytest.fixture(scope="session")
