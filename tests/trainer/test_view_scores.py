@@ -187,7 +187,6 @@ class Rollouts:
         ("views", None, ("plain", "mirror"), False),
         ("views", "pooled", (), False),
         ("paper", None, ("plain",), False),
-        ("co-rewarding", None, (), False),
         ("self-certainty", None, (), False),
     ],
 )
