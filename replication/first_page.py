@@ -7,6 +7,7 @@ from replication.cost import core_minutes
 from replication.forest import OUTCOME_ONLY, ROWS
 from replication.recorded import Document
 from replication.results import BOTH
+from replication.studies import TABLE_AND_STUDIES
 from replication.table import cell, corrected, markdown_table, p_value, seeds_of
 
 SUMS = "sums"
@@ -66,7 +67,7 @@ def rows(document: Document) -> str:
         body.append(
             [
                 f"`{name}`",
-                arm["meaning"],
+                meaning(arm),
                 seeds_of(arm),
                 cell(gain, sign=True),
                 f"{gain['mean'] / truth:.0%}" if gain else "0%",
@@ -125,6 +126,12 @@ def difference(document: Document, arm: str, other: str, metric: str = "greedy")
     """The difference of two arms on both splits."""
     [found] = [one["against"][other][BOTH][metric] for one in document["arms"] if one["arm"] == arm]
     return dict(found)
+
+
+def meaning(arm: Mapping[str, Any]) -> str:
+    """What an arm is paid for, in today's words: what a preset was when its runs were made may have changed since."""
+    known = TABLE_AND_STUDIES.get(arm["arm"])
+    return known.meaning if known else str(arm["meaning"])
 
 
 def _agreement(document: Document) -> str:

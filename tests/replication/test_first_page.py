@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
+from ireasoner.reward_server.scoring_config import ROBUST
+from replication.arms import ARMS
 from replication.cost import core_minutes, hours
-from replication.first_page import headline, parts, rows, sentences
+from replication.first_page import headline, meaning, parts, rows, sentences
 from replication.forest import ROWS, reference, sections
 from replication.recorded import as_shown, is_recorded
 from replication.table import corrected
@@ -55,6 +57,28 @@ def test_there_are_five_sentences_and_eight_rows(documents: dict[str, Any]) -> N
     assert [line[0] for line in made["sentences"].splitlines()] == ["1", "2", "3", "4", "5"]
     assert len(made["rows"].splitlines()) == 2 + 8 == 2 + len(ROWS)
     assert "| 100% |" in next(line for line in made["rows"].splitlines() if "`true-answers`" in line)
+
+
+def test_only_an_arm_with_todays_preset_is_called_our_preset(documents: dict[str, Any]) -> None:
+    lines = [line.split(" | ") for line in rows(documents["sums"]).splitlines()[2:]]
+    ours = [line[0].strip("| `") for line in lines if line[1] == "our preset"]
+    assert ours == ["robust-without-distinct-exponent"]
+    assert ARMS[ours[0]].scoring_config == ROBUST != ARMS["robust"].scoring_config
+
+
+def test_the_meaning_of_an_arm_of_the_readers_own_is_its_recorded_one(documents: dict[str, Any]) -> None:
+    [full] = [arm for arm in documents["sums"]["arms"] if arm["arm"] == "full"]
+    full["meaning"] = "words of another time"
+    assert "another time" not in rows(documents["sums"])
+    assert meaning({"arm": "mine", "meaning": "my reward"}) == "my reward"
+
+
+def test_the_forest_says_which_version_of_the_preset_an_arm_is(documents: dict[str, Any]) -> None:
+    for section in sections(documents):
+        for row in section.rows:
+            if row.arm in ARMS and ARMS[row.arm].scoring_config == ROBUST:
+                assert row.label == "robust, our preset"
+            assert row.label != "robust"
 
 
 def test_sentences_read_new_studies_where_they_are(documents: dict[str, Any]) -> None:
