@@ -49,7 +49,10 @@ def headline(documents: Mapping[str, Document]) -> str:
     """The sentence of the README."""
     gain = difference(documents[SUMS], OUTCOME_ONLY, "base")
     step = difference(documents[SUMS], "full", OUTCOME_ONLY)
-    return f"Agreement on answers {_verb(gain)} accuracy; adding the paper's step agreement {_verb(step)} it."
+    return (
+        f"Agreement on answers {_verb(gain)} accuracy ({_chance(documents[SUMS])}); adding the "
+        f"paper's step agreement {_verb(step)} it."
+    )
 
 
 def rows(document: Document) -> str:
@@ -138,7 +141,8 @@ def _agreement(document: Document) -> str:
     gain, truth = (difference(document, name, "base") for name in (OUTCOME_ONLY, "true-answers"))
     return (
         f"Training on agreement among answers {_verb(gain)} greedy accuracy without a label: {_shown(gain)} over the "
-        f"untrained model, {gain['mean'] / truth['mean']:.0%} of what true answers give; random rewards give "
+        f"untrained model ({_chance(document)}), {gain['mean'] / truth['mean']:.0%} of what true "
+        f"answers give; random rewards give "
         f"{_shown(difference(document, 'random', 'base'))}."
     )
 
@@ -199,6 +203,17 @@ def _verb(found: Mapping[str, Any]) -> str:
 
 def _shown(found: Mapping[str, Any]) -> str:
     return cell(found, sign=True) + (" (too few seeds for an interval)" if found["low"] is None else "")
+
+
+def _chance(document: Document) -> str:
+    """The p-values of agreement against the base model: alone, and corrected as in the table of the arms."""
+    alone, of_all = difference(document, "base", OUTCOME_ONLY)["p"], corrected(document, OUTCOME_ONLY)
+    if alone is None:
+        return "too few seeds for a p-value"
+    return (
+        f"p {p_value(alone, document)} alone, {p_value(of_all['base'], document)} corrected for "
+        f"{len(of_all)} comparisons"
+    )
 
 
 def _ends(curve: Any) -> tuple[float, float]:

@@ -47,6 +47,18 @@ def test_the_words_follow_from_the_interval(
     assert headline(documents).endswith(f"step agreement {verb} it.")
 
 
+def test_the_gain_of_agreement_is_said_with_its_corrected_p_value_as_the_table_has_it(
+    documents: dict[str, Any],
+) -> None:
+    chance = "(p ≤ 0.015 alone, ≤ 0.458 corrected for 34 comparisons)"
+    assert chance in sentences(documents).splitlines()[0]
+    assert chance in headline(documents)
+    base = next(line for line in rows(documents["sums"]).splitlines() if "`base`" in line)
+    assert "| ≤ 0.015 | ≤ 0.458 |" in base
+    pair(documents["sums"], "base", "outcome-only").update(p=None)
+    assert "(too few seeds for a p-value)" in headline(documents)
+
+
 def test_too_few_seeds_for_an_interval_are_said(documents: dict[str, Any]) -> None:
     pair(documents["sums"], "full", "outcome-only").update(mean=0.1, low=None, high=None)
     assert "seems to raise it: +0.100 (too few seeds for an interval)" in sentences(documents)
