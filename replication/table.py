@@ -114,9 +114,9 @@ def seeds_of(arm: Mapping[str, Any]) -> str:
 
 
 def corrected(document: Document, reference: str, metric: str = "greedy") -> dict[str, float]:
-    """The p-value of each trained arm's difference to `reference` on both splits, corrected for their number (Holm).
+    """The p-value of each other arm's difference to `reference` on both splits, corrected for their number (Holm).
 
-    Arms without a p-value are left out.
+    Every arm with a p-value counts: the base model, and arms whose runs repeat another's. This errs on the safe side.
     """
     found = {
         arm["arm"]: arm["against"][reference][BOTH][metric].get("p")
