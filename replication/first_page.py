@@ -173,9 +173,9 @@ def _estimator(documents: Mapping[str, Document]) -> str:
 def _views(documents: Mapping[str, Document]) -> str:
     if VIEWS not in documents:
         return (
-            "No vote over one prompt repairs an error that all paths share: on `one-path` agreement gives "
-            f"{_shown(difference(documents[ONE_PATH], OUTCOME_ONLY, 'base'))}; votes of other views of the question, "
-            "which make other errors, have not been run yet."
+            "By construction, a vote over one prompt cannot find an error that all paths share. On `one-path`, where "
+            f"they do, agreement gives {_shown(difference(documents[ONE_PATH], OUTCOME_ONLY, 'base'))}; votes of other "
+            "views of the question, which make other errors, have not been run yet."
         )
     cross = difference(documents[VIEWS], "views-cross", OUTCOME_ONLY)
     return (

@@ -111,6 +111,12 @@ def test_sentences_read_new_studies_where_they_are(documents: dict[str, Any]) ->
     assert "voting across other views of the question raises accuracy" in said[3]
 
 
+def test_what_is_by_construction_is_not_said_to_be_found(documents: dict[str, Any]) -> None:
+    said = sentences(documents).splitlines()[3]
+    assert said.startswith("4. By construction, a vote over one prompt cannot find an error")
+    assert "agreement gives +0.023 (too few seeds for an interval)" in said
+
+
 def test_single_seeds_are_a_column_where_they_were_kept(documents: dict[str, Any]) -> None:
     assert "gain by seed" not in rows(documents["sums"])
     [full] = [arm for arm in documents["sums"]["arms"] if arm["arm"] == "full"]
