@@ -59,7 +59,6 @@ def rows(document: Document) -> str:
     """The eight rows: gain over the base model, share of what true answers give, single seeds, and cost."""
     by_name = {arm["arm"]: arm for arm in document["arms"]}
     of_all = corrected(document, OUTCOME_ONLY)
-    truth = by_name["true-answers"]["against"]["base"][BOTH]["greedy"]["mean"]
     body = []
     for name in ROWS:
         if name not in by_name:
@@ -73,7 +72,7 @@ def rows(document: Document) -> str:
                 meaning(arm),
                 seeds_of(arm),
                 cell(gain, sign=True),
-                f"{gain['mean'] / truth:.0%}" if gain else "0%",
+                _share(gain["mean"] if gain else 0.0, document),
                 " ".join(f"{value:+.2f}" for value in pair.get("by_seed", {}).get("greedy", ()))
                 if pair
                 else "",
@@ -119,7 +118,9 @@ def claims(documents: Mapping[str, Document]) -> str:
             f"a frozen one is {_shown(difference(sums, 'frozen-proposer', 'full'))} against `full`",
         ],
     ]
-    return markdown_table(["the paper's claim", "here, on `sums`; greedy accuracy unless it says otherwise"], body)
+    return markdown_table(
+        ["the paper's claim", "here, on `sums`; greedy accuracy unless it says otherwise"], body
+    )
 
 
 _ABLATIONS = ("no-warm-up", "no-position-decay", "no-density-weight")
@@ -138,11 +139,11 @@ def meaning(arm: Mapping[str, Any]) -> str:
 
 
 def _agreement(document: Document) -> str:
-    gain, truth = (difference(document, name, "base") for name in (OUTCOME_ONLY, "true-answers"))
+    gain = difference(document, OUTCOME_ONLY, "base")
+    share = _share(gain["mean"], document)
     return (
         f"Training on agreement among answers {_verb(gain)} greedy accuracy without a label: {_shown(gain)} over the "
-        f"untrained model ({_chance(document)}), {gain['mean'] / truth['mean']:.0%} of what true "
-        f"answers give; random rewards give "
+        f"untrained model ({_chance(document)}){share and f', {share} of what true answers give'}; random rewards give "
         f"{_shown(difference(document, 'random', 'base'))}."
     )
 
@@ -203,6 +204,16 @@ def _verb(found: Mapping[str, Any]) -> str:
 
 def _shown(found: Mapping[str, Any]) -> str:
     return cell(found, sign=True) + (" (too few seeds for an interval)" if found["low"] is None else "")
+
+
+def _share(gain: float, document: Document) -> str:
+    """A gain over the base model as a share of that of true answers; empty if those are missing or gain nothing."""
+    truth = [
+        arm["against"]["base"][BOTH]["greedy"]["mean"]
+        for arm in document["arms"]
+        if arm["arm"] == "true-answers"
+    ]
+    return f"{gain / truth[0]:.0%}" if truth and truth[0] > 0 else ""
 
 
 def _chance(document: Document) -> str:
