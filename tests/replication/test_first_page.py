@@ -11,7 +11,8 @@ from replication.cost import core_minutes, hours
 from replication.first_page import headline, meaning, parts, rows, sentences
 from replication.forest import ROWS, reference, sections
 from replication.recorded import as_shown, is_recorded
-from replication.table import corrected
+from replication.results import passes
+from replication.table import corrected, summary, tables
 from scripts import replication_docs
 
 
@@ -115,6 +116,35 @@ def test_what_is_by_construction_is_not_said_to_be_found(documents: dict[str, An
     said = sentences(documents).splitlines()[3]
     assert said.startswith("4. By construction, a vote over one prompt cannot find an error")
     assert "agreement gives +0.023 (too few seeds for an interval)" in said
+
+
+@pytest.mark.parametrize("truth", [0.0, -0.1, None])
+def test_there_is_no_share_of_what_true_answers_do_not_gain(
+    documents: dict[str, Any], truth: float | None
+) -> None:
+    arms = documents["sums"]["arms"]
+    if truth is None:
+        arms[:] = [arm for arm in arms if arm["arm"] != "true-answers"]
+    else:
+        pair(documents["sums"], "true-answers", "base")["mean"] = truth
+    made = parts(documents)
+    assert "%" not in made["rows"]
+    assert "% of what" not in made["sentences"]
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_a_right_derivation_is_named_for_what_was_counted(documents: dict[str, Any], recorded: bool) -> None:
+    if not recorded:
+        del documents["sums"]["without"]
+    for made in (summary(documents["sums"]), tables(documents["sums"])):
+        assert ("all steps true" in made, "by a right derivation" in made) == (recorded, not recorded)
+
+
+@pytest.mark.parametrize(("low", "passed"), [(0.1, True), (0.2, True), (0.09, False), (None, False)])
+def test_the_gate_has_one_verdict(documents: dict[str, Any], low: float | None, passed: bool) -> None:
+    assert passes(low) is passed
+    documents["sums"]["gate"]["majority_less_greedy"].update(low=low)
+    assert ("0.10: passed." in tables(documents["sums"])) is passed
 
 
 def test_single_seeds_are_a_column_where_they_were_kept(documents: dict[str, Any]) -> None:
