@@ -7,6 +7,7 @@ from replication.cost import core_minutes
 from replication.forest import OUTCOME_ONLY, ROWS
 from replication.recorded import Document
 from replication.results import BOTH
+from replication.studies import TABLE_AND_STUDIES
 from replication.table import cell, corrected, markdown_table, p_value, seeds_of
 
 SUMS = "sums"
@@ -48,14 +49,16 @@ def headline(documents: Mapping[str, Document]) -> str:
     """The sentence of the README."""
     gain = difference(documents[SUMS], OUTCOME_ONLY, "base")
     step = difference(documents[SUMS], "full", OUTCOME_ONLY)
-    return f"Agreement on answers {_verb(gain)} accuracy; adding the paper's step agreement {_verb(step)} it."
+    return (
+        f"Agreement on answers {_verb(gain)} accuracy ({_chance(documents[SUMS])}); adding the "
+        f"paper's step agreement {_verb(step)} it."
+    )
 
 
 def rows(document: Document) -> str:
     """The eight rows: gain over the base model, share of what true answers give, single seeds, and cost."""
     by_name = {arm["arm"]: arm for arm in document["arms"]}
     of_all = corrected(document, OUTCOME_ONLY)
-    truth = by_name["true-answers"]["against"]["base"][BOTH]["greedy"]["mean"]
     body = []
     for name in ROWS:
         if name not in by_name:
@@ -66,10 +69,10 @@ def rows(document: Document) -> str:
         body.append(
             [
                 f"`{name}`",
-                arm["meaning"],
+                meaning(arm),
                 seeds_of(arm),
                 cell(gain, sign=True),
-                f"{gain['mean'] / truth:.0%}" if gain else "0%",
+                _share(gain["mean"] if gain else 0.0, document),
                 " ".join(f"{value:+.2f}" for value in pair.get("by_seed", {}).get("greedy", ()))
                 if pair
                 else "",
@@ -108,14 +111,16 @@ def claims(documents: Mapping[str, Document]) -> str:
         ],
         [
             "true pseudo-labels rise from 0.76 to 0.93",
-            f"{first:.2f} in the first quarter of the updates, {last:.2f} in the last",
+            f"true pseudo-labels: {first:.2f} in the first quarter of the updates, {last:.2f} in the last",
         ],
         [
             "a trained Proposer keeps questions useful",
             f"a frozen one is {_shown(difference(sums, 'frozen-proposer', 'full'))} against `full`",
         ],
     ]
-    return markdown_table(["the paper's claim", "here, greedy accuracy on `sums`"], body)
+    return markdown_table(
+        ["the paper's claim", "here, on `sums`; greedy accuracy unless it says otherwise"], body
+    )
 
 
 _ABLATIONS = ("no-warm-up", "no-position-decay", "no-density-weight")
@@ -127,11 +132,18 @@ def difference(document: Document, arm: str, other: str, metric: str = "greedy")
     return dict(found)
 
 
+def meaning(arm: Mapping[str, Any]) -> str:
+    """What an arm is paid for, in today's words: what a preset was when its runs were made may have changed since."""
+    known = TABLE_AND_STUDIES.get(arm["arm"])
+    return known.meaning if known else str(arm["meaning"])
+
+
 def _agreement(document: Document) -> str:
-    gain, truth = (difference(document, name, "base") for name in (OUTCOME_ONLY, "true-answers"))
+    gain = difference(document, OUTCOME_ONLY, "base")
+    share = _share(gain["mean"], document)
     return (
         f"Training on agreement among answers {_verb(gain)} greedy accuracy without a label: {_shown(gain)} over the "
-        f"untrained model, {gain['mean'] / truth['mean']:.0%} of what true answers give; random rewards give "
+        f"untrained model ({_chance(document)}){share and f', {share} of what true answers give'}; random rewards give "
         f"{_shown(difference(document, 'random', 'base'))}."
     )
 
@@ -162,9 +174,9 @@ def _estimator(documents: Mapping[str, Document]) -> str:
 def _views(documents: Mapping[str, Document]) -> str:
     if VIEWS not in documents:
         return (
-            "No vote over one prompt repairs an error that all paths share: on `one-path` agreement gives "
-            f"{_shown(difference(documents[ONE_PATH], OUTCOME_ONLY, 'base'))}; votes of other views of the question, "
-            "which make other errors, have not been run yet."
+            "By construction, a vote over one prompt cannot find an error that all paths share. On `one-path`, where "
+            f"they do, agreement gives {_shown(difference(documents[ONE_PATH], OUTCOME_ONLY, 'base'))}; votes of other "
+            "views of the question, which make other errors, have not been run yet."
         )
     cross = difference(documents[VIEWS], "views-cross", OUTCOME_ONLY)
     return (
@@ -192,6 +204,27 @@ def _verb(found: Mapping[str, Any]) -> str:
 
 def _shown(found: Mapping[str, Any]) -> str:
     return cell(found, sign=True) + (" (too few seeds for an interval)" if found["low"] is None else "")
+
+
+def _share(gain: float, document: Document) -> str:
+    """A gain over the base model as a share of that of true answers; empty if those are missing or gain nothing."""
+    truth = [
+        arm["against"]["base"][BOTH]["greedy"]["mean"]
+        for arm in document["arms"]
+        if arm["arm"] == "true-answers"
+    ]
+    return f"{gain / truth[0]:.0%}" if truth and truth[0] > 0 else ""
+
+
+def _chance(document: Document) -> str:
+    """The p-values of agreement against the base model: alone, and corrected as in the table of the arms."""
+    alone, of_all = difference(document, "base", OUTCOME_ONLY)["p"], corrected(document, OUTCOME_ONLY)
+    if alone is None:
+        return "too few seeds for a p-value"
+    return (
+        f"p {p_value(alone, document)} alone, {p_value(of_all['base'], document)} corrected for "
+        f"{len(of_all)} comparisons"
+    )
 
 
 def _ends(curve: Any) -> tuple[float, float]:

@@ -14,11 +14,14 @@ ROWS = (
     OUTCOME_ONLY,
     "full",
     "outcome-distinct",
-    "robust",
+    "robust-without-distinct-exponent",
     "true-answers",
     "reference-faithful",
 )
 """The arms of the main table that the first page shows; of the other tables it shows all."""
+
+_LABELS = {"robust": "robust as it was", "robust-without-distinct-exponent": "robust, our preset"}
+"""Labels of arms whose names do not tell which version of the preset they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,11 @@ class Row:
     seeds: int
     found: Mapping[str, Any]
     by_seed: Sequence[float]
+
+    @property
+    def label(self) -> str:
+        """The arm, to read; both versions of the preset `robust` say which one they are."""
+        return _LABELS.get(self.arm, self.arm)
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,7 +84,8 @@ def widened(mean: float, low: float | None, high: float | None, seeds: int) -> E
     """An interval that was recorded as a percentile bootstrap over seeds and questions, made wide enough.
 
     The bootstrap takes the seeds' variance for (S - 1)/S of what it is, and the normal's quantile for that of t. Here
-    all of the recorded variance is taken for the seeds', so the interval holds the truth at least as often as it says.
+    all of the recorded variance is taken for the seeds', which errs on the safe side; how often it holds the truth
+    was not simulated.
     """
     if low is None or high is None or seeds < LEAST_SEEDS:
         return Estimate(mean)

@@ -44,7 +44,7 @@ def draw_forest(sections: Sequence[Section], file: Path) -> None:
         labels.append((height, section.title))
         for row in section.rows:
             height += 1
-            labels.append((height, f"{row.arm} ({row.seeds})"))
+            labels.append((height, f"{row.label} ({row.seeds})"))
             axes.plot(row.by_seed, [height] * len(row.by_seed), ".", color="0.7", markersize=4)
             _dot(axes, row.found, height, "C0" if row.kind == "method" else "0.35")
             axes.annotate(f"{row.found['mean']:+.3f}", (1.01, height), xycoords=("axes fraction", "data"),

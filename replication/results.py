@@ -101,8 +101,15 @@ def gate(base: Mapping[int, Run], clusters: Sequence[Hashable]) -> dict[str, Any
     """
     majority, greedy = (_values(base, "test", name) for name in ("majority", "greedy"))
     headroom = across_questions(majority - greedy, clusters)
-    passed = headroom.low is not None and headroom.low >= GATE
-    return {"least": GATE, "majority_less_greedy": headroom.as_dict(), "passed": passed}
+    return {"least": GATE, "majority_less_greedy": headroom.as_dict(), "passed": passes(headroom.low)}
+
+
+def passes(low: float | None) -> bool:
+    """Whether the low end of a gain reaches `GATE`; a gain without an interval does not pass.
+
+    Recorded results are judged by this rule, too: some of them stored the verdict of another one.
+    """
+    return low is not None and low >= GATE
 
 
 def clusters_of(splits: Mapping[str, Sequence[Asked]]) -> dict[str, list[Hashable]]:

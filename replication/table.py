@@ -6,7 +6,7 @@ from typing import Any
 from replication.arms import REFERENCES
 from replication.intervals import LEAST_SEEDS, holm
 from replication.recorded import Document
-from replication.results import BOTH
+from replication.results import BOTH, passes
 from replication.values import VALUES
 
 _TITLES = {
@@ -20,7 +20,12 @@ _ACCURACY_COLUMNS = (
     ("maj@{n}", "majority"),
     ("pass@{n}", "passed"),
 )
-_SOUND_COLUMNS = (("right, all steps true", "sound"), ("greedy, all steps true", "greedy_sound"))
+_SOUND_COLUMNS = (
+    ("right by a right derivation", "sound"),
+    ("greedy by a right derivation", "greedy_sound"),
+)
+_RECORDED_NAMES = {"sound": "right, all steps true", "greedy_sound": "greedy, all steps true"}
+"""What these columns held in results without values: any true steps, not a whole right derivation."""
 _REASONING_COLUMNS = (
     ("true steps", "true_steps"),
     ("gold steps", "gold_steps"),
@@ -54,10 +59,10 @@ Arms = Sequence[Mapping[str, Any]]
 
 def tables(document: Document) -> str:
     """All tables of a results.json."""
-    arms, samples = document["arms"], document["samples"]
+    arms = document["arms"]
     titles = {split: title for split, title in _TITLES.items() if any(split in arm for arm in arms)}
     parts = [_heading(document)]
-    parts += [f"## {_capital(title)}\n\n{_metrics(arms, split, samples)}" for split, title in titles.items()]
+    parts += [f"## {_capital(title)}\n\n{_metrics(document, split)}" for split, title in titles.items()]
     for split, title in (*titles.items(), (BOTH, "test questions and held-out combinations")):
         parts.append(f"## Paired difference in greedy accuracy: {title}\n\n{_gains(arms, split)}")
     parts.append(
@@ -67,7 +72,7 @@ def tables(document: Document) -> str:
     if any(switch["seeds"] for switch in document["switches"]):
         parts.append(
             "## Effect of a switch: mean over the pairs of arms that differ in it alone\n\n"
-            f"{_switches(document, samples)}"
+            f"{_switches(document)}"
         )
     parts.append(f"## Signal in training\n\n{_signal(arms)}")
     if document["not_run"]:
@@ -81,11 +86,10 @@ def summary(document: Document) -> str:
 
     It has the accuracy on the test questions, and the paired difference to outcome-only on both splits.
     """
-    samples = document["samples"]
     absolute = (("greedy", "greedy"), ("maj@{n}", "majority"))
-    paired = (*absolute, ("right, all steps true", "sound"))
-    head = ["arm", "seeds", *(name.format(n=samples) for name, _ in absolute)]
-    head += [f"{name.format(n=samples)} vs outcome-only" for name, _ in paired]
+    paired = (*absolute, _SOUND_COLUMNS[0])
+    head = ["arm", "seeds", *_names(absolute, document)]
+    head += [f"{name} vs outcome-only" for name in _names(paired, document)]
     body = []
     for arm in document["arms"]:
         against = arm["against"].get("outcome-only")
@@ -114,9 +118,9 @@ def seeds_of(arm: Mapping[str, Any]) -> str:
 
 
 def corrected(document: Document, reference: str, metric: str = "greedy") -> dict[str, float]:
-    """The p-value of each trained arm's difference to `reference` on both splits, corrected for their number (Holm).
+    """The p-value of each other arm's difference to `reference` on both splits, corrected for their number (Holm).
 
-    Arms without a p-value are left out.
+    Every arm with a p-value counts: the base model, and arms whose runs repeat another's. This errs on the safe side.
     """
     found = {
         arm["arm"]: arm["against"][reference][BOTH][metric].get("p")
@@ -174,17 +178,17 @@ def _source(document: Document) -> str:
 
 def _gate(gate: Mapping[str, Any]) -> str:
     headroom = gate["majority_less_greedy"]
-    passed = headroom["low"] >= gate["least"]
-    verdict = "passed" if passed else "NOT passed, there is little to learn from agreement"
+    verdict = "passed" if passes(headroom["low"]) else "NOT passed, there is little to learn from agreement"
     return (
         f"Gate: maj@N of the base model exceeds its greedy accuracy by {cell(headroom)}; "
         f"the low end must reach {gate['least']:.2f}: {verdict}."
     )
 
 
-def _metrics(arms: Arms, split: str, samples: int) -> str:
+def _metrics(document: Document, split: str) -> str:
+    arms = document["arms"]
     columns = (*_ACCURACY_COLUMNS, *_REASONING_COLUMNS)
-    head = ["arm", "seeds", *(name.format(n=samples) for name, _ in columns)]
+    head = ["arm", "seeds", *_names(columns, document)]
     body = [[arm["arm"], seeds_of(arm), *(cell(arm[split][key]) for _, key in columns)] for arm in arms]
     return markdown_table(head, body)
 
@@ -224,11 +228,11 @@ def _less_outcome_only(document: Document) -> str:
         for name, pair in pairs.items()
     ]
     head = ["arm", *(["differs in"] if knows_settings else [])]
-    head += [name.format(n=document["samples"]) for name, _ in columns]
+    head += _names(columns, document)
     return markdown_table([*head, "p, greedy", f"p for all {len(of_all)} (Holm)"], body)
 
 
-def _switches(document: Document, samples: int) -> str:
+def _switches(document: Document) -> str:
     columns = (*_ACCURACY_COLUMNS, *_SOUND_COLUMNS)
     body = [
         [
@@ -240,7 +244,7 @@ def _switches(document: Document, samples: int) -> str:
         for one in document["switches"]
         if one["seeds"]
     ]
-    head = ["switch", "pairs", "seeds", *(name.format(n=samples) for name, _ in columns)]
+    head = ["switch", "pairs", "seeds", *_names(columns, document)]
     return markdown_table(head, body)
 
 
@@ -257,6 +261,12 @@ def _signal(arms: Arms) -> str:
 def _collapse(arm: Mapping[str, Any]) -> str:
     marks = [f"{update:.0f}" for update in arm["collapse_updates"] if update is not None]
     return f"update {', '.join(marks)} ({len(marks)} of {len(arm['seeds'])})" if marks else "none"
+
+
+def _names(columns: Sequence[tuple[str, str]], document: Document) -> list[str]:
+    """The heads of columns of metrics."""
+    known = _RECORDED_NAMES if "without" in document else {}
+    return [known.get(metric, name).format(n=document["samples"]) for name, metric in columns]
 
 
 def _capital(title: str) -> str:

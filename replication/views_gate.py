@@ -24,7 +24,7 @@ from ireasoner.trainer.worlds.world import Asked
 from replication.command import CommandSettings, run_command
 from replication.intervals import across_questions
 from replication.provenance import provenance
-from replication.results import GATE
+from replication.results import GATE, passes
 from replication.separation import VALIDATION_SEED
 from replication.settings import ReplicationSettings
 from replication.studies import TABLE_AND_STUDIES
@@ -130,7 +130,7 @@ def gate(found: Gate, asked: Sequence[Asked]) -> dict[str, Any]:
         "pooled_majority": across_questions([pooled], clusters).as_dict(),
         "pooled_less_plain": gain.as_dict(),
         "replaced_share": round(found.replaced_share, 4),
-        "passed": gain.low is not None and gain.low >= GATE,
+        "passed": passes(gain.low),
     }
 
 

@@ -5,11 +5,14 @@ from typing import Any
 
 import pytest
 
+from ireasoner.reward_server.scoring_config import ROBUST
+from replication.arms import ARMS
 from replication.cost import core_minutes, hours
-from replication.first_page import headline, parts, rows, sentences
+from replication.first_page import headline, meaning, parts, rows, sentences
 from replication.forest import ROWS, reference, sections
 from replication.recorded import as_shown, is_recorded
-from replication.table import corrected
+from replication.results import passes
+from replication.table import corrected, summary, tables
 from scripts import replication_docs
 
 
@@ -45,6 +48,18 @@ def test_the_words_follow_from_the_interval(
     assert headline(documents).endswith(f"step agreement {verb} it.")
 
 
+def test_the_gain_of_agreement_is_said_with_its_corrected_p_value_as_the_table_has_it(
+    documents: dict[str, Any],
+) -> None:
+    chance = "(p ≤ 0.015 alone, ≤ 0.458 corrected for 34 comparisons)"
+    assert chance in sentences(documents).splitlines()[0]
+    assert chance in headline(documents)
+    base = next(line for line in rows(documents["sums"]).splitlines() if "`base`" in line)
+    assert "| ≤ 0.015 | ≤ 0.458 |" in base
+    pair(documents["sums"], "base", "outcome-only").update(p=None)
+    assert "(too few seeds for a p-value)" in headline(documents)
+
+
 def test_too_few_seeds_for_an_interval_are_said(documents: dict[str, Any]) -> None:
     pair(documents["sums"], "full", "outcome-only").update(mean=0.1, low=None, high=None)
     assert "seems to raise it: +0.100 (too few seeds for an interval)" in sentences(documents)
@@ -55,6 +70,28 @@ def test_there_are_five_sentences_and_eight_rows(documents: dict[str, Any]) -> N
     assert [line[0] for line in made["sentences"].splitlines()] == ["1", "2", "3", "4", "5"]
     assert len(made["rows"].splitlines()) == 2 + 8 == 2 + len(ROWS)
     assert "| 100% |" in next(line for line in made["rows"].splitlines() if "`true-answers`" in line)
+
+
+def test_only_an_arm_with_todays_preset_is_called_our_preset(documents: dict[str, Any]) -> None:
+    lines = [line.split(" | ") for line in rows(documents["sums"]).splitlines()[2:]]
+    ours = [line[0].strip("| `") for line in lines if line[1] == "our preset"]
+    assert ours == ["robust-without-distinct-exponent"]
+    assert ARMS[ours[0]].scoring_config == ROBUST != ARMS["robust"].scoring_config
+
+
+def test_the_meaning_of_an_arm_of_the_readers_own_is_its_recorded_one(documents: dict[str, Any]) -> None:
+    [full] = [arm for arm in documents["sums"]["arms"] if arm["arm"] == "full"]
+    full["meaning"] = "words of another time"
+    assert "another time" not in rows(documents["sums"])
+    assert meaning({"arm": "mine", "meaning": "my reward"}) == "my reward"
+
+
+def test_the_forest_says_which_version_of_the_preset_an_arm_is(documents: dict[str, Any]) -> None:
+    for section in sections(documents):
+        for row in section.rows:
+            if row.arm in ARMS and ARMS[row.arm].scoring_config == ROBUST:
+                assert row.label == "robust, our preset"
+            assert row.label != "robust"
 
 
 def test_sentences_read_new_studies_where_they_are(documents: dict[str, Any]) -> None:
@@ -73,6 +110,41 @@ def test_sentences_read_new_studies_where_they_are(documents: dict[str, Any]) ->
     said = sentences(documents).splitlines()
     assert "step agreement adds +0.012 [0.002, 0.022] by sample" in said[2]
     assert "voting across other views of the question raises accuracy" in said[3]
+
+
+def test_what_is_by_construction_is_not_said_to_be_found(documents: dict[str, Any]) -> None:
+    said = sentences(documents).splitlines()[3]
+    assert said.startswith("4. By construction, a vote over one prompt cannot find an error")
+    assert "agreement gives +0.023 (too few seeds for an interval)" in said
+
+
+@pytest.mark.parametrize("truth", [0.0, -0.1, None])
+def test_there_is_no_share_of_what_true_answers_do_not_gain(
+    documents: dict[str, Any], truth: float | None
+) -> None:
+    arms = documents["sums"]["arms"]
+    if truth is None:
+        arms[:] = [arm for arm in arms if arm["arm"] != "true-answers"]
+    else:
+        pair(documents["sums"], "true-answers", "base")["mean"] = truth
+    made = parts(documents)
+    assert "%" not in made["rows"]
+    assert "% of what" not in made["sentences"]
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_a_right_derivation_is_named_for_what_was_counted(documents: dict[str, Any], recorded: bool) -> None:
+    if not recorded:
+        del documents["sums"]["without"]
+    for made in (summary(documents["sums"]), tables(documents["sums"])):
+        assert ("all steps true" in made, "by a right derivation" in made) == (recorded, not recorded)
+
+
+@pytest.mark.parametrize(("low", "passed"), [(0.1, True), (0.2, True), (0.09, False), (None, False)])
+def test_the_gate_has_one_verdict(documents: dict[str, Any], low: float | None, passed: bool) -> None:
+    assert passes(low) is passed
+    documents["sums"]["gate"]["majority_less_greedy"].update(low=low)
+    assert ("0.10: passed." in tables(documents["sums"])) is passed
 
 
 def test_single_seeds_are_a_column_where_they_were_kept(documents: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ import pytest
 from replication.__main__ import main
 from replication.arms import ARMS
 from replication.evaluation import METRICS
+from replication.recorded import is_recorded
 from replication.results import estimates
 from replication.values import VALUES, as_text, packed, read_values, unpacked
 from scripts import replication_docs
@@ -104,6 +105,21 @@ def test_every_interval_is_computed_again_from_the_values(table: Path) -> None:
 @pytest.mark.parametrize("folder", folders(), ids=lambda folder: folder.name)
 def test_every_committed_interval_is_computed_again_from_the_committed_values(folder: Path) -> None:
     assert_is_recomputed(folder)
+
+
+def test_every_table_that_was_not_recorded_before_has_its_values_committed() -> None:
+    of_values = {
+        file.parent
+        for file in replication_docs.FOLDER.rglob("results.json")
+        if not is_recorded(json.loads(file.read_text(encoding="utf-8")))
+    }
+    assert of_values == {*folders()}
+
+
+@pytest.mark.parametrize("page", [replication_docs.FIRST_PAGE, replication_docs.FOLDER / "method.md"])
+def test_the_pages_say_whether_a_table_has_its_values(page: Path) -> None:
+    said = " ".join(page.read_text(encoding="utf-8").split())
+    assert ("no committed table has one yet" in said) == (not folders())
 
 
 @pytest.mark.parametrize("end", ["mean", "low", "high", "p"])

@@ -4,7 +4,6 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
-from ireasoner.trainer.evaluation.intervals import Interval
 from ireasoner.trainer.views.gate import Gate
 from ireasoner.trainer.worlds.digit_grids.grid import Grid
 from ireasoner.trainer.worlds.digit_grids.question import QUESTIONS
@@ -21,8 +20,7 @@ def asked(count: int, different: int) -> list[Asked]:
 
 
 def measured(plain: list[float], pooled: list[float], different: int = 9) -> dict[str, object]:
-    unused = Interval(0.0, 0.0, 0.0)
-    found = Gate(unused, unused, unused, tuple(plain), tuple(pooled), 0.25)
+    found = Gate(tuple(plain), tuple(pooled), 0.25)
     return {
         "task": "one-path",
         "arm": "views-cross",

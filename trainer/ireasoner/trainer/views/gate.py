@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ireasoner.trainer.evaluation.evaluation import majority_hit
-from ireasoner.trainer.evaluation.intervals import Interval, bootstrap
 from ireasoner.trainer.evaluation.questions import Question, parse_answer
 from ireasoner.trainer.evaluation.replies import AnswerClient
 from ireasoner.trainer.images import read_image
@@ -21,20 +20,14 @@ _CHUNK = 64
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """Accuracy of the most frequent answer; of tied answers, the share that is right counts.
+    """Accuracy of the most frequent answer to each question, in order; of tied answers, the share that is right counts.
 
     Attributes:
-        plain: All rollouts answer the plain question.
-        pooled: As many rollouts, in equal parts over the views.
-        gain: `pooled` less `plain`, paired by question.
-        plain_hits: The accuracy of each question, in order.
-        pooled_hits: The same over the views.
+        plain_hits: All rollouts answer the plain question.
+        pooled_hits: As many rollouts, in equal parts over the views.
         replaced_share: Share of the prompts whose view did not apply to the question.
     """
 
-    plain: Interval
-    pooled: Interval
-    gain: Interval
     plain_hits: tuple[float, ...]
     pooled_hits: tuple[float, ...]
     replaced_share: float
@@ -83,9 +76,6 @@ def measure_gate(
         replaced = asked.replaced
     plain, pooled = hits
     return Gate(
-        plain=bootstrap(plain),
-        pooled=bootstrap(pooled),
-        gain=bootstrap([after - before for before, after in zip(plain, pooled, strict=True)]),
         plain_hits=tuple(plain),
         pooled_hits=tuple(pooled),
         replaced_share=replaced / (len(questions) * len(views)),
