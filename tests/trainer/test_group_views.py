@@ -34,9 +34,7 @@ def group(question: str | None, size: tuple[int, int] = (64, 48)) -> Group:
 
 
 def views(*names: str) -> GroupViews:
-    return GroupViews(
-        named_views(names), None, seed=0, group_size=2 * len(names), contrast_rollouts=1
-    )
+    return GroupViews(named_views(names), None, seed=0, group_size=2 * len(names), contrast_rollouts=1)
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ def test_no_two_rollouts_share_a_seed(size: int) -> None:
 def test_a_contrast_is_no_larger_than_a_group() -> None:
     views = {"contrast": "blank", "contrast_rollouts": 4}
     assert settings(group_size=4, views=views).views.contrast_rollouts == 4
-    with pytest.raises(ValidationError, match="views.contrast_rollouts 4 is above group_size 3"):
+    with pytest.raises(ValidationError, match=r"views\.contrast_rollouts 4 is above group_size 3"):
         settings(group_size=3, views=views)
 
 

@@ -103,7 +103,9 @@ def paraphrase(_: str, prompt: str) -> str:
 
 def test_the_solver_paraphrases_and_answers_its_paraphrases() -> None:
     sampler = Scripted(paraphrase)
-    judging = voters("paraphrase", sampler).of(groups("How many?", "Who?", None, "Where?", "What  is it?"), 2, POLICIES)
+    judging = voters("paraphrase", sampler).of(
+        groups("How many?", "Who?", None, "Where?", "What  is it?"), 2, POLICIES
+    )
     assert [each and each.question for each in judging] == ["What number?", *[None] * 4]
     assert judging[0] is not None
     assert judging[0].is_judged

@@ -182,7 +182,7 @@ class ViewSettings(_Table):
     contrast_weight: float = Field(1.0, gt=0)
     """k: the share of the contrast's rollouts with an answer, times k, is subtracted from the answer's reward."""
     contrast_rollouts: int | None = Field(None, ge=1)
-    """Rollouts of the contrast per group, which are not trained; at most group_size (default: as many as a view has)."""
+    """Rollouts of the contrast per group, which are not trained; at most group_size (default: those of one view)."""
 
     @property
     def count(self) -> int:

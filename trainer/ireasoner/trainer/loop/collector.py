@@ -229,11 +229,13 @@ class Collector:
         scores = self._scorer.score("solver", posted, update, progress)
         scored = self._view_scores.judged(groups, scores[: len(groups)], update)
         voting = scores[len(groups) :]
+        of_voters = iter(voting)
         for index, (group, score) in enumerate(zip(groups, scored, strict=True)):
+            group.has_several_labels = self._inputs.needs.views
             group.record = group.solver_record(score)
             for rollout, own in zip(group.record["rollouts"], score.rollouts, strict=True):
                 rollout["components"] = dict(own.components)
-            inputs[index].record(group)
+            inputs[index].record(group, of_voters)
             # Without a question there is no task: the rollouts have no reward, and so no advantage.
             group.rewards = [
                 self._scorer.reward(rollout.reward, update, index, member) if group.question else None

@@ -35,7 +35,9 @@ def paraphrases(
         RolloutServerError: As `RolloutClient.sample`.
     """
     found: list[list[str | None]] = [[] for _ in groups]
-    asked = [(index, group, group.question) for index, group in enumerate(groups) if group.question is not None]
+    asked = [
+        (index, group, group.question) for index, group in enumerate(groups) if group.question is not None
+    ]
     if not count or not asked:
         return found
     requests = [

@@ -1,13 +1,14 @@
 """What the reward server gets of a Solver's groups besides texts, as far as the scoring config needs it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
+from ireasoner.clients import ScoredGroup
 from ireasoner.trainer.loop.judging import Judgement, Judging
 from ireasoner.trainer.loop.sampler import Policies
 from ireasoner.trainer.loop.signal_pass import SignalPass
-from ireasoner.trainer.loop.voters import VotingGroup, Voters
+from ireasoner.trainer.loop.voters import Voters, VotingGroup
 from ireasoner.trainer.rewards.group_scorer import GroupToScore
 from ireasoner.trainer.rewards.needs import Needs
 from ireasoner.trainer.rewards.signals import JUDGE, signals_of
@@ -43,8 +44,13 @@ class GroupInputs:
             )
         return replace(posted, signals=self.signals, voters=voters)
 
-    def record(self, group: Group) -> None:
-        """Adds the inputs to the group's entry in `groups.jsonl`."""
+    def record(self, group: Group, of_voters: Iterator[ScoredGroup]) -> None:
+        """Adds the inputs to the group's entry in `groups.jsonl`.
+
+        Args:
+            group: The group.
+            of_voters: The scores of the voting groups, of which it takes its own.
+        """
         rollouts = group.record["rollouts"]
         for rollout, signals in zip(rollouts, self.signals, strict=True):
             if signals:
@@ -52,7 +58,8 @@ class GroupInputs:
         for rollout, judgement in zip(rollouts, self.judgements, strict=False):
             rollout["judgement"] = judgement.record
         if self.voters is not None:
-            group.record["voters"] = self.voters.record
+            dominant = next(of_voters).dominant_answer
+            group.record["voters"] = {**self.voters.record, "dominant_answer": dominant}
 
 
 @dataclass(frozen=True, slots=True)
