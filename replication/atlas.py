@@ -9,6 +9,7 @@ import math
 import os
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from pydantic_settings import SettingsConfigDict
 from rich.console import Console
 
 from ireasoner.reward_server.scoring_config import PRESETS
+from ireasoner.trainer.rewards.needs import Needs
 from ireasoner.trainer.run_folder.lock import sole_writer
 from ireasoner.trainer.settings import read_toml
 from ireasoner.trainer.tiny_model.task import TASKS, TaskName
@@ -39,13 +41,44 @@ WORLDS: Mapping[TaskName, str] = {
 }
 """Each world by its task, with how its base model is wrong."""
 
-METHODS: tuple[Arm, ...] = tuple(Arm(name, "method", f"the preset {name}", preset=name) for name in PRESETS)
-"""Every preset as an arm."""
+_ROW_PERMUTED = "ireasoner.trainer.worlds.digit_grids.views:row_permuted"
+_VIEWS: Mapping[TaskName, tuple[str, ...]] = dict.fromkeys(
+    ("sums", "one-path", "remainders"), ("plain", *[_ROW_PERMUTED] * 3)
+)
+"""The views of a world's questions; `scenes` has none that keeps every answer."""
+
+_VOTERS = ("paraphrase", "teacher")
 
 BOUNDS = (ARMS["base"], ARMS["true-answers"])
 """What every gain is a share of: from the base model to true answers."""
 
 _FOLDER = Path(__file__).resolve().parent.parent / "docs" / "replication" / "atlas"
+
+
+def methods_of(world: TaskName) -> tuple[Arm, ...]:
+    """Every preset as an arm of a world, with the trainer's settings that give it what it needs.
+
+    A preset that needs voters is one arm per kind of voters; one that needs views is left out where a world has none.
+    """
+    return tuple(arm for name in PRESETS for arm in _arms(name, world))
+
+
+def _arms(preset: str, world: TaskName) -> list[Arm]:
+    needs = Needs.of(PRESETS[preset].model_dump())
+    plain = Arm(preset, "method", f"the preset {preset}", preset=preset)
+    if needs.voters:
+        return [
+            replace(
+                plain,
+                name=f"{preset}-{voters}",
+                meaning=f"{plain.meaning}, judged by a {voters}",
+                trainer={"reward": {"voters": voters}},
+            )
+            for voters in _VOTERS
+        ]
+    if not needs.views:
+        return [plain]
+    return [replace(plain, trainer={"views": {"names": _VIEWS[world]}})] if world in _VIEWS else []
 
 
 class AtlasSettings(CommandSettings):
@@ -79,10 +112,13 @@ class AtlasSettings(CommandSettings):
                 raise ValueError(f"there is no preset {name!r}; the presets are {', '.join(PRESETS)}")
         return methods
 
-    @property
-    def arms(self) -> Sequence[Arm]:
-        """The bounds, and the methods to run."""
-        return (*BOUNDS, *(arm for arm in METHODS if arm.name in self.methods))
+    def arms(self, world: TaskName) -> Sequence[Arm]:
+        """The bounds, and the methods to run on a world."""
+        return (*BOUNDS, *(arm for arm in methods_of(world) if arm.preset in self.methods))
+
+    def jobs(self, world: TaskName) -> list[Job]:
+        """Every arm with every seed, seed by seed."""
+        return [(arm, seed) for seed in range(self.seeds) for arm in self.arms(world)]
 
     def table(self, world: TaskName) -> ReplicationSettings:
         """The settings of a world's table."""
@@ -107,12 +143,12 @@ def chart(settings: AtlasSettings, console: Console) -> int:
     Raises:
         TrainerError: An error that the user can fix.
     """
-    jobs = [(arm, seed) for seed in range(settings.seeds) for arm in settings.arms]
+    jobs = {world: settings.jobs(world) for world in settings.worlds}
     plans = {world: Plan.of(settings.table(world)) for world in settings.worlds}
-    missing = {world: missing_runs(jobs, plan) for world, plan in plans.items()}
+    missing = {world: missing_runs(jobs[world], plan) for world, plan in plans.items()}
     count = sum(map(len, missing.values()))
     console.print(
-        f"{len(plans) * len(jobs)} runs, {count} missing: about {hours(count, os.cpu_count() or 1)} hours",
+        f"{sum(map(len, jobs.values()))} runs, {count} missing: about {hours(count, os.cpu_count() or 1)} hours",
         highlight=False,
     )
     failed = 0
@@ -120,7 +156,7 @@ def chart(settings: AtlasSettings, console: Console) -> int:
         if missing[world] and settings.run:
             with sole_writer(settings.table(world).runs_folder):
                 failed += run_missing(settings.table(world), plan, missing[world], console, time.monotonic())
-        _write_world(settings, plan, jobs)
+        _write_world(settings, plan, jobs[world])
     write_page(settings.out)
     console.print(f"results: {settings.out}", highlight=False)
     return failed
@@ -139,7 +175,7 @@ def _write_world(settings: AtlasSettings, plan: Plan, jobs: Sequence[Job]) -> No
     folder.mkdir(parents=True, exist_ok=True)
     clusters = clusters_of(splits(plan))
     document = results(
-        runs, settings.arms, clusters, label=f"Atlas: {plan.task}", shared=_shared(settings, plan)
+        runs, settings.arms(plan.task), clusters, label=f"Atlas: {plan.task}", shared=_shared(settings, plan)
     )
     (folder / "results.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     (folder / VALUES).write_text(as_text(packed(runs, clusters)), encoding="utf-8")

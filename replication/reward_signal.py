@@ -57,7 +57,11 @@ def read_signal(run_folder: Path) -> dict[str, float | None]:
     late = [group for group in labelled if group["progress"] >= 0.75]
     curves = read_curves(run_folder)
     signal = {
-        "pseudo_label_accuracy": _mean(float(group["shadow"]["pseudo_label_right"]) for group in labelled),
+        "pseudo_label_accuracy": _mean(
+            float(group["shadow"]["pseudo_label_right"])
+            for group in labelled
+            if group["shadow"]["pseudo_label_right"] is not None
+        ),
         "reward_rank_correlation": _correlation([group["shadow"]["reward_auc"] for group in labelled]),
         "reward_rank_correlation_late": _correlation([group["shadow"]["reward_auc"] for group in late]),
         "step_reward_correlation": _correlation(

@@ -7,17 +7,45 @@ from pathlib import Path
 import pytest
 
 from ireasoner.reward_server.scoring_config import PRESETS
-from replication.atlas import METHODS, AtlasSettings, main, page, shares
+from ireasoner.trainer.rewards.needs import Needs
+from ireasoner.trainer.tiny_model.task import TaskName
+from replication.atlas import WORLDS, AtlasSettings, main, methods_of, page, shares
+from replication.run import run_settings
 from replication.settings import Plan
 from tests.replication.test_replicate import complete
 
 WORDS = ["--no-run", "--worlds", "sums,one-path", "--methods", "ttrl,empo", "--seeds", "3"]
 
 
-def test_every_preset_is_a_method_and_is_scored_as_the_server_scores_it() -> None:
-    assert [arm.name for arm in METHODS] == list(PRESETS)
-    for arm in METHODS:
-        assert arm.scoring_config == PRESETS[arm.name]
+@pytest.mark.parametrize("world", WORLDS)
+def test_every_preset_is_a_method_that_the_trainer_can_give_what_it_needs(
+    world: TaskName, tmp_path: Path
+) -> None:
+    settings = AtlasSettings(runs=tmp_path)
+    plan = Plan.of(settings.table(world))
+    views = [] if world == "scenes" else ["views"]
+    assert list(dict.fromkeys(arm.preset for arm in methods_of(world))) == [
+        name for name in PRESETS if name != "views" or name in views
+    ]
+    names = [arm.name for arm in methods_of(world)]
+    assert len(set(names)) == len(names)
+    for arm in methods_of(world):
+        assert arm.scoring_config == PRESETS[arm.preset]
+        for seed in range(settings.seeds):
+            Needs.of(arm.scoring_config.model_dump()).check(run_settings(arm, seed, plan))
+
+
+def test_voters_are_arms_of_their_own_and_views_are_named() -> None:
+    of_world = {arm.name: arm.trainer for arm in methods_of("one-path")}
+    assert of_world["co-rewarding-paraphrase"] == {"reward": {"voters": "paraphrase"}}
+    assert of_world["co-rewarding-teacher"] == {"reward": {"voters": "teacher"}}
+    assert len(of_world["views"]["views"]["names"]) == 4
+    assert [arm.name for arm in AtlasSettings(methods=("co-rewarding",)).arms("scenes")] == [
+        "base",
+        "true-answers",
+        "co-rewarding-paraphrase",
+        "co-rewarding-teacher",
+    ]
 
 
 def test_what_is_complete_is_written_world_by_world(
@@ -26,7 +54,7 @@ def test_what_is_complete_is_written_world_by_world(
     settings = AtlasSettings(runs=tmp_path / "runs", methods=("ttrl", "empo"))
     for world, gains in (("sums", (0.25, 0.75, 0.5, 0.25)), ("one-path", (0.25, 0.75, 0.25, 0.25))):
         plan = Plan.of(settings.table(world))  # type: ignore[arg-type]
-        for arm, greedy in zip(settings.arms, gains, strict=True):
+        for arm, greedy in zip(settings.arms(plan.task), gains, strict=True):
             for seed in range(3):
                 complete(replace(plan), arm, seed, greedy)
     with pytest.raises(SystemExit) as ended:

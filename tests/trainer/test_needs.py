@@ -15,7 +15,7 @@ OF_PRESETS = {
     "entropy-minimisation": Needs(frozenset({"mean_token_entropy"})),
     "sequence-probability": Needs(frozenset({"sum_logprob"})),
     "co-rewarding": Needs(voters=True),
-    "judge-bounded": Needs(frozenset({"judge"})),
+    "judge-bounded": Needs(frozenset({"judge"}), one_prompt=True),
     "views": Needs(views=True),
 }
 
@@ -34,7 +34,7 @@ def settings(*views: str, **reward: Any) -> RunSettings:
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_the_needs_of_every_preset(preset: str) -> None:
-    assert Needs.of(PRESETS[preset].model_dump()) == OF_PRESETS.get(preset, NOTHING)
+    assert Needs.of(PRESETS[preset].model_dump()) == OF_PRESETS.get(preset, Needs(one_prompt=True))
 
 
 @pytest.mark.parametrize(
@@ -122,3 +122,17 @@ def test_settings_that_do_not(needs: Needs, voters: Any, message: str) -> None:
 def test_views_that_judge_each_other_are_two_or_more(names: tuple[str, ...]) -> None:
     with pytest.raises(SettingsError, match=f"^views.names: .* two views or more, and has {len(names)}$"):
         Needs(views=True).check(settings(*names))
+
+
+@pytest.mark.parametrize("needs", [Needs(one_prompt=True), Needs(frozenset({"judge"}), one_prompt=True)])
+def test_views_that_would_only_judge_themselves_are_refused(needs: Needs) -> None:
+    for names in ((), ("plain",), ("mirror",)):
+        needs.check(settings(*names))
+    for names in (("plain", "mirror"), ("jpeg", "jpeg"), ("plain", "mirror", "jpeg", "crop")):
+        with pytest.raises(SettingsError, match=f'^views.names: .* each of the {len(names)} views .*"cross"'):
+            needs.check(settings(*names))
+
+
+@pytest.mark.parametrize("votes", ["pooled", "cross"])
+def test_votes_over_views_take_two_of_them(votes: str) -> None:
+    Needs.of({**PRESETS["ttrl"].model_dump(), "votes": votes}).check(settings("plain", "jpeg"))

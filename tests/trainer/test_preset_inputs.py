@@ -37,7 +37,8 @@ class Scripted:
     def _one(self, policy: str, count: int, member: int) -> Rollout:
         text = f"<think>\nStep 1: I add.\n</think>\n<answer>{ANSWERS[member]}</answer>"
         if count == 1:
-            text = "<question>How many?</question>"
+            asked = "How many?" if policy == "proposer" else "What number?"
+            text = f"<question>{asked}</question>"
         if policy == "base":
             self._judged += 1
             text = "I cannot say" if self._judged % 4 == 3 else "<answer>1</answer>"

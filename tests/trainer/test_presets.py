@@ -10,6 +10,7 @@ from rich.console import Console
 
 from ireasoner.trainer.errors import SettingsError
 from ireasoner.trainer.loop import judging, preflight
+from ireasoner.trainer.loop.proposals import Proposals
 from ireasoner.trainer.loop.train import train
 from ireasoner.trainer.run_folder.run_folder import read_lines
 from ireasoner.trainer.settings import RunSettings
@@ -20,6 +21,11 @@ pytestmark = [pytest.mark.vllm, pytest.mark.timeout(600)]
 
 N = 4
 Group = dict[str, Any]
+
+
+def question(_: Proposals, proposal: Any) -> str:
+    """The tiny model was never taught to paraphrase: whatever it says holds a question."""
+    return "What is the sum of row 1?" if "proposer" in proposal.policy else "How much is row 1 in all?"
 
 
 def paid(group: Group) -> list[float]:
@@ -58,11 +64,6 @@ def pays_ratios(group: Group) -> None:
 
 def is_judged_by(policy: str) -> Callable[[Group], None]:
     def check(group: Group) -> None:
-        if "voters" not in group:  # the tiny model was never taught to paraphrase
-            assert {rollout["reason"] for rollout in group["rollouts"] if rollout["answer"]} == {
-                "the config has another group judge this one, but it names none in `voters`"
-            }
-            return
         voters = group["voters"]
         assert len(voters["rollouts"]) == N
         version = group["rollouts"][0]["policy"][-6:]
@@ -134,6 +135,7 @@ def test_a_preset_trains(
 ) -> None:
     # The tiny model was never taught to judge: two of three replies count as a score.
     monkeypatch.setattr(judging, "parse_score", lambda text: [None, 0.5, 1.0][len(text) % 3])
+    monkeypatch.setattr(Proposals, "question", question)
     one = settings(tmp_path, {"url": reward_url, "config": preset, **reward}, {"url": rollout_url})
     run = train(one, Console(quiet=True))
     lines = list(read_lines(run.path / "metrics.jsonl"))
@@ -141,6 +143,11 @@ def test_a_preset_trains(
     assert [line["update"] for line in lines] == [1, 2]
     assert len(groups) == 4
     assert any(paid(group) for group in groups)
+    assert all(group["question"] is not None for group in groups)
+    if preset == "judge-bounded":
+        assert any(rollout["judgement"]["score"] is not None for g in groups for rollout in g["rollouts"])
+    if preset == "co-rewarding":
+        assert all("voters" in group for group in groups)
     for group in groups:
         if group["question"] is not None:
             check(group)

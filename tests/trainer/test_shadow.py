@@ -31,6 +31,26 @@ def group(question: str | None, answers: Sequence[str | None], dominant: str | N
     return one
 
 
+@pytest.mark.parametrize(
+    ("several", "voters", "right"),
+    [
+        (False, None, True),
+        (False, {"dominant_answer": "8"}, False),
+        (False, {"dominant_answer": None}, False),
+        (True, None, None),
+    ],
+)
+def test_the_pseudo_label_is_the_one_that_pays(several: bool, voters: Any, right: bool | None) -> None:
+    """The group's own dominant answer is right, but voters or other views may say otherwise."""
+    one = group("known", ["7", "7"], "7")
+    one.has_several_labels = several
+    if voters is not None:
+        one.record["voters"] = voters
+    [record], figures = ShadowLabels(labels).measure([one], [[1.0, 1.0]])
+    assert record["shadow"]["pseudo_label_right"] is right
+    assert figures.get("shadow/pseudo_label_accuracy") == (None if right is None else float(right))
+
+
 def labels(_: Path, text: str) -> Question | None:
     return Question(IMAGE, text, "7") if text == "known" else None
 

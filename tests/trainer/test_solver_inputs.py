@@ -9,7 +9,7 @@ from PIL import Image
 
 from ireasoner.trainer.loop.judging import Judgement, Judging
 from ireasoner.trainer.loop.proposals import Proposals
-from ireasoner.trainer.loop.seeds import Seeds, Stream
+from ireasoner.trainer.loop.seeds import Seeds
 from ireasoner.trainer.loop.solver_inputs import SolverInputs
 from ireasoner.trainer.loop.voters import Voters
 from ireasoner.trainer.rewards.group_scorer import GroupScorer, GroupToScore
@@ -97,19 +97,22 @@ def paraphrase(_: str, prompt: str) -> str:
         "How many?": "<question>What number?</question>",
         "Who?": "no question",
         "Where?": "<question>Where <|im_end|> is it?</question>",
+        "What  is it?": "<question>what is it</question>",
     }[asked]
 
 
 def test_the_solver_paraphrases_and_answers_its_paraphrases() -> None:
     sampler = Scripted(paraphrase)
-    judging = voters("paraphrase", sampler).of(groups("How many?", "Who?", None, "Where?"), 2, POLICIES)
-    assert [each and each.question for each in judging] == ["What number?", None, None, None]
+    judging = voters("paraphrase", sampler).of(
+        groups("How many?", "Who?", None, "Where?", "What  is it?"), 2, POLICIES
+    )
+    assert [each and each.question for each in judging] == ["What number?", *[None] * 4]
     assert judging[0] is not None
     assert judging[0].is_judged
     assert [rollout.text for rollout in judging[0].rollouts] == ["<answer>What number?</answer>"] * 3
     (first, asked, one), (second, answered, other) = sampler.calls
     assert (first, second, one, other) == ("solver-3", "solver-3", CONTRACTS["proposer"], CONTRACTS["solver"])
-    assert ([request.count for request in asked], [request.count for request in answered]) == ([1, 1, 1], [3])
+    assert ([request.count for request in asked], [request.count for request in answered]) == ([1] * 4, [3])
 
 
 def test_the_teacher_answers_the_questions_themselves() -> None:
@@ -164,14 +167,14 @@ def test_nothing_is_sampled_or_measured_without_need() -> None:
     [measured] = inputs.of(groups("How many?"), 0, POLICIES)
     assert (measured.signals, measured.judgements, measured.voters) == ([{}, {}, {}], [], None)
     request = RolloutRequest([], None, 3, 0)
-    assert inputs.requested([request]) == [request]
+    assert inputs.requested(request) == request
 
 
 def test_the_server_is_asked_to_measure_what_is_needed() -> None:
     measured = Measured(("self_certainty",), 443)
     inputs = SolverInputs(Needs(frozenset({"self_certainty"})), measured)
     assert not inputs.takes_time
-    assert [each.measured for each in inputs.requested([RolloutRequest([], None, 3, 0)])] == [measured]
+    assert inputs.requested(RolloutRequest([], None, 3, 0)).measured == measured
 
 
 def test_log_probabilities_are_signals_without_a_question_there_is_none() -> None:
@@ -212,16 +215,3 @@ def test_abstentions_of_judging_groups_are_not_counted() -> None:
     scorer = GroupScorer(client, RewardSettings(max_consecutive_abstentions=1), 0)
     for update in range(5):
         scorer.score("solver", [posted], update, 0.5)
-
-
-def test_no_two_streams_share_a_seed() -> None:
-    """Two updates of 64 groups of 8 with every stream, and one seed per rollout that is judged."""
-    seeds = Seeds(3, 8)
-    drawn = [
-        seeds.first(update, index, stream) + member
-        for update in range(2)
-        for stream in Stream
-        for index in range(512 if stream is Stream.HELPER else 64)
-        for member in range(8)
-    ]
-    assert len(set(drawn)) == len(drawn)

@@ -17,6 +17,7 @@ from ireasoner.trainer.commands.dry_run import show_plan
 from ireasoner.trainer.errors import ImagesError, SettingsError
 from ireasoner.trainer.images import ImageFolder, ImageSizeCheck
 from ireasoner.trainer.loop.usable_images import scan_images, text_tokens, usable_images
+from ireasoner.trainer.rewards.needs import NOTHING, Needs
 from ireasoner.trainer.rollouts.client import RolloutClient
 from ireasoner.trainer.rollouts.prompts import proposer_messages, solver_messages
 from ireasoner.trainer.rollouts.replicas import RolloutReplicas
@@ -186,3 +187,29 @@ def test_a_wrong_bound_is_described() -> None:
     with pytest.raises(ValidationError, match="max_pixels") as raised:
         RunSettings(model="m", images=Path(), run_folder=Path(), rollout={"max_pixels": 0})
     assert describe(raised.value, RunSettings).startswith("rollout.max_pixels: ")
+
+
+@pytest.mark.parametrize(
+    ("fields", "needs", "setting"),
+    [
+        ({}, NOTHING, "solver_max_tokens"),
+        ({"rollout": {"proposer_max_tokens": 200, "solver_max_tokens": 1}}, NOTHING, "solver_max_tokens"),
+        ({"views": {"names": ("plain", "paraphrase")}}, NOTHING, "proposer_max_tokens"),
+        ({"views": {"names": ("paraphrase", "jpeg", "paraphrase")}}, NOTHING, "proposer_max_tokens"),
+        ({"reward": {"voters": "paraphrase"}}, NOTHING, "proposer_max_tokens"),
+        ({"views": {"names": ("plain", "jpeg")}}, NOTHING, "solver_max_tokens"),
+        ({"rollout": {"judge_max_tokens": 300}}, Needs(frozenset({"judge"})), "judge_max_tokens"),
+        ({"rollout": {"judge_max_tokens": 300}}, NOTHING, "solver_max_tokens"),
+    ],
+)
+def test_the_setting_of_the_longest_text_is_named(
+    settings: RunSettings, fields: dict[str, Any], needs: Needs, setting: str
+) -> None:
+    """Under a long proposal, only a paraphrase holds two of them."""
+    fields = {"rollout": {"proposer_max_tokens": 400, "solver_max_tokens": 1}, "group_size": 6, **fields}
+    one = RunSettings(model=settings.model, images=settings.images, run_folder=settings.run_folder, **fields)
+    own, images = processor(settings), scan_images(settings, Console(quiet=True))
+    longest = text_tokens(own, one, needs)
+    with pytest.raises(SettingsError, match=rf"^rollout.{setting}: .* of {longest} tokens"):
+        usable_images(images, own, one, longest, needs)
+    assert usable_images(images, own, one, longest + 4, needs).files

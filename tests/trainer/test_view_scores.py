@@ -155,9 +155,14 @@ def test_an_answer_that_the_contrast_gives_is_paid_less(
     free = Scored(client, answers, votes=votes)
     priced = Scored(client, answers, contrast, weight, votes=votes)
     assert None not in free.rewards
+    paid = [*prices[:-1], max(prices)]  # the invalid rollout pays the largest price
     assert priced.rewards == pytest.approx(
-        [(reward or 0.0) - price for reward, price in zip(free.rewards, prices, strict=True)]
+        [(reward or 0.0) - price for reward, price in zip(free.rewards, paid, strict=True)]
     )
+    assert [each.components["contrast"] for each in priced.score.rollouts] == pytest.approx(
+        [-price for price in paid]
+    )
+    assert not any("contrast" in each.components for each in free.score.rollouts)
     assert priced.group.contrast_shares == pytest.approx([price / weight for price in prices])
 
 
@@ -165,6 +170,14 @@ def test_the_price_compares_answers_that_were_mapped_back(client: RewardClient) 
     one = Scored(client, {"plain": ["left"], "mirror": ["right"], "quarter_turn": ["top"]}, ["left"])
     assert one.group.contrast_shares == [1.0, 1.0, 0.0]
     assert one.rewards == [-0.5, -0.5, 0.0]
+
+
+def test_leaving_the_answer_out_is_no_way_around_the_price(client: RewardClient) -> None:
+    """On a question that a blank image answers as well, every answer costs, and so does none."""
+    one = Scored(client, {"plain": ["7", "8"], "mirror": ["7", None]}, ["7", "7", "7", "8"], votes="pooled")
+    assert one.rewards == pytest.approx([0.5 - 0.75, 0.25 - 0.25, 0.5 - 0.75, -0.75])
+    alone = Scored(client, {"plain": [None, None], "mirror": [None, None]}, ["7"], votes="pooled")
+    assert alone.rewards == [0.0] * 4
 
 
 class Reached(Exception):
@@ -187,6 +200,7 @@ class Rollouts:
         ("views", None, ("plain", "mirror"), False),
         ("views", "pooled", (), False),
         ("paper", None, ("plain",), False),
+        ("ttrl", "pooled", ("plain", "mirror"), False),
         ("self-certainty", None, (), False),
     ],
 )

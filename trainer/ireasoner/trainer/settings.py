@@ -182,7 +182,7 @@ class ViewSettings(_Table):
     contrast_weight: float = Field(1.0, gt=0)
     """k: the share of the contrast's rollouts with an answer, times k, is subtracted from the answer's reward."""
     contrast_rollouts: int | None = Field(None, ge=1)
-    """Rollouts of the contrast per group, which are not trained (default: as many as a view has)."""
+    """Rollouts of the contrast per group, which are not trained; at most group_size (default: those of one view)."""
 
     @property
     def count(self) -> int:
@@ -317,6 +317,10 @@ class RunSettings(BaseSettings):
             raise ValueError(
                 f"group_size {self.group_size} is not divisible by the {self.views.count} views of views.names: each "
                 "has an equal part of the group"
+            )
+        if (self.views.contrast_rollouts or 0) > self.group_size:
+            raise ValueError(
+                f"views.contrast_rollouts {self.views.contrast_rollouts} is above group_size {self.group_size}"
             )
         if self.proposer_every and (self.proposer_groups_per_update or 0) > self.groups_per_update:
             raise ValueError(

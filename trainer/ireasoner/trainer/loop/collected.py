@@ -87,10 +87,10 @@ def log_signals(collected: Collected, signals: Iterable[Mapping[str, float]]) ->
         collected.metric(f"signal/{name}", fmean(known))
 
 
-def log_judging(collected: Collected, judging: Sequence[ScoredGroup]) -> None:
-    """Logs how the groups that judge vote, and how the judged ones judge them in turn."""
-    if judging:
-        collected.metric("voters/dominant_share", fmean(group.dominant_share for group in judging))
-    outcomes = [rollout.outcome for group in judging for rollout in group.rollouts]
+def log_voters(collected: Collected, voting: Sequence[ScoredGroup]) -> None:
+    """Logs how the voting groups vote, and how the groups that they judge judge them in turn."""
+    if voting:
+        collected.metric("voters/dominant_share", fmean(group.dominant_share for group in voting))
+    outcomes = [rollout.outcome for group in voting for rollout in group.rollouts]
     if known := [outcome for outcome in outcomes if outcome is not None]:
         collected.metric("voters/outcome", fmean(known))

@@ -12,7 +12,7 @@ from typing import Any
 
 from ireasoner.trainer.adapters.publisher import AdapterPublisher
 from ireasoner.trainer.errors import RolloutMismatchError
-from ireasoner.trainer.loop.collected import Collected, log_judging, log_questions, log_scores, log_signals
+from ireasoner.trainer.loop.collected import Collected, log_questions, log_scores, log_signals, log_voters
 from ireasoner.trainer.loop.image_groups import ImageGroups
 from ireasoner.trainer.loop.judging import Judging
 from ireasoner.trainer.loop.proposal_scores import ProposalScores
@@ -192,9 +192,12 @@ class Collector:
             for index, group in enumerate(groups)
             for prompt, seed in zip(group.sampled_prompts, self._seeds_of(collected, index), strict=True)
         ]
-        requests = [prompt.request(seed) for _, prompt, seed in asked]
-        if collected.role == "solver":
-            requests = self._inputs.requested(requests)
+        requests = [
+            self._inputs.requested(prompt.request(seed))
+            if group.question is not None and prompt is not group.contrast_prompt
+            else prompt.request(seed)
+            for group, prompt, seed in asked
+        ]
         sampled = self._sample(collected.role, policies, requests)
         self._check_prompts([(group, prompt) for group, prompt, _ in asked], sampled)
         replies = iter(sampled)
@@ -225,12 +228,14 @@ class Collector:
         ]
         scores = self._scorer.score("solver", posted, update, progress)
         scored = self._view_scores.judged(groups, scores[: len(groups)], update)
-        judging = scores[len(groups) :]
+        voting = scores[len(groups) :]
+        of_voters = iter(voting)
         for index, (group, score) in enumerate(zip(groups, scored, strict=True)):
+            group.has_several_labels = self._inputs.needs.views
             group.record = group.solver_record(score)
             for rollout, own in zip(group.record["rollouts"], score.rollouts, strict=True):
                 rollout["components"] = dict(own.components)
-            inputs[index].record(group)
+            inputs[index].record(group, of_voters)
             # Without a question there is no task: the rollouts have no reward, and so no advantage.
             group.rewards = [
                 self._scorer.reward(rollout.reward, update, index, member) if group.question else None
@@ -241,7 +246,7 @@ class Collector:
         collected.metric("progress", progress)
         log_scores(collected, [score for group, score in zip(groups, scored, strict=True) if group.question])
         log_signals(collected, [signals for each in inputs for signals in each.signals])
-        log_judging(collected, judging)
+        log_voters(collected, voting)
         self._measure_against_labels(collected)
 
     def _measure_against_labels(self, collected: Collected) -> None:

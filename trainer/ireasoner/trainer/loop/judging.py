@@ -52,7 +52,7 @@ class Judging:
     def of(self, groups: Sequence[Group], update: int) -> list[list[Judgement]]:
         """The judgement of each rollout of each group; those of a group without a question are empty."""
         judged = [[Judgement() for _ in group.rollouts] for group in groups]
-        places, requests = [], []
+        indices, requests = [], []
         for index, group in enumerate(groups):
             shown = zip(group.rollouts, group.prompt_of_rollout, strict=True)
             for member, (rollout, prompt) in enumerate(shown):
@@ -60,10 +60,10 @@ class Judging:
                     continue
                 seed = self._seeds.first(update, index, Stream.JUDGE) + member
                 messages = judge_messages(prompt.question or group.question, rollout.text)
-                places.append((index, member))
+                indices.append((index, member))
                 requests.append(RolloutRequest(messages, prompt.png, 1, seed))
         if requests:
             replies = self._sampler.sample(self._sampler.base_model(), requests, self._contract)
-            for (index, member), [reply] in zip(places, replies, strict=True):
+            for (index, member), [reply] in zip(indices, replies, strict=True):
                 judged[index][member] = Judgement(parse_score(reply.text), reply.text)
         return judged

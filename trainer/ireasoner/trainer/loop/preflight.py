@@ -19,6 +19,7 @@ from ireasoner.trainer.adapters.backbone import (
 )
 from ireasoner.trainer.adapters.probe import probe
 from ireasoner.trainer.errors import ImagesError, RolloutRequestRefused, SettingsError
+from ireasoner.trainer.loop.seeds import check_seeds
 from ireasoner.trainer.output_path import require_folder
 from ireasoner.trainer.rewards.needs import Needs
 from ireasoner.trainer.rewards.shadow_labels import Labels, load_labels
@@ -42,8 +43,9 @@ _PROBE = Group(
     ],
     question="Can the reward server judge a group? (asked before the start of a run)",
 )
-"""A group that every scoring config can judge."""
+"""A group that every scoring config accepts."""
 _HELLO: list[dict[str, object]] = [{"role": "user", "content": "Hello"}]
+"""The prompt of the token whose distribution a rollout server is asked for."""
 _PROBE_SOURCE = "preflight"
 """The ledger's name for such groups, which belong to no run."""
 
@@ -90,9 +92,10 @@ def check_files(settings: RunSettings) -> tuple[Labels | None, RewardVariant | N
 
     Raises:
         SettingsError: A folder cannot be written, the folder of the run holds another one, the token, the labels or the
-            reward cannot be read, or there is no such view.
+            reward cannot be read, there is no such view, or an update is too large.
         ImagesError: The file of labels has a bad line.
     """
+    check_seeds(settings)
     refuse_other_run(settings)
     require_folder("run_folder", settings.run_folder)
     if settings.adapters_folder is not None:

@@ -1,6 +1,10 @@
 """The seeds of a run's rollouts: no two rollouts of a run share one."""
 
 from enum import IntEnum
+from itertools import pairwise
+
+from ireasoner.trainer.errors import SettingsError
+from ireasoner.trainer.settings import RunSettings
 
 _SEEDS_PER_UPDATE = 1_000_000
 
@@ -40,3 +44,24 @@ class Seeds:
         run_seed = self._seed * 1_000_003 + update
         start = int((run_seed * _SEEDS_PER_UPDATE + index * self._group_size) % 2**62)
         return start + stream
+
+
+def check_seeds(settings: RunSettings) -> None:
+    """Refuses updates that are too large for the seeds of their streams.
+
+    Raises:
+        SettingsError: They are; the message names the setting.
+    """
+    room = min(stop - start for start, stop in pairwise([*Stream, _SEEDS_PER_UPDATE]))
+    if settings.rollouts_per_update > room:
+        raise SettingsError(
+            f"groups_per_update: an update of {settings.rollouts_per_update:,} rollouts is too large: the largest has "
+            f"{room:,}"
+        )
+    groups = settings.proposer_groups_per_update or settings.groups_per_update
+    answers, room = groups * settings.group_size**2, Stream.VOTERS - Stream.HELPER
+    if settings.proposer_every and answers > room:
+        raise SettingsError(
+            f"proposer_groups_per_update: a Proposer update with {answers:,} answers is too large: the largest has "
+            f"{room:,}"
+        )

@@ -1,17 +1,13 @@
 """The prompts of a Solver update: each group's question in the views of the run, and its contrast."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from ireasoner.trainer.errors import ViewError
+from ireasoner.trainer.loop.paraphrases import ReadQuestion, Sample, paraphrases
 from ireasoner.trainer.rollouts.control_tokens import control_tokens_in
 from ireasoner.trainer.rollouts.group import Group
-from ireasoner.trainer.rollouts.paraphrase import paraphrase_messages
-from ireasoner.trainer.rollouts.rollout import Rollout, RolloutRequest
 from ireasoner.trainer.views import GroupViews, Seen
-
-Sample = Callable[[Sequence[RolloutRequest]], list[list[Rollout]]]
-"""Samples requests from the policy that paraphrases."""
 
 
 class ShownViews:
@@ -23,7 +19,7 @@ class ShownViews:
         question: Returns the question in a completion that asks one; None if there is none that may be asked.
     """
 
-    def __init__(self, views: GroupViews, tokenizer: Any, question: Callable[[Rollout], str | None]) -> None:
+    def __init__(self, views: GroupViews, tokenizer: Any, question: ReadQuestion) -> None:
         self._views = views
         self._tokenizer = tokenizer
         self._question = question
@@ -45,7 +41,7 @@ class ShownViews:
             ViewError: A view failed.
             RolloutServerError: As `RolloutClient.sample`.
         """
-        words = self._paraphrases(groups, sample, first_seeds)
+        words = paraphrases(groups, self._views.rewordings, sample, first_seeds, self._question)
         seen = [self._views.show(group, words[index], update, index) for index, group in enumerate(groups)]
         for group in groups:
             self._refuse_control_tokens(group)
@@ -55,28 +51,6 @@ class ShownViews:
         """Share of the groups' views that did not apply to their question; None without views."""
         shown = [prompt for group in groups for prompt in group.prompts if prompt.view is not None]
         return sum(map(self._views.replaced, groups)) / len(shown) if shown else None
-
-    def _paraphrases(
-        self, groups: Sequence[Group], sample: Sample, first_seeds: Sequence[int]
-    ) -> list[list[str | None]]:
-        """Each group's question in other words, once per view that needs them; None where the policy gave none."""
-        words: list[list[str | None]] = [[] for _ in groups]
-        asked = [(index, group) for index, group in enumerate(groups) if group.question is not None]
-        if not self.takes_time or not asked:
-            return words
-        requests = [
-            RolloutRequest(
-                paraphrase_messages(str(group.question)),
-                group.png,
-                self._views.rewordings,
-                first_seeds[index],
-            )
-            for index, group in asked
-        ]
-        for (index, group), replies in zip(asked, sample(requests), strict=True):
-            found = map(self._question, replies)
-            words[index] = [None if text == group.question else text for text in found]
-        return words
 
     def _refuse_control_tokens(self, group: Group) -> None:
         """Refuses views whose question would alter the prompt; the group's own was checked when it was proposed."""

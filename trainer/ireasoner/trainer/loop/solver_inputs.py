@@ -1,13 +1,14 @@
 """What the reward server gets of a Solver's groups besides texts, as far as the scoring config needs it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
+from ireasoner.clients import ScoredGroup
 from ireasoner.trainer.loop.judging import Judgement, Judging
 from ireasoner.trainer.loop.sampler import Policies
 from ireasoner.trainer.loop.signal_pass import SignalPass
-from ireasoner.trainer.loop.voters import JudgingGroup, Voters
+from ireasoner.trainer.loop.voters import Voters, VotingGroup
 from ireasoner.trainer.rewards.group_scorer import GroupToScore
 from ireasoner.trainer.rewards.needs import Needs
 from ireasoner.trainer.rewards.signals import JUDGE, signals_of
@@ -27,7 +28,7 @@ class GroupInputs:
 
     signals: list[dict[str, float]]
     judgements: list[Judgement]
-    voters: JudgingGroup | None
+    voters: VotingGroup | None
 
     def add_to(self, posted: GroupToScore) -> GroupToScore:
         """The group as the reward server gets it."""
@@ -43,8 +44,13 @@ class GroupInputs:
             )
         return replace(posted, signals=self.signals, voters=voters)
 
-    def record(self, group: Group) -> None:
-        """Adds the inputs to the group's entry in `groups.jsonl`."""
+    def record(self, group: Group, of_voters: Iterator[ScoredGroup]) -> None:
+        """Adds the inputs to the group's entry in `groups.jsonl`.
+
+        Args:
+            group: The group.
+            of_voters: The scores of the voting groups, of which it takes its own.
+        """
         rollouts = group.record["rollouts"]
         for rollout, signals in zip(rollouts, self.signals, strict=True):
             if signals:
@@ -52,7 +58,8 @@ class GroupInputs:
         for rollout, judgement in zip(rollouts, self.judgements, strict=False):
             rollout["judgement"] = judgement.record
         if self.voters is not None:
-            group.record["voters"] = self.voters.record
+            dominant = next(of_voters).dominant_answer
+            group.record["voters"] = {**self.voters.record, "dominant_answer": dominant}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +71,7 @@ class SolverInputs:
         measured: What the rollout server measures while it samples; None if nothing.
         signal_pass: Measures what the rollout server does not; None if that is nothing.
         judging: Samples judgements; None if none are needed.
-        voters: Samples judging groups; None if none are needed.
+        voters: Samples voting groups; None if none are needed.
     """
 
     needs: Needs
@@ -78,9 +85,9 @@ class SolverInputs:
         """Whether anything is measured or sampled after the rollouts."""
         return any(each is not None for each in (self.signal_pass, self.judging, self.voters))
 
-    def requested(self, requests: Sequence[RolloutRequest]) -> list[RolloutRequest]:
-        """Requests of a Solver's rollouts, with what the rollout server is to measure."""
-        return [replace(request, measured=self.measured) for request in requests]
+    def requested(self, request: RolloutRequest) -> RolloutRequest:
+        """A request of rollouts that are scored, with what the rollout server is to measure."""
+        return replace(request, measured=self.measured)
 
     def of(self, groups: Sequence[Group], update: int, policies: Policies) -> list[GroupInputs]:
         """The inputs of each group of an update, in order; those of a group without a question are empty.
@@ -91,8 +98,8 @@ class SolverInputs:
         judged = [[]] * len(groups) if self.judging is None else self.judging.of(groups, update)
         voters = [None] * len(groups) if self.voters is None else self.voters.of(groups, update, policies)
         return [
-            GroupInputs(self._signals(group, judgements), judgements, judging)
-            for group, judgements, judging in zip(groups, judged, voters, strict=True)
+            GroupInputs(self._signals(group, judgements), judgements, voting)
+            for group, judgements, voting in zip(groups, judged, voters, strict=True)
         ]
 
     def _signals(self, group: Group, judgements: Sequence[Judgement]) -> list[dict[str, float]]:

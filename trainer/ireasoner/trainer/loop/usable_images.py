@@ -12,6 +12,7 @@ from ireasoner.trainer.rewards.needs import NOTHING, Needs
 from ireasoner.trainer.rollouts.paraphrase import paraphrase_messages
 from ireasoner.trainer.rollouts.prompts import Message, proposer_messages, solver_messages
 from ireasoner.trainer.settings import RunSettings
+from ireasoner.trainer.views import named_views
 
 
 def scan_images(settings: RunSettings, console: Console) -> ImageFolder:
@@ -53,10 +54,11 @@ def usable_images(
         ImagesError: Fewer images are left than an update needs.
         SettingsError: The context has no room for any image.
     """
-    room = None if context_tokens is None else context_tokens - text_tokens(processor, settings, needs)
+    longest, setting = _longest_text(processor, settings, needs)
+    room = None if context_tokens is None else context_tokens - longest
     if room is not None and room < 1:
         raise SettingsError(
-            f"rollout.{_longest_setting(needs)}: the rollout server's context of {context_tokens:,} tokens "
+            f"rollout.{setting}: the rollout server's context of {context_tokens:,} tokens "
             "(--max-model-len) has no room for an image beside prompt, question and completion"
         )
     usable = images.fitting(ImageSizeCheck(processor.image_processor, room))
@@ -69,22 +71,24 @@ def text_tokens(processor: Any, settings: RunSettings, needs: Needs = NOTHING) -
 
     The longest question is as long as the longest completion of the Proposer.
     """
+    return _longest_text(processor, settings, needs)[0]
+
+
+def _longest_text(processor: Any, settings: RunSettings, needs: Needs) -> tuple[int, str]:
+    """The tokens of the longest text, and the setting that bounds its completion."""
     rollout = settings.rollout
     proposed, solved = rollout.proposer_max_tokens, rollout.solver_max_tokens
-    lengths = [
-        _prompt_tokens(processor, solver_messages("")) + proposed + solved,
-        _prompt_tokens(processor, proposer_messages()) + proposed,
+    texts = [
+        (solver_messages(""), proposed + solved, "solver_max_tokens"),
+        (proposer_messages(), proposed, "proposer_max_tokens"),
     ]
     if needs.judge:
         judged = proposed + solved + rollout.judge_max_tokens
-        lengths.append(_prompt_tokens(processor, judge_messages("", "")) + judged)
-    if settings.reward.voters == "paraphrase":
-        lengths.append(_prompt_tokens(processor, paraphrase_messages("")) + 2 * proposed)
-    return max(lengths)
-
-
-def _longest_setting(needs: Needs) -> str:
-    return "judge_max_tokens" if needs.judge else "solver_max_tokens"
+        texts.append((judge_messages("", ""), judged, "judge_max_tokens"))
+    rewords = any(view.rewords for view in named_views(settings.views.names))
+    if rewords or settings.reward.voters == "paraphrase":
+        texts.append((paraphrase_messages(""), 2 * proposed, "proposer_max_tokens"))
+    return max((_prompt_tokens(processor, messages) + tokens, setting) for messages, tokens, setting in texts)
 
 
 def _prompt_tokens(processor: Any, messages: list[Message]) -> int:

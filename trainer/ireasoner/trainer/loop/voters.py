@@ -1,20 +1,20 @@
 """Groups that judge the Solver's answers by their votes: answers to a paraphrase, or those of a slow teacher."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ireasoner.trainer.loop.paraphrases import ReadQuestion, paraphrases
 from ireasoner.trainer.loop.sampler import Policies, Sampler
 from ireasoner.trainer.loop.seeds import Seeds, Stream
 from ireasoner.trainer.rollouts.group import Group
-from ireasoner.trainer.rollouts.paraphrase import paraphrase_messages
 from ireasoner.trainer.rollouts.prompts import solver_messages
 from ireasoner.trainer.rollouts.rollout import Rollout, RolloutRequest, SamplingContract
 from ireasoner.trainer.settings import Role, RunSettings
 
 
 @dataclass(frozen=True, slots=True)
-class JudgingGroup:
+class VotingGroup:
     """Rollouts that judge a group; none of them is trained.
 
     Attributes:
@@ -40,7 +40,7 @@ class JudgingGroup:
 
 
 class Voters:
-    """Samples judging groups, of as many rollouts as the groups that they judge.
+    """Samples voting groups, of as many rollouts as the groups that they judge.
 
     Args:
         settings: The run; `reward.voters` says who judges.
@@ -56,7 +56,7 @@ class Voters:
         sampler: Sampler,
         seeds: Seeds,
         contracts: Mapping[Role, SamplingContract],
-        question: Callable[[Rollout], str | None],
+        question: ReadQuestion,
     ) -> None:
         self._kind = settings.reward.voters
         self._count = settings.group_size
@@ -65,7 +65,7 @@ class Voters:
         self._contracts = contracts
         self._question = question
 
-    def of(self, groups: Sequence[Group], update: int, policies: Policies) -> list[JudgingGroup | None]:
+    def of(self, groups: Sequence[Group], update: int, policies: Policies) -> list[VotingGroup | None]:
         """The group that judges each group, in order; None without a question, or without a paraphrase of it."""
         if self._kind == "teacher":
             questions = [group.question for group in groups]
@@ -87,27 +87,18 @@ class Voters:
         ]
         policy = policies["teacher" if self._kind == "teacher" else "solver"]
         sampled = self._sampler.sample(policy, requests, self._contracts["solver"])
-        judging: list[JudgingGroup | None] = [None] * len(groups)
+        voting: list[VotingGroup | None] = [None] * len(groups)
         for (index, _, question), rollouts in zip(asked, sampled, strict=True):
-            judging[index] = JudgingGroup(question, rollouts, is_judged=self._kind == "paraphrase")
-        return judging
+            voting[index] = VotingGroup(question, rollouts, is_judged=self._kind == "paraphrase")
+        return voting
 
     def _paraphrases(self, groups: Sequence[Group], update: int, policies: Policies) -> list[str | None]:
-        """The Solver's paraphrase of each group's question; None where it writes none."""
-        asked = [
-            (index, group, group.question) for index, group in enumerate(groups) if group.question is not None
-        ]
-        requests = [
-            RolloutRequest(
-                paraphrase_messages(question),
-                group.png,
-                1,
-                self._seeds.first(update, index, Stream.PARAPHRASE),
-            )
-            for index, group, question in asked
-        ]
-        sampled = self._sampler.sample(policies["solver"], requests, self._contracts["proposer"])
-        paraphrases: list[str | None] = [None] * len(groups)
-        for (index, _, _), [rollout] in zip(asked, sampled, strict=True):
-            paraphrases[index] = self._question(rollout)
-        return paraphrases
+        """The Solver's paraphrase of each group's question; None where it writes none in other words."""
+        found = paraphrases(
+            groups,
+            1,
+            lambda requests: self._sampler.sample(policies["solver"], requests, self._contracts["proposer"]),
+            [self._seeds.first(update, index, Stream.PARAPHRASE) for index in range(len(groups))],
+            self._question,
+        )
+        return [next(iter(of_group), None) for of_group in found]

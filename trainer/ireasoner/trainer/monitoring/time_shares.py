@@ -9,7 +9,11 @@ def before_training(*, overlap: bool) -> tuple[str, ...]:
     Args:
         overlap: Whether an update is collected while another is trained; the step then only waits for it (`wait`).
     """
-    return ("wait",) if overlap else ("propose", "roll_out", "measure", "score")
+    return ("wait",) if overlap else ("propose", "paraphrase", "roll_out", "measure", "score")
+
+
+_OPTIONAL = frozenset(("paraphrase", "measure"))
+"""The phases that few runs have; an update without one has no share of it."""
 
 
 def time_shares(metrics: Mapping[str, Sequence[float]], *, overlap: bool = False) -> dict[str, float]:
@@ -24,9 +28,11 @@ def time_shares(metrics: Mapping[str, Sequence[float]], *, overlap: bool = False
     if step_s <= 0:
         return {}
     before = before_training(overlap=overlap)
-    seconds = {name: sum(metrics.get(f"seconds/{name}", ())) for name in (*before, "publish")}
-    if "seconds/measure" not in metrics:
-        seconds.pop("measure", None)  # most rewards need nothing measured
+    seconds = {
+        name: sum(metrics.get(f"seconds/{name}", ()))
+        for name in (*before, "publish")
+        if name not in _OPTIONAL or f"seconds/{name}" in metrics
+    }
     seconds["train"] = max(step_s - sum(seconds.get(name, 0.0) for name in before), 0.0)
     total_s = sum(seconds.values())
     return {f"time_share/{name}": value / total_s for name, value in seconds.items()}

@@ -10,6 +10,7 @@ from ireasoner.trainer.settings import ROLES
 
 _PHASES = {
     "propose": ("proposing questions", "purple"),
+    "paraphrase": ("paraphrasing for views", "red"),
     "roll_out": ("sampling rollouts", "blue"),
     "measure": ("measuring what rewards need", "red"),
     "score": ("scoring", "teal"),

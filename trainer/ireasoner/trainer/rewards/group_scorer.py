@@ -147,12 +147,12 @@ class GroupScorer:
             RewardError: The server refused, or was unreachable for longer than the budget.
         """
         call = uuid4().hex  # the answer to an earlier call cannot pass for that to this one
-        judging = [(index, group.voters) for index, group in enumerate(groups) if group.voters is not None]
-        judges = {index: f"{call}-voters-{index}" for index, _ in judging}
+        voting = [(index, group.voters) for index, group in enumerate(groups) if group.voters is not None]
+        judges = {index: f"{call}-voters-{index}" for index, _ in voting}
         posted = [
             self._posted(group, f"{call}-{index}", judges.get(index)) for index, group in enumerate(groups)
         ]
-        for index, voters in judging:
+        for index, voters in voting:
             judged = f"{call}-{index}" if voters.is_rewarded else None
             posted.append(self._posted(voters, judges[index], judged))
         config: str | dict[str, Any] = self._settings.config

@@ -22,11 +22,13 @@ class Needs:
         signals: Names of the signals; a rollout without one of them abstains.
         voters: Whether the rollouts of another group judge; without one the group abstains.
         views: Whether the views of a question judge each other; with one view the group abstains.
+        one_prompt: Whether each view's rollouts are judged by their own votes alone, as a group of one prompt is.
     """
 
     signals: frozenset[str] = frozenset()
     voters: bool = False
     views: bool = False
+    one_prompt: bool = False
 
     @classmethod
     def of(cls, fields: Mapping[str, Any]) -> "Needs":
@@ -35,7 +37,7 @@ class Needs:
             return cls(frozenset({str(fields["signal"])}))
         judge = {JUDGE} if fields.get("judge", "off") != "off" else set()
         votes = fields.get("votes")
-        return cls(frozenset(judge), votes == "voters", votes == "cross")
+        return cls(frozenset(judge), votes == "voters", votes == "cross", votes == "own")
 
     @property
     def judge(self) -> bool:
@@ -67,6 +69,11 @@ class Needs:
             raise SettingsError(
                 f"views.names: under reward.config {reward.config} the views of a question judge each other, so it "
                 f"needs two views or more, and has {len(views)}"
+            )
+        if self.one_prompt and len(views) > 1:
+            raise SettingsError(
+                f"views.names: under reward.config {reward.config} each of the {len(views)} views would only judge "
+                'itself: set votes = "pooled" or "cross" in reward.overrides, or name one view'
             )
         if unknown := sorted(self.signals - set(SIGNALS) - {JUDGE}):
             raise SettingsError(

@@ -57,7 +57,6 @@ class ShadowLabels:
                 continue
             answers = [rollout["answer"] for rollout in group.record["rollouts"]]
             right = [answer is not None and label.is_right(answer) for answer in answers]
-            dominant = group.record["dominant_answer"]
             auc = reward_auc(group_rewards, right)
             if auc is not None:
                 aucs.append(auc)
@@ -65,13 +64,25 @@ class ShadowLabels:
                 {
                     "shadow": {
                         "truth": label.answer,
-                        "pseudo_label_right": dominant is not None and label.is_right(dominant),
+                        "pseudo_label_right": _is_pseudo_label_right(group, label),
                         "right": right,
                         "reward_auc": auc,
                     }
                 }
             )
         return records, _figures(groups, records, aucs)
+
+
+def _is_pseudo_label_right(group: Group, label: Question) -> bool | None:
+    """Whether the label that pays is right; None where one group has several, one per view."""
+    if group.has_several_labels:
+        return None
+    dominant = (
+        group.record["voters"]["dominant_answer"]
+        if "voters" in group.record
+        else group.record["dominant_answer"]
+    )
+    return dominant is not None and label.is_right(dominant)
 
 
 def reward_auc(rewards: Sequence[float | None], right: Sequence[bool]) -> float | None:
@@ -132,7 +143,9 @@ def _figures(
     asked = sum(group.question is not None for group in groups)
     figures = {"shadow/labelled_share": len(known) / asked} if asked else {}
     if known:
-        figures["shadow/pseudo_label_accuracy"] = float(np.mean([one["pseudo_label_right"] for one in known]))
+        paying = [one["pseudo_label_right"] for one in known if one["pseudo_label_right"] is not None]
+        if paying:
+            figures["shadow/pseudo_label_accuracy"] = float(np.mean(paying))
         figures["shadow/rollout_accuracy"] = float(np.mean([np.mean(one["right"]) for one in known]))
         figures["shadow/pass_at_n"] = float(np.mean([any(one["right"]) for one in known]))
     if aucs:

@@ -32,6 +32,7 @@ class Group:
         contrast_prompt: The view that must change the answer, if there is one.
         contrast: Its rollouts, which are not trained.
         contrast_shares: For each rollout, the share of the contrast's that give its answer; None if it has none.
+        has_several_labels: Whether its rollouts are paid by labels that may differ, one per view.
         rewards: One reward per rollout, None if it has none.
         record: The group's entry in `groups.jsonl`.
     """
@@ -49,6 +50,7 @@ class Group:
         self.contrast_prompt: Prompt | None = None
         self.contrast: list[Rollout] = []
         self.contrast_shares: list[float | None] = []
+        self.has_several_labels = False
         self.rewards: list[float | None] = []
         self.record: dict[str, Any] = {}
 

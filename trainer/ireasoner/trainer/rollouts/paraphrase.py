@@ -11,3 +11,8 @@ PARAPHRASE_INSTRUCTIONS = (
 def paraphrase_messages(question: str) -> list[Message]:
     """One user turn: the image, the instructions, then the question; `parse_question` reads the reply."""
     return [image_turn(f"{PARAPHRASE_INSTRUCTIONS}\nQuestion: {question}")]
+
+
+def question_words(question: str) -> str:
+    """The words of a question; two that differ in capitals, blanks or their last mark alone have the same."""
+    return " ".join(question.casefold().split()).rstrip(" .?!")

@@ -1,10 +1,12 @@
 """The views of the groups of a run: which prompts a question becomes."""
 
+import hashlib
 from collections.abc import Sequence
 
 from ireasoner.trainer.errors import ViewError
 from ireasoner.trainer.images import png_bytes
 from ireasoner.trainer.rollouts.group import Group
+from ireasoner.trainer.rollouts.paraphrase import question_words
 from ireasoner.trainer.rollouts.prompt import Prompt
 from ireasoner.trainer.rollouts.prompts import solver_messages
 from ireasoner.trainer.views.known_views import PLAIN
@@ -45,8 +47,10 @@ class GroupViews:
     def show(self, group: Group, rewordings: Sequence[str | None], update: int, index: int) -> list[Seen]:
         """Gives a group the prompts of its question and its contrast; returns what each prompt of the question shows.
 
-        Where a view does not apply to the question, the plain question takes its place. A group without views or
-        without a question has one prompt, which shows no view.
+        Where a view does not apply to the question, the plain question takes its place. A view whose image and words
+        are those of the plain question, or of an earlier view, is shown under that one's name: votes over one prompt
+        never judge each other as two views. A group without views or without a question has one prompt, which shows
+        no view.
 
         Args:
             group: The group, with its question.
@@ -65,16 +69,21 @@ class GroupViews:
             ]
             return []
         seed, words = self._group_seed(update, index), iter(rewordings)
-        seen = [
-            self._seen(view, group, next(words, None) if view.rewords else group.question, seed)
-            for view in self._views
-        ]
+        seen = _distinct(
+            [
+                self._seen(view, group, next(words, None) if view.rewords else group.question, seed)
+                for view in self._views
+            ],
+            _plain(group),
+        )
         count = self._group_size // len(self._views)
         group.prompts = [_prompt(group, each, count) for each in seen]
         return seen
 
     def replaced(self, group: Group) -> int:
-        """The number of the group's views that did not apply to its question."""
+        """The number of the group's views that did not apply to its question, or showed nothing of their own."""
+        if group.question is None:
+            return 0
         return sum(prompt.view != view.name for prompt, view in zip(group.prompts, self._views, strict=False))
 
     def _contrasted(self, group: Group, update: int, index: int) -> Prompt | None:
@@ -93,10 +102,26 @@ class GroupViews:
     @staticmethod
     def _seen(view: View, group: Group, question: str | None, seed: int) -> Seen:
         seen = None if question is None else view.of(group.picture, question, seed)
-        return seen or Seen(PLAIN.name, group.picture, str(group.question))
+        return seen or _plain(group)
 
     def _group_seed(self, update: int, index: int) -> int:
         return (self._seed * 1_000_003 + update) * 1_000_003 + index
+
+
+def _plain(group: Group) -> Seen:
+    return Seen(PLAIN.name, group.picture, str(group.question))
+
+
+def _distinct(seen: Sequence[Seen], plain: Seen) -> list[Seen]:
+    """Each view, or in its place the first one that shows the same; the plain question comes before all."""
+    first = {_shown(plain): plain}
+    return [first.setdefault(_shown(each), each) for each in seen]
+
+
+def _shown(seen: Seen) -> tuple[tuple[int, int], bytes, str]:
+    """What distinguishes one view from another: the size and pixels of its image, and the words of its question."""
+    pixels = hashlib.blake2b(seen.picture.tobytes()).digest()
+    return seen.picture.size, pixels, question_words(seen.question)
 
 
 def _prompt(group: Group, seen: Seen, count: int) -> Prompt:

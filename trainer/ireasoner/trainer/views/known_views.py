@@ -99,4 +99,13 @@ def _transform(setting: str, name: str, known: Sequence[str]) -> Transform:
         raise SettingsError(
             f"{setting}: {name} must take four arguments (image, question, seed, index): {error}"
         ) from error
-    return function
+    return _on_a_copy(function)
+
+
+def _on_a_copy(function: Transform) -> Transform:
+    """The user's function, which may draw on the image that it gets: other views show it, too."""
+
+    def transform(picture: Image.Image, question: str, seed: int, index: int) -> Form | None:
+        return function(picture.copy(), question, seed, index)
+
+    return transform

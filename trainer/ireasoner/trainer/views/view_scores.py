@@ -65,7 +65,8 @@ class ViewScores:
         """The scores, less the price of the contrast; rollouts whose answer cannot be mapped abstain.
 
         A reward is r - k p(a | contrast): p is the share of the contrast's rollouts, those without an answer included,
-        that give the rollout's answer.
+        that give the rollout's answer. An invalid rollout pays the largest price of its group, so that no rollout gains
+        by leaving its answer out. The price is the component `contrast`.
 
         Raises:
             ScoringError, RewardError: As `GroupScorer.score`.
@@ -85,10 +86,11 @@ class ViewScores:
         size = len(group.rollouts)
         answered = any(rollout.status != "invalid" for rollout in share.rollouts[size:])
         group.contrast_shares = [rollout.reward if answered else 0.0 for rollout in share.rollouts[:size]]
+        dearest = max((each for each in group.contrast_shares if each is not None), default=0.0)
         return replace(
             score,
             rollouts=tuple(
-                _less(rollout, contrast, self._weight)
+                _less(rollout, dearest if rollout.status == "invalid" else contrast, self._weight)
                 for rollout, contrast in zip(score.rollouts, group.contrast_shares, strict=True)
             ),
         )
@@ -110,7 +112,10 @@ def _beside_contrast(group: Group) -> GroupToScore:
 def _less(rollout: ScoredRollout, share: float | None, weight: float) -> ScoredRollout:
     if rollout.reward is None or share is None:
         return replace(rollout, reward=None)
-    return replace(rollout, reward=rollout.reward - weight * share)
+    price = weight * share
+    return replace(
+        rollout, reward=rollout.reward - price, components={**rollout.components, "contrast": -price}
+    )
 
 
 def _with_abstentions(group: Group, score: ScoredGroup) -> ScoredGroup:

@@ -1,0 +1,53 @@
+"""Questions in the Solver's own words, for views and for groups that vote."""
+
+from collections.abc import Callable, Sequence
+
+from ireasoner.trainer.rollouts.group import Group
+from ireasoner.trainer.rollouts.paraphrase import paraphrase_messages, question_words
+from ireasoner.trainer.rollouts.rollout import Rollout, RolloutRequest
+
+Sample = Callable[[Sequence[RolloutRequest]], list[list[Rollout]]]
+"""Samples requests from the policy that paraphrases."""
+
+ReadQuestion = Callable[[Rollout], str | None]
+"""Returns the question in a completion that asks one; None if there is none that may be asked."""
+
+
+def paraphrases(
+    groups: Sequence[Group],
+    count: int,
+    sample: Sample,
+    first_seeds: Sequence[int],
+    read_question: ReadQuestion,
+) -> list[list[str | None]]:
+    """Each group's question in other words, `count` times; empty for a group without a question.
+
+    None where the policy wrote no question, or one with the words of the group's own.
+
+    Args:
+        groups: The groups, with their questions.
+        count: Paraphrases per group.
+        sample: Samples them.
+        first_seeds: Seed of the first paraphrase of each group.
+        read_question: Reads the question in a completion.
+
+    Raises:
+        RolloutServerError: As `RolloutClient.sample`.
+    """
+    found: list[list[str | None]] = [[] for _ in groups]
+    asked = [
+        (index, group, group.question) for index, group in enumerate(groups) if group.question is not None
+    ]
+    if not count or not asked:
+        return found
+    requests = [
+        RolloutRequest(paraphrase_messages(question), group.png, count, first_seeds[index])
+        for index, group, question in asked
+    ]
+    for (index, _, question), replies in zip(asked, sample(requests), strict=True):
+        found[index] = [_other_words(read_question(reply), question) for reply in replies]
+    return found
+
+
+def _other_words(text: str | None, question: str) -> str | None:
+    return None if text is None or question_words(text) == question_words(question) else text
