@@ -110,6 +110,30 @@ def test_reports_are_apart_however_many_calls_wait(
     assert len(reports) == 1
 
 
+def test_a_report_that_blocks_does_not_hold_up_an_answered_call(
+    liar: LyingServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A progress bar or a logger may need a lock that the caller of `score` holds."""
+    monkeypatch.setattr(waits, "_LAST_REPORT_S", 0.05)
+    lock, begun, written = threading.Lock(), threading.Event(), threading.Event()
+
+    def report(*_: object) -> None:
+        begun.set()
+        with lock:
+            written.set()
+
+    def answer_late(*_: object) -> Iterator[bytes]:
+        begun.wait(20)
+        yield ANSWER
+
+    liar.reply = answer_late
+    with lock, CLIENTS["sync"](liar.url, on_wait=report) as call:
+        assert call("score", "solver", GROUPS).groups[0].id == "q1"
+        assert begun.is_set()
+        assert not written.is_set()
+    assert written.wait(20)
+
+
 def test_calls_at_a_time_share_one_report(liar: LyingServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(waits, "REPORT_EVERY_S", 60.0)
     reports: list[Report] = []

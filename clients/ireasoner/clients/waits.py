@@ -17,6 +17,9 @@ QUIET_S = 10.0
 """Seconds without an answer that are not worth a report."""
 REPORT_EVERY_S = 30.0
 
+_LAST_REPORT_S = 1.0
+"""Most seconds that an ended call waits for a report that has begun: it may need a lock that the caller holds."""
+
 
 class Waits:
     """The waiting calls of one client; threads can share it.
@@ -51,7 +54,7 @@ class Waits:
             yield Retry(budget_s, on_wait=call.failed)
         finally:
             ended.set()
-            thread.join()
+            thread.join(_LAST_REPORT_S)
 
     @contextmanager
     def call_async(self, budget_s: float, busy_s: float = 0.0) -> Iterator[Retry]:
