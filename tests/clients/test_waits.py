@@ -5,11 +5,12 @@ import json
 import logging
 import threading
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 
-from ireasoner.clients import AsyncRewardClient, RewardError, TimedOut, Unavailable, Unreachable, waits
+from ireasoner.clients import AsyncRewardClient, RewardError, TimedOut, Unavailable, Unreachable, retry, waits
 from ireasoner.clients.connection import Connection, ToLogger
 from ireasoner.clients.fingerprints import Fingerprints
 from ireasoner.clients.reward_service import RewardService
@@ -66,8 +67,11 @@ def test_a_server_that_is_down_is_reported_with_the_reason(client: Any) -> None:
 
 
 @EACH_CLIENT
-def test_a_long_delay_is_reported_at_once(client: Any, liar: LyingServer) -> None:
+def test_a_long_delay_is_reported_at_once(
+    client: Any, liar: LyingServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The server asks for a retry in a second; the reason is its error."""
+    monkeypatch.setattr(waits, "QUIET_S", 60.0)
     reports: list[Report] = []
     problem = json.dumps({"status": 503, "code": "loading", "detail": "soon"}).encode()
     answers = iter([response(problem, "503 No", retry_after="1"), ANSWER])
@@ -78,6 +82,51 @@ def test_a_long_delay_is_reported_at_once(client: Any, liar: LyingServer) -> Non
     reason, left_s = reports[0]
     assert isinstance(reason, Unavailable)
     assert 10 < left_s <= 20
+
+
+def raising(calls: list[Report], *report: Any) -> None:
+    """A report that fails."""
+    calls.append(report)
+    raise RuntimeError("the progress bar is gone")
+
+
+@EACH_CLIENT
+def test_a_report_that_fails_during_an_attempt_is_logged_and_the_call_goes_on(
+    client: Any, liar: LyingServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    reports: list[Report] = []
+    twice = threading.Event()
+
+    def report(*each: Any) -> None:
+        if reports:
+            twice.set()
+        raising(reports, *each)
+
+    def answer_late(*_: object) -> Iterator[bytes]:
+        twice.wait(20)
+        yield ANSWER
+
+    liar.reply = answer_late
+    with client(liar.url, on_wait=report) as call:
+        assert call("score", "solver", GROUPS).groups[0].id == "q1"
+    assert twice.is_set(), "reports go on"
+    assert "on_wait failed" in caplog.text
+    assert "the progress bar is gone" in caplog.text
+
+
+@EACH_CLIENT
+def test_a_report_that_fails_before_a_delay_is_logged_and_the_call_goes_on(
+    client: Any, liar: LyingServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waits, "QUIET_S", 60.0)
+    monkeypatch.setattr(retry, "_REPORTED_DELAY_S", 0.0)
+    reports: list[Report] = []
+    answers = iter([response(b"{}", "503 No"), ANSWER])
+    liar.reply = lambda *_: iter([next(answers)])
+    with client(liar.url, retry_budget_s=20.0, on_wait=partial(raising, reports)) as call:
+        assert call("score", "solver", GROUPS).groups[0].id == "q1"
+    assert len(reports) == 1
+    assert "on_wait failed" in caplog.text
 
 
 @EACH_CLIENT
