@@ -15,6 +15,7 @@ from ireasoner.clients.connection import Connection, ToLogger
 from ireasoner.clients.fingerprints import Fingerprints
 from ireasoner.clients.reward_service import RewardService
 from tests.clients.answers import GROUPS, SENT, right_answer
+from tests.clients.counting_server import served
 from tests.clients.lying_server import CLIENTS, LyingServer, response
 from tests.rollout_server.running import free_port
 
@@ -220,62 +221,6 @@ def test_siblings_that_a_cohort_waits_for_are_no_wait(liar: LyingServer) -> None
     assert reports
 
 
-class Served:
-    """Counts connections and answers each request rightly, slowly enough that calls meet."""
-
-    def __init__(self) -> None:
-        self.connections = 0
-        self.at_once = 0
-        self.most_at_once = 0
-
-    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        try:
-            while True:
-                head = (await reader.readuntil(b"\r\n\r\n")).lower()
-                length = int(head.partition(b"content-length:")[2].split(b"\r\n")[0])
-                sent = json.loads(await reader.readexactly(length))
-                self.at_once += 1
-                self.most_at_once = max(self.most_at_once, self.at_once)
-                await asyncio.sleep(0.01)
-                self.at_once -= 1
-                answer = json.dumps(right_answer(sent)).encode()
-                writer.write(response(answer, connection="keep-alive"))
-        except (asyncio.IncompleteReadError, asyncio.CancelledError):
-            writer.close()
-
-
-def served(run: Any) -> tuple[Served, Any]:
-    """The result of `run(url)` beside a server on the same event loop."""
-    counts = Served()
-
-    async def main() -> Any:
-        server = await asyncio.start_server(counts, "127.0.0.1", 0)
-        async with server:
-            return await run(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
-
-    return counts, asyncio.run(main())
-
-
-def test_calls_beyond_the_connections_take_turns_before_their_time_begins() -> None:
-    """The time-out is shorter than the wait for a turn, and nothing but turns reaches the pool of httpx."""
-    queued: list[int] = []
-
-    async def run(url: str) -> list[Any]:
-        async with AsyncRewardClient(url, timeout_s=5, retry_budget_s=0, max_connections=3) as client:
-            calls = [asyncio.create_task(client.score("solver", GROUPS)) for _ in range(200)]
-            await asyncio.sleep(0.05)
-            transport: Any = client._http._transport
-            queued.append(len(transport._pool._requests))
-            return await asyncio.gather(*calls)
-
-    counts, responses = served(run)
-    assert len(responses) == 200
-    assert counts.most_at_once <= 3
-    assert counts.connections <= 3
-    assert queued[0] <= 3
-
-
 def test_adapters_share_the_connections_of_an_event_loop() -> None:
     """However many groups they score at a time; a service is made for each of them."""
 
@@ -325,6 +270,12 @@ def test_clients_with_other_settings_are_not_shared() -> None:
     [
         ("TIMEOUT_S", "soon"),
         ("RETRY_BUDGET_S", "5 min"),
+        ("TIMEOUT_S", "nan"),
+        ("TIMEOUT_S", "inf"),
+        ("TIMEOUT_S", "-1"),
+        ("RETRY_BUDGET_S", "NaN"),
+        ("RETRY_BUDGET_S", "-inf"),
+        ("RETRY_BUDGET_S", "1e999"),
         ("GIVE_UP", "zero"),
         ("GIVE_UP", "none"),
     ],

@@ -45,7 +45,6 @@ class Connection(NamedTuple):
     retry_budget_s: float
     fingerprints: Fingerprints
     warn: Warn
-    async_connections: int = 64
 
     def client(self) -> RewardClient:
         """A client that says through `warn` when it waits."""
@@ -87,7 +86,6 @@ class Connection(NamedTuple):
             token=self.token,
             timeout_s=self.timeout_s,
             retry_budget_s=self.retry_budget_s,
-            max_connections=self.async_connections,
             fingerprints=self.fingerprints,
             on_wait=self._on_wait,
         )
