@@ -45,7 +45,7 @@ class Reports:
         if due:
             try:
                 self._on_wait(reason, left_s)
-            except Exception:  # noqa: BLE001  a caller's function may raise anything, and no reward depends on it
+            except Exception:
                 log.exception("on_wait failed; the call goes on")
 
 
