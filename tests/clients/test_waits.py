@@ -248,6 +248,20 @@ def test_kept_connections_serve_the_next_batch() -> None:
     assert counts.connections == 1
 
 
+def test_the_batches_of_an_adapter_share_the_interval(
+    liar: LyingServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some adapters make a client for every batch."""
+    monkeypatch.setattr(waits, "REPORT_EVERY_S", 60.0)
+    said: list[str] = []
+    warn = said.append
+    liar.reply = lambda *sent: nothing(liar, *sent)
+    for _ in range(3):
+        with pytest.raises(TimedOut):
+            RewardService(liar.url, timeout_s=0.3, retry_budget_s=0, warn=warn).score([["a", "b"]])
+    assert len(said) == 1
+
+
 def test_clients_with_other_settings_are_not_shared() -> None:
     async def run(url: str) -> int:
         fingerprints, warn = Fingerprints(), ToLogger("x")
