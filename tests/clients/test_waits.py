@@ -5,15 +5,17 @@ import json
 import logging
 import threading
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 
-from ireasoner.clients import AsyncRewardClient, RewardError, TimedOut, Unavailable, Unreachable, waits
+from ireasoner.clients import AsyncRewardClient, RewardError, TimedOut, Unavailable, Unreachable, retry, waits
 from ireasoner.clients.connection import Connection, ToLogger
 from ireasoner.clients.fingerprints import Fingerprints
 from ireasoner.clients.reward_service import RewardService
 from tests.clients.answers import GROUPS, SENT, right_answer
+from tests.clients.counting_server import served
 from tests.clients.lying_server import CLIENTS, LyingServer, response
 from tests.rollout_server.running import free_port
 
@@ -66,8 +68,11 @@ def test_a_server_that_is_down_is_reported_with_the_reason(client: Any) -> None:
 
 
 @EACH_CLIENT
-def test_a_long_delay_is_reported_at_once(client: Any, liar: LyingServer) -> None:
+def test_a_long_delay_is_reported_at_once(
+    client: Any, liar: LyingServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The server asks for a retry in a second; the reason is its error."""
+    monkeypatch.setattr(waits, "QUIET_S", 60.0)
     reports: list[Report] = []
     problem = json.dumps({"status": 503, "code": "loading", "detail": "soon"}).encode()
     answers = iter([response(problem, "503 No", retry_after="1"), ANSWER])
@@ -78,6 +83,51 @@ def test_a_long_delay_is_reported_at_once(client: Any, liar: LyingServer) -> Non
     reason, left_s = reports[0]
     assert isinstance(reason, Unavailable)
     assert 10 < left_s <= 20
+
+
+def raising(calls: list[Report], *report: Any) -> None:
+    """A report that fails."""
+    calls.append(report)
+    raise RuntimeError("the progress bar is gone")
+
+
+@EACH_CLIENT
+def test_a_report_that_fails_during_an_attempt_is_logged_and_the_call_goes_on(
+    client: Any, liar: LyingServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    reports: list[Report] = []
+    twice = threading.Event()
+
+    def report(*each: Any) -> None:
+        if reports:
+            twice.set()
+        raising(reports, *each)
+
+    def answer_late(*_: object) -> Iterator[bytes]:
+        twice.wait(20)
+        yield ANSWER
+
+    liar.reply = answer_late
+    with client(liar.url, on_wait=report) as call:
+        assert call("score", "solver", GROUPS).groups[0].id == "q1"
+    assert twice.is_set(), "reports go on"
+    assert "on_wait failed" in caplog.text
+    assert "the progress bar is gone" in caplog.text
+
+
+@EACH_CLIENT
+def test_a_report_that_fails_before_a_delay_is_logged_and_the_call_goes_on(
+    client: Any, liar: LyingServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waits, "QUIET_S", 60.0)
+    monkeypatch.setattr(retry, "_REPORTED_DELAY_S", 0.0)
+    reports: list[Report] = []
+    answers = iter([response(b"{}", "503 No"), ANSWER])
+    liar.reply = lambda *_: iter([next(answers)])
+    with client(liar.url, retry_budget_s=20.0, on_wait=partial(raising, reports)) as call:
+        assert call("score", "solver", GROUPS).groups[0].id == "q1"
+    assert len(reports) == 1
+    assert "on_wait failed" in caplog.text
 
 
 @EACH_CLIENT
@@ -108,6 +158,30 @@ def test_reports_are_apart_however_many_calls_wait(
             with pytest.raises(TimedOut):
                 call("score", "solver", GROUPS)
     assert len(reports) == 1
+
+
+def test_a_report_that_blocks_does_not_hold_up_an_answered_call(
+    liar: LyingServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A progress bar or a logger may need a lock that the caller of `score` holds."""
+    monkeypatch.setattr(waits, "_LAST_REPORT_S", 0.05)
+    lock, begun, written = threading.Lock(), threading.Event(), threading.Event()
+
+    def report(*_: object) -> None:
+        begun.set()
+        with lock:
+            written.set()
+
+    def answer_late(*_: object) -> Iterator[bytes]:
+        begun.wait(20)
+        yield ANSWER
+
+    liar.reply = answer_late
+    with lock, CLIENTS["sync"](liar.url, on_wait=report) as call:
+        assert call("score", "solver", GROUPS).groups[0].id == "q1"
+        assert begun.is_set()
+        assert not written.is_set()
+    assert written.wait(20)
 
 
 def test_calls_at_a_time_share_one_report(liar: LyingServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,62 +221,6 @@ def test_siblings_that_a_cohort_waits_for_are_no_wait(liar: LyingServer) -> None
     assert reports
 
 
-class Served:
-    """Counts connections and answers each request rightly, slowly enough that calls meet."""
-
-    def __init__(self) -> None:
-        self.connections = 0
-        self.at_once = 0
-        self.most_at_once = 0
-
-    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        try:
-            while True:
-                head = (await reader.readuntil(b"\r\n\r\n")).lower()
-                length = int(head.partition(b"content-length:")[2].split(b"\r\n")[0])
-                sent = json.loads(await reader.readexactly(length))
-                self.at_once += 1
-                self.most_at_once = max(self.most_at_once, self.at_once)
-                await asyncio.sleep(0.01)
-                self.at_once -= 1
-                answer = json.dumps(right_answer(sent)).encode()
-                writer.write(response(answer, connection="keep-alive"))
-        except (asyncio.IncompleteReadError, asyncio.CancelledError):
-            writer.close()
-
-
-def served(run: Any) -> tuple[Served, Any]:
-    """The result of `run(url)` beside a server on the same event loop."""
-    counts = Served()
-
-    async def main() -> Any:
-        server = await asyncio.start_server(counts, "127.0.0.1", 0)
-        async with server:
-            return await run(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
-
-    return counts, asyncio.run(main())
-
-
-def test_calls_beyond_the_connections_take_turns_before_their_time_begins() -> None:
-    """The time-out is shorter than the wait for a turn, and nothing but turns reaches the pool of httpx."""
-    queued: list[int] = []
-
-    async def run(url: str) -> list[Any]:
-        async with AsyncRewardClient(url, timeout_s=5, retry_budget_s=0, max_connections=3) as client:
-            calls = [asyncio.create_task(client.score("solver", GROUPS)) for _ in range(200)]
-            await asyncio.sleep(0.05)
-            transport: Any = client._http._transport
-            queued.append(len(transport._pool._requests))
-            return await asyncio.gather(*calls)
-
-    counts, responses = served(run)
-    assert len(responses) == 200
-    assert counts.most_at_once <= 3
-    assert counts.connections <= 3
-    assert queued[0] <= 3
-
-
 def test_adapters_share_the_connections_of_an_event_loop() -> None:
     """However many groups they score at a time; a service is made for each of them."""
 
@@ -230,6 +248,20 @@ def test_kept_connections_serve_the_next_batch() -> None:
     assert counts.connections == 1
 
 
+def test_the_batches_of_an_adapter_share_the_interval(
+    liar: LyingServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some adapters make a client for every batch."""
+    monkeypatch.setattr(waits, "REPORT_EVERY_S", 60.0)
+    said: list[str] = []
+    warn = said.append
+    liar.reply = lambda *sent: nothing(liar, *sent)
+    for _ in range(3):
+        with pytest.raises(TimedOut):
+            RewardService(liar.url, timeout_s=0.3, retry_budget_s=0, warn=warn).score([["a", "b"]])
+    assert len(said) == 1
+
+
 def test_clients_with_other_settings_are_not_shared() -> None:
     async def run(url: str) -> int:
         fingerprints, warn = Fingerprints(), ToLogger("x")
@@ -252,6 +284,12 @@ def test_clients_with_other_settings_are_not_shared() -> None:
     [
         ("TIMEOUT_S", "soon"),
         ("RETRY_BUDGET_S", "5 min"),
+        ("TIMEOUT_S", "nan"),
+        ("TIMEOUT_S", "inf"),
+        ("TIMEOUT_S", "-1"),
+        ("RETRY_BUDGET_S", "NaN"),
+        ("RETRY_BUDGET_S", "-inf"),
+        ("RETRY_BUDGET_S", "1e999"),
         ("GIVE_UP", "zero"),
         ("GIVE_UP", "none"),
     ],

@@ -1,12 +1,15 @@
 """Groups that are split over ranks are scored whole, and an error on one rank is one on all: two real processes."""
 
+import asyncio
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from ireasoner.clients import RewardError, ranks
 from tests.frameworks.conftest import Solver, run_script
 from tests.frameworks.rank_calls import KINDS
 from tests.frameworks.rollouts import GROUPS
@@ -51,3 +54,72 @@ def test_an_error_on_one_rank_is_one_on_all(folder: Path, kind: str, case: str, 
 
 def test_a_batch_that_is_given_up_is_so_on_all_ranks(folder: Path, kind: str) -> None:
     assert {reward for rank in got(folder, kind, "given up") for reward in rank} == {None}
+
+
+@pytest.fixture
+def exchanges(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the first of two ranks exchanges with the other, which is not there."""
+    done: list[str] = []
+
+    def gather(rows: list[Any]) -> list[Any]:
+        done.append(f"gather {rows[0][0]}")
+        return [*rows, []]
+
+    def broadcast(shared: list[Any]) -> None:
+        done.append(f"share {shared[0]}")
+
+    cpu = SimpleNamespace(type="cpu")
+    state = SimpleNamespace(num_processes=2, is_main_process=True, process_index=0, device=cpu)
+    monkeypatch.setattr(ranks, "PartialState", lambda: state)
+    monkeypatch.setattr(ranks, "gather_object", gather)
+    monkeypatch.setattr(ranks, "broadcast_object_list", broadcast)
+    return done
+
+
+def test_two_reward_functions_at_once_exchange_one_after_the_other(exchanges: list[str]) -> None:
+    """The first takes longer to score."""
+
+    async def work(rows: Any) -> Any:
+        for _ in range(20 if rows == ["a"] else 1):
+            await asyncio.sleep(0)
+        return [f"reward of {row}" for row in rows]
+
+    async def run() -> list[Any]:
+        calls = (ranks.over_ranks_async(lambda name=name: [name], work) for name in "abc")
+        return await asyncio.gather(*calls)
+
+    for _ in range(2):  # each on an event loop of its own
+        assert asyncio.run(run()) == [["reward of a"], ["reward of b"], ["reward of c"]]
+        whole = [[f"gather {name}", f"share ['reward of {name}']"] for name in "abc"]
+        assert exchanges == [each for pair in whole for each in pair]
+        exchanges.clear()
+
+
+def test_a_cancelled_call_still_shares_with_the_other_ranks(exchanges: list[str]) -> None:
+    async def run() -> None:
+        scoring, may_end = asyncio.Event(), asyncio.Event()
+
+        async def work(rows: Any) -> Any:
+            scoring.set()
+            await may_end.wait()
+            return rows
+
+        call = asyncio.create_task(ranks.over_ranks_async(lambda: ["a"], work))
+        await scoring.wait()
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        may_end.set()
+        assert await ranks.over_ranks_async(lambda: ["b"], work) == ["b"]
+
+    asyncio.run(run())
+    assert exchanges == ["gather a", "share ['a']", "gather b", "share ['b']"]
+
+
+def test_work_that_is_cancelled_is_an_error_on_every_rank(exchanges: list[str]) -> None:
+    async def work(_: Any) -> Any:
+        raise asyncio.CancelledError
+
+    with pytest.raises(RewardError, match="CancelledError"):
+        asyncio.run(ranks.over_ranks_async(lambda: ["a"], work))
+    assert exchanges == ["gather a", "share CancelledError: "]

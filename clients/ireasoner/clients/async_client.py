@@ -40,6 +40,7 @@ from ireasoner.clients.fingerprints import Fingerprints
 from ireasoner.clients.response import check_ready, decode_cohort_answer, decode_response
 from ireasoner.clients.retry import Retry
 from ireasoner.clients.server_context import PUT_TIMEOUT_S, server_context
+from ireasoner.clients.turns import Turns
 from ireasoner.clients.waits import OnWait, Waits
 from ireasoner.clients.wire import (
     Config,
@@ -56,9 +57,12 @@ T = TypeVar("T")
 class AsyncRewardClient:
     """A connection pool to one reward server, for one event loop; an async context manager. See `RewardClient`.
 
-    At most `max_connections` calls are in progress at a time, in the order in which they began; the time-outs and
-    retries of the others have not begun. httpx would look at every call that waits for a connection whenever one is
-    freed: with thousands of them it did little else.
+    At most `max_connections` calls are in progress at a time, images included, in the order in which they began. httpx
+    would look at every call that waits for a connection whenever one is freed: with thousands of them it did little
+    else. The others wait for their turn: their time begins with it as long as the server answers (see `Turns`).
+
+    Each call to a cohort endpoint has a connection of its own and is not counted: it waits for others, which must never
+    wait behind it.
     """
 
     def __init__(
@@ -74,23 +78,27 @@ class AsyncRewardClient:
         on_wait: OnWait | None = None,
     ) -> None:
         server = address(base_url)
-        self._http = httpx.AsyncClient(
-            base_url=server,
-            headers=headers(token, traceparent, timeout_s),
-            timeout=timeouts(timeout_s),
-            transport=httpx.AsyncHTTPTransport(
-                verify=server.scheme == "https",  # reads the certificates, which takes time
-                limits=limits(max_connections),
-                proxy=environment_proxy(server),
-            ),
-        )
+        verify = httpx.create_ssl_context() if server.scheme == "https" else False  # reads the certificates
+
+        def connected(connections: int) -> httpx.AsyncClient:
+            return httpx.AsyncClient(
+                base_url=server,
+                headers=headers(token, traceparent, timeout_s),
+                timeout=timeouts(timeout_s),
+                transport=httpx.AsyncHTTPTransport(
+                    verify=verify, limits=limits(connections), proxy=environment_proxy(server)
+                ),
+            )
+
+        self._connected = connected
+        self._http = connected(max_connections)
         self._url = str(self._http.base_url).rstrip("/")
         self._timeout_s = timeout_s
         self._retry_budget_s = retry_budget_s
         self._fingerprints = fingerprints or Fingerprints()
         self._context = server_context(self._url, token)
         self._waits = Waits(self._url, on_wait)
-        self._turns = asyncio.Semaphore(max_connections)
+        self._turns = Turns(self._url, max_connections, retry_budget_s, timeout_s)
 
     async def __aenter__(self) -> Self:
         return self
@@ -126,15 +134,11 @@ class AsyncRewardClient:
         """Gives the server an image for its ledger; see `RewardClient.put_image`."""
         sha256 = hashlib.sha256(image).hexdigest()
         if self._context.wants(sha256):
-            timeout_s = min(self._timeout_s, PUT_TIMEOUT_S)
             try:
-                await self._exchange(
-                    "PUT", f"/ledger/images/{sha256}", ArrivingAnswer.accept, timeout_s, image, BYTES
-                )
+                async with self._turns.turn():
+                    await self._put(sha256, image)
             except RewardError as error:
                 self._context.not_put(sha256, error)
-            else:
-                self._context.has(sha256)
         return sha256
 
     async def score_in_cohort(
@@ -166,16 +170,18 @@ class AsyncRewardClient:
             parameters["run"] = within(source)
         path = f"/cohort/remote?{httpx.QueryParams(parameters)}"
         body = encode_cohort_call(group_id, text, prompt, labels)
-        async with self._call(busy_s=deadline_s) as retry:
-            return await retry.call_async(
-                lambda: self._exchange(
-                    "POST",
-                    path,
-                    lambda answer: decode_cohort_answer(answer.body(), group_size),
-                    self._timeout_s,
-                    body,
+        async with self._connected(1) as http:
+            with self._waits.call_async(self._retry_budget_s, deadline_s) as retry:
+                return await retry.call_async(
+                    lambda: self._exchange(
+                        "POST",
+                        path,
+                        lambda answer: decode_cohort_answer(answer.body(), group_size),
+                        self._timeout_s,
+                        body,
+                        http=http,
+                    )
                 )
-            )
 
     async def score_many(
         self,
@@ -222,11 +228,20 @@ class AsyncRewardClient:
                 return
 
     @asynccontextmanager
-    async def _call(self, busy_s: float = 0.0) -> AsyncIterator[Retry]:
-        """The turn of one call, and its retries; the server needs `busy_s` seconds."""
-        async with self._turns:
-            with self._waits.call_async(self._retry_budget_s, busy_s) as retry:
+    async def _call(self) -> AsyncIterator[Retry]:
+        """The turn of one call, and its retries."""
+        async with self._turns.turn() as budget_s:
+            with self._waits.call_async(budget_s) as retry:
                 yield retry
+
+    async def _put(self, sha256: str, image: bytes) -> None:
+        """Puts an image unless that has changed nothing since the wait for its turn began."""
+        if self._context.wants(sha256):
+            timeout_s = min(self._timeout_s, PUT_TIMEOUT_S)
+            await self._exchange(
+                "PUT", f"/ledger/images/{sha256}", ArrivingAnswer.accept, timeout_s, image, BYTES
+            )
+            self._context.has(sha256)
 
     def _attempt(self, request: ScoreRequest) -> Callable[[], Awaitable[ScoreResponse]]:
         body = encode_request(request)
@@ -246,13 +261,14 @@ class AsyncRewardClient:
         timeout_s: float,
         body: bytes = b"",
         kind: Mapping[str, str] = JSON,
+        http: httpx.AsyncClient | None = None,
     ) -> T:
-        """One attempt; returns what `read` makes of the answer."""
+        """One attempt, by default over the pool; returns what `read` makes of the answer."""
         url = self._url + path
         with named_errors(url):
             async with (
                 asyncio.timeout(timeout_s),
-                self._http.stream(
+                (http or self._http).stream(
                     method, path, content=body, headers={**kind, **trace_headers()}
                 ) as response,
             ):

@@ -6,12 +6,14 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 from ireasoner.clients.async_client import AsyncRewardClient
 from ireasoner.clients.fingerprints import Fingerprints
 from ireasoner.clients.sync_client import RewardClient
+from ireasoner.clients.waits import Reports
 
 Warn = Callable[[str], object]
 
@@ -45,7 +47,6 @@ class Connection(NamedTuple):
     retry_budget_s: float
     fingerprints: Fingerprints
     warn: Warn
-    async_connections: int = 64
 
     def client(self) -> RewardClient:
         """A client that says through `warn` when it waits."""
@@ -55,7 +56,7 @@ class Connection(NamedTuple):
             timeout_s=self.timeout_s,
             retry_budget_s=self.retry_budget_s,
             fingerprints=self.fingerprints,
-            on_wait=self._on_wait,
+            on_wait=_reports(self.url, self.warn),
         )
 
     @asynccontextmanager
@@ -72,7 +73,10 @@ class Connection(NamedTuple):
                 await shared.client.aclose()
 
     def keep(self) -> None:
-        """Leaves the connections of this event loop open between calls, for loops that last as long as a training."""
+        """Leaves the connections of this event loop open between calls, for the life of the process.
+
+        Nothing closes them, and they keep the loop in memory: only for a loop that lasts as long as a training.
+        """
         self._of_this_loop().stays = True
 
     def _of_this_loop(self) -> _Shared:
@@ -87,13 +91,19 @@ class Connection(NamedTuple):
             token=self.token,
             timeout_s=self.timeout_s,
             retry_budget_s=self.retry_budget_s,
-            max_connections=self.async_connections,
             fingerprints=self.fingerprints,
-            on_wait=self._on_wait,
+            on_wait=_reports(self.url, self.warn),
         )
 
-    def _on_wait(self, reason: Exception, left_s: float) -> None:
-        self.warn(f"waiting for the reward server: {reason}; giving up in about {left_s:.0f} s")
+
+@lru_cache(maxsize=64)
+def _reports(url: str, warn: Warn) -> Reports:
+    """The clients of one server share the interval between reports, because some adapters make one for every batch."""
+    return Reports(
+        lambda reason, left_s: warn(
+            f"waiting for the reward server: {reason}; giving up in about {left_s:.0f} s"
+        )
+    )
 
 
 _CLIENTS: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Connection, _Shared]] = WeakKeyDictionary()

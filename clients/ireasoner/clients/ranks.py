@@ -5,6 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
+from weakref import WeakKeyDictionary
 
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, gather_object
@@ -14,6 +15,9 @@ from ireasoner.clients.errors import RewardError
 log = logging.getLogger(__name__)
 Row = TypeVar("Row")
 Result = TypeVar("Result")
+
+_TURNS: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
+"""One exchange between the ranks at a time: nothing in a collective says which call it belongs to."""
 
 
 def over_ranks(
@@ -33,17 +37,28 @@ def over_ranks(
 async def over_ranks_async(
     read: Callable[[], Sequence[Row]], work: Callable[[Sequence[Row]], Awaitable[Sequence[Result]]]
 ) -> Sequence[Result]:
-    """`over_ranks` on an event loop, which goes on while this rank waits for others."""
+    """`over_ranks` on an event loop, which goes on while this rank waits for others.
+
+    Several calls at a time take turns, in the order in which they began, which must be the same on every rank. A call
+    that is cancelled on one rank goes on there for the sake of the others.
+    """
     if _is_alone():
         return await work(await asyncio.to_thread(read))
-    parts = await asyncio.to_thread(_gather, read)
-    outcome: Any = None
-    if PartialState().is_main_process:
-        try:
-            outcome = await work(parts.rows)
-        except Exception as error:  # noqa: BLE001  every rank raises it
-            outcome = _carried(error)
-    return parts.mine(await asyncio.to_thread(_share, outcome))
+    return await asyncio.shield(asyncio.create_task(_in_turn(read, work)))
+
+
+async def _in_turn(
+    read: Callable[[], Sequence[Row]], work: Callable[[Sequence[Row]], Awaitable[Sequence[Result]]]
+) -> Sequence[Result]:
+    async with _TURNS.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
+        parts = await asyncio.to_thread(_gather, read)
+        outcome: Any = None
+        if PartialState().is_main_process:
+            try:
+                outcome = await work(parts.rows)
+            except BaseException as error:  # noqa: BLE001  every rank raises it
+                outcome = _carried(error)
+        return parts.mine(await asyncio.to_thread(_share, outcome))
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +117,7 @@ def _outcome(function: Callable[[], Any]) -> Any:
         return _carried(error)
 
 
-def _carried(error: Exception) -> RewardError:
+def _carried(error: BaseException) -> RewardError:
     """The error in a form that reaches other ranks."""
     if isinstance(error, RewardError):
         return error

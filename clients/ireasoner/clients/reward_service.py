@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import os
 from collections.abc import Sequence
 from contextlib import aclosing
@@ -24,8 +25,6 @@ TIMEOUT_S = 120.0
 RETRY_BUDGET_S = 300.0
 COHORT_GRACE_S = 30.0
 """Added to the deadline of a cohort to get the time-out of its callers."""
-COHORT_CONNECTIONS = 4096
-"""Calls of one event loop that can wait for siblings at a time."""
 GROUPS_PER_REQUEST = 16
 OF_THIS_PROCESS = Fingerprints()
 """The fingerprints so far. Frameworks make a `RewardService` for every batch, so it cannot hold them."""
@@ -177,7 +176,6 @@ class RewardService:
         connection = self._connection()._replace(
             timeout_s=wait_s + COHORT_GRACE_S,
             retry_budget_s=wait_s + self.retry_budget_s,
-            async_connections=COHORT_CONNECTIONS,
         )
         async with connection.shared() as client:
             return await client.score_in_cohort(
@@ -209,9 +207,12 @@ class RewardService:
 def _seconds(name: str, default: float) -> float:
     text = os.environ.get(f"{PREFIX}{name}", "")
     try:
-        return float(text) if text else default
-    except ValueError as error:
-        raise ValueError(f"{PREFIX}{name} is {text!r}, not a number of seconds") from error
+        seconds = float(text) if text else default
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise ValueError(f"{PREFIX}{name} is {text!r}, not a number of seconds")
+    return seconds
 
 
 def _give_up(text: str, takes_none: bool) -> GiveUp:

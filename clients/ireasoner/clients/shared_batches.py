@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from typing import Any, Generic, TypeVar
 
+from ireasoner.clients.errors import RewardError
+
 Result = TypeVar("Result")
 
 
@@ -13,7 +15,8 @@ class SharedBatches(Generic[Result]):
     """One result per batch for `readers` callers, on any threads or on one event loop.
 
     A batch is known by the object that holds it, which a framework gives to all of its reward functions. The first
-    caller computes; if it fails, all raise its error. Pickling forgets the batches.
+    caller computes; if it fails, all raise its error, and if it is cancelled, the others raise RewardError. Another
+    caller that is cancelled changes nothing for the rest. Pickling forgets the batches.
     """
 
     def __init__(self, readers: int) -> None:
@@ -30,8 +33,9 @@ class SharedBatches(Generic[Result]):
         if is_first:
             try:
                 result.set_result(compute())
-            except BaseException as error:  # noqa: BLE001  every reader raises it
-                result.set_exception(error)
+            except BaseException as error:
+                result.set_exception(_for_others(error))
+                raise
         return result.result()
 
     async def call_async(self, batch: object, compute: Callable[[], Awaitable[Result]]) -> Result:
@@ -40,8 +44,9 @@ class SharedBatches(Generic[Result]):
         if is_first:
             try:
                 result.set_result(await compute())
-            except BaseException as error:  # noqa: BLE001  every reader raises it
-                result.set_exception(error)
+            except BaseException as error:
+                result.set_exception(_for_others(error))
+                raise
         return await asyncio.wrap_future(result)
 
     def _join(self, batch: object) -> tuple[Future[Result], bool]:
@@ -52,4 +57,14 @@ class SharedBatches(Generic[Result]):
                 self._batches[id(batch)] = (batch, result, left - 1)
             else:
                 self._batches.pop(id(batch), None)
-            return result, left == self._readers
+        is_first = left == self._readers
+        if is_first:
+            result.set_running_or_notify_cancel()  # from now on no reader can cancel it
+        return result, is_first
+
+
+def _for_others(error: BaseException) -> Exception:
+    """What the other readers raise: the interruption of one caller is not theirs."""
+    if isinstance(error, Exception):
+        return error
+    return RewardError(f"the call that computed this batch was interrupted: {type(error).__name__}")

@@ -14,7 +14,6 @@ from swift.rewards import AsyncORM, orms
 
 from ireasoner.clients.batches import progress_of, siblings
 from ireasoner.clients.connection import ToLogger
-from ireasoner.clients.errors import RewardError
 from ireasoner.clients.framework_context import cells, read_context
 from ireasoner.clients.reward_service import RewardService
 
@@ -28,10 +27,11 @@ _ARGUMENTS = (
 
 
 class AgreementReward(AsyncORM):  # type: ignore[misc]
-    """One reward per completion. Raises RewardError, or with IREASONER_REWARD_GIVE_UP=none returns None for all.
+    """One reward per completion. Raises RewardError.
 
     ms-swift counts None as 0.0 in its sums, which would be a judgement. A rollout that the server abstained from
-    therefore gets the mean of its group's others, and None only if nothing in the group was judged.
+    therefore gets the mean of its group's others, and None only if nothing in the group was judged. A batch is never
+    given up: with IREASONER_REWARD_GIVE_UP=none each call raises ValueError.
 
     A group is a run of rows with equal `prompt_id`, or with equal prompts if the trainer sets no id (Megatron, Ray).
     Groups must be whole on each rank, so per_device_train_batch_size * steps_per_generation must be a multiple of
@@ -42,17 +42,13 @@ class AgreementReward(AsyncORM):  # type: ignore[misc]
         """Returns the rewards of one batch, in order. ms-swift runs each call in a new event loop."""
         groups = self._groups(_keys(len(completions), kwargs))
         progress = progress_of(kwargs.get("trainer_state"))
-        service = RewardService.configured(takes_none=True, warn=ToLogger("swift"))
+        service = RewardService.configured(warn=ToLogger("swift"))
         service = service.called(PurePath(getattr(self.args, "run_name", None) or "").name)
-        try:
-            scored = await service.score_async(
-                [[completions[index] for index in group] for group in groups],
-                progress,
-                [read_context(_context, kwargs, group[0]) for group in groups],
-            )
-        except RewardError as error:
-            service.given_up(error)
-            return [None] * len(completions)
+        scored = await service.score_async(
+            [[completions[index] for index in group] for group in groups],
+            progress,
+            [read_context(_context, kwargs, group[0]) for group in groups],
+        )
         judged = [each for group in scored for each in group]
         return [each.others if each.reward is None else each.reward for each in judged]
 

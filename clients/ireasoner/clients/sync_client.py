@@ -54,7 +54,7 @@ class RewardClient:
         fingerprints: The fingerprints to compare with; None for those that this client receives.
         on_wait: Called while calls wait, at most every 30 s for all calls of the client, with the reason and the
             seconds in which another attempt may start. The first time is 10 s after a call began, or once it waits
-            for more than a second after an error. Any thread may call it.
+            for more than a second after an error. Any thread may call it. What it raises is logged; the call goes on.
 
     Raises:
         ValueError: `base_url` is not an address.

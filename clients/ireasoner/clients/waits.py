@@ -1,6 +1,7 @@
 """Reports of calls that wait for the server, at most every 30 s however many calls wait."""
 
 import asyncio
+import logging
 import math
 import threading
 import time
@@ -17,6 +18,36 @@ QUIET_S = 10.0
 """Seconds without an answer that are not worth a report."""
 REPORT_EVERY_S = 30.0
 
+_LAST_REPORT_S = 1.0
+"""Most seconds that an ended call waits for a report that has begun: it may need a lock that the caller holds."""
+
+log = logging.getLogger(__name__)
+
+
+class Reports:
+    """Calls `on_wait` at most every 30 s; clients that share one share the interval.
+
+    What `on_wait` raises is logged, and changes nothing else: the call goes on, and so do the reports.
+    """
+
+    def __init__(self, on_wait: OnWait) -> None:
+        self._on_wait = on_wait
+        self._reported_s = -math.inf
+        self._lock = threading.Lock()
+
+    def __call__(self, reason: Exception, left_s: float) -> None:
+        """Reports if a report is due."""
+        now_s = time.monotonic()
+        with self._lock:
+            due = now_s - self._reported_s >= REPORT_EVERY_S
+            if due:
+                self._reported_s = now_s
+        if due:
+            try:
+                self._on_wait(reason, left_s)
+            except Exception:
+                log.exception("on_wait failed; the call goes on")
+
 
 class Waits:
     """The waiting calls of one client; threads can share it.
@@ -28,14 +59,12 @@ class Waits:
 
     def __init__(self, url: str, on_wait: OnWait | None) -> None:
         self._url = url
-        self._on_wait = on_wait
-        self._reported_s = -math.inf
-        self._lock = threading.Lock()
+        self._report = on_wait if on_wait is None or isinstance(on_wait, Reports) else Reports(on_wait)
 
     @contextmanager
     def call(self, budget_s: float) -> Iterator[Retry]:
         """The retries of one call. A thread of its own reports an attempt that gets no answer."""
-        if self._on_wait is None:
+        if self._report is None:
             yield Retry(budget_s)
             return
         call = _Call(self._url, self._report, budget_s)
@@ -51,12 +80,12 @@ class Waits:
             yield Retry(budget_s, on_wait=call.failed)
         finally:
             ended.set()
-            thread.join()
+            thread.join(_LAST_REPORT_S)
 
     @contextmanager
     def call_async(self, budget_s: float, busy_s: float = 0.0) -> Iterator[Retry]:
         """`call` on an event loop, whose timer takes the place of the thread; no answer is due for `busy_s` seconds."""
-        if self._on_wait is None:
+        if self._report is None:
             yield Retry(budget_s)
             return
         call = _Call(self._url, self._report, budget_s)
@@ -65,15 +94,6 @@ class Waits:
             yield Retry(budget_s, on_wait=call.failed)
         finally:
             call.timer.cancel()
-
-    def _report(self, reason: Exception, left_s: float) -> None:
-        now_s = time.monotonic()
-        with self._lock:
-            due = now_s - self._reported_s >= REPORT_EVERY_S
-            if due:
-                self._reported_s = now_s
-        if due and self._on_wait is not None:
-            self._on_wait(reason, left_s)
 
 
 class _Call:
