@@ -242,6 +242,7 @@ def test_reading_goes_on_behind_a_damaged_frame(
     again = writer(folder, FEEDS[0] if is_own else FEEDS[1])
     assert again.work()
     assert (again.report.damaged, again.report.damaged_before) == (0, 0), "they are counted once"
+    assert again.report.damaged_bytes == 0
 
 
 def test_a_damaged_end_is_counted_in_bytes_until_the_next_frame_tells_the_groups(
