@@ -1,7 +1,7 @@
-"""The wire changes only with its version: it is compared with that of the last release.
+"""The wire changes only with its version: it is compared with the document that fixed its number.
 
-`openapi-VERSION.json` is the OpenAPI document of the last release. A release puts its own document in that one's stead
-(docs/releasing.md).
+`openapi-VERSION.json` is the wire of the newest release. Release 0.2.0 is the first with such a file: until it is out,
+the file is the wire of 0.2.0. A release puts its own document in the older one's stead (docs/releasing.md).
 """
 
 import copy
@@ -15,8 +15,8 @@ import pytest
 from tests.packaging.conftest import ROOT
 from tests.packaging.openapi_changes import changes
 
-[RELEASED_FILE] = Path(__file__).parent.glob("openapi-*.json")
-RELEASED = json.loads(RELEASED_FILE.read_text())
+[FIXED_FILE] = Path(__file__).parent.glob("openapi-*.json")
+FIXED = json.loads(FIXED_FILE.read_text())
 NOW = json.loads((ROOT / "docs" / "openapi.json").read_text())
 
 
@@ -25,10 +25,10 @@ def version(document: Any) -> tuple[int, ...]:
 
 
 def test_an_incompatible_change_needs_a_new_major_version_and_any_other_a_new_minor_one() -> None:
-    assert RELEASED_FILE.stem == f"openapi-{RELEASED['info']['version']}"
-    found = changes(RELEASED, NOW)
+    assert FIXED_FILE.stem == f"openapi-{FIXED['info']['version']}"
+    found = changes(FIXED, NOW)
     breaking = [f"{each.place} {each.what}" for each in found if each.breaks]
-    before, now = version(RELEASED), version(NOW)
+    before, now = version(FIXED), version(NOW)
     if breaking:
         assert now[0] > before[0], f"the wire's VERSION needs a new first number: {breaking}"
     elif found:

@@ -9,6 +9,8 @@ import pytest
 
 from ireasoner.reward_server.commands import atlas
 from ireasoner.reward_server.commands.atlas_groups import BATCH, batches, read_groups
+from ireasoner.reward_server.commands.rescorer import Rescorer
+from ireasoner.reward_server.errors import MalformedRequest
 from ireasoner.reward_server.scoring_config import PRESETS
 from tests.reward_server.methods import voting
 from tests.reward_server.requests import Json
@@ -218,6 +220,28 @@ def test_a_wrong_input_ends_with_2_and_says_where(
     said = capsys.readouterr()
     assert reason in said.err
     assert said.out == ""
+
+
+def test_configs_that_are_no_text_end_with_2(
+    groups: Path, compared: Command, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "configs.json"
+    file.write_bytes(b'{"x": "\xff"}')
+    assert compared(groups, "--configs", file) == 2
+    assert "--configs: not JSON" in capsys.readouterr().err
+
+
+def test_a_picture_stays_if_the_scoring_fails(
+    groups: Path, compared: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refused(*_: object) -> None:
+        raise MalformedRequest("no")
+
+    monkeypatch.setattr(Rescorer, "request", refused)
+    plot = tmp_path / "atlas.svg"
+    plot.write_text("<svg></svg>")
+    assert compared(groups, "--methods", "ttrl", "--plot", plot) == 2
+    assert plot.read_text() == "<svg></svg>"
 
 
 def test_a_missing_file_ends_with_2(

@@ -9,6 +9,8 @@ import pytest
 
 from ireasoner.cli.__main__ import main
 from ireasoner.reward_server import wire
+from ireasoner.reward_server.commands.atlas_figures import Difference, Share
+from ireasoner.reward_server.commands.atlas_page import Atlas, Method
 from scripts.atlas_docs import example, page
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "atlas.md").read_text(encoding="utf-8")
@@ -39,6 +41,28 @@ def test_every_command_of_the_page_works(
 def test_the_page_shows_what_the_command_prints(compass: Path) -> None:
     assert page(PAGE, "--embedder", "token-mean", "--token-mean-checkpoint", str(compass)) == PAGE
     assert "not scored:" in PAGE
+
+
+def test_leaving_out_hard_groups_does_not_win() -> None:
+    def method(name: str, label: float, groups: int, less: float | None) -> Method:
+        difference = None if less is None else Difference(less, None, None, None, None, groups)
+        share = Share(label, 0.0, 1.0, groups)
+        return Method(name, {}, share, share, difference, {})
+
+    atlas = Atlas(
+        groups=9,
+        rollouts=9,
+        accuracy=0.5,
+        against="vote",
+        methods=[
+            method("apart", 1.0, 1, None),
+            method("strict", 0.9, 2, -0.1),
+            method("vote", 0.6, 9, None),
+            method("better", 0.7, 9, 0.1),
+            method("absent", 0.0, 0, None),
+        ],
+    )
+    assert [one.name for one in atlas.best_first] == ["better", "vote", "strict", "apart"]
 
 
 def test_the_example_of_a_line_is_a_group() -> None:

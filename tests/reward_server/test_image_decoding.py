@@ -61,15 +61,24 @@ def test_decoding_ends_soon_after_its_deadline(data: bytes, monkeypatch: pytest.
     if data is not LONG["a JPEG of many scans"]:
         images.check_whole(data)
     looks = count()
-    monkeypatch.setattr(images, "monotonic", lambda: next(looks) / 2)
+    monkeypatch.setattr(images, "thread_time", lambda: next(looks) / 2)
     with pytest.raises(NotAnImage, match="longer than 10 s"):
         images.check_whole(data)
     assert next(looks) < 40, "nothing is read once the time is over"
 
 
+@pytest.mark.parametrize("data", [LONG["a PNG"], noise("WEBP")], ids=["a PNG", "a WebP"])
+def test_an_image_is_whole_however_busy_the_machine_is(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An hour passes between two looks at the clock on the wall, and the thread works for none of it."""
+    hours = count()
+    for name in ("monotonic", "time", "perf_counter"):
+        monkeypatch.setattr(images, name, lambda: 3600.0 * next(hours), raising=False)
+    images.check_whole(data)
+
+
 def test_an_image_that_is_served_is_decoded_within_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
     looks = count()
-    monkeypatch.setattr(images, "monotonic", lambda: next(looks) / 2)
+    monkeypatch.setattr(images, "thread_time", lambda: next(looks) / 2)
     with pytest.raises(NoSuchRecord, match="longer than 10 s"):
         written_anew(Ledgers([]), "0" * 64, LONG["a PNG"])
 

@@ -96,6 +96,27 @@ def test_the_writer_outlives_its_input_and_commits_the_rest(folder: Path) -> Non
     asyncio.run(into.stop())
 
 
+def test_a_damaged_end_of_the_inbox_is_counted_when_the_server_ends(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING), recording(folder) as into:
+        record(into, "a")
+        wait_until(lambda: into.status.groups == 1)
+        [writing] = writers(folder)
+        writing.suspend()
+        [segment] = inbox.segments(folder)
+        whole = segment.stat().st_size
+        record(into, "b", "c")
+        wait_until(lambda: into._waiting_bytes > 0)
+        with segment.open("r+b") as stream:
+            stream.seek(whole)
+            stream.write(bytes(segment.stat().st_size - whole))
+        writing.resume()
+    assert names(folder) == ["a"]
+    assert (into.status.groups, into.status.dropped["damaged"], into.status.queued_bytes) == (1, 2, 0)
+    assert not [line for line in caplog.messages if "its writer goes on" in line]
+
+
 def test_a_full_queue_drops_and_counts(
     folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -181,13 +181,30 @@ def test_what_a_server_left_is_drained(folder: Path, server: Server) -> None:
 
 
 HEAD_BYTES = 24
+
+
+def damaged_request(frame: bytes) -> bytes:
+    """The frame with another last letter of its first payload."""
+    end = HEAD_BYTES + sum(int.from_bytes(frame[at : at + 4], "little") for at in (4, 8)) - 1
+    return frame[:end] + b"~" + frame[end + 1 :]
+
+
+def damaged_reward(frame: bytes) -> bytes:
+    """The frame with another digit in the response, which is JSON as before."""
+    at = frame.rindex(b'"reward": ') + len(b'"reward": ')
+    other = b"1" if frame[at : at + 1] == b"0" else b"0"
+    return frame[:at] + other + frame[at + 1 :]
+
+
 DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     "the mark": lambda frame: b"\0" + frame[1:],
     "the length of the header": lambda frame: frame[:4] + b"\xff" + frame[5:],
     "the length of a payload": lambda frame: frame[:10] + b"\x7f" + frame[11:],
-    "the header's checksum": lambda frame: frame[:16] + bytes([frame[16] ^ 1]) + frame[17:],
+    "the checksum of its parts": lambda frame: frame[:16] + bytes([frame[16] ^ 1]) + frame[17:],
     "the head's checksum": lambda frame: frame[:23] + bytes([frame[23] ^ 1]) + frame[24:],
     "the header": lambda frame: frame[: HEAD_BYTES + 9] + b"~" + frame[HEAD_BYTES + 10 :],
+    "the request": damaged_request,
+    "a reward": damaged_reward,
     "all of it": lambda frame: bytes(len(frame)),
     "the head is missing": lambda frame: frame[HEAD_BYTES:],
 }
@@ -225,6 +242,7 @@ def test_reading_goes_on_behind_a_damaged_frame(
     again = writer(folder, FEEDS[0] if is_own else FEEDS[1])
     assert again.work()
     assert (again.report.damaged, again.report.damaged_before) == (0, 0), "they are counted once"
+    assert again.report.damaged_bytes == 0
 
 
 def test_a_damaged_end_is_counted_in_bytes_until_the_next_frame_tells_the_groups(
@@ -277,7 +295,7 @@ def test_no_image_passes_for_frames(folder: Path, server: Server) -> None:
     assert writing.report.damaged_bytes > len(forged)
 
 
-def test_a_damaged_image_is_given_up(folder: Path, server: Server) -> None:
+def test_a_damaged_image_is_left_out(folder: Path, server: Server) -> None:
     data = b"the bytes of an image" * 100
     server.image(data)
     server.scores(sent(["7"], "a"))
@@ -285,9 +303,11 @@ def test_a_damaged_image_is_given_up(folder: Path, server: Server) -> None:
     whole = segment.read_bytes()
     assert whole.count(data) == 1
     segment.write_bytes(whole.replace(data, b"T" + data[1:]))
-    assert writer(folder).work()
+    writing = writer(folder)
+    assert writing.work()
     assert names(folder) == ["a"]
     assert count(folder, "images") == 0
+    assert writing.report.damaged_bytes > len(data)
 
 
 def test_only_the_newest_starts_of_servers_are_remembered(

@@ -8,7 +8,7 @@ import pytest
 
 from ireasoner.reward_server.agreement import formulas
 from ireasoner.reward_server.scoring_config import PAPER
-from tests.reward_server.requests import rewards, rollout, score_group
+from tests.reward_server.requests import group, rewards, rollout, score, score_group
 
 GROUP = {"step_scope": "group"}
 TEXTS = [rollout("7", "east"), rollout("7", "north"), rollout("8", "east"), rollout(None, "east")]
@@ -52,6 +52,29 @@ def test_ties_and_copies_do_not_matter_to_the_step_reward_of_a_group(
     scored = score_group(compass_http, "trajectory", tied, config=GROUP | config)
     # The mean has the direction (3, 1) / sqrt 10; all four have an answer, so the density is 1.
     assert rewards(scored) == pytest.approx([0.974342, 0.974342, 0.658114, 0.974342], abs=1e-5)
+
+
+def test_answers_of_one_value_are_one_answer_of_the_group(compass_http: httpx.Client) -> None:
+    """Each is written in another way, so none has a name of its own among the clusters."""
+    texts = [rollout("1/2", "east"), rollout("0.5", "north"), rollout("0.50", "east"), rollout(None, "east")]
+    scored = score_group(compass_http, "trajectory", texts, config=GROUP | {"equivalence": "value"})
+    assert rewards(scored) == pytest.approx([DENSITY_OF_THREE * r for r in OF_THREE] + [0.0], abs=1e-5)
+    assert scored["dominant_share"] == 0.75
+
+
+def test_whoever_votes_the_steps_of_the_group_itself_are_compared(compass_http: httpx.Client) -> None:
+    own = group(TEXTS)
+    others = group([rollout("8", "south")] * 4, "others")
+    for each, view in zip(own["rollouts"], "abab", strict=True):
+        each["view"] = view
+    for config, groups in (
+        ({"votes": "cross"}, [own]),
+        ({"votes": "voters"}, [own | {"voters": "others"}, others]),
+    ):
+        scored = score(compass_http, "trajectory", *groups, config=GROUP | config)["groups"][0]
+        assert rewards(scored) == pytest.approx([DENSITY_OF_THREE * r for r in OF_THREE] + [0.0], abs=1e-5), (
+            config
+        )
 
 
 @pytest.mark.parametrize(

@@ -74,10 +74,36 @@ def test_unknown_flags_follow_ours_unchanged(start: Start, record: Path) -> None
     assert "--enable-lora" in argv
 
 
-def test_a_request_may_ask_for_all_log_probabilities_unless_the_user_limits_them() -> None:
-    argv = command(read_settings(["--model", "a/model", "--max-logprobs", "20"]))
-    limits = [value for flag, value in pairwise(argv) if flag == "--max-logprobs"]
-    assert limits == ["-1", "20"], "vLLM takes the last"
+CONFIGS: dict[str, tuple[str | None, bool]] = {
+    "small": ('{"vocab_size": 512}', True),
+    "small, of a vision-language model": ('{"text_config": {"vocab_size": 90}}', True),
+    "large": ('{"vocab_size": 513}', False),
+    "large, of a vision-language model": ('{"text_config": {"vocab_size": 151936}}', False),
+    "large in one of two configs": ('{"vocab_size": 90, "text_config": {"vocab_size": 151936}}', False),
+    "unknown": ('{"text_config": null}', False),
+    "no number": ('{"vocab_size": "many"}', False),
+    "no object": ("[]", False),
+    "no JSON": ("{", False),
+    "no config": (None, False),
+}
+
+
+@pytest.mark.parametrize(("config", "is_small"), CONFIGS.values(), ids=CONFIGS)
+def test_all_log_probabilities_are_for_small_vocabularies_unless_the_user_says_otherwise(
+    tmp_path: Path, config: str | None, is_small: bool
+) -> None:
+    if config is not None:
+        (tmp_path / "config.json").write_text(config)
+    ours = ["-1"] if is_small else []
+    for users in ([], ["20"]):
+        flags = [word for value in users for word in ("--max-logprobs", value)]
+        argv = command(read_settings(["--model", str(tmp_path), *flags]))
+        limits = [value for flag, value in pairwise(argv) if flag == "--max-logprobs"]
+        assert limits == [*ours, *users], "vLLM takes the last"
+
+
+def test_a_model_on_the_hub_keeps_vllms_limit_of_log_probabilities() -> None:
+    assert "--max-logprobs" not in command(read_settings(["--model", "a/model"]))
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,8 @@ async def _in_thread(read: Callable[[bytes], T], data: bytes) -> T:
             return await asyncio.get_running_loop().run_in_executor(_decoding, read, data)
     except TimeoutError:
         raise Overloaded(
-            f"other images are decoded, and none could be within {WAIT_DEADLINE_S:.0f} s", retry_after_s=5
+            f"the image could not be decoded within {WAIT_DEADLINE_S:.0f} s; others are before it",
+            retry_after_s=5,
         ) from None
 
 

@@ -35,7 +35,9 @@ def _atlas(settings: AtlasSettings) -> int:
     configs = settings.configs_by_name()
     groups = read_groups(settings.file)
     if settings.plot is not None:
-        settings.plot.write_text("", encoding="utf-8")  # refused now, not after the scoring
+        settings.plot.open(
+            "a"
+        ).close()  # refused now, not after the scoring; an older picture stays until then
     atlas = asyncio.run(_scored(settings, groups, configs))
     if settings.plot is not None:
         settings.plot.write_text(as_svg(atlas), encoding="utf-8")

@@ -56,9 +56,17 @@ class Atlas:
 
     @property
     def best_first(self) -> list[Method]:
-        """The methods that scored, those with the most true labels first."""
+        """The methods that scored, by their difference to the reference on the groups that both scored, best first.
+
+        Those that share no group with the reference are last.
+        """
         scored = [method for method in self.methods if method.is_scored]
-        return sorted(scored, key=lambda method: -(method.label.mean or 0.0))
+        return sorted(scored, key=self._rank)
+
+    def _rank(self, method: Method) -> tuple[bool, float]:
+        if method.difference is None:
+            return method.name != self.against, 0.0
+        return False, -round(method.difference.mean, 9)
 
 
 def as_json(atlas: Atlas) -> dict[str, Any]:

@@ -74,8 +74,8 @@ class AtlasSettings(EmbedderFlags):
         if self.configs is None:
             return {}
         is_file = not self.configs.lstrip().startswith("{")
-        text = Path(self.configs).read_text(encoding="utf-8") if is_file else self.configs
         try:
+            text = Path(self.configs).read_text(encoding="utf-8") if is_file else self.configs
             found = json.loads(text)
         except (ValueError, RecursionError) as error:
             raise InputError(f"--configs: not JSON: {error}") from error

@@ -5,7 +5,7 @@ import io
 import os
 import warnings
 from pathlib import Path
-from time import monotonic
+from time import thread_time
 
 from PIL import Image, PngImagePlugin
 from PIL.ImageFile import ImageFile
@@ -19,7 +19,10 @@ PIXEL_BYTES = 8
 """Memory of a pixel while an image is read: decoded, and as its decoder holds it."""
 
 DECODING_DEADLINE_S = 10.0
-"""Longest time to decode an image: a JPEG of 16 MiB can have half a million passes over its pixels."""
+"""Longest processor time to decode an image: a JPEG of 16 MiB can have half a million passes over its pixels.
+
+It is that of the thread, so a good image is not refused because the machine is busy.
+"""
 PART_BYTES = 2**11
 """Bytes that a decoder takes at once, between two looks at the clock."""
 
@@ -53,7 +56,10 @@ def pixels(data: bytes) -> int:
 
 
 def check_whole(data: bytes) -> None:
-    """Decodes the first frame of an image; raises NotAnImage if it is damaged, or if that takes too long."""
+    """Decodes the first frame of an image; raises NotAnImage if it is damaged, or if that takes too long.
+
+    A WebP is decoded in one call, which ends at no deadline; its size bounds it.
+    """
     with opened(data) as image:
         try:
             image.load()
@@ -82,10 +88,10 @@ def digest(data: bytes) -> str:
 def opened(data: bytes) -> ImageFile:
     """The image, whose head alone is read; raises NotAnImage or TooManyPixels.
 
-    Decoding it raises TimeoutError once `DECODING_DEADLINE_S` are over.
+    Decoding it, in the same thread, raises TimeoutError once that has taken `DECODING_DEADLINE_S` of processor time.
     """
     try:
-        image = Image.open(_Until(data, monotonic() + DECODING_DEADLINE_S), formats=FORMATS)
+        image = Image.open(_Until(data, thread_time() + DECODING_DEADLINE_S), formats=FORMATS)
     except Image.DecompressionBombError as error:
         raise TooManyPixels(f"more than {MAX_PIXELS} pixels") from error
     except TimeoutError as error:
@@ -97,7 +103,7 @@ def opened(data: bytes) -> ImageFile:
 
 
 class _Until(io.BytesIO):
-    """Bytes that can be read until a time."""
+    """Bytes that can be read until the thread has used so much processor time."""
 
     def __init__(self, data: bytes, end_s: float) -> None:
         super().__init__(data)
@@ -105,6 +111,6 @@ class _Until(io.BytesIO):
 
     def read(self, size: int | None = -1, /) -> bytes:
         """Reads; raises TimeoutError when the time is over."""
-        if monotonic() > self._end_s:
+        if thread_time() > self._end_s:
             raise TimeoutError(f"it takes longer than {DECODING_DEADLINE_S:.0f} s")
         return super().read(size)

@@ -3,10 +3,10 @@
 The server appends frames to a segment and the writer process inserts them into SQLite, so a frame survives the end of
 either. Segments are named `FEED-NUMBER`, and both grow with time. The writer removes a segment once all of it is
 committed; the last one of a running server stays open. A frame is a head, a JSON header, and two payloads. The head is
-a mark and five little-endian 32-bit numbers: the lengths of the three parts, and checksums of the header and of the
+a mark and five little-endian 32-bit numbers: the lengths of the three parts, and checksums of these parts and of the
 head itself. A segment may end in the middle of a frame if its server was killed.
 
-Where a disk has damaged a head or a header, reading goes on with the next head, and what is between is a `Gap`. Bytes
+Where a disk has damaged a frame, reading goes on with the next head, and what is between is a `Gap`. Bytes
 that a caller has sent cannot pass for a head: its checksum begins with the feed, whose name no caller learns.
 """
 
@@ -16,7 +16,7 @@ import secrets
 import struct
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,7 +83,7 @@ class Appender:
         segment = self._open()
         before = segment.tell()
         try:
-            head = _head(self._feed, header, len(first), len(second))
+            head = _head(self._feed, header, first, second)
             for part in (head + header, first, second):
                 _write_all(segment, part)
         except OSError:
@@ -163,10 +163,18 @@ def read(segment: Path, offset: int) -> Iterator[Frame | Gap]:
             offset = found.end
 
 
-def _head(feed: str, header: bytes, first: int, second: int) -> bytes:
-    """The head of a frame, given its header and the lengths of its payloads."""
-    unchecked = _HEAD.pack(_MARK, len(header), first, second, zlib.crc32(header), 0)
+def _head(feed: str, *parts: bytes) -> bytes:
+    """The head of a frame, given its header and its two payloads."""
+    unchecked = _HEAD.pack(_MARK, *map(len, parts), _checksum(parts), 0)
     return unchecked[:-4] + _check(feed, unchecked)
+
+
+def _checksum(parts: Sequence[bytes]) -> int:
+    """Of all parts, one behind the other."""
+    found = 0
+    for part in parts:
+        found = zlib.crc32(part, found)
+    return found
 
 
 def _check(feed: str, head: bytes) -> bytes:
@@ -182,10 +190,10 @@ def _lengths(feed: str, head: bytes) -> tuple[int, int, int] | None:
 
 
 def _frame(stream: BinaryIO, offset: int, head: bytes, lengths: tuple[int, int, int]) -> Frame | Gap:
-    """The frame at an offset, whose head was just read; a gap if its header is damaged."""
+    """The frame at an offset, whose head was just read; a gap if a part of it is damaged."""
     end = offset + _HEAD.size + sum(lengths)
-    header, first, second = (stream.read(length) for length in lengths)
-    if zlib.crc32(header) != _HEAD.unpack(head)[4]:
+    header, first, second = parts = [stream.read(length) for length in lengths]
+    if _checksum(parts) != _HEAD.unpack(head)[4]:
         return Gap(offset, end)
     return Frame(orjson.loads(header), first, second, end)
 

@@ -328,6 +328,8 @@ class Recorder:
         finally:
             self._let_end()
             status = process.wait()
+        if status == 0 and before.fault is None:
+            self._count_missing()
         return f"ended with {status}"
 
     def _read(self, report: Report, before: Report) -> None:
@@ -367,6 +369,17 @@ class Recorder:
                     with self._counting:
                         self._queue_bytes -= item.size
         self._queue.put(None)
+
+    def _count_missing(self) -> None:
+        """Counts what a writer that has read the whole inbox did not find: the disk has damaged its end."""
+        if any(inbox.feed_of(segment) == self._feed for segment in inbox.segments(self.folder)):
+            return
+        with self._counting:
+            groups = sum(each.groups for each in self._waiting)
+            self._waiting.clear()
+            self._waiting_bytes = 0
+        if groups:
+            self._drop(groups, "damaged", "they were in a damaged part of the inbox")
 
     def _stop(self) -> None:
         end_s = time.monotonic() + STOP_DEADLINE_S

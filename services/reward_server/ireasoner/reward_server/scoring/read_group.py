@@ -120,8 +120,8 @@ def _counted(
     sharing = _sharing(vote, config)
     has_consensus = agreement.has_consensus(vote.share(vote.dominant), config)
     to_compare = [
-        _cluster(answers, rollouts)
-        for answers, count in sharing
+        _cluster(shared, rollouts)
+        for shared, count in sharing
         if has_consensus and count >= config.min_position_members
     ]
     numbers: dict[str, int] = {}
