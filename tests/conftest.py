@@ -85,12 +85,12 @@ def loggers_of_each_test() -> Iterator[None]:
 
 def _levels() -> dict[str | None, int]:
     """The level of each logger, by name; the root's name is None."""
-    loggers = {
+    levels: dict[str | None, int] = {
         name: logger.level
         for name, logger in logging.Logger.manager.loggerDict.items()
         if isinstance(logger, logging.Logger)
     }
-    return {None: logging.getLogger().level, **loggers}
+    return levels | {None: logging.getLogger().level}
 
 
 @pytest.fixture(scope="session")

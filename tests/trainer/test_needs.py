@@ -126,9 +126,15 @@ def test_views_that_judge_each_other_are_two_or_more(names: tuple[str, ...]) -> 
 
 @pytest.mark.parametrize("needs", [Needs(one_prompt=True), Needs(frozenset({"judge"}), one_prompt=True)])
 def test_views_that_would_only_judge_themselves_are_refused(needs: Needs) -> None:
-    for names in ((), ("plain",), ("mirror",)):
-        needs.check(settings(*names))
-    for names in (("plain", "mirror"), ("jpeg", "jpeg"), ("plain", "mirror", "jpeg", "crop")):
+    for name in ("plain", "mirror"):
+        needs.check(settings(name))
+    needs.check(settings())
+    several: list[tuple[str, ...]] = [
+        ("plain", "mirror"),
+        ("jpeg", "jpeg"),
+        ("plain", "mirror", "jpeg", "crop"),
+    ]
+    for names in several:
         with pytest.raises(SettingsError, match=f'^views.names: .* each of the {len(names)} views .*"cross"'):
             needs.check(settings(*names))
 
