@@ -24,13 +24,16 @@ def test_the_protocol_has_twenty_lines() -> None:
 
 
 def test_a_group_in_one_request(compass_url: str) -> None:
-    scored = json.loads(output(BLOCKS[0], compass_url))
+    """The embedder of the test server knows other words than those of the page."""
+    block = (
+        BLOCKS[0].replace("3 + 4 = 7.", "north").replace("4 + 3 = 7.", "north").replace("3 + 4 = 8.", "east")
+    )
+    scored = json.loads(output(block, compass_url))
     [group] = scored["groups"]
     assert group["id"] == "step-12-question-3"
     assert [each["id"] for each in group["rollouts"]] == ["0", "1", "2"]
     first, second, third = (each["reward"] for each in group["rollouts"])
-    assert first is None or 0 <= third < first <= 1
-    assert second is None or 0 <= third < second <= 1
+    assert 0 <= third < first == second <= 1
     assert scored["fingerprint"]
 
 

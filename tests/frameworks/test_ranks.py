@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -85,8 +86,7 @@ def test_two_reward_functions_at_once_exchange_one_after_the_other(exchanges: li
         return [f"reward of {row}" for row in rows]
 
     async def run() -> list[Any]:
-        calls = (ranks.over_ranks_async(lambda name=name: [name], work) for name in "abc")
-        return await asyncio.gather(*calls)
+        return [*await asyncio.gather(*(ranks.over_ranks_async(partial(list, name), work) for name in "abc"))]
 
     for _ in range(2):  # each on an event loop of its own
         assert asyncio.run(run()) == [["reward of a"], ["reward of b"], ["reward of c"]]

@@ -65,6 +65,7 @@ def trl_shows_what_the_rewards_are_made_of(log: dict[str, Any], in_parts: bool) 
     names = ["outcome", "trajectory", "abstained", "entropy", "dominant_share"]
     assert {f"agreement/{name}" for name in names} <= first.keys()
     lambdas = [each["agreement/lambda"] for each in log["history"] if "agreement/lambda" in each]
+    assert lambdas
     assert all(-1e-6 <= each <= 0.7 + 1e-6 for each in lambdas)
     means = {f"rewards/agreement_{part}/mean" for part in ("outcome", "trajectory")}
     assert means <= first.keys() if in_parts else "rewards/agreement/mean" in first
