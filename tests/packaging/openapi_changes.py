@@ -1,5 +1,6 @@
 """What changed between two OpenAPI documents of one service, and which of it breaks those who use it."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -8,8 +9,6 @@ Json = Mapping[str, Any]
 METHODS = ("get", "put", "post", "delete", "patch")
 LOWER = ("minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties")
 UPPER = ("maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties")
-PROSE = ("description", "title", "summary", "examples", "example", "operationId", "tags", "default", "info")
-"""What is for people, or does not say what is taken. A default is not sent, and so breaks nobody's request."""
 
 
 @dataclass(frozen=True)
@@ -117,9 +116,11 @@ class _Comparison:
             one, other = (each["additionalProperties"] for each in (old, new))
             if isinstance(one, Mapping) and isinstance(other, Mapping):
                 yield from self._schemas(f"{place}.*", one, other, is_request)
+        if _is_closed(old) != _is_closed(new):
+            what = "takes no other fields" if _is_closed(new) else "takes other fields"
+            yield Change(place, what, breaks=is_request and _is_closed(new))
         before, after = (
-            {str(_resolved(document, each).get("type")): each for each in schema.get("anyOf", [])}
-            for document, schema in ((self._old, old), (self._new, new))
+            _alternatives(document, schema) for document, schema in ((self._old, old), (self._new, new))
         )
         for kind in sorted(before.keys() & after.keys()):
             yield from self._schemas(place, before[kind], after[kind], is_request)
@@ -155,6 +156,21 @@ def _resolved(document: Json, schema: Json) -> Json:
     while "$ref" in schema:
         schema = document["components"]["schemas"][schema["$ref"].rsplit("/", 1)[1]]
     return schema
+
+
+def _is_closed(schema: Json) -> bool:
+    return schema.get("additionalProperties") is False
+
+
+def _alternatives(document: Json, schema: Json) -> dict[str, Json]:
+    """The alternatives of a schema, by type and by their position among those of one type."""
+    found: dict[str, Json] = {}
+    count: Counter[str] = Counter()
+    for each in (*schema.get("anyOf", ()), *schema.get("oneOf", ())):
+        kind = str(_resolved(document, each).get("type"))
+        found[f"{kind} {count[kind]}"] = each
+        count[kind] += 1
+    return found
 
 
 def _kinds(document: Json, schema: Json) -> set[str]:

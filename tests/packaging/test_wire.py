@@ -118,6 +118,7 @@ HARMLESS: dict[str, Callable[[Doc], Any]] = {
         status={"type": "string", "enum": ["ok", "invalid"]}
     ),
     "a request has a wider bound": lambda doc: sent(doc)["properties"]["id"].pop("maxLength"),
+    "a request takes any other field": lambda doc: sent(doc).pop("additionalProperties"),
     "a new optional query parameter": lambda doc: doc["paths"]["/cohort/remote"]["post"]["parameters"].append(
         {"in": "query", "name": "new", "required": False, "schema": {"type": "string"}}
     ),
@@ -149,6 +150,22 @@ def test_an_addition_is_a_change_and_breaks_nobody(change: Callable[[Doc], Any])
     found = changes(NOW, changed(change))
     assert found
     assert not [each for each in found if each.breaks]
+
+
+def test_a_request_that_no_longer_takes_other_fields_breaks_clients() -> None:
+    before = changed(lambda doc: sent(doc).pop("additionalProperties"))
+    assert any(each.breaks for each in changes(before, NOW))
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_each_of_two_alternatives_of_one_type_is_compared(index: int) -> None:
+    def alternatives(document: Doc) -> None:
+        sent(document)["properties"]["id"] = {"anyOf": [{"type": "string"}, {"type": "string"}]}
+
+    before = changed(alternatives)
+    after = copy.deepcopy(before)
+    sent(after)["properties"]["id"]["anyOf"][index]["maxLength"] = 2
+    assert any(each.breaks for each in changes(before, after))
 
 
 @pytest.mark.parametrize("change", PROSE.values(), ids=PROSE)

@@ -244,6 +244,26 @@ def test_a_picture_stays_if_the_scoring_fails(
     assert plot.read_text() == "<svg></svg>"
 
 
+def test_a_refused_batch_is_scored_in_parts_and_names_the_group_that_is_refused(
+    groups: Path, compared: Command, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    score = Rescorer.request
+    refuses: Callable[[list[str]], bool]
+
+    async def request(self: Rescorer, endpoint: Any, sent: Any, *others: Any) -> list[Any]:
+        if refuses([group.id for group in sent.groups]):
+            raise MalformedRequest("too long")
+        return await score(self, endpoint, sent, *others)
+
+    monkeypatch.setattr(Rescorer, "request", request)
+    refuses = lambda ids: len(ids) > 1  # noqa: E731
+    assert compared(groups, "--methods", "ttrl", "--json") == 0
+    assert methods(capsys.readouterr().out)["ttrl"]["label"]["mean"] == 0.75
+    refuses = lambda ids: "g17" in ids  # noqa: E731
+    assert compared(groups, "--methods", "ttrl") == 2
+    assert "the group 'g17': " in capsys.readouterr().err
+
+
 def test_a_missing_file_ends_with_2(
     tmp_path: Path, compared: Command, capsys: pytest.CaptureFixture[str]
 ) -> None:

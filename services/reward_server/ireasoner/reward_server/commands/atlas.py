@@ -124,18 +124,26 @@ async def _request(
     """Scores a batch; a method without a step reward needs no embeddings, and is paid the same without them.
 
     A group's `voters` judge it under methods that are about other voters. Under all others it votes for itself, so that
-    a file can serve both.
+    a file can serve both. If a batch is refused, groups that do not vote for each other are scored apart.
     """
     try:
         resolved = rescorer.config(config, SHARED)
-        if resolved.votes != "voters":
-            groups = [group.model_copy(update={"voters": None}) for group in groups]
+    except ServiceError as error:
+        raise InputError(f"{settings.file}: {error.code}: {error.detail}") from error
+    if resolved.votes != "voters":
+        groups = [group.model_copy(update={"voters": None}) for group in groups]
+    try:
         request = wire.ScoreRequest.model_construct(groups=list(groups), config=config, detail="full")
         return await rescorer.request(
             "solver" if resolved.lambda_max else "outcome", request, settings.progress, SHARED
         )
     except ServiceError as error:
-        raise InputError(f"{settings.file}: {error.code}: {error.detail}") from error
+        apart = list(batches(groups, least=1))
+        if len(apart) == 1:
+            raise InputError(
+                f"{settings.file}: the group {groups[0].id!r}: {error.code}: {error.detail}"
+            ) from error
+    return [each for linked in apart for each in await _request(settings, linked, config, rescorer)]
 
 
 def _by_group(

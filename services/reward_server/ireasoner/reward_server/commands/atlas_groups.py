@@ -48,8 +48,8 @@ def _group(line: bytes, where: str) -> wire.Group:
         raise InputError(f"{where}: {path}: {reason}" if path else f"{where}: {reason}") from error
 
 
-def batches(groups: Sequence[wire.Group]) -> Iterator[list[wire.Group]]:
-    """The groups in batches of about `BATCH`; a group and the one that it names as its voters are in the same one."""
+def batches(groups: Sequence[wire.Group], least: int = BATCH) -> Iterator[list[wire.Group]]:
+    """The groups in batches of about `least`; a group and the one that it names as its voters are in the same one."""
     by_id = {group.id: group for group in groups}
     judged_by: dict[str, list[str]] = {}
     for group in groups:
@@ -64,7 +64,7 @@ def batches(groups: Sequence[wire.Group]) -> Iterator[list[wire.Group]]:
             if name in left:
                 batch.append(left.pop(name))
                 linked += judged_by.get(name, [])
-        if len(batch) >= BATCH:
+        if len(batch) >= least:
             yield batch
             batch = []
     if batch:
