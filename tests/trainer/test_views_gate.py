@@ -42,7 +42,9 @@ class Policy:
 
 
 def questions(folder: Path, text: str, answer: str, count: int = 3) -> list[Question]:
-    Image.new("RGB", (6, 6)).save(folder / "a.png")
+    picture = Image.new("RGB", (6, 6))
+    picture.putpixel((4, 2), (0, 255, 0))  # so that its mirror image is another one
+    picture.save(folder / "a.png")
     return [Question(folder / "a.png", text, answer) for _ in range(count)]
 
 
