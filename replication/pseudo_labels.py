@@ -138,7 +138,8 @@ def dominant_is_true(groups: Sequence[Mapping[str, Any]], scores: Sequence[Score
 
 
 def by_votes(groups: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """How often the dominant answer is true, by the number of rollouts that gave it."""
+    """How often the dominant answer is true, by its number of rollouts; only groups in which it is the label."""
+    groups = [group for group in groups if group["shadow"]["pseudo_label_right"] is not None]
     votes = [round(group["dominant_share"] * len(group["rollouts"])) for group in groups]
     right = [group["shadow"]["pseudo_label_right"] for group in groups]
     return [
