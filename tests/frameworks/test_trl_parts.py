@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ireasoner.clients import RequestRefused, Unreachable, async_client, codec, sync_client, waits
+from ireasoner.clients import RequestRefused, Unreachable, async_client, codec, connection, sync_client, waits
 from ireasoner.clients.trl_batch import Abstentions, abstentions
 from ireasoner.clients.trl_components import rewards_of
 from ireasoner.clients.trl_reward import AsyncGroupReward, GroupReward
@@ -208,6 +208,7 @@ def test_waiting_is_said_in_the_log_of_trl(
     kind: type[GroupReward], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Once, and then only after half a minute."""
+    connection._reports.cache_clear()  # another test may have waited for this address a moment ago
     monkeypatch.setattr(waits, "QUIET_S", 0.05)
     monkeypatch.setenv("IREASONER_REWARD_RETRY_BUDGET_S", "0.6")
     reward: Any = kind(SIZE, "http://127.0.0.1:9")
