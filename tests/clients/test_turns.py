@@ -12,6 +12,7 @@ from ireasoner.clients.turns import Turns
 from tests.clients.answers import GROUPS
 from tests.clients.counting_server import served
 from tests.clients.lying_server import LyingServer
+from tests.moved_clock import MovedClock
 
 
 async def image_and_score(client: AsyncRewardClient, number: int) -> Any:
@@ -91,16 +92,8 @@ def test_calls_behind_a_frozen_server_end_with_those_before_them(liar: LyingServ
     assert "/score/solver: no whole answer in time" in str(ended[-1])
 
 
-class Clock:
-    """Seconds that pass when a test says so."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.now_s = 1000.0
-        monkeypatch.setattr("ireasoner.clients.turns.time.monotonic", lambda: self.now_s)
-
-
 def turns_of(
-    clock: Clock, outcomes: list[tuple[float, Exception | None]], budget_s: float = 10.0
+    clock: MovedClock, outcomes: list[tuple[float, Exception | None]], budget_s: float = 10.0
 ) -> list[float | type[Exception]]:
     """The budgets of calls that come at once and take turns one at a time, or their errors; a time-out is 5 s.
 
@@ -153,14 +146,16 @@ def test_only_waiting_behind_calls_without_an_answer_costs_budget(
     budgets: list[Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert turns_of(Clock(monkeypatch), outcomes) == budgets
+    assert turns_of(MovedClock.of(monkeypatch, "ireasoner.clients.turns"), outcomes) == budgets
 
 
 def test_without_retries_one_broken_connection_is_no_reason_to_give_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     given = turns_of(
-        Clock(monkeypatch), [(1, None), (1, DOWN), (1, None), (4, DOWN), (2, DOWN), (0, None)], 0.0
+        MovedClock.of(monkeypatch, "ireasoner.clients.turns"),
+        [(1, None), (1, DOWN), (1, None), (4, DOWN), (2, DOWN), (0, None)],
+        0.0,
     )
     assert given == [0.0, 0.0, 0.0, 0.0, 0.0, TimedOut]
 
