@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
 from ireasoner.clients.async_client import AsyncRewardClient
@@ -27,6 +27,9 @@ class ToLogger:
     def __call__(self, message: str) -> None:
         """Logs a message."""
         logging.getLogger(self.name).warning("%s", message)
+
+
+Client = TypeVar("Client", RewardClient, AsyncRewardClient)
 
 
 @dataclass(slots=True)
@@ -50,14 +53,7 @@ class Connection(NamedTuple):
 
     def client(self) -> RewardClient:
         """A client that says through `warn` when it waits."""
-        return RewardClient(
-            self.url,
-            token=self.token,
-            timeout_s=self.timeout_s,
-            retry_budget_s=self.retry_budget_s,
-            fingerprints=self.fingerprints,
-            on_wait=_reports(self.url, self.warn),
-        )
+        return self._made(RewardClient)
 
     @asynccontextmanager
     async def shared(self) -> AsyncIterator[AsyncRewardClient]:
@@ -82,11 +78,11 @@ class Connection(NamedTuple):
     def _of_this_loop(self) -> _Shared:
         clients = _clients()
         if self not in clients:
-            clients[self] = _Shared(self._async_client())
+            clients[self] = _Shared(self._made(AsyncRewardClient))
         return clients[self]
 
-    def _async_client(self) -> AsyncRewardClient:
-        return AsyncRewardClient(
+    def _made(self, kind: type[Client]) -> Client:
+        return kind(
             self.url,
             token=self.token,
             timeout_s=self.timeout_s,
