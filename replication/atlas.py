@@ -26,7 +26,7 @@ from replication.arms import ARMS, Arm
 from replication.command import CommandSettings, run_command
 from replication.cost import hours
 from replication.evaluation import splits
-from replication.results import BOTH, clusters_of, results
+from replication.results import clusters_of, gain_of_truth, results
 from replication.run import read_result
 from replication.scheduler import Job, missing_runs, run_missing
 from replication.settings import Plan, ReplicationSettings
@@ -209,28 +209,18 @@ def page(documents: Mapping[str, Mapping[str, Any]]) -> str:
     gains = {world: shares(document) for world, document in documents.items()}
     names = dict.fromkeys(name for of_world in gains.values() for name in of_world)
     body = [[f"`{name}`", *(_shown(of_world.get(name)) for of_world in gains.values())] for name in names]
-    truth = [f"{world} ({_truth(document):+.3f})" for world, document in documents.items()]
+    truth = [f"{world} ({gain_of_truth(document):+.3f})" for world, document in documents.items()]
     return markdown_table(["method", *truth], body)
 
 
 def shares(document: Mapping[str, Any]) -> dict[str, list[float]]:
     """For each method, the gain of each seed over the base model, as a share of true answers' mean gain."""
-    truth = _truth(document)
+    truth = gain_of_truth(document)
     return {
         arm["arm"]: [gain / truth for gain in arm["against"]["base"]["by_seed"]["greedy"]]
         for arm in document["arms"]
         if "base" in arm["against"] and arm["arm"] != "true-answers"
     }
-
-
-def _truth(document: Mapping[str, Any]) -> float:
-    """The gain of true answers; NaN if they are missing or gain nothing, so that no share is shown."""
-    gains = [
-        arm["against"]["base"][BOTH]["greedy"]["mean"]
-        for arm in document["arms"]
-        if arm["arm"] == "true-answers"
-    ]
-    return gains[0] if gains and gains[0] > 0 else math.nan
 
 
 def _shown(of_seeds: Sequence[float] | None) -> str:

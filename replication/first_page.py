@@ -1,12 +1,13 @@
 """The generated parts of docs/replication.md: five sentences, eight rows, and what held of the paper."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from replication.cost import core_minutes
 from replication.forest import OUTCOME_ONLY, ROWS
 from replication.recorded import Document
-from replication.results import BOTH
+from replication.results import BOTH, gain_of_truth
 from replication.studies import TABLE_AND_STUDIES
 from replication.table import cell, corrected, markdown_table, p_value, seeds_of
 
@@ -208,12 +209,8 @@ def _shown(found: Mapping[str, Any]) -> str:
 
 def _share(gain: float, document: Document) -> str:
     """A gain over the base model as a share of that of true answers; empty if those are missing or gain nothing."""
-    truth = [
-        arm["against"]["base"][BOTH]["greedy"]["mean"]
-        for arm in document["arms"]
-        if arm["arm"] == "true-answers"
-    ]
-    return f"{gain / truth[0]:.0%}" if truth and truth[0] > 0 else ""
+    truth = gain_of_truth(document)
+    return "" if math.isnan(truth) else f"{gain / truth:.0%}"
 
 
 def _chance(document: Document) -> str:

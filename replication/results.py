@@ -1,5 +1,6 @@
 """The results of a table: every metric of every arm with its interval, and the paired differences between arms."""
 
+import math
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
@@ -110,6 +111,16 @@ def passes(low: float | None) -> bool:
     Recorded results are judged by this rule, too: some of them stored the verdict of another one.
     """
     return low is not None and low >= GATE
+
+
+def gain_of_truth(document: Mapping[str, Any]) -> float:
+    """The gain of true answers over the base model; NaN if they are missing or gain nothing: no share is shown then."""
+    gains = [
+        arm["against"]["base"][BOTH]["greedy"]["mean"]
+        for arm in document["arms"]
+        if arm["arm"] == "true-answers"
+    ]
+    return gains[0] if gains and gains[0] > 0 else math.nan
 
 
 def clusters_of(splits: Mapping[str, Sequence[Asked]]) -> dict[str, list[Hashable]]:
