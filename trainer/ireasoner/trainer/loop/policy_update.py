@@ -4,7 +4,7 @@ It departs from TRL's GRPO in four points:
     groups without a learning signal are left out before a forward pass is spent on them
     micro-batches are weighed by their rows
     TRL's importance correction is applied to rollouts of our rollout server
-    each prompt of a group is computed once, and no padding
+    each prompt of a group is computed once, and padding not at all
 """
 
 import logging
