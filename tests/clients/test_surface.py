@@ -30,8 +30,16 @@ BLOCKING, ASYNC = surface(RewardClient), surface(AsyncRewardClient)
 
 
 def arguments(method: Callable[..., Any]) -> list[tuple[str, Any, Any]]:
-    """The names, kinds and defaults of its parameters."""
-    return [(each.name, each.kind, each.default) for each in inspect.signature(method).parameters.values()]
+    """The names, kinds and defaults of its parameters; of a function, what it returns."""
+    parameters = inspect.signature(method).parameters.values()
+    return [
+        (
+            each.name,
+            each.kind,
+            each.default() if inspect.isfunction(each.default) else each.default,
+        )
+        for each in parameters
+    ]
 
 
 def test_both_have_the_same_methods() -> None:

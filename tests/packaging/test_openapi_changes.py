@@ -200,7 +200,9 @@ SCHEMES = {
     "token": {"type": "http", "scheme": "bearer", "description": "A token."},
     "query": {"type": "apiKey", "in": "query", "name": "token"},
 }
-TOKEN, QUERY, NOBODY = ({"token": []}, {"query": []}, {})
+TOKEN: Doc = {"token": []}
+QUERY: Doc = {"query": []}
+NOBODY: Doc = {}
 
 
 @pytest.mark.parametrize(
