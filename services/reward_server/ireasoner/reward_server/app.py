@@ -97,7 +97,7 @@ def create_app(
     app.include_router(cohort_routes.router)
     app.include_router(explorer_routes.router)
     ledger_routes.install(app, ledger_folders or [folder for folder in [settings.ledger] if folder])
-    app.include_router(image_routes.router)
+    image_routes.install(app)
     problems.install(app)
     tokens = Tokens(settings.tokens_file) if settings.tokens_file is not None else None
     tracer = None
