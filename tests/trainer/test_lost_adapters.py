@@ -97,6 +97,8 @@ def test_several_restarts_while_one_version_is_published(restarts: tuple[int, ..
 def test_a_server_that_never_lists_what_it_loaded_is_an_error(tmp_path: Path) -> None:
     server = Restarting(range(1_000))
     publisher = publisher_of(server, tmp_path, Asking(server))
-    with pytest.raises(PolicyMissingError, match="solver-000001 was loaded, but http://rollouts does not list it"):
+    with pytest.raises(
+        PolicyMissingError, match="solver-000001 was loaded, but http://rollouts does not list it"
+    ):
         publisher.publish(None, "solver", 1)  # type: ignore[arg-type]
     assert server.calls == 2 + 3 * RESTORES

@@ -114,7 +114,7 @@ class AdapterPublisher:
         return name
 
     def restored(self, ask: Callable[[], T]) -> T:
-        """What `ask` returns; if the server has lost adapters, as one that was restarted, it gets them and is asked again.
+        """What `ask` returns; a server that lost adapters gets them back and is asked again.
 
         Raises:
             PolicyMissingError: It lost them as often as it got them.
