@@ -69,15 +69,15 @@ class Layout:
     def split(self, packed: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Prompts and rollouts of a packed tensor (1, heads, tokens, width), each (count, heads, longest, width)."""
         tokens = packed[0].transpose(0, 1)
-        prompts = _Pad.apply(tokens[: self.prompt_tokens], self.of_prompt, *self.prompts)
-        rollouts = _Pad.apply(tokens[self.prompt_tokens :], self.of_rollout, *self.rollouts)
+        prompts = _Pad.apply(tokens[: self.prompt_tokens], self.of_prompt, *self.prompts)  # type: ignore[no-untyped-call]
+        rollouts = _Pad.apply(tokens[self.prompt_tokens :], self.of_rollout, *self.rollouts)  # type: ignore[no-untyped-call]
         return prompts.transpose(1, 2), rollouts.transpose(1, 2)
 
     def join(self, prompts: torch.Tensor, rollouts: torch.Tensor) -> torch.Tensor:
         """The inverse of `split`, as (1, tokens, heads, width)."""
         parts = (
-            _Unpad.apply(prompts.transpose(1, 2), self.of_prompt),
-            _Unpad.apply(rollouts.transpose(1, 2), self.of_rollout),
+            _Unpad.apply(prompts.transpose(1, 2), self.of_prompt),  # type: ignore[no-untyped-call]
+            _Unpad.apply(rollouts.transpose(1, 2), self.of_rollout),  # type: ignore[no-untyped-call]
         )
         return torch.cat(parts)[None]
 

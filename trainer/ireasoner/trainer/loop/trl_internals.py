@@ -36,6 +36,7 @@ class GrpoInternals(GRPOTrainer):  # type: ignore[misc]
     """
 
     current_gradient_accumulation_steps: float
+    processing_class: Any
 
     def inputs_of(self, index: int) -> Batch:
         """The inputs of micro-batch `index` (from 0) of the update; a subclass defines them."""
