@@ -24,7 +24,7 @@ from ireasoner.trainer.settings import AdapterName
 
 T = TypeVar("T")
 
-RESTORES = 5
+RESTORES = 20
 """Times that a server may lose adapters while one request waits for it."""
 
 
