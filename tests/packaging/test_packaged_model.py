@@ -125,5 +125,6 @@ def test_git_does_not_hold_the_weights() -> None:
 
 def test_the_script_runs_where_hatchling_is_not_installed() -> None:
     """As in the image's first layer."""
-    program = "import runpy, sys; sys.modules['hatchling'] = None; runpy.run_path('hatch_build.py', run_name='__main__')"
-    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, timeout=60)
+    hidden = "import runpy, sys; sys.modules['hatchling'] = None; "
+    run = "runpy.run_path('hatch_build.py', run_name='__main__')"
+    subprocess.run([sys.executable, "-c", hidden + run], cwd=ROOT, check=True, timeout=60)
