@@ -9,7 +9,7 @@ help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 install: $(INSTALLED)  ## install everything into .venv (about 5 GB)
-$(INSTALLED): pyproject.toml clients/pyproject.toml constraints.txt scripts/install
+$(INSTALLED): pyproject.toml clients/pyproject.toml constraints.txt hatch_build.py scripts/install
 	@scripts/install
 	@touch $@
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer
 
-from benchmarks import capacity, formulas, ledger, served
+from benchmarks import capacity, formulas, ledger, served, start
 from benchmarks.comparison import Comparison, best_s, compare, read, table, write
 from benchmarks.runtimes import (
     OneAtATime,
@@ -36,7 +36,7 @@ from ireasoner.reward_server.embedding.worker_backend import ALLOCATOR
 
 PRECISIONS: tuple[Runtime, ...] = ("torch-fp32", "openvino-fp32", "torch-bf16", "openvino-bf16")
 EXACT, FASTEST = PRECISIONS[1], PRECISIONS[3]
-PARTS = ("runtimes", "token-mean", "cached", "ledger", "ledger-pages", "formulas", "memory")
+PARTS = ("start", "runtimes", "token-mean", "cached", "ledger", "ledger-pages", "formulas", "memory")
 LEDGER = "served with a ledger against without"
 P99_IN_FLIGHT = 32
 ROLLOUTS = GROUPS * 8
@@ -85,6 +85,7 @@ class Bench:
     def run(self, parts: Sequence[str]) -> Iterator[Comparison]:
         """Every comparison of the parts, as soon as it is known."""
         each = {
+            "start": self._start,
             "runtimes": self._runtimes,
             "token-mean": self._token_mean,
             "cached": self._cached,
@@ -99,6 +100,11 @@ class Bench:
     def _fresh_body(self, count: int) -> bytes:
         """The body of a request with groups that were never sent before."""
         return served.body(groups(next(self._seeds), count))
+
+    def _start(self) -> Iterator[Comparison]:
+        starts = start.STARTS if self._tries > 1 else 1
+        name = f"from start to ready, median of {starts}"
+        yield compare(name, "s", start.median_s(starts), goal=start.GOAL_S, at_most=True)
 
     def _runtimes(self) -> Iterator[Comparison]:
         sample = groups(1, self._count)

@@ -35,7 +35,8 @@ POINTS = ("east", "north")
 SCORED = 'reward_groups_total{config="paper",experiment="-",status="ok"}'
 IMPATIENT = (
     "-c",
-    "import sys; from ireasoner.reward_server import __main__, engine; engine.PASS_TIMEOUT_S = 10.0; "
+    "import sys; from ireasoner.reward_server import __main__; from ireasoner.reward_server.embedding import "
+    "worker_backend; worker_backend.PASS_TIMEOUT_S = 10.0; "
     "sys.exit(__main__.main())",
 )
 """The server's program, with a shorter time limit for a forward pass."""
