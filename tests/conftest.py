@@ -1,5 +1,6 @@
 """Fixtures that several packages of tests share; each is made once a session."""
 
+import gc
 import logging
 import os
 import signal
@@ -13,10 +14,11 @@ import pytest
 
 from ireasoner.compat.repairs import install
 from ireasoner.trainer.commands.service import Service
-from tests import random_policy
+from tests import certificates, random_policy
 from tests.rollout_server.running import PINNED, free_port, running_server
 
 install()
+certificates.read_once()
 
 MODEL = Path(__file__).resolve().parents[1] / "models" / "digit-grids"
 """The committed tiny model."""
@@ -71,6 +73,21 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
         return None
     config.option.loadscopereorder = False
     return FilesAndGroups(config, log)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collects no garbage while tests are imported, and leaves what they import out of later collections.
+
+    It is most of what a process holds.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
 
 
 def _turn(item: pytest.Item) -> int:
