@@ -4,6 +4,7 @@ import os
 import ssl
 from typing import Any
 
+import httpx
 from httpx._transports import default
 
 
@@ -13,7 +14,7 @@ def read_once() -> None:
     By default each reads 140 certificates, in 40 ms of processor time, whether it speaks TLS or not: the tests make
     thousands of clients.
     """
-    read = default.create_ssl_context
+    read = httpx.create_ssl_context
     shared: list[ssl.SSLContext] = []
 
     def create_ssl_context(verify: Any = True, cert: Any = None, trust_env: bool = True) -> ssl.SSLContext:
@@ -24,4 +25,4 @@ def read_once() -> None:
             shared.append(read())
         return shared[0]
 
-    default.create_ssl_context = create_ssl_context
+    vars(default)["create_ssl_context"] = create_ssl_context

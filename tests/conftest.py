@@ -42,13 +42,17 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+_LONG = ("tests/trainer/", "tests/replication/", "tests/packaging/", "tests/frameworks/")
+"""Folders whose files take up to a minute each."""
+
+
 @pytest.hookimpl(tryfirst=True)  # the marks are read as soon as tests are collected
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests with the real vLLM come first, those that share a server after each other; then the other groups.
+    """Tests with the real vLLM come first, those that share a server after each other; the shortest files come last.
 
-    Where tests run in parallel, one worker has all with vLLM, and so one server at a time. What takes minutes begins
-    first, so that no worker is left with it at the end. A name that holds the address of an object differs between
-    workers, which then refuse to start.
+    Where tests run in parallel, one worker has all with vLLM, and so one server at a time, and no worker is left with
+    a long file at the end. A name that holds the address of an object differs between workers, which then refuse to
+    start.
     """
     if unstable := [item.nodeid for item in items if " at 0x" in item.nodeid]:
         raise pytest.UsageError(f"give these parameters ids without addresses: {', '.join(unstable)}")
@@ -92,7 +96,8 @@ def pytest_collection() -> Generator[None, object, object]:
 
 def _turn(item: pytest.Item) -> int:
     if not item.get_closest_marker("vllm"):
-        return len(_SHARED) + (1 if item.get_closest_marker("xdist_group") else 2)
+        begins = (item.get_closest_marker("xdist_group"), item.nodeid.startswith(_LONG), True)
+        return len(_SHARED) + next(turn for turn, found in enumerate(begins, 1) if found)
     shared = [turn for turn, name in enumerate(_SHARED, 1) if name in getattr(item, "fixturenames", ())]
     return max(shared, default=0)
 
