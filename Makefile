@@ -26,7 +26,7 @@ test: check browser  ## run the checks and the test suite, with the real vLLM; w
 	$(PYTEST) -m "not slow and not frameworks"
 
 test-all: check browser  ## run the same and the tests that are slow and seldom fail
-	$(PYTEST) -m "not frameworks"
+	ALL_EXAMPLES=1 $(PYTEST) -m "not frameworks"
 
 test-frameworks: $(INSTALLED)  ## test the adapters with every framework on PyPI, each in its own environment (.venvs, about 8 GB)
 	$(PY) -m pytest tests/frameworks

@@ -236,7 +236,12 @@ def test_sigterm_under_load_finishes_every_accepted_request(running: RunningServ
 
 
 @pytest.mark.parametrize(
-    ("number", "times", "code"), [(signal.SIGTERM, 10, 0), (signal.SIGKILL, 3, -signal.SIGKILL)]
+    ("number", "times", "code"),
+    [
+        (signal.SIGTERM, 3, 0),
+        (signal.SIGKILL, 3, -signal.SIGKILL),
+        pytest.param(signal.SIGTERM, 20, 0, marks=pytest.mark.slow),
+    ],
 )
 def test_servers_that_end_under_load_lose_nothing(
     compass: Path, tmp_path: Path, number: signal.Signals, times: int, code: int

@@ -122,8 +122,14 @@ def what_is_allocated_once() -> None:
         ("no steps", lambda: groups(parsed(512, []))),
         ("long steps", lambda: groups(parsed(64, ["east " * 2_000]))),
         ("signals and components", lambda: groups(*judged(512), config=JUDGED)),
-        ("many views", lambda: groups(*several_views(4, 512), config=CROSS)),
-        ("voters", lambda: groups(*voting_for_all(256, 64), config=VOTERS)),
+        ("many views", lambda: groups(*several_views(1, 512), config=CROSS)),
+        ("voters", lambda: groups(*voting_for_all(64, 64), config=VOTERS)),
+        pytest.param(
+            "many views", lambda: groups(*several_views(4, 512), config=CROSS), marks=pytest.mark.slow
+        ),
+        pytest.param(
+            "voters", lambda: groups(*voting_for_all(256, 64), config=VOTERS), marks=pytest.mark.slow
+        ),
     ],
 )
 @pytest.mark.parametrize("detail", ["full", "rewards"])
