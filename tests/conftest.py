@@ -67,7 +67,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Gives each file to one worker, unless its tests belong to a group: each file's fixtures are made once."""
     from xdist.scheduler import LoadGroupScheduling
 
-    class FilesAndGroups(LoadGroupScheduling):
+    class FilesAndGroups(LoadGroupScheduling):  # type: ignore[misc]
         """Hands out groups and files in the order of collection."""
 
         def _split_scope(self, nodeid: str) -> str:
