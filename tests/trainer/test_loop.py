@@ -123,10 +123,17 @@ def test_an_update_moves_the_adapter_of_its_role_and_nothing_else(
 
 
 def test_the_loss_sees_the_image(recorded: Recorded) -> None:
-    assert recorded.recorder.losses
-    for own, same, other in recorded.recorder.losses:
+    compared = 0
+    for (updates, _), (own, same, other) in zip(
+        recorded.recorder.batches, recorded.recorder.losses, strict=True
+    ):
         assert own == same
-        assert abs(own - other) > 1e-7
+        if (
+            updates >= 2
+        ):  # before the first update of a role its KL is 0 and its ratio is 1, whatever the image
+            compared += 1
+            assert abs(own - other) > 1e-7
+    assert compared
 
 
 def test_what_is_trained_is_what_was_sampled(recorded: Recorded) -> None:
