@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
+from ireasoner.trainer.loop.shared_prompt import can_pack
 from ireasoner.trainer.run_folder.run_folder import read_lines
 from tests.trainer.offline import (
     Gradients,
@@ -67,3 +69,16 @@ def test_a_prompt_that_is_computed_once_changes_neither_gradient_nor_log_probabi
     for name in ("solver/kl", "solver/entropy", "loss"):
         assert shared.metrics.get(name, 0) == pytest.approx(repeated.metrics.get(name, 0), rel=1e-3, abs=1e-6)
     assert shared.metrics["solver/kl"] > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({}, True),
+        ({"layer_types": ["full_attention", "sliding_attention"]}, False),
+        ({"attention_dropout": 0.1}, False),
+    ],
+)
+def test_layers_that_see_less_read_no_packed_rows(changed: dict[str, Any], expected: bool) -> None:
+    text = SimpleNamespace(**{"layer_types": ["full_attention"] * 2, "attention_dropout": 0.0, **changed})
+    assert can_pack(SimpleNamespace(get_text_config=lambda: text)) == expected

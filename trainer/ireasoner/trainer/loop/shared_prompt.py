@@ -1,4 +1,4 @@
-"""Forward passes that compute a prompt once for all of its rollouts, and no padding.
+"""Forward passes that compute a prompt once for all of its rollouts, and padding in attention alone.
 
 The rollouts of a prompt share its text and image, which are most of the tokens. An update's prompts and rollouts form
 one sequence; every rollout attends to its prompt and to itself (`shared_prompt_attention`), and the gradients of all
@@ -59,6 +59,13 @@ class PackedRollouts:
         finally:
             hook.remove()
             config._attn_implementation = before
+
+
+def can_pack(config: Any) -> bool:
+    """Whether every layer of the language model sees all earlier tokens and drops none; others read no packed rows."""
+    text = config.get_text_config()
+    kinds = set(getattr(text, "layer_types", None) or ["full_attention"])
+    return kinds == {"full_attention"} and not text.attention_dropout
 
 
 def pack(
