@@ -7,7 +7,9 @@ version is unloaded.
 
 import json
 import logging
+import math
 import shutil
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -28,7 +30,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 RESTORES = 20
-"""Times that a server may lose adapters while one request waits for it."""
+"""Times that a server may lose adapters while one request waits for it, however fast they are loaded again."""
 
 
 class AdapterPublisher:
@@ -42,6 +44,7 @@ class AdapterPublisher:
         canary: Checks a published version; None checks nothing.
         canary_every: Publications of a role from one check to the next.
         keep: Versions of a role to keep: 2 if rollouts may still come from the one before the newest.
+        retry_budget_s: Seconds from the first loss of adapters in which they may be loaded again.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class AdapterPublisher:
         canary: Canary | None = None,
         canary_every: int = 1,
         keep: int = 1,
+        retry_budget_s: float = 300.0,
     ) -> None:
         self._client = client
         self._folder = folder.resolve()
@@ -62,6 +66,7 @@ class AdapterPublisher:
         self._canary = canary
         self._canary_every = canary_every
         self._keep = keep
+        self._retry_budget_s = retry_budget_s
         self._publications: Counter[AdapterName] = Counter()
         self._served: dict[AdapterName, list[str]] = {}
         self._unfinished: set[str] = set()
@@ -119,28 +124,44 @@ class AdapterPublisher:
     def restored(self, ask: Callable[[], T]) -> T:
         """What `ask` returns; a server that lost adapters gets them back and is asked again.
 
+        No request begins later than `retry_budget_s` after the first loss. One that began before has its own budget,
+        so all waiting ends within two of them.
+
         Raises:
-            PolicyMissingError: It lost them as often as it got them.
+            PolicyMissingError: It went on losing them.
             RolloutServerError: The server refused, or was unreachable for longer than the budget.
         """
+        end_s = math.inf
         for _ in range(RESTORES):
             try:
                 return ask()
             except PolicyMissingError as error:
+                end_s = min(end_s, time.monotonic() + self._retry_budget_s)
                 logger.warning("%s; it gets its adapters again", error)
-                self.restore()
+                self.restore(end_s)
         return ask()
 
-    def restore(self) -> None:
-        """Loads the versions that the server has lost.
+    def restore(self, end_s: float = math.inf) -> None:
+        """Loads the versions that the server has lost; begins nothing at `end_s`, in monotonic seconds, or later.
 
         Raises:
+            PolicyMissingError: It is that late.
             RolloutServerError: The server refused, or was unreachable for longer than the budget.
         """
+        self._check_time(end_s)
         known = self._client.models()
         for name in self._names():
             if name not in known:
+                self._check_time(end_s)
                 self._client.load_adapter(name, str(self._folder / name))
+        self._check_time(end_s)
+
+    def _check_time(self, end_s: float) -> None:
+        if time.monotonic() >= end_s:
+            raise PolicyMissingError(
+                f"{self._client.base_url} lost adapters, and did not have all of them again "
+                f"{self._retry_budget_s:.0f} s later"
+            )
 
     def _find(self, name: str) -> None:
         if name not in self._client.models():

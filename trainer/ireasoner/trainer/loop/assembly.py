@@ -134,6 +134,7 @@ class Assembly:
             canary=self.canary(),
             canary_every=self.settings.rollout.canary_every,
             keep=2 if self.settings.overlap else 1,
+            retry_budget_s=self.settings.retry_budget_s,
         )
 
     def write_adapter(self, policy: PeftModel, role: AdapterName, path: Path) -> None:
