@@ -17,7 +17,7 @@ from trl import GRPOConfig
 from ireasoner.trainer.adapters.backbone import active_adapter
 from ireasoner.trainer.loop.micro_batches import split_into_micro_batches
 from ireasoner.trainer.loop.ranks import Ranks
-from ireasoner.trainer.loop.shared_prompt import PackedRollouts, can_pack, pack
+from ireasoner.trainer.loop.shared_prompt import PackedOnce, can_pack
 from ireasoner.trainer.loop.trl_internals import Batch, GrpoInternals, LogProbabilities
 from ireasoner.trainer.rollouts.group import Group
 from ireasoner.trainer.settings import Role, RunSettings
@@ -53,7 +53,7 @@ class PolicyUpdate(GrpoInternals):
         self.groups: list[Group] = []
         self.micro_batches: list[Batch] = []
         self._row_prompts = torch.empty(0)
-        self._packed: PackedRollouts | None = None
+        self._packed = PackedOnce()
         self._trained_logps: torch.Tensor | None = None
         super().__init__(**trl)
 
@@ -63,7 +63,6 @@ class PolicyUpdate(GrpoInternals):
 
     def inputs_of(self, index: int) -> Batch:
         """The inputs of micro-batch `index` of the update; empty if the update has fewer."""
-        self._packed = None
         if index == 0:
             self.micro_batches = self._split(self.scored_batch())
         if index >= len(self.micro_batches):
@@ -154,9 +153,7 @@ class PolicyUpdate(GrpoInternals):
     def _after_shared_prompts(self, model: Any, inputs: Batch, completion_tokens: int) -> LogProbabilities:
         backbone = self.accelerator.unwrap_model(model).get_base_model().model
         with self.accelerator.autocast():
-            if self._packed is None:  # policy and reference read the same
-                self._packed = pack(backbone, inputs, self._row_prompts, completion_tokens)
-            packed = self._packed
+            packed = self._packed.of(backbone, inputs, self._row_prompts, completion_tokens)
             with packed.read_by(backbone):
                 outputs = model(**packed.inputs, shift_labels=packed.targets[None], fused_lm_head=True)
         entropies = packed.padded(outputs.entropy[0]) if inputs.get("compute_entropy") else None

@@ -114,6 +114,27 @@ def pack(
     )
 
 
+class PackedOnce:
+    """Packs a micro-batch once for all forward passes over it: the policy and the reference read the same.
+
+    A micro-batch is known by its pixels, a tensor that it alone has.
+    """
+
+    def __init__(self) -> None:
+        self._pixels: torch.Tensor | None = None
+        self._packed: PackedRollouts | None = None
+
+    def of(
+        self, model: Any, inputs: Mapping[str, Any], prompt_of_row: torch.Tensor, completion_tokens: int
+    ) -> PackedRollouts:
+        """What `pack` returns."""
+        if self._packed is None or inputs["pixel_values"] is not self._pixels:
+            self._packed = None  # so that its memory is free for the next one
+            self._pixels = inputs["pixel_values"]
+            self._packed = pack(model, inputs, prompt_of_row, completion_tokens)
+        return self._packed
+
+
 def _images_of(inputs: Mapping[str, Any], rows: torch.Tensor) -> Batch:
     """The image inputs of some rows, in TRL's form."""
     by_row = split_pixel_values_by_grid(dict(inputs))
