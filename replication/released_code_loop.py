@@ -21,7 +21,7 @@ from ireasoner.trainer.adapters.publisher import write_adapter
 from ireasoner.trainer.commands.dry_run import Plan, show_plan
 from ireasoner.trainer.errors import SettingsError
 from ireasoner.trainer.loop.assembly import Assembly
-from ireasoner.trainer.loop.grpo_config import launched_processes
+from ireasoner.trainer.loop.launcher import launched_processes
 from ireasoner.trainer.loop.moving_baseline import MovingBaseline, moved
 from ireasoner.trainer.loop.train import train
 from ireasoner.trainer.loop.trainer import ProposerSolverTrainer

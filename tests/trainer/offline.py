@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from peft import PeftModel
 from PIL import Image
+from rich.console import Console
 from transformers import TrainerCallback, TrainerState
 
 from ireasoner.clients import Group as PostedGroup
@@ -21,6 +22,7 @@ from ireasoner.trainer.evaluation.questions import parse_answer
 from ireasoner.trainer.images import ImageFolder
 from ireasoner.trainer.loop.assembly import Assembly
 from ireasoner.trainer.loop.grpo_config import grpo_config
+from ireasoner.trainer.loop.policy_backbone import policy_backbone
 from ireasoner.trainer.loop.ranks import Ranks
 from ireasoner.trainer.loop.trainer import ProposerSolverTrainer
 from ireasoner.trainer.rewards.group_scorer import GroupScorer
@@ -107,6 +109,13 @@ class OfflineRollouts:
             for number, request in enumerate(requests)
         ]
 
+    def inputs(self, request: RolloutRequest) -> Any:
+        """The prompt of a request, for the policy."""
+        prompt = self._processor.apply_chat_template(
+            request.messages, tokenize=False, add_generation_prompt=True
+        )
+        return self._processor(images=[_picture(request)], text=[prompt], return_tensors="pt")
+
     def _one(
         self, policy: str, request: RolloutRequest, number: int, member: int, contract: SamplingContract
     ) -> Rollout:
@@ -115,11 +124,7 @@ class OfflineRollouts:
         # A policy writes `<|im_end|>` in ordinary tokens: those of its own are forbidden, or end the completion.
         written = tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
         ids = [*written, tokenizer.eos_token_id]
-        prompt = self._processor.apply_chat_template(
-            request.messages, tokenize=False, add_generation_prompt=True
-        )
-        picture = _picture(request)
-        inputs = self._processor(images=[picture], text=[prompt], return_tensors="pt")
+        inputs = self.inputs(request)
         logprobs = token_logprobs(
             self._policy,
             inputs["input_ids"][0],
@@ -230,6 +235,8 @@ def offline_trainer(
     on_wait: Callable[[str], None] = lambda _: None,
     assembly: type[Assembly] = Assembly,
     needs: Needs = NOTHING,
+    *,
+    sharded: bool = False,
 ) -> ProposerSolverTrainer:
     """The trainer of a run, ready to go."""
     client: Any = rewards or OfflineRewards()
@@ -240,7 +247,7 @@ def offline_trainer(
     run.writes = ranks.is_first
     return assembly(
         settings=settings,
-        backbone=load_backbone(settings.model, "float32"),
+        backbone=policy_backbone(settings.model, ranks, Console(), sharded=sharded),
         processor=load_processor(settings.model),
         images=ImageFolder.scan(settings.images),
         rollouts=rollouts,

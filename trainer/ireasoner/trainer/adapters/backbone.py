@@ -215,8 +215,11 @@ def forbid_tokens(backbone: Any, token_ids: Sequence[int]) -> None:
     distribution that was sampled from.
     """
     head = backbone.get_output_embeddings()
+    weight = head.weight
     bias = (
-        torch.zeros(head.weight.size(0), dtype=head.weight.dtype) if head.bias is None else head.bias.detach()
+        torch.zeros(weight.size(0), dtype=weight.dtype, device=weight.device)
+        if head.bias is None
+        else head.bias.detach()
     )
     bias[list(token_ids)] += FORBIDDEN_BIAS
     head.bias = torch.nn.Parameter(bias, requires_grad=False)

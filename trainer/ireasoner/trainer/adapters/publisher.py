@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 
 from ireasoner.trainer.adapters.backbone import LANGUAGE_MODEL
 from ireasoner.trainer.adapters.canary import Canary
+from ireasoner.trainer.adapters.first_process import FirstProcess, only_process
 from ireasoner.trainer.errors import AdapterError
 from ireasoner.trainer.rollouts.client import RolloutClient
 from ireasoner.trainer.rollouts.replicas import RolloutReplicas
@@ -80,8 +81,16 @@ class AdapterPublisher:
         """The name of the newest published version of each role."""
         return {role: names[-1] for role, names in self._served.items()}
 
-    def publish(self, policy: PeftModel, role: AdapterName, version: int) -> str:
+    def publish(
+        self,
+        policy: PeftModel,
+        role: AdapterName,
+        version: int,
+        first_process: FirstProcess = only_process,
+    ) -> str:
         """Writes the adapter, loads it under its new name, checks it, then unloads and deletes old versions.
+
+        Of several processes, each calls this, and the first one writes and talks to the server.
 
         Raises:
             AdapterError: The adapter cannot be served as it was trained, or the server does not list it.
@@ -89,6 +98,14 @@ class AdapterPublisher:
             CanaryError: The server serves another policy under the new name.
             RolloutServerError: The server refused, or was unreachable for longer than the budget.
         """
+        name, is_due = first_process(lambda: self._load(policy, role, version))
+        if self._canary is not None and is_due:
+            self._canary.check(policy, role, name, first_process)
+        first_process(lambda: self._replace(role, name))
+        return name
+
+    def _load(self, policy: PeftModel, role: AdapterName, version: int) -> tuple[str, bool]:
+        """Writes and loads a version; returns its name, and whether the canary's check is due."""
         name = self.name(role, version)
         path = self._folder / name
         self.write(policy, role, path)
@@ -96,8 +113,10 @@ class AdapterPublisher:
         self._client.load_adapter(name, str(path))
         if name not in self._client.models():
             raise AdapterError(f"{name} was loaded, but {self._client.base_url} does not list it")
-        if self._canary is not None and self._publications[role] % self._canary_every == 0:
-            self._canary.check(policy, role, name)
+        return name, self._canary is not None and self._publications[role] % self._canary_every == 0
+
+    def _replace(self, role: AdapterName, name: str) -> None:
+        """Makes a loaded version the newest one, and removes those that are no longer kept."""
         self._publications[role] += 1
         self._unfinished.discard(name)
         names = [*(each for each in self._served.get(role, []) if each != name), name]
@@ -105,7 +124,6 @@ class AdapterPublisher:
         for old in names[: -self._keep]:
             self._client.unload_adapter(old)
             shutil.rmtree(self._folder / old, ignore_errors=True)
-        return name
 
     def restore(self) -> None:
         """Loads the published versions that the server has lost.

@@ -4,10 +4,12 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from rich.console import Console
 from rich.table import Table
 
 from ireasoner.trainer.adapters.backbone import LANGUAGE_MODEL, load_image_processor
+from ireasoner.trainer.adapters.sharded_backbone import layers
 from ireasoner.trainer.images import ImageFolder, ImageSizeCheck
 from ireasoner.trainer.loop.grpo_config import grpo_config
 from ireasoner.trainer.loop.preflight import check_files, check_images, policy_shape, supported_config
@@ -33,6 +35,8 @@ class Plan:
         backbone_parameters: Frozen parameters.
         adapter_parameters: Trained parameters of one role.
         weights_gib: The backbone in bfloat16.
+        fetched_gib: What is whole at a time in each process of a sharded backbone, in bfloat16: what belongs to no
+            layer, the layer that computes, and the next one.
         training_gib: Both adapters with gradients and AdamW's moments.
         rollout_gib: Activations of one rollout of 1,536 tokens with gradient checkpointing: the input of each layer in
             bfloat16, and the widest layer's activations once.
@@ -43,6 +47,7 @@ class Plan:
     backbone_parameters: int
     adapter_parameters: int
     weights_gib: float
+    fetched_gib: float
     training_gib: float
     rollout_gib: float
     rollouts_per_pass: int
@@ -58,10 +63,11 @@ class Plan:
         """Everything on one GPU, without the rollout server's own memory."""
         return self.per_gpu_gib(1)
 
-    def per_gpu_gib(self, gpus: int) -> float:
-        """Memory on each of `gpus` GPUs: weights, gradients and moments are whole on each, the rollouts are divided."""
+    def per_gpu_gib(self, gpus: int, *, sharded: bool = False) -> float:
+        """Memory on each of `gpus` GPUs: the rollouts are divided, and if `sharded` the weights of the backbone too."""
         rollouts = self.rollouts_per_pass if self.fixed_pass else -(-self.rollouts_per_pass // gpus)
-        return self.weights_gib + self.training_gib + rollouts * self.rollout_gib
+        weights = self.weights_gib / gpus + self.fetched_gib if sharded else self.weights_gib
+        return weights + self.training_gib + rollouts * self.rollout_gib
 
 
 def plan(
@@ -79,6 +85,7 @@ def plan(
     parameters = dict(policy.named_parameters())
     trained = sum(parameter.numel() for name, parameter in parameters.items() if "lora_" in name)
     frozen = sum(parameter.numel() for parameter in parameters.values()) - trained
+    layer_sizes = [_frozen(layer) for layer in layers(policy.get_base_model())]
     text = config.get_text_config()
     stored = 2 * _SEQUENCE_TOKENS * text.hidden_size * text.num_hidden_layers
     widest = 2 * _SEQUENCE_TOKENS * (4 * text.hidden_size + 3 * text.intermediate_size)
@@ -86,11 +93,16 @@ def plan(
         backbone_parameters=frozen,
         adapter_parameters=trained,
         weights_gib=2 * frozen / _GIB,
+        fetched_gib=2 * (frozen - sum(layer_sizes) + 2 * max(layer_sizes)) / _GIB,
         training_gib=len(ROLES) * trained * _ADAM_BYTES / _GIB,
         rollout_gib=(stored + widest) / _GIB,
         rollouts_per_pass=settings.rollouts_per_micro_batch,
         fixed_pass=settings.micro_batch_size is not None,
     )
+
+
+def _frozen(module: torch.nn.Module) -> int:
+    return sum(parameter.numel() for name, parameter in module.named_parameters() if "lora_" not in name)
 
 
 def show_plan(settings: RunSettings, console: Console, *, within: re.Pattern[str] = LANGUAGE_MODEL) -> Plan:
@@ -130,7 +142,9 @@ def show_plan(settings: RunSettings, console: Console, *, within: re.Pattern[str
         table.add_row(name, value)
     console.print(table)
     by_gpus = Table("number of GPUs", *map(str, GPUS))
-    by_gpus.add_row("GiB on each, estimated", *(f"{needed.per_gpu_gib(gpus):.3g}" for gpus in GPUS))
+    for sharded, label in ((False, "GiB on each, estimated"), (True, "with a sharded backbone")):
+        estimates = [needed.per_gpu_gib(gpus, sharded=sharded and gpus > 1) for gpus in GPUS]
+        by_gpus.add_row(label, *(f"{gib:.3g}" for gib in estimates))
     console.print(by_gpus)
     return needed
 

@@ -22,9 +22,10 @@ from ireasoner.trainer.adapters.canary import Canary
 from ireasoner.trainer.adapters.publisher import AdapterPublisher, write_adapter
 from ireasoner.trainer.images import ImageFolder
 from ireasoner.trainer.loop.collector import Collector
-from ireasoner.trainer.loop.grpo_config import grpo_config, launched_processes
+from ireasoner.trainer.loop.grpo_config import grpo_config
 from ireasoner.trainer.loop.image_groups import ImageGroups
 from ireasoner.trainer.loop.image_order import ImageOrder
+from ireasoner.trainer.loop.launcher import launched_processes
 from ireasoner.trainer.loop.moving_baseline import MovingBaseline
 from ireasoner.trainer.loop.prefetch import Prefetch
 from ireasoner.trainer.loop.signal_pass import SignalPass

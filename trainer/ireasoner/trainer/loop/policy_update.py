@@ -15,6 +15,7 @@ import torch
 from trl import GRPOConfig
 
 from ireasoner.trainer.adapters.backbone import active_adapter
+from ireasoner.trainer.adapters.sharded_backbone import is_sharded
 from ireasoner.trainer.loop.micro_batches import split_into_micro_batches
 from ireasoner.trainer.loop.ranks import Ranks
 from ireasoner.trainer.loop.shared_prompt import after_shared_prompts
@@ -137,8 +138,11 @@ class PolicyUpdate(GrpoInternals):
     ) -> LogProbabilities:
         """What TRL computes, but each prompt once; see `shared_prompt`."""
         inputs = {"input_ids": input_ids, "attention_mask": attention_mask, **kwargs}
-        # Recomputing activations needs forward passes without a cache.
-        if self.args.gradient_checkpointing or inputs.get("image_grid_thw") is None:
+        # Recomputing activations needs forward passes without a cache. In a sharded backbone, the last layer is no
+        # longer whole when the gradient of a shared prompt reaches it.
+        backbone = self.accelerator.unwrap_model(model).get_base_model()
+        prompts_of_their_own = self.args.gradient_checkpointing or is_sharded(backbone)
+        if prompts_of_their_own or inputs.get("image_grid_thw") is None:
             computed = super().log_probabilities(
                 model, input_ids, attention_mask, completion_tokens, *args, **kwargs
             )

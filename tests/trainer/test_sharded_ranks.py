@@ -1,0 +1,71 @@
+"""Several processes with one backbone between them: the updates, publications and checkpoints of one process."""
+
+from pathlib import Path
+
+import pytest
+
+from ireasoner.trainer.run_folder.run_folder import read_lines
+from tests.trainer.test_ranks import (
+    TORCHRUN,
+    require_bit_equal_after_kills,
+    require_equal,
+    run_all,
+    torchrun,
+    trained,
+)
+
+SHARDED = {"ACCELERATE_USE_FSDP": "true"}
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    where = tmp_path_factory.mktemp("sharded")
+    run_all(where / "one", "whole", "sparse", "canary")
+    two = run_all(
+        where / "2", "whole", "sparse", "canary", "stale", "long", launcher=TORCHRUN, environment=SHARDED
+    )
+    four = run_all(where / "4", "whole", launcher=torchrun(4), environment=SHARDED)
+    (where / "printed").write_text(two + four)
+    return where
+
+
+@pytest.mark.parametrize(("processes", "run"), [(2, "whole"), (4, "whole"), (2, "sparse"), (2, "canary")])
+def test_processes_that_share_a_backbone_train_what_one_does(folder: Path, processes: int, run: str) -> None:
+    require_equal(folder / "one" / run, folder / str(processes) / run, processes)
+
+
+@pytest.mark.parametrize("processes", [2, 4])
+def test_each_process_holds_its_part_of_the_backbone(folder: Path, processes: int) -> None:
+    whole = trained(folder / "one" / "whole" / "rank0.pt")
+    parts = [trained(folder / str(processes) / "whole" / f"rank{rank}.pt") for rank in range(processes)]
+    adapters = sum(value.nbytes for value in whole["weights"].values())
+    backbone, *held = (run["held"] - adapters for run in (whole, *parts))
+    assert sum(held) == backbone
+    assert max(held) < 1.05 * backbone / processes
+    assert f"sharded over {processes} processes, which hold " in (folder / "printed").read_text()
+
+
+def test_the_first_process_publishes_and_the_canary_checks_what_it_published(folder: Path) -> None:
+    calls = [trained(folder / "2" / "canary" / f"rank{rank}.pt")["calls"] for rank in (0, 1)]
+    assert calls == [trained(folder / "one" / "canary" / "rank0.pt")["calls"], 0]
+    for rank in (0, 1):
+        error = (folder / "2" / "stale" / f"rank{rank}.error").read_text()
+        assert "offline (engine 0) does not serve " in error
+        assert "as it was trained" in error
+
+
+def test_a_checkpoint_is_that_of_processes_with_a_backbone_each(folder: Path) -> None:
+    sharded, whole = (
+        {path.relative_to(run) for path in (run / "run" / "checkpoints" / "checkpoint-4").rglob("*")}
+        for run in (folder / "2" / "whole", folder / "one" / "whole")
+    )
+    of_processes = {path for path in sharded | whole if path.name.startswith("rng_state")}
+    assert sharded - of_processes == whole - of_processes
+    assert {"solver", "proposer", "optimizer.pt"} <= {path.name for path in sharded}
+
+
+def test_sharded_processes_that_are_killed_resume_and_end_bit_equal(folder: Path, tmp_path: Path) -> None:
+    require_bit_equal_after_kills(folder / "2", tmp_path, SHARDED)
+    assert len(list(read_lines(tmp_path / "long" / "run" / "groups.jsonl"))) == 6 * 4
