@@ -18,8 +18,8 @@ from torch.distributed.tensor import DTensor
 def shard(backbone: Any, processes: int, device: str) -> None:
     """Leaves in each process its part of the backbone, on its device.
 
-    A layer at a time is moved there as a whole. What shares no layer (embeddings, head, the end of the vision tower) is
-    one more part, whole from the start of a forward pass to the end of the backward pass.
+    A layer at a time is moved there as a whole. What belongs to no layer (embeddings, head, the ends of the vision
+    tower) is one more part, whole throughout a forward or a backward pass.
 
     Args:
         backbone: The base model without adapters, whole in each process.
@@ -28,9 +28,10 @@ def shard(backbone: Any, processes: int, device: str) -> None:
     """
     backbone.requires_grad_(False)
     mesh = init_device_mesh(device, (processes,))
-    for layer in layers(backbone):
-        fully_shard(layer, mesh=mesh)
-    fully_shard(backbone, mesh=mesh)
+    # By default, the last part stays whole until a backward pass, which the canary does not make. The process that then
+    # writes a state dict gives it up, and would fetch it alone in the next forward pass.
+    for part in (*layers(backbone), backbone):
+        fully_shard(part, mesh=mesh, reshard_after_forward=True)
 
 
 def layers(backbone: Any) -> list[torch.nn.Module]:
