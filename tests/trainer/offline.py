@@ -3,8 +3,10 @@
 Log-probabilities are those of the published adapter files, computed by transformers, one rollout at a time.
 """
 
+import copy
 import hashlib
 from collections.abc import Callable, Sequence
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -57,6 +59,22 @@ def answers(*groups: Sequence[Any]) -> Script:
     return say
 
 
+@cache
+def _tiny_model() -> tuple[Any, Any]:
+    """Backbone and processor of the tiny model, which are read once per process and only copied."""
+    return load_backbone(str(MODEL), "float32"), load_processor(str(MODEL))
+
+
+def backbone_of(model: str) -> Any:
+    """A backbone of its own for each caller, who puts adapters into it."""
+    return copy.deepcopy(_tiny_model()[0]) if model == str(MODEL) else load_backbone(model, "float32")
+
+
+def processor_of(model: str) -> Any:
+    """A processor of its own for each caller."""
+    return copy.deepcopy(_tiny_model()[1]) if model == str(MODEL) else load_processor(model)
+
+
 class OfflineRollouts:
     """A fake `RolloutClient`.
 
@@ -73,8 +91,8 @@ class OfflineRollouts:
         self.calls: list[tuple[str, list[RolloutRequest]]] = []
         self.contracts: list[SamplingContract] = []
         self.sampling = BusyClock()
-        self._processor = load_processor(str(MODEL))
-        self._backbone = load_backbone(str(MODEL), "float32").eval()
+        self._processor = processor_of(str(MODEL))
+        self._backbone = backbone_of(str(MODEL)).eval()
         self._policy: PeftModel | None = None
         self._served: list[str] = []
 
@@ -247,8 +265,12 @@ def offline_trainer(
     run.writes = ranks.is_first
     return assembly(
         settings=settings,
-        backbone=policy_backbone(settings.model, ranks, Console(), sharded=sharded),
-        processor=load_processor(settings.model),
+        backbone=(
+            policy_backbone(settings.model, ranks, Console(), sharded=True)
+            if sharded
+            else backbone_of(settings.model)
+        ),
+        processor=processor_of(settings.model),
         images=ImageFolder.scan(settings.images),
         rollouts=rollouts,
         scorer=GroupScorer(

@@ -68,7 +68,7 @@ def meshes() -> Iterator[Callable[[int], None]]:
     dist.destroy_process_group()
 
 
-@pytest.mark.parametrize("size", ["7b", "72b"])
+@pytest.mark.parametrize("size", ["7b", pytest.param("72b", marks=pytest.mark.slow)])
 def test_a_sharded_backbone_takes_what_the_dry_run_says(
     size: str, tmp_path: Path, meshes: Callable[[int], None]
 ) -> None:
@@ -171,7 +171,9 @@ def test_a_launcher_that_does_not_ask_leaves_the_backbone_whole(
     assert not take_sharding()
 
 
-@pytest.mark.parametrize(("figure", "words", "fits"), [("entropy", 152_064, False), ("entropy", 443, True)])
+@pytest.mark.parametrize(
+    ("figure", "words", "fits"), [("mean_token_entropy", 152_064, False), ("mean_token_entropy", 443, True)]
+)
 def test_a_signal_that_the_first_process_would_measure_is_refused(
     figure: str, words: int, fits: bool
 ) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from ireasoner.reward_server.embedding.load import ModelNotPackaged
 from ireasoner.trainer.adapters.backbone import forbidden_for, load_config
 from scripts.gpu_check import ROOT, __main__, embedding, training
 from scripts.gpu_check.models import SHAPE_3B, SHAPE_SMALL, write_shape
@@ -105,7 +106,10 @@ def test_pydantic_settings_may_be_missing() -> None:
 
 
 def test_without_minilms_package_the_embedder_has_its_shape(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedding, "find_spec", lambda _: None)
+    def missing() -> Path:
+        raise ModelNotPackaged("no weights")
+
+    monkeypatch.setattr(embedding, "packaged_minilm", missing)
     result = embedding.measure(embedding.Job(devices=("cpu",), batch=2, seconds=0.01))
     assert result["weights"] == "all-MiniLM-L6-v2's shape, random"
     assert result["largest_difference"] == {"cpu": 0}

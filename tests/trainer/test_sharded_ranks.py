@@ -1,11 +1,15 @@
 """Several processes with one backbone between them: the updates, publications and checkpoints of one process."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.trainer import launched
+from tests.trainer.offline import offline_settings
 from tests.trainer.test_ranks import (
     TORCHRUN,
+    launch,
     require_bit_equal_after_kills,
     require_equal,
     run_all,
@@ -15,7 +19,31 @@ from tests.trainer.test_ranks import (
 
 SHARDED = {"ACCELERATE_USE_FSDP": "true"}
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+slow = pytest.mark.slow
+pytestmark = pytest.mark.timeout(600)
+
+
+def test_two_processes_share_a_backbone_and_train_what_one_does(tmp_path: Path) -> None:
+    for folder in ("one", "two"):
+        (tmp_path / folder / "short").mkdir(parents=True)
+        offline_settings(tmp_path / folder / "short")
+    launched.run(tmp_path / "one" / "short", "short", sharded=False)
+    done = launch(tmp_path / "two", "short", launcher=TORCHRUN, environment=SHARDED)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "sharded over 2 processes, which hold " in done.stdout
+    require_equal(tmp_path / "one" / "short", tmp_path / "two" / "short", processes=2)
+    whole = trained(tmp_path / "one" / "short" / "rank0.pt")
+    parts = [trained(tmp_path / "two" / "short" / f"rank{rank}.pt") for rank in (0, 1)]
+    require_parts(whole, parts)
+    assert [part["calls"] for part in parts] == [whole["calls"], 0], "the first alone samples and publishes"
+
+
+def require_parts(whole: dict[str, Any], parts: list[dict[str, Any]]) -> None:
+    """Together the processes hold the backbone once, and each of them both adapters."""
+    adapters = sum(value.nbytes for value in whole["weights"].values())
+    backbone, *held = (run["held"] - adapters for run in (whole, *parts))
+    assert sum(held) == pytest.approx(backbone, rel=0.01), "a bias of the head is whole in each"
+    assert max(held) < 1.05 * backbone / len(parts)
 
 
 @pytest.fixture(scope="module")
@@ -30,22 +58,22 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return where
 
 
+@slow
 @pytest.mark.parametrize(("processes", "run"), [(2, "whole"), (4, "whole"), (2, "sparse"), (2, "canary")])
 def test_processes_that_share_a_backbone_train_what_one_does(folder: Path, processes: int, run: str) -> None:
     require_equal(folder / "one" / run, folder / str(processes) / run, processes)
 
 
+@slow
 @pytest.mark.parametrize("processes", [2, 4])
 def test_each_process_holds_its_part_of_the_backbone(folder: Path, processes: int) -> None:
     whole = trained(folder / "one" / "whole" / "rank0.pt")
     parts = [trained(folder / str(processes) / "whole" / f"rank{rank}.pt") for rank in range(processes)]
-    adapters = sum(value.nbytes for value in whole["weights"].values())
-    backbone, *held = (run["held"] - adapters for run in (whole, *parts))
-    assert sum(held) == pytest.approx(backbone, rel=0.01), "a bias of the head is whole in each"
-    assert max(held) < 1.05 * backbone / processes
+    require_parts(whole, parts)
     assert f"sharded over {processes} processes, which hold " in (folder / "printed").read_text()
 
 
+@slow
 def test_the_first_process_publishes_and_the_canary_checks_what_it_published(folder: Path) -> None:
     calls = [trained(folder / "2" / "canary" / f"rank{rank}.pt")["calls"] for rank in (0, 1)]
     assert calls == [trained(folder / "one" / "canary" / "rank0.pt")["calls"], 0]
@@ -55,6 +83,7 @@ def test_the_first_process_publishes_and_the_canary_checks_what_it_published(fol
         assert "as it was trained" in error
 
 
+@slow
 def test_a_checkpoint_is_that_of_processes_with_a_backbone_each(folder: Path) -> None:
     sharded, whole = (
         {path.relative_to(run) for path in (run / "run" / "checkpoints" / "checkpoint-4").rglob("*")}
@@ -65,5 +94,6 @@ def test_a_checkpoint_is_that_of_processes_with_a_backbone_each(folder: Path) ->
     assert {"solver", "proposer", "optimizer.pt"} <= {path.name for path in sharded}
 
 
+@slow
 def test_sharded_processes_that_are_killed_resume_and_end_bit_equal(folder: Path, tmp_path: Path) -> None:
     require_bit_equal_after_kills(folder / "2", tmp_path, SHARDED)

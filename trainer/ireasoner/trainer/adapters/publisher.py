@@ -10,7 +10,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from peft import PeftModel
 from safetensors import SafetensorError, safe_open
@@ -18,10 +18,15 @@ from safetensors import SafetensorError, safe_open
 from ireasoner.trainer.adapters.backbone import LANGUAGE_MODEL
 from ireasoner.trainer.adapters.canary import Canary
 from ireasoner.trainer.adapters.first_process import FirstProcess, only_process
-from ireasoner.trainer.errors import AdapterError
+from ireasoner.trainer.errors import AdapterError, PolicyMissingError
 from ireasoner.trainer.rollouts.client import RolloutClient
 from ireasoner.trainer.rollouts.replicas import RolloutReplicas
 from ireasoner.trainer.settings import AdapterName
+
+T = TypeVar("T")
+
+RESTORES = 20
+"""Times that a server may lose adapters while one request waits for it."""
 
 
 class AdapterPublisher:
@@ -93,14 +98,15 @@ class AdapterPublisher:
         Of several processes, each calls this, and the first one writes and talks to the server.
 
         Raises:
-            AdapterError: The adapter cannot be served as it was trained, or the server does not list it.
+            AdapterError: The adapter cannot be served as it was trained.
+            PolicyMissingError: The server does not list it, however often it is loaded.
             RolloutMismatchError: The server's prompts are not the trainer's.
             CanaryError: The server serves another policy under the new name.
             RolloutServerError: The server refused, or was unreachable for longer than the budget.
         """
         name, is_due = first_process(lambda: self._load(policy, role, version))
         if self._canary is not None and is_due:
-            self._canary.check(policy, role, name, first_process)
+            self._canary.check(policy, role, name, lambda make: first_process(lambda: self.restored(make)))
         first_process(lambda: self._replace(role, name))
         return name
 
@@ -111,8 +117,7 @@ class AdapterPublisher:
         self.write(policy, role, path)
         self._unfinished.add(name)
         self._client.load_adapter(name, str(path))
-        if name not in self._client.models():
-            raise AdapterError(f"{name} was loaded, but {self._client.base_url} does not list it")
+        self.restored(lambda: self._find(name))
         return name, self._canary is not None and self._publications[role] % self._canary_every == 0
 
     def _replace(self, role: AdapterName, name: str) -> None:
@@ -125,8 +130,22 @@ class AdapterPublisher:
             self._client.unload_adapter(old)
             shutil.rmtree(self._folder / old, ignore_errors=True)
 
+    def restored(self, ask: Callable[[], T]) -> T:
+        """What `ask` returns; a server that lost adapters gets them back and is asked again.
+
+        Raises:
+            PolicyMissingError: It lost them as often as it got them.
+            RolloutServerError: The server refused, or was unreachable for longer than the budget.
+        """
+        for _ in range(RESTORES):
+            try:
+                return ask()
+            except PolicyMissingError:
+                self.restore()
+        return ask()
+
     def restore(self) -> None:
-        """Loads the published versions that the server has lost.
+        """Loads the versions that the server has lost.
 
         Raises:
             RolloutServerError: The server refused, or was unreachable for longer than the budget.
@@ -136,15 +155,19 @@ class AdapterPublisher:
             if name not in known:
                 self._client.load_adapter(name, str(self._folder / name))
 
+    def _find(self, name: str) -> None:
+        if name not in self._client.models():
+            raise PolicyMissingError(f"{name} was loaded, but {self._client.base_url} does not list it")
+
     def withdraw(self) -> None:
         """Unloads every version that is still served, checked or not; keeps their folders."""
-        for name in [*self._names(), *sorted(self._unfinished)]:
+        for name in self._names():
             self._client.unload_adapter(name)
         self._served.clear()
         self._unfinished.clear()
 
     def _names(self) -> list[str]:
-        return [name for names in self._served.values() for name in names]
+        return [*(name for names in self._served.values() for name in names), *sorted(self._unfinished)]
 
 
 def version(name: str) -> int:

@@ -81,7 +81,8 @@ class Ranks:
         together = torch.cat([tensor.flatten() for tensor in each])
         dist.all_reduce(together)
         together /= self.count
-        for tensor, mean in zip(each, together.split([tensor.numel() for tensor in each]), strict=True):
+        means = together.split_with_sizes([tensor.numel() for tensor in each])
+        for tensor, mean in zip(each, means, strict=True):
             tensor.copy_(mean.view_as(tensor))
 
     def align(self, tensors: Iterable[torch.Tensor]) -> None:

@@ -14,6 +14,7 @@ from trl.models.utils import disable_gradient_checkpointing
 from trl.trainer.utils import split_pixel_values_by_grid, unsplit_pixel_values_by_grid
 
 from ireasoner.trainer.adapters.sharded_backbone import is_sharded
+from ireasoner.trainer.loop.distinct_prompts import DistinctPrompts
 
 __all__ = ["Batch", "GrpoInternals", "split_pixel_values_by_grid", "unsplit_pixel_values_by_grid"]
 
@@ -36,6 +37,7 @@ class GrpoInternals(GRPOTrainer):  # type: ignore[misc]
     """
 
     current_gradient_accumulation_steps: float
+    processing_class: Any
 
     def inputs_of(self, index: int) -> Batch:
         """The inputs of micro-batch `index` (from 0) of the update; a subclass defines them."""
@@ -92,7 +94,11 @@ class GrpoInternals(GRPOTrainer):  # type: ignore[misc]
 
     def scored_by_trl(self, rows: list[dict[str, Any]]) -> Batch:
         """Rows with completions, rewards and group advantages, from the trainer's `rollout_func` and `reward_funcs`."""
-        scored: Batch = self._generate_and_score_completions(rows)
+        processor, self.processing_class = self.processing_class, DistinctPrompts(self.processing_class)
+        try:
+            scored: Batch = self._generate_and_score_completions(rows)
+        finally:
+            self.processing_class = processor
         return scored
 
     def replace_logged_advantages(self, advantages: list[float]) -> None:
