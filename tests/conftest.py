@@ -25,12 +25,14 @@ _SHARED = ("rollout_url", "pinned_url")
 
 
 def pytest_configure() -> None:
-    """Gives the suite a cache of its own, and takes SIGINT back if the suite was started with it ignored.
+    """Gives the suite caches of its own, and takes SIGINT back if the suite was started with it ignored.
 
     `nohup`, `make test &` and some CI systems do that. Child processes inherit an ignored signal, so tests could not
     interrupt them.
     """
-    os.environ["IREASONER_CACHE"] = tempfile.mkdtemp(prefix="ireasoner-tests-")
+    cache = tempfile.mkdtemp(prefix="ireasoner-tests-")
+    os.environ["IREASONER_CACHE"] = cache
+    os.environ["HF_DATASETS_CACHE"] = f"{cache}/datasets"
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -18,7 +18,7 @@ from ireasoner.clients import Group as PostedGroup
 from ireasoner.clients import RewardClient, ScoredGroup, ScoredRollout, ScoreResponse
 from ireasoner.trainer.adapters.backbone import load_backbone, load_processor
 from ireasoner.trainer.evaluation.questions import parse_answer
-from ireasoner.trainer.images import ImageFolder
+from ireasoner.trainer.images import open_images
 from ireasoner.trainer.loop.assembly import Assembly
 from ireasoner.trainer.loop.grpo_config import grpo_config
 from ireasoner.trainer.loop.ranks import Ranks
@@ -242,7 +242,7 @@ def offline_trainer(
         settings=settings,
         backbone=load_backbone(settings.model, "float32"),
         processor=load_processor(settings.model),
-        images=ImageFolder.scan(settings.images),
+        images=open_images(settings.images, settings.data),
         rollouts=rollouts,
         scorer=GroupScorer(
             client,

@@ -15,7 +15,7 @@ from typing import Any
 from peft import PeftModel
 from safetensors import SafetensorError, safe_open
 
-from ireasoner.trainer.adapters.backbone import LANGUAGE_MODEL
+from ireasoner.trainer.adapters.backbone import language_model_layers
 from ireasoner.trainer.adapters.canary import Canary
 from ireasoner.trainer.errors import AdapterError
 from ireasoner.trainer.rollouts.client import RolloutClient
@@ -134,13 +134,14 @@ def version(name: str) -> int:
     return int(name.rpartition("-")[2])
 
 
-def refuse_what_vllm_ignores(role: AdapterName, names: Sequence[str]) -> None:
+def refuse_what_vllm_ignores(policy: PeftModel, role: AdapterName, names: Sequence[str]) -> None:
     """Refuses weights outside the language model, which vLLM does not apply.
 
     Raises:
         AdapterError: There are such weights.
     """
-    outside = sorted(name for name in names if not LANGUAGE_MODEL.search(name))
+    within = language_model_layers(policy.get_base_model())
+    outside = sorted(name for name in names if not within.search(name))
     if outside:
         raise AdapterError(f"the {role}'s adapter has weights outside the language model: {outside[0]}")
 
@@ -150,7 +151,7 @@ def write_adapter(
     role: AdapterName,
     path: Path,
     *,
-    refuse: Callable[[AdapterName, Sequence[str]], None] = refuse_what_vllm_ignores,
+    refuse: Callable[[PeftModel, AdapterName, Sequence[str]], None] = refuse_what_vllm_ignores,
 ) -> None:
     """Writes one role's adapter as a peft folder, which appears under `path` when it is complete.
 
@@ -174,7 +175,7 @@ def write_adapter(
     config = json.loads((written / "adapter_config.json").read_text(encoding="utf-8"))
     with safe_open(written / "adapter_model.safetensors", framework="numpy") as weights:
         shapes = {name: weights.get_slice(name).get_shape() for name in weights.keys()}  # noqa: SIM118
-    refuse(role, list(shapes))
+    refuse(policy, role, list(shapes))
     _refuse_another_shape(role, config, shapes)
     shutil.rmtree(path, ignore_errors=True)
     written.rename(path)

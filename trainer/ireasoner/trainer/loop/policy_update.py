@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from trl import GRPOConfig
 
+from ireasoner.trainer.adapters.architecture import IMAGE_INPUTS
 from ireasoner.trainer.adapters.backbone import active_adapter
 from ireasoner.trainer.loop.micro_batches import split_into_micro_batches
 from ireasoner.trainer.loop.ranks import Ranks
@@ -27,7 +28,7 @@ logger = logging.getLogger(__name__)
 _LOGPROB_GAP_ALARM_NATS = 0.1
 """Mean difference per token that is reported: far above what bfloat16 kernels differ by, far below another policy's."""
 
-_IMAGE_INPUTS = ("pixel_values", "image_grid_thw", "num_images", "mm_token_type_ids")
+_IMAGE_INPUTS = (*IMAGE_INPUTS, "num_images", "num_tiles")
 
 
 class PolicyUpdate(GrpoInternals):

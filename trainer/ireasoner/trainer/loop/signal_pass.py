@@ -10,6 +10,7 @@ import torch
 from peft import PeftModel
 from PIL import Image
 
+from ireasoner.trainer.errors import SettingsError
 from ireasoner.trainer.loop.shared_prompt import after_shared_prompts
 from ireasoner.trainer.rollouts.rollout import Rollout, SamplingContract
 from ireasoner.trainer.rollouts.token_figures import TOKEN_FIGURES
@@ -31,6 +32,9 @@ class SignalPass:
         contract: How the rollouts were sampled.
         figures: What is measured; see `token_figures`.
         rollouts_per_pass: Rollouts of a forward pass.
+
+    Raises:
+        SettingsError: The base model has no positions of the kind that `shared_prompt` needs.
     """
 
     def __init__(
@@ -42,6 +46,11 @@ class SignalPass:
         figures: Sequence[str],
         rollouts_per_pass: int,
     ) -> None:
+        if not hasattr(backbone.model, "get_rope_index"):
+            raise SettingsError(
+                f"reward.config: the signals {', '.join(figures)} of a large vocabulary are measured by forward passes "
+                f"that share a prompt, which {type(backbone).__name__} cannot have"
+            )
         self._backbone = copy.deepcopy(backbone, {id(each): each for each in backbone.parameters()})
         self._image_processor = processor.image_processor
         self._folder = folder

@@ -13,7 +13,7 @@ from trl import GRPOConfig
 
 from ireasoner.trainer.adapters.backbone import load_backbone
 from ireasoner.trainer.errors import RolloutServerError, SettingsError
-from ireasoner.trainer.images import ImageFolder
+from ireasoner.trainer.images import ImageSet
 from ireasoner.trainer.loop.assembly import Assembly
 from ireasoner.trainer.loop.grpo_config import grpo_config, launched_processes
 from ireasoner.trainer.loop.image_bounds import check_image_bounds
@@ -107,7 +107,7 @@ def train(
 
 
 def open_run_folder(
-    settings: RunSettings, images: ImageFolder, ranks: Ranks, console: Console, ending: ExitStack
+    settings: RunSettings, images: ImageSet, ranks: Ranks, console: Console, ending: ExitStack
 ) -> RunFolder:
     """Locks and opens the run folder, and sets what torch and TensorBoard read from this process.
 
@@ -131,10 +131,10 @@ def open_run_folder(
     return run
 
 
-def _show_images(images: ImageFolder, changes: Sequence[str], console: Console) -> None:
+def _show_images(images: ImageSet, changes: Sequence[str], console: Console) -> None:
     """Shows which images the run uses, and what changed since its earlier start."""
     console.print(
-        f"images: {len(images.files)} in {images.folder}, {len(images.left_out)} left out",
+        f"images: {images.summary}",
         highlight=False,
         soft_wrap=True,
     )
