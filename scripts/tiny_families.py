@@ -63,6 +63,7 @@ def tokenizer(image: str, tokens: Mapping[str, str], bos: str | None = None) -> 
         eos_token=built.eos_token,
         pad_token=built.pad_token,
         bos_token=bos,
+        add_bos_token=bos is not None,
         extra_special_tokens=dict(tokens),
         model_max_length=2048,
         padding_side="left",
@@ -145,7 +146,7 @@ def _llava() -> tuple[Any, Any]:
     config = LlavaConfig(
         text_config={"model_type": "llama", **_text(words)},
         vision_config={"model_type": "clip_vision_model", "projection_dim": 32, **_EYES},
-        image_token_id=words.image_token_id,
+        image_token_index=words.image_token_id,
         tie_word_embeddings=False,
     )
     return config, LlavaProcessor(
@@ -171,8 +172,8 @@ def _llava_onevision() -> tuple[Any, Any]:
     config = LlavaOnevisionConfig(
         text_config={"model_type": "qwen2", **_text(words)},
         vision_config={"model_type": "siglip_vision_model", "vision_use_head": False, **_EYES},
-        image_token_id=words.image_token_id,
-        video_token_id=words.video_token_id,
+        image_token_index=words.image_token_id,
+        video_token_index=words.video_token_id,
         image_grid_pinpoints=pinpoints,
         tie_word_embeddings=False,
     )
@@ -266,7 +267,11 @@ def _smolvlm() -> tuple[Any, Any]:
     return config, SmolVLMProcessor(
         image_processor=SmolVLMImageProcessor(size=size, max_image_size={"longest_edge": 56}),
         tokenizer=words,
-        video_processor=SmolVLMVideoProcessor(size=size, max_image_size={"longest_edge": 56}),
+        video_processor=SmolVLMVideoProcessor(
+            size=size,
+            max_image_size={"longest_edge": 56},
+            video_sampling={"max_frames": 8, "fps": 1, "video_size": size},
+        ),
         image_seq_len=4,
         chat_template=words.chat_template,
     )

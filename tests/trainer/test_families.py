@@ -4,13 +4,14 @@ import io
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 from rich.console import Console
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from ireasoner.trainer.adapters.architecture import refuse_other_kinds
+from ireasoner.trainer.adapters.architecture import prompt_inputs, refuse_other_kinds
 from ireasoner.trainer.adapters.backbone import (
     language_model_layers,
     load_backbone,
@@ -53,7 +54,7 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return Made()
 
 
-def settings(model: Path, folder: Path, **fields: object) -> RunSettings:
+def settings(model: Path, folder: Path, **fields: Any) -> RunSettings:
     images = folder / "images"
     images.mkdir(exist_ok=True)
     Image.new("RGB", (112, 84), "red").save(images / "a.png")
@@ -97,6 +98,13 @@ def test_without_a_tokenizer_the_plan_is_shown_all_the_same(
     shown = io.StringIO()
     show_plan(settings(bare, tmp_path), Console(file=shown, width=160))
     assert "not known" in shown.getvalue()
+
+
+def test_a_text_starts_once_where_the_chat_template_writes_the_start(checkpoints: dict[str, Path]) -> None:
+    """Gemma's tokenizer and template both write it; vLLM tokenises the template's text as it is."""
+    processor = load_processor(str(checkpoints["gemma3"]))
+    ids = prompt_inputs(processor, Image.new("RGB", (112, 84)))["input_ids"][0].tolist()
+    assert ids.count(processor.tokenizer.bos_token_id) == 1
 
 
 @pytest.mark.parametrize("family", sorted(FAMILIES.keys() - {"qwen2-vl", "qwen3-vl"}))

@@ -1,6 +1,7 @@
 """A dataset of the hub: read from the copy of an earlier run without a network, and named if there is none."""
 
 from pathlib import Path
+from typing import Any
 
 import datasets
 import pytest
@@ -35,7 +36,7 @@ def keep(cache: Path, source: Path, owner: str, name: str) -> None:
 
 @pytest.mark.parametrize("data", [{}, {"streaming": True}, {"split": "test"}, {"revision": "v2"}])
 def test_a_dataset_that_cannot_be_reached_is_named_in_one_line(
-    data: dict[str, object], caplog: pytest.LogCaptureFixture
+    data: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     with pytest.raises(
         ImagesError,

@@ -143,7 +143,7 @@ def test_a_half_written_line_of_the_journal_is_cut_and_a_wrong_one_named(tmp_pat
     assert journal.read_text() == content
     journal.write_text("{}\n" + content)
     with pytest.raises(RunFolderError, match=r"j\.jsonl, line 1: not a window of images"):
-        order(address, journal)
+        order(address, journal).at(0)
 
 
 def test_only_one_window_is_read_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

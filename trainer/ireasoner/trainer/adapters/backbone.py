@@ -13,6 +13,7 @@ from peft import LoraConfig, PeftModel
 from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageTextToText, AutoProcessor
 
 from ireasoner.trainer.errors import SettingsError
+from ireasoner.trainer.rollouts.prompts import proposer_messages
 from ireasoner.trainer.rollouts.rollout import FORBIDDEN_BIAS, MAX_FORBIDDEN
 from ireasoner.trainer.settings import ROLES, AdapterName, LoraSettings
 
@@ -63,8 +64,20 @@ def load_processor(model: str, *, min_pixels: int | None = None, max_pixels: int
     """
     with readable(model):
         processor = AutoProcessor.from_pretrained(model, padding_side="left")
+        _start_once(processor)
     bound_pixels(processor.image_processor, min_pixels, max_pixels)
     return processor
+
+
+def _start_once(processor: Any) -> None:
+    """Takes the token that starts a text from the tokenizer if the chat template writes it, as vLLM does."""
+    tokenizer = processor.tokenizer
+    if tokenizer.bos_token is None or not (processor.chat_template or tokenizer.chat_template):
+        return
+    text = processor.apply_chat_template(proposer_messages(), tokenize=False, add_generation_prompt=True)
+    ids = tokenizer(text)["input_ids"]
+    if text.startswith(tokenizer.bos_token) and ids[:2] == 2 * [tokenizer.bos_token_id]:
+        tokenizer.add_bos_token = False
 
 
 @contextmanager

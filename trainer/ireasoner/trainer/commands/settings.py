@@ -68,6 +68,8 @@ class DemoSettings(CommandSettings):
         if unused and self.images is not None and self.questions is None:
             flag = unused[0].replace("_", "-")
             raise ValueError(f"--{flag} needs --questions: without it, a demo on --images evaluates nothing")
+        if self.images is None and self.data != ImageDataSettings():
+            raise ValueError("data: it says how --images is read: give both, or neither")
         return self
 
 

@@ -65,7 +65,7 @@ class ImageFolder(ImageSet):
         finally:  # an interrupted scan continues where it was
             cache.write(known)
         files = tuple(
-            ImageFile(name, size_bytes, *map(int, known[name]))
+            ImageFile(name, size_bytes, int(known[name][0]), int(known[name][1]))
             for name, (size_bytes, _) in listed.files.items()
             if name in known
         )

@@ -11,6 +11,7 @@ import json
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from random import Random
 from typing import Any, Self
@@ -211,7 +212,7 @@ class StreamOrder:
         self._per_update = per_update
         self._seed = seed
         self._shuffle = shuffle
-        self._journal = _Journal(journal)
+        self._journal_path = journal
         self._accept_changed = accept_changed
         self._window: Window | None = None
         self._order: list[DatasetImage] = []
@@ -223,6 +224,7 @@ class StreamOrder:
         Raises:
             ImagesError: The rows cannot be read, have no usable image in a whole epoch, or changed since the run read
                 them first.
+            RunFolderError: The journal cannot be read or written.
         """
         first = update * self._per_update
         images = [self._image(position) for position in range(first, first + self._per_update)]
@@ -239,6 +241,11 @@ class StreamOrder:
         while position >= self._current.following.position:
             self._enter(self._current.following)
         return self._order[position - self._current.start.position]
+
+    @cached_property
+    def _journal(self) -> "_Journal":
+        """Opened when it is needed: only the process that reads images may write it."""
+        return _Journal(self._journal_path)
 
     @property
     def _current(self) -> Window:

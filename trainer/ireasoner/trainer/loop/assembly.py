@@ -27,6 +27,7 @@ from ireasoner.trainer.loop.image_groups import ImageGroups, Order, Pictures
 from ireasoner.trainer.loop.image_order import ImageOrder
 from ireasoner.trainer.loop.moving_baseline import MovingBaseline
 from ireasoner.trainer.loop.prefetch import Prefetch
+from ireasoner.trainer.loop.ranks import Ranks
 from ireasoner.trainer.loop.signal_pass import SignalPass
 from ireasoner.trainer.loop.stop_signals import StopSignals
 from ireasoner.trainer.loop.trainer import ProposerSolverTrainer
@@ -141,8 +142,8 @@ class Assembly:
         write_adapter(policy, role, path)
 
     def canary(self) -> Canary | None:
-        """Checks published adapters, unless the settings turn that off."""
-        if not self.settings.rollout.canary_every:
+        """Checks published adapters in the process that publishes, unless the settings turn that off."""
+        if not self.settings.rollout.canary_every or not Ranks().is_first:
             return None
         return Canary(
             self.rollouts,

@@ -76,7 +76,7 @@ def train(
             settings = ranks.from_first(lambda: extended(settings))
             labels, named = check_files(settings)
             ranks.from_first(lambda: refuse_locked(settings.run_folder))
-            check_images(settings)
+            ranks.from_first(lambda: check_images(settings))
             policy = policy_shape(settings, supported_config(settings.model, console))
             processor = check_model(settings)
             images = ranks.from_first(lambda: scan_images(settings, console))
