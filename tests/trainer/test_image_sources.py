@@ -256,6 +256,11 @@ def test_what_cannot_be_read_is_named(case: str, tmp_path: Path) -> None:
     assert raised.value.exit_status == 2
 
 
+def test_a_first_row_that_is_damaged_hides_no_column(tmp_path: Path) -> None:
+    found = opened(parquet(tmp_path / "a.parquet", [b"torn", encoded(1)], caption=["a", "b"]))
+    assert [file.name for file in found.files] == ["row 1"]
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [

@@ -150,6 +150,21 @@ def test_a_damaged_image_is_named_when_it_is_read(tmp_path: Path) -> None:
         question.picture()
 
 
+@pytest.mark.parametrize("streaming", [False, True])
+def test_another_column_of_images_is_not_decoded(streaming: bool, tmp_path: Path) -> None:
+    rows = {"a": [encoded(0)], "b": [b"torn"], "question": ["A?"], "answer": ["1"]}
+    features = {
+        "a": ImageFeature(),
+        "b": ImageFeature(),
+        "question": Value("string"),
+        "answer": Value("string"),
+    }
+    held = {**rows, **{name: [{"bytes": rows[name][0], "path": None}] for name in ("a", "b")}}
+    Dataset.from_dict(held, features=Features(features)).to_parquet(str(tmp_path / "a.parquet"))
+    [question], _ = opened(tmp_path / "a.parquet", {"image": "a"}, streaming=streaming)
+    assert question.picture().size == (40, 30)
+
+
 def test_a_path_that_names_no_file_is_no_question(tmp_path: Path) -> None:
     write_files(tmp_path, images(1))
     address = table(tmp_path / "a.parquet", image=["00.png", "gone.png"], **ASKED)

@@ -3,7 +3,7 @@
 import logging
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +39,11 @@ class Rows:
     def features(self) -> Any:
         """The type of each column; those of a stream without types are found from its first rows."""
         return self.data.features or self.data._resolve_features().features
+
+    def first(self, columns: Sequence[str]) -> Mapping[str, Any]:
+        """What some columns hold in the first row, which is not decoded beyond them; empty without rows."""
+        row: Mapping[str, Any] = next(iter(self.data.select_columns(list(columns))), {})
+        return row
 
     def with_data(self, data: Any, column: str) -> "Rows":
         """The rows after a cast of the column that is used."""

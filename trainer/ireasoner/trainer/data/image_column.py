@@ -1,6 +1,6 @@
 """Which column of a dataset holds the images, found by its type."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import PurePath
 from typing import Any
@@ -23,7 +23,7 @@ def image_column(
     address: object,
     features: Mapping[str, Any],
     wanted: str | None,
-    first_row: Callable[[], Mapping[str, Any]],
+    first: Callable[[Sequence[str]], Mapping[str, Any]],
     suffixes: frozenset[str],
 ) -> tuple[str, Holds]:
     """The column of the images: the wanted one, or the only one of the first of these types that has any.
@@ -35,7 +35,7 @@ def image_column(
         address: The dataset, for messages.
         features: The type of each column, as `datasets` gives it.
         wanted: The column that is asked for.
-        first_row: Gives the first row.
+        first: Gives what columns hold in the first row.
         suffixes: The suffixes of images, in lower case.
 
     Raises:
@@ -48,8 +48,9 @@ def image_column(
         )
     asked = features if wanted is None else {wanted: features[wanted]}
     holds = {name: _holds(feature) for name, feature in asked.items()}
-    if Holds.PATHS in holds.values():
-        row = first_row()
+    words = [name for name, held in holds.items() if held is Holds.PATHS]
+    if words:
+        row = first(words)
         holds = {
             name: None if held is Holds.PATHS and not _is_image_path(row.get(name), suffixes) else held
             for name, held in holds.items()
@@ -73,6 +74,12 @@ def undecoded(column: str, holds: Holds) -> Any:
 
     image = Image(decode=False)
     return List(image) if holds is Holds.LISTS else image
+
+
+def other_images(features: Mapping[str, Any], column: str) -> list[str]:
+    """The columns besides `column` that `datasets` would decode with every row."""
+    decoded = (Holds.IMAGES, Holds.LISTS)
+    return [name for name, feature in features.items() if name != column and _holds(feature) in decoded]
 
 
 def _holds(feature: Any) -> Holds | None:

@@ -1,6 +1,7 @@
 """Opens labelled questions, whatever they come in."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from PIL import Image
 
 from ireasoner.trainer.data import Kind, Rows, kind_of, open_rows, refuse_unused
 from ireasoner.trainer.data.address import TABLES
-from ireasoner.trainer.data.image_column import Holds, image_column, undecoded
+from ireasoner.trainer.data.image_column import Holds, image_column, other_images, undecoded
 from ireasoner.trainer.errors import ImagesError
 from ireasoner.trainer.evaluation.columns import QuestionColumns
 from ireasoner.trainer.evaluation.matching import Matching
@@ -57,7 +58,7 @@ def open_questions(
     refuse_unused(_SETTING, address, kind, data)
     rows = open_rows(_SETTING, address, kind, data, may_choose_split=False)
     column, holds = image_column(
-        "columns.image", address, rows.features, columns.image, lambda: next(iter(rows.data), {}), suffixes()
+        "columns.image", address, rows.features, columns.image, rows.first, suffixes()
     )
     return _scanned(rows, column, holds, matching, limit, columns.model_copy(update={"image": column}))
 
@@ -83,6 +84,7 @@ def _scanned(
 ) -> tuple[list[Question], list[BadLine]]:
     questions: list[Question] = []
     bad: list[BadLine] = []
+    rows = replace(rows, data=rows.data.remove_columns(other_images(rows.features, column)))
     if holds is not Holds.PATHS:
         rows = rows.with_data(rows.data.cast_column(column, undecoded(column, holds)), column)
     classes = getattr(rows.features.get(columns.answer), "names", None)

@@ -57,7 +57,7 @@ def open_images(
             address,
             rows.features,
             data.column,
-            lambda: next(iter(rows.data), {}),
+            rows.first,
             suffixes(),
         )
     if holds is Holds.PATHS:
