@@ -212,7 +212,7 @@ def copied(tmp_path: Path) -> Path:
             lambda model: (model / "config.json").write_text('{"model_type": "bert"}'),
             "has the architecture bert",
         ),
-        (lambda model: (model / "config.json").write_text('{"model_type": "qwen2_vl"}'), "needs qwen2_5_vl"),
+        (lambda model: (model / "config.json").write_text('{"model_type": "qwen2"}'), "text-only model"),
         (
             lambda model: (model / "config.json").write_text(
                 '{"model_type": "qwen2_5_vl", "text_config": 3}'
