@@ -9,7 +9,7 @@ help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 install: $(INSTALLED)  ## install everything into .venv (about 5 GB)
-$(INSTALLED): pyproject.toml clients/pyproject.toml constraints.txt scripts/install
+$(INSTALLED): pyproject.toml clients/pyproject.toml constraints.txt hatch_build.py scripts/install
 	@scripts/install
 	@touch $@
 
@@ -26,7 +26,7 @@ test: check browser  ## run the checks and the test suite, with the real vLLM; w
 	$(PYTEST) -m "not slow and not frameworks"
 
 test-all: check browser  ## run the same and the tests that are slow and seldom fail
-	$(PYTEST) -m "not frameworks"
+	ALL_EXAMPLES=1 $(PYTEST) -m "not frameworks"
 
 test-frameworks: $(INSTALLED)  ## test the adapters with every framework on PyPI, each in its own environment (.venvs, about 8 GB)
 	$(PY) -m pytest tests/frameworks

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer
 
-from benchmarks import capacity, formulas, ledger, served
+from benchmarks import capacity, formulas, ledger, served, start
 from benchmarks.comparison import Comparison, best_s, compare, read, table, write
 from benchmarks.runtimes import (
     OneAtATime,
@@ -36,7 +36,7 @@ from ireasoner.reward_server.embedding.worker_backend import ALLOCATOR
 
 PRECISIONS: tuple[Runtime, ...] = ("torch-fp32", "openvino-fp32", "torch-bf16", "openvino-bf16")
 EXACT, FASTEST = PRECISIONS[1], PRECISIONS[3]
-PARTS = ("runtimes", "token-mean", "cached", "ledger", "ledger-pages", "formulas", "memory")
+PARTS = ("start", "runtimes", "token-mean", "cached", "ledger", "ledger-pages", "formulas", "memory")
 LEDGER = "served with a ledger against without"
 P99_IN_FLIGHT = 32
 ROLLOUTS = GROUPS * 8
@@ -85,6 +85,7 @@ class Bench:
     def run(self, parts: Sequence[str]) -> Iterator[Comparison]:
         """Every comparison of the parts, as soon as it is known."""
         each = {
+            "start": self._start,
             "runtimes": self._runtimes,
             "token-mean": self._token_mean,
             "cached": self._cached,
@@ -99,6 +100,11 @@ class Bench:
     def _fresh_body(self, count: int) -> bytes:
         """The body of a request with groups that were never sent before."""
         return served.body(groups(next(self._seeds), count))
+
+    def _start(self) -> Iterator[Comparison]:
+        starts = start.STARTS if self._tries > 1 else 1
+        name = f"from start to ready, median of {starts}"
+        yield compare(name, "s", start.median_s(starts), goal=start.GOAL_S, at_most=True)
 
     def _runtimes(self) -> Iterator[Comparison]:
         sample = groups(1, self._count)
@@ -230,7 +236,7 @@ class Bench:
                 )
 
     def _ledger(self) -> Iterator[Comparison]:
-        """The same requests to a server with a ledger and to one without, in turns."""
+        """The same requests to a server with a ledger and to one without, in turns, each first as often."""
         flags = ("--device", "cpu", "--cache-mib")
         with tempfile.TemporaryDirectory() as folder:
             recorded = Turns()
@@ -238,11 +244,13 @@ class Bench:
                 served.server(*flags, "0", "--ledger", folder) as with_ledger,
                 served.server(*flags, "0") as without,
             ):
-                for _ in range(self._tries):
-                    bodies = [self._fresh_body(self._count) for _ in range(2)]
-                    ours = _embedded_per_s(with_ledger, bodies, 2)
-                    with_ledger.wait_until_recorded()
-                    recorded.add(ours, _embedded_per_s(without, bodies, 2))
+                for turn in range(8 * self._tries + 1):
+                    bodies = [self._fresh_body(max(1, self._count // 16)) for _ in range(2)]
+                    speeds = {}
+                    for running in (with_ledger, without) if turn % 2 else (without, with_ledger):
+                        speeds[running] = _embedded_per_s(running, bodies, 2)
+                        with_ledger.wait_until_recorded()
+                    recorded.add(speeds[with_ledger], speeds[without])
             yield compare(f"{LEDGER}, nothing cached", "steps/s", *recorded.median, 0.98)
         for detail in ("full", "rewards"):
             sent = served.body(groups(3, self._count), detail)
@@ -254,11 +262,13 @@ class Bench:
                 ):
                     for running in (with_ledger, without):
                         served.load(running.url, [sent], 1)
-                    for _ in range(3 * self._tries):
-                        with_ledger.wait_until_recorded()
-                        ours = 10 * 8 * self._count / served.load(with_ledger.url, [sent] * 10, 2)[0]
-                        with_ledger.wait_until_recorded()
-                        plain.add(ours, 10 * 8 * self._count / served.load(without.url, [sent] * 10, 2)[0])
+                    for turn in range(14 * self._tries + 1):
+                        speeds = {}
+                        for running in (with_ledger, without) if turn % 2 else (without, with_ledger):
+                            with_ledger.wait_until_recorded()
+                            seconds, _ = served.load(running.url, [sent] * 4, 2)
+                            speeds[running] = 4 * 8 * self._count / seconds
+                        plain.add(speeds[with_ledger], speeds[without])
                 name = f"{LEDGER}, all embeddings cached, detail {detail}"
                 yield compare(name, "trajectories/s", *plain.median, 0.9)
 

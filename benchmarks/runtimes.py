@@ -33,7 +33,7 @@ def minilm(runtime: Runtime) -> Embedder:
 
 def table_of_tokens(folder: Path) -> Path:
     """A checkpoint for `token-mean`: MiniLM's tokenizer of 30,522 tokens and random embeddings of 384 numbers."""
-    shutil.copy(Path(packaged_minilm()) / "tokenizer.json", folder)
+    shutil.copy(packaged_minilm() / "tokenizer.json", folder)
     table = np.random.default_rng(0).normal(size=(30_522, 384)).astype(np.float32)
     save_file({"model.embed_tokens.weight": table}, folder / "model.safetensors")
     return folder
@@ -103,7 +103,7 @@ class OneAtATime:
         from ireasoner.reward_server.embedding.sentence_embedder import load_model
 
         torch.set_num_threads(1)
-        self._model = load_model(packaged_minilm(), "cpu")
+        self._model = load_model(str(packaged_minilm()), "cpu")
         self._model.encode("warm")
 
     def per_s(self, texts: Sequence[str]) -> float:

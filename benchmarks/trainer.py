@@ -4,8 +4,8 @@ Both train the tiny model on this machine within one run: the other loop runs be
 (Solver updates, then one of the Proposer). Ours uses the real vLLM and the real reward server. The other loop has the
 machine to itself, with the number of threads that is fastest for it.
 
-Ours runs with one question per update, as the paper's settings have it; with many questions per update, which batching
-needs; and with `overlap`, which samples the next update while one is trained.
+Ours runs with one question per update, as the paper's settings have it, and with many, which batching needs; each with
+and without `overlap`, which samples the next update while one is trained.
 
 Both train the Proposer on one proposal for every five questions, as far as whole groups allow: ours on N proposals
 about each of a few images. In ours the Solver answers each proposal N times; the other loop rewards its proposals by
@@ -46,7 +46,7 @@ PROPOSER_EVERY = 5
 IMAGES = 256
 PORTS = {"reward": 18110, "rollout": 18120}
 PHASES = ("propose", "roll_out", "score", "train", "publish")
-RUNS = ((32, True, 10.0), (32, False, None), (1, False, None))
+RUNS = ((32, True, 15.0), (32, False, None), (1, True, 2.0), (1, False, None))
 """Questions per update, whether the next update is sampled meanwhile, and the goal."""
 
 

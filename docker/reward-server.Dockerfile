@@ -1,4 +1,5 @@
-# The reward server, for a CPU or (DEVICE=gpu) for a GPU. Arguments: docker/README.md.
+# The reward server: for a CPU without torch, (DEVICE=torch-cpu) with it, or (DEVICE=gpu) for a GPU.
+# Arguments: docker/README.md.
 ARG BASE=python:3.11.14-slim-bookworm
 
 # hadolint ignore=DL3006
@@ -23,22 +24,30 @@ ARG PIP_EXTRA_INDEX_URL
 ARG PIP_FIND_LINKS=/wheels
 ARG TORCH_CPU=torch==2.13.0+cpu
 ARG TORCH_INDEX_URL=https://download.pytorch.org/whl/cpu
-COPY constraints.txt constraints-gpu.txt pyproject.toml ./
+COPY constraints.txt constraints-gpu.txt hatch_build.py pyproject.toml ./
 COPY clients/pyproject.toml clients/
-# The dependencies, as one layer that the sources do not touch: the projects, still empty, ask for them.
+# The dependencies and the default embedder's files, as one layer that the sources do not touch: the projects, still
+# empty, ask for them. OpenVINO's plugins for other devices and SymPy's own tests (95 MB) are not used.
 RUN --mount=type=bind,source=docker/wheels,target=/wheels \
     python3 -m venv --without-pip /opt/venv \
-    && touch LICENSE README.md clients/LICENSE clients/README.md \
-    && { [ "$DEVICE" != cpu ] \
-        || pip --python /opt/venv/bin/python install --constraint constraints.txt "$TORCH_CPU" \
-        || pip --python /opt/venv/bin/python install --constraint constraints.txt \
-            --extra-index-url "$TORCH_INDEX_URL" "$TORCH_CPU"; } \
-    && { [ "$DEVICE" = cpu ] || mv constraints-gpu.txt constraints.txt; } \
+    && touch LICENSE NOTICE README.md clients/LICENSE clients/README.md \
+    && python3 hatch_build.py \
+    && case $DEVICE in \
+        cpu) torch= ;; \
+        torch-cpu) torch=,sentence-transformers \
+            && { pip --python /opt/venv/bin/python install --constraint constraints.txt "$TORCH_CPU" \
+                || pip --python /opt/venv/bin/python install --constraint constraints.txt \
+                    --extra-index-url "$TORCH_INDEX_URL" "$TORCH_CPU"; } ;; \
+        gpu) torch=,sentence-transformers && mv constraints-gpu.txt constraints.txt ;; \
+        *) echo "DEVICE is cpu, torch-cpu or gpu, not $DEVICE" >&2 && exit 1 ;; \
+    esac \
     && pip --python /opt/venv/bin/python install --constraint constraints.txt ./clients \
-        '.[otel,redis,reward-server]' \
-    && { [ "$DEVICE" = cpu ] || /opt/venv/bin/python -c \
-        'import torch; assert torch.version.cuda, "torch is a build for a CPU: take it out of docker/wheels"'; }
-COPY LICENSE README.md ./
+        ".[otel,redis,reward-server$torch]" \
+    && { [ "$DEVICE" != gpu ] || /opt/venv/bin/python -c \
+        'import torch; assert torch.version.cuda, "torch is a build for a CPU: take it out of docker/wheels"'; } \
+    && find /opt/venv/lib -path '*/openvino/libs/*' \( -name '*_[gn]pu_plugin.so' -o -name cache.json \) -delete \
+    && find /opt/venv/lib -path '*/sympy/*' -name tests -prune -exec rm -r {} +
+COPY LICENSE NOTICE README.md ./
 COPY clients clients
 COPY audit audit
 COPY cli cli

@@ -24,12 +24,12 @@ ARG PIP_EXTRA_INDEX_URL
 ARG PIP_FIND_LINKS=/wheels
 ARG TORCH_CPU=torch==2.13.0+cpu
 ARG TORCH_INDEX_URL=https://download.pytorch.org/whl/cpu
-COPY constraints.txt constraints-gpu.txt pyproject.toml ./
+COPY constraints.txt constraints-gpu.txt hatch_build.py pyproject.toml ./
 COPY clients/pyproject.toml clients/
 # The dependencies, as one layer that the sources do not touch: the projects, still empty, ask for them.
 RUN --mount=type=bind,source=docker/wheels,target=/wheels \
     python3 -m venv --without-pip /opt/venv \
-    && touch LICENSE README.md clients/LICENSE clients/README.md \
+    && touch LICENSE NOTICE README.md clients/LICENSE clients/README.md \
     && { [ "$DEVICE" != cpu ] \
         || pip --python /opt/venv/bin/python install --constraint constraints.txt "$TORCH_CPU" \
         || pip --python /opt/venv/bin/python install --constraint constraints.txt \
@@ -39,7 +39,7 @@ RUN --mount=type=bind,source=docker/wheels,target=/wheels \
         ".[rollout-server,$DEVICE]" \
     && { [ "$DEVICE" = cpu ] || /opt/venv/bin/python -c \
         'import torch; assert torch.version.cuda, "torch is a build for a CPU: take it out of docker/wheels"'; }
-COPY LICENSE README.md ./
+COPY LICENSE NOTICE README.md ./
 COPY clients clients
 COPY cli cli
 COPY compat compat

@@ -1,5 +1,6 @@
 """Fixtures that several packages of tests share; each is made once a session."""
 
+import gc
 import logging
 import os
 import signal
@@ -7,15 +8,17 @@ import tempfile
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ireasoner.compat.repairs import install
 from ireasoner.trainer.commands.service import Service
-from tests import random_policy
+from tests import certificates, random_policy
 from tests.rollout_server.running import PINNED, free_port, running_server
 
 install()
+certificates.read_once()
 
 MODEL = Path(__file__).resolve().parents[1] / "models" / "digit-grids"
 """The committed tiny model."""
@@ -24,25 +27,33 @@ _SHARED = ("rollout_url", "pinned_url")
 """Fixtures whose server several modules of tests share, in the order of their turns."""
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Gives the suite caches of its own, and takes SIGINT back if the suite was started with it ignored.
 
+    The workers share them: what one has converted the other reads.
     `nohup`, `make test &` and some CI systems do that. Child processes inherit an ignored signal, so tests could not
     interrupt them.
     """
-    cache = tempfile.mkdtemp(prefix="ireasoner-tests-")
-    os.environ["IREASONER_CACHE"] = cache
-    os.environ["HF_DATASETS_CACHE"] = f"{cache}/datasets"
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        cache = tempfile.TemporaryDirectory(prefix="ireasoner-tests-", ignore_cleanup_errors=True)
+        config.add_cleanup(cache.cleanup)
+        os.environ["IREASONER_CACHE"] = cache.name
+        os.environ["HF_DATASETS_CACHE"] = f"{cache.name}/datasets"
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+_LONG = ("tests/trainer/", "tests/replication/", "tests/packaging/", "tests/frameworks/")
+"""Folders whose files take up to a minute each."""
+
+
 @pytest.hookimpl(tryfirst=True)  # the marks are read as soon as tests are collected
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests with the real vLLM come first, those that share a server after each other.
+    """Tests with the real vLLM come first, those that share a server after each other; the shortest files come last.
 
-    Where tests run in parallel, one worker has them all, and so one server at a time. A name that holds the address of
-    an object differs between workers, which then refuse to start.
+    Where tests run in parallel, one worker has all with vLLM, and so one server at a time, and no worker is left with
+    a long file at the end. A name that holds the address of an object differs between workers, which then refuse to
+    start.
     """
     if unstable := [item.nodeid for item in items if " at 0x" in item.nodeid]:
         raise pytest.UsageError(f"give these parameters ids without addresses: {', '.join(unstable)}")
@@ -52,9 +63,42 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=_turn)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Gives each file to one worker, unless its tests belong to a group: each file's fixtures are made once."""
+    from xdist.scheduler import LoadGroupScheduling
+
+    class FilesAndGroups(LoadGroupScheduling):  # type: ignore[misc]
+        """Hands out groups and files in the order of collection."""
+
+        def _split_scope(self, nodeid: str) -> str:
+            return str(super()._split_scope(nodeid)).partition("::")[0]
+
+    if config.getvalue("dist") != "loadgroup":
+        return None
+    config.option.loadscopereorder = False
+    return FilesAndGroups(config, log)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collects no garbage while tests are imported, and leaves what they import out of later collections.
+
+    It is most of what a process holds.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
+
+
 def _turn(item: pytest.Item) -> int:
     if not item.get_closest_marker("vllm"):
-        return len(_SHARED) + 1
+        begins = (item.get_closest_marker("xdist_group"), item.nodeid.startswith(_LONG), True)
+        return len(_SHARED) + next(turn for turn, found in enumerate(begins, 1) if found)
     shared = [turn for turn, name in enumerate(_SHARED, 1) if name in getattr(item, "fixturenames", ())]
     return max(shared, default=0)
 

@@ -39,27 +39,28 @@ class Footprints:
 
     @contextmanager
     def followed(self) -> Iterator[None]:
-        """Records the calls within the block."""
+        """Records the calls within the block, by this thread too."""
         self._followed = True
+        sys.settrace(self._called)
         try:
             yield
         finally:
+            sys.settrace(None)
             self._followed = False
 
     @contextmanager
     def every_thread(self) -> Iterator[None]:
-        """Has the threads that start within the block, and this one, leave footprints."""
-        threading.setprofile(self._called)
-        sys.setprofile(self._called)
+        """Has the threads that start within the block leave footprints."""
+        threading.settrace(self._called)
         try:
             yield
         finally:
-            sys.setprofile(None)
-            threading.setprofile(None)
+            threading.settrace(None)
 
-    def _called(self, frame: FrameType, event: str, _: object) -> None:
+    def _called(self, frame: FrameType, _event: str, _argument: object) -> None:
+        """Sees each call of a Python function and nothing within it, since it returns no tracer of lines."""
         file = frame.f_code.co_filename
-        if self._followed and event == "call" and file.startswith(self._folder):
+        if self._followed and file.startswith(self._folder):
             name = file.removeprefix(self._folder)
             if name not in self.files:
                 self.files.append(name)

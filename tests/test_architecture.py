@@ -35,7 +35,7 @@ def files_passed(*words: str) -> list[str]:
 @pytest.mark.timeout(600)
 def test_a_request_passes_the_files_that_the_page_names() -> None:
     clocks = (
-        "__main__.py",
+        "server.py",
         "memory.py",
     )  # uvicorn's and the memory's timers run beside requests, at any time
     passed = files_passed("request")

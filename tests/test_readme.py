@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import httpx
@@ -37,6 +38,19 @@ def module_and_words(command: str) -> tuple[str, list[str]] | None:
     return (MODULES[name][0], words[1:]) if name in MODULES else None
 
 
+@cache
+def help_of(module: str, *subcommand: str) -> str:
+    """The help that a command prints."""
+    return subprocess.run(
+        [sys.executable, "-m", module, *subcommand, "--help"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+        cwd=ROOT,
+    ).stdout
+
+
 def test_the_readme_has_commands_of_every_kind() -> None:
     assert any(command.startswith("make ") for command in COMMANDS)
     modules = {found[0] for command in COMMANDS if (found := module_and_words(command))}
@@ -55,15 +69,7 @@ def test_every_flag_is_one(command: str) -> None:
     found = module_and_words(command)
     assert found is not None
     module, words = found
-    subcommand = [words[0]] if module == "ireasoner.cli" else []
-    shown = subprocess.run(
-        [sys.executable, "-m", module, *subcommand, "--help"],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-        cwd=ROOT,
-    ).stdout
+    shown = help_of(module, *(words[:1] if module == "ireasoner.cli" else ()))
     passed_through = {"--max-model-len", "--lora-modules"}  # vLLM's
     for flag in {word for word in words if word.startswith("--")} - passed_through:
         assert flag in shown, f"{module} does not know {flag}"

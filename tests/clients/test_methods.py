@@ -194,30 +194,3 @@ def test_the_command_writes_what_the_server_does(compass_url: str, tmp_path: Pat
     raw = httpx.post(f"{compass_url}/score/outcome", json=body).json()
     shown = [json.loads(line) for line in output.read_text().splitlines()]
     assert shown == [{**each, "fingerprint": raw["fingerprint"]} for each in raw["groups"]]
-
-
-@pytest.mark.parametrize(
-    ("name", "fields"),
-    [
-        ("paper", {"outcome": "share", "alpha": 0.7}),
-        ("self-certainty", {"outcome": "signal", "signal": "self_certainty"}),
-        ("co-rewarding", {"votes": "voters"}),
-    ],
-)
-def test_the_fields_of_a_config_can_be_read(compass_url: str, name: str, fields: Json) -> None:
-    with RewardClient(compass_url) as client:
-        config = client.scoring_config(name)
-    assert {field: config[field] for field in fields} == fields
-
-
-@pytest.mark.parametrize("name", ["no-such-config", "a/b", "..", "?x=1", "paper/"])
-def test_a_config_that_does_not_exist_is_refused(compass_url: str, name: str) -> None:
-    with RewardClient(compass_url) as client, pytest.raises((RequestRefused, BadAnswer)):
-        client.scoring_config(name)
-
-
-@pytest.mark.parametrize("body", [b"{}", b"[]", b'{"config": null}', b'{"config": "paper"}', b"paper", b""])
-def test_an_answer_without_a_config_is_a_bad_answer(liar: LyingServer, body: bytes) -> None:
-    liar.reply = lambda *_: [response(body)]
-    with RewardClient(liar.url, retry_budget_s=0.0) as client, pytest.raises(BadAnswer):
-        client.scoring_config("paper")

@@ -17,6 +17,7 @@ from ireasoner.clients.fields import WrongField
 from ireasoner.clients.response import decode_cohort_answer, decode_response
 from ireasoner.clients.wire import Config, Detail, Endpoint, ScoreRequest, ScoreResponse
 from tests.clients.answers import at
+from tests.examples import examples
 from tests.reward_server.requests import rollout
 
 GROUPS = [
@@ -132,7 +133,7 @@ def test_a_changed_answer_is_read_as_before_or_refused(answers: list[bytes], ind
     request = REQUESTS[index]
     right = essence(decode_response(answers[index], request), request.endpoint)
 
-    @settings(max_examples=80, deadline=None, database=None)
+    @settings(max_examples=examples(80), deadline=None, database=None)
     @given(data=st.data())
     def check(data: st.DataObject) -> None:
         wrong = json.dumps(changed(json.loads(answers[index]), data)).encode()
@@ -156,7 +157,7 @@ def test_every_prefix_of_an_answer_is_refused(answers: list[bytes], index: int) 
 def test_damaged_bytes_never_make_a_reward_that_is_none(answers: list[bytes]) -> None:
     """One digit for another makes another right answer; nothing makes one with other ids or impossible rewards."""
 
-    @settings(max_examples=150, deadline=None, database=None)
+    @settings(max_examples=examples(150), deadline=None, database=None)
     @given(start=st.integers(0, len(answers[0])), length=st.integers(0, 8), by=st.binary(max_size=8))
     def check(start: int, length: int, by: bytes) -> None:
         damaged = answers[0][:start] + by + answers[0][start + length :]
@@ -180,7 +181,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=80, deadline=None, database=None)
+@settings(max_examples=examples(80), deadline=None, database=None)
 @given(value=JSON, body=st.binary(max_size=40))
 def test_any_other_json_and_any_bytes_are_refused(value: Any, body: bytes) -> None:
     for wrong in (json.dumps(value).encode(), body):

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ireasoner.clients.batches import gathered, siblings
-from ireasoner.clients.errors import Unreachable
+from ireasoner.clients.errors import RewardError, Unreachable
 from ireasoner.clients.framework_context import Context
 from ireasoner.clients.judged import Judged, NotJudged
 from ireasoner.clients.sibling_groups import SiblingGroups
@@ -96,6 +96,35 @@ def test_every_sibling_gets_the_error_of_the_server() -> None:
                 await call
 
     run(conversation)
+
+
+class Interruption(BaseException):
+    """No `Exception`, like a cancellation."""
+
+
+@pytest.mark.parametrize("kind", [asyncio.CancelledError, GeneratorExit, Interruption])
+def test_every_sibling_gets_an_error_if_scoring_is_interrupted(kind: type[BaseException]) -> None:
+    """Nobody is left waiting."""
+
+    async def interrupted(*_: object) -> list[Judged]:
+        raise kind
+
+    async def conversation(_: Scorer) -> None:
+        groups = SiblingGroups(interrupted, 60)
+        ended = await asyncio.gather(*(sample(groups, "p", text) for text in "ab"), return_exceptions=True)
+        assert [type(each) for each in ended] == [RewardError] * 2
+        assert kind.__name__ in str(ended[0])
+
+    run(conversation)
+
+
+@pytest.mark.parametrize("wait_s", [-1.0, float("inf"), float("nan"), float("-inf")])
+def test_a_wait_without_an_end_is_refused(wait_s: float) -> None:
+    async def score(*_: object) -> list[Judged]:
+        return []
+
+    with pytest.raises(ValueError, match="wait_s is "):
+        SiblingGroups(score, wait_s)
 
 
 def test_every_sibling_gets_an_error_if_results_are_missing() -> None:

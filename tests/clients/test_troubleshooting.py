@@ -22,6 +22,7 @@ VARIABLE = "…"
 
 def files() -> Iterator[Path]:
     """The source files whose messages users see."""
+    yield ROOT / "hatch_build.py"
     for part in PARTS:
         yield from (ROOT / part).rglob("*.py")
     vllm = importlib.util.find_spec("vllm")

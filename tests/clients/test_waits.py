@@ -13,7 +13,7 @@ import pytest
 from ireasoner.clients import AsyncRewardClient, RewardError, TimedOut, Unavailable, Unreachable, retry, waits
 from ireasoner.clients.connection import Connection, ToLogger
 from ireasoner.clients.fingerprints import Fingerprints
-from ireasoner.clients.reward_service import RewardService
+from ireasoner.clients.reward_service import GROUP_WAIT_VARIABLE, RewardService, environment_seconds
 from tests.clients.answers import GROUPS, SENT, right_answer
 from tests.clients.counting_server import served
 from tests.clients.lying_server import CLIENTS, LyingServer, response
@@ -202,22 +202,16 @@ def test_calls_at_a_time_share_one_report(liar: LyingServer, monkeypatch: pytest
     assert len(reports) == 1
 
 
-def test_siblings_that_a_cohort_waits_for_are_no_wait(liar: LyingServer) -> None:
+@EACH_CLIENT
+def test_siblings_that_a_cohort_waits_for_are_no_wait(client: Any, liar: LyingServer) -> None:
     """The server answers when the cohort is whole, at the latest at the deadline."""
     reports: list[Report] = []
     liar.reply = lambda *sent: nothing(liar, *sent)
-
-    async def run(deadline_s: float) -> None:
-        client = AsyncRewardClient(
-            liar.url, timeout_s=0.4, retry_budget_s=0, on_wait=lambda *each: reports.append(each)
-        )
-        async with client:
+    with client(liar.url, timeout_s=0.4, on_wait=lambda *each: reports.append(each)) as call:
+        for deadline_s in (60.0, 0.1):
+            assert not reports
             with pytest.raises(TimedOut):
-                await client.score_in_cohort("u", "text", group_size=2, deadline_s=deadline_s)
-
-    asyncio.run(run(60.0))
-    assert not reports
-    asyncio.run(run(0.1))
+                call("score_in_cohort", "u", "text", group_size=2, deadline_s=deadline_s)
     assert reports
 
 
@@ -298,6 +292,19 @@ def test_malformed_settings_are_named(monkeypatch: pytest.MonkeyPatch, name: str
     monkeypatch.setenv(f"IREASONER_REWARD_{name}", text)
     with pytest.raises(ValueError, match=f"IREASONER_REWARD_{name} is "):
         RewardService.configured()
+
+
+@pytest.mark.parametrize("text", ["soon", "nan", "inf", "-inf", "-1", "1e999", " "])
+def test_a_wait_for_siblings_that_has_no_end_is_refused(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv(GROUP_WAIT_VARIABLE, text)
+    with pytest.raises(ValueError, match=f"{GROUP_WAIT_VARIABLE} is "):
+        environment_seconds(GROUP_WAIT_VARIABLE, 3600)
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("", 3600.0), ("0", 0.0), ("1.5", 1.5), ("1e3", 1000.0)])
+def test_a_wait_for_siblings_can_be_set(monkeypatch: pytest.MonkeyPatch, text: str, seconds: float) -> None:
+    monkeypatch.setenv(GROUP_WAIT_VARIABLE, text)
+    assert environment_seconds(GROUP_WAIT_VARIABLE, 3600) == seconds
 
 
 def test_time_outs_and_budget_are_two_settings(monkeypatch: pytest.MonkeyPatch) -> None:

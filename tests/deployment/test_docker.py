@@ -165,7 +165,7 @@ def test_all_that_an_image_asks_for_is_pinned(device: str, file: str) -> None:
         return re.split(r"[^\w.-]", line)[0].lower().replace("_", "-")
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    extras = (device, "otel", "redis", "reward-server", "rollout-server", "trainer")
+    extras = (device, "otel", "redis", "reward-server", "rollout-server", "sentence-transformers", "trainer")
     asked = [
         *project["dependencies"],
         *(one for extra in extras for one in project["optional-dependencies"][extra]),

@@ -3,17 +3,22 @@
 import asyncio
 import json
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import pytest
 
 from ireasoner.clients import RewardError, ranks
+from ireasoner.reward_server.api.tokens import add_token
+from ireasoner.reward_server.settings import RewardServerSettings
 from tests.frameworks.conftest import Solver, run_script
-from tests.frameworks.rank_calls import KINDS
+from tests.frameworks.rank_calls import BATCHES, EXPERIMENTS, KINDS, OWN_CONFIG
 from tests.frameworks.rollouts import GROUPS
+from tests.reward_server.running import running
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +60,60 @@ def test_an_error_on_one_rank_is_one_on_all(folder: Path, kind: str, case: str, 
 
 def test_a_batch_that_is_given_up_is_so_on_all_ranks(folder: Path, kind: str) -> None:
     assert {reward for rank in got(folder, kind, "given up") for reward in rank} == {None}
+
+
+OWN_CONFIGS = {
+    "first": {"preset": "paper", "alpha": 2.0},
+    "second": {"preset": "robust", "alpha": 0.3, "lambda_max": 0.9},
+}
+"""By experiment; both register theirs under one name."""
+
+
+@pytest.mark.timeout(600)
+def test_two_experiments_at_once_get_the_rewards_of_their_own_configs(
+    compass: Path, tmp_path: Path, solver: Solver
+) -> None:
+    """On two ranks each, which split a group, with one server and the same rollouts."""
+    tokens = tmp_path / "tokens"
+    settings = RewardServerSettings(
+        embedder="token-mean", token_mean_checkpoint=compass, tokens_file=tokens, host="127.0.0.1"
+    )
+    held = {name: add_token(tokens, name) for name in OWN_CONFIGS}
+    expected = {
+        name: [reward for texts in GROUPS.values() for reward in solver(texts, config=config)]
+        for name, config in [*OWN_CONFIGS.items(), ("paper", "paper")]
+    }
+    assert len({str(rewards) for rewards in expected.values()}) == 3, "nothing tells the configs apart"
+    with running(settings) as url, ThreadPoolExecutor(EXPERIMENTS) as pool:
+        for name, token in held.items():
+            registered = httpx.put(
+                f"{url}/configs/{OWN_CONFIG}",
+                json=OWN_CONFIGS[name],
+                headers={"authorization": f"Bearer {token}"},
+            )
+            assert registered.is_success, registered.text
+        ends = [
+            pool.submit(
+                run_script,
+                sys.executable,
+                "rank_calls",
+                url,
+                str(tmp_path),
+                name,
+                IREASONER_REWARD_TOKEN=token,
+            )
+            for name, token in held.items()
+        ]
+        for each in ends:
+            each.result(300)
+    for name in OWN_CONFIGS:
+        ranks = [json.loads((tmp_path / f"{name} {rank}.json").read_text()) for rank in range(2)]
+        for kind, configs in (("sync", [name]), ("async", [name]), ("two", [name, "paper"])):
+            for batch in range(BATCHES):
+                both = [rank[kind][batch] for rank in ranks]
+                assert [first + second for first, second in zip(*both, strict=True)] == [
+                    expected[config] for config in configs
+                ]
 
 
 @pytest.fixture

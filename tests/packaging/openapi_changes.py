@@ -1,14 +1,29 @@
-"""What changed between two OpenAPI documents of one service, and which of it breaks those who use it."""
+"""What changed between two OpenAPI documents of one service, and which of it breaks those who use it.
 
+A part of a document that the comparison does not know is an error: it could hide a change.
+"""
+
+import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
-Json = Mapping[str, Any]
-METHODS = ("get", "put", "post", "delete", "patch")
+from tests.packaging.openapi_schemas import Json, allowed, alternatives, check_known, is_allowed
+
+METHODS = ("get", "put", "post", "delete", "patch", "head", "options")
 LOWER = ("minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties")
 UPPER = ("maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties")
+FIXED = ("pattern", "format", "multipleOf", "uniqueItems")
+"""Keywords of which any other value is another promise."""
+PROMISED = ("format", "uniqueItems")
+"""Of these, a reader of responses depends on them too."""
+PROSE = frozenset({"description", "summary", "operationId", "tags", "deprecated", "externalDocs"})
+OPERATION = PROSE | {"parameters", "requestBody", "responses", "security"}
+PARAMETER = PROSE | {"name", "in", "required", "schema", "example", "examples"}
+BODY = PROSE | {"content", "required"}
+CONTENT = frozenset({"schema", "example", "examples"})
+UNPROTECTED: tuple[Json, ...] = ({},)
 
 
 @dataclass(frozen=True)
@@ -21,7 +36,7 @@ class Change:
 
 
 def changes(old: Json, new: Json) -> list[Change]:
-    """All differences but those in prose."""
+    """All differences but those in prose; raises ValueError for what it cannot compare."""
     return [*_Comparison(old, new).operations()]
 
 
@@ -33,10 +48,10 @@ class _Comparison:
 
     def operations(self) -> Iterator[Change]:
         for path in {**self._old["paths"], **self._new["paths"]}:
+            olds, news = (document["paths"].get(path, {}) for document in (self._old, self._new))
+            check_known(path, {**olds, **news}, METHODS)
             for method in METHODS:
-                old, new = (
-                    document["paths"].get(path, {}).get(method) for document in (self._old, self._new)
-                )
+                old, new = olds.get(method), news.get(method)
                 place = f"{method.upper()} {path}"
                 if old and not new:
                     yield Change(place, "is gone")
@@ -46,8 +61,11 @@ class _Comparison:
                     yield from self._operation(place, old, new)
 
     def _operation(self, place: str, old: Json, new: Json) -> Iterator[Change]:
+        check_known(place, {**old, **new}, OPERATION)
+        yield from self._security(place, old, new)
         yield from self._parameters(place, old, new)
         bodies = [each.get("requestBody") or {} for each in (old, new)]
+        check_known(f"{place} body", {**bodies[0], **bodies[1]}, BODY)
         if bodies[1].get("required") and not bodies[0].get("required"):
             yield Change(place, "needs a body")
         before, after = (each.get("content", {}) for each in bodies)
@@ -59,8 +77,18 @@ class _Comparison:
             elif answers[0] is None:
                 yield Change(f"{place} {status}", "is new", breaks=False)
             else:
-                before, after = ((each or {}).get("content", {}) for each in answers)
+                check_known(f"{place} {status}", {**answers[0], **answers[1]}, BODY)
+                before, after = (each.get("content", {}) for each in answers)
                 yield from self._contents(f"{place} {status}", before, after, is_request=False)
+
+    def _security(self, place: str, old: Json, new: Json) -> Iterator[Change]:
+        """Every way in which a caller could identify itself, or need not, has to remain enough."""
+        before, after = _ways(self._old, old), _ways(self._new, new)
+        for way in before.keys() - after.keys():
+            is_enough = any(other <= way for other in after)
+            yield Change(place, f"takes {before[way]} no longer", breaks=not is_enough)
+        for way in after.keys() - before.keys():
+            yield Change(place, f"takes {after[way]}", breaks=False)
 
     def _parameters(self, place: str, old: Json, new: Json) -> Iterator[Change]:
         known = [
@@ -70,6 +98,7 @@ class _Comparison:
         for key in {**known[0], **known[1]}:
             before, after = known[0].get(key), known[1].get(key)
             where = f"{place} {key[0]} {key[1]}"
+            check_known(where, {**(before or {}), **(after or {})}, PARAMETER)
             if after is None:
                 yield Change(where, "is gone")
             elif before is None:
@@ -77,7 +106,9 @@ class _Comparison:
             else:
                 if after.get("required") and not before.get("required"):
                     yield Change(where, "became required")
-                yield from self._schemas(where, before.get("schema", {}), after.get("schema", {}), True)
+                schemas = before.get("schema", {}), after.get("schema", {})
+                yield from self._default(where, *schemas, breaks=not before.get("required"))
+                yield from self._schemas(where, *schemas, True)
 
     def _contents(self, place: str, old: Json, new: Json, is_request: bool) -> Iterator[Change]:
         for kind in {**old, **new}:
@@ -86,100 +117,101 @@ class _Comparison:
             elif kind not in old:
                 yield Change(place, f"{kind} is new", breaks=False)
             else:
+                check_known(place, {**old[kind], **new[kind]}, CONTENT)
                 before, after = (each[kind].get("schema", {}) for each in (old, new))
                 yield from self._schemas(place, before, after, is_request)
 
-    def _schemas(self, place: str, old: Json, new: Json, is_request: bool) -> Iterator[Change]:
+    def _schemas(self, place: str, old: Any, new: Any, is_request: bool) -> Iterator[Change]:
         """Differences of what is sent (a request) or received (a response)."""
-        key = (str(old.get("$ref")), str(new.get("$ref")), is_request)
-        if "$ref" in old and "$ref" in new:
-            if key in self._compared:
-                return
-            self._compared.add(key)
-        old, new = _resolved(self._old, old), _resolved(self._new, new)
-        lost, won = (
-            _kinds(self._old, old) - _kinds(self._new, new),
-            _kinds(self._new, new) - _kinds(self._old, old),
-        )
-        if lost:
+        key = (json.dumps(old, sort_keys=True), json.dumps(new, sort_keys=True), is_request)
+        if key in self._compared and ("$ref" in key[0] or old == new):
+            return
+        self._compared.add(key)
+        olds, news = alternatives(self._old, old), alternatives(self._new, new)
+        before, after = allowed(olds), allowed(news)
+        if lost := {each for each in before if not is_allowed(each, after)}:
             yield Change(place, f"is no longer {', '.join(sorted(lost))}", breaks=is_request)
-        if won:
+        if won := {each for each in after if not is_allowed(each, before)}:
             yield Change(place, f"can be {', '.join(sorted(won))}", breaks=not is_request)
-        yield from self._bounds(place, old, new, is_request)
-        yield from self._fields(place, old, new, is_request)
-        yield from self._schemas_of_items(place, old, new, is_request)
+        one, other = _by_type(olds), _by_type(news)
+        for kind in sorted(one.keys() & other.keys()):
+            yield from self._bounds(place, one[kind], other[kind], is_request)
+            yield from self._fields(place, one[kind], other[kind], is_request)
+            yield from self._rest(place, one[kind], other[kind], is_request)
 
-    def _schemas_of_items(self, place: str, old: Json, new: Json, is_request: bool) -> Iterator[Change]:
-        if "items" in old and "items" in new:
-            yield from self._schemas(f"{place}[]", old["items"], new["items"], is_request)
-        if "additionalProperties" in old and "additionalProperties" in new:
-            one, other = (each["additionalProperties"] for each in (old, new))
-            if isinstance(one, Mapping) and isinstance(other, Mapping):
-                yield from self._schemas(f"{place}.*", one, other, is_request)
-        if _is_closed(old) != _is_closed(new):
-            what = "takes no other fields" if _is_closed(new) else "takes other fields"
-            yield Change(place, what, breaks=is_request and _is_closed(new))
-        before, after = (
-            _alternatives(document, schema) for document, schema in ((self._old, old), (self._new, new))
-        )
-        for kind in sorted(before.keys() & after.keys()):
-            yield from self._schemas(place, before[kind], after[kind], is_request)
+    def _rest(self, place: str, old: Json, new: Json, is_request: bool) -> Iterator[Change]:
+        """The items of a list, and the fields of an object that are not named."""
+        if "items" in old or "items" in new:
+            yield from self._schemas(f"{place}[]", old.get("items", {}), new.get("items", {}), is_request)
+        one, other = (each.get("additionalProperties", True) for each in (old, new))
+        if (one is False) != (other is False):
+            what = "takes no other fields" if other is False else "takes other fields"
+            yield Change(place, what, breaks=is_request and other is False)
+        elif one is not other:
+            before, after = ({} if each is True else each for each in (one, other))
+            yield from self._schemas(f"{place}.*", before, after, is_request)
 
     def _bounds(self, place: str, old: Json, new: Json, is_request: bool) -> Iterator[Change]:
-        for name in (*LOWER, *UPPER, "pattern"):
+        for name in (*LOWER, *UPPER):
             before, after = old.get(name), new.get(name)
-            if before == after:
-                continue
-            narrower = after is not None and (
-                before is None or name == "pattern" or (after > before) == (name in LOWER)
-            )
-            yield Change(place, f"{name} is {after}, was {before}", breaks=is_request and narrower)
+            if before != after:
+                narrower = after is not None and (before is None or (after > before) == (name in LOWER))
+                yield Change(place, f"{name} is {after}, was {before}", breaks=is_request and narrower)
+        for name in FIXED:
+            before, after = (each.get(name) or None for each in (old, new))
+            if before != after:
+                promised = after if is_request else (before if name in PROMISED else None)
+                yield Change(place, f"{name} is {after}, was {before}", breaks=promised is not None)
 
     def _fields(self, place: str, old: Json, new: Json, is_request: bool) -> Iterator[Change]:
-        before, after = old.get("properties", {}), new.get("properties", {})
         needed = [set(each.get("required", ())) for each in (old, new)]
-        for name in {**before, **after}:
-            where = f"{place}.{name}"
-            if name not in after:
-                yield Change(where, "is gone")
-            elif name not in before:
-                yield Change(where, "is new", breaks=is_request and name in needed[1])
-            else:
-                if name in needed[1] - needed[0]:
-                    yield Change(where, "became required", breaks=is_request)
-                if name in needed[0] - needed[1]:
-                    yield Change(where, "became optional", breaks=not is_request)
-                yield from self._schemas(where, before[name], after[name], is_request)
+        for group in ("properties", "patternProperties"):
+            before, after = old.get(group, {}), new.get(group, {})
+            for name in {**before, **after}:
+                where = f"{place}.{name}"
+                if name not in after:
+                    yield Change(where, "is gone")
+                elif name not in before:
+                    yield Change(where, "is new", breaks=is_request and name in needed[1])
+                else:
+                    breaks = name not in needed[0]
+                    yield from self._default(where, before[name], after[name], breaks=breaks)
+                    yield from self._schemas(where, before[name], after[name], is_request)
+        for name in sorted(needed[1] - needed[0]):
+            if name in old.get("properties", {}):
+                yield Change(f"{place}.{name}", "became required", breaks=is_request)
+        for name in sorted(needed[0] - needed[1]):
+            if name in new.get("properties", {}):
+                yield Change(f"{place}.{name}", "became optional", breaks=not is_request)
+
+    def _default(self, place: str, old: Any, new: Any, *, breaks: bool) -> Iterator[Change]:
+        """What is left out keeps its meaning; no default is null."""
+        before, after = (each.get("default") if isinstance(each, Mapping) else None for each in (old, new))
+        if before != after:
+            yield Change(place, f"is {after!r} if it is left out, was {before!r}", breaks=breaks)
 
 
-def _resolved(document: Json, schema: Json) -> Json:
-    while "$ref" in schema:
-        schema = document["components"]["schemas"][schema["$ref"].rsplit("/", 1)[1]]
-    return schema
+def _ways(document: Json, operation: Json) -> dict[Set[str], str]:
+    """The ways to be let in, each by what a caller has to send, with the name of each; the empty one needs nothing."""
+    schemes = document.get("components", {}).get("securitySchemes", {})
+    needed = operation.get("security", document.get("security")) or UNPROTECTED
+    ways: dict[Set[str], str] = {}
+    for way in needed:
+        sent = set()
+        for name, scopes in way.items():
+            scheme = {key: value for key, value in schemes[name].items() if key not in PROSE}
+            written = json.dumps(scheme, sort_keys=True)
+            sent |= {written, *(f"{written} {scope}" for scope in scopes)}
+        ways[frozenset(sent)] = " and ".join(way) or "callers without a token"
+    return ways
 
 
-def _is_closed(schema: Json) -> bool:
-    return schema.get("additionalProperties") is False
-
-
-def _alternatives(document: Json, schema: Json) -> dict[str, Json]:
-    """The alternatives of a schema, by type and by their position among those of one type."""
+def _by_type(schemas: list[Json]) -> dict[str, Json]:
+    """Alternatives by type, and by their position among those of one type."""
     found: dict[str, Json] = {}
     count: Counter[str] = Counter()
-    for each in (*schema.get("anyOf", ()), *schema.get("oneOf", ())):
-        kind = str(_resolved(document, each).get("type"))
+    for each in schemas:
+        kind = str(each.get("type"))
         found[f"{kind} {count[kind]}"] = each
         count[kind] += 1
     return found
-
-
-def _kinds(document: Json, schema: Json) -> set[str]:
-    """The types and the values that a schema allows; empty if it allows everything."""
-    schema = _resolved(document, schema)
-    several = [*schema.get("anyOf", ()), *schema.get("oneOf", ())]
-    if several:
-        return set().union(*(_kinds(document, each) for each in several))
-    if "enum" in schema or "const" in schema:
-        return {repr(each) for each in schema.get("enum", [schema.get("const")])}
-    kind = schema.get("type")
-    return set(kind) if isinstance(kind, list) else {kind} if kind else set()

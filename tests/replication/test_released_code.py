@@ -40,6 +40,7 @@ from tests.trainer.offline import (
     OfflineRollouts,
     Script,
     answers,
+    backbone_of,
     disturb,
     offline_settings,
     offline_trainer,
@@ -204,16 +205,14 @@ def no_default_of_the_checkpoint_shapes_sampling(folder: Path, defects: dict[str
     settings = settings_of(folder, defects)
     rollouts = OfflineRollouts(answers(SPREAD))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tests.trainer.offline.load_backbone", backbone_with_sampling_defaults)
+        patch.setattr("tests.trainer.offline.backbone_of", backbone_with_sampling_defaults)
         offline_trainer(settings, rollouts, assembly=assembly_of(settings)).go()
     asked = {(contract.top_k, contract.repetition_penalty) for contract in rollouts.contracts}
     return None if asked == {(-1, 1.0)} else f"top_k and repetition penalty were {asked}"
 
 
-def backbone_with_sampling_defaults(model: str, dtype: str) -> Any:
-    from ireasoner.trainer.adapters.backbone import load_backbone
-
-    backbone = load_backbone(model, dtype)
+def backbone_with_sampling_defaults(model: str) -> Any:
+    backbone = backbone_of(model)
     backbone.generation_config.top_k = 1
     backbone.generation_config.repetition_penalty = 1.05
     return backbone

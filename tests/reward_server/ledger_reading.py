@@ -12,6 +12,9 @@ from ireasoner.reward_server.ledger.insert import insert
 from ireasoner.reward_server.ledger.record import Record
 from ireasoner.reward_server.settings import RewardServerSettings
 
+ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+"""A query that SQLite works on until it is interrupted."""
+
 
 def keep(folder: Path, records: Iterable[Record]) -> list[int]:
     """Adds records to the ledger of a folder; returns the ids of their groups."""

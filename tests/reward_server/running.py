@@ -11,8 +11,8 @@ from pathlib import Path
 
 import httpx
 
-from ireasoner.reward_server.__main__ import Server
 from ireasoner.reward_server.api.limits import Limits
+from ireasoner.reward_server.server import Server
 from ireasoner.reward_server.settings import RewardServerSettings
 
 START_DEADLINE_S = 120.0

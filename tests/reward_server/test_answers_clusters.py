@@ -13,6 +13,7 @@ from ireasoner.reward_server.answers.canonical import forms_of
 from ireasoner.reward_server.answers.comparer import ExpressionComparer
 from ireasoner.reward_server.answers.equivalence import cluster
 from ireasoner.reward_server.scoring_config import ROBUST
+from tests.examples import examples
 from tests.reward_server.answer_forms import keys
 
 PAGE = Path("docs/presets.md").read_text(encoding="utf-8")
@@ -109,14 +110,14 @@ MIXED = [
 
 
 @given(answers=st.lists(st.sampled_from(MIXED), max_size=8), data=st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_a_groups_forms_depend_on_its_set_of_answers_alone(answers: list[str], data: st.DataObject) -> None:
     shuffled = data.draw(st.permutations(answers))
     assert forms_of(shuffled, ROBUST) == forms_of([*answers, *answers], ROBUST)
 
 
 @given(answers=st.lists(st.sampled_from(MIXED), unique=True, max_size=8))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_names_and_initials_are_never_joined_through_a_third_answer(answers: list[str]) -> None:
     found = keys(answers)
     for one, other in [

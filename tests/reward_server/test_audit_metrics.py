@@ -3,6 +3,7 @@
 import asyncio
 import re
 import sqlite3
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,9 @@ from ireasoner.reward_server.ledger import audit_metrics, schema
 from ireasoner.reward_server.ledger.audit_metrics import AuditMetrics
 from ireasoner.reward_server.ledger.auditing import AuditedRun, audit_run
 from ireasoner.reward_server.ledger.insert import insert
+from ireasoner.reward_server.ledger.ledgers import Ledgers
 from ireasoner.reward_server.settings import RewardServerSettings
+from tests.reward_server.ledger_reading import ENDLESS
 from tests.reward_server.ledger_records import record, sent
 from tests.reward_server.running import running
 
@@ -44,14 +47,19 @@ def fill(
     connection.close()
 
 
+def audited(folder: Path) -> AuditMetrics:
+    """The metrics after a round of audits."""
+    metrics = AuditMetrics(folder)
+    metrics.refresh(Ledgers([folder]))
+    return metrics
+
+
 def test_a_collapse_a_fine_run_and_a_short_one(tmp_path: Path) -> None:
     fill(tmp_path, "e", "bad", APART)
     fill(tmp_path, "e", 'goo"d\n', MIXED)
     fill(tmp_path, "f", "short", MIXED, updates=3)
-    metrics = AuditMetrics(tmp_path)
-    assert "reward_audit_collapse{" not in exposed(metrics), "nothing before the first round"
-    metrics.refresh(tmp_path)
-    shown = exposed(metrics)
+    assert "reward_audit_collapse{" not in exposed(AuditMetrics(tmp_path)), "nothing before the first round"
+    shown = exposed(audited(tmp_path))
     assert 'reward_audit_collapse{experiment="e",run="bad"} 1.0' in shown
     assert 'reward_audit_collapse{experiment="e",run="goo\\"d\\n"} 0.0' in shown
     assert 'reward_audit_sign{experiment="e",run="bad",sign="agreement_fell"} 1.0' in shown
@@ -72,11 +80,12 @@ def test_a_ledger_without_new_groups_is_not_audited_again(
         return audit_run(connection, run_id, *words, **more)
 
     monkeypatch.setattr(audit_metrics, "audit_run", counted)
-    metrics.refresh(tmp_path)
-    metrics.refresh(tmp_path)
+    ledgers = Ledgers([tmp_path])
+    metrics.refresh(ledgers)
+    metrics.refresh(ledgers)
     assert len(rounds) == 1
     fill(tmp_path, "e", "b", MIXED)
-    metrics.refresh(tmp_path)
+    metrics.refresh(ledgers)
     assert len(rounds) == 3
 
 
@@ -85,9 +94,7 @@ def test_the_newest_runs_alone_are_shown_and_each_experiment_has_its_share(tmp_p
         fill(tmp_path, "crowd", f"run{index}", MIXED, updates=6, at_s=1e9 + index)
     for index in range(20):
         fill(tmp_path, f"e{index}", "run", MIXED, updates=6, at_s=1e8 + index)
-    metrics = AuditMetrics(tmp_path)
-    metrics.refresh(tmp_path)
-    shown = re.findall(r'reward_audit_collapse\{experiment="(\w+)",run="(\w+)"', exposed(metrics))
+    shown = re.findall(r'reward_audit_collapse\{experiment="(\w+)",run="(\w+)"', exposed(audited(tmp_path)))
     assert {run for experiment, run in shown if experiment == "crowd"} == {"run8", "run9", "run10", "run11"}
     assert len(shown) == 16
     assert ("e19", "run") in shown
@@ -95,10 +102,7 @@ def test_the_newest_runs_alone_are_shown_and_each_experiment_has_its_share(tmp_p
 
 @pytest.mark.parametrize("folder", [None, Path("none")])
 def test_without_a_ledger_there_are_families_and_no_samples(folder: Path | None, tmp_path: Path) -> None:
-    metrics = AuditMetrics(None if folder is None else tmp_path / folder)
-    if folder is not None:
-        metrics.refresh(tmp_path / folder)
-    shown = exposed(metrics)
+    shown = exposed(AuditMetrics(None) if folder is None else audited(tmp_path / folder))
     assert "# TYPE reward_audit_collapse gauge" in shown
     assert "{" not in shown
 
@@ -108,10 +112,10 @@ def test_a_round_of_audits_that_fails_ends_neither_the_timer_nor_its_stop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     metrics = AuditMetrics(tmp_path)
-    rounds: list[Path] = []
+    rounds: list[Ledgers] = []
 
-    def failing(folder: Path) -> None:
-        rounds.append(folder)
+    def failing(ledgers: Ledgers) -> None:
+        rounds.append(ledgers)
         raise error
 
     async def watch() -> None:
@@ -123,6 +127,28 @@ def test_a_round_of_audits_that_fails_ends_neither_the_timer_nor_its_stop(
     monkeypatch.setattr(metrics, "refresh", failing)
     monkeypatch.setattr(audit_metrics, "PERIOD_S", 0.0)
     asyncio.run(asyncio.wait_for(watch(), 30))
+
+
+def test_the_end_of_the_server_does_not_wait_for_a_long_audit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(tmp_path, "e", "a", MIXED)
+    begun = threading.Event()
+
+    def endless(connection: sqlite3.Connection, *_: Any, **more: Any) -> None:
+        begun.set()
+        connection.execute(ENDLESS).fetchone()
+
+    async def watch() -> None:
+        metrics = AuditMetrics(tmp_path)
+        metrics.start()
+        await asyncio.to_thread(begun.wait, 30)
+        await metrics.stop()
+
+    monkeypatch.setattr(audit_metrics, "audit_run", endless)
+    asyncio.run(asyncio.wait_for(watch(), 30))
+    assert begun.is_set()
+    assert not [each for each in threading.enumerate() if each.name == "ledger reads"]
 
 
 @pytest.mark.parametrize("failing", ["changes", "audits", "engine", "reads", "recorder", None])

@@ -78,7 +78,7 @@ def test_requests_in_progress_are_not_closed_for_others(hasty: str) -> None:
     try:
         for number, each in enumerate(busy):
             sent = body % number
-            each.sendall(head % (8, len(sent)) + b"content-type: application/json\r\n\r\n" + sent)
+            each.sendall(head % (4, len(sent)) + b"content-type: application/json\r\n\r\n" + sent)
         for _ in range(2 * MOST):
             assert httpx.get(f"{hasty}/livez").status_code == 200
         assert [status_of(each) for each in busy] == ["200"] * len(busy)

@@ -19,7 +19,8 @@ from ireasoner.reward_server.api import docs_page
 from ireasoner.reward_server.api.admission import open_routes
 from ireasoner.reward_server.api.examples import EXAMPLES, IMAGE
 from ireasoner.reward_server.api.limits import Limits
-from ireasoner.reward_server.engine import PASS_TIMEOUT_S, REDIS_TIMEOUT_S
+from ireasoner.reward_server.embedding.worker_backend import PASS_TIMEOUT_S
+from ireasoner.reward_server.engine import REDIS_TIMEOUT_S
 from ireasoner.reward_server.errors import CallerGone, ServiceError
 from ireasoner.reward_server.settings import RewardServerSettings
 from tests.reward_server.running import running

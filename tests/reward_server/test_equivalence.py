@@ -21,6 +21,7 @@ from ireasoner.reward_server.answers.number_words import number_in_words
 from ireasoner.reward_server.child_process import ChildProcess
 from ireasoner.reward_server.errors import FormulasUnavailable
 from ireasoner.reward_server.scoring_config import ROBUST, ScoringConfig
+from tests.examples import examples
 from tests.reward_server.requests import Json, rollout, score_group
 
 FRACTION = ROBUST.model_copy(update={"percent": "fraction"})
@@ -413,7 +414,7 @@ GROUPS = st.lists(st.one_of(st.sampled_from(WRITTEN), st.none(), st.text(max_siz
 
 
 @given(answers=GROUPS, data=st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_sameness_is_an_equivalence_relation_and_does_not_depend_on_order(
     loop: Loop, answers: list[str | None], data: st.DataObject
 ) -> None:
@@ -433,7 +434,7 @@ def test_sameness_is_an_equivalence_relation_and_does_not_depend_on_order(
 
 
 @given(value=st.fractions(-(10**6), 10**6), data=st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_ways_to_write_a_number(value: Fraction, data: st.DataObject) -> None:
     ways = [f"{value.numerator}/{value.denominator}", f"\\frac{{{value.numerator}}}{{{value.denominator}}}"]
     if value.denominator == 1:
@@ -443,7 +444,7 @@ def test_ways_to_write_a_number(value: Fraction, data: st.DataObject) -> None:
 
 
 @given(text=st.text(max_size=40))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_every_answer_has_one_form(text: str) -> None:
     form = form_of(text, ROBUST)
     assert form == form_of(text, ROBUST)

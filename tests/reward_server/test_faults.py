@@ -35,7 +35,8 @@ POINTS = ("east", "north")
 SCORED = 'reward_groups_total{config="paper",experiment="-",status="ok"}'
 IMPATIENT = (
     "-c",
-    "import sys; from ireasoner.reward_server import __main__, engine; engine.PASS_TIMEOUT_S = 10.0; "
+    "import sys; from ireasoner.reward_server import __main__; from ireasoner.reward_server.embedding import "
+    "worker_backend; worker_backend.PASS_TIMEOUT_S = 10.0; "
     "sys.exit(__main__.main())",
 )
 """The server's program, with a shorter time limit for a forward pass."""
@@ -235,7 +236,12 @@ def test_sigterm_under_load_finishes_every_accepted_request(running: RunningServ
 
 
 @pytest.mark.parametrize(
-    ("number", "times", "code"), [(signal.SIGTERM, 10, 0), (signal.SIGKILL, 3, -signal.SIGKILL)]
+    ("number", "times", "code"),
+    [
+        (signal.SIGTERM, 3, 0),
+        (signal.SIGKILL, 3, -signal.SIGKILL),
+        pytest.param(signal.SIGTERM, 20, 0, marks=pytest.mark.slow),
+    ],
 )
 def test_servers_that_end_under_load_lose_nothing(
     compass: Path, tmp_path: Path, number: signal.Signals, times: int, code: int

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import json
+import threading
 import tracemalloc
 from collections.abc import Callable
 from typing import Any
@@ -17,9 +18,11 @@ from ireasoner.reward_server.embedding.batching import EmbeddingBatcher
 from ireasoner.reward_server.errors import Overloaded, RequestTooLarge
 from ireasoner.reward_server.memory import Memory
 from ireasoner.reward_server.scoring.footprint import UNCOUNTED_BYTES
+from ireasoner.reward_server.scoring.pace import LARGE, Pace
 from ireasoner.reward_server.scoring.registry import SHARED, ConfigRegistry
 from ireasoner.reward_server.scoring.response import written
 from ireasoner.reward_server.scoring.scorer import Caller, Scorer
+from ireasoner.reward_server.worker_threads import WorkerThreads
 from tests.attack.bodies import LONG, ROBUST, Json, apart, as_bytes, groups, mixed, parsed, raw
 
 MIB = 2**20
@@ -119,8 +122,14 @@ def what_is_allocated_once() -> None:
         ("no steps", lambda: groups(parsed(512, []))),
         ("long steps", lambda: groups(parsed(64, ["east " * 2_000]))),
         ("signals and components", lambda: groups(*judged(512), config=JUDGED)),
-        ("many views", lambda: groups(*several_views(4, 512), config=CROSS)),
-        ("voters", lambda: groups(*voting_for_all(256, 64), config=VOTERS)),
+        ("many views", lambda: groups(*several_views(1, 512), config=CROSS)),
+        ("voters", lambda: groups(*voting_for_all(64, 64), config=VOTERS)),
+        pytest.param(
+            "many views", lambda: groups(*several_views(4, 512), config=CROSS), marks=pytest.mark.slow
+        ),
+        pytest.param(
+            "voters", lambda: groups(*voting_for_all(256, 64), config=VOTERS), marks=pytest.mark.slow
+        ),
     ],
 )
 @pytest.mark.parametrize("detail", ["full", "rewards"])
@@ -185,6 +194,62 @@ def test_a_config_has_the_checks_of_a_request(compass_http: httpx.Client, method
     )
     assert (refused.status_code, refused.json()["detail"]) == (413, "body: more than 64 fields in one object")
     assert compass_http.put("/configs/large", json={"think_tag": "a" * 70_000}).status_code == 413
+
+
+@pytest.mark.parametrize("works", [1, 3])
+def test_work_that_outlives_its_request_holds_its_memory_until_it_ends(works: int) -> None:
+    """Nothing stops a thread when its caller leaves, or the time of its request is up."""
+    go, memory = threading.Event(), Memory(100)
+
+    async def leave() -> None:
+        threads = WorkerThreads(works, "work")
+        with memory.claim() as claim:
+            claim.hold(60)
+            running = [asyncio.create_task(Pace(threads, claim).run(LARGE, go.wait)) for _ in range(works)]
+            await asyncio.sleep(0)
+            for each in running:
+                each.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+        assert memory.held_bytes == 60
+        go.set()
+        while memory.held_bytes:
+            await asyncio.sleep(0.001)
+
+    asyncio.run(asyncio.wait_for(leave(), 30))
+
+
+def test_work_that_has_ended_holds_nothing() -> None:
+    memory = Memory(100)
+
+    async def work() -> int:
+        with memory.claim() as claim:
+            claim.hold(60)
+            await Pace(WorkerThreads(1, "work"), claim).run(LARGE, lambda: None)
+            assert memory.held_bytes == 60
+        return memory.held_bytes
+
+    assert asyncio.run(work()) == 0
+
+
+def test_work_that_waits_for_a_thread_is_given_up_with_its_request() -> None:
+    go, memory, done = threading.Event(), Memory(100), []
+
+    async def leave() -> None:
+        threads = WorkerThreads(1, "work")
+        first = await threads.begin(go.wait)
+        with memory.claim() as claim:
+            claim.hold(60)
+            waiting = asyncio.create_task(threads.run(lambda: done.append("given up"), claim))
+            await asyncio.sleep(0)
+            waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
+        assert memory.held_bytes == 0
+        go.set()
+        await first
+        await threads.run(lambda: done.append("next"), claim)
+
+    asyncio.run(asyncio.wait_for(leave(), 30))
+    assert done == ["next"]
 
 
 def test_requests_of_one_kind_leave_room_for_others() -> None:

@@ -1,6 +1,7 @@
 """Images that are put while others are decoded: every wait ends, and memory is left for scoring."""
 
 import io
+import re
 import threading
 import zlib
 from collections.abc import Iterator
@@ -8,16 +9,16 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import httpx
 import pytest
 from PIL import Image
 
-from ireasoner.reward_server.api import image_routes
 from ireasoner.reward_server.errors import NoSuchRecord
-from ireasoner.reward_server.ledger import images
+from ireasoner.reward_server.ledger import decoding, images, served_image
 from ireasoner.reward_server.ledger.images import NotAnImage
-from ireasoner.reward_server.ledger.ledgers import Ledgers
 from ireasoner.reward_server.ledger.served_image import written_anew
 from ireasoner.reward_server.settings import RewardServerSettings
 from tests.reward_server.ledger_records import wait_until
@@ -80,22 +81,24 @@ def test_an_image_that_is_served_is_decoded_within_the_same_time(monkeypatch: py
     looks = count()
     monkeypatch.setattr(images, "thread_time", lambda: next(looks) / 2)
     with pytest.raises(NoSuchRecord, match="longer than 10 s"):
-        written_anew(Ledgers([]), "0" * 64, LONG["a PNG"])
+        written_anew("0" * 64, LONG["a PNG"])
 
 
 class Decoder:
-    """Stands still while `held` is set."""
+    """Stands still until `go` is set."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, module: ModuleType = images, name: str = "check_whole"
+    ) -> None:
         self.go = threading.Event()
         self.begun = 0
-        self._check = images.check_whole
-        monkeypatch.setattr(images, "check_whole", self)
+        self._decode = getattr(module, name)
+        monkeypatch.setattr(module, name, self)
 
-    def __call__(self, data: bytes) -> None:
+    def __call__(self, *words: Any) -> Any:
         self.begun += 1
         assert self.go.wait(60)
-        self._check(data)
+        return self._decode(*words)
 
 
 @contextmanager
@@ -120,7 +123,7 @@ def test_an_image_waits_for_others_until_a_deadline(
         first: Future[httpx.Response] = pool.submit(put, http, large_png(64))
         wait_until(lambda: decoder.begun == 1)
         with monkeypatch.context() as patched:
-            patched.setattr(image_routes, "WAIT_DEADLINE_S", 0.1)
+            patched.setattr(decoding, "WAIT_DEADLINE_S", 0.1)
             refused = put(http, large_png(32))
         assert (refused.status_code, refused.json()["code"]) == (429, "overloaded")
         assert int(refused.headers["retry-after"]) > 0
@@ -128,6 +131,37 @@ def test_an_image_waits_for_others_until_a_deadline(
         decoder.go.set()
         assert first.result().status_code == 200
         assert put(http, large_png(32)).status_code == 200
+
+
+def held_bytes(http: httpx.Client) -> float:
+    [held] = re.findall(r"^reward_held_bytes (\S+)$", http.get("/metrics").text, re.MULTILINE)
+    return float(held)
+
+
+@pytest.mark.parametrize("is_put", [True, False], ids=["put", "served"])
+def test_an_image_that_is_decoded_after_its_429_is_counted_until_it_ends(
+    compass: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_put: bool
+) -> None:
+    data = large_png(1_024)
+    with serving(compass, tmp_path / "ledger", 256 * MIB) as http:
+        if is_put:
+            decoder = Decoder(monkeypatch)
+        else:
+            decoder = Decoder(monkeypatch, served_image, "written_anew")
+            sha256 = put(http, data).json()["sha256"]
+            wait_until(
+                lambda: (
+                    http.get(f"/ledger/images/{sha256}", headers={"if-none-match": f'"{sha256}"'}).status_code
+                    == 304
+                )
+            )
+        monkeypatch.setattr(decoding, "WAIT_DEADLINE_S", 1.0)
+        refused = put(http, data) if is_put else http.get(f"/ledger/images/{sha256}")
+        assert (refused.status_code, refused.json()["code"]) == (429, "overloaded"), refused.text
+        assert decoder.begun == 1
+        assert held_bytes(http) >= images.PIXEL_BYTES * 1_024**2
+        decoder.go.set()
+        wait_until(lambda: held_bytes(http) == 0)
 
 
 def test_images_leave_a_third_of_the_memory_to_scoring(

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tests.reward_server.compass import POINTS
 from tests.reward_server.requests import Json, group, rewards, rollout, score, score_group
 
@@ -18,7 +19,7 @@ TEXTS = st.lists(
     max_size=7,
 )
 TOLERANCE = 1e-12
-http_examples = settings(max_examples=50, deadline=None)
+http_examples = settings(max_examples=examples(50), deadline=None)
 OVERRIDES = {"preset": "robust", "centring": "none", "distinct_exponent": 0.5}
 PRESETS = st.sampled_from(["paper", "robust"])
 CONFIGS = st.one_of(PRESETS, st.just(OVERRIDES))

@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from ireasoner.reward_server.__main__ import Server
 from ireasoner.reward_server.ledger import changes
+from ireasoner.reward_server.server import Server
 from ireasoner.reward_server.settings import RewardServerSettings
 from tests.reward_server.ledger_reading import keep, tokens
 from tests.reward_server.ledger_records import record, sent

@@ -245,6 +245,38 @@ def test_reading_goes_on_behind_a_damaged_frame(
     assert again.report.damaged_bytes == 0
 
 
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+@pytest.mark.parametrize("is_last", [True, False], ids=["the last frame", "two frames"])
+def test_a_damaged_end_is_reported_by_one_writer(
+    folder: Path, server: Server, damage: Callable[[bytes], bytes], is_last: bool
+) -> None:
+    """The segment stays, since its server may go on; once it has, the rest of the damage is known too."""
+    for name in "abc":
+        server.scores(sent(["7"], name))
+    [segment] = inbox.segments(folder)
+    frames = frames_of(segment)
+    kept = 2 if is_last else 1
+    damaged = [damage(each) for each in frames[kept:]]
+    segment.write_bytes(b"".join([*frames[:kept], *damaged]))
+    reported = 0
+    for _ in range(3):
+        writing = writer(folder)
+        assert writing.work()
+        assert names(folder) == [*"abc"[:kept]]
+        reported += writing.report.damaged_bytes
+        assert writing.work()
+    assert 0 < reported <= sum(map(len, damaged))
+    server.scores(sent(["7"], "d"))
+    for _ in range(2):
+        writing = writer(folder)
+        assert writing.work()
+        reported += writing.report.damaged_bytes
+    assert names(folder) == [*"abc"[:kept], "d"]
+    assert reported == sum(map(len, frames[kept:])), "the server writes on where it was"
+    assert writing.work(ended=True)
+    assert [*(folder / inbox.FOLDER).iterdir()] == []
+
+
 def test_a_damaged_end_is_counted_in_bytes_until_the_next_frame_tells_the_groups(
     folder: Path, server: Server
 ) -> None:

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tests.reward_server.methods import METHODS, statuses
 from tests.reward_server.requests import Json, rewards, rollout, score
 
@@ -22,7 +23,7 @@ ROLLOUTS = st.lists(
     max_size=7,
 )
 PRESETS = st.sampled_from(METHODS)
-few = settings(max_examples=40, deadline=None)
+few = settings(max_examples=examples(40), deadline=None)
 
 
 def pair(rollouts: list[Json]) -> list[Json]:

@@ -5,24 +5,23 @@ import subprocess
 import sys
 import warnings
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
 
-from ireasoner.reward_server.embedding import openvino_embedder
+from ireasoner.reward_server.embedding import embedder as embedder_module
+from ireasoner.reward_server.embedding import load
+from ireasoner.reward_server.embedding.bert_encoder import BertEncoder
+from ireasoner.reward_server.embedding.converted_encoder import ConvertedEncoder
 from ireasoner.reward_server.embedding.embedder import Embedder, EmbedderSpec, Runtime
-from ireasoner.reward_server.embedding.load import load_embedder, packaged_minilm
-from ireasoner.reward_server.embedding.openvino_embedder import OpenVinoEmbedder, PrecisionNotComputed
-from ireasoner.reward_server.embedding.sentence_embedder import (
-    ModelUnavailable,
-    available,
-    identity,
-    load_model,
-)
+from ireasoner.reward_server.embedding.load import ModelNotPackaged, load_embedder, packaged_minilm
+from ireasoner.reward_server.embedding.openvino_embedder import OpenVinoEmbedder
+from ireasoner.reward_server.embedding.openvino_runtime import PrecisionNotComputed
+from ireasoner.reward_server.embedding.sentence_embedder import ModelUnavailable, available
 from ireasoner.reward_server.settings import RewardServerSettings
 from tests.reward_server.requests import Json, group, rewards, rollout, score, score_group
 
@@ -67,9 +66,7 @@ def minilm_on(runtime: Runtime) -> Embedder:
     """The default embedder on one thread; skips the test if the processor does not compute in the precision."""
     import openvino  # after the embedder, which keeps its telemetry out
 
-    spec = EmbedderSpec(
-        embedder="minilm", token_mean_checkpoint=None, runtime=runtime, device="cpu", threads=1
-    )
+    spec = EmbedderSpec("minilm", None, runtime, "cpu", 1)
     capabilities = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     if runtime == "openvino-bf16" and "BF16" not in capabilities:
         with pytest.raises(PrecisionNotComputed):
@@ -93,7 +90,7 @@ def test_vectors_equal_the_librarys_and_do_not_depend_on_the_batch(
     tokens = embedder.tokenize(texts)
     assert len({len(ids) for ids in tokens}) == 1
     together = embedder.embed(tokens)
-    expected = SentenceTransformer(packaged_minilm(), device="cpu").encode(texts)
+    expected = SentenceTransformer(str(packaged_minilm()), device="cpu").encode(texts)
     assert together == pytest.approx(expected, abs=tolerance)
     for size in (1, 2, 3, 7):
         assert embedder.embed(tokens[:size]) == pytest.approx(together[:size], abs=1e-6)
@@ -112,30 +109,20 @@ def test_vectors_do_not_depend_on_the_rest_of_a_full_batch(runtime: Runtime) -> 
             assert embedder.embed(tokens[-size:]) == pytest.approx(whole[-size:], abs=1e-6)
 
 
-@dataclass(frozen=True)
-class Conversion:
-    """The packaged model, converted for OpenVINO."""
-
-    loaded: Any
-    converted: Any
-    warned: list[str]
-
-
-@pytest.fixture(scope="module")
-def conversion() -> Conversion:
-    loaded = load_model(packaged_minilm(), "cpu")
+def test_any_sentence_transformers_model_is_converted() -> None:
+    """By torch, whose internal warnings stay hidden; here the packaged one, so that both graphs can be compared."""
+    encoder = ConvertedEncoder(str(packaged_minilm()))
     with warnings.catch_warnings(record=True, action="always") as caught:
-        converted = openvino_embedder._converted(loaded)
-    return Conversion(loaded, converted, [str(each.message) for each in caught])
+        converted = OpenVinoEmbedder("other", encoder, 1, "openvino-fp32")
+    assert [str(each.message) for each in caught if "LeafSpec" in str(each.message)] == []
+    packaged = minilm_on("openvino-fp32")
+    tokens = packaged.tokenize([SENTENCE])
+    assert converted.tokenize([SENTENCE]) == tokens
+    assert converted.embed(tokens) == pytest.approx(packaged.embed(tokens), abs=1e-5)
+    assert converted.identity != packaged.identity
 
 
-def test_the_conversion_hides_torchs_internal_warnings(conversion: Conversion) -> None:
-    assert [text for text in conversion.warned if "LeafSpec" in text] == []
-
-
-def test_openvino_runs_in_the_requested_precision_or_not_at_all(
-    monkeypatch: pytest.MonkeyPatch, conversion: Conversion
-) -> None:
+def test_openvino_runs_in_the_requested_precision_or_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without bfloat16, OpenVINO silently uses another precision; here it is forced to."""
     import openvino  # after the embedder, which keeps its telemetry out
 
@@ -143,26 +130,60 @@ def test_openvino_runs_in_the_requested_precision_or_not_at_all(
         def compile_model(self, model: Any, device: str, config: dict[str, Any]) -> Any:
             return super().compile_model(model, device, config | {"INFERENCE_PRECISION_HINT": "f32"})
 
-    monkeypatch.setattr(openvino_embedder, "_converted", lambda model: conversion.converted)
+    encoder = BertEncoder(packaged_minilm())
     monkeypatch.setattr(openvino, "Core", WithoutBf16)
     with pytest.raises(PrecisionNotComputed, match="computes in f32, not in bf16"):
-        OpenVinoEmbedder("minilm", packaged_minilm(), 1, "openvino-bf16")
-    auto = OpenVinoEmbedder("minilm", packaged_minilm(), 1, "auto")
-    assert auto.identity == identity(conversion.loaded, "openvino-fp32")
+        OpenVinoEmbedder("minilm", encoder, 1, "openvino-bf16")
+    auto = OpenVinoEmbedder("minilm", encoder, 1, "auto")
+    assert auto.identity == encoder.identity("f32")
+
+
+def test_a_package_without_the_weights_says_how_to_get_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(load, "PACKAGED", tmp_path)
+    with pytest.raises(
+        ModelNotPackaged, match=r"has no weights: install iReasoner again, or run `python hatch_build"
+    ):
+        load_embedder(EmbedderSpec("minilm", None, "openvino-fp32", "cpu", 1))
+
+
+def on_openvino(embedder: str, runtime: Runtime, device: str) -> bool:
+    return EmbedderSpec(embedder, None, runtime, device, 1).on_openvino
 
 
 def test_the_packaged_model_runs_on_openvino_by_default() -> None:
-    def on_openvino(embedder: str, runtime: Runtime, device: str) -> bool:
-        spec = EmbedderSpec(
-            embedder=embedder, token_mean_checkpoint=None, runtime=runtime, device=device, threads=1
-        )
-        return spec.on_openvino
-
     assert on_openvino("minilm", "auto", "cpu")
     assert on_openvino("any/other", "openvino-fp32", "cpu")
     assert not on_openvino("any/other", "auto", "cpu")
     assert not on_openvino("minilm", "auto", "cuda")
     assert not on_openvino("minilm", "torch-bf16", "cpu")
+
+
+@pytest.mark.parametrize(
+    ("devices", "has_extra", "asked"),
+    [
+        ([], True, False),
+        (["null", "nvram", "dri/card0"], True, False),
+        (["nvidia0"], True, True),
+        (["nvidia12"], True, True),
+        (["kfd"], True, True),
+        (["dxg"], True, True),
+        (["dri/renderD128"], True, True),
+        (["nvidia0"], False, False),
+    ],
+)
+def test_torch_is_asked_for_a_gpu_only_if_it_could_use_one(
+    devices: list[str], has_extra: bool, asked: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in devices:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    monkeypatch.setattr(embedder_module, "DEVICES", tmp_path)
+    monkeypatch.setattr(embedder_module, "find_spec", lambda name: object() if has_extra else None)
+    gpu = SimpleNamespace(current_accelerator=lambda check_available: SimpleNamespace(type="cuda"))
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(accelerator=gpu))
+    assert on_openvino("minilm", "auto", "auto") is not asked
 
 
 def test_openvino_sends_no_usage_reports() -> None:

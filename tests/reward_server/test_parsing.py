@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from ireasoner.reward_server.answers.normalise import normalise_answer
 from ireasoner.reward_server.parsing.rollout import parse_text, parsed_before
 from ireasoner.reward_server.scoring_config import ScoringConfig
+from tests.examples import examples
 from tests.reward_server.requests import group, score
 
 
@@ -155,7 +156,7 @@ WELL_FORMED = st.lists(
 
 
 @given(steps=WELL_FORMED, style=st.sampled_from(["Step {}: ", "{}. ", "{}) "]), answer=st.integers(0, 99))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_well_formed_text_is_read_as_written(steps: list[tuple[str, str]], style: str, answer: int) -> None:
     written = [" ".join(f"{words}{end}".split()) for words, end in steps]
     lines = "\n".join(style.format(number) + step for number, step in enumerate(written, start=1))
@@ -170,7 +171,7 @@ def test_well_formed_text_is_read_as_written(steps: list[tuple[str, str]], style
         st.sampled_from([*PIECES, "a", " ", "\n", "2) ", "</think>", "</answer>", "\\boxed{", "}"])
     ).map("".join)
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_any_text_is_read(text: str) -> None:
     for config in (ScoringConfig(), BOXED, ANY, QWEN):
         parsed = parse_text(text, config)

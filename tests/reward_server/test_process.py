@@ -14,8 +14,8 @@ import httpx
 import pytest
 
 from ireasoner.clients import Group, RewardClient, Rollout
-from ireasoner.reward_server.__main__ import Server
 from ireasoner.reward_server.app import create_app
+from ireasoner.reward_server.server import Server
 from ireasoner.reward_server.settings import RewardServerSettings
 from tests.reward_server.requests import rollout
 

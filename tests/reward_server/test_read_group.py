@@ -2,29 +2,30 @@
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import Executor, Future
-from typing import Any
+from typing import TypeVar
 
 import pytest
 
 from ireasoner.reward_server.answers.comparer import ExpressionComparer
+from ireasoner.reward_server.memory import Claim, Memory
 from ireasoner.reward_server.scoring.pace import Pace
 from ireasoner.reward_server.scoring.read_group import read_group
 from ireasoner.reward_server.scoring_config import PAPER
 from ireasoner.reward_server.wire import Group
+from ireasoner.reward_server.worker_threads import WorkerThreads
+
+T = TypeVar("T")
 
 
-class Counting(Executor):
+class Counting(WorkerThreads):
     """Does its work at once, and counts it."""
 
     def __init__(self) -> None:
         self.count = 0
 
-    def submit(self, work: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+    async def run(self, work: Callable[[], T], claim: Claim) -> T:
         self.count += 1
-        done: Future[Any] = Future()
-        done.set_result(work(*args, **kwargs))
-        return done
+        return work()
 
 
 @pytest.mark.parametrize(
@@ -45,6 +46,6 @@ def test_long_rollouts_are_read_in_a_thread_one_by_one(
         {"id": "group", "rollouts": [{"id": str(index), **each} for index, each in enumerate(rollouts)]}
     )
     thread = Counting()
-    read = asyncio.run(read_group(group, PAPER, ExpressionComparer(), Pace(thread)))
+    read = asyncio.run(read_group(group, PAPER, ExpressionComparer(), Pace(thread, Memory(1).claim())))
     assert len(read.rollouts) == len(rollouts)
     assert thread.count == in_thread

@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 
 from ireasoner.reward_server.agreement.trajectories import folded
 from ireasoner.reward_server.scoring_config import PAPER, ROBUST, ScoringConfig
+from tests.examples import examples
 from tests.reward_server.requests import rewards, rollout, score_group
 from tests.reward_server.vectors import DIMENSION, Doubles, alike, axis, step_rewards
 
-pure = settings(max_examples=150, deadline=None)
+pure = settings(max_examples=examples(150), deadline=None)
 
 
 def paper_with(**switches: object) -> ScoringConfig:
@@ -211,7 +212,7 @@ def test_tied_answers_share_the_step_reward(compass_http: httpx.Client) -> None:
 
 
 @given(size=st.integers(2, 32), answers=st.lists(st.integers(0, 3), min_size=5, max_size=5))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 def test_the_scaled_entropy_target_gives_every_group_size_the_same_reward(
     compass_http: httpx.Client, size: int, answers: list[int]
 ) -> None:

@@ -98,7 +98,7 @@ def test_an_unusable_checkpoint_is_refused_with_the_reason(tmp_path: Path) -> No
 def test_it_needs_neither_torch_nor_transformers(compass: Path) -> None:
     program = (
         "import sys; from pathlib import Path; from ireasoner.reward_server.embedding.token_mean import TokenMean;"
-        "import ireasoner.reward_server.__main__; TokenMean(Path(sys.argv[1]));"
+        "import ireasoner.reward_server.server; TokenMean(Path(sys.argv[1]));"
         "assert not {'torch', 'transformers', 'sentence_transformers'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program, str(compass)], check=True, timeout=60)

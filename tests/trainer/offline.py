@@ -3,8 +3,10 @@
 Log-probabilities are those of the published adapter files, computed by transformers, one rollout at a time.
 """
 
+import copy
 import hashlib
 from collections.abc import Callable, Sequence
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -55,6 +57,22 @@ def answers(*groups: Sequence[Any]) -> Script:
     return say
 
 
+@cache
+def _tiny_model() -> tuple[Any, Any]:
+    """Backbone and processor of the tiny model, which are read once per process and only copied."""
+    return load_backbone(str(MODEL), "float32"), load_processor(str(MODEL))
+
+
+def backbone_of(model: str) -> Any:
+    """A backbone of its own for each caller, who puts adapters into it."""
+    return copy.deepcopy(_tiny_model()[0]) if model == str(MODEL) else load_backbone(model, "float32")
+
+
+def processor_of(model: str) -> Any:
+    """A processor of its own for each caller."""
+    return copy.deepcopy(_tiny_model()[1]) if model == str(MODEL) else load_processor(model)
+
+
 class OfflineRollouts:
     """A fake `RolloutClient`.
 
@@ -71,8 +89,8 @@ class OfflineRollouts:
         self.calls: list[tuple[str, list[RolloutRequest]]] = []
         self.contracts: list[SamplingContract] = []
         self.sampling = BusyClock()
-        self._processor = load_processor(str(MODEL))
-        self._backbone = load_backbone(str(MODEL), "float32").eval()
+        self._processor = processor_of(str(MODEL))
+        self._backbone = backbone_of(str(MODEL)).eval()
         self._policy: PeftModel | None = None
         self._served: list[str] = []
 
@@ -240,8 +258,8 @@ def offline_trainer(
     run.writes = ranks.is_first
     return assembly(
         settings=settings,
-        backbone=load_backbone(settings.model, "float32"),
-        processor=load_processor(settings.model),
+        backbone=backbone_of(settings.model),
+        processor=processor_of(settings.model),
         images=open_images(settings.images, settings.data),
         rollouts=rollouts,
         scorer=GroupScorer(

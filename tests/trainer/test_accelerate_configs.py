@@ -65,7 +65,7 @@ def meshes() -> Iterator[Callable[[int], DeviceMesh]]:
     dist.destroy_process_group()
 
 
-@pytest.mark.parametrize("size", ["7b", "72b"])
+@pytest.mark.parametrize("size", ["7b", pytest.param("72b", marks=pytest.mark.slow)])
 def test_fsdp_shards_every_layer_of_the_policy_as_the_dry_run_expects(
     size: str, tmp_path: Path, meshes: Callable[[int], DeviceMesh]
 ) -> None:

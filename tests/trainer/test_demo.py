@@ -16,6 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from ireasoner.trainer.worlds.digit_grids.folders import write_unlabelled
 from tests.conftest import MODEL
 from tests.traps import write_traps
 
@@ -121,6 +122,23 @@ def test_a_demo_writes_its_report_and_leaves_no_process(tmp_path: Path) -> None:
     assert unlabelled == {".png"}
 
 
+def few_images(folder: Path) -> tuple[str, str]:
+    """The flag for a few images: the demo then neither draws its own thousands nor evaluates."""
+    write_unlabelled(folder / "few_images", 12, seed=3)
+    return "--images", str(folder / "few_images")
+
+
+def test_ctrl_c_while_servers_start_leaves_no_process(tmp_path: Path) -> None:
+    with running(tmp_path, *few_images(tmp_path)) as demo:
+        demo.wait_for("the reward server is ready")
+        assert len(demo.alive()) >= 3
+        os.killpg(demo.process.pid, signal.SIGINT)  # as a terminal does
+        assert demo.process.wait(120) == 130, demo.text()
+        assert demo.alive() == []
+    assert "interrupted" in demo.text()
+
+
+@pytest.mark.slow
 def test_ctrl_c_during_training_leaves_no_process(tmp_path: Path) -> None:
     with running(tmp_path, "--evaluation-questions", "2", "--samples", "1", "--updates", "500") as demo:
         demo.wait_for(r"update +1 ")
@@ -155,7 +173,7 @@ def test_a_server_that_dies_during_training_ends_the_demo_and_leaves_no_process(
 
 
 def test_a_killed_demo_leaves_no_process(tmp_path: Path) -> None:
-    with running(tmp_path) as demo:
+    with running(tmp_path, *few_images(tmp_path)) as demo:
         demo.wait_for("the reward server is ready")
         assert len(demo.alive()) >= 3
         demo.process.kill()

@@ -4,13 +4,14 @@ import json
 import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from PIL import Image
 from rich.console import Console
 
 from ireasoner.trainer.commands.demo import main
+from ireasoner.trainer.commands.service import Service
 from ireasoner.trainer.commands.settings import DemoSettings
 from ireasoner.trainer.errors import ImagesError, SettingsError
 from tests.conftest import MODEL
@@ -31,18 +32,30 @@ def refused(folder: Path, error: type[Exception], message: str, **fields: Any) -
 
 
 def test_the_demo_passes_its_own_checks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Started(Exception):
-        """The first service would be started."""
+    """It starts both servers, writes its inputs meanwhile, and then waits for the servers."""
+    happened: list[str] = []
+    inputs = tmp_path / "run" / "inputs"
 
-    def start(*_: object, **__: object) -> None:
-        raise Started
+    class Waits(Exception):
+        """It waits for the first server."""
 
-    monkeypatch.setattr("ireasoner.trainer.commands.demo.Service", start)
+    class Server(Service):
+        def __enter__(self) -> Self:
+            happened.append(f"start {self.name}, inputs written: {inputs.exists()}")
+            return self
+
+        def wait_until_ready(self, *_: object) -> None:
+            raise Waits
+
+    monkeypatch.setattr("ireasoner.trainer.commands.demo.Service", Server)
     monkeypatch.setattr("ireasoner.trainer.commands.demo._GRIDS", 2)
-    with pytest.raises(Started):
+    with pytest.raises(Waits):
         main(DemoSettings(out=tmp_path / "run", evaluation_questions=2), Console(quiet=True))
-    written = {path.name for path in (tmp_path / "run" / "inputs").iterdir()}
-    assert written == {"unlabelled", "held_out"}
+    assert happened == [
+        "start reward server, inputs written: False",
+        "start rollout server, inputs written: False",
+    ]
+    assert {path.name for path in inputs.iterdir()} == {"unlabelled", "held_out"}
 
 
 def test_several_visible_gpus_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import json
 import time
 from collections import deque
 from collections.abc import (
@@ -21,7 +20,8 @@ from typing import Self, TypeVar, Unpack
 import httpx
 
 from ireasoner.clients.arriving_answer import ArrivingAnswer
-from ireasoner.clients.codec import encode_cohort_call, encode_request, within
+from ireasoner.clients.codec import cohort_path, config_path, encode_cohort_call, encode_request
+from ireasoner.clients.deadline import check_seconds
 from ireasoner.clients.errors import NotReady, RequestRefused, RewardError
 from ireasoner.clients.exchange import (
     BYTES,
@@ -37,7 +37,7 @@ from ireasoner.clients.exchange import (
     trace_headers,
 )
 from ireasoner.clients.fingerprints import Fingerprints
-from ireasoner.clients.response import check_ready, decode_cohort_answer, decode_response
+from ireasoner.clients.response import check_ready, decode_cohort_answer, decode_config, decode_response
 from ireasoner.clients.retry import Retry
 from ireasoner.clients.server_context import PUT_TIMEOUT_S, server_context
 from ireasoner.clients.turns import Turns
@@ -77,6 +77,7 @@ class AsyncRewardClient:
         fingerprints: Fingerprints | None = None,
         on_wait: OnWait | None = None,
     ) -> None:
+        check_seconds(timeout_s=timeout_s, retry_budget_s=retry_budget_s)
         server = address(base_url)
         verify = httpx.create_ssl_context() if server.scheme == "https" else False  # reads the certificates
 
@@ -125,6 +126,16 @@ class AsyncRewardClient:
         self._fingerprints.check(self._url, request.config, response.fingerprint)
         return response
 
+    async def scoring_config(self, name: str) -> Mapping[str, object]:
+        """The fields of a preset or registered config; see `RewardClient.scoring_config`."""
+        path = config_path(name)
+        async with self._call() as retry:
+            return await retry.call_async(
+                lambda: self._exchange(
+                    "GET", path, lambda answer: decode_config(answer.body()), self._timeout_s
+                )
+            )
+
     @property
     def takes_images(self) -> bool:
         """Whether it is worth encoding an image for `put_image`: not while the server is known to keep none."""
@@ -153,22 +164,8 @@ class AsyncRewardClient:
         labels: Sequence[str] | None = None,
         source: str | None = None,
     ) -> dict[str, float]:
-        """Returns the `reward` of one rollout and its parts, once its siblings have arrived at the cohort endpoint.
-
-        After `deadline_s` seconds the server scores the rollouts of `group_id` that have arrived, even if they are
-        fewer than `group_size`; it must be less than `timeout_s`. A repeated attempt counts as the same rollout.
-        `prompt`, `labels` and `source` are context, like that of `score`.
-
-        Raises RewardError.
-        """
-        parameters: dict[str, str | float] = {
-            "group_size": group_size,
-            "deadline_s": deadline_s,
-            "config": config if isinstance(config, str) else json.dumps(dict(config)),
-        }
-        if source:
-            parameters["run"] = within(source)
-        path = f"/cohort/remote?{httpx.QueryParams(parameters)}"
+        """Returns the `reward` of one rollout and its parts; see `RewardClient.score_in_cohort`."""
+        path = cohort_path(config, group_size, deadline_s, source)
         body = encode_cohort_call(group_id, text, prompt, labels)
         async with self._connected(1) as http:
             with self._waits.call_async(self._retry_budget_s, deadline_s) as retry:

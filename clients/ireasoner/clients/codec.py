@@ -5,8 +5,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
+from urllib.parse import quote, urlencode
 
-from ireasoner.clients.wire import Group, Rollout, ScoreRequest, is_sha256
+from ireasoner.clients.wire import Config, Group, Rollout, ScoreRequest, is_sha256
 
 MAX_QUESTION_CHARACTERS = 65_536
 MAX_LABELS = 64
@@ -36,6 +37,23 @@ def encode_request(request: ScoreRequest) -> bytes:
     if request.source:
         body["source"] = within(request.source)
     return json.dumps(body, allow_nan=False, separators=(",", ":")).encode()
+
+
+def cohort_path(config: Config, group_size: int, deadline_s: float, source: str | None) -> str:
+    """The path of the cohort endpoint, with the settings of a cohort."""
+    settings: dict[str, str | float] = {
+        "group_size": group_size,
+        "deadline_s": deadline_s,
+        "config": config if isinstance(config, str) else json.dumps(dict(config)),
+    }
+    if source:
+        settings["run"] = within(source)
+    return f"/cohort/remote?{urlencode(settings)}"
+
+
+def config_path(name: str) -> str:
+    """The path of a config."""
+    return f"/configs/{quote(name, safe='')}"
 
 
 def encode_cohort_call(group_id: str, text: str, prompt: str | None, labels: Sequence[str] | None) -> bytes:

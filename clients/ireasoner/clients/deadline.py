@@ -19,6 +19,13 @@ _END_S: ContextVar[float] = ContextVar("end_s", default=math.inf)
 _SENT_BYTES = 2**16
 
 
+def check_seconds(**times: float) -> None:
+    """Raises ValueError for a time that is negative, infinite or NaN: every wait ends."""
+    for name, seconds in times.items():
+        if not 0 <= seconds < math.inf:
+            raise ValueError(f"{name} is {seconds!r}, not a number of seconds")
+
+
 @contextmanager
 def deadline(timeout_s: float) -> Iterator[None]:
     """Ends all that the block sends and receives through a `DeadlineTransport` after `timeout_s` seconds."""

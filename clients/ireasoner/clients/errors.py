@@ -153,6 +153,13 @@ class ServerFailed(ServerProblem):
     """Any other 5xx: a fault of the server."""
 
 
+def for_other_callers(error: BaseException) -> Exception:
+    """What callers raise who wait for the work of another one: the interruption of that one is not theirs."""
+    if isinstance(error, Exception):
+        return error
+    return RewardError(f"the call that computed this batch was interrupted: {type(error).__name__}")
+
+
 def problem_class(status: int) -> type[ServerProblem]:
     """The class of error for an HTTP status of 400 or more."""
     if status == 429:

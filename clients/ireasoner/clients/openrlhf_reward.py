@@ -16,7 +16,12 @@ from openrlhf.utils.agent import SingleTurnAgentExecutor
 from ireasoner.clients.connection import ToLogger
 from ireasoner.clients.framework_context import Context, read_context
 from ireasoner.clients.judged import Judged
-from ireasoner.clients.reward_service import RewardService
+from ireasoner.clients.reward_service import (
+    GROUP_WAIT_S,
+    GROUP_WAIT_VARIABLE,
+    RewardService,
+    environment_seconds,
+)
 from ireasoner.clients.sibling_groups import SiblingGroups
 
 
@@ -27,7 +32,7 @@ class AgentExecutor(SingleTurnAgentExecutor):  # type: ignore[misc]
         super().__init__()
         self._service = RewardService.configured(warn=ToLogger("openrlhf"))
         size = os.environ.get("IREASONER_GROUP_SIZE")
-        wait_s = float(os.environ.get("IREASONER_GROUP_WAIT_S", "3600"))
+        wait_s = environment_seconds(GROUP_WAIT_VARIABLE, GROUP_WAIT_S)
         self._groups = SiblingGroups(self._score, wait_s, int(size) if size else None)
 
     async def execute(self, prompt: str, label: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:

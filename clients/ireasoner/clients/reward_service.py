@@ -23,6 +23,9 @@ PREFIX = "IREASONER_REWARD_"
 DEFAULT_URL = "http://127.0.0.1:8010"
 TIMEOUT_S = 120.0
 RETRY_BUDGET_S = 300.0
+GROUP_WAIT_VARIABLE = "IREASONER_GROUP_WAIT_S"
+GROUP_WAIT_S = 3600.0
+"""Seconds that a finished rollout waits for its siblings, in adapters that read that variable."""
 COHORT_GRACE_S = 30.0
 """Added to the deadline of a cohort to get the time-out of its callers."""
 GROUPS_PER_REQUEST = 16
@@ -83,11 +86,13 @@ class RewardService:
         return cls(
             url or os.environ.get(f"{PREFIX}URL", DEFAULT_URL),
             config,
-            _seconds("TIMEOUT_S", TIMEOUT_S) if timeout_s is None else timeout_s,
+            environment_seconds(f"{PREFIX}TIMEOUT_S", TIMEOUT_S) if timeout_s is None else timeout_s,
             os.environ.get(f"{PREFIX}TOKEN"),
             ANY_OF_THIS_PROCESS if accepts_new else OF_THIS_PROCESS,
             source or os.environ.get(f"{PREFIX}SOURCE"),
-            _seconds("RETRY_BUDGET_S", RETRY_BUDGET_S) if retry_budget_s is None else retry_budget_s,
+            environment_seconds(f"{PREFIX}RETRY_BUDGET_S", RETRY_BUDGET_S)
+            if retry_budget_s is None
+            else retry_budget_s,
             _give_up(give_up or os.environ.get(f"{PREFIX}GIVE_UP", "raise"), takes_none),
             warn or ToLogger(__name__),
         )
@@ -204,14 +209,15 @@ class RewardService:
         }
 
 
-def _seconds(name: str, default: float) -> float:
-    text = os.environ.get(f"{PREFIX}{name}", "")
+def environment_seconds(variable: str, default: float) -> float:
+    """The seconds that a variable holds; raises ValueError, which names it, if they are no finite number."""
+    text = os.environ.get(variable, "")
     try:
         seconds = float(text) if text else default
     except ValueError:
         seconds = math.nan
     if not 0 <= seconds < math.inf:
-        raise ValueError(f"{PREFIX}{name} is {text!r}, not a number of seconds")
+        raise ValueError(f"{variable} is {text!r}, not a number of seconds")
     return seconds
 
 

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from typing import Any, Generic, TypeVar
 
-from ireasoner.clients.errors import RewardError
+from ireasoner.clients.errors import for_other_callers
 
 Result = TypeVar("Result")
 
@@ -34,7 +34,7 @@ class SharedBatches(Generic[Result]):
             try:
                 result.set_result(compute())
             except BaseException as error:
-                result.set_exception(_for_others(error))
+                result.set_exception(for_other_callers(error))
                 raise
         return result.result()
 
@@ -45,7 +45,7 @@ class SharedBatches(Generic[Result]):
             try:
                 result.set_result(await compute())
             except BaseException as error:
-                result.set_exception(_for_others(error))
+                result.set_exception(for_other_callers(error))
                 raise
         return await asyncio.wrap_future(result)
 
@@ -61,10 +61,3 @@ class SharedBatches(Generic[Result]):
         if is_first:
             result.set_running_or_notify_cancel()  # from now on no reader can cancel it
         return result, is_first
-
-
-def _for_others(error: BaseException) -> Exception:
-    """What the other readers raise: the interruption of one caller is not theirs."""
-    if isinstance(error, Exception):
-        return error
-    return RewardError(f"the call that computed this batch was interrupted: {type(error).__name__}")

@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from ireasoner.clients.deadline import check_seconds
+from ireasoner.clients.errors import for_other_callers
 from ireasoner.clients.framework_context import Context
 from ireasoner.clients.judged import Judged
 
@@ -28,10 +30,11 @@ class SiblingGroups:
 
     A group is scored once none of its rollouts is being sampled, or once `size` of them have ended; `size` keeps two
     groups of one prompt apart. `wait_s` seconds after its first rollout has ended, a group is scored as it is, so that
-    a rollout that never ends does not hold up its siblings.
+    a rollout that never ends does not hold up its siblings. Raises ValueError if `wait_s` has no end.
     """
 
     def __init__(self, score: Score, wait_s: float, size: int | None = None) -> None:
+        check_seconds(wait_s=wait_s)
         self._score = score
         self._wait_s = wait_s
         self._size = size
@@ -93,10 +96,12 @@ class SiblingGroups:
         try:
             judged = await self._score(waiting.texts, waiting.context)
             pairs = list(zip(waiting.results, judged, strict=True))
-        except Exception as error:  # noqa: BLE001 - every waiting caller raises it
+        except BaseException as error:
             for result in waiting.results:
                 if not result.done():
-                    result.set_exception(error)
+                    result.set_exception(for_other_callers(error))
+            if not isinstance(error, Exception):
+                raise
         else:
             for result, each in pairs:
                 if not result.done():

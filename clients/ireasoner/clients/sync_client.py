@@ -8,13 +8,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from functools import partial
 from typing import Self, TypeVar, Unpack
-from urllib.parse import quote
 
 import httpx
 
 from ireasoner.clients.arriving_answer import ArrivingAnswer
-from ireasoner.clients.codec import encode_request
-from ireasoner.clients.deadline import DeadlineTransport, deadline
+from ireasoner.clients.codec import cohort_path, config_path, encode_cohort_call, encode_request
+from ireasoner.clients.deadline import DeadlineTransport, check_seconds, deadline
 from ireasoner.clients.errors import NotReady, RequestRefused, RewardError
 from ireasoner.clients.exchange import (
     BYTES,
@@ -30,10 +29,10 @@ from ireasoner.clients.exchange import (
     trace_headers,
 )
 from ireasoner.clients.fingerprints import Fingerprints
-from ireasoner.clients.response import check_ready, decode_config, decode_response
+from ireasoner.clients.response import check_ready, decode_cohort_answer, decode_config, decode_response
 from ireasoner.clients.server_context import PUT_TIMEOUT_S, server_context
 from ireasoner.clients.waits import OnWait, Waits
-from ireasoner.clients.wire import Endpoint, Group, ScoreOptions, ScoreRequest, ScoreResponse
+from ireasoner.clients.wire import Config, Endpoint, Group, ScoreOptions, ScoreRequest, ScoreResponse
 
 T = TypeVar("T")
 
@@ -57,7 +56,7 @@ class RewardClient:
             for more than a second after an error. Any thread may call it. What it raises is logged; the call goes on.
 
     Raises:
-        ValueError: `base_url` is not an address.
+        ValueError: `base_url` is not an address, or a time is not a finite number of seconds.
     """
 
     def __init__(
@@ -72,13 +71,19 @@ class RewardClient:
         fingerprints: Fingerprints | None = None,
         on_wait: OnWait | None = None,
     ) -> None:
+        check_seconds(timeout_s=timeout_s, retry_budget_s=retry_budget_s)
         server = address(base_url)
-        self._http = httpx.Client(
-            base_url=server,
-            headers=headers(token, traceparent, timeout_s),
-            timeout=timeouts(timeout_s),
-            transport=DeadlineTransport(server, limits(max_connections), environment_proxy(server)),
-        )
+
+        def connected(connections: int) -> httpx.Client:
+            return httpx.Client(
+                base_url=server,
+                headers=headers(token, traceparent, timeout_s),
+                timeout=timeouts(timeout_s),
+                transport=DeadlineTransport(server, limits(connections), environment_proxy(server)),
+            )
+
+        self._connected = connected
+        self._http = connected(max_connections)
         self._url = str(self._http.base_url).rstrip("/")
         self._timeout_s = timeout_s
         self._retry_budget_s = retry_budget_s
@@ -118,7 +123,7 @@ class RewardClient:
 
     def scoring_config(self, name: str) -> Mapping[str, object]:
         """The fields of a preset or registered config, by name. Raises RewardError."""
-        path = f"/configs/{quote(name, safe='')}"
+        path = config_path(name)
         with self._waits.call(self._retry_budget_s) as retry:
             return retry.call(
                 lambda: self._exchange(
@@ -149,6 +154,41 @@ class RewardClient:
             else:
                 self._context.has(sha256)
         return sha256
+
+    def score_in_cohort(
+        self,
+        group_id: str,
+        text: str,
+        *,
+        group_size: int,
+        deadline_s: float,
+        config: Config = "paper",
+        prompt: str | None = None,
+        labels: Sequence[str] | None = None,
+        source: str | None = None,
+    ) -> dict[str, float]:
+        """Returns the `reward` of one rollout and its parts, once its siblings have arrived at the cohort endpoint.
+
+        After `deadline_s` seconds the server scores the rollouts of `group_id` that have arrived, even if they are
+        fewer than `group_size`; it must be less than `timeout_s`. A repeated attempt counts as the same rollout.
+        `prompt`, `labels` and `source` are context, like that of `score`. Each call has a connection of its own: it
+        waits for others, which must never wait behind it.
+
+        Raises RewardError.
+        """
+        path = cohort_path(config, group_size, deadline_s, source)
+        body = encode_cohort_call(group_id, text, prompt, labels)
+        with self._connected(1) as http, self._waits.call(self._retry_budget_s, deadline_s) as retry:
+            return retry.call(
+                lambda: self._exchange(
+                    "POST",
+                    path,
+                    lambda answer: decode_cohort_answer(answer.body(), group_size),
+                    self._timeout_s,
+                    body,
+                    http=http,
+                )
+            )
 
     def score_many(
         self,
@@ -225,13 +265,14 @@ class RewardClient:
         timeout_s: float,
         body: bytes = b"",
         kind: Mapping[str, str] = JSON,
+        http: httpx.Client | None = None,
     ) -> T:
-        """One attempt; returns what `read` makes of the answer."""
+        """One attempt, by default over the pool; returns what `read` makes of the answer."""
         url = self._url + path
         with named_errors(url):
             with (
                 deadline(timeout_s),
-                self._http.stream(
+                (http or self._http).stream(
                     method, path, content=body, headers={**kind, **trace_headers()}
                 ) as response,
             ):

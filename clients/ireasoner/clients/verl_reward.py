@@ -6,7 +6,6 @@ IREASONER_REWARD_URL and IREASONER_REWARD_CONFIG are the server and its config. 
 of its prompt for at most IREASONER_GROUP_WAIT_S seconds (3,600).
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
@@ -18,10 +17,15 @@ from verl.experimental.reward_loop.reward_manager.base import RewardManagerBase
 from ireasoner.clients.connection import ToLogger
 from ireasoner.clients.framework_context import Context, read_context
 from ireasoner.clients.judged import Judged
-from ireasoner.clients.reward_service import RewardService
+from ireasoner.clients.reward_service import (
+    GROUP_WAIT_S,
+    GROUP_WAIT_VARIABLE,
+    RewardService,
+    environment_seconds,
+)
 from ireasoner.clients.sibling_groups import SiblingGroups
 
-GROUP_WAIT_S = float(os.environ.get("IREASONER_GROUP_WAIT_S", "3600"))
+WAIT_S = environment_seconds(GROUP_WAIT_VARIABLE, GROUP_WAIT_S)
 
 
 @cache
@@ -37,7 +41,7 @@ def _groups(n: int, n_val: int, run: str | None) -> SiblingGroups:
         service = RewardService.configured(warn=ToLogger("verl")).called(run)
         return (await service.score_async([texts], contexts=[context]))[0]
 
-    return SiblingGroups(score, GROUP_WAIT_S)
+    return SiblingGroups(score, WAIT_S)
 
 
 class AgreementAgentLoop(SingleTurnAgentLoop):  # type: ignore[misc]
@@ -84,7 +88,7 @@ class CohortRewardManager(RewardManagerBase):  # type: ignore[misc]
         text = self.tokenizer.decode(responses[:length], skip_special_tokens=True)
         uid = str(row.non_tensor_batch["uid"])
         context = read_context(_context, row.non_tensor_batch)
-        answer = await self._service.score_in_cohort(uid, text, self._group_size, GROUP_WAIT_S, context)
+        answer = await self._service.score_in_cohort(uid, text, self._group_size, WAIT_S, context)
         return {"reward_score": answer.pop("reward"), "reward_extra_info": answer}
 
 

@@ -62,8 +62,11 @@ class Waits:
         self._report = on_wait if on_wait is None or isinstance(on_wait, Reports) else Reports(on_wait)
 
     @contextmanager
-    def call(self, budget_s: float) -> Iterator[Retry]:
-        """The retries of one call. A thread of its own reports an attempt that gets no answer."""
+    def call(self, budget_s: float, busy_s: float = 0.0) -> Iterator[Retry]:
+        """The retries of one call. A thread of its own reports an attempt that gets no answer.
+
+        No answer is due for the first `busy_s` seconds.
+        """
         if self._report is None:
             yield Retry(budget_s)
             return
@@ -71,8 +74,10 @@ class Waits:
         ended = threading.Event()
 
         def watch() -> None:
-            while not ended.wait(QUIET_S):
+            delay_s = busy_s + QUIET_S
+            while not ended.wait(delay_s):
                 call.lasts()
+                delay_s = QUIET_S
 
         thread = threading.Thread(target=watch, name="reward-wait", daemon=True)
         thread.start()
@@ -84,7 +89,7 @@ class Waits:
 
     @contextmanager
     def call_async(self, budget_s: float, busy_s: float = 0.0) -> Iterator[Retry]:
-        """`call` on an event loop, whose timer takes the place of the thread; no answer is due for `busy_s` seconds."""
+        """`call` on an event loop, whose timer takes the place of the thread."""
         if self._report is None:
             yield Retry(budget_s)
             return

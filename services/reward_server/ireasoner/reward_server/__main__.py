@@ -1,136 +1,24 @@
-"""The command `reward-server`."""
+"""The command `reward-server`.
 
+The worker, which loads the embedder, starts before most modules of the server are imported: both take about a second.
+"""
+
+import asyncio
 import gc
 import json
-import math
-import os
-import signal
-import socket
 import sys
-import time
 from collections.abc import Sequence
-from pathlib import Path
-from types import FrameType
 
 from ireasoner.compat.extras import needs_extra
 
 with needs_extra("reward-server", command="reward-server"):
-    import uvicorn
-
     from ireasoner.compat.flags import FlagsError
-    from ireasoner.reward_server.api.connection import MAX_HEAD_BYTES, Connection
-    from ireasoner.reward_server.api.limits import Limits
-    from ireasoner.reward_server.api.tokens import UnusableTokens, add_token, count_tokens
-    from ireasoner.reward_server.app import create_app
-    from ireasoner.reward_server.ledger.schema import LedgerUnusable
+    from ireasoner.reward_server.embedding.worker_backend import launched_backend
     from ireasoner.reward_server.observability import logs
-    from ireasoner.reward_server.scoring.registry import UnreadableConfigs
     from ireasoner.reward_server.settings import RewardServerSettings, UnknownVariable, read_settings
 
-KEEP_ALIVE_S = 75
-"""Longer than clients keep idle connections, so that the client, not the server, closes them."""
-BACKLOG = 2048
-"""Connections that the kernel queues until the server accepts them; uvicorn's own default."""
 REQUEST_OBJECTS = 50_000
 """Objects of a large request: the garbage collector looks for cycles after this many, not after 700."""
-
-
-class Server(uvicorn.Server):
-    """uvicorn's server; prints its address, announces a shutdown, and ends if the embedder cannot be loaded."""
-
-    def __init__(
-        self,
-        settings: RewardServerSettings,
-        limits: Limits | None = None,
-        ledger_folders: Sequence[Path] = (),
-    ) -> None:
-        self.failure: Exception | None = None
-        self._drain_notice_s = settings.drain_notice_s
-        limits = limits or Limits()
-        self._app = create_app(settings, self.fail, limits, ledger_folders)
-        self._exit_at_s = math.inf
-        super().__init__(
-            uvicorn.Config(
-                self._app,
-                host=settings.host,
-                port=settings.port,
-                http=Connection.within(limits.connections),
-                h11_max_incomplete_event_size=MAX_HEAD_BYTES,
-                loop="asyncio",  # uvloop, which vLLM brings, does not let a protocol bound what it reads at once
-                ws="none",
-                lifespan="on",
-                proxy_headers=False,
-                log_config=None,
-                access_log=False,
-                timeout_keep_alive=KEEP_ALIVE_S,
-                timeout_graceful_shutdown=settings.shutdown_timeout_s,
-            )
-        )
-
-    def fail(self, error: Exception) -> None:
-        """Ends the server because of `error`."""
-        self.failure = error
-        self.should_exit = True
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """On the first signal, reports not ready and shuts down after `drain_notice_s`; on the second, at once.
-
-        A further SIGINT does not wait for the requests in progress. uvicorn's own handler keeps the signal and raises
-        it again at the end, which looks like a crash.
-        """
-        if self._exit_at_s < math.inf:
-            self.force_exit = self.should_exit and sig == signal.SIGINT
-            self.should_exit = True
-            return
-        self._app.state.engine.drain()
-        self._exit_at_s = time.monotonic() + self._drain_notice_s
-
-    async def on_tick(self, counter: int) -> bool:
-        """Reports to uvicorn, ten times a second, whether to shut down."""
-        return time.monotonic() >= self._exit_at_s or await super().on_tick(counter)
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Refuses callers that wait for a cohort, so that they retry elsewhere, and shuts down."""
-        self._app.state.cohorts.close()
-        await super().shutdown(sockets)
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Starts to accept connections, and announces the address."""
-        await super().startup(sockets)
-        if self.started:
-            for listening in sockets or ():
-                host, port = listening.getsockname()[:2]
-                shown = f"[{host}]" if ":" in host else host
-                self.announce(f"http://{shown}:{port}")
-
-    def announce(self, url: str) -> None:
-        """Prints the address."""
-        print(f"reward-server: listening on {url}", flush=True)
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket; port 0 picks a free port.
-
-    Raises:
-        OSError: The port is taken, or the host is not an address of this machine.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family, backlog=BACKLOG)
-
-
-def reason_of(error: OSError) -> str:
-    """Why it failed; `socket` adds the address, which the message has."""
-    return os.strerror(error.errno) if error.errno is not None and error.errno > 0 else str(error.strerror)
-
-
-def _print_new_token(file: Path, experiment: str) -> None:
-    """Prints a new token alone on standard output, and on standard error if it is not the experiment's first."""
-    before = count_tokens(file, experiment)
-    print(add_token(file, experiment))
-    if before:
-        others = "the other one stays" if before == 1 else f"the other {before} stay"
-        reason = f"{experiment!r} exists already: this is a further token, and {others} valid"
-        print(f"reward-server: {reason}; to revoke one, delete its line in {file}", file=sys.stderr)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -142,32 +30,68 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"reward-server: {line}", file=sys.stderr)
         return 2
     if settings.print_openapi:
-        print(json.dumps(create_app(settings.model_copy(update={"ledger": None})).openapi(), indent=2))
+        _print_openapi(settings)
         return 0
     logs.configure(settings.log_level, settings.log_format)
+    return _print_new_token(settings) if settings.new_token is not None else asyncio.run(_serve(settings))
+
+
+async def _serve(settings: RewardServerSettings) -> int:
+    """Runs the server; returns the exit status."""
+    backend = await launched_backend(settings.embedder_spec)
     try:
-        if settings.new_token is not None:
-            assert settings.tokens_file is not None
-            _print_new_token(settings.tokens_file, settings.new_token)
-            return 0
-        with needs_extra("reward-server,otel", command="reward-server --open-telemetry"):
-            server = Server(settings)
-    except (UnusableTokens, UnreadableConfigs, LedgerUnusable) as error:
-        print(f"reward-server: {error}", file=sys.stderr)
-        return 2
-    try:
-        listening = listen(settings.host, settings.port)
-    except OSError as error:
-        reason = f"cannot listen on port {settings.port} of {settings.host}: {reason_of(error)}"
-        print(f"reward-server: {reason}; choose others with --host and --port", file=sys.stderr)
-        return 1
-    gc.freeze()  # what is loaded by now stays: the collector need not visit it again
-    gc.set_threshold(REQUEST_OBJECTS)
-    server.run(sockets=[listening])
+        with needs_extra("reward-server", command="reward-server"):
+            from ireasoner.reward_server.api.tokens import UnusableTokens
+            from ireasoner.reward_server.ledger.schema import LedgerUnusable
+            from ireasoner.reward_server.scoring.registry import UnreadableConfigs
+            from ireasoner.reward_server.server import Server, listen, reason_of
+        try:
+            with needs_extra("reward-server,otel", command="reward-server --open-telemetry"):
+                server = Server(settings, backend=backend)
+        except (UnusableTokens, UnreadableConfigs, LedgerUnusable) as error:
+            print(f"reward-server: {error}", file=sys.stderr)
+            return 2
+        try:
+            listening = listen(settings.host, settings.port)
+        except OSError as error:
+            reason = f"cannot listen on port {settings.port} of {settings.host}: {reason_of(error)}"
+            print(f"reward-server: {reason}; choose others with --host and --port", file=sys.stderr)
+            return 1
+        gc.freeze()  # what is loaded by now stays: the collector need not visit it again
+        gc.set_threshold(REQUEST_OBJECTS)
+        await server.serve(sockets=[listening])
+    finally:
+        await backend.stop()
     if server.failure is not None:
         reason = " ".join(str(server.failure).split())
         print(f"reward-server: {settings.embedder}: {reason}", file=sys.stderr)
     return 0 if server.started and server.failure is None else 1
+
+
+def _print_openapi(settings: RewardServerSettings) -> None:
+    from ireasoner.reward_server.app import create_app
+
+    print(json.dumps(create_app(settings.model_copy(update={"ledger": None})).openapi(), indent=2))
+
+
+def _print_new_token(settings: RewardServerSettings) -> int:
+    """Prints a new token alone on standard output, and on standard error if it is not the experiment's first."""
+    from ireasoner.reward_server.api.tokens import UnusableTokens, add_token, count_tokens
+
+    file, experiment = settings.tokens_file, settings.new_token
+    assert file is not None
+    assert experiment is not None
+    try:
+        before = count_tokens(file, experiment)
+        print(add_token(file, experiment))
+    except UnusableTokens as error:
+        print(f"reward-server: {error}", file=sys.stderr)
+        return 2
+    if before:
+        others = "the other one stays" if before == 1 else f"the other {before} stay"
+        reason = f"{experiment!r} exists already: this is a further token, and {others} valid"
+        print(f"reward-server: {reason}; to revoke one, delete its line in {file}", file=sys.stderr)
+    return 0
 
 
 if __name__ == "__main__":

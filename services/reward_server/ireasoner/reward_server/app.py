@@ -23,6 +23,7 @@ from ireasoner.reward_server.api.examples import EXAMPLES
 from ireasoner.reward_server.api.limits import Limits
 from ireasoner.reward_server.api.tokens import Tokens
 from ireasoner.reward_server.cohorts.cohort import Cohorts
+from ireasoner.reward_server.embedding.backend import Backend
 from ireasoner.reward_server.engine import Engine
 from ireasoner.reward_server.ledger.audit_metrics import AuditMetrics
 from ireasoner.reward_server.ledger.recorder import Recorder
@@ -36,10 +37,12 @@ def create_app(
     on_failure: Callable[[Exception], None] = lambda error: None,
     limits: Limits | None = None,
     ledger_folders: Sequence[Path] = (),
+    backend: Backend | None = None,
 ) -> FastAPI:
     """The app; its lifespan loads the embedder, and calls `on_failure` if that fails.
 
-    It reads the ledgers of `ledger_folders`, else the one that it records into.
+    It reads the ledgers of `ledger_folders`, else the one that it records into. It waits for `backend` if that loads
+    the embedder already.
 
     Raises:
         UnusableTokens: The token file cannot be read.
@@ -86,7 +89,7 @@ def create_app(
     app.state.limits = limits
     app.state.metrics = metrics
     app.state.recorder = recorder
-    app.state.engine = engine = Engine(settings, metrics, on_failure)
+    app.state.engine = engine = Engine(settings, metrics, on_failure, backend)
     app.state.cohort_scoring = cohort_routes.CohortScoring(engine, metrics, memory, recorder)
     app.state.cohorts = Cohorts(app.state.cohort_scoring, limits.cohorts)
     metrics.watch_cohorts(app.state.cohorts)
@@ -97,7 +100,7 @@ def create_app(
     app.include_router(cohort_routes.router)
     app.include_router(explorer_routes.router)
     ledger_routes.install(app, ledger_folders or [folder for folder in [settings.ledger] if folder])
-    app.include_router(image_routes.router)
+    image_routes.install(app)
     problems.install(app)
     tokens = Tokens(settings.tokens_file) if settings.tokens_file is not None else None
     tracer = None

@@ -65,32 +65,43 @@ class ChildProcess:
     async def start(
         cls, name: str, module: str, load: Header, load_deadline_s: float, environment: Mapping[str, str]
     ) -> "ChildProcess":
-        """Starts a child and asks its first question.
+        """Starts a child and has it load what it needs; see `spawn` and `load`."""
+        child = await cls.spawn(name, module, environment)
+        await child.load(load, load_deadline_s)
+        return child
+
+    @classmethod
+    async def spawn(cls, name: str, module: str, environment: Mapping[str, str]) -> "ChildProcess":
+        """Starts a child; `load` comes next.
 
         Args:
             name: What logs and errors call it.
             module: The module that it runs. It imports nothing from the current folder (`python -P`).
-            load: The header of the first question, which has the child load what it needs. The header of the
-                answer is kept as `loaded`.
-            load_deadline_s: How long that may take.
             environment: All of the child's environment variables.
 
         Raises:
             OSError: No process could be started.
+        """
+        command = (sys.executable, "-P", "-m", module)
+        return cls(
+            name, await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, env=environment)
+        )
+
+    async def load(self, header: Header, deadline_s: float) -> None:
+        """Asks the first question, which has the child load what it needs; the header of the answer is `loaded`.
+
+        A child that has not loaded within `deadline_s` seconds is stopped, and also if the caller is cancelled.
+
+        Raises:
             ChildDied: The child ended or hung.
             ChildRefused: It could not load.
         """
-        command = (sys.executable, "-P", "-m", module)
-        child = cls(
-            name, await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, env=environment)
-        )
         try:
-            child.loaded, _ = await child.ask(load, deadline_s=load_deadline_s)
+            self.loaded, _ = await self.ask(header, deadline_s=deadline_s)
         except BaseException:
-            child.kill()
-            await child.stop()
+            self.kill()
+            await self.stop()
             raise
-        return child
 
     @property
     def pid(self) -> int:

@@ -9,9 +9,9 @@ from importlib.metadata import version
 
 from ireasoner.reward_server import wire
 from ireasoner.reward_server.child_process import ChildRefused
-from ireasoner.reward_server.embedding.backend import Backend, ThreadBackend
+from ireasoner.reward_server.embedding.backend import Backend
 from ireasoner.reward_server.embedding.batching import EmbeddingBatcher, Pass
-from ireasoner.reward_server.embedding.worker_backend import WorkerBackend
+from ireasoner.reward_server.embedding.worker_backend import backend_of
 from ireasoner.reward_server.errors import NotReady, ServiceError
 from ireasoner.reward_server.observability.metrics import Metrics
 from ireasoner.reward_server.scoring.fingerprint import all_versions
@@ -24,9 +24,6 @@ log = logging.getLogger(__name__)
 _LOADING = "the embedder is loading"
 PROBE_DEADLINE_S = 5.0
 """Seconds that `/readyz` waits for a forward pass that it tries itself."""
-PASS_TIMEOUT_S = 120.0
-"""Seconds after which an embedding worker that does not answer is killed: with the default embedder a pass takes
-less than one."""
 REDIS_TIMEOUT_S = 0.05
 """Seconds that a forward pass waits for Redis, before it and after it: nearby, it answers within a few
 milliseconds."""
@@ -35,17 +32,22 @@ milliseconds."""
 class Engine:
     """Loads and warms the embedder in the background, while the server already answers its probes.
 
-    If that fails, `on_failure` is called once with the error; the server cannot score then.
+    If that fails, `on_failure` is called once with the error; the server cannot score then. `backend` is one that
+    already loads the embedder of the settings; None: the engine makes one.
     """
 
     def __init__(
-        self, settings: RewardServerSettings, metrics: Metrics, on_failure: Callable[[Exception], None]
+        self,
+        settings: RewardServerSettings,
+        metrics: Metrics,
+        on_failure: Callable[[Exception], None],
+        backend: Backend | None = None,
     ) -> None:
         self.configs = ConfigRegistry(settings.configs_folder)
         self._settings = settings
         self._metrics = metrics
         self._on_failure = on_failure
-        self._backend: Backend | None = None
+        self._backend: Backend | None = backend
         self._batcher: EmbeddingBatcher | None = None
         self._scorer: Scorer | None = None
         self._starting: asyncio.Task[None] | None = None
@@ -135,11 +137,7 @@ class Engine:
     async def _start(self) -> None:
         settings = self._settings
         started_s = time.monotonic()
-        spec = settings.embedder_spec
-        backend: Backend = (
-            WorkerBackend(spec, PASS_TIMEOUT_S) if spec.needs_a_process else ThreadBackend.of(spec)
-        )
-        self._backend = backend
+        backend = self._backend = self._backend or backend_of(settings.embedder_spec)
         try:
             if settings.redis_url is not None:
                 from ireasoner.reward_server.embedding.redis_cache import SharedCacheBackend

@@ -193,7 +193,7 @@ class LedgerUnreadable(ServiceError):
 
 
 class DeadlineExceeded(ServiceError):
-    """The request was not scored within its deadline; its remaining work was dropped."""
+    """The request was not answered within its deadline; its remaining work was dropped."""
 
     status, code, title, retryable = 504, "deadline_exceeded", "The request took too long", True
 

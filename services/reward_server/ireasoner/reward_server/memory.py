@@ -4,7 +4,7 @@ import asyncio
 import ctypes
 import gc
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from ireasoner.reward_server.errors import Overloaded, RequestTooLarge
 
@@ -67,11 +67,12 @@ class Memory:
 
 
 class Claim:
-    """The bytes that one request holds; at the end of the block it holds none."""
+    """The bytes that one request holds, until the end of the block and of the work that outlives it."""
 
     def __init__(self, memory: Memory) -> None:
         self._memory = memory
         self._bytes = 0
+        self._users = 0
 
     def hold(self, count: int) -> None:
         """Counts `count` more bytes, which the request is about to take.
@@ -89,14 +90,25 @@ class Claim:
         most = self._memory.max_bytes
         return max(self._bytes, self._memory.held_bytes) + count <= most
 
+    def keep_until(self, done: asyncio.Future[Any]) -> None:
+        """Holds everything at least until this work has ended: a thread goes on when its request is over."""
+        self._users += 1
+        done.add_done_callback(lambda _: self._leave())
+
     def __enter__(self) -> Self:
+        self._users += 1
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._memory.release(self._bytes)
-        self._bytes = 0
+        self._leave()
+
+    def _leave(self) -> None:
+        self._users -= 1
+        if self._users == 0:
+            self._memory.release(self._bytes)
+            self._bytes = 0
 
 
 def _trim() -> None:

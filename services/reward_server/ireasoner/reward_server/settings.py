@@ -43,8 +43,9 @@ class RewardServerSettings(BaseSettings):
     embedder: str = Field(
         "minilm",
         min_length=1,
-        description="minilm (all-MiniLM-L6-v2, installed as a package), token-mean (needs "
-        "--token-mean-checkpoint), or the hub id or folder of any sentence-transformers model.",
+        description="minilm (all-MiniLM-L6-v2, which the package contains), token-mean (needs "
+        "--token-mean-checkpoint), or the hub id or folder of any sentence-transformers model (extra "
+        "`sentence-transformers`).",
     )
     token_mean_checkpoint: Path | None = Field(
         None,
@@ -53,10 +54,14 @@ class RewardServerSettings(BaseSettings):
     runtime: Runtime = Field(
         "auto",
         description="Runtime and precision of the embedder: openvino-bf16 or openvino-fp32 (CPU only), torch-bf16 or "
-        "torch-fp32. auto picks OpenVINO for minilm on a CPU, torch otherwise, and bfloat16 if the device computes "
-        "in it.",
+        "torch-fp32 (extra `sentence-transformers`). auto picks OpenVINO for minilm on a CPU, torch otherwise, and "
+        "bfloat16 if the device computes in it.",
     )
-    device: str = Field("auto", description="Torch device of the embedder; auto picks a GPU if there is one.")
+    device: str = Field(
+        "auto",
+        description="Torch device of the embedder; auto picks a GPU if there is one and the extra "
+        "`sentence-transformers` is installed.",
+    )
     threads: int | None = Field(
         None, ge=1, description="CPU threads of the embedder; the runtime decides if not set."
     )
@@ -155,7 +160,7 @@ class RewardServerSettings(BaseSettings):
     @property
     def embedder_spec(self) -> EmbedderSpec:
         """The embedder and how to run it."""
-        return EmbedderSpec(**{name: getattr(self, name) for name in EmbedderSpec.model_fields})
+        return EmbedderSpec.of(self)
 
 
 def is_loopback(host: str) -> bool:

@@ -10,17 +10,22 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from peft import PeftModel
 from safetensors import SafetensorError, safe_open
 
 from ireasoner.trainer.adapters.backbone import language_model_layers
 from ireasoner.trainer.adapters.canary import Canary
-from ireasoner.trainer.errors import AdapterError
+from ireasoner.trainer.errors import AdapterError, PolicyMissingError
 from ireasoner.trainer.rollouts.client import RolloutClient
 from ireasoner.trainer.rollouts.replicas import RolloutReplicas
 from ireasoner.trainer.settings import AdapterName
+
+T = TypeVar("T")
+
+RESTORES = 20
+"""Times that a server may lose adapters while one request waits for it."""
 
 
 class AdapterPublisher:
@@ -84,7 +89,8 @@ class AdapterPublisher:
         """Writes the adapter, loads it under its new name, checks it, then unloads and deletes old versions.
 
         Raises:
-            AdapterError: The adapter cannot be served as it was trained, or the server does not list it.
+            AdapterError: The adapter cannot be served as it was trained.
+            PolicyMissingError: The server does not list it, however often it is loaded.
             RolloutMismatchError: The server's prompts are not the trainer's.
             CanaryError: The server serves another policy under the new name.
             RolloutServerError: The server refused, or was unreachable for longer than the budget.
@@ -94,10 +100,10 @@ class AdapterPublisher:
         self.write(policy, role, path)
         self._unfinished.add(name)
         self._client.load_adapter(name, str(path))
-        if name not in self._client.models():
-            raise AdapterError(f"{name} was loaded, but {self._client.base_url} does not list it")
+        self.restored(lambda: self._find(name))
         if self._canary is not None and self._publications[role] % self._canary_every == 0:
-            self._canary.check(policy, role, name)
+            canary = self._canary
+            self.restored(lambda: canary.check(policy, role, name))
         self._publications[role] += 1
         self._unfinished.discard(name)
         names = [*(each for each in self._served.get(role, []) if each != name), name]
@@ -107,8 +113,22 @@ class AdapterPublisher:
             shutil.rmtree(self._folder / old, ignore_errors=True)
         return name
 
+    def restored(self, ask: Callable[[], T]) -> T:
+        """What `ask` returns; a server that lost adapters gets them back and is asked again.
+
+        Raises:
+            PolicyMissingError: It lost them as often as it got them.
+            RolloutServerError: The server refused, or was unreachable for longer than the budget.
+        """
+        for _ in range(RESTORES):
+            try:
+                return ask()
+            except PolicyMissingError:
+                self.restore()
+        return ask()
+
     def restore(self) -> None:
-        """Loads the published versions that the server has lost.
+        """Loads the versions that the server has lost.
 
         Raises:
             RolloutServerError: The server refused, or was unreachable for longer than the budget.
@@ -118,15 +138,19 @@ class AdapterPublisher:
             if name not in known:
                 self._client.load_adapter(name, str(self._folder / name))
 
+    def _find(self, name: str) -> None:
+        if name not in self._client.models():
+            raise PolicyMissingError(f"{name} was loaded, but {self._client.base_url} does not list it")
+
     def withdraw(self) -> None:
         """Unloads every version that is still served, checked or not; keeps their folders."""
-        for name in [*self._names(), *sorted(self._unfinished)]:
+        for name in self._names():
             self._client.unload_adapter(name)
         self._served.clear()
         self._unfinished.clear()
 
     def _names(self) -> list[str]:
-        return [name for names in self._served.values() for name in names]
+        return [*(name for names in self._served.values() for name in names), *sorted(self._unfinished)]
 
 
 def version(name: str) -> int:

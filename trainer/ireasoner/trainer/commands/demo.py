@@ -60,20 +60,12 @@ def main(settings: DemoSettings, console: Console) -> Path:
     )  # all of it before anything is written or started
     folder = run.run_folder
     folder.mkdir(parents=True)
-    written = _write_inputs(settings, run, console)
-    questions, bad = given if written is None else _questions(settings, written, tokenizer)
     ledger = folder / "ledger"
     with ExitStack() as services:
         reward_server = services.enter_context(_reward_server(run, ledger))
-        rollout_server = services.enter_context(
-            Service(
-                "rollout server",
-                "ireasoner.rollout_server",
-                [*run.rollout_server_flags, "--port", str(rollout_port)],
-                log=folder / "logs" / "rollout-server.log",
-                ready_url=f"http://127.0.0.1:{rollout_port}/readyz",
-            )
-        )
+        rollout_server = services.enter_context(_rollout_server(run, rollout_port))
+        written = _write_inputs(settings, run, console)  # while the servers start
+        questions, bad = given if written is None else _questions(settings, written, tokenizer)
         reward_server = _ready_reward_server(services, run, ledger, reward_server, console)
         _await(rollout_server, _ROLLOUT_DEADLINE_S, console)
         before = _evaluate(settings, run, "before", questions, bad, forbidden, console)
@@ -100,6 +92,16 @@ def _reward_server(run: RunSettings, ledger: Path | None) -> Service:
         ["--port", port, "--threads", "1", *(["--ledger", str(ledger)] if ledger is not None else [])],
         log=run.run_folder / "logs" / "reward-server.log",
         ready_url=f"{run.reward.url}/readyz",
+    )
+
+
+def _rollout_server(run: RunSettings, port: int) -> Service:
+    return Service(
+        "rollout server",
+        "ireasoner.rollout_server",
+        [*run.rollout_server_flags, "--port", str(port)],
+        log=run.run_folder / "logs" / "rollout-server.log",
+        ready_url=f"http://127.0.0.1:{port}/readyz",
     )
 
 

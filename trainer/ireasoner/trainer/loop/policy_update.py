@@ -4,7 +4,7 @@ It departs from TRL's GRPO in four points:
     groups without a learning signal are left out before a forward pass is spent on them
     micro-batches are weighed by their rows
     TRL's importance correction is applied to rollouts of our rollout server
-    each prompt of a group is computed once
+    each prompt of a group is computed once, and padding not at all
 """
 
 import logging
@@ -18,7 +18,7 @@ from ireasoner.trainer.adapters.architecture import IMAGE_INPUTS
 from ireasoner.trainer.adapters.backbone import active_adapter
 from ireasoner.trainer.loop.micro_batches import split_into_micro_batches
 from ireasoner.trainer.loop.ranks import Ranks
-from ireasoner.trainer.loop.shared_prompt import after_shared_prompts
+from ireasoner.trainer.loop.shared_prompt import PackedRollouts, pack
 from ireasoner.trainer.loop.trl_internals import Batch, GrpoInternals, LogProbabilities
 from ireasoner.trainer.rollouts.group import Group
 from ireasoner.trainer.settings import Role, RunSettings
@@ -54,6 +54,7 @@ class PolicyUpdate(GrpoInternals):
         self.groups: list[Group] = []
         self.micro_batches: list[Batch] = []
         self._row_prompts = torch.empty(0)
+        self._packed: PackedRollouts | None = None
         self._trained_logps: torch.Tensor | None = None
         super().__init__(**trl)
 
@@ -67,7 +68,7 @@ class PolicyUpdate(GrpoInternals):
             self.micro_batches = self._split(self.scored_batch())
         if index >= len(self.micro_batches):
             return {}
-        self._row_prompts = self.micro_batches[index]["prompts"]
+        self._row_prompts, self._packed = self.micro_batches[index]["prompts"], None
         return self.compared(self.micro_batches[index])
 
     def has_signal(self, group: Group) -> bool:
@@ -138,7 +139,7 @@ class PolicyUpdate(GrpoInternals):
     ) -> LogProbabilities:
         """What TRL computes, but each prompt once; see `shared_prompt`."""
         inputs = {"input_ids": input_ids, "attention_mask": attention_mask, **kwargs}
-        # Recomputing activations needs forward passes without a cache.
+        # Activations would be recomputed in the backward pass, where the model attends as usual again.
         if self.args.gradient_checkpointing or inputs.get("image_grid_thw") is None:
             computed = super().log_probabilities(
                 model, input_ids, attention_mask, completion_tokens, *args, **kwargs
@@ -149,17 +150,15 @@ class PolicyUpdate(GrpoInternals):
         return computed
 
     def _after_shared_prompts(self, model: Any, inputs: Batch, completion_tokens: int) -> LogProbabilities:
+        backbone = self.accelerator.unwrap_model(model).get_base_model().model
         with self.accelerator.autocast():
-            following = after_shared_prompts(
-                self.accelerator.unwrap_model(model).get_base_model().model,
-                inputs,
-                self._row_prompts,
-                completion_tokens,
-            )
-            labels = inputs["input_ids"].masked_fill(inputs["attention_mask"] == 0, -100)
-            outputs = model(**following, labels=labels[:, -completion_tokens - 1 :], fused_lm_head=True)
-        entropies = outputs.entropy[:, -completion_tokens:] if inputs.get("compute_entropy") else None
-        return outputs.log_probs[:, -completion_tokens:], entropies, None
+            if self._packed is None:  # policy and reference read the same
+                self._packed = pack(backbone, inputs, self._row_prompts, completion_tokens)
+            packed = self._packed
+            with packed.read_by(backbone):
+                outputs = model(**packed.inputs, shift_labels=packed.targets[None], fused_lm_head=True)
+        entropies = packed.padded(outputs.entropy[0]) if inputs.get("compute_entropy") else None
+        return packed.padded(outputs.log_probs[0]), entropies, None
 
     def policy_loss(self, model: Any, inputs: Batch) -> torch.Tensor:
         """TRL's loss of a micro-batch, weighed by its share of the update; 0 if there is nothing left to train."""

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 
 from ireasoner.trainer.adapters.publisher import AdapterPublisher
-from ireasoner.trainer.errors import PolicyMissingError
 from ireasoner.trainer.rollouts.client import RolloutClient
 from ireasoner.trainer.rollouts.replicas import RolloutReplicas
 from ireasoner.trainer.rollouts.rollout import Rollout, RolloutRequest, SamplingContract
@@ -35,11 +34,7 @@ class Sampler:
         """
         if not requests:
             return []
-        try:
-            return self._rollouts.sample(policy, requests, contract)
-        except PolicyMissingError:
-            self._publisher.restore()
-            return self._rollouts.sample(policy, requests, contract)
+        return self._publisher.restored(lambda: self._rollouts.sample(policy, requests, contract))
 
     def base_model(self) -> str:
         """The name under which the base model is served. Raises as `RolloutClient.base_model` does."""

@@ -11,7 +11,7 @@ from peft import PeftModel
 from PIL import Image
 
 from ireasoner.trainer.errors import SettingsError
-from ireasoner.trainer.loop.shared_prompt import after_shared_prompts
+from ireasoner.trainer.loop.shared_prompt import pack
 from ireasoner.trainer.rollouts.rollout import Rollout, SamplingContract
 from ireasoner.trainer.rollouts.token_figures import TOKEN_FIGURES
 
@@ -121,9 +121,10 @@ class SignalPass:
         }
         inputs = {name: value.to(device) for name, value in inputs.items()} | {"num_images": [1] * rows}
         one_group = torch.zeros(rows, dtype=torch.long, device=device)
-        following = after_shared_prompts(model.model, inputs, one_group, longest)
-        states: torch.Tensor = model.model(**following).last_hidden_state[:, :-1]
-        return states[mask[:, -longest:].bool().to(device)]
+        packed = pack(model.model, inputs, one_group, longest)
+        with packed.read_by(model.model):
+            states: torch.Tensor = model.model(**packed.inputs).last_hidden_state[0]
+        return states
 
     def _chunk(self, model: Any, hidden: torch.Tensor) -> dict[str, torch.Tensor]:
         """The figures of some tokens, from their hidden states."""

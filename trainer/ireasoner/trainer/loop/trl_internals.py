@@ -13,6 +13,8 @@ from trl import GRPOTrainer
 from trl.models.utils import disable_gradient_checkpointing
 from trl.trainer.utils import split_pixel_values_by_grid, unsplit_pixel_values_by_grid
 
+from ireasoner.trainer.loop.distinct_prompts import DistinctPrompts
+
 __all__ = ["Batch", "GrpoInternals", "split_pixel_values_by_grid", "unsplit_pixel_values_by_grid"]
 
 Batch = dict[str, Any]
@@ -34,6 +36,7 @@ class GrpoInternals(GRPOTrainer):  # type: ignore[misc]
     """
 
     current_gradient_accumulation_steps: float
+    processing_class: Any
 
     def inputs_of(self, index: int) -> Batch:
         """The inputs of micro-batch `index` (from 0) of the update; a subclass defines them."""
@@ -90,7 +93,11 @@ class GrpoInternals(GRPOTrainer):  # type: ignore[misc]
 
     def scored_by_trl(self, rows: list[dict[str, Any]]) -> Batch:
         """Rows with completions, rewards and group advantages, from the trainer's `rollout_func` and `reward_funcs`."""
-        scored: Batch = self._generate_and_score_completions(rows)
+        processor, self.processing_class = self.processing_class, DistinctPrompts(self.processing_class)
+        try:
+            scored: Batch = self._generate_and_score_completions(rows)
+        finally:
+            self.processing_class = processor
         return scored
 
     def replace_logged_advantages(self, advantages: list[float]) -> None:

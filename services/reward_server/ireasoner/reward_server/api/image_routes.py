@@ -1,11 +1,9 @@
 """The endpoint through which callers give the ledger the images of their groups."""
 
-import asyncio
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Annotated, Any, TypeVar, cast
+from functools import partial
+from typing import Annotated, Any, cast
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, FastAPI, Path, Request
 from starlette.requests import ClientDisconnect
 
 from ireasoner.reward_server import wire
@@ -23,6 +21,7 @@ from ireasoner.reward_server.errors import (
     Unauthorized,
 )
 from ireasoner.reward_server.ledger import images
+from ireasoner.reward_server.ledger.decoding import Decoding
 from ireasoner.reward_server.ledger.recorder import Recorder
 from ireasoner.reward_server.memory import Claim
 
@@ -46,12 +45,12 @@ _BODY: dict[str, Any] = {
         "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
     }
 }
-_decoding = ThreadPoolExecutor(1, "images")
-"""One image at a time is read; even its head can take a second to parse."""
-WAIT_DEADLINE_S = 30.0
-"""Longest wait for the images before and for this one."""
 
-T = TypeVar("T")
+
+def install(app: FastAPI) -> None:
+    """Adds the endpoint, with a thread that decodes, to the app."""
+    app.state.put_images = Decoding("images")
+    app.include_router(router)
 
 
 @router.put("/ledger/images/{sha256}", responses=IMAGE_PROBLEMS, openapi_extra=_BODY)
@@ -75,13 +74,15 @@ async def put_image(
     if recorder is None:
         raise NoLedger("this server keeps no ledger; its operator can turn it on with --ledger")
     data = await _body(request)
-    found = await _in_thread(images.digest, data)
+    claim = cast(Claim, request.state.claim)
+    decoding = cast(Decoding, request.app.state.put_images)
+    found = await decoding.run(partial(images.digest, data), claim)
     if found != sha256:
         raise _malformed("sha256", f"the SHA-256 of the body is {found}, not {sha256[:80]!r}")
     try:
-        pixels = await _in_thread(images.pixels, data)
-        cast(Claim, request.state.claim).hold(images.PIXEL_BYTES * pixels)
-        await _in_thread(images.check_whole, data)
+        pixels = await decoding.run(partial(images.pixels, data), claim)
+        claim.hold(images.PIXEL_BYTES * pixels)
+        await decoding.run(partial(images.check_whole, data), claim)
     except images.TooManyPixels as error:
         raise RequestTooLarge(f"the image has {error}") from error
     except images.NotAnImage as error:
@@ -89,18 +90,6 @@ async def put_image(
     if recorder.status.problem is not None or not recorder.put_image(request.state.experiment, sha256, data):
         raise LedgerUnavailable("the ledger cannot be written now; scoring goes on", retry_after_s=5)
     return wire.StoredImage(sha256=sha256, bytes=len(data), pixels=pixels)
-
-
-async def _in_thread(read: Callable[[bytes], T], data: bytes) -> T:
-    """What `read` finds in an image, while the event loop goes on; raises Overloaded if that takes too long."""
-    try:
-        async with asyncio.timeout(WAIT_DEADLINE_S):
-            return await asyncio.get_running_loop().run_in_executor(_decoding, read, data)
-    except TimeoutError:
-        raise Overloaded(
-            f"the image could not be decoded within {WAIT_DEADLINE_S:.0f} s; others are before it",
-            retry_after_s=5,
-        ) from None
 
 
 async def _body(request: Request) -> bytes:

@@ -15,12 +15,14 @@ from ireasoner.reward_server.api.routes import SCORING_ERRORS
 from ireasoner.reward_server.api.tokens import limited_to, turns_of
 from ireasoner.reward_server.engine import Engine
 from ireasoner.reward_server.errors import (
+    DeadlineExceeded,
     HeadTooLarge,
     InternalError,
     LedgerUnreadable,
     MalformedRequest,
     NoLedger,
     NoSuchRecord,
+    NotReady,
     Overloaded,
     RequestTooLarge,
     Unauthorized,
@@ -39,6 +41,7 @@ from ireasoner.reward_server.ledger import (
 from ireasoner.reward_server.ledger.audit_of_run import audit_of
 from ireasoner.reward_server.ledger.changes import Change, Changes
 from ireasoner.reward_server.ledger.cosines import cosines, footprint
+from ireasoner.reward_server.ledger.decoding import Decoding
 from ireasoner.reward_server.ledger.group_query import GroupQuery
 from ireasoner.reward_server.ledger.ledgers import Ledgers, RecordId, Viewer
 from ireasoner.reward_server.ledger.reads import Reads
@@ -50,7 +53,15 @@ from ireasoner.reward_server.scoring.scorer import Caller
 router = APIRouter()
 body_router = APIRouter(route_class=MeasuredRoute)
 
-_LISTED = (Unauthorized, NoLedger, HeadTooLarge, InternalError, LedgerUnreadable)
+_LISTED = (
+    Unauthorized,
+    NoLedger,
+    HeadTooLarge,
+    InternalError,
+    NotReady,
+    LedgerUnreadable,
+    DeadlineExceeded,
+)
 LIST_PROBLEMS = documented(*_LISTED, MalformedRequest)
 RECORD_PROBLEMS = documented(*_LISTED, MalformedRequest, NoSuchRecord)
 GROUP_PROBLEMS = IMAGE_PROBLEMS = documented(
@@ -72,6 +83,7 @@ IMAGE_HEADERS = {
 def install(app: FastAPI, folders: Sequence[FolderPath]) -> None:
     """Adds the endpoints, which read the ledgers of these folders, to the app; without folders they answer NoLedger."""
     app.state.ledger_reads = reads = Reads(Ledgers(folders) if folders else None)
+    app.state.served_images = Decoding("served images")
     app.state.ledger_changes = Changes(reads, lambda: cast(Engine, app.state.engine).is_draining)
     app.include_router(router)
     app.include_router(body_router)
@@ -85,6 +97,7 @@ class _Reading:
         self.viewer = Viewer(limited_to(experiment))
         self.reads = cast(Reads, request.app.state.ledger_reads)
         self.changes = cast(Changes, request.app.state.ledger_changes)
+        self.images = cast(Decoding, request.app.state.served_images)
         self.request = request
 
     @property
@@ -289,7 +302,7 @@ async def get_image(
         return Response(status_code=304, headers=IMAGE_HEADERS)
     data, needed_bytes = await reading.reads.run(served_image.kept, reading.viewer, sha256)
     reading.claim.hold(needed_bytes + len(data))
-    encoded = await reading.reads.run(served_image.written_anew, sha256, data)
+    encoded = await reading.images.run(partial(served_image.written_anew, sha256, data), reading.claim)
     return Response(
         encoded, headers={**IMAGE_HEADERS, "etag": f'"{sha256}"'}, media_type=served_image.MEDIA_TYPE
     )

@@ -1,5 +1,6 @@
 """The flags of commands that score: which embedder, as the server's."""
 
+from dataclasses import fields
 from pathlib import Path
 
 from pydantic import Field, ValidationError
@@ -28,7 +29,7 @@ class EmbedderFlags(CommandSettings):
 
     def server_settings(self) -> RewardServerSettings:
         """The settings of a server that scores alike, and records nothing; raises InputError if they are wrong."""
-        names = (*EmbedderSpec.model_fields, "configs_folder")
+        names = (*(each.name for each in fields(EmbedderSpec)), "configs_folder")
         try:
             return RewardServerSettings(**{name: getattr(self, name) for name in names}, ledger=None)
         except ValidationError as error:

@@ -9,11 +9,11 @@ from pydantic import Field, ValidationError
 from pydantic_settings import CliPositionalArg, SettingsConfigDict
 
 from ireasoner.compat.flags import describe
-from ireasoner.reward_server.__main__ import Server, listen, reason_of
 from ireasoner.reward_server.api.tokens import UnusableTokens
 from ireasoner.reward_server.commands.command import DONE, CommandSettings, InputError, run_command
 from ireasoner.reward_server.ledger.ledgers import check_folders
 from ireasoner.reward_server.observability import logs
+from ireasoner.reward_server.server import Server, listen, reason_of
 from ireasoner.reward_server.settings import RewardServerSettings
 
 log = logging.getLogger(__name__)

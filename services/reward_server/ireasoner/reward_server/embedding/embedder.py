@@ -1,14 +1,19 @@
 """What the server needs from an embedder, and the spec of the one to run."""
 
+import sys
 from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 
 Runtime = Literal["auto", "openvino-bf16", "openvino-fp32", "torch-bf16", "torch-fp32"]
+DEVICES = Path("/dev")
+ACCELERATORS = ("nvidia[0-9]*", "dxg", "kfd", "dri/renderD*")
+"""Device files of NVIDIA's GPUs, of any GPU under WSL, of AMD's, and of Intel's."""
 
 
 class Embedder(Protocol):
@@ -40,16 +45,32 @@ class Embedder(Protocol):
         """
 
 
-class EmbedderSpec(BaseModel):
+@dataclass(frozen=True, slots=True)
+class EmbedderSpec:
     """Which embedder to run, and how. Fields are the server settings of the same names."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     embedder: str
     token_mean_checkpoint: Path | None
     runtime: Runtime
     device: str
     threads: int | None
+
+    @classmethod
+    def of(cls, settings: object) -> "EmbedderSpec":
+        """The embedder that an object with these fields asks for."""
+        return cls(**{each.name: getattr(settings, each.name) for each in fields(cls)})
+
+    @classmethod
+    def read(cls, written: dict[str, Any]) -> "EmbedderSpec":
+        """What `written` returned, from JSON."""
+        checkpoint = written["token_mean_checkpoint"]
+        return cls(**{**written, "token_mean_checkpoint": None if checkpoint is None else Path(checkpoint)})
+
+    def written(self) -> dict[str, Any]:
+        """The fields for JSON."""
+        checkpoint = self.token_mean_checkpoint
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        return {**values, "token_mean_checkpoint": None if checkpoint is None else str(checkpoint)}
 
     @property
     def needs_a_process(self) -> bool:
@@ -65,10 +86,21 @@ class EmbedderSpec(BaseModel):
 
 
 def _device(name: str) -> str:
-    """The kind of device that torch chooses for `auto`, else `name`."""
+    """The kind of device that torch chooses for `auto`, else `name`.
+
+    Torch takes seconds to import. So it is asked only if it could run the embedder, and if the machine shows an
+    accelerator.
+    """
     if name != "auto":
         return name
+    if find_spec("sentence_transformers") is None or not _shows_an_accelerator():
+        return "cpu"
     import torch
 
     accelerator = torch.accelerator.current_accelerator(check_available=True)
     return "cpu" if accelerator is None else accelerator.type
+
+
+def _shows_an_accelerator() -> bool:
+    """Whether there may be one: always, except on a Linux without a device file of one."""
+    return sys.platform != "linux" or any(any(DEVICES.glob(name)) for name in ACCELERATORS)

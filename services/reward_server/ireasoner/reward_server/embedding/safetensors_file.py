@@ -78,7 +78,7 @@ def _stored(file: Path, start: int, name: str, entry: dict[str, object]) -> Stor
     if kind not in _STORED_AS:
         raise UnreadableTensors(f"{file}: {name} is stored as {kind}, not as one of {list(_STORED_AS)}")
     try:
-        data = np.memmap(file, _STORED_AS[kind], "r", offset=start + begin, shape=tuple(shape))
+        data = np.memmap(file, _STORED_AS[kind], "c", offset=start + begin, shape=tuple(shape))
     except ValueError as error:
         raise UnreadableTensors(f"{file}: {name}: {error}") from error
     return StoredTensor(name, tuple(shape), kind == "BF16", data)

@@ -25,7 +25,7 @@ class Worker:
     def __call__(self, header: Header, payload: bytes) -> Frame:
         """The answer to one question; raises what the embedder raises."""
         if header["op"] == "load":
-            return self._load(EmbedderSpec.model_validate(header["spec"]))
+            return self._load(EmbedderSpec.read(header["spec"]))
         assert self._embedder is not None, "load comes first"
         if header["op"] == "tokenize":
             tokens = self._embedder.tokenize(header["texts"])

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ireasoner.reward_server.child_process import ChildDied, ChildProcess, ChildRefused, Frame, Header
+from ireasoner.reward_server.embedding.backend import Backend, ThreadBackend
 from ireasoner.reward_server.embedding.embedder import EmbedderSpec
 
 log = logging.getLogger(__name__)
@@ -23,6 +24,9 @@ ALLOCATOR = {
 every layer, which took an eighth of the time of a bfloat16 pass."""
 LOAD_DEADLINE_S = 600.0
 """Long enough for a model that has to be downloaded first."""
+PASS_TIMEOUT_S = 120.0
+"""Seconds after which an embedding worker that does not answer is killed: with the default embedder a pass takes
+less than one."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 30.0
 
 
@@ -40,22 +44,33 @@ class WorkerBackend:
         self._pass_deadline_s = pass_deadline_s
         self._worker: ChildProcess | None = None
         self._is_up = asyncio.Event()
+        self._launched: asyncio.Task[ChildProcess] | None = None
         self._supervising: asyncio.Task[None] | None = None
         self.name = self.identity = ""
         self.dimension = 0
         self.restarts = 0
         self.fault: str | None = "the embedder is being loaded"
 
+    async def launch(self) -> None:
+        """Starts the first worker, and has it load the embedder while the caller goes on; `start` waits for it."""
+        worker = await self._spawn()
+        self._launched = asyncio.create_task(self._take(worker), name="loading the embedder")
+        await asyncio.sleep(0)  # until the task has sent its question
+
     async def start(self) -> None:
-        """Starts the first worker; raises ChildDied or ChildRefused if it cannot load the embedder."""
-        worker = await self._load()
+        """Waits for the first worker; raises ChildDied or ChildRefused if it cannot load the embedder."""
+        if self._launched is None:
+            await self.launch()
+        assert self._launched is not None
+        worker = await self._launched
         self._supervising = asyncio.create_task(self._supervise(worker), name="worker supervision")
 
     async def stop(self) -> None:
         """Ends the worker and its supervision."""
-        if self._supervising is not None:
-            self._supervising.cancel()
-            await asyncio.wait([self._supervising])
+        running = [task for task in (self._launched, self._supervising) if task is not None]
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)  # what failed was reported by `start`
         if self._worker is not None:
             await self._worker.stop()
 
@@ -80,14 +95,13 @@ class WorkerBackend:
         assert self._worker is not None
         return await self._worker.ask(header, payload, deadline_s=self._pass_deadline_s)
 
-    async def _load(self) -> ChildProcess:
-        worker = await ChildProcess.start(
-            "embedding worker",
-            "ireasoner.reward_server.embedding.worker",
-            {"op": "load", "spec": self._spec.model_dump(mode="json")},
-            LOAD_DEADLINE_S,
-            {**ALLOCATOR, **os.environ},
-        )
+    async def _spawn(self) -> ChildProcess:
+        module = "ireasoner.reward_server.embedding.worker"
+        return await ChildProcess.spawn("embedding worker", module, {**ALLOCATOR, **os.environ})
+
+    async def _take(self, worker: ChildProcess) -> ChildProcess:
+        """Has the worker load the embedder, and sends it all questions from then on."""
+        await worker.load({"op": "load", "spec": self._spec.written()}, LOAD_DEADLINE_S)
         if self.identity not in ("", worker.loaded["identity"]):
             await worker.stop()
             raise ChildRefused("the model is not the one that the server started with")
@@ -111,9 +125,22 @@ class WorkerBackend:
         while True:
             self.restarts += 1
             try:
-                return await self._load()
+                return await self._take(await self._spawn())
             except (ChildDied, ChildRefused, OSError) as error:
                 self.fault = str(error)
                 log.error("the embedding worker could not be started: %s", error)  # noqa: TRY400
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+
+def backend_of(spec: EmbedderSpec) -> Backend:
+    """The backend of an embedder, which has not started yet."""
+    return WorkerBackend(spec, PASS_TIMEOUT_S) if spec.needs_a_process else ThreadBackend.of(spec)
+
+
+async def launched_backend(spec: EmbedderSpec) -> Backend:
+    """The backend of an embedder, which loads already if it has a process of its own."""
+    backend = backend_of(spec)
+    if isinstance(backend, WorkerBackend):
+        await backend.launch()
+    return backend

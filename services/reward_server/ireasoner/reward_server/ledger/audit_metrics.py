@@ -11,8 +11,10 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from ireasoner.audit.thresholds import Thresholds
-from ireasoner.reward_server.ledger import schema
+from ireasoner.reward_server.errors import ServiceError
 from ireasoner.reward_server.ledger.auditing import AuditedRun, audit_run
+from ireasoner.reward_server.ledger.ledgers import Ledgers
+from ireasoner.reward_server.ledger.reads import Reads
 
 log = logging.getLogger(__name__)
 
@@ -40,53 +42,53 @@ class AuditMetrics(Collector):
     """
 
     def __init__(self, folder: Path | None) -> None:
-        self._folder = folder
+        self._reads = None if folder is None else Reads(Ledgers([folder]))
         self._found: list[AuditedRun] = []
         self._audited_until: int | None = None
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Starts the timer."""
-        if self._folder is not None:
-            self._task = asyncio.create_task(self._go_on(self._folder), name="audits")
+        if self._reads is not None:
+            self._task = asyncio.create_task(self._go_on(self._reads), name="audits")
 
     async def stop(self) -> None:
-        """Stops the timer."""
+        """Stops the timer, and interrupts the round of audits that it is at."""
         if self._task is not None:
             self._task.cancel()
             with suppress(asyncio.CancelledError):
                 await self._task
+        if self._reads is not None:
+            await self._reads.close()
 
-    async def _go_on(self, folder: Path) -> None:
+    async def _go_on(self, reads: Reads) -> None:
         while True:
             try:
-                await asyncio.to_thread(self.refresh, folder)
-            except (sqlite3.Error, schema.LedgerUnusable) as error:
+                await reads.run(self.refresh)
+            except ServiceError as error:
                 log.warning("the runs of the ledger cannot be audited now: %s", error)
             except Exception:  # a bug must not end the timer
                 log.exception("the runs of the ledger cannot be audited now")
             await asyncio.sleep(PERIOD_S)
 
-    def refresh(self, folder: Path) -> None:
-        """Audits the newest runs of a ledger, if it has groups that it had not the last time.
+    def refresh(self, ledgers: Ledgers) -> None:
+        """Audits the newest runs of a ledger, if it exists and has groups that it had not the last time.
 
         Raises:
             LedgerUnusable: It cannot be opened.
             sqlite3.Error: It cannot be read.
         """
-        if not (folder / schema.FILE).exists():  # nothing is recorded yet
-            return
-        connection = schema.open_to_read(folder)
-        try:
-            connection.execute("BEGIN")
-            last = connection.execute("SELECT max(id) FROM groups").fetchone()[0]
-            if last != self._audited_until:
-                newest = connection.execute(_NEWEST, (MAX_RUNS_OF_EXPERIMENT, MAX_RUNS)).fetchall()
-                limits = Thresholds()
-                self._found = [audit_run(connection, row[0], limits, reads_texts=False) for row in newest]
-                self._audited_until = last
-        finally:
-            connection.close()
+        for ledger in ledgers:
+            with ledger.reading() as connection:
+                self._audit(connection)
+
+    def _audit(self, connection: sqlite3.Connection) -> None:
+        last = connection.execute("SELECT max(id) FROM groups").fetchone()[0]
+        if last != self._audited_until:
+            newest = connection.execute(_NEWEST, (MAX_RUNS_OF_EXPERIMENT, MAX_RUNS)).fetchall()
+            limits = Thresholds()
+            self._found = [audit_run(connection, row[0], limits, reads_texts=False) for row in newest]
+            self._audited_until = last
 
     def collect(self) -> Iterable[Metric]:
         """The families."""

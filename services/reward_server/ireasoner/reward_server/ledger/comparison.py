@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from ireasoner.reward_server.ledger.read_call import interruptible
 from ireasoner.reward_server.ledger.schema import BUSY_TIMEOUT_S, COMPARISONS, LedgerUnusable
 
 VERSION = 1
@@ -210,11 +211,16 @@ def reading(folder: Path, name: str) -> Iterator[sqlite3.Connection]:
     file = file_of(folder, name)
     try:
         connection = sqlite3.connect(
-            f"{file.resolve().as_uri()}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None
+            f"{file.resolve().as_uri()}?mode=ro",
+            uri=True,
+            timeout=BUSY_TIMEOUT_S,
+            isolation_level=None,
+            check_same_thread=False,  # another thread may interrupt it
         )
         try:
-            check_version(file, connection)
-            yield connection
+            with interruptible(connection):
+                check_version(file, connection)
+                yield connection
         finally:
             connection.close()
     except sqlite3.Error as error:

@@ -7,7 +7,8 @@ a mark and five little-endian 32-bit numbers: the lengths of the three parts, an
 head itself. A segment may end in the middle of a frame if its server was killed.
 
 Where a disk has damaged a frame, reading goes on with the next head, and what is between is a `Gap`. Bytes
-that a caller has sent cannot pass for a head: its checksum begins with the feed, whose name no caller learns.
+that a caller has sent cannot pass for a head: its checksum begins with the feed, whose name no caller learns. Up to
+where gaps were left out is kept beside the segment, so that the next writer does not report them again.
 """
 
 import os
@@ -32,6 +33,7 @@ _MARK = b"iRL2"
 _SCANNED_BYTES = 2**20
 """Bytes that are searched for a head at once."""
 _SUFFIX = ".frames"
+_LEFT_OUT = ".left-out"
 _NAME = re.compile(rf"\d{{20}}-[0-9a-f]{{8}}-\d{{8}}{re.escape(_SUFFIX)}")
 
 
@@ -143,6 +145,29 @@ def size_bytes(folder: Path) -> int:
 def number_of(segment: Path) -> int:
     """The number of a segment in its feed, from 1."""
     return int(segment.name.removesuffix(_SUFFIX).rpartition("-")[2])
+
+
+def left_out(segment: Path) -> int:
+    """The offset up to which gaps of a segment were left out; 0 if none was."""
+    try:
+        return int(segment.with_suffix(_LEFT_OUT).read_text())
+    except (FileNotFoundError, ValueError):  # ValueError: the machine stopped while it was written
+        return 0
+
+
+def leave_out(segment: Path, gap: Gap) -> int:
+    """Notes that a gap is left out; returns how many of its bytes were not yet."""
+    new_bytes = gap.end - max(gap.start, left_out(segment))
+    if new_bytes <= 0:
+        return 0
+    segment.with_suffix(_LEFT_OUT).write_text(str(gap.end))
+    return new_bytes
+
+
+def remove(segment: Path) -> None:
+    """Removes a segment, which another writer may have done."""
+    segment.unlink(missing_ok=True)
+    segment.with_suffix(_LEFT_OUT).unlink(missing_ok=True)
 
 
 def read(segment: Path, offset: int) -> Iterator[Frame | Gap]:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from ireasoner.reward_server.errors import NoSuchRecord
 from ireasoner.reward_server.ledger import schema
 from ireasoner.reward_server.ledger.folders import ledger_folders
+from ireasoner.reward_server.ledger.read_call import interruptible
 
 MAX_IDLE = 4
 """Connections to one ledger that are kept open between calls."""
@@ -61,7 +62,6 @@ class Ledger:
         self.index = index
         self.folder = folder
         self._idle: list[sqlite3.Connection] = []
-        self._busy: set[sqlite3.Connection] = set()
         self._lock = threading.Lock()
         self._file: tuple[int, int] | None = None
         self._uri = f"{(folder / schema.FILE).resolve().as_uri()}?mode=ro"
@@ -88,9 +88,10 @@ class Ledger:
         """
         connection = self._take()
         try:
-            connection.execute("BEGIN")
-            yield connection
-            connection.execute("COMMIT")
+            with interruptible(connection):
+                connection.execute("BEGIN")
+                yield connection
+                connection.execute("COMMIT")
         except BaseException:
             self._put(connection, is_whole=False)
             raise
@@ -108,14 +109,11 @@ class Ledger:
             connection = schema.open_to_read(self.folder)
             connection.row_factory = sqlite3.Row
             connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
-        with self._lock:
-            self._busy.add(connection)
         return connection
 
     def _put(self, connection: sqlite3.Connection, *, is_whole: bool = True) -> None:
         """Takes a connection back, and closes it if it failed or there are enough."""
         with self._lock:
-            self._busy.discard(connection)
             if is_whole and len(self._idle) < MAX_IDLE:
                 self._idle.append(connection)
                 return
@@ -124,12 +122,6 @@ class Ledger:
     def _close_idle(self) -> None:
         while self._idle:
             self._idle.pop().close()
-
-    def interrupt(self) -> None:
-        """Ends the statements that run now: their calls raise sqlite3.OperationalError."""
-        with self._lock:
-            for connection in self._busy:
-                connection.interrupt()
 
     def close(self) -> None:
         """Closes the connections that no call uses."""
@@ -163,11 +155,6 @@ class Ledgers:
             if ledger.index == record.ledger:
                 return ledger
         raise no_such(record)
-
-    def interrupt(self) -> None:
-        """Ends all statements that run now."""
-        for ledger in list(self._known.values()):
-            ledger.interrupt()
 
     def close(self) -> None:
         """Closes all connections that no call uses."""

@@ -42,7 +42,7 @@ def kept(ledgers: Ledgers, viewer: Viewer, sha256: str) -> tuple[bytes, int]:
         raise _damaged(sha256, error) from None
 
 
-def written_anew(_: Ledgers, sha256: str, data: bytes) -> bytes:
+def written_anew(sha256: str, data: bytes) -> bytes:
     """The image as WebP; raises NoSuchRecord if it cannot be decoded."""
     try:
         with images.opened(data) as image:

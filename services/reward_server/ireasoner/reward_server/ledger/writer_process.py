@@ -85,7 +85,6 @@ class Writer:
     _was_open: bool = False
     _offsets: dict[str, int] = field(default_factory=dict)
     _groups: dict[str, int] = field(default_factory=dict)
-    _left_out_bytes: int = 0
     _image_bytes: int = 0
     _unnamed_at_s: float = 0.0
     _unmerged: int = 0
@@ -157,7 +156,7 @@ class Writer:
                 if isinstance(part, inbox.Gap):
                     self._commit(connection, feed, segment, batch)
                     batch, size = [], 0
-                    self._left_out_bytes += part.end - part.start
+                    self.report.damaged_bytes += inbox.leave_out(segment, part)
                     self._offsets[segment.name] = part.end
                     continue
                 batch.append(part)
@@ -166,15 +165,9 @@ class Writer:
                     self._commit(connection, feed, segment, batch)
                     batch, size = [], 0
             self._commit(connection, feed, segment, batch)
-        self._count_left_out()
         if is_complete:
-            segment.unlink(missing_ok=True)
+            inbox.remove(segment)
             self._offsets.pop(segment.name, None)
-
-    def _count_left_out(self, *, is_new: bool = True) -> None:
-        """Reports the damaged parts that were just left out, unless a writer before has done so."""
-        self.report.damaged_bytes += self._left_out_bytes if is_new else 0
-        self._left_out_bytes = 0
 
     def _commit(
         self, connection: sqlite3.Connection, feed: str, segment: Path, batch: list[inbox.Frame]
@@ -183,7 +176,6 @@ class Writer:
             return
         self._check_log(connection)
         last = _last(connection, feed)
-        self._count_left_out(is_new=batch[0].header["sequence"] > last)
         given_up = 0
         with transaction(connection):
             for frame in batch:

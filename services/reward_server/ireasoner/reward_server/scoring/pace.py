@@ -3,8 +3,10 @@
 import asyncio
 import time
 from collections.abc import Callable
-from concurrent.futures import Executor
 from typing import TypeVar
+
+from ireasoner.reward_server.memory import Claim
+from ireasoner.reward_server.worker_threads import WorkerThreads
 
 TURN_S = 0.005
 LARGE = 4_096
@@ -22,16 +24,18 @@ class Pace:
 
     Args:
         thread: Does the work of long rollouts and large groups, one after another.
+        claim: The memory of the request, which counts until such work has ended.
     """
 
-    def __init__(self, thread: Executor) -> None:
+    def __init__(self, thread: WorkerThreads, claim: Claim) -> None:
         self._thread = thread
+        self._claim = claim
         self._until_s = time.monotonic() + TURN_S
 
     async def run(self, steps: int, work: Callable[[], T]) -> T:
         """The result of `work`, which takes as long as comparing `steps` steps."""
         if steps >= LARGE:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+            return await self._thread.run(work, self._claim)
         if time.monotonic() >= self._until_s:
             await asyncio.sleep(0)
             self._until_s = time.monotonic() + TURN_S

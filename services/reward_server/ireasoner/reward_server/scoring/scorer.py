@@ -1,7 +1,6 @@
 """From a request's groups to their scores: read, embed the steps to compare, compute, write."""
 
 from collections.abc import Hashable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import accumulate, chain, pairwise
@@ -25,6 +24,7 @@ from ireasoner.reward_server.scoring.registry import ConfigRegistry
 from ireasoner.reward_server.scoring.response import GroupRewards, Json, scored_group
 from ireasoner.reward_server.scoring.standings import standings_of
 from ireasoner.reward_server.scoring_config import ScoringConfig
+from ireasoner.reward_server.worker_threads import WorkerThreads
 
 Endpoint = Literal["outcome", "trajectory", "solver", "proposer"]
 
@@ -56,7 +56,7 @@ class Scorer:
         self._batcher = batcher
         self._configs = configs
         self._comparer = ExpressionComparer()
-        self._thread = ThreadPoolExecutor(1, "large groups")
+        self._thread = WorkerThreads(1, "large groups")
 
     @property
     def embedder(self) -> str:
@@ -65,7 +65,6 @@ class Scorer:
 
     async def stop(self) -> None:
         """Ends the process that compares formulas."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
         await self._comparer.stop()
 
     async def score(
@@ -80,7 +79,7 @@ class Scorer:
         """
         config = self._configs.use(request.config, caller.experiment)
         check_voters(request.groups)
-        pace = Pace(self._thread)
+        pace = Pace(self._thread, caller.claim)
         groups = []
         for sent in request.groups:
             groups.append(await read_group(sent, config, self._comparer, pace))
