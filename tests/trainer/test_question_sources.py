@@ -17,7 +17,7 @@ from ireasoner.trainer.evaluation.questions import BadLine, Question
 from ireasoner.trainer.settings import DatasetSettings
 from tests.trainer.datasets_of_images import encoded, images, json_lines, parquet, table, tar, write_files
 
-ASKED = {"question": ["How many?", "Which?"], "answer": ["3", "B"]}
+ASKED: dict[str, Any] = {"question": ["How many?", "Which?"], "answer": ["3", "B"]}
 
 
 def opened(
@@ -152,7 +152,7 @@ def test_a_damaged_image_is_named_when_it_is_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("streaming", [False, True])
 def test_another_column_of_images_is_not_decoded(streaming: bool, tmp_path: Path) -> None:
-    rows = {"a": [encoded(0)], "b": [b"torn"], "question": ["A?"], "answer": ["1"]}
+    rows: dict[str, list[Any]] = {"a": [encoded(0)], "b": [b"torn"], "question": ["A?"], "answer": ["1"]}
     features = {
         "a": ImageFeature(),
         "b": ImageFeature(),
