@@ -23,9 +23,11 @@ from ireasoner.trainer.commands.dry_run import show_plan
 from ireasoner.trainer.errors import SettingsError
 from ireasoner.trainer.images import ImageSizeCheck
 from ireasoner.trainer.loop.preflight import check_model, policy_shape
+from ireasoner.trainer.run_folder.run_folder import read_lines
 from ireasoner.trainer.settings import RunSettings
 from scripts.tiny_families import FAMILIES, build
 from tests.conftest import MODEL
+from tests.trainer.offline import OfflineRollouts, answers, offline_settings, offline_trainer
 
 NEEDS_NUM2WORDS = {"smolvlm"}
 TOKENS = {"qwen2-vl": 12, "qwen3-vl": 12, "llava": 16}
@@ -83,6 +85,20 @@ def test_only_the_language_model_gets_adapters(
     within = language_model_layers(policy.get_base_model())
     assert all(within.search(name) for name in layers)
     assert not any("vision" in name for name in layers)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_an_update_trains_on_what_was_sampled(
+    family: str, checkpoints: dict[str, Path], tmp_path: Path
+) -> None:
+    """The log-probabilities of a padded update equal those of each rollout computed alone."""
+    model = str(checkpoints[family])
+    of = offline_settings(tmp_path, model=model, updates=2, groups_per_update=2)
+    offline_trainer(of, OfflineRollouts(answers((1, 2, 400, 9), (30, 3, 7, 1)), model=model)).go()
+    lines = list(read_lines(of.run_folder / "metrics.jsonl"))
+    assert [line["solver/rollouts_trained"] for line in lines] == [8, 8]
+    assert [line["solver/logprob_gap/max"] < 1e-3 for line in lines] == [True, True]
+    assert lines[1]["solver/kl"] > 0
 
 
 @pytest.mark.parametrize("family", FAMILIES)

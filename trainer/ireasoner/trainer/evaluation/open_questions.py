@@ -86,7 +86,9 @@ def _scanned(
     bad: list[BadLine] = []
     others = other_images(rows.features, column)
     # A stream would decode the columns that it removes, but not those that it does not select.
-    rows = replace(rows, data=rows.data.select_columns([name for name in rows.features if name not in others]))
+    rows = replace(
+        rows, data=rows.data.select_columns([name for name in rows.features if name not in others])
+    )
     if holds is not Holds.PATHS:
         rows = rows.with_data(rows.data.cast_column(column, undecoded(column, holds)), column)
     classes = getattr(rows.features.get(columns.answer), "names", None)

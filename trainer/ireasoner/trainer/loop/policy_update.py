@@ -18,7 +18,7 @@ from ireasoner.trainer.adapters.architecture import IMAGE_INPUTS
 from ireasoner.trainer.adapters.backbone import active_adapter
 from ireasoner.trainer.loop.micro_batches import split_into_micro_batches
 from ireasoner.trainer.loop.ranks import Ranks
-from ireasoner.trainer.loop.shared_prompt import PackedRollouts, pack
+from ireasoner.trainer.loop.shared_prompt import PackedRollouts, can_pack, pack
 from ireasoner.trainer.loop.trl_internals import Batch, GrpoInternals, LogProbabilities
 from ireasoner.trainer.rollouts.group import Group
 from ireasoner.trainer.settings import Role, RunSettings
@@ -140,17 +140,20 @@ class PolicyUpdate(GrpoInternals):
         """What TRL computes, but each prompt once; see `shared_prompt`."""
         inputs = {"input_ids": input_ids, "attention_mask": attention_mask, **kwargs}
         # Activations would be recomputed in the backward pass, where the model attends as usual again.
-        if self.args.gradient_checkpointing or inputs.get("image_grid_thw") is None:
+        backbone = self.accelerator.unwrap_model(model).get_base_model().model
+        packable = can_pack(backbone) and inputs.get("image_grid_thw") is not None
+        if self.args.gradient_checkpointing or not packable:
             computed = super().log_probabilities(
                 model, input_ids, attention_mask, completion_tokens, *args, **kwargs
             )
         else:
-            computed = self._after_shared_prompts(model, inputs, completion_tokens)
+            computed = self._after_shared_prompts(model, backbone, inputs, completion_tokens)
         self._trained_logps = computed[0].detach()
         return computed
 
-    def _after_shared_prompts(self, model: Any, inputs: Batch, completion_tokens: int) -> LogProbabilities:
-        backbone = self.accelerator.unwrap_model(model).get_base_model().model
+    def _after_shared_prompts(
+        self, model: Any, backbone: Any, inputs: Batch, completion_tokens: int
+    ) -> LogProbabilities:
         with self.accelerator.autocast():
             if self._packed is None:  # policy and reference read the same
                 self._packed = pack(backbone, inputs, self._row_prompts, completion_tokens)

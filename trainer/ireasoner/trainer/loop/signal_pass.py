@@ -11,7 +11,7 @@ from peft import PeftModel
 from PIL import Image
 
 from ireasoner.trainer.errors import SettingsError
-from ireasoner.trainer.loop.shared_prompt import pack
+from ireasoner.trainer.loop.shared_prompt import can_pack, pack
 from ireasoner.trainer.rollouts.rollout import Rollout, SamplingContract
 from ireasoner.trainer.rollouts.token_figures import TOKEN_FIGURES
 
@@ -34,7 +34,7 @@ class SignalPass:
         rollouts_per_pass: Rollouts of a forward pass.
 
     Raises:
-        SettingsError: The base model has no positions of the kind that `shared_prompt` needs.
+        SettingsError: `shared_prompt` cannot pack rollouts for the base model.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class SignalPass:
         figures: Sequence[str],
         rollouts_per_pass: int,
     ) -> None:
-        if not hasattr(backbone.model, "get_rope_index"):
+        if not can_pack(backbone.model):
             raise SettingsError(
                 f"reward.config: the signals {', '.join(figures)} of a large vocabulary are measured by forward passes "
                 f"that share a prompt, which {type(backbone).__name__} cannot have"
