@@ -139,9 +139,9 @@ def test_a_dry_run_names_and_counts_what_a_run_would_leave_out(
     (settings.images / "torn.png").touch()
     shown = io.StringIO()
     with caplog.at_level(logging.WARNING):
-        show_plan(settings, Console(file=shown, width=160))
+        show_plan(settings, Console(file=shown, width=400))
     rows = [" ".join(line.replace("│", " ").split()) for line in shown.getvalue().splitlines()]
-    assert "images 2, and 2 left out" in rows
+    assert f"images 2 in {settings.images}, 2 left out" in rows
     assert "tokens of the largest image 60" in rows
     assert [message.split(" is left out: ")[0] for message in caplog.messages] == [
         "images: torn.png",
