@@ -94,7 +94,9 @@ def recorded(reward_url: str, rollout_url: str, tmp_path_factory: pytest.TempPat
         with torch.no_grad():
             metrics = {name: list(values) for name, values in self.metrics.items()}
             same = original(self, model, inputs)
+            self._packed = None  # the micro-batch's images, as the passes before saw them
             other = original(self, model, {**inputs, "pixel_values": inputs["pixel_values"].flip(0)})
+            self._packed = None
             recorder.losses.append((loss.item(), same.item(), other.item()))
             self.metrics.clear()
             self.metrics.update(metrics)

@@ -6,6 +6,7 @@ version is unloaded.
 """
 
 import json
+import logging
 import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +22,8 @@ from ireasoner.trainer.errors import AdapterError, PolicyMissingError
 from ireasoner.trainer.rollouts.client import RolloutClient
 from ireasoner.trainer.rollouts.replicas import RolloutReplicas
 from ireasoner.trainer.settings import AdapterName
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -123,7 +126,8 @@ class AdapterPublisher:
         for _ in range(RESTORES):
             try:
                 return ask()
-            except PolicyMissingError:
+            except PolicyMissingError as error:
+                logger.warning("%s; it gets its adapters again", error)
                 self.restore()
         return ask()
 

@@ -4,7 +4,7 @@ It departs from TRL's GRPO in four points:
     groups without a learning signal are left out before a forward pass is spent on them
     micro-batches are weighed by their rows
     TRL's importance correction is applied to rollouts of our rollout server
-    each prompt of a group is computed once, and padding not at all
+    each prompt of a group is computed once, and padding in attention alone
 """
 
 import logging
@@ -64,11 +64,12 @@ class PolicyUpdate(GrpoInternals):
 
     def inputs_of(self, index: int) -> Batch:
         """The inputs of micro-batch `index` of the update; empty if the update has fewer."""
+        self._packed = None
         if index == 0:
             self.micro_batches = self._split(self.scored_batch())
         if index >= len(self.micro_batches):
             return {}
-        self._row_prompts, self._packed = self.micro_batches[index]["prompts"], None
+        self._row_prompts = self.micro_batches[index]["prompts"]
         return self.compared(self.micro_batches[index])
 
     def has_signal(self, group: Group) -> bool:
@@ -141,8 +142,8 @@ class PolicyUpdate(GrpoInternals):
         inputs = {"input_ids": input_ids, "attention_mask": attention_mask, **kwargs}
         # Activations would be recomputed in the backward pass, where the model attends as usual again.
         backbone = self.accelerator.unwrap_model(model).get_base_model().model
-        packable = can_pack(backbone) and inputs.get("image_grid_thw") is not None
-        if self.args.gradient_checkpointing or not packable:
+        is_plain = inputs.get("image_grid_thw") is None or not can_pack(backbone)
+        if self.args.gradient_checkpointing or is_plain:
             computed = super().log_probabilities(
                 model, input_ids, attention_mask, completion_tokens, *args, **kwargs
             )

@@ -1,4 +1,4 @@
-"""Forward passes that compute a prompt once for all of its rollouts, and no padding.
+"""Forward passes that compute a prompt once for all of its rollouts, and padding in attention alone.
 
 The rollouts of a prompt share its text and image, which are most of the tokens. An update's prompts and rollouts form
 one sequence; every rollout attends to its prompt and to itself (`shared_prompt_attention`), and the gradients of all
@@ -63,8 +63,14 @@ class PackedRollouts:
 
 
 def can_pack(model: Any) -> bool:
-    """Whether a backbone, without its head, attends and counts positions as `pack` needs it."""
-    return isinstance(model, Qwen2VLModel | Qwen2_5_VLModel)
+    """Whether a backbone, without its head, reads packed rows.
+
+    It has to count positions as `pack` does, and every layer has to see all earlier tokens and drop none.
+    """
+    text = model.config.get_text_config()
+    kinds = set(getattr(text, "layer_types", None) or ["full_attention"])
+    sees_all = kinds == {"full_attention"} and not text.attention_dropout
+    return sees_all and isinstance(model, Qwen2VLModel | Qwen2_5_VLModel)
 
 
 def pack(
