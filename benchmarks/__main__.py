@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -246,11 +247,11 @@ class Bench:
             ):
                 for turn in range(8 * self._tries + 1):
                     bodies = [self._fresh_body(max(1, self._count // 16)) for _ in range(2)]
-                    speeds = {}
-                    for running in (with_ledger, without) if turn % 2 else (without, with_ledger):
-                        speeds[running] = _embedded_per_s(running, bodies, 2)
-                        with_ledger.wait_until_recorded()
-                    recorded.add(speeds[with_ledger], speeds[without])
+                    recorded.add(
+                        *_of_a_turn(
+                            turn, with_ledger, without, partial(_embedded_per_s, bodies=bodies, in_flight=2)
+                        )
+                    )
             yield compare(f"{LEDGER}, nothing cached", "steps/s", *recorded.median, 0.98)
         for detail in ("full", "rewards"):
             sent = served.body(groups(3, self._count), detail)
@@ -262,13 +263,9 @@ class Bench:
                 ):
                     for running in (with_ledger, without):
                         served.load(running.url, [sent], 1)
+                    rate = partial(_trajectories_per_s, bodies=[sent] * 4, count=4 * 8 * self._count)
                     for turn in range(14 * self._tries + 1):
-                        speeds = {}
-                        for running in (with_ledger, without) if turn % 2 else (without, with_ledger):
-                            with_ledger.wait_until_recorded()
-                            seconds, _ = served.load(running.url, [sent] * 4, 2)
-                            speeds[running] = 4 * 8 * self._count / seconds
-                        plain.add(speeds[with_ledger], speeds[without])
+                        plain.add(*_of_a_turn(turn, with_ledger, without, rate))
                 name = f"{LEDGER}, all embeddings cached, detail {detail}"
                 yield compare(name, "trajectories/s", *plain.median, 0.9)
 
@@ -302,6 +299,21 @@ class Bench:
     def _post_fresh(self, running: served.Server, count: int) -> None:
         bodies = [self._fresh_body(1) for _ in range(count)]
         asyncio.run(served.post_all(running.url, bodies, MEMORY_IN_FLIGHT))
+
+
+def _of_a_turn(
+    turn: int, with_ledger: served.Server, without: served.Server, speed: Callable[[served.Server], float]
+) -> tuple[float, float]:
+    """The speeds of both; each is measured first in every other turn, and never while the ledger is written."""
+    speeds = {}
+    for running in (with_ledger, without) if turn % 2 else (without, with_ledger):
+        with_ledger.wait_until_recorded()
+        speeds[running] = speed(running)
+    return speeds[with_ledger], speeds[without]
+
+
+def _trajectories_per_s(running: served.Server, bodies: list[bytes], count: int) -> float:
+    return count / served.load(running.url, bodies, 2)[0]
 
 
 def _embedded_per_s(running: served.Server, bodies: list[bytes], in_flight: int) -> float:

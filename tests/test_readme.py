@@ -41,14 +41,13 @@ def module_and_words(command: str) -> tuple[str, list[str]] | None:
 @cache
 def help_of(module: str, *subcommand: str) -> str:
     """The help that a command prints."""
-    return subprocess.run(
-        [sys.executable, "-m", module, *subcommand, "--help"],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-        cwd=ROOT,
-    ).stdout
+    return printed("-m", module, *subcommand, "--help")
+
+
+def printed(*words: str) -> str:
+    """What Python prints, run in the project's folder."""
+    command = [sys.executable, *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True, cwd=ROOT).stdout
 
 
 def test_the_readme_has_commands_of_every_kind() -> None:
@@ -103,12 +102,5 @@ def test_every_link_has_a_target() -> None:
 
 def test_the_python_example_runs(reward_url: str) -> None:
     [code] = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    shown = subprocess.run(
-        [sys.executable, "-c", code.replace("http://127.0.0.1:8010", reward_url)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-        cwd=ROOT,
-    ).stdout
+    shown = printed("-c", code.replace("http://127.0.0.1:8010", reward_url))
     assert f"# {shown.strip()}\n" in code

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from ireasoner.reward_server.errors import DeadlineExceeded, LedgerUnreadable, NotReady
 from ireasoner.reward_server.ledger import comparison, reads, run_list
 from ireasoner.reward_server.ledger.comparison_file import ComparisonFile, Plan
-from ireasoner.reward_server.ledger.ledgers import Ledgers
+from ireasoner.reward_server.ledger.ledgers import Ledger, Ledgers
 from ireasoner.reward_server.ledger.reads import Reads
 from ireasoner.reward_server.ledger.schema import LedgerUnusable
 from tests.reward_server.ledger_reading import ENDLESS, keep, reader
@@ -29,40 +30,35 @@ class Query:
         self._statements = statements
 
     def __call__(self, ledgers: Ledgers) -> None:
-        [one] = ledgers
         try:
-            with one.reading() as connection:
-                for _ in range(self._statements - 1):
-                    connection.execute("SELECT 1").fetchone()
-                self.begun.set()
-                connection.execute(ENDLESS).fetchone()
+            self.read(*ledgers)
         finally:
             self.ended.set()
+
+    def read(self, one: Ledger) -> None:
+        with one.reading() as connection:
+            for _ in range(self._statements - 1):
+                connection.execute("SELECT 1").fetchone()
+            self.begun.set()
+            connection.execute(ENDLESS).fetchone()
 
 
 class Again(Query):
     """Begins anew whenever SQLite is interrupted, as long as there is a connection."""
 
-    def __call__(self, ledgers: Ledgers) -> None:
+    def read(self, one: Ledger) -> None:
         for _ in range(3):
-            try:
-                super().__call__(ledgers)
-            except sqlite3.OperationalError:
-                self.ended.clear()
-        self.ended.set()
+            with suppress(sqlite3.OperationalError):
+                super().read(one)
 
 
 class Compared(Query):
     """Reads a comparison, which has a file of its own, without end."""
 
-    def __call__(self, ledgers: Ledgers) -> None:
-        [one] = ledgers
-        try:
-            with comparison.reading(one.folder, "c") as connection:
-                self.begun.set()
-                connection.execute(ENDLESS).fetchone()
-        finally:
-            self.ended.set()
+    def read(self, one: Ledger) -> None:
+        with comparison.reading(one.folder, "c") as connection:
+            self.begun.set()
+            connection.execute(ENDLESS).fetchone()
 
 
 @pytest.fixture
@@ -218,7 +214,7 @@ STUCK = """
 import asyncio, sys, threading
 from pathlib import Path
 from ireasoner.reward_server.ledger import reads
-from ireasoner.reward_server.ledger.ledgers import Ledgers
+from ireasoner.reward_server.ledger.ledgers import Ledger, Ledgers
 reads.CLOSE_DEADLINE_S = 0.05
 
 async def main():

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from ireasoner.trainer.adapters.publisher import AdapterPublisher
 from ireasoner.trainer.evaluation.questions import Question
 from ireasoner.trainer.loop.collected import Collected
 from ireasoner.trainer.loop.collector import Collector
@@ -89,7 +90,7 @@ def collector_of(server: Server, tmp_path: Path, needs: Needs = NOTHING, **rewar
         ),
         "processor": SimpleNamespace(tokenizer=Tokenizer()),
         "rollouts": Rollouts(),
-        "publisher": None,
+        "publisher": AdapterPublisher(client, tmp_path),
     }
     return Unchecked(
         settings,

@@ -128,25 +128,26 @@ def few_images(folder: Path) -> tuple[str, str]:
     return "--images", str(folder / "few_images")
 
 
+def check_interrupted(demo: Demo) -> None:
+    """Ctrl-C ends the demo and everything that it started."""
+    assert len(demo.alive()) >= 3
+    os.killpg(demo.process.pid, signal.SIGINT)  # as a terminal does
+    assert demo.process.wait(120) == 130, demo.text()
+    assert demo.alive() == []
+    assert "interrupted" in demo.text()
+
+
 def test_ctrl_c_while_servers_start_leaves_no_process(tmp_path: Path) -> None:
     with running(tmp_path, *few_images(tmp_path)) as demo:
         demo.wait_for("the reward server is ready")
-        assert len(demo.alive()) >= 3
-        os.killpg(demo.process.pid, signal.SIGINT)  # as a terminal does
-        assert demo.process.wait(120) == 130, demo.text()
-        assert demo.alive() == []
-    assert "interrupted" in demo.text()
+        check_interrupted(demo)
 
 
 @pytest.mark.slow
 def test_ctrl_c_during_training_leaves_no_process(tmp_path: Path) -> None:
     with running(tmp_path, "--evaluation-questions", "2", "--samples", "1", "--updates", "500") as demo:
         demo.wait_for(r"update +1 ")
-        assert len(demo.alive()) >= 3
-        os.killpg(demo.process.pid, signal.SIGINT)  # as a terminal does
-        assert demo.process.wait(120) == 130, demo.text()
-        assert demo.alive() == []
-    assert "interrupted" in demo.text()
+        check_interrupted(demo)
 
 
 @pytest.mark.slow

@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import AutoConfig, AutoModel, LlavaConfig, LlavaModel
 
+from ireasoner.trainer.loop.shared_prompt import can_pack
 from ireasoner.trainer.run_folder.run_folder import read_lines
+from tests.conftest import MODEL
 from tests.trainer.offline import (
     Gradients,
     OfflineRollouts,
@@ -67,3 +70,24 @@ def test_a_prompt_that_is_computed_once_changes_neither_gradient_nor_log_probabi
     for name in ("solver/kl", "solver/entropy", "loss"):
         assert shared.metrics.get(name, 0) == pytest.approx(repeated.metrics.get(name, 0), rel=1e-3, abs=1e-6)
     assert shared.metrics["solver/kl"] > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({}, True),
+        ({"layer_types": ["full_attention", "sliding_attention"]}, False),
+        ({"attention_dropout": 0.1}, False),
+    ],
+)
+def test_layers_that_see_less_read_no_packed_rows(changed: dict[str, Any], expected: bool) -> None:
+    with torch.device("meta"):
+        backbone = AutoModel.from_config(AutoConfig.from_pretrained(MODEL))
+    for name, value in changed.items():
+        setattr(backbone.config.get_text_config(), name, value)
+    assert can_pack(backbone) == expected
+
+
+def test_a_backbone_that_counts_positions_otherwise_reads_no_packed_rows() -> None:
+    with torch.device("meta"):
+        assert not can_pack(LlavaModel(LlavaConfig()))

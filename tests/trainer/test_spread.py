@@ -41,7 +41,8 @@ class Update:
         [self.metrics] = read_lines(self.settings.run_folder / "metrics.jsonl")
 
     def _count(self, _module: Any, _args: Any, inputs: dict[str, Any]) -> None:
-        self.forward_rows += len(inputs["input_ids"])
+        rollouts, _ = inputs["attention_mask"]["full_attention"].rollouts
+        self.forward_rows += rollouts
 
 
 def assert_same_gradient(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:

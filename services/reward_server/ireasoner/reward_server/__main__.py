@@ -38,7 +38,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 async def _serve(settings: RewardServerSettings) -> int:
     """Runs the server; returns the exit status."""
-    backend = await launched_backend(settings.embedder_spec)
+    try:
+        backend = await launched_backend(settings.embedder_spec)
+    except OSError as error:  # there is no memory, or no process left
+        print(f"reward-server: the embedding worker could not be started: {error}", file=sys.stderr)
+        return 1
     try:
         with needs_extra("reward-server", command="reward-server"):
             from ireasoner.reward_server.api.tokens import UnusableTokens
@@ -69,8 +73,8 @@ async def _serve(settings: RewardServerSettings) -> int:
 
 
 def _print_openapi(settings: RewardServerSettings) -> None:
-    from ireasoner.reward_server.app import create_app
-
+    with needs_extra("reward-server", command="reward-server"):
+        from ireasoner.reward_server.app import create_app
     print(json.dumps(create_app(settings.model_copy(update={"ledger": None})).openapi(), indent=2))
 
 

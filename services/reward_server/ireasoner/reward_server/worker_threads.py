@@ -44,6 +44,8 @@ class WorkerThreads:
         def do() -> None:
             try:
                 result = work()
+            except StopIteration as error:  # no future takes it
+                tell(done.set_exception, RuntimeError(f"{type(error).__name__}: {error}"))
             except BaseException as error:  # noqa: BLE001 - the caller gets it
                 tell(done.set_exception, error)
             else:

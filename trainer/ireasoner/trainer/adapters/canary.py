@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from PIL import Image
 
+from ireasoner.trainer.adapters.architecture import IMAGE_INPUTS, TOKEN_TYPES, prompt_inputs
 from ireasoner.trainer.adapters.backbone import active_adapter
 from ireasoner.trainer.adapters.first_process import FirstProcess, only_process
 from ireasoner.trainer.errors import CanaryError, RolloutMismatchError
@@ -53,8 +54,8 @@ class Canary:
             MAX_TOKENS, temperature=0.0, forbidden_token_ids=forbidden_token_ids
         )
         self._request = RolloutRequest(proposer_messages(), png_bytes(picture), 1, 0)
-        text = processor.apply_chat_template(proposer_messages(), tokenize=False, add_generation_prompt=True)
-        self._inputs = processor(images=[picture], text=[text], return_tensors="pt")
+        made = prompt_inputs(processor, picture)
+        self._inputs = {name: made[name] for name in ("input_ids", *IMAGE_INPUTS) if name in made}
 
     def check(
         self, policy: Any, role: AdapterName, name: str, first_process: FirstProcess = only_process
@@ -118,13 +119,11 @@ class Canary:
         """The trainer's log-probability of each served token and of its own first choice, both (tokens,)."""
         completion = torch.tensor(served.token_ids)
         ids = torch.cat([self._inputs["input_ids"][0], completion])[None]
-        types = self._inputs["mm_token_type_ids"]
-        inputs = {
-            **self._inputs,
-            "input_ids": ids,
-            "attention_mask": torch.ones_like(ids),
-            "mm_token_type_ids": torch.cat([types, types.new_zeros(1, len(completion))], dim=1),
-        }
+        inputs = {**self._inputs, "input_ids": ids, "attention_mask": torch.ones_like(ids)}
+        for name in TOKEN_TYPES:
+            if name in inputs:
+                types = inputs[name]
+                inputs[name] = torch.cat([types, types.new_zeros(1, len(completion))], dim=1)
         training = policy.training
         policy.eval()
         try:

@@ -6,6 +6,7 @@ version is unloaded.
 """
 
 import json
+import logging
 import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -15,13 +16,15 @@ from typing import Any, TypeVar
 from peft import PeftModel
 from safetensors import SafetensorError, safe_open
 
-from ireasoner.trainer.adapters.backbone import LANGUAGE_MODEL
+from ireasoner.trainer.adapters.backbone import language_model_layers
 from ireasoner.trainer.adapters.canary import Canary
 from ireasoner.trainer.adapters.first_process import FirstProcess, only_process
 from ireasoner.trainer.errors import AdapterError, PolicyMissingError
 from ireasoner.trainer.rollouts.client import RolloutClient
 from ireasoner.trainer.rollouts.replicas import RolloutReplicas
 from ireasoner.trainer.settings import AdapterName
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -140,7 +143,8 @@ class AdapterPublisher:
         for _ in range(RESTORES):
             try:
                 return ask()
-            except PolicyMissingError:
+            except PolicyMissingError as error:
+                logger.warning("%s; it gets its adapters again", error)
                 self.restore()
         return ask()
 
@@ -175,13 +179,14 @@ def version(name: str) -> int:
     return int(name.rpartition("-")[2])
 
 
-def refuse_what_vllm_ignores(role: AdapterName, names: Sequence[str]) -> None:
+def refuse_what_vllm_ignores(policy: PeftModel, role: AdapterName, names: Sequence[str]) -> None:
     """Refuses weights outside the language model, which vLLM does not apply.
 
     Raises:
         AdapterError: There are such weights.
     """
-    outside = sorted(name for name in names if not LANGUAGE_MODEL.search(name))
+    within = language_model_layers(policy.get_base_model())
+    outside = sorted(name for name in names if not within.search(name))
     if outside:
         raise AdapterError(f"the {role}'s adapter has weights outside the language model: {outside[0]}")
 
@@ -191,7 +196,7 @@ def write_adapter(
     role: AdapterName,
     path: Path,
     *,
-    refuse: Callable[[AdapterName, Sequence[str]], None] = refuse_what_vllm_ignores,
+    refuse: Callable[[PeftModel, AdapterName, Sequence[str]], None] = refuse_what_vllm_ignores,
 ) -> None:
     """Writes one role's adapter as a peft folder, which appears under `path` when it is complete.
 
@@ -215,7 +220,7 @@ def write_adapter(
     config = json.loads((written / "adapter_config.json").read_text(encoding="utf-8"))
     with safe_open(written / "adapter_model.safetensors", framework="numpy") as weights:
         shapes = {name: weights.get_slice(name).get_shape() for name in weights.keys()}  # noqa: SIM118
-    refuse(role, list(shapes))
+    refuse(policy, role, list(shapes))
     _refuse_another_shape(role, config, shapes)
     shutil.rmtree(path, ignore_errors=True)
     written.rename(path)

@@ -2,15 +2,17 @@
 
 import re
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 import torch
 from rich.console import Console
 from rich.table import Table
 
-from ireasoner.trainer.adapters.backbone import LANGUAGE_MODEL, load_image_processor
+from ireasoner.trainer.adapters.architecture import image_tokens, refuse_other_inputs
+from ireasoner.trainer.adapters.backbone import load_image_processor, load_processor
 from ireasoner.trainer.adapters.sharded_backbone import layers
-from ireasoner.trainer.images import ImageFolder, ImageSizeCheck
+from ireasoner.trainer.errors import SettingsError
+from ireasoner.trainer.images import ImageSet, ImageSizeCheck
 from ireasoner.trainer.loop.grpo_config import grpo_config
 from ireasoner.trainer.loop.preflight import check_files, check_images, policy_shape, supported_config
 from ireasoner.trainer.loop.role_schedule import role_at
@@ -71,7 +73,7 @@ class Plan:
 
 
 def plan(
-    settings: RunSettings, console: Console | None = None, *, within: re.Pattern[str] = LANGUAGE_MODEL
+    settings: RunSettings, console: Console | None = None, *, within: re.Pattern[str] | None = None
 ) -> Plan:
     """Builds the policy without storage and counts its parameters; see `lora_config` for `within`.
 
@@ -105,7 +107,7 @@ def _frozen(module: torch.nn.Module) -> int:
     return sum(parameter.numel() for name, parameter in module.named_parameters() if "lora_" not in name)
 
 
-def show_plan(settings: RunSettings, console: Console, *, within: re.Pattern[str] = LANGUAGE_MODEL) -> Plan:
+def show_plan(settings: RunSettings, console: Console, *, within: re.Pattern[str] | None = None) -> Plan:
     """Prints the resolved settings and the plan, without contacting the servers; see `lora_config` for `within`.
 
     Raises:
@@ -116,16 +118,15 @@ def show_plan(settings: RunSettings, console: Console, *, within: re.Pattern[str
     check_images(settings)
     with console.status(f"reading the shape of {settings.model}"):
         needed = plan(settings, console, within=within)
-        bounds = {"min_pixels": settings.rollout.min_pixels, "max_pixels": settings.rollout.max_pixels}
-        image_processor = load_image_processor(settings.model, **bounds)
-    images, image_tokens = _fitting(scan_images(settings, console), image_processor, settings)
+        check = _size_check(settings)
+    images, largest = _fitting(scan_images(settings, console), check, settings)
     images.warn_of_left_out()
     console.print_json(settings.model_dump_json())
     updates = [role_at(settings, update) for update in range(settings.updates)]
     table = Table("plan", "")
     for name, value in (
-        ("images", f"{len(images.files):,}, and {len(images.left_out):,} left out"),
-        ("tokens of the largest image", image_tokens),
+        ("images", images.summary),
+        ("tokens of the largest image", largest),
         (
             "updates",
             f"{updates.count('solver'):,} of the Solver, {updates.count('proposer'):,} of the Proposer",
@@ -149,15 +150,37 @@ def show_plan(settings: RunSettings, console: Console, *, within: re.Pattern[str
     return needed
 
 
-def _fitting(images: ImageFolder, image_processor: Any, settings: RunSettings) -> tuple[ImageFolder, str]:
+def _size_check(settings: RunSettings) -> ImageSizeCheck | None:
+    """Which images the policy can take; None without a file that describes its image processor.
+
+    Raises:
+        SettingsError: The processor, where it is there, makes no inputs that can be trained.
+    """
+    bounds = {"min_pixels": settings.rollout.min_pixels, "max_pixels": settings.rollout.max_pixels}
+    image_processor = load_image_processor(settings.model, **bounds)
+    if image_processor is None:
+        return None
+    try:
+        processor = load_processor(settings.model, **bounds)
+    except SettingsError:  # a dry run needs no tokenizer
+        return ImageSizeCheck(image_processor)
+    refuse_other_inputs(settings.model, processor)
+    return ImageSizeCheck(image_processor, measured=partial(image_tokens, processor))
+
+
+def _fitting(images: ImageSet, check: ImageSizeCheck | None, settings: RunSettings) -> tuple[ImageSet, str]:
     """The images that the policy can take, and the tokens of the largest one; the server's context is not known here.
 
     Raises:
         ImagesError: Too few images are left.
     """
-    if image_processor is None:
+    if check is None:
         return images, "not known: the model has no preprocessor_config.json"
-    check = ImageSizeCheck(image_processor)
     images = images.fitting(check)
     images.require(settings.groups_per_update)
-    return images, f"{max(check.tokens(file.width, file.height) for file in images.files):,}"
+    tokens = [check.tokens(file.width, file.height) for file in images.files]
+    known = [count for count in tokens if count is not None]
+    return (
+        images,
+        f"{max(known):,}" if known else "not known: the model has no tokenizer to measure them with",
+    )

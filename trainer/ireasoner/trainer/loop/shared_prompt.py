@@ -1,4 +1,4 @@
-"""Forward passes that compute a prompt once for all of its rollouts, and no padding.
+"""Forward passes that compute a prompt once for all of its rollouts, and padding in attention alone.
 
 The rollouts of a prompt share its text and image, which are most of the tokens. An update's prompts and rollouts form
 one sequence; every rollout attends to its prompt and to itself (`shared_prompt_attention`), and the gradients of all
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from transformers import Qwen2_5_VLModel, Qwen2VLModel
 
 from ireasoner.trainer.loop.shared_prompt_attention import NAME, Layout
 from ireasoner.trainer.loop.trl_internals import (
@@ -42,7 +43,7 @@ class PackedRollouts:
 
     @contextmanager
     def read_by(self, model: Any) -> Iterator[None]:
-        """Makes a `Qwen2_5_VLModel` attend as the layout says, and return the states of the rollouts alone.
+        """Makes a backbone attend as the layout says, and return the states of the rollouts alone.
 
         In the block, its forward pass over `inputs` gives one state per target, `last_hidden_state` (1, tokens, width).
         """
@@ -61,13 +62,24 @@ class PackedRollouts:
             config._attn_implementation = before
 
 
+def can_pack(model: Any) -> bool:
+    """Whether a backbone, without its head, reads packed rows.
+
+    It has to count positions as `pack` does, and every layer has to see all earlier tokens and drop none.
+    """
+    text = model.config.get_text_config()
+    kinds = set(getattr(text, "layer_types", None) or ["full_attention"])
+    sees_all = kinds == {"full_attention"} and not text.attention_dropout
+    return sees_all and isinstance(model, Qwen2VLModel | Qwen2_5_VLModel)
+
+
 def pack(
     model: Any, inputs: Mapping[str, Any], prompt_of_row: torch.Tensor, completion_tokens: int
 ) -> PackedRollouts:
     """Packs rows of a prompt and a completion each.
 
     Args:
-        model: The `Qwen2_5_VLModel` that will read them.
+        model: The backbone that will read them; see `can_pack`.
         inputs: `input_ids` and `attention_mask`, both (rows, tokens), prompts padded on the left and completions on
             the right; `mm_token_type_ids`, (rows, tokens); `pixel_values`, `image_grid_thw` and `num_images`, in
             TRL's form.

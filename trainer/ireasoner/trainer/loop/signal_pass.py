@@ -10,7 +10,8 @@ import torch
 from peft import PeftModel
 from PIL import Image
 
-from ireasoner.trainer.loop.shared_prompt import pack
+from ireasoner.trainer.errors import SettingsError
+from ireasoner.trainer.loop.shared_prompt import can_pack, pack
 from ireasoner.trainer.rollouts.rollout import Rollout, SamplingContract
 from ireasoner.trainer.rollouts.token_figures import TOKEN_FIGURES
 
@@ -31,6 +32,9 @@ class SignalPass:
         contract: How the rollouts were sampled.
         figures: What is measured; see `token_figures`.
         rollouts_per_pass: Rollouts of a forward pass.
+
+    Raises:
+        SettingsError: `shared_prompt` cannot pack rollouts for the base model.
     """
 
     def __init__(
@@ -42,6 +46,11 @@ class SignalPass:
         figures: Sequence[str],
         rollouts_per_pass: int,
     ) -> None:
+        if not can_pack(backbone.model):
+            raise SettingsError(
+                f"reward.config: the signals {', '.join(figures)} of a large vocabulary are measured by forward passes "
+                f"that share a prompt, which {type(backbone).__name__} cannot have"
+            )
         self._backbone = copy.deepcopy(backbone, {id(each): each for each in backbone.parameters()})
         self._image_processor = processor.image_processor
         self._folder = folder

@@ -12,7 +12,7 @@ from transformers.utils.logging import disable_progress_bar
 from trl import GRPOConfig
 
 from ireasoner.trainer.errors import RolloutServerError, SettingsError
-from ireasoner.trainer.images import ImageFolder
+from ireasoner.trainer.images import ImageSet
 from ireasoner.trainer.loop.assembly import Assembly
 from ireasoner.trainer.loop.grpo_config import grpo_config
 from ireasoner.trainer.loop.image_bounds import check_image_bounds
@@ -78,7 +78,7 @@ def train(
             settings = ranks.from_first(lambda: extended(settings))
             labels, named = check_files(settings)
             ranks.from_first(lambda: refuse_locked(settings.run_folder))
-            check_images(settings)
+            ranks.from_first(lambda: check_images(settings))
             policy = policy_shape(settings, supported_config(settings.model, console))
             processor = check_model(settings)
             images = ranks.from_first(lambda: scan_images(settings, console))
@@ -110,7 +110,7 @@ def train(
 
 
 def open_run_folder(
-    settings: RunSettings, images: ImageFolder, ranks: Ranks, console: Console, ending: ExitStack
+    settings: RunSettings, images: ImageSet, ranks: Ranks, console: Console, ending: ExitStack
 ) -> RunFolder:
     """Locks and opens the run folder, and sets what torch and TensorBoard read from this process.
 
@@ -134,10 +134,10 @@ def open_run_folder(
     return run
 
 
-def _show_images(images: ImageFolder, changes: Sequence[str], console: Console) -> None:
+def _show_images(images: ImageSet, changes: Sequence[str], console: Console) -> None:
     """Shows which images the run uses, and what changed since its earlier start."""
     console.print(
-        f"images: {len(images.files)} in {images.folder}, {len(images.left_out)} left out",
+        f"images: {images.summary}",
         highlight=False,
         soft_wrap=True,
     )

@@ -71,7 +71,7 @@ class ProposerSolverTrainer(PolicyUpdate):
         backbone: The base model, without adapters.
         lora: The shape of both adapters.
         processor: The backbone's processor, with left padding.
-        image_paths: The images.
+        images_per_epoch: Number of images of an epoch, for the metric `epoch`.
         prefetch: The groups of each update.
         publisher: Publishes adapters to the rollout server.
         scorer: The reward server; its fingerprint belongs to a checkpoint.
@@ -95,7 +95,7 @@ class ProposerSolverTrainer(PolicyUpdate):
         backbone: Any,
         lora: LoraConfig,
         processor: Any,
-        image_paths: Sequence[Path],
+        images_per_epoch: int,
         prefetch: Prefetch,
         publisher: AdapterPublisher,
         scorer: GroupScorer,
@@ -128,9 +128,7 @@ class ProposerSolverTrainer(PolicyUpdate):
             reward_funcs=[self.agreement],
             rollout_func=self._roll_out,
             args=config,
-            train_dataset=Dataset.from_dict(
-                {"prompt": [""] * len(image_paths), "path": list(map(str, image_paths))}
-            ),
+            train_dataset=Dataset.from_dict({"prompt": [""] * images_per_epoch}),
             processing_class=processor,
             peft_config=lora,
             callbacks=[_UpdateCallback(self), *callbacks],

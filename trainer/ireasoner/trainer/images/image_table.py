@@ -1,0 +1,102 @@
+"""The images in the rows of a dataset that is on this machine."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from ireasoner.trainer.data import Identity, Rows
+from ireasoner.trainer.errors import ImagesError, UnreadableImageError
+from ireasoner.trainer.images.dataset_image import DatasetImage, content_of, row_name
+from ireasoner.trainer.images.image_set import ImageFile, ImageSet, OnProgress, decoded, named
+from ireasoner.trainer.images.read_image import decode_image
+from ireasoner.trainer.images.scan_cache import ScanCache
+from ireasoner.trainer.shown_path import shown
+
+
+@dataclass(frozen=True)
+class ImageTable(ImageSet):
+    """The images of a dataset, one per row; a row's name is its index, from 0.
+
+    Attributes:
+        dataset: What the dataset is; its address is a path or a hub id.
+        rows: The rows; None in the processes of a run that do not read images.
+    """
+
+    dataset: Identity
+    rows: Rows | None = field(default=None, compare=False, repr=False)
+
+    @classmethod
+    def scan(cls, rows: Rows, column: str, on_progress: OnProgress = lambda *_: None) -> "ImageTable":
+        """Decodes the image of each row that no earlier scan of the same rows has decoded.
+
+        Args:
+            rows: The rows, whose images are undecoded.
+            column: The column of the images.
+            on_progress: Called while images are decoded.
+
+        Raises:
+            ImagesError: No row has a readable image.
+        """
+        count = len(rows.data)
+        names = {row_name(row): row for row in range(count)}
+        cache = ScanCache(f"{rows.identity.fingerprint} {column}", dict.fromkeys(names, ()))
+        known, left_out = cache.read(), {}
+        new = [row for name, row in names.items() if name not in known]
+        try:
+            found = decoded(lambda row: _scanned(rows, column, row), new)
+            for done, (row, one) in enumerate(zip(new, found, strict=True), start=1):
+                if isinstance(one, str):
+                    left_out[row_name(row)] = one
+                else:
+                    known[row_name(row)] = one
+                on_progress(done, len(new))
+        finally:  # an interrupted scan continues where it was
+            cache.write(known)
+        files = tuple(_image_file(name, known[name]) for name in names if name in known)
+        if not files:
+            raise ImagesError(
+                f"images: {shown(rows.identity.address)}, column {column!r}, has no readable image in {count:,} rows"
+                f"{named(left_out)}"
+            )
+        return cls(files, left_out, rows.identity, rows)
+
+    def __getstate__(self) -> Mapping[str, Any]:
+        return {**self.__dict__, "rows": None}
+
+    @property
+    def address(self) -> Path:
+        return Path(self.dataset.address)
+
+    @property
+    def identity(self) -> Identity:
+        return self.dataset
+
+    def path_of(self, name: str) -> Path:
+        return self.address / name
+
+    def pixels(self, name: str) -> Image.Image:
+        assert self.rows is not None, "only the first process of a run reads images"
+        row = int(name.rpartition(" ")[2])
+        return decode_image(_content(self.rows, self.dataset.column, row), str(self.path_of(name)))
+
+
+def _content(rows: Rows, column: str | None, row: int) -> bytes:
+    name = str(Path(rows.identity.address) / row_name(row))
+    try:
+        value = rows.data[row][column]
+    except Exception as error:  # what Arrow and `datasets` raise for a file that was removed or cut
+        raise UnreadableImageError(name, f"{type(error).__name__}: {error}") from error
+    return content_of(value, name, rows.folder)
+
+
+def _scanned(rows: Rows, column: str, row: int) -> tuple[int | str, ...]:
+    image = DatasetImage.of(row, rows.data[row][column], rows.folder)
+    return len(image.content), image.width, image.height, image.digest
+
+
+def _image_file(name: str, found: tuple[int | str, ...]) -> ImageFile:
+    size_bytes, width, height, digest = found
+    return ImageFile(name, int(size_bytes), int(width), int(height), str(digest))
