@@ -143,13 +143,16 @@ class Assembly:
         write_adapter(policy, role, path)
 
     def canary(self) -> Canary | None:
-        """Checks published adapters in the process that publishes, unless the settings turn that off."""
-        if not self.settings.rollout.canary_every or not Ranks().is_first:
+        """Checks published adapters, unless the settings turn that off.
+
+        Each process has one, because all of them make its forward passes; the first one alone can read images.
+        """
+        if not self.settings.rollout.canary_every:
             return None
         return Canary(
             self.rollouts,
             self.processor,
-            self.images.first_readable(),
+            Ranks().from_first(self.images.first_readable),
             forbidden_token_ids=self.forbidden_token_ids,
             tolerance_nats=self.settings.rollout.canary_tolerance,
         )
