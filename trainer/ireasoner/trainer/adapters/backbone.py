@@ -16,6 +16,7 @@ from ireasoner.trainer.errors import SettingsError
 from ireasoner.trainer.rollouts.prompts import proposer_messages
 from ireasoner.trainer.rollouts.rollout import FORBIDDEN_BIAS, MAX_FORBIDDEN
 from ireasoner.trainer.settings import ROLES, AdapterName, LoraSettings
+from ireasoner.trainer.silenced import silenced
 
 _PLACEHOLDER = re.compile(r"(image|video|audio|vision_start|vision_end|boi|eoi)(_\w+)?_token_(id|index)")
 """Fields of a config that hold the id of a token that stands for something else than text, or encloses it."""
@@ -92,19 +93,15 @@ def readable(model: str) -> Iterator[None]:
         raise SettingsError(f"model: {model} is a file: give the folder that holds config.json")
     if not path.exists() and not is_hub_id(model):
         raise SettingsError(f"model: {model} cannot be read: there is no such folder")
-    hub = logging.getLogger("huggingface_hub")
-    level = hub.level
-    hub.setLevel(logging.ERROR)  # it logs each of its retries; the error reports the last
     try:
-        yield
+        with silenced("huggingface_hub", level=logging.ERROR):
+            yield
     except Exception as error:
         reason = " ".join(f"{error}".split()).rstrip(".")
         if not isinstance(error, OSError | ValueError):
             reason = f"{type(error).__name__}: {reason}"
         hint = "" if path.is_dir() else "; or give --model FOLDER with a config.json"
         raise SettingsError(f"model: {model} cannot be read: {reason}{hint}") from error
-    finally:
-        hub.setLevel(level)
 
 
 def load_image_processor(model: str, *, min_pixels: int | None = None, max_pixels: int | None = None) -> Any:

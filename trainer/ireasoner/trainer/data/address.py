@@ -20,8 +20,8 @@ TABLES = {
 }
 """`datasets`' builder for a file of rows, by its suffix."""
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".zip")
-_SAVED = ("dataset_dict.json", "state.json")
-"""What `Dataset.save_to_disk` leaves."""
+_SAVED = (("dataset_dict.json",), ("state.json", "dataset_info.json"))
+"""What `save_to_disk` leaves of a dict of datasets, and of a dataset."""
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
@@ -60,7 +60,7 @@ def kind_of(setting: str, address: Path) -> Kind:
         ImagesError: It is nothing that can be read.
     """
     if address.is_dir():
-        if any((address / name).is_file() for name in _SAVED):
+        if any(all((address / name).is_file() for name in names) for names in _SAVED):
             return Kind.SAVED
         return Kind.FOLDER if next(data_files(address), None) is None else Kind.DATASET
     if not os.path.lexists(address):
@@ -80,12 +80,11 @@ def kind_of(setting: str, address: Path) -> Kind:
 
 
 def data_files(folder: Path) -> Iterator[Path]:
-    """The files of a folder and its subfolders that hold rows; hidden ones are left out.
+    """The files of a folder and its subfolders that hold rows.
 
-    Raises:
-        OSError: The folder cannot be listed.
+    Hidden ones are left out, and so are folders that cannot be listed.
     """
-    for parent, folders, names in os.walk(folder, onerror=_raise):
+    for parent, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             if name.lower().endswith((*TABLES, *ARCHIVES)) and not name.startswith("."):
@@ -109,7 +108,3 @@ def refuse_unused(setting: str, address: Path, kind: Kind, data: DatasetSettings
         raise SettingsError("data.shuffle_buffer: without data.streaming all images are shuffled")
     if data.streaming and "[" in (data.split or ""):
         raise SettingsError(f"data.split: {data.split!r} is a part of a split, which cannot be streamed")
-
-
-def _raise(error: OSError) -> None:
-    raise error

@@ -1,58 +1,110 @@
 """Opens the rows of an address through `datasets`."""
 
-import logging
+import glob
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ireasoner.trainer.data.address import TABLES, Kind
-from ireasoner.trainer.data.archive import CONTENT, MEMBER, members, stamp_of
-from ireasoner.trainer.data.bad_line import first_bad_line
+from ireasoner.trainer.data.archive import CONTENT, MEMBER, members
 from ireasoner.trainer.data.identity import Identity
-from ireasoner.trainer.errors import ImagesError
+from ireasoner.trainer.data.row_files import RowFiles, stamp_of
+from ireasoner.trainer.data.source import Source
 from ireasoner.trainer.settings import DatasetSettings
-from ireasoner.trainer.shown_path import shown
 
 _COMMIT = re.compile(r"@([0-9a-f]{40})")
 _DEFAULT_SPLIT = "train"
+_BATCH_ROWS = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Opened rows.
+    """Opened rows. Each method that reads raises an `ImagesError` if they cannot be read.
 
     Attributes:
+        source: Where they come from.
         data: A `datasets.Dataset`, or an `IterableDataset` if it is streamed.
         identity: What the dataset is.
-        folder: Paths in its rows are relative to it; None if paths mean nothing.
+        files: The files that paths in its rows name.
     """
 
+    source: Source
     data: Any
     identity: Identity
-    folder: Path | None
+    files: RowFiles
 
     @property
     def features(self) -> Any:
         """The type of each column; those of a stream without types are found from its first rows."""
-        return self.data.features or self.data._resolve_features().features
+        with self.source.readable():
+            return self.data.features or self.data._resolve_features().features
+
+    def __iter__(self) -> Iterator[Mapping[str, Any]]:
+        with self.source.readable():
+            rows = iter(self.data)
+        while True:
+            with self.source.readable():
+                row = next(rows, None)
+            if row is None:
+                return
+            yield row
 
     def first(self, columns: Sequence[str]) -> Mapping[str, Any]:
         """What some columns hold in the first row, which is not decoded beyond them; empty without rows."""
-        row: Mapping[str, Any] = next(iter(self.data.select_columns(list(columns))), {})
-        return row
+        return next(iter(self.select(columns)), {})
 
-    def with_data(self, data: Any, column: str) -> "Rows":
+    def value(self, column: str, row: int) -> Any:
+        """What a column of rows that are not streamed holds in one of them."""
+        with self.source.readable():
+            return self.data[row][column]
+
+    def values(self, column: str) -> list[Any]:
+        """What a column of rows that are not streamed holds."""
+        with self.source.readable():
+            values: list[Any] = self.data.select_columns(column).to_dict()[column]
+            return values
+
+    def select(self, columns: Sequence[str]) -> "Rows":
+        """The rows with some columns alone."""
+        with self.source.readable():
+            return replace(self, data=self.data.select_columns(list(columns)))
+
+    def cast(self, column: str, feature: Any) -> "Rows":
         """The rows after a cast of the column that is used."""
+        with self.source.readable():
+            data = self.data.cast_column(column, feature)
         fingerprint = getattr(data, "_fingerprint", None)
-        return Rows(
-            data,
-            self.identity.model_copy(update={"column": column, "fingerprint": fingerprint}),
-            self.folder,
-        )
+        identity = self.identity.model_copy(update={"column": column, "fingerprint": fingerprint})
+        return replace(self, data=data, identity=identity)
+
+    def stamps(self, column: str) -> list[tuple[int, int]]:
+        """What changes with the image of each row, besides the rows: the stamp of its file if the row holds a path.
+
+        Args:
+            column: The column of images, cast, of rows that are not streamed.
+        """
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        stamps = [(0, 0)] * len(self.data)
+        first = 0
+        with self.source.readable():
+            for batch in self.data.with_format("arrow").iter(_BATCH_ROWS):
+                held = batch[column].combine_chunks()
+                rows = range(len(held))
+                if pa.types.is_list(held.type):
+                    held, rows = pc.list_flatten(held), pc.list_parent_indices(held).to_pylist()
+                paths = pc.if_else(
+                    pc.is_null(pc.struct_field(held, "bytes")), pc.struct_field(held, "path"), None
+                )
+                for row, path in zip(rows, paths.to_pylist(), strict=True):
+                    if path is not None:
+                        stamps[first + row] = self.files.stamp(path)
+                first += len(batch)
+        return stamps
 
 
 def open_rows(
@@ -77,17 +129,22 @@ def open_rows(
     Raises:
         ImagesError: It cannot be read; the message names it, and the line of a bad JSON-lines file.
     """
-    with _readable(setting, address, kind):
+    from datasets.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+    source = Source(setting, address, kind)
+    with source.readable():
         if kind is Kind.SAVED:
-            return _saved(address, data, may_choose_split)
+            return _saved(source, data, may_choose_split)
         if kind is Kind.ARCHIVE and suffixes:
-            return _archive(address, data, suffixes)
-        return _built(address, kind, data, may_choose_split)
+            return _archive(source, data, suffixes)
+        return _built(source, data, may_choose_split)
 
 
-def _saved(address: Path, data: DatasetSettings, may_choose_split: bool) -> Rows:
+def _saved(source: Source, data: DatasetSettings, may_choose_split: bool) -> Rows:
     from datasets import DatasetDict, load_from_disk
 
+    address = source.address
     loaded = load_from_disk(str(address))
     split = data.split
     if isinstance(loaded, DatasetDict):
@@ -95,15 +152,17 @@ def _saved(address: Path, data: DatasetSettings, may_choose_split: bool) -> Rows
         loaded = loaded[split]
     elif split is not None and split != str(loaded.split):
         raise ValueError(f"it holds one split, {loaded.split}, not {split!r}")
-    return Rows(loaded, Identity(address=str(address), split=split, rows=len(loaded)), address)
+    identity = Identity(address=str(address), split=split, rows=len(loaded))
+    return Rows(source, loaded, identity, RowFiles(address, resolved=True))
 
 
-def _archive(address: Path, data: DatasetSettings, suffixes: Sequence[str]) -> Rows:
+def _archive(source: Source, data: DatasetSettings, suffixes: Sequence[str]) -> Rows:
     from datasets import Dataset, Features, IterableDataset, Value
 
+    address = source.address
     features = Features({MEMBER: Value("string"), CONTENT: Value("large_binary")})
-    source = IterableDataset if data.streaming else Dataset
-    rows = source.from_generator(
+    form = IterableDataset if data.streaming else Dataset
+    rows = form.from_generator(
         members,
         features=features,
         gen_kwargs={
@@ -113,18 +172,12 @@ def _archive(address: Path, data: DatasetSettings, suffixes: Sequence[str]) -> R
         },
     )
     count = None if data.streaming else len(rows)
-    return Rows(rows, Identity(address=str(address), files=_sizes([str(address)]), rows=count), None)
+    identity = Identity(address=str(address), files=_sizes([str(address)]), rows=count)
+    return Rows(source, rows, identity, RowFiles())
 
 
-def _built(address: Path, kind: Kind, data: DatasetSettings, may_choose_split: bool) -> Rows:
-    from datasets import load_dataset_builder
-
-    if kind in (Kind.TABLE, Kind.ARCHIVE):
-        form = "webdataset" if kind is Kind.ARCHIVE else TABLES[address.suffix.lower()]
-        builder = load_dataset_builder(form, data_files={_DEFAULT_SPLIT: [str(address.absolute())]})
-    else:
-        place = str(address) if kind is Kind.HUB else str(address.absolute())
-        builder = load_dataset_builder(place, data.subset, revision=data.revision)
+def _built(source: Source, data: DatasetSettings, may_choose_split: bool) -> Rows:
+    builder = _builder(source, data)
     files = builder.config.data_files or {}
     known = list(builder.info.splits or files)
     name, bracket, part = (data.split or "").partition("[")
@@ -139,16 +192,51 @@ def _built(address: Path, kind: Kind, data: DatasetSettings, may_choose_split: b
         count = len(rows)
     names = [str(file) for file in files.get(split, ())]
     identity = Identity(
-        address=str(address),
+        address=str(source.address),
         subset=data.subset,
         split=f"{split}{bracket}{part}",
         commit=_commit([str(builder.base_path), *names]),
         files=_sizes(names),
         rows=count,
     )
-    return Rows(
-        rows, identity, address.parent if kind is Kind.TABLE else address if kind is Kind.DATASET else None
-    )
+    return Rows(source, rows, identity, _row_files(source, builder))
+
+
+def _builder(source: Source, data: DatasetSettings) -> Any:
+    """What reads a table, a folder, a tar or a dataset of the hub.
+
+    Raises:
+        ValueError: `datasets` would take the folder's name for a pattern.
+    """
+    from datasets import load_dataset_builder
+
+    address = source.address
+    if source.kind is Kind.HUB:
+        return load_dataset_builder(str(address), data.subset, revision=data.revision)
+    path = str(address.absolute())
+    if source.kind is not Kind.DATASET:
+        form = "webdataset" if source.kind is Kind.ARCHIVE else TABLES[address.suffix.lower()]
+        return load_dataset_builder(form, data_files={_DEFAULT_SPLIT: [glob.escape(path)]})
+    if glob.escape(path) != path:
+        raise ValueError(
+            f"{path} holds one of the signs * ? [, which make it a pattern for `datasets`: rename it, or link to it"
+        )
+    builder = load_dataset_builder(path, data.subset)
+    # Its labels, the names of folders, are wrong in an archive, and of no use here.
+    return load_dataset_builder(path, data.subset, drop_labels=True) if _is_of_files(builder) else builder
+
+
+def _row_files(source: Source, builder: Any) -> RowFiles:
+    """The files of paths in rows; `datasets` itself makes those of a dataset of image files."""
+    folders = {Kind.TABLE: source.address.parent, Kind.DATASET: source.address}
+    return RowFiles(folders.get(source.kind), resolved=source.kind is Kind.HUB or _is_of_files(builder))
+
+
+def _is_of_files(builder: Any) -> bool:
+    """Whether a dataset's rows are files, such as images."""
+    from datasets.packaged_modules.folder_based_builder.folder_based_builder import FolderBasedBuilder
+
+    return isinstance(builder, FolderBasedBuilder)
 
 
 def _split(known: Sequence[str], wanted: str | None, may_choose: bool) -> str:
@@ -174,53 +262,7 @@ def _sizes(names: Sequence[str]) -> dict[str, int]:
     return {name: os.stat(name).st_size if os.path.isfile(name) else -1 for name in names}  # noqa: PTH113, PTH116
 
 
-def _commit(places: Sequence[str]) -> str | None:
+def _commit(addresses: Sequence[str]) -> str | None:
     """The commit of the hub in the addresses of data files."""
-    found = (_COMMIT.search(place) for place in places if place.startswith("hf://"))
+    found = (_COMMIT.search(address) for address in addresses if address.startswith("hf://"))
     return next((match[1] for match in found if match is not None), None)
-
-
-@contextmanager
-def _readable(setting: str, address: Path, kind: Kind) -> Iterator[None]:
-    """Names a dataset that cannot be read, and silences `datasets`' own reports of it.
-
-    Raises:
-        ImagesError: The block failed: what `datasets` raises for a broken file depends on the file.
-    """
-    from datasets.utils.logging import disable_progress_bar
-
-    disable_progress_bar()
-    loggers = [logging.getLogger(name) for name in ("datasets", "huggingface_hub", "fsspec")]
-    levels = [each.level for each in loggers]
-    for each in loggers:
-        each.setLevel(logging.CRITICAL)  # the error reports the last
-    try:
-        yield
-    except Exception as error:
-        raise ImagesError(
-            f"{setting}: {shown(address)} cannot be read: {_reason(error, address, kind)}"
-        ) from error
-    finally:
-        for each, level in zip(loggers, levels, strict=True):
-            each.setLevel(level)
-
-
-def _reason(error: Exception, address: Path, kind: Kind) -> str:
-    if kind is Kind.TABLE and TABLES[address.suffix.lower()] == "json":
-        bad = first_bad_line(address)
-        if bad is not None:
-            return bad
-    cause = error
-    while cause.__cause__ is not None and isinstance(cause.__cause__, Exception):
-        cause = cause.__cause__
-    said = " ".join(f"{cause}".split()).rstrip(".") or type(cause).__name__
-    if "corresponds to no data" in said:
-        return "it holds no file of the kind that is read" if kind is Kind.ARCHIVE else "it has no rows"
-    if "Config name is missing" in said:
-        said = f"it has several subsets: set data.subset ({said})"
-    if kind is Kind.HUB:
-        return (
-            f"{said}. It is no folder or file here; as a dataset of the hub it needs a network, or a copy that "
-            "`datasets` keeps from an earlier run"
-        )
-    return said

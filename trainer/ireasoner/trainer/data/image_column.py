@@ -28,7 +28,7 @@ def image_column(
 ) -> tuple[str, Holds]:
     """The column of the images: the wanted one, or the only one of the first of these types that has any.
 
-    A column of words holds paths if its first value ends in the suffix of an image.
+    A column of words holds paths if it is asked for, or its first value ends in the suffix of an image.
 
     Args:
         setting: The setting that names the column, for messages.
@@ -49,7 +49,7 @@ def image_column(
     asked = features if wanted is None else {wanted: features[wanted]}
     holds = {name: _holds(feature) for name, feature in asked.items()}
     words = [name for name, held in holds.items() if held is Holds.PATHS]
-    if words:
+    if words and wanted is None:
         row = first(words)
         holds = {
             name: None if held is Holds.PATHS and not _is_image_path(row.get(name), suffixes) else held
@@ -92,8 +92,9 @@ def _holds(feature: Any) -> Holds | None:
     if isinstance(feature, list):
         return Holds.LISTS if len(feature) == 1 and isinstance(feature[0], Image) else None
     if isinstance(feature, dict):
-        held = feature.get("bytes")
-        return Holds.BYTES if isinstance(held, Value) and _is_binary(held) else None
+        held, path = feature.get("bytes"), feature.get("path")
+        without = isinstance(held, Value) and held.dtype == "null" and isinstance(path, Value)
+        return Holds.BYTES if without or (isinstance(held, Value) and _is_binary(held)) else None
     if isinstance(feature, Value):
         if _is_binary(feature):
             return Holds.BYTES

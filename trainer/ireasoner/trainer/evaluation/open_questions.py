@@ -1,7 +1,6 @@
 """Opens labelled questions, whatever they come in."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from ireasoner.trainer.errors import ImagesError
 from ireasoner.trainer.evaluation.columns import QuestionColumns
 from ireasoner.trainer.evaluation.matching import Matching
 from ireasoner.trainer.evaluation.questions import BadLine, Question, question_of, scan_questions
-from ireasoner.trainer.images.dataset_image import content_of, row_name
+from ireasoner.trainer.images.dataset_image import content_at, content_of, row_name
 from ireasoner.trainer.images.folder_walk import suffixes
 from ireasoner.trainer.images.read_image import decode_image
 from ireasoner.trainer.settings import DatasetSettings
@@ -86,11 +85,9 @@ def _scanned(
     bad: list[BadLine] = []
     others = other_images(rows.features, column)
     # A stream would decode the columns that it removes, but not those that it does not select.
-    rows = replace(
-        rows, data=rows.data.select_columns([name for name in rows.features if name not in others])
-    )
+    rows = rows.select([name for name in rows.features if name not in others])
     if holds is not Holds.PATHS:
-        rows = rows.with_data(rows.data.cast_column(column, undecoded(column, holds)), column)
+        rows = rows.cast(column, undecoded(column, holds))
     classes = getattr(rows.features.get(columns.answer), "names", None)
     for number, (row, load) in enumerate(_rows_and_images(rows, column, holds)):
         if len(questions) == limit:
@@ -98,7 +95,7 @@ def _scanned(
         try:
             if classes is not None:
                 row[columns.answer] = _class_name(row[columns.answer], classes)
-            folder = rows.folder if load is None and rows.folder is not None else Path(rows.identity.address)
+            folder = (rows.files.folder if load is None else None) or Path(rows.identity.address)
             question = question_of(row, columns, folder, matching, number, "row", load)
             if load is None and not question.image.is_file():
                 raise ValueError(f"{question.image} does not exist")  # noqa: TRY301
@@ -119,22 +116,23 @@ def _rows_and_images(
     Images of a dataset on this machine are read when they are asked for; those of a stream are kept, encoded.
     """
     if holds is Holds.PATHS:
-        for row in rows.data:
+        for row in rows:
             yield dict(row), None
         return
     streamed = rows.identity.fingerprint is None
-    for number, row in enumerate(rows.data if streamed else rows.data.remove_columns(column)):
-        value = partial(row.get, column) if streamed else partial(_value, rows, column, number)
-        yield {**row, column: row_name(number)}, partial(_picture, rows, number, value)
+    others = rows if streamed else rows.select([name for name in rows.features if name != column])
+    for number, row in enumerate(others):
+        name = str(Path(rows.identity.address) / row_name(number))
+        content = (
+            partial(content_of, row[column], name, rows.files)
+            if streamed
+            else partial(content_at, rows, column, number)
+        )
+        yield {**row, column: row_name(number)}, partial(_picture, content, name)
 
 
-def _value(rows: Rows, column: str, number: int) -> Any:
-    return rows.data[number][column]
-
-
-def _picture(rows: Rows, number: int, value: Callable[[], Any]) -> Image.Image:
-    name = str(Path(rows.identity.address) / row_name(number))
-    return decode_image(content_of(value(), name, rows.folder), name)
+def _picture(content: Callable[[], bytes], name: str) -> Image.Image:
+    return decode_image(content(), name)
 
 
 def _class_name(value: object, classes: Sequence[str]) -> object:

@@ -51,7 +51,7 @@ class ImageFolder(ImageSet):
         on_progress: OnProgress = lambda *_: None,
     ) -> "ImageFolder":
         """Scans files that were listed; see `scan`."""
-        cache = ScanCache(str((table or folder).resolve()), listed.files)
+        cache = ScanCache(str((table or folder).resolve()), listed.files, values=2)
         known, left_out = cache.read(), dict(listed.left_out)
         new = [name for name in listed.files if name not in known]
         try:

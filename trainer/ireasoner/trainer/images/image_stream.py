@@ -20,7 +20,7 @@ from PIL import Image
 
 from ireasoner.trainer.data import Identity, Rows
 from ireasoner.trainer.errors import ImagesError, RunFolderError, UnreadableImageError
-from ireasoner.trainer.images.dataset_image import DatasetImage, row_name
+from ireasoner.trainer.images.dataset_image import DatasetImage, content_of, row_name
 from ireasoner.trainer.images.image_set import ImageFile, ImageSet, named
 from ireasoner.trainer.images.image_size_check import ImageSizeCheck
 from ireasoner.trainer.images.read_image import decode_image
@@ -155,7 +155,7 @@ class ImageStream(ImageSet):
         following = replace(start, window=start.window + 1)
         for row, value in enumerate(self._values(start), start=start.row):
             try:
-                image = DatasetImage.of(row, value, self.rows.folder)
+                image = DatasetImage.of(row_name(row), content_of(value, row_name(row), self.rows.files))
                 fault = self.check.fault(image.width, image.height) if self.check is not None else None
             except UnreadableImageError as error:
                 fault = error.reason
@@ -175,15 +175,10 @@ class ImageStream(ImageSet):
     def _values(self, start: Start) -> Iterator[Any]:
         """What the column of images holds, row by row from `start`."""
         assert self.rows is not None
+        assert self.dataset.column is not None
         self.rows.data.load_state_dict(start.state)
-        try:
-            for row in self.rows.data:
-                yield row[self.dataset.column]
-        except (GeneratorExit, KeyboardInterrupt):
-            raise
-        except Exception as error:  # what `datasets`, Arrow and the network raise
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise ImagesError(f"images: {shown(self.address)} cannot be read any more: {reason}") from error
+        for row in self.rows:
+            yield row[self.dataset.column]
 
 
 class StreamOrder:

@@ -8,8 +8,8 @@ from typing import Any
 from PIL import Image
 
 from ireasoner.trainer.data import Identity, Rows
-from ireasoner.trainer.errors import ImagesError, UnreadableImageError
-from ireasoner.trainer.images.dataset_image import DatasetImage, content_of, row_name
+from ireasoner.trainer.errors import ImagesError
+from ireasoner.trainer.images.dataset_image import DatasetImage, content_at, row_name
 from ireasoner.trainer.images.image_set import ImageFile, ImageSet, OnProgress, decoded, named
 from ireasoner.trainer.images.read_image import decode_image
 from ireasoner.trainer.images.scan_cache import ScanCache
@@ -42,7 +42,8 @@ class ImageTable(ImageSet):
         """
         count = len(rows.data)
         names = {row_name(row): row for row in range(count)}
-        cache = ScanCache(f"{rows.identity.fingerprint} {column}", dict.fromkeys(names, ()))
+        stamps = dict(zip(names, rows.stamps(column), strict=True))
+        cache = ScanCache(f"{rows.identity.fingerprint} {column}", stamps, values=4)
         known, left_out = cache.read(), {}
         new = [row for name, row in names.items() if name not in known]
         try:
@@ -79,21 +80,13 @@ class ImageTable(ImageSet):
 
     def pixels(self, name: str) -> Image.Image:
         assert self.rows is not None, "only the first process of a run reads images"
+        assert self.dataset.column is not None
         row = int(name.rpartition(" ")[2])
-        return decode_image(_content(self.rows, self.dataset.column, row), str(self.path_of(name)))
-
-
-def _content(rows: Rows, column: str | None, row: int) -> bytes:
-    name = str(Path(rows.identity.address) / row_name(row))
-    try:
-        value = rows.data[row][column]
-    except Exception as error:  # what Arrow and `datasets` raise for a file that was removed or cut
-        raise UnreadableImageError(name, f"{type(error).__name__}: {error}") from error
-    return content_of(value, name, rows.folder)
+        return decode_image(content_at(self.rows, self.dataset.column, row), str(self.path_of(name)))
 
 
 def _scanned(rows: Rows, column: str, row: int) -> tuple[int | str, ...]:
-    image = DatasetImage.of(row, rows.data[row][column], rows.folder)
+    image = DatasetImage.of(row_name(row), content_at(rows, column, row))
     return len(image.content), image.width, image.height, image.digest
 
 

@@ -62,9 +62,7 @@ def open_images(
         )
     if holds is Holds.PATHS:
         return _listed(address, kind, rows, column, data, on_progress)
-    cast = rows.with_data(
-        rows.data.select_columns(column).cast_column(column, undecoded(column, holds)), column
-    )
+    cast = rows.select([column]).cast(column, undecoded(column, holds))
     if data.streaming:
         return ImageStream.open(cast, data.shuffle_buffer)
     return ImageTable.scan(cast, column, on_progress)
@@ -88,8 +86,8 @@ def _listed(
         raise SettingsError(
             f"data.streaming: {shown(address)} lists image files, which are read as they are used"
         )
-    values = rows.data.select_columns(column).to_dict()[column]
-    return ImageFolder.of(ListedFiles(address.parent, values), address.parent, address, on_progress)
+    listed = ListedFiles(address.parent, rows.values(column))
+    return ImageFolder.of(listed, address.parent, address, on_progress)
 
 
 def _without_images(folder: Path) -> Kind:

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from ireasoner.trainer.data.archive import MOST_BYTES
 from ireasoner.trainer.errors import UnreadableImageError
 from ireasoner.trainer.shown_path import shown
 
@@ -26,8 +27,6 @@ FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP
 """Pillow's names of the formats that are read, whatever a file is called. No other decoder is tried: that of EPS, for
 example, would start Ghostscript."""
 
-_MOST_BYTES = 2**30
-"""Encoded bytes of an image: twice those of the largest one that Pillow decodes, in RGB and uncompressed."""
 _SHOWN_PIXELS = 2**20
 _SHOWN_SIDE = 2**15
 """A JPEG's sides are below 2^16."""
@@ -44,9 +43,19 @@ def read_image(path: Path) -> Image.Image:
             (floating-point numbers, 32-bit integers). The message names the file.
     """
     with _named_faults(shown(path)):
-        _check_is_file(path)
-        _check_bytes(path.stat().st_size)
+        _check_file(path)
         return _decoded(path)
+
+
+def read_encoded(path: Path) -> bytes:
+    """The bytes of an image file, which is not decoded.
+
+    Raises:
+        OSError: It is missing, or no regular file.
+        ValueError: It is larger than 1 GiB.
+    """
+    _check_file(path)
+    return path.read_bytes()
 
 
 def decode_image(content: bytes, name: str) -> Image.Image:
@@ -90,15 +99,16 @@ def shown_bytes(image: Image.Image, png: bytes) -> bytes:
     return buffer.getvalue()
 
 
-def _check_bytes(size_bytes: int) -> None:
-    if size_bytes > _MOST_BYTES:
-        raise ValueError(f"its {size_bytes:,} bytes are more than the {_MOST_BYTES:,} that are read")
-
-
-def _check_is_file(path: Path) -> None:
-    """Raises OSError if `path` is no regular file: reading a pipe would wait for ever."""
+def _check_file(path: Path) -> None:
+    """Refuses a file that is too large, or none: reading a pipe would wait for ever. Raises as `read_encoded` does."""
     if path.exists() and not path.is_file():
         raise OSError(0, "it is a folder" if path.is_dir() else "it is not a regular file")
+    _check_bytes(path.stat().st_size)
+
+
+def _check_bytes(size_bytes: int) -> None:
+    if size_bytes > MOST_BYTES:
+        raise ValueError(f"it has more than {MOST_BYTES:,} bytes, the most that are read")
 
 
 def _upright(image: Image.Image) -> Image.Image:

@@ -24,14 +24,16 @@ class ScanCache:
     Args:
         key: Identifies where the images come from: the absolute path of a folder, say.
         stamps: Something of each image that changes with it, by name: size and time of change of a file.
+        values: Number of values that a scan finds of an image.
     """
 
-    def __init__(self, key: str, stamps: Mapping[str, tuple[int, ...]]) -> None:
+    def __init__(self, key: str, stamps: Mapping[str, tuple[int, int]], values: int) -> None:
         home = Path(os.environ.get("HOME", tempfile.gettempdir()))
         cache = Path(os.environ.get("IREASONER_CACHE") or home / ".cache" / "ireasoner")
         digest = hashlib.sha256(os.fsencode(key)).hexdigest()[:16]
         self._file = cache / "images" / f"{digest}.json"
         self._stamps = stamps
+        self._values = values
         self._known: dict[str, Found] = {}
 
     def read(self) -> dict[str, Found]:
@@ -39,9 +41,7 @@ class ScanCache:
         try:
             remembered = json.loads(self._file.read_text(encoding="utf-8"))
             self._known = {
-                name: tuple(entry)
-                for name, entry in remembered.items()
-                if len(entry) == 4 and self._is_current(name, entry)
+                name: tuple(entry) for name, entry in remembered.items() if self._is_current(name, entry)
             }
         except FileNotFoundError:
             pass
@@ -51,7 +51,11 @@ class ScanCache:
 
     def _is_current(self, name: str, entry: list[int | str]) -> bool:
         stamp = self._stamps.get(name)
-        return stamp is not None and tuple(entry[: len(stamp)]) == stamp
+        return (
+            stamp is not None
+            and len(entry) == len(stamp) + self._values
+            and tuple(entry[: len(stamp)]) == stamp
+        )
 
     def write(self, found: Mapping[str, Found]) -> None:
         """Remembers what was found of images, by name, and nothing else."""
