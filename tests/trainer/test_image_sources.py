@@ -1,6 +1,7 @@
 """Images come from folders, datasets, tables and archives; what cannot be read is named with its file and row."""
 
 import io
+import os
 import pickle
 import re
 from collections.abc import Callable
@@ -10,8 +11,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from ireasoner.trainer.errors import ImagesError, SettingsError, TrainerError
+from ireasoner.trainer.errors import ImagesError, SettingsError, TrainerError, UnreadableImageError
 from ireasoner.trainer.images import ImageFolder, ImageSet, ImageTable, image_table, open_images
+from ireasoner.trainer.loop.image_order import ImageOrder
 from ireasoner.trainer.settings import ImageDataSettings
 from tests.trainer.datasets_of_images import (
     IN_ROWS,
@@ -337,3 +339,123 @@ def test_a_copy_for_another_process_has_names_and_sizes_and_no_rows(tmp_path: Pa
     assert copy == found
     assert copy.paths == found.paths
     assert copy.rows is None
+
+
+@pytest.mark.parametrize(
+    "again",
+    ["./00.png", "sub/../00.png", ".//00.png", "{folder}/00.png", "{folder}/./sub/../00.png", "link.png"],
+)
+def test_a_file_that_is_listed_twice_counts_once(again: str, tmp_path: Path) -> None:
+    write_files(tmp_path, images(1))
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "link.png").symlink_to(tmp_path / "00.png")
+    found = opened(table(tmp_path / "a.parquet", path=["00.png", again.format(folder=tmp_path)]))
+    assert [file.name for file in found.files] == ["00.png"]
+    assert found.paths == (tmp_path / "00.png",)
+    assert ImageOrder(found.paths, 1, 0).at(3) == [tmp_path / "00.png"]
+
+
+def test_files_of_one_name_in_two_folders_count_twice(tmp_path: Path) -> None:
+    for sub in ("a", "b"):
+        write_files(tmp_path / sub, images(1))
+    found = opened(table(tmp_path / "a.parquet", path=["a/00.png", "b/00.png"]))
+    assert len(found.paths) == len(found.files) == 2
+
+
+def test_a_subfolder_that_cannot_be_listed_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_files(tmp_path, images(1))
+    (tmp_path / "locked").mkdir()
+    listed = os.scandir
+
+    def scan(path: Any = ".") -> Any:
+        if Path(path).name == "locked":
+            raise PermissionError(13, "Permission denied", str(path))
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", scan)
+    found = opened(tmp_path)
+    assert widths(found) == [40]
+    assert found.left_out == {"locked/": "Permission denied"}
+
+
+@pytest.mark.parametrize("name", ["state.json", "dataset_info.json"])
+def test_a_folder_of_images_may_hold_a_file_of_a_saved_datasets_name(name: str, tmp_path: Path) -> None:
+    write_files(tmp_path, images(2))
+    (tmp_path / name).write_text("{}")
+    assert isinstance(opened(tmp_path), ImageFolder)
+
+
+SIGNS = ["a[1]", "b*c", "d?e", "f[!x]", "g[", "{h,i}", "j[[]k"]
+
+
+@pytest.mark.parametrize("name", SIGNS)
+@pytest.mark.parametrize("form", ["parquet", "tar", "CSV of paths", "JSON lines of paths"])
+def test_a_file_whose_path_looks_like_a_pattern_is_read(form: str, name: str, tmp_path: Path) -> None:
+    address = {**IN_ROWS, **LISTED}[form](tmp_path / name, images(2))
+    assert widths(opened(address.rename(address.with_stem(name)))) == [40, 41]
+
+
+@pytest.mark.parametrize("name", SIGNS)
+def test_a_folder_whose_name_is_a_pattern_is_refused_and_not_another_read(name: str, tmp_path: Path) -> None:
+    parquet(tmp_path / "bxc" / "a.parquet", images(3))
+    address = parquet(tmp_path / name / "a.parquet", images(2)).parent
+    if name == "{h,i}":
+        assert widths(opened(address)) == [40, 41]
+        return
+    (tmp_path / "link").symlink_to(address)
+    for path in (address, tmp_path / "link"):
+        with pytest.raises(ImagesError, match=r"holds one of \* \? \[, .*rename it$"):
+            opened(path)
+
+
+@pytest.mark.parametrize("first", ["", None, "no suffix", "01"])
+def test_a_named_column_of_paths_needs_no_suffix_in_its_first_row(first: str | None, tmp_path: Path) -> None:
+    write_files(tmp_path, images(2))
+    (tmp_path / "01").write_bytes(encoded(1))
+    address = table(tmp_path / "a.parquet", image=[first, "00.png"], text=["a", "b"])
+    assert widths(opened(address, column="image")) == ([41, 40] if first == "01" else [40])
+    with pytest.raises(ImagesError, match="no column of images"):
+        opened(address)
+
+
+def _ragged(folder: Path) -> Path:
+    return _text(folder, "a.csv", 'path\na.png\nb.png,c,"d\n')
+
+
+BROKEN: dict[str, tuple[Callable[[Path], Path], str]] = {
+    "a bad JSON line": (
+        lambda folder: _text(folder, "a.jsonl", '{"image": "a.png"}\n{"image": \n'),
+        r"line 2: not JSON",
+    ),
+    "no JSON at all": (lambda folder: _text(folder, "a.jsonl", "words\n"), r"line 1: not JSON"),
+    "a ragged CSV": (_ragged, "."),
+    "a torn parquet": (_torn(lambda folder: parquet(folder / "a.parquet", images(4))), "(magic|footer)"),
+    "a torn tar": (
+        _torn(lambda folder: tar(folder / "a.tar", {"a.png": encoded(1), "b.png": bytes(9999)}), 0.4),
+        "(unexpected end|truncated)",
+    ),
+    "a tar that is none": (lambda folder: _text(folder, "a.tar", "words" * 300), "."),
+    "a torn arrow": (lambda folder: _text(folder, "a.arrow", "words" * 30), "."),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_stream_that_cannot_be_read_is_named(case: str, tmp_path: Path) -> None:
+    build, reason = BROKEN[case]
+    address = build(tmp_path)
+    named = re.escape(f"images: {address} cannot be read: ")
+    with pytest.raises(ImagesError, match=rf"^{named}.*{reason}") as raised:
+        opened(address, streaming=True)
+    assert "\n" not in str(raised.value)
+
+
+def test_rows_whose_file_is_gone_are_unreadable_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = opened(parquet(tmp_path / "a.parquet", images(2)))
+    assert isinstance(found, ImageTable)
+    monkeypatch.setattr(type(found.rows.data), "__getitem__", lambda *_: 1 / 0)
+    with pytest.raises(UnreadableImageError, match=r"a\.parquet/row 0: .*cannot be read: division by zero"):
+        found.read(found.paths[0])

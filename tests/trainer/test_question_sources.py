@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from datasets import ClassLabel, Dataset, Features, Value
+from datasets import ClassLabel, Dataset, Features, IterableDataset, Value
 from datasets import Image as ImageFeature
 
-from ireasoner.trainer.errors import ImagesError, SettingsError, TrainerError
+from ireasoner.trainer.errors import ImagesError, SettingsError, TrainerError, UnreadableImageError
 from ireasoner.trainer.evaluation.columns import QuestionColumns
 from ireasoner.trainer.evaluation.open_questions import open_questions
 from ireasoner.trainer.evaluation.questions import BadLine, Question
@@ -233,3 +233,76 @@ def test_a_named_split_is_asked(tmp_path: Path) -> None:
     [question], _ = opened(tmp_path, split="test")
     assert question.text == "B?"
     assert re.search("row 0$", str(question.image))
+
+
+def _questions(folder: Path, name: str, text: str) -> Path:
+    write_files(folder, images(3))
+    (folder / name).write_text(text)
+    return folder / name
+
+
+def _tar_with(content: bytes) -> Callable[[Path], Path]:
+    def build(folder: Path) -> Path:
+        members = {}
+        for number in range(8):
+            members[f"{number}.png"] = encoded(number)
+            members[f"{number}.json"] = b'{"question": "A?", "answer": "1"}' if number < 7 else content
+        return tar(folder / "a.tar", members)
+
+    return build
+
+
+HEADER = "image,question,answer\n00.png,A?,1\n"
+BROKEN: dict[str, Callable[[Path], Path]] = {
+    "broken JSON in a tar": _tar_with(b'{"question": '),
+    "words in a tar": _tar_with(b"words"),
+    "no UTF-8 in a tar": _tar_with(b"\xff\xfe\xfd"),
+    "a ragged CSV": lambda folder: _questions(folder, "a.csv", HEADER + "01.png,B?,2,3,4\n"),
+    "an open quote in a CSV": lambda folder: _questions(folder, "a.csv", HEADER + '01.png,"B?,2\n' * 3),
+    "a CSV that is no UTF-8": lambda folder: (
+        _questions(folder, "a.csv", HEADER).parent / _latin1(folder / "a.csv")
+    ),
+}
+
+
+def _latin1(path: Path) -> str:
+    path.write_bytes(HEADER.encode() + b"01.png,caf\xe9,2\n")
+    return path.name
+
+
+@pytest.mark.parametrize("streaming", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_file_that_breaks_off_is_named(case: str, streaming: bool, tmp_path: Path) -> None:
+    address = BROKEN[case](tmp_path)
+    columns = {"question": "json.question", "answer": "json.answer"} if address.suffix == ".tar" else {}
+    with pytest.raises(
+        ImagesError, match=rf"^questions: {re.escape(str(address))} cannot be read: ."
+    ) as raised:
+        opened(address, columns, streaming=streaming)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "error", [ConnectionError("reset"), TimeoutError(), OSError(5, "I/O error"), KeyError("x")]
+)
+def test_a_stream_that_fails_after_some_rows_is_named(error: Exception, tmp_path: Path) -> None:
+    def failing(self: IterableDataset) -> Any:
+        yield {"image": {"bytes": encoded(0), "path": None}, "question": "A?", "answer": "1"}
+        raise error
+
+    address = parquet(tmp_path / "a.parquet", images(2), **ASKED)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(IterableDataset, "__iter__", failing)
+        with pytest.raises(
+            ImagesError, match=r"^questions: .*a\.parquet cannot be read: (reset|Time|.*I/O|'x')"
+        ):
+            opened(address, streaming=True)
+
+
+def test_a_row_that_cannot_be_read_any_more_is_an_unreadable_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [question], _ = opened(parquet(tmp_path / "a.parquet", images(1), question=["A?"], answer=["1"]))
+    monkeypatch.setattr(Dataset, "__getitem__", lambda *_: 1 / 0)
+    with pytest.raises(UnreadableImageError, match=r"a\.parquet/row 0: .*division by zero"):
+        question.picture()

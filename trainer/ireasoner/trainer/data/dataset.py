@@ -217,10 +217,9 @@ def _builder(source: Source, data: DatasetSettings) -> Any:
     if source.kind is not Kind.DATASET:
         form = "webdataset" if source.kind is Kind.ARCHIVE else TABLES[address.suffix.lower()]
         return load_dataset_builder(form, data_files={_DEFAULT_SPLIT: [glob.escape(path)]})
-    if glob.escape(path) != path:
-        raise ValueError(
-            f"{path} holds one of the signs * ? [, which make it a pattern for `datasets`: rename it, or link to it"
-        )
+    followed = str(address.resolve())
+    if glob.escape(followed) != followed:
+        raise ValueError(f"{followed} holds one of * ? [, which `datasets` takes for a pattern: rename it")
     builder = load_dataset_builder(path, data.subset)
     # Its labels, the names of folders, are wrong in an archive, and of no use here.
     return load_dataset_builder(path, data.subset, drop_labels=True) if _is_of_files(builder) else builder
