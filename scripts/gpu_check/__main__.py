@@ -6,6 +6,7 @@ the others go on, and each has its own peak of memory.
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -34,7 +35,7 @@ def check(out: Path, *, grafted: Path | None, embedder: Path | None, small: bool
 
     Args:
         out: Folder of the results.
-        grafted: Folder of a language model with eyes, if there is one here.
+        grafted: Folder of a language model with a vision tower grafted on, if there is one here.
         embedder: Folder of a sentence-transformers model.
         small: Whether to use small models, on this machine's CPU.
     """
@@ -106,8 +107,8 @@ def compare_devices(device: str, folder: Path) -> dict[str, Any]:
     import torch
 
     trained = []
-    for place, each in (("first", "cpu"), ("second", device)):
-        job = _job(folder / place, each, model=MODEL, optim="sgd", learning_rate=0.1)
+    for run, each in (("first", "cpu"), ("second", device)):
+        job = _job(folder / run, each, model=MODEL, optim="sgd", learning_rate=0.1)
         _run("training", job)
         trained.append(torch.load(Path(str(job["run_folder"])) / "adapters.pt"))
     own, other = trained
@@ -170,8 +171,20 @@ def _version(name: str) -> str | None:
         return None
 
 
+def use_one_gpu() -> None:
+    """Hides all GPUs but the first: with several, transformers would copy the model to each."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "0")
+    os.environ["CUDA_VISIBLE_DEVICES"] = visible.partition(",")[0]
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
 def main(arguments: list[str]) -> int:
-    """Runs the check; the status is 1 if a part failed."""
+    """Runs the check; the status is 1 if a part failed, 2 if there is no GPU."""
     parser = argparse.ArgumentParser(prog="python -m scripts.gpu_check", description=__doc__)
     parser.add_argument(
         "--out", type=Path, default=ROOT / "docs", help="folder of the results (default: docs)"
@@ -180,6 +193,13 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--embedder", type=Path, help="folder of a sentence-transformers model")
     parser.add_argument("--small", action="store_true", help="small models on this machine's CPU")
     given = parser.parse_args(arguments)
+    use_one_gpu()
+    if not given.small and not _has_gpu():
+        print(
+            "gpu_check: no GPU is visible: add --small for small models on this machine's CPU",
+            file=sys.stderr,
+        )
+        return 2
     document = check(given.out, grafted=given.grafted, embedder=given.embedder, small=given.small)
     return int(not all(part["passed"] for part in document["parts"].values()))
 

@@ -7,13 +7,14 @@ A RUN is
     sparse              a run to its end, in which one group alone has a learning signal: one micro-batch of two
     canary              a run to its end, whose canary checks every version
     short               the same, of one update of each role
+    checkpointed        the same, with gradient checkpointing, as on a GPU
     stale               the same, of a server that serves the first version for ever
     failing             one whose rollout server becomes unreachable
     long                a longer one with dropout, whose masks come from each process's own random state
     long:RANKS@UPDATES  one in which these processes end by SIGKILL after UPDATES updates, in the middle of the next
     long:RANKS!UPDATES  the same, but each of them runs out of memory
     long:RANKS~UPDATES  the same, but each of them gets a SIGTERM
-A folder that holds a long run is resumed. With ACCELERATE_USE_FSDP=true, the processes share one backbone.
+A folder that holds a long run is resumed. With ACCELERATE_USE_FSDP=true, the backbone is sharded over the processes.
 """
 
 import os
@@ -113,7 +114,7 @@ class Stale(Greedy):
         return next(name for name in versions if name.split("-")[-2] == policy.split("-")[-2])
 
 
-SERVERS = {"failing": Failing, "canary": Greedy, "short": Greedy, "stale": Stale}
+SERVERS = {"failing": Failing, "canary": Greedy, "short": Greedy, "checkpointed": Greedy, "stale": Stale}
 
 
 def out_of_memory() -> None:
@@ -137,11 +138,13 @@ def run(folder: Path, name: str, *, sharded: bool) -> None:
         ranks, blow, updates = re.split("([@!~])", struck)
         callbacks = [Strike(int(updates), BLOWS[blow])] if rank in ranks.split(",") else []
     checked = {**FIELDS, "rollout": CANARY}
+    short = {**checked, "updates": 2, "groups_per_update": 2}
     fields = {
         "long": LONG_FIELDS,
         "views": {**FIELDS, "views": VIEWS},
         "canary": checked,
-        "short": {**checked, "updates": 2, "groups_per_update": 2},
+        "short": short,
+        "checkpointed": {**short, "grpo": {**FIELDS["grpo"], "gradient_checkpointing": True}},
         "stale": checked,
     }.get(kind, FIELDS)
     settings = offline_settings(folder, **fields, resume=(folder / "run" / "metrics.jsonl").exists())

@@ -200,3 +200,10 @@ def test_a_size_is_measured_once() -> None:
     assert "60 x 30 pixels are 60 tokens" in str(check.fault(60, 30))
     assert ImageSizeCheck(object(), 50).tokens(99, 99) is None
     assert ImageSizeCheck(object(), 50).fault(99, 99) is None
+
+
+def test_no_size_is_measured_where_the_context_is_not_known() -> None:
+    def measure(width: int, height: int) -> int:
+        raise AssertionError("it is compared with nothing")
+
+    assert ImageSizeCheck(object(), None, measure).fault(40, 30) is None

@@ -1,8 +1,10 @@
 """The check for the first GPU, in its small form: every part on a CPU."""
 
 import json
+import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,14 @@ def in_this_process(module: str, job: dict[str, Any]) -> dict[str, Any]:
     }[module]
     result: dict[str, Any] = json.loads(json.dumps(part()))
     return result
+
+
+@pytest.fixture(autouse=True, scope="module")
+def devices() -> Iterator[pytest.MonkeyPatch]:
+    """Restores the GPUs that are visible to this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CUDA_VISIBLE_DEVICES", os.environ.get("CUDA_VISIBLE_DEVICES", ""))
+        yield patch
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +86,39 @@ def test_a_part_that_fails_leaves_the_others(tmp_path: Path, monkeypatch: pytest
         "| loop | no | RuntimeError: ModuleNotFoundError: No module named 'trl' \\| or another |"
         in (tmp_path / "gpu_check.md").read_text()
     )
+
+
+@pytest.mark.parametrize(
+    ("visible", "used"),
+    [
+        (None, "0"),
+        ("0", "0"),
+        ("0,1", "0"),
+        ("3,1", "3"),
+        ("GPU-ab,GPU-cd", "GPU-ab"),
+        ("", ""),
+        ("-1", "-1"),
+    ],
+)
+def test_one_gpu_is_used(visible: str | None, used: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if visible is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    __main__.use_one_gpu()
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == used
+
+
+def test_without_a_gpu_nothing_is_built_or_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr(__main__, "check", None)
+    assert __main__.main(["--out", str(tmp_path)]) == 2
+    assert capsys.readouterr().err == (
+        "gpu_check: no GPU is visible: add --small for small models on this machine's CPU\n"
+    )
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("shape", [SHAPE_3B, SHAPE_SMALL], ids=["3B", "small"])

@@ -32,7 +32,7 @@ def order(address: Path, journal: Path, per_update: int = 2, buffer: int = 4, **
 
 
 def flat(updates: Sequence[Sequence[int]]) -> list[int]:
-    """The widths of all updates in a row."""
+    """The widths of all updates, in one list."""
     return [width for update in updates for width in update]
 
 

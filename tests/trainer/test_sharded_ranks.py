@@ -1,4 +1,4 @@
-"""Several processes with one backbone between them: the updates, publications and checkpoints of one process."""
+"""Several processes with a sharded backbone: the updates, publications and checkpoints of one process."""
 
 from pathlib import Path
 from typing import Any
@@ -24,16 +24,26 @@ pytestmark = pytest.mark.timeout(600)
 
 
 def test_two_processes_share_a_backbone_and_train_what_one_does(tmp_path: Path) -> None:
+    require_that_two_train_what_one_does("short", tmp_path)
+
+
+@slow
+def test_with_gradient_checkpointing_too(tmp_path: Path) -> None:
+    require_that_two_train_what_one_does("checkpointed", tmp_path)
+
+
+def require_that_two_train_what_one_does(run: str, where: Path) -> None:
+    """Two processes with a sharded backbone train what one with a whole backbone does, and each holds its part."""
     for folder in ("one", "two"):
-        (tmp_path / folder / "short").mkdir(parents=True)
-        offline_settings(tmp_path / folder / "short")
-    launched.run(tmp_path / "one" / "short", "short", sharded=False)
-    done = launch(tmp_path / "two", "short", launcher=TORCHRUN, environment=SHARDED)
+        (where / folder / run).mkdir(parents=True)
+        offline_settings(where / folder / run)
+    launched.run(where / "one" / run, run, sharded=False)
+    done = launch(where / "two", run, launcher=TORCHRUN, environment=SHARDED)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "sharded over 2 processes, which hold " in done.stdout
-    require_equal(tmp_path / "one" / "short", tmp_path / "two" / "short", processes=2)
-    whole = trained(tmp_path / "one" / "short" / "rank0.pt")
-    parts = [trained(tmp_path / "two" / "short" / f"rank{rank}.pt") for rank in (0, 1)]
+    require_equal(where / "one" / run, where / "two" / run, processes=2)
+    whole = trained(where / "one" / run / "rank0.pt")
+    parts = [trained(where / "two" / run / f"rank{rank}.pt") for rank in (0, 1)]
     require_parts(whole, parts)
     assert [part["calls"] for part in parts] == [whole["calls"], 0], "the first alone samples and publishes"
 

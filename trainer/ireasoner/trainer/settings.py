@@ -244,7 +244,7 @@ class RunSettings(BaseSettings):
     config: Path | None = None
     """TOML file with any of the settings below; flags override it."""
     model: str
-    """The base model, of the Qwen2.5-VL architecture: a folder or a hub id."""
+    """The base model, a vision-language decoder (docs/models.md): a folder or a hub id."""
     images: Path
     """Unlabelled images: a folder, a dataset (a folder or a hub id), a parquet or JSON-lines file of images or of paths
     relative to it, or a tar (docs/data.md)."""
@@ -297,7 +297,7 @@ class RunSettings(BaseSettings):
     """torch's threads on a CPU (default: torch's choice). If a server shares the cores, fewer are faster."""
     dry_run: bool = False
     """Print the resolved settings, the trainable parameters and the memory needed, then exit. Of the model
-    it reads only config.json and preprocessor_config.json."""
+    it reads the config, the processor and the tokenizer, and no weights."""
     data: ImageDataSettings = Field(default_factory=ImageDataSettings)
     """How a dataset of images is read."""
     lora: LoraSettings = Field(default_factory=LoraSettings)

@@ -28,13 +28,13 @@ _IMPLIED = frozenset({"input_ids", "attention_mask", "batch_num_images"})
 
 
 def refuse_other_kinds(model: str, config: Any) -> None:
-    """Refuses a base model that is no decoder with eyes.
+    """Refuses a base model that is no vision-language decoder.
 
     Raises:
         SettingsError: It is a text-only model, an encoder-decoder, or nothing that answers a question about an image.
     """
     kind = f"model: {model} ({config.model_type})"
-    if type(config) not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING or not _has_eyes(config):
+    if type(config) not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING or not _sees_images(config):
         if type(config) in MODEL_FOR_CAUSAL_LM_MAPPING:
             raise SettingsError(
                 f"{kind} is a text-only model, and training is on images: give a vision-language model, or train it in "
@@ -49,7 +49,7 @@ def refuse_other_kinds(model: str, config: Any) -> None:
         )
 
 
-def _has_eyes(config: Any) -> bool:
+def _sees_images(config: Any) -> bool:
     return getattr(config, "vision_config", None) is not None
 
 

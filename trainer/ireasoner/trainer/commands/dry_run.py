@@ -95,7 +95,7 @@ def plan(
         backbone_parameters=frozen,
         adapter_parameters=trained,
         weights_gib=2 * frozen / _GIB,
-        fetched_gib=2 * (frozen - sum(layer_sizes) + 2 * max(layer_sizes)) / _GIB,
+        fetched_gib=2 * (frozen - sum(layer_sizes) + 2 * max(layer_sizes, default=0)) / _GIB,
         training_gib=len(ROLES) * trained * _ADAM_BYTES / _GIB,
         rollout_gib=(stored + widest) / _GIB,
         rollouts_per_pass=settings.rollouts_per_micro_batch,
@@ -146,6 +146,8 @@ def show_plan(settings: RunSettings, console: Console, *, within: re.Pattern[str
     for sharded, label in ((False, "GiB on each, estimated"), (True, "with a sharded backbone")):
         estimates = [needed.per_gpu_gib(gpus, sharded=sharded and gpus > 1) for gpus in GPUS]
         by_gpus.add_row(label, *(f"{gib:.3g}" for gib in estimates))
+    loading = (f"{gpus * needed.weights_gib:,.3g}" for gpus in GPUS)
+    by_gpus.add_row("RAM while loading, if one machine has them all", *loading)
     console.print(by_gpus)
     return needed
 

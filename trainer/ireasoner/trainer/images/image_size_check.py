@@ -34,14 +34,20 @@ class ImageSizeCheck:
         Raises:
             ValueError: The processor refuses the size.
         """
-        if hasattr(self.image_processor, "merge_size"):
+        if self._counts_patches:
             patches: int = self.image_processor.get_number_of_image_patches(height, width)
             merge_size: int = self.image_processor.merge_size
             return patches // merge_size**2
         return None if self.measured is None else self.measured(width, height)
 
+    @property
+    def _counts_patches(self) -> bool:
+        return hasattr(self.image_processor, "merge_size")
+
     def fault(self, width: int, height: int) -> str | None:
         """Why the policy cannot take an image of `width` x `height` pixels; None if it can."""
+        if self.room_tokens is None and not self._counts_patches:
+            return None  # every size would be measured, and compared with nothing
         try:
             tokens = self.tokens(width, height)
         except ValueError as error:

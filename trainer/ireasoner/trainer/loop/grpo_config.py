@@ -65,6 +65,7 @@ def grpo_config(settings: RunSettings) -> GRPOConfig:
             logging_steps=1,
             logging_first_step=True,
             remove_unused_columns=False,
+            router_aux_loss_coef=0.0,  # by default, TRL adds a checkpoint's own auxiliary loss
             **passed,
         )
     except (TypeError, ValueError, OSError, ImportError) as error:  # ImportError: deepspeed is not installed

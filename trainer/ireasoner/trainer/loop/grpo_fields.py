@@ -38,7 +38,7 @@ _BREAKS = {
     "model_init_kwargs": "the trainer loads the base model itself",
     "trust_remote_code": "the trainer loads the base model itself",
     "optim_target_modules": "only adapters are trained; lora.target_modules names their layers",
-    "router_aux_loss_coef": "the base model is no mixture of experts",
+    "router_aux_loss_coef": "the router of a mixture of experts is frozen, as all but the adapters is",
     "fsdp": "the launcher says whether the backbone is sharded: use configs/accelerate/fsdp-7b.yaml",
     "fsdp_config": "the launcher says whether the backbone is sharded: use configs/accelerate/fsdp-7b.yaml",
     "push_to_hub": "export the adapter with `ireasoner export`, and upload that folder",

@@ -1,4 +1,4 @@
-"""What the launcher of several processes asks for: how many they are, and whether they share one backbone."""
+"""What the launcher of several processes asks for: how many they are, and whether the backbone is sharded."""
 
 import os
 

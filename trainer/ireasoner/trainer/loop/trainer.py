@@ -59,6 +59,9 @@ from ireasoner.trainer.settings import ROLES, AdapterName, Role, RunSettings
 
 logger = logging.getLogger(__name__)
 
+_MOST_ROWS = 2**20
+"""Empty rows in TRL, one per image of an epoch, at most; a stream can have hundreds of millions of images."""
+
 T = TypeVar("T")
 
 
@@ -71,7 +74,7 @@ class ProposerSolverTrainer(PolicyUpdate):
         backbone: The base model, without adapters.
         lora: The shape of both adapters.
         processor: The backbone's processor, with left padding.
-        images_per_epoch: Number of images of an epoch, for the metric `epoch`.
+        images_per_epoch: Number of images of an epoch, for the metric `epoch`; more than 2^20 count as 2^20.
         prefetch: The groups of each update.
         publisher: Publishes adapters to the rollout server.
         scorer: The reward server; its fingerprint belongs to a checkpoint.
@@ -128,7 +131,7 @@ class ProposerSolverTrainer(PolicyUpdate):
             reward_funcs=[self.agreement],
             rollout_func=self._roll_out,
             args=config,
-            train_dataset=Dataset.from_dict({"prompt": [""] * images_per_epoch}),
+            train_dataset=Dataset.from_dict({"prompt": [""] * min(images_per_epoch, _MOST_ROWS)}),
             processing_class=processor,
             peft_config=lora,
             callbacks=[_UpdateCallback(self), *callbacks],
