@@ -274,7 +274,7 @@ def offline_trainer(
             else backbone_of(settings.model)
         ),
         processor=processor_of(settings.model),
-        images=open_images(settings.images, settings.data),
+        images=ranks.from_first(lambda: open_images(settings.images, settings.data)),
         rollouts=rollouts,
         scorer=GroupScorer(
             client,

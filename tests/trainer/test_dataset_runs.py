@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from ireasoner.trainer.errors import ImagesError, SettingsError
-from ireasoner.trainer.images import open_images
+from ireasoner.trainer.images import ImageFolder, open_images
 from ireasoner.trainer.loop.ranks import Ranks
 from ireasoner.trainer.loop.train import open_run_folder
 from ireasoner.trainer.run_folder.image_list import image_changes, write_image_list
@@ -210,3 +210,11 @@ def test_a_killed_run_on_a_dataset_ends_as_one_that_was_not(source: str, tmp_pat
         assert weights[0].read_bytes() == weights[1].read_bytes()
     epochs = [line["epoch"] for line in read_lines(tmp_path / "whole" / "metrics.jsonl")]
     assert epochs[-1] == pytest.approx(1.0 if data else 2.0)
+
+
+def test_trl_gets_at_most_a_million_rows_of_a_huge_stream(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ImageFolder, "count", property(lambda _: 700_000_000))
+    trainer = offline_trainer(offline_settings(tmp_path), OfflineRollouts(say))
+    assert len(trainer.train_dataset) == 2**20

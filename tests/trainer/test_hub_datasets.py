@@ -69,7 +69,7 @@ def test_what_is_no_hub_id_is_not_looked_for_there(address: str, monkeypatch: py
 
 
 @pytest.mark.parametrize(
-    ("places", "commit"),
+    ("addresses", "commit"),
     [
         (["hf://datasets/owner/name@" + "a1" * 20], "a1" * 20),
         (["hf://datasets/owner/name@" + "a1" * 20 + "/data/train.parquet"], "a1" * 20),
@@ -78,5 +78,5 @@ def test_what_is_no_hub_id_is_not_looked_for_there(address: str, monkeypatch: py
         ([], None),
     ],
 )
-def test_the_commit_is_that_of_the_files(places: list[str], commit: str | None) -> None:
-    assert opening._commit(places) == commit
+def test_the_commit_is_that_of_the_files(addresses: list[str], commit: str | None) -> None:
+    assert opening._commit(addresses) == commit

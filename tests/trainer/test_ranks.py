@@ -1,19 +1,26 @@
 """Several processes: whole groups, one publisher, one writer, and the weights that one process would have trained."""
 
 import os
+import pickle
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from ireasoner.trainer.images import open_images
+from ireasoner.trainer.loop import assembly
+from ireasoner.trainer.loop.ranks import Ranks
 from ireasoner.trainer.run_folder.run_folder import read_lines
+from ireasoner.trainer.settings import ImageDataSettings
+from tests.conftest import MODEL
 from tests.rollout_server.running import free_port
-from tests.trainer.offline import offline_settings
+from tests.trainer.datasets_of_images import images, parquet
+from tests.trainer.offline import backbone_of, offline_settings, processor_of
 
 
 def torchrun(processes: int) -> list[str]:
@@ -69,6 +76,26 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run_all(where / "one", "whole", "views", "sparse", "failing")
     run_all(where / "two", "whole", "views", "sparse", "failing", "long", launcher=TORCHRUN)
     return where
+
+
+def test_every_process_has_the_canary_and_the_first_alone_reads_its_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = open_images(parquet(tmp_path / "a.parquet", images(2)), ImageDataSettings())
+
+    class Second(Ranks):
+        def from_first(self, make: Callable[[], Any]) -> Any:
+            return found.first_readable()
+
+    monkeypatch.setattr(assembly, "Ranks", Second)
+    parts: Any = {
+        "settings": offline_settings(tmp_path, rollout={"canary_every": 1}),
+        "backbone": backbone_of(str(MODEL)),
+        "processor": processor_of(str(MODEL)),
+        "images": pickle.loads(pickle.dumps(found)),
+    }
+    others = dict.fromkeys(("rollouts", "scorer", "run", "shadow"))
+    assert assembly.Assembly(**parts, **others).canary() is not None
 
 
 def trained(file: Path) -> dict[str, Any]:

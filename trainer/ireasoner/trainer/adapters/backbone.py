@@ -1,6 +1,5 @@
 """The policy: one frozen backbone with one adapter per role."""
 
-import logging
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -94,7 +93,7 @@ def readable(model: str) -> Iterator[None]:
     if not path.exists() and not is_hub_id(model):
         raise SettingsError(f"model: {model} cannot be read: there is no such folder")
     try:
-        with silenced("huggingface_hub", level=logging.ERROR):
+        with silenced("huggingface_hub"):
             yield
     except Exception as error:
         reason = " ".join(f"{error}".split()).rstrip(".")

@@ -18,12 +18,13 @@ from typing import Any, Self
 
 from PIL import Image
 
-from ireasoner.trainer.data import Identity, Rows
+from ireasoner.trainer.data import Rows
 from ireasoner.trainer.errors import ImagesError, RunFolderError, UnreadableImageError
 from ireasoner.trainer.images.dataset_image import DatasetImage, content_of, row_name
-from ireasoner.trainer.images.image_set import ImageFile, ImageSet, named
+from ireasoner.trainer.images.image_set import ImageFile, named
 from ireasoner.trainer.images.image_size_check import ImageSizeCheck
 from ireasoner.trainer.images.read_image import decode_image
+from ireasoner.trainer.images.row_images import RowImages
 from ireasoner.trainer.shown_path import shown
 
 logger = logging.getLogger(__name__)
@@ -72,20 +73,16 @@ class Window:
 
 
 @dataclass(frozen=True)
-class ImageStream(ImageSet):
+class ImageStream(RowImages):
     """A stream of images; `files` and `left_out` are those of its first window.
 
     Attributes:
-        dataset: What the dataset is.
         window_rows: Rows of a window.
-        rows: The rows; None in the processes of a run that do not read images.
         check: The sizes that the policy can take; None takes all.
         first: The first window, before the check of sizes.
     """
 
-    dataset: Identity
     window_rows: int
-    rows: Rows | None = field(default=None, compare=False, repr=False)
     check: ImageSizeCheck | None = field(default=None, compare=False, repr=False)
     first: Window | None = field(default=None, compare=False, repr=False)
 
@@ -96,7 +93,7 @@ class ImageStream(ImageSet):
         Raises:
             ImagesError: It has no readable image.
         """
-        stream = cls((), {}, rows.identity, window_rows, rows)
+        stream = cls((), {}, rows.identity, window_rows, rows=rows)
         first = stream.window(Start())
         if not first.images:
             raise ImagesError(
@@ -107,17 +104,6 @@ class ImageStream(ImageSet):
             stream, files=tuple(map(_image_file, first.images)), left_out=first.left_out, first=first
         )
 
-    def __getstate__(self) -> Mapping[str, Any]:
-        return {**self.__dict__, "rows": None, "check": None, "first": None}
-
-    @property
-    def address(self) -> Path:
-        return Path(self.dataset.address)
-
-    @property
-    def identity(self) -> Identity:
-        return self.dataset
-
     @property
     def summary(self) -> str:
         known = "" if self.count is None else f" of {self.count:,} rows"
@@ -126,9 +112,6 @@ class ImageStream(ImageSet):
     @property
     def count(self) -> int | None:
         return self.dataset.rows
-
-    def path_of(self, name: str) -> Path:
-        return self.address / name
 
     def pixels(self, name: str) -> Image.Image:
         assert self.first is not None, "only the first process of a run reads images"

@@ -1,32 +1,22 @@
 """The images in the rows of a dataset that is on this machine."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
 
 from PIL import Image
 
-from ireasoner.trainer.data import Identity, Rows
+from ireasoner.trainer.data import Rows
 from ireasoner.trainer.errors import ImagesError
 from ireasoner.trainer.images.dataset_image import DatasetImage, content_at, row_name
-from ireasoner.trainer.images.image_set import ImageFile, ImageSet, OnProgress, decoded, named
+from ireasoner.trainer.images.image_set import ImageFile, OnProgress, decoded, named
 from ireasoner.trainer.images.read_image import decode_image
+from ireasoner.trainer.images.row_images import RowImages
 from ireasoner.trainer.images.scan_cache import ScanCache
 from ireasoner.trainer.shown_path import shown
 
 
 @dataclass(frozen=True)
-class ImageTable(ImageSet):
-    """The images of a dataset, one per row; a row's name is its index, from 0.
-
-    Attributes:
-        dataset: What the dataset is; its address is a path or a hub id.
-        rows: The rows; None in the processes of a run that do not read images.
-    """
-
-    dataset: Identity
-    rows: Rows | None = field(default=None, compare=False, repr=False)
+class ImageTable(RowImages):
+    """The images of a dataset that is on this machine, one per row; a row's name is its index, from 0."""
 
     @classmethod
     def scan(cls, rows: Rows, column: str, on_progress: OnProgress = lambda *_: None) -> "ImageTable":
@@ -62,21 +52,7 @@ class ImageTable(ImageSet):
                 f"images: {shown(rows.identity.address)}, column {column!r}, has no readable image in {count:,} rows"
                 f"{named(left_out)}"
             )
-        return cls(files, left_out, rows.identity, rows)
-
-    def __getstate__(self) -> Mapping[str, Any]:
-        return {**self.__dict__, "rows": None}
-
-    @property
-    def address(self) -> Path:
-        return Path(self.dataset.address)
-
-    @property
-    def identity(self) -> Identity:
-        return self.dataset
-
-    def path_of(self, name: str) -> Path:
-        return self.address / name
+        return cls(files, left_out, rows.identity, rows=rows)
 
     def pixels(self, name: str) -> Image.Image:
         assert self.rows is not None, "only the first process of a run reads images"

@@ -4,6 +4,7 @@ from typing import Any
 
 from PIL import Image
 
+from ireasoner.trainer.adapters.architecture import prompt_inputs
 from ireasoner.trainer.adapters.backbone import has_pixel_bounds
 from ireasoner.trainer.errors import RolloutRequestRefused, SettingsError
 from ireasoner.trainer.images import ImageSet, png_bytes
@@ -24,8 +25,7 @@ def check_image_bounds(images: ImageSet, processor: Any, rollouts: RolloutReplic
     start = _advice(processor.image_processor)
     for _, width, height in {by_area[-1], by_area[0]}:
         picture = Image.new("RGB", (width, height), "grey")
-        text = processor.apply_chat_template(proposer_messages(), tokenize=False, add_generation_prompt=True)
-        own = len(processor(images=[[picture]], text=[text])["input_ids"][0])
+        own = prompt_inputs(processor, picture)["input_ids"].shape[1]
         prompt = f"a prompt with an image of {width} x {height} pixels"
         for member in rollouts.members:
             try:
