@@ -94,7 +94,7 @@ def test_every_process_has_the_canary_and_the_first_alone_reads_its_picture(
         "processor": processor_of(str(MODEL)),
         "images": pickle.loads(pickle.dumps(found)),
     }
-    others = dict.fromkeys(("rollouts", "scorer", "run", "shadow"))
+    others: Any = dict.fromkeys(("rollouts", "scorer", "run", "shadow"))
     assert assembly.Assembly(**parts, **others).canary() is not None
 
 

@@ -201,6 +201,11 @@ def test_a_replaced_file_of_a_row_is_scanned_again_and_named_on_resume(
 def test_rows_that_hold_their_images_are_not_stamped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
     stamp = RowFiles.stamp
-    monkeypatch.setattr(RowFiles, "stamp", lambda self, path: (asked.append(path), stamp(self, path))[1])
+
+    def count(self: RowFiles, path: str) -> tuple[int, int]:
+        asked.append(path)
+        return stamp(self, path)
+
+    monkeypatch.setattr(RowFiles, "stamp", count)
     open_images(_in_table(tmp_path, encoded(0)), ImageDataSettings())
     assert asked == ["a.png"]

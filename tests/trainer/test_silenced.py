@@ -26,5 +26,5 @@ def test_the_last_block_restores_the_level_whichever_ends_first() -> None:
 def test_an_error_restores_the_level() -> None:
     LIBRARY.setLevel(logging.WARNING)
     with pytest.raises(KeyError), silenced("a_library"):
-        {}["x"]
+        dict[str, int]()["x"]
     assert LIBRARY.level == logging.WARNING
