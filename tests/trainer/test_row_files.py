@@ -76,12 +76,12 @@ RESOLVED: dict[str, Callable[[Path], Path]] = {
 }
 
 
-@pytest.mark.parametrize("streaming", [False, True], ids=["whole", "streamed"])
-@pytest.mark.parametrize("form", RESOLVED)
+@pytest.mark.parametrize(
+    ("form", "streaming"),
+    [*((form, False) for form in RESOLVED), *((form, True) for form in RESOLVED if "saved" not in form)],
+)
 def test_a_folder_whose_images_are_in_a_zip_is_read(form: str, streaming: bool, tmp_path: Path) -> None:
     address = RESOLVED[form](tmp_path)
-    if streaming and "saved" in form:
-        return
     found = open_images(address, ImageDataSettings(streaming=streaming))
     assert widths(found) == [40, 41, 42]
     assert found.left_out == {}
