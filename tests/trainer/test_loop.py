@@ -184,7 +184,14 @@ def test_reported_kl_is_the_kl_to_the_base_model(recorded: Recorded) -> None:
             prompt = batch["prompt_ids"][row][batch["prompt_mask"][row].bool()]
             completion = batch["completion_ids"][row][batch["completion_mask"][row].bool()]
             one = [
-                token_logprobs(m, prompt, completion, pixels[row], batch["image_grid_thw"][row])
+                token_logprobs(
+                    m,
+                    prompt,
+                    completion,
+                    pixel_values=pixels[row],
+                    image_grid_thw=batch["image_grid_thw"][row][None],
+                    mm_token_type_ids=(prompt == base.config.image_token_id).long()[None],
+                )
                 for m in (base, policy)
             ]
             difference = one[0] - one[1]

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from ireasoner.trainer.adapters.first_process import FirstProcess
 from ireasoner.trainer.adapters.publisher import RESTORES, AdapterPublisher
 from ireasoner.trainer.errors import PolicyMissingError
 from ireasoner.trainer.loop.sampler import Sampler
@@ -81,8 +82,8 @@ class Asking:
         self._server = server
         self.checked: list[str] = []
 
-    def check(self, policy: Any, role: str, name: str, *_: Any) -> float:
-        self._server.sample(name, [REQUEST], SamplingContract(1))
+    def check(self, policy: Any, role: str, name: str, first_process: FirstProcess) -> float:
+        first_process(lambda: self._server.sample(name, [REQUEST], SamplingContract(1)))
         self.checked.append(name)
         return 0.0
 

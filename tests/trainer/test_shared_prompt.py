@@ -3,15 +3,15 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from peft import get_peft_model
 from PIL import Image
+from transformers import AutoConfig, AutoModel, LlavaConfig, LlavaModel
 
-from ireasoner.trainer.adapters.backbone import LANGUAGE_MODEL, load_backbone, load_processor, lora_config
+from ireasoner.trainer.adapters.backbone import load_backbone, load_processor, lora_config
 from ireasoner.trainer.loop import shared_prompt
 from ireasoner.trainer.loop.shared_prompt import PackedOnce, can_pack, pack
 from ireasoner.trainer.rollouts.prompts import solver_messages
@@ -88,8 +88,16 @@ def test_a_prompt_that_is_computed_once_changes_neither_gradient_nor_log_probabi
     ],
 )
 def test_layers_that_see_less_read_no_packed_rows(changed: dict[str, Any], expected: bool) -> None:
-    text = SimpleNamespace(**{"layer_types": ["full_attention"] * 2, "attention_dropout": 0.0, **changed})
-    assert can_pack(SimpleNamespace(get_text_config=lambda: text)) == expected
+    with torch.device("meta"):
+        backbone = AutoModel.from_config(AutoConfig.from_pretrained(MODEL))
+    for name, value in changed.items():
+        setattr(backbone.config.get_text_config(), name, value)
+    assert can_pack(backbone) == expected
+
+
+def test_a_backbone_that_counts_positions_otherwise_reads_no_packed_rows() -> None:
+    with torch.device("meta"):
+        assert not can_pack(LlavaModel(LlavaConfig()))
 
 
 def test_a_micro_batch_is_packed_once_for_all_its_passes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,7 +126,7 @@ def test_an_adapter_on_the_vision_tower_gets_its_gradient(on_vision_tower: bool)
     torch.set_num_threads(1)
     backbone = load_backbone(str(MODEL), "float32")
     shape = lora_config(
-        backbone, LoraSettings(r=2, dropout=0.0), within=re.compile("") if on_vision_tower else LANGUAGE_MODEL
+        backbone, LoraSettings(r=2, dropout=0.0), within=re.compile("") if on_vision_tower else None
     )
     model = get_peft_model(backbone, shape).get_base_model()
     processor = load_processor(str(MODEL))

@@ -18,8 +18,9 @@ from typing import Any, TypeVar
 from peft import PeftModel
 from safetensors import SafetensorError, safe_open
 
-from ireasoner.trainer.adapters.backbone import LANGUAGE_MODEL
+from ireasoner.trainer.adapters.backbone import language_model_layers
 from ireasoner.trainer.adapters.canary import Canary
+from ireasoner.trainer.adapters.first_process import FirstProcess, only_process
 from ireasoner.trainer.errors import AdapterError, PolicyMissingError
 from ireasoner.trainer.rollouts.client import RolloutClient
 from ireasoner.trainer.rollouts.replicas import RolloutReplicas
@@ -93,8 +94,16 @@ class AdapterPublisher:
         """The name of the newest published version of each role."""
         return {role: names[-1] for role, names in self._served.items()}
 
-    def publish(self, policy: PeftModel, role: AdapterName, version: int) -> str:
+    def publish(
+        self,
+        policy: PeftModel,
+        role: AdapterName,
+        version: int,
+        first_process: FirstProcess = only_process,
+    ) -> str:
         """Writes the adapter, loads it under its new name, checks it, then unloads and deletes old versions.
+
+        Of several processes, each calls this, and the first one writes and talks to the server.
 
         Raises:
             AdapterError: The adapter cannot be served as it was trained.
@@ -103,15 +112,24 @@ class AdapterPublisher:
             CanaryError: The server serves another policy under the new name.
             RolloutServerError: The server refused, or was unreachable for longer than the budget.
         """
+        name, is_due = first_process(lambda: self._load(policy, role, version))
+        if self._canary is not None and is_due:
+            self._canary.check(policy, role, name, lambda make: first_process(lambda: self.restored(make)))
+        first_process(lambda: self._replace(role, name))
+        return name
+
+    def _load(self, policy: PeftModel, role: AdapterName, version: int) -> tuple[str, bool]:
+        """Writes and loads a version; returns its name, and whether the canary's check is due."""
         name = self.name(role, version)
         path = self._folder / name
         self.write(policy, role, path)
         self._unfinished.add(name)
         self._client.load_adapter(name, str(path))
         self.restored(lambda: self._find(name))
-        if self._canary is not None and self._publications[role] % self._canary_every == 0:
-            canary = self._canary
-            self.restored(lambda: canary.check(policy, role, name))
+        return name, self._canary is not None and self._publications[role] % self._canary_every == 0
+
+    def _replace(self, role: AdapterName, name: str) -> None:
+        """Makes a loaded version the newest one, and removes those that are no longer kept."""
         self._publications[role] += 1
         self._unfinished.discard(name)
         names = [*(each for each in self._served.get(role, []) if each != name), name]
@@ -119,7 +137,6 @@ class AdapterPublisher:
         for old in names[: -self._keep]:
             self._client.unload_adapter(old)
             shutil.rmtree(self._folder / old, ignore_errors=True)
-        return name
 
     def restored(self, ask: Callable[[], T]) -> T:
         """What `ask` returns; a server that lost adapters gets them back and is asked again.
@@ -183,13 +200,14 @@ def version(name: str) -> int:
     return int(name.rpartition("-")[2])
 
 
-def refuse_what_vllm_ignores(role: AdapterName, names: Sequence[str]) -> None:
+def refuse_what_vllm_ignores(policy: PeftModel, role: AdapterName, names: Sequence[str]) -> None:
     """Refuses weights outside the language model, which vLLM does not apply.
 
     Raises:
         AdapterError: There are such weights.
     """
-    outside = sorted(name for name in names if not LANGUAGE_MODEL.search(name))
+    within = language_model_layers(policy.get_base_model())
+    outside = sorted(name for name in names if not within.search(name))
     if outside:
         raise AdapterError(f"the {role}'s adapter has weights outside the language model: {outside[0]}")
 
@@ -199,7 +217,7 @@ def write_adapter(
     role: AdapterName,
     path: Path,
     *,
-    refuse: Callable[[AdapterName, Sequence[str]], None] = refuse_what_vllm_ignores,
+    refuse: Callable[[PeftModel, AdapterName, Sequence[str]], None] = refuse_what_vllm_ignores,
 ) -> None:
     """Writes one role's adapter as a peft folder, which appears under `path` when it is complete.
 
@@ -223,7 +241,7 @@ def write_adapter(
     config = json.loads((written / "adapter_config.json").read_text(encoding="utf-8"))
     with safe_open(written / "adapter_model.safetensors", framework="numpy") as weights:
         shapes = {name: weights.get_slice(name).get_shape() for name in weights.keys()}  # noqa: SIM118
-    refuse(role, list(shapes))
+    refuse(policy, role, list(shapes))
     _refuse_another_shape(role, config, shapes)
     shutil.rmtree(path, ignore_errors=True)
     written.rename(path)

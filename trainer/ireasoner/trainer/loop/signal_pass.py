@@ -10,7 +10,8 @@ import torch
 from peft import PeftModel
 from PIL import Image
 
-from ireasoner.trainer.loop.shared_prompt import can_pack, pack
+from ireasoner.trainer.errors import SettingsError
+from ireasoner.trainer.loop.shared_prompt import PACKABLE, can_pack, pack
 from ireasoner.trainer.loop.trl_internals import Batch
 from ireasoner.trainer.rollouts.rollout import Rollout, SamplingContract
 from ireasoner.trainer.rollouts.token_figures import TOKEN_FIGURES
@@ -32,6 +33,9 @@ class SignalPass:
         contract: How the rollouts were sampled.
         figures: What is measured; see `token_figures`.
         rollouts_per_pass: Rollouts of a forward pass.
+
+    Raises:
+        SettingsError: The base model takes other inputs than those that are made here.
     """
 
     def __init__(
@@ -43,8 +47,13 @@ class SignalPass:
         figures: Sequence[str],
         rollouts_per_pass: int,
     ) -> None:
+        if not isinstance(backbone.model, PACKABLE):
+            raise SettingsError(
+                f"reward.config: the signals {', '.join(figures)} of a large vocabulary are measured by forward passes "
+                f"of Qwen2-VL and Qwen2.5-VL alone, not of {type(backbone).__name__}"
+            )
         self._backbone = copy.deepcopy(backbone, {id(each): each for each in backbone.parameters()})
-        self._packs = can_pack(backbone.config)
+        self._packs = can_pack(backbone.model)
         self._image_processor = processor.image_processor
         self._folder = folder
         self._temperature = contract.temperature
