@@ -3,7 +3,6 @@
 Nothing of this project need be installed: the sources of the checkout are used.
 """
 
-import os
 import sys
 from pathlib import Path
 
@@ -16,9 +15,5 @@ _SOURCES = [
     str(each.parent) for pattern in ("*/ireasoner", "services/*/ireasoner") for each in ROOT.glob(pattern)
 ]
 sys.path[:0] = [each for each in _SOURCES if each not in sys.path]
-os.environ["PYTHONPATH"] = os.pathsep.join(
-    sys.path
-)  # for child processes, which do not see the current folder
-os.environ["HF_HUB_OFFLINE"] = "1"
 
 settings_stand_in.install()

@@ -171,10 +171,14 @@ def _version(name: str) -> str | None:
         return None
 
 
-def use_one_gpu() -> None:
-    """Hides all GPUs but the first: with several, transformers would copy the model to each."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "0")
-    os.environ["CUDA_VISIBLE_DEVICES"] = visible.partition(",")[0]
+def set_environment() -> None:
+    """Sets what this process and its children read: the sources of the checkout, no network, the first GPU.
+
+    With several GPUs, transformers would copy the model to each.
+    """
+    os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    os.environ["CUDA_VISIBLE_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0]
 
 
 def _has_gpu() -> bool:
@@ -193,7 +197,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--embedder", type=Path, help="folder of a sentence-transformers model")
     parser.add_argument("--small", action="store_true", help="small models on this machine's CPU")
     given = parser.parse_args(arguments)
-    use_one_gpu()
+    set_environment()
     if not given.small and not _has_gpu():
         print(
             "gpu_check: no GPU is visible: add --small for small models on this machine's CPU",

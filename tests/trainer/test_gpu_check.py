@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -30,11 +31,10 @@ def in_this_process(module: str, job: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.fixture(autouse=True, scope="module")
-def devices() -> Iterator[pytest.MonkeyPatch]:
-    """Restores the GPUs that are visible to this process."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CUDA_VISIBLE_DEVICES", os.environ.get("CUDA_VISIBLE_DEVICES", ""))
-        yield patch
+def environment() -> Iterator[None]:
+    """Restores the environment of this process, which the check sets."""
+    with mock.patch.dict(os.environ):
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +88,11 @@ def test_a_part_that_fails_leaves_the_others(tmp_path: Path, monkeypatch: pytest
     )
 
 
+def test_an_import_leaves_the_environment_as_it_was() -> None:
+    program = "import os; before = dict(os.environ); import scripts.gpu_check; assert os.environ == before"
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, timeout=60)
+
+
 @pytest.mark.parametrize(
     ("visible", "used"),
     [
@@ -105,7 +110,7 @@ def test_one_gpu_is_used(visible: str | None, used: str, monkeypatch: pytest.Mon
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     else:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    __main__.use_one_gpu()
+    __main__.set_environment()
     assert os.environ["CUDA_VISIBLE_DEVICES"] == used
 
 
