@@ -178,16 +178,23 @@ def test_a_batch_without_adapters_adds_nothing_to_a_layer(wrapper_type: type[Wra
 
 
 @pytest.mark.parametrize(
-    ("slots", "dtype"), [([0, 1] + [1] * 5, torch.float32), ([1] * TOKENS, torch.bfloat16)]
+    ("slots", "inputs", "weights"),
+    [
+        ([0, 1] + [1] * 5, torch.float32, torch.float32),
+        ([1] * TOKENS, torch.bfloat16, torch.float32),
+        ([1] * TOKENS, torch.bfloat16, torch.bfloat16),
+    ],
 )
-def test_several_adapters_or_precisions_go_vllm_s_way(
-    wrapper_type: type[Wrapper], slots: list[int], dtype: torch.dtype
+def test_several_adapters_and_lower_precisions_go_vllm_s_way(
+    wrapper_type: type[Wrapper], slots: list[int], inputs: torch.dtype, weights: torch.dtype
 ) -> None:
     wrapper = wrapper_type(slots)
-    x, y = drawn(TOKENS, FEATURES).to(dtype), drawn(TOKENS, OUT)
-    wrapper.add_lora_linear(y, x, [drawn(SLOTS, RANK, FEATURES)], [drawn(SLOTS, OUT, RANK)], 1.0, (OUT,))
+    x, y = drawn(TOKENS, FEATURES).to(inputs), drawn(TOKENS, OUT).to(weights)
+    before = y.clone()
+    a, b = drawn(SLOTS, RANK, FEATURES).to(weights), drawn(SLOTS, OUT, RANK).to(weights)
+    wrapper.add_lora_linear(y, x, [a], [b], 1.0, (OUT,))
     assert wrapper.went_the_general_way
-    assert torch.equal(y, drawn(TOKENS, OUT))
+    assert torch.equal(y, before)
 
 
 def test_vllm_s_layers_call_with_the_arguments_that_ours_takes() -> None:

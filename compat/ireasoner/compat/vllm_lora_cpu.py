@@ -27,7 +27,7 @@ def multiply_by_adapter(operators: ModuleType) -> None:
 
 
 def add_at_once(wrapper: ModuleType) -> None:
-    """Lets the wrapper's layers add the adapter of a whole batch in place; batches of several go the wrapper's way."""
+    """Lets the wrapper's layers add the adapter of a whole batch in place, in float32; other batches go its own way."""
     general = wrapper.PunicaWrapperCPU.add_lora_linear
 
     def add_lora_linear(
@@ -40,8 +40,11 @@ def add_at_once(wrapper: ModuleType) -> None:
         output_slices: "Sequence[int]",
         **rest: "Any",
     ) -> None:
+        import torch
+
         counts = _tokens(tuple(self.token_lora_indices[: x.shape[0]].tolist())).counts
-        if len(counts) == 1 and x.dtype == y.dtype == lora_b_stacked[0].dtype:
+        # In lower precision vLLM keeps what is between A and B in float32.
+        if len(counts) == 1 and x.dtype == y.dtype == lora_b_stacked[0].dtype == torch.float32:
             add_adapter(counts[0][0], y, x, lora_a_stacked, lora_b_stacked, scale, output_slices)
         else:
             general(self, y, x, lora_a_stacked, lora_b_stacked, scale, output_slices, **rest)
@@ -58,7 +61,7 @@ def add_adapter(
     scale: float,
     output_slices: "Sequence[int]",
 ) -> None:
-    """Adds to each slice of `output` `scale` times `inputs` times A times B of one adapter; all have one dtype.
+    """Adds to each slice of `output` `scale` times `inputs` times A times B of one adapter.
 
     Args:
         slot: The adapter's; -1 for none, which adds nothing.
