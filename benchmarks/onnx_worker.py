@@ -15,17 +15,32 @@ from pathlib import Path
 from typing import Any
 
 NAME = "minilm"
-MAX_TOKENS = 256
 DIMENSION = 384
+INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 BATCH = 32
 
 
 def export(model: Path, folder: Path) -> None:
     """Writes the model's files and its graph into `folder`."""
-    from optimum.exporters.onnx import main_export
+    import torch
+    from transformers import AutoModel, AutoTokenizer
 
-    shutil.copytree(model, folder, dirs_exist_ok=True)
-    main_export(str(model), folder, task="feature-extraction", library_name="transformers", device="cpu")
+    shutil.copytree(model, folder)
+    # Plain attention, which onnxruntime's optimiser knows.
+    bert = AutoModel.from_pretrained(
+        model, add_pooling_layer=False, attn_implementation="eager", return_dict=False
+    )
+    example = AutoTokenizer.from_pretrained(model)("An example.", return_tensors="pt")
+    torch.onnx.export(
+        bert.eval(),
+        tuple(example[name] for name in INPUTS),
+        str(folder / "model.onnx"),
+        input_names=list(INPUTS),
+        output_names=["last_hidden_state"],
+        dynamic_axes={name: {0: "batch", 1: "tokens"} for name in (*INPUTS, "last_hidden_state")},
+        opset_version=17,
+        dynamo=False,
+    )
 
 
 def fastembed(folder: Path) -> Any:

@@ -41,7 +41,7 @@ class PeerEnvironment:
         """
         folder = ROOT / ".venvs" / NAME
         if not folder.is_dir():
-            print(f"peers: making {folder.relative_to(ROOT)}, 1.6 GB, once", file=sys.stderr, flush=True)
+            print(f"peers: making {folder.relative_to(ROOT)}, 1.9 GB, once", file=sys.stderr, flush=True)
         _run([str(ROOT / "scripts" / "framework-env"), NAME, "benchmarks"], MAKE_DEADLINE_S)
         python = folder / "bin" / "python"
         model = scratch / "minilm"

@@ -26,7 +26,7 @@ from ireasoner.reward_server.embedding.load import packaged_minilm
 REQUESTS = 4
 """The texts of a turn are sent in so many requests at once, as our server gets its groups."""
 READY_DEADLINE_S = 900.0
-"""vLLM compiles its graph first, for a minute on a quiet core; it keeps the result for the next start."""
+"""vLLM compiles its graph before it is ready, and keeps the result for its next start."""
 REQUEST_DEADLINE_S = 600.0
 MODEL = "minilm"
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
