@@ -146,8 +146,8 @@ class Race:
 def _starts(embedders: Mapping[Runtime, Embedder], scratch: Path) -> Iterator[tuple[str, Start]]:
     """The name of each peer, in case it does not start, and how to start it."""
     for runtime, embedder in embedders.items():
-        yield runtime, partial(_at_hand, partial(OurEmbeddings, runtime, embedder))
-    yield "sentence-transformers", partial(_at_hand, SentenceTransformers)
+        yield runtime, partial(at_hand, partial(OurEmbeddings, runtime, embedder))
+    yield "sentence-transformers", partial(at_hand, SentenceTransformers)
     dtypes = ["float32", "bfloat16"] if "openvino-bf16" in embedders else ["float32"]
     for dtype in dtypes:
         yield f"vLLM, {dtype}", partial(peer_servers.vllm, dtype)
@@ -172,7 +172,8 @@ def starts_elsewhere(dtypes: Sequence[str], scratch: Path) -> Iterator[tuple[str
             yield name, partial(start, environment)
 
 
-def _at_hand(peer: Callable[[], Peer]) -> AbstractContextManager[Peer]:
+def at_hand(peer: Callable[[], Peer]) -> AbstractContextManager[Peer]:
+    """Starts a peer that runs in this process."""
     return nullcontext(peer())
 
 

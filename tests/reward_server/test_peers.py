@@ -5,7 +5,7 @@ import json
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -47,6 +47,9 @@ class FakePeer:
         self._fails_at = fails_at
         self._log = [] if log is None else log
 
+    def itself(self) -> "FakePeer":
+        return self
+
     def embed(self, texts: Sequence[str]) -> Embeddings:
         self._log.append(self.name)
         if self._log.count(self.name) >= self._fails_at:
@@ -67,7 +70,7 @@ def race_of(*others: FakePeer, log: list[str] | None = None) -> Race:
         FakePeer("exact"),
     )
     for other in others:
-        race.enter(ExitStack(), other.name, partial(nullcontext, other))
+        race.enter(ExitStack(), other.name, partial(peers.at_hand, partial(FakePeer.itself, other)))
     return race
 
 
