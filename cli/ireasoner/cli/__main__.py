@@ -36,7 +36,7 @@ SUBCOMMANDS: Mapping[str, Subcommand] = {
         f"{_TRAINER}:demo",
     ),
     "train": Subcommand(
-        "train on a folder of images, against running servers", "trainer", f"{_TRAINER}:train"
+        "train on unlabelled images, against running servers", "trainer", f"{_TRAINER}:train"
     ),
     "evaluate": Subcommand(
         "measure a served policy's accuracy on labelled questions", "trainer", f"{_TRAINER}:evaluate"

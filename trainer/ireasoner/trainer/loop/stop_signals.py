@@ -14,7 +14,7 @@ from types import FrameType
 from typing import Any, Self
 
 from ireasoner.trainer.errors import RunInterrupted
-from ireasoner.trainer.loop.grpo_config import launched_processes
+from ireasoner.trainer.loop.launcher import launched_processes
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
