@@ -52,8 +52,6 @@ def servers(
             *("--port", str(rollout_port)),
             *("--max-lora-rank", str(max_lora_rank)),
             *("--max-loras", str(2 * parallel)),
-            # Rollouts of a prompt share whole blocks; vLLM's default of 128 tokens is longer than these prompts.
-            *("--block-size", "32"),
             *("--max-num-seqs", str(_ROLLOUTS_PER_RUN * parallel)),
         ],
         log=logs / "rollout-server.log",

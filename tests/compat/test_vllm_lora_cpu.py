@@ -1,6 +1,8 @@
 """Our replacements of vLLM's operators, compared with vLLM's own."""
 
+import importlib
 import importlib.util
+import inspect
 from types import ModuleType
 
 import pytest
@@ -108,3 +110,90 @@ def test_every_operator_of_vllm_calls_ours(theirs: ModuleType) -> None:
     theirs.sgmv_expand_slice(x, b, after, lengths, lengths, indices, 2, 4, TOKENS, 0, OUT, True)
     torch.testing.assert_close(after[:3], before[:3] + x[:3] @ b[1].T)
     assert torch.equal(after[3:], before[3:])
+
+
+class Wrapper:
+    """As much of vLLM's wrapper as its layers use here: the slots of the tokens, and the general way."""
+
+    def __init__(self, slots: list[int]) -> None:
+        self.token_lora_indices = torch.tensor(slots)
+        self.went_the_general_way = False
+
+    def add_lora_linear(self, *_: object, **__: object) -> None:
+        self.went_the_general_way = True
+
+
+@pytest.fixture(scope="module")
+def wrapper_type() -> type[Wrapper]:
+    """`Wrapper`, repaired."""
+    module = ModuleType("punica_cpu")
+    repaired = type("PunicaWrapperCPU", (Wrapper,), {"add_lora_linear": Wrapper.add_lora_linear})
+    module.__dict__["PunicaWrapperCPU"] = repaired
+    vllm_lora_cpu.add_at_once(module)
+    return repaired
+
+
+@pytest.mark.parametrize("slot", [0, 2])
+@pytest.mark.parametrize("stacked", [(SLOTS,), (SLOTS, 1)])
+@pytest.mark.parametrize("slices", [(OUT,), (OUT, 3, 3)])
+@pytest.mark.parametrize("padding", [0, 5])
+def test_one_adapter_is_added_to_a_layer_as_vllm_adds_it(
+    theirs: ModuleType,
+    wrapper_type: type[Wrapper],
+    slot: int,
+    stacked: tuple[int, ...],
+    slices: tuple[int, ...],
+    padding: int,
+) -> None:
+    wrapper = wrapper_type([slot] * TOKENS + [-1] * padding)
+    x, before = drawn(TOKENS, FEATURES), drawn(TOKENS, sum(slices))
+    a = [drawn(*stacked, RANK, FEATURES) + part for part in range(len(slices))]
+    b = [drawn(*stacked, size, RANK) for size in slices]
+    ours, released, offset = before.clone(), before.clone(), 0
+    wrapper.add_lora_linear(ours, x, a, b, 0.5, slices)
+    for part, size in enumerate(slices):
+        low = torch.empty(TOKENS, RANK)
+        theirs.bgmv_shrink(x, a[part], low, torch.full((TOKENS,), slot), 0.5)
+        theirs.bgmv_expand_slice(low, b[part], released, torch.full((TOKENS,), slot), offset, size, True)
+        offset += size
+    torch.testing.assert_close(ours, released)
+    assert not torch.equal(ours, before)
+    assert not wrapper.went_the_general_way
+
+
+def test_a_batch_without_adapters_adds_nothing_to_a_layer(wrapper_type: type[Wrapper]) -> None:
+    wrapper = wrapper_type([-1] * TOKENS)
+    before = drawn(TOKENS, OUT)
+    after = before.clone()
+    wrapper.add_lora_linear(
+        after,
+        drawn(TOKENS, FEATURES),
+        [drawn(SLOTS, RANK, FEATURES)],
+        [drawn(SLOTS, OUT, RANK)],
+        1.0,
+        (OUT,),
+    )
+    assert torch.equal(after, before)
+    assert not wrapper.went_the_general_way
+
+
+@pytest.mark.parametrize(
+    ("slots", "dtype"), [([0, 1] + [1] * 5, torch.float32), ([1] * TOKENS, torch.bfloat16)]
+)
+def test_several_adapters_or_precisions_go_vllm_s_way(
+    wrapper_type: type[Wrapper], slots: list[int], dtype: torch.dtype
+) -> None:
+    wrapper = wrapper_type(slots)
+    x, y = drawn(TOKENS, FEATURES).to(dtype), drawn(TOKENS, OUT)
+    wrapper.add_lora_linear(y, x, [drawn(SLOTS, RANK, FEATURES)], [drawn(SLOTS, OUT, RANK)], 1.0, (OUT,))
+    assert wrapper.went_the_general_way
+    assert torch.equal(y, drawn(TOKENS, OUT))
+
+
+def test_vllm_s_layers_call_with_the_arguments_that_ours_takes() -> None:
+    wrapper = importlib.import_module("vllm.lora.punica_wrapper.punica_cpu").PunicaWrapperCPU
+    ours = inspect.signature(wrapper.add_lora_linear).parameters
+    base = importlib.import_module("vllm.lora.punica_wrapper.punica_base").PunicaWrapperBase
+    released = list(inspect.signature(base.add_lora_linear).parameters)
+    assert list(ours)[:7] == released[:7]
+    assert wrapper.add_lora_linear.__module__ == vllm_lora_cpu.__name__

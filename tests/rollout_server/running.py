@@ -17,8 +17,8 @@ import psutil
 READY_DEADLINE_S = 240.0
 STOP_DEADLINE_S = 60.0
 GONE_DEADLINE_S = 20.0
-KV_BLOCKS = 512
-"""Of 128 tokens each: room for 64 sequences of the tiny models' whole context; vLLM by itself would fill 1 GB."""
+KV_BLOCKS = 2048
+"""Of 32 tokens each: room for 64 sequences of the tiny models' whole context; vLLM by itself would fill 1 GB."""
 PINNED = ("--max-num-seqs", "1", "--no-enable-prefix-caching")
 """Equal seeds give equal bits with these flags: else the last bits depend on the rest of the batch and on the cache."""
 

@@ -10,7 +10,7 @@ from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
 from types import ModuleType
 
-from . import torchvision_cpu, vllm_lora_cpu
+from . import torchvision_cpu, vllm_lora_cpu, vllm_token_names
 
 STARTUP = Path(__file__).resolve().parent / "startup"
 REPAIRS: Mapping[str, Callable[[ModuleType], None]] = {
@@ -18,6 +18,8 @@ REPAIRS: Mapping[str, Callable[[ModuleType], None]] = {
     "torchaudio._extension.utils": torchvision_cpu.tolerate_missing_library,
     "torchcodec._internally_replaced_utils": torchvision_cpu.raise_import_error,
     "vllm.lora.ops.torch_ops.lora_ops": vllm_lora_cpu.multiply_by_adapter,
+    "vllm.lora.punica_wrapper.punica_cpu": vllm_lora_cpu.add_at_once,
+    "vllm.v1.engine.logprobs": vllm_token_names.remember,
 }
 """The repair of each module, called once the module has run."""
 

@@ -3,7 +3,7 @@
 vLLM's CPU operators gather a pair of matrices for each token and multiply one vector by each, which is half of the time
 that a small model needs to sample. They also apply the last adapter to tokens without an adapter (index -1):
 https://github.com/vllm-project/vllm/pull/48421. Here the tokens of each adapter share one matrix product, and tokens
-without an adapter stay unchanged.
+without an adapter stay unchanged. Where a whole batch has one adapter, a layer adds it by two products per slice.
 """
 
 from dataclasses import dataclass
@@ -12,6 +12,9 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
     from torch import Tensor, dtype
 
 _NONE = -1
@@ -21,6 +24,58 @@ _NONE = -1
 def multiply_by_adapter(operators: ModuleType) -> None:
     """Replaces the three operators that all others of the module call."""
     operators.__dict__.update(bgmv_shrink=shrink, bgmv_expand=expand, bgmv_expand_slice=expand_slice)
+
+
+def add_at_once(wrapper: ModuleType) -> None:
+    """Lets the wrapper's layers add the adapter of a whole batch in place; batches of several go the wrapper's way."""
+    general = wrapper.PunicaWrapperCPU.add_lora_linear
+
+    def add_lora_linear(
+        self: "Any",
+        y: "Tensor",
+        x: "Tensor",
+        lora_a_stacked: "Sequence[Tensor]",
+        lora_b_stacked: "Sequence[Tensor]",
+        scale: float,
+        output_slices: "Sequence[int]",
+        **rest: "Any",
+    ) -> None:
+        counts = _tokens(tuple(self.token_lora_indices[: x.shape[0]].tolist())).counts
+        if len(counts) == 1 and x.dtype == y.dtype == lora_b_stacked[0].dtype:
+            add_adapter(counts[0][0], y, x, lora_a_stacked, lora_b_stacked, scale, output_slices)
+        else:
+            general(self, y, x, lora_a_stacked, lora_b_stacked, scale, output_slices, **rest)
+
+    wrapper.PunicaWrapperCPU.add_lora_linear = add_lora_linear
+
+
+def add_adapter(
+    slot: int,
+    output: "Tensor",
+    inputs: "Tensor",
+    a_weights: "Sequence[Tensor]",
+    b_weights: "Sequence[Tensor]",
+    scale: float,
+    output_slices: "Sequence[int]",
+) -> None:
+    """Adds to each slice of `output` `scale` times `inputs` times A times B of one adapter; all have one dtype.
+
+    Args:
+        slot: The adapter's; -1 for none, which adds nothing.
+        output: Shape (tokens, the sum of `output_slices`).
+        inputs: Shape (tokens, features).
+        a_weights: For each slice A of every slot, shape (slots, [1,] rank, features).
+        b_weights: For each slice B of every slot, shape (slots, [1,] features of the slice, rank).
+        scale: A factor.
+        output_slices: The number of features of each slice.
+    """
+    if slot == _NONE:
+        return
+    begin = 0
+    for size, a, b in zip(output_slices, a_weights, b_weights, strict=True):
+        low = inputs.mm(a[slot].view(a.shape[-2:]).T)
+        output[:, begin : begin + size].addmm_(low, b[slot].view(b.shape[-2:]).T, alpha=scale)
+        begin += size
 
 
 def shrink(

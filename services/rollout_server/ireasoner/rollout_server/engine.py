@@ -47,6 +47,8 @@ def command(settings: RolloutServerSettings) -> list[str]:
         # Chunked prefill rewinds the generator of a request with a seed, which torch's CPU generator does not
         # support: the engine dies ("CPU Generator does not use offset").
         flags += ["--no-enable-chunked-prefill"]
+        # Rollouts share their prompt's key-value blocks only if it fills one; vLLM's default for a CPU is 128 tokens.
+        flags += ["--block-size", "32"]
     bounds = {"min_pixels": settings.min_pixels, "max_pixels": settings.max_pixels}
     given = {name: pixels for name, pixels in bounds.items() if pixels is not None}
     if given:

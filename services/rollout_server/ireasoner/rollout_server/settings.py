@@ -46,7 +46,12 @@ class RolloutServerSettings(BaseSettings):
         le=512,
         description="Largest rank of an adapter; vLLM is given the next of 1, 8, 16, 32, 64, ...",
     )
-    max_loras: int = Field(2, ge=1, description="Adapters that one batch can use.")
+    max_loras: int = Field(
+        4,
+        ge=1,
+        description="Adapters that one batch can use: both roles', a teacher's, and one that was just published while "
+        "rollouts of the version before it are sampled.",
+    )
     min_pixels: int | None = Field(
         None,
         ge=1,
