@@ -4,6 +4,7 @@ onnx_worker.py versions              prints the versions of infinity and fastemb
 onnx_worker.py export MODEL FOLDER   copies a BERT of transformers to FOLDER, with its graph as `model.onnx`
 onnx_worker.py embed FOLDER          for each line of texts, a JSON list, prints their rows with fastembed: base64 of
                                      float32. Prints an empty line once it is ready.
+onnx_worker.py infinity ARGUMENTS    runs infinity's command with one thread for each ONNX session
 """
 
 import base64
@@ -77,6 +78,25 @@ def embed(folder: Path) -> None:
         print(base64.b64encode(rows.tobytes()).decode(), flush=True)
 
 
+def infinity(arguments: list[str]) -> None:
+    """Runs `infinity_emb`. By itself onnxruntime starts a thread on every core, whatever cores the process may use."""
+    import onnxruntime
+
+    class OneThread(onnxruntime.InferenceSession):  # type: ignore[misc]
+        """A session that computes on the thread that calls it."""
+
+        def __init__(self, path: Any, sess_options: Any = None, **rest: Any) -> None:
+            options = sess_options or onnxruntime.SessionOptions()
+            options.intra_op_num_threads = 1
+            super().__init__(path, options, **rest)
+
+    onnxruntime.InferenceSession = OneThread
+    from infinity_emb.cli import cli
+
+    sys.argv = ["infinity_emb", *arguments]
+    cli()
+
+
 def main() -> None:
     """Runs the command."""
     command, *rest = sys.argv[1:]
@@ -84,6 +104,8 @@ def main() -> None:
         print(json.dumps({name: version(name) for name in ("infinity-emb", "fastembed")}))
     elif command == "export":
         export(Path(rest[0]), Path(rest[1]))
+    elif command == "infinity":
+        infinity(rest)
     else:
         embed(Path(rest[0]))
 

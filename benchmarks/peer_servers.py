@@ -13,12 +13,14 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import chain
 
 import httpx
 import numpy as np
+import psutil
 
 from benchmarks.peer import Embeddings, PeerUnavailable, reason
-from benchmarks.peer_environment import PeerEnvironment
+from benchmarks.peer_environment import WORKER, PeerEnvironment
 from benchmarks.served import CALLER_CORE, SERVER_CORE, on_core
 from ireasoner.compat.repairs import environment as repaired
 from ireasoner.reward_server.embedding.load import packaged_minilm
@@ -39,24 +41,31 @@ class HttpPeer:
     Args:
         name: Its name, version and settings.
         url: Of the endpoint.
+        process: Its id, if it runs on this machine: it must stay on the core of the servers.
         note: What else there is to know.
     """
 
-    def __init__(self, name: str, url: str, note: str = "") -> None:
+    def __init__(self, name: str, url: str, process: int | None = None, note: str = "") -> None:
         self.name = name
         self.note = note
         self._url = url
+        self._process = process
 
     def embed(self, texts: Sequence[str]) -> Embeddings:
         """One row for each text, in order; the texts are sent in `REQUESTS` requests at once.
 
         Raises:
-            PeerUnavailable: A request failed.
+            PeerUnavailable: A request failed, or a thread of the server may run on another core.
         """
         size = -(-len(texts) // REQUESTS)
         requests = [list(texts[start : start + size]) for start in range(0, len(texts), size)]
         with on_core(CALLER_CORE):
-            return np.concatenate(asyncio.run(self._post(requests)))
+            rows = np.concatenate(asyncio.run(self._post(requests)))
+        if self._process is not None and (strays := threads_elsewhere(self._process, SERVER_CORE)):
+            raise PeerUnavailable(
+                f"{self.name} has {strays} threads that may run on other cores than its own"
+            )
+        return rows
 
     async def _post(self, requests: Sequence[list[str]]) -> list[Embeddings]:
         async with httpx.AsyncClient(timeout=REQUEST_DEADLINE_S) as http:
@@ -98,8 +107,8 @@ def vllm(dtype: str) -> Iterator[HttpPeer]:
     )
     name = f"vLLM {vllm_version()}, {dtype}"
     url = f"http://127.0.0.1:{port}"
-    with running(name, [*command, *flags, "--port", str(port)], env, f"{url}/health"):
-        yield HttpPeer(name, f"{url}/v1/embeddings")
+    with running(name, [*command, *flags, "--port", str(port)], env, f"{url}/health") as process:
+        yield HttpPeer(name, f"{url}/v1/embeddings", process)
 
 
 def vllm_version() -> str:
@@ -122,7 +131,7 @@ def infinity(environment: PeerEnvironment, engine: str, dtype: str) -> Iterator[
         PeerUnavailable: It does not start.
     """
     port = free_port()
-    command = [str(environment.python), "-P", str(environment.python.with_name("infinity_emb")), "v2"]
+    command = [str(environment.python), "-P", str(WORKER), "infinity", "v2"]
     model = ["--model-id", str(environment.model), "--served-model-name", MODEL, "--pooling-method", "mean"]
     # Its cache on the disk would answer a text that it has seen; its optimisation of the ONNX graph is off by default.
     speed = ["--engine", engine, "--dtype", dtype, "--no-vector-disk-cache", "--no-onnx-disable-optimize"]
@@ -130,8 +139,10 @@ def infinity(environment: PeerEnvironment, engine: str, dtype: str) -> Iterator[
     name = f"infinity {environment.versions['infinity-emb']}, {engine}, {dtype}"
     url = f"http://127.0.0.1:{port}"
     env = {**os.environ, **ONE_THREAD, **OFFLINE, "INFINITY_ANONYMOUS_USAGE_STATS": "0"}
-    with running(name, [*command, *model, *speed, *rest, "--port", str(port)], env, f"{url}/health"):
-        yield HttpPeer(name, f"{url}/embeddings", environment.note)
+    with running(
+        name, [*command, *model, *speed, *rest, "--port", str(port)], env, f"{url}/health"
+    ) as process:
+        yield HttpPeer(name, f"{url}/embeddings", process, environment.note)
 
 
 @contextmanager
@@ -141,8 +152,10 @@ def running(
     env: Mapping[str, str],
     health: str,
     deadline_s: float = READY_DEADLINE_S,
-) -> Iterator[None]:
+) -> Iterator[int]:
     """Runs a server on the core of the servers within the block, which it enters once `health` answers 200.
+
+    Yields its process id.
 
     Raises:
         PeerUnavailable: The server ended, or is not ready within the deadline.
@@ -159,9 +172,24 @@ def running(
             log.seek(0)
             raise PeerUnavailable(f"{name} {error}: {reason(log.read())}") from None
         try:
-            yield
+            yield process.pid
         finally:
             _end(process)
+
+
+def threads_elsewhere(process: int, core: int) -> int:
+    """The number of threads of a process and its children that may run on another core."""
+    found = psutil.Process(process)
+    threads = chain.from_iterable(each.threads() for each in [found, *found.children(recursive=True)])
+    return sum(_cores(thread.id) not in (None, {core}) for thread in threads)
+
+
+def _cores(thread: int) -> set[int] | None:
+    """The cores that a thread may run on; None if it has ended."""
+    try:
+        return os.sched_getaffinity(thread)
+    except ProcessLookupError:
+        return None
 
 
 def _wait(process: subprocess.Popen[bytes], health: str, deadline_s: float) -> None:

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -22,9 +23,10 @@ from benchmarks.comparison import Turns, compare, processor
 from benchmarks.peer import Embeddings, PeerUnavailable, reason
 from benchmarks.peer_environment import disk_bytes
 from benchmarks.peer_processes import OurEmbeddings
-from benchmarks.peer_servers import REQUESTS, HttpPeer, free_port, running, vllm
+from benchmarks.peer_servers import REQUESTS, HttpPeer, free_port, running, threads_elsewhere, vllm
 from benchmarks.peers import PART, Race, Work, table
 from benchmarks.runtimes import minilm
+from benchmarks.served import CORES, SERVER_CORE, on_core
 
 WORK = Work([], ["one", "two", "three"])
 ROWS = np.eye(3, 4, dtype=np.float32)
@@ -260,6 +262,43 @@ def test_a_server_that_is_never_ready_is_ended() -> None:
         running("fake", command, {}, health, deadline_s=0.1),
     ):
         pytest.fail("it was entered")
+
+
+ROAMING = """
+import os, sys, threading
+started = threading.Event()
+def roam():
+    os.sched_setaffinity(0, range(os.cpu_count()))
+    started.set()
+    threading.Event().wait()
+for _ in range(int(sys.argv[1])):
+    threading.Thread(target=roam, daemon=True).start()
+    started.wait()
+    started.clear()
+print(flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(len(CORES) == 1, reason="needs two cores")
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_a_peer_whose_threads_leave_its_core_is_out(endpoint: str, count: int) -> None:
+    command = [sys.executable, "-c", ROAMING, str(count)]
+    with on_core(SERVER_CORE):
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    with process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        assert threads_elsewhere(process.pid, SERVER_CORE) == count
+        peer = HttpPeer("fake", endpoint, process.pid)
+        if count:
+            with pytest.raises(
+                PeerUnavailable, match=f"fake has {count} threads that may run on other cores"
+            ):
+                peer.embed(["a"])
+        else:
+            assert len(peer.embed(["a"])) == 1
+        process.kill()
 
 
 def test_a_server_ends_with_its_block() -> None:
