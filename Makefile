@@ -41,7 +41,7 @@ demo: $(INSTALLED)  ## train the tiny model on this machine's CPU and write runs
 screenshots: browser  ## take the pictures of runs/demo and of the explorer into docs/images
 	@$(PY) -m scripts.screenshots
 
-bench: $(INSTALLED)  ## compare the reward server's speed and memory with other servers; 30 minutes
+bench: $(INSTALLED)  ## compare the reward server's speed and memory with other servers; 40 minutes
 	@$(PY) -m benchmarks
 	@$(PY) -m scripts.scaling_docs
 

@@ -4,11 +4,21 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from datetime import date
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 
 MATRIX = 1024
+INSTRUCTIONS = {
+    "amx_bf16": "AMX",
+    "avx512_bf16": "AVX-512 with bfloat16",
+    "avx512_vnni": "AVX-512 with VNNI",
+    "avx512f": "AVX-512",
+    "avx2": "AVX2",
+}
+"""Names of Linux's flags for what makes embedding fast, the newest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +34,10 @@ class Comparison:
         goal: The bound on `ratio`; None: no goal.
         at_most: Whether the goal is an upper bound.
         gflops: The speed of a float32 matrix product on one core just before, because machines drift.
+        measured: The date, as YYYY-MM-DD.
+        processor: The processor's name, and the newest instructions that it has for this work.
+        part: The part of the benchmark.
+        note: How it was measured, or why the other thing was not.
     """
 
     name: str
@@ -34,6 +48,10 @@ class Comparison:
     goal: float | None
     at_most: bool
     gflops: float
+    measured: str
+    processor: str
+    part: str = ""
+    note: str = ""
 
     @property
     def reached(self) -> bool | None:
@@ -41,6 +59,22 @@ class Comparison:
         if self.goal is None or self.ratio is None:
             return None
         return self.ratio <= self.goal if self.at_most else self.ratio >= self.goal
+
+
+class Turns:
+    """The results of two things in each turn."""
+
+    def __init__(self) -> None:
+        self._turns: list[tuple[float, float]] = []
+
+    def add(self, ours: float, other: float) -> None:
+        """Adds a turn."""
+        self._turns.append((ours, other))
+
+    @property
+    def median(self) -> tuple[float, float]:
+        """The turn with the median ratio."""
+        return sorted(self._turns, key=lambda turn: turn[0] / turn[1])[len(self._turns) // 2]
 
 
 def compare(
@@ -51,10 +85,38 @@ def compare(
     goal: float | None = None,
     *,
     at_most: bool = False,
+    note: str = "",
 ) -> Comparison:
-    """A comparison with its ratio, and the speed of the machine now."""
+    """A comparison with its ratio, and the date, the machine and its speed now."""
     ratio = ours / other if other is not None else ours if goal is not None else None
-    return Comparison(name, unit, ours, other, ratio, goal, at_most, calibration_gflops())
+    today = date.today().isoformat()
+    return Comparison(
+        name,
+        unit,
+        ours,
+        other,
+        ratio,
+        goal,
+        at_most,
+        calibration_gflops(),
+        today,
+        processor(Path("/proc/cpuinfo")),
+        note=note,
+    )
+
+
+@cache
+def processor(cpu_info: Path) -> str:
+    """The name in a Linux machine's list of processors, with the newest of `INSTRUCTIONS`; "unknown" elsewhere."""
+    if not cpu_info.is_file():
+        return "unknown"
+    fields = {
+        key.strip(): value.strip()
+        for key, _, value in (line.partition(":") for line in cpu_info.read_text().splitlines())
+    }
+    flags = fields.get("flags", "").split()
+    newest = [f" ({name})" for flag, name in INSTRUCTIONS.items() if flag in flags][:1]
+    return "".join([fields.get("model name", "unknown"), *newest])
 
 
 def calibration_gflops() -> float:

@@ -15,6 +15,7 @@ from benchmarks.workload import Sample
 from ireasoner.reward_server.agreement.trajectories import AnswerCluster, judge, vectors_of
 from ireasoner.reward_server.embedding.embedder import Embedder, EmbedderSpec, Runtime
 from ireasoner.reward_server.embedding.load import load_embedder, packaged_minilm
+from ireasoner.reward_server.embedding.openvino_runtime import claims_bf16, openvino
 from ireasoner.reward_server.scoring_config import PAPER
 
 Embeddings = NDArray[np.float32]
@@ -29,6 +30,12 @@ def minilm(runtime: Runtime) -> Embedder:
     return load_embedder(
         EmbedderSpec(embedder="minilm", token_mean_checkpoint=None, runtime=runtime, device="cpu", threads=1)
     )
+
+
+def computed(runtimes: Sequence[Runtime]) -> dict[Runtime, Embedder]:
+    """all-MiniLM-L6-v2 in those of the runtimes whose precision this processor computes in."""
+    has_bf16 = claims_bf16(openvino.Core())
+    return {each: minilm(each) for each in runtimes if has_bf16 or not each.endswith("bf16")}
 
 
 def table_of_tokens(folder: Path) -> Path:

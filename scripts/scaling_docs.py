@@ -10,7 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "scaling.md"
-_SHOWN = re.compile(
+SHOWN = re.compile(
     r"(?P<command>```bash\n\.venv/bin/python -m (?P<words>benchmarks\.[^`]*?)\n```\n\n)"
     r"(?P<printed>(?:\|[^\n]*\n)+(?:\n_[^\n]*_\n)?)"
 )
@@ -18,7 +18,7 @@ _SHOWN = re.compile(
 
 def page(text: str) -> str:
     """The page with the current output of its commands."""
-    return _SHOWN.sub(lambda shown: shown["command"] + printed(shown["words"].split()), text)
+    return SHOWN.sub(lambda shown: shown["command"] + printed(shown["words"].split()), text)
 
 
 def printed(words: list[str]) -> str:

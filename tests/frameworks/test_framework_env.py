@@ -44,11 +44,11 @@ class Checkout:
         (folder / "python").write_text(INTERPRETER)
         (folder / "python").chmod(0o755)
 
-    def run(self) -> tuple[int, int]:
+    def run(self, *arguments: str) -> tuple[int, int]:
         """How many environments the script makes and how often it installs; it must exit with 0."""
         self.log.write_text("")
         ended = subprocess.run(
-            [str(self.folder / "scripts" / "framework-env"), "tiny"],
+            [str(self.folder / "scripts" / "framework-env"), *(arguments or ["tiny"])],
             env={**os.environ, "PYTHON": str(self.folder / "python"), "LOG": str(self.log)},
             capture_output=True,
             text=True,
@@ -134,3 +134,15 @@ def test_an_environment_that_is_not_whole_is_made_anew(
     change(checkout)
     assert checkout.run() == expected
     assert checkout.run() == (0, 0), "it is whole now"
+
+
+def test_an_environment_may_have_its_requirements_in_another_folder(checkout: Checkout) -> None:
+    for kind in ("requirements", "constraints"):
+        (checkout.folder / "benchmarks" / kind).mkdir(parents=True)
+        (checkout.folder / "benchmarks" / kind / "other.txt").write_text(f"{kind}\n")
+    assert checkout.run("other", "benchmarks") == (1, 1)
+    assert "benchmarks/requirements/other.txt" in checkout.log.read_text()
+    assert checkout.run("other", "benchmarks") == (0, 0)
+    (checkout.folder / "benchmarks" / "constraints" / "other.txt").write_text("newer\n")
+    assert checkout.run("other", "benchmarks") == (0, 1)
+    assert checkout.run() == (0, 0), "the other one is as it was"
