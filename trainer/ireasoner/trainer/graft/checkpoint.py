@@ -1,0 +1,64 @@
+"""The grafted checkpoint: a language model in the architecture of Qwen2.5-VL, with a small vision tower."""
+
+from typing import Any
+
+import torch
+from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VisionTransformerPretrainedModel
+
+from ireasoner.trainer.graft.text_model import TextModel
+from ireasoner.trainer.tiny_model.model import generation_config, small_tower, special_token_ids
+
+_OF_THE_FILE = frozenset(
+    {"_name_or_path", "architectures", "model_type", "quantization_config", "transformers_version"}
+)
+"""Fields of a text model's config that describe its files, not its architecture."""
+
+
+def graft(text: TextModel, processor: Any, seed: int) -> Any:
+    """The language model with a vision tower of random weights, in the language model's dtype.
+
+    Args:
+        text: The language model, whose weights the result shares.
+        processor: The processor with its tokenizer.
+        seed: Seed of the tower's weights.
+    """
+    config = _config(text, processor)
+    dtype = next(iter(text.weights.values())).dtype
+    weights = {_name(name): weight for name, weight in text.weights.items()}
+    torch.manual_seed(seed)
+    tower = Qwen2_5_VisionTransformerPretrainedModel._from_config(config.vision_config)
+    weights |= {f"model.visual.{name}": weight.to(dtype) for name, weight in tower.state_dict().items()}
+    model = Qwen2_5_VLForConditionalGeneration.from_pretrained(
+        None, config=config, state_dict=weights, dtype=dtype
+    )
+    model.generation_config = generation_config(processor)
+    model.generation_config.eos_token_id = list(text.stop_token_ids)
+    return model.eval()
+
+
+def mrope_section(head_size: int) -> list[int]:
+    """How many of a head's rotary frequencies turn with the time, row and column of a token.
+
+    The shares are those of Qwen2.5-VL, whose heads of 128 have [16, 24, 24].
+    """
+    frequencies = head_size // 2
+    rows = columns = 3 * frequencies // 8
+    return [frequencies - rows - columns, rows, columns]
+
+
+def _config(text: TextModel, processor: Any) -> Qwen2_5_VLConfig:
+    fields = {name: value for name, value in text.config.to_dict().items() if name not in _OF_THE_FILE}
+    section = mrope_section(text.config.hidden_size // text.config.num_attention_heads)
+    fields["rope_parameters"] = {**text.config.rope_parameters, "mrope_section": section}
+    return Qwen2_5_VLConfig(
+        text_config=fields,
+        vision_config=small_tower(text.config.hidden_size),
+        **special_token_ids(processor),
+        tie_word_embeddings=text.config.tie_word_embeddings,
+    )
+
+
+def _name(name: str) -> str:
+    """The name that a weight of the language model has in the grafted checkpoint."""
+    return name.replace("model.", "model.language_model.", 1) if name.startswith("model.") else name
