@@ -17,6 +17,7 @@ ARCHITECTURE = "qwen2"
 """transformers' name of the architecture of Qwen2.5's text models."""
 
 _EMBEDDINGS, _HEAD = "model.embed_tokens.weight", "lm_head.weight"
+_DIGITS = tuple(map(str, range(10)))
 _GGUF_MAGIC = b"GGUF"
 _SAME_MATRIX = 0.1
 """Two quantisations of one matrix differ by a few percent of its norm, two matrices by more than all of it."""
@@ -55,15 +56,17 @@ def read_text_model(model: str) -> TextModel:
         SettingsError: It cannot be read, has another architecture, or its tokenizer lacks a token that images need.
     """
     source = _source(model)
-    dtype = torch.bfloat16 if "gguf_file" in source else "auto"
-    with readable(model, file="gguf_file" in source):
+    file = "gguf_file" in source
+    with readable(model, file=file):
         config = AutoConfig.from_pretrained(**source)
     _require_architecture(model, config)
-    with readable(model, file="gguf_file" in source):
+    with readable(model, file=file):
         tokenizer = AutoTokenizer.from_pretrained(**source)
     _require_tokens(model, tokenizer)
-    with readable(model, file="gguf_file" in source):
-        loaded = AutoModelForCausalLM.from_pretrained(**source, **_unpacked(source), dtype=dtype)
+    with readable(model, file=file):
+        loaded = AutoModelForCausalLM.from_pretrained(
+            **source, **_unpacked(source), dtype=torch.bfloat16 if file else "auto"
+        )
     tokenizer.eos_token, tokenizer.pad_token = EOS, PAD
     return TextModel(
         config=loaded.config,
@@ -75,9 +78,11 @@ def read_text_model(model: str) -> TextModel:
 
 def _source(model: str) -> dict[str, str]:
     """The arguments with which transformers reads a model."""
-    if not is_gguf(model):
-        return {"pretrained_model_name_or_path": model}
     path = Path(model).expanduser()
+    if not path.is_file():
+        return {"pretrained_model_name_or_path": model}
+    if not is_gguf(model):
+        raise SettingsError(f"model: {model} is a file: give the folder that holds config.json, or a GGUF file")
     return {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
 
 
@@ -99,10 +104,23 @@ def _require_architecture(model: str, config: Any) -> None:
         )
 
 
+def digit_token_ids(tokenizer: Any) -> list[int]:
+    """The ids of the tokens that are the digits 0 to 9."""
+    return [_token_ids(tokenizer, digit)[0] for digit in _DIGITS]
+
+
 def _require_tokens(model: str, tokenizer: Any) -> None:
-    missing = [token for token in SPECIAL_TOKENS if token not in tokenizer.get_vocab()]
+    """Refuses a tokenizer without a token that a prompt with an image needs, or without one for each digit."""
+    missing = [token for token in (*SPECIAL_TOKENS, *_DIGITS) if len(_token_ids(tokenizer, token)) != 1]
     if missing:
-        raise SettingsError(f"model: the tokenizer of {model} lacks {', '.join(missing)}; Qwen2.5's has them")
+        raise SettingsError(
+            f"model: the tokenizer of {model} has no single token for {', '.join(missing)}; Qwen2.5's has them"
+        )
+
+
+def _token_ids(tokenizer: Any, text: str) -> list[int]:
+    ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+    return ids
 
 
 def _without_second_copy(weights: dict[str, torch.Tensor], config: Any) -> dict[str, torch.Tensor]:

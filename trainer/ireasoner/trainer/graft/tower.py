@@ -12,11 +12,9 @@ import numpy as np
 import torch
 from transformers import get_cosine_schedule_with_warmup
 
-from ireasoner.trainer.errors import SettingsError
+from ireasoner.trainer.graft.text_model import digit_token_ids
 from ireasoner.trainer.worlds.digit_grids.digits import load_digits_part
 from ireasoner.trainer.worlds.digit_grids.grid import Grid, random_grids, rewritten_grids
-
-_DIGITS = tuple(map(str, range(10)))
 _GRIDS_PER_UPDATE = 16
 _LEARNING_RATE = 2.5e-3
 _WARM_UP = 0.05
@@ -41,18 +39,9 @@ class Reading:
 
 
 def digit_embeddings(model: Any, tokenizer: Any) -> torch.Tensor:
-    """The language model's embeddings of the digits 0 to 9, (10, D) float32.
-
-    Raises:
-        SettingsError: A digit is not one token.
-    """
-    ids = [tokenizer(digit, add_special_tokens=False)["input_ids"] for digit in _DIGITS]
-    several = [digit for digit, tokens in zip(_DIGITS, ids, strict=True) if len(tokens) != 1]
-    if several:
-        raise SettingsError(
-            f"model: its tokenizer has no single token for {several[0]}; Qwen2.5's has one for each digit"
-        )
-    return model.get_input_embeddings().weight[torch.tensor(ids).flatten()].detach().float()
+    """The language model's embeddings of the digits 0 to 9, (10, D) float32."""
+    ids = torch.tensor(digit_token_ids(tokenizer))
+    return model.get_input_embeddings().weight[ids].detach().float()
 
 
 def train_tower(
