@@ -45,7 +45,7 @@ def test_the_commands_of_the_page_work(capsys: pytest.CaptureFixture[str], text_
         assert "warm start: divergence" in shown
         card = (folder / "README.md").read_text()
         assert re.search(r"\| digits read correctly, of 3,600 \| [01]\.\d{3} \|", card)
-        assert "--tower-updates 2 --warm-start-updates 1 --max-new-tokens 3 --seed 0" in card
+        assert "--tower-updates 2 --warm-start-updates 1 --max-new-tokens 3 --seed " in card
         assert str(Path.cwd()) not in card
     render, serve, train = (shlex.split(command) for command in COMMANDS if command not in grafts)
     assert render[:3] == ["python", "-m", "ireasoner.trainer.tiny_model"]
@@ -96,7 +96,7 @@ def test_a_grafted_model_gets_a_warm_start_or_nothing(
     words = ["graft", "--model", str(seeing_folder), "--output", "warm", *SHORT]
     with pytest.raises(SystemExit):
         main([*words, "--warm-start-updates", "0"])
-    assert "has a vision tower: without a warm start there is nothing to do" in capsys.readouterr().err
+    assert "has a vision tower, so without a warm start nothing is left to do" in capsys.readouterr().err
     main(words)
     shown = capsys.readouterr().out
     assert "vision tower: reads" in shown

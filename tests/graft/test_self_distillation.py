@@ -103,7 +103,7 @@ def test_it_comes_nearer_to_its_own_words_and_keeps_its_tower(seeing: tuple[Any,
     done: list[int] = []
     warmed = warm_start(model, processor, 12, max_new_tokens=TOKENS, seed=0, advance=lambda: done.append(1))
     assert len(done) == 12
-    assert 0 < warmed.after < 0.95 * warmed.before
+    assert 0 < warmed.after < 0.97 * warmed.before
     assert set(warmed.model.state_dict()) == names, "no adapter is left"
     for name, weight in warmed.model.model.visual.state_dict().items():
         assert torch.equal(weight, tower[name]), name

@@ -1,5 +1,6 @@
 """The command `ireasoner graft`: a language model with eyes, as a checkpoint of Qwen2.5-VL's architecture."""
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from ireasoner.trainer.commands.settings import GraftSettings
 from ireasoner.trainer.errors import SettingsError
 from ireasoner.trainer.graft.checkpoint import graft
 from ireasoner.trainer.graft.self_distillation import WarmStarted, warm_start
-from ireasoner.trainer.graft.text_model import is_gguf, read_text_model
+from ireasoner.trainer.graft.text_model import read_text_model
 from ireasoner.trainer.graft.tower import Reading, read_held_out, train_tower
 from ireasoner.trainer.loop.preflight import ARCHITECTURE, say_where
 from ireasoner.trainer.monitoring.progress import progress_bar
@@ -29,13 +30,12 @@ def main(settings: GraftSettings, console: Console) -> None:
         SettingsError: The model cannot be grafted, or the output exists.
     """
     with new_folder("output", settings.output) as folder:
-        if not is_gguf(settings.model):
-            say_where(settings.model, console)
+        say_where(settings.model, console)
         model, processor, reading = _with_eyes(settings, console)
-        console.print(f"vision tower: {reading}", highlight=False)
+        console.print(f"vision tower: {reading}", highlight=False, soft_wrap=True)
         warmed = _warmed(model, processor, settings, console)
         if warmed is not None:
-            console.print(f"warm start: {warmed}", highlight=False)
+            console.print(f"warm start: {warmed}", highlight=False, soft_wrap=True)
             model = warmed.model
         model.save_pretrained(folder)
         processor.save_pretrained(folder)
@@ -65,7 +65,8 @@ def _with_eyes(settings: GraftSettings, console: Console) -> tuple[Any, Any, Rea
 
 
 def _has_eyes(model: str) -> bool:
-    return not is_gguf(model) and load_config(model).model_type == ARCHITECTURE
+    """Whether a model is a folder or hub id of Qwen2.5-VL's architecture."""
+    return not Path(model).expanduser().is_file() and load_config(model).model_type == ARCHITECTURE
 
 
 def _warmed(model: Any, processor: Any, settings: GraftSettings, console: Console) -> WarmStarted | None:

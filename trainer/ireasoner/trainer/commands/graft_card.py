@@ -50,9 +50,9 @@ def _warm_start(settings: GraftSettings, warmed: WarmStarted | None) -> list[str
         f"| divergence of image from words before the warm start, nats per token | {warmed.before:.3f} |",
         f"| the same after it | {warmed.after:.3f} |",
         "",
-        f"The warm start had {settings.warm_start_updates} updates of {PROMPTS_PER_UPDATE} prompts. The model reasoned "
-        "about grids in words,",
-        "and learnt to say the same when it sees them: its language and its errors are its own.",
+        f"Updates of the warm start: {settings.warm_start_updates}, of {PROMPTS_PER_UPDATE} prompts each. The model",
+        "reasoned about grids in words, and learnt to say the same when it sees them: its language and its errors",
+        "are its own.",
     ]
 
 

@@ -155,8 +155,8 @@ class GraftSettings(CommandSettings):
     tower_updates: int = Field(1000, ge=1)
     """Updates of the vision tower; the default takes some 90 s on one core, whatever the size of the language model."""
     warm_start_updates: int = Field(100, ge=0)
-    """Updates of the warm start, of 8 prompts each; on two cores each takes half a minute with a model of 0.5 billion
-    parameters. 0: leave it out."""
+    """Updates of the warm start, of 8 prompts each; 0 leaves it out. The default takes about an hour on two cores with
+    a model of 0.5 billion parameters."""
     max_new_tokens: int = Field(200, ge=1)
     """Maximum number of tokens that the model reasons for in the warm start."""
     seed: int = Field(0, ge=0)

@@ -6,7 +6,7 @@ merged in the end. So it keeps its own language, and its own errors.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
@@ -48,7 +48,7 @@ class WarmStarted:
         after: The same after it.
     """
 
-    model: Any
+    model: Any = field(repr=False)
     before: float
     after: float
 

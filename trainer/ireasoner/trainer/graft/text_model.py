@@ -82,7 +82,9 @@ def _source(model: str) -> dict[str, str]:
     if not path.is_file():
         return {"pretrained_model_name_or_path": model}
     if not is_gguf(model):
-        raise SettingsError(f"model: {model} is a file: give the folder that holds config.json, or a GGUF file")
+        raise SettingsError(
+            f"model: {model} is a file: give the folder that holds config.json, or a GGUF file"
+        )
     return {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
 
 

@@ -15,6 +15,7 @@ from transformers import get_cosine_schedule_with_warmup
 from ireasoner.trainer.graft.text_model import digit_token_ids
 from ireasoner.trainer.worlds.digit_grids.digits import load_digits_part
 from ireasoner.trainer.worlds.digit_grids.grid import Grid, random_grids, rewritten_grids
+
 _GRIDS_PER_UPDATE = 16
 _LEARNING_RATE = 2.5e-3
 _WARM_UP = 0.05
