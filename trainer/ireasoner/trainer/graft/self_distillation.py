@@ -167,7 +167,8 @@ class Pupil:
         for name, values in appended.items():
             inputs[name] = torch.cat([inputs[name], values.to(inputs[name].dtype)], dim=1)
         logits = self._model(**inputs, logits_to_keep=longest + 1, use_cache=False).logits[:, :-1]
-        return logits[learnt].float().log_softmax(dim=-1)
+        said: torch.Tensor = logits[learnt].float().log_softmax(dim=-1)
+        return said
 
     def _prompts(self, twins: Sequence[Twins], *, in_words: bool) -> Any:
         """The inputs of prompts, padded on the left."""

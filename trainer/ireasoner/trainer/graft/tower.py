@@ -42,7 +42,8 @@ class Reading:
 def digit_embeddings(model: Any, tokenizer: Any) -> torch.Tensor:
     """The language model's embeddings of the digits 0 to 9, (10, D) float32."""
     ids = torch.tensor(digit_token_ids(tokenizer))
-    return model.get_input_embeddings().weight[ids].detach().float()
+    weight: torch.Tensor = model.get_input_embeddings().weight.detach()
+    return weight[ids].float()
 
 
 def train_tower(
@@ -70,7 +71,7 @@ def train_tower(
         drawn = list(islice(grids, _GRIDS_PER_UPDATE))
         loss = (_see(tower, processor, drawn) - targets[_digits(drawn)]).square().mean() / scale
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(tower.parameters(), 1.0)
         optimizer.step()
         schedule.step()
