@@ -35,7 +35,7 @@ docs: $(INSTALLED)  ## build the documentation site into site/
 	@NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
 	@echo "docs: open site/index.html"
 
-demo: $(INSTALLED)  ## train the tiny model on this machine's CPU and write runs/demo/report.html; 15 minutes
+demo: $(INSTALLED)  ## train the tiny model on this machine's CPU and write runs/demo/report.html; 10 minutes
 	@$(PY) -m ireasoner.cli demo
 
 screenshots: browser  ## take the pictures of runs/demo and of the explorer into docs/images

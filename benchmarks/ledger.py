@@ -6,7 +6,6 @@ scores other groups meanwhile, for each page. `--quick` fills a small one and on
 
 import argparse
 import asyncio
-import subprocess
 import sys
 import tempfile
 import time
@@ -20,8 +19,8 @@ import httpx
 
 from benchmarks import served
 from benchmarks.filled_ledger import NEEDLE, fill
+from benchmarks.server_process import ready_server
 from benchmarks.workload import GROUPS, groups
-from ireasoner.clients import RewardClient
 from ireasoner.reward_server.ledger.schema import FILE
 
 READY_DEADLINE_S = 400.0
@@ -63,17 +62,9 @@ class PageTime:
 @contextmanager
 def explorer(folder: Path) -> Iterator[str]:
     """A server over a ledger, on both cores; yields its address once it can score."""
-    command = [sys.executable, "-m", "ireasoner.cli", "explore", str(folder), "--port", "0"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        url = process.stdout.readline().removeprefix("ireasoner explore: ").strip().removesuffix("/explore")
-        with RewardClient(url) as client:
-            client.wait_until_ready(READY_DEADLINE_S, is_alive=lambda: process.poll() is None)
+    arguments = ("explore", str(folder), "--port", "0")
+    with ready_server("ireasoner.cli", *arguments, deadline_s=READY_DEADLINE_S) as (_, url):
         yield url
-    finally:
-        process.terminate()
-        process.communicate(timeout=60)
 
 
 async def page_times(url: str, in_flight: int) -> list[PageTime]:

@@ -4,22 +4,20 @@ import asyncio
 import json
 import os
 import re
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Self
 
 import httpx
 import psutil
 
+from benchmarks.server_process import Process, ready_server
 from benchmarks.workload import Sample
-from ireasoner.clients import RewardClient
 
 JSON = {"content-type": "application/json"}
-READY_DEADLINE_S = 120.0
+RECORDED_DEADLINE_S = 120.0
 CORES = sorted(os.sched_getaffinity(0))
 SERVER_CORE, CALLER_CORE = CORES[0], CORES[-1]
 
@@ -38,7 +36,7 @@ def on_core(core: int) -> Iterator[None]:
 class Server:
     """A running server: its address and its processes."""
 
-    def __init__(self, process: subprocess.Popen[str], url: str) -> None:
+    def __init__(self, process: Process, url: str) -> None:
         self.url = url
         self._process = psutil.Process(process.pid)
 
@@ -52,8 +50,11 @@ class Server:
         return self._metric("reward_batch_texts_sum")
 
     def wait_until_recorded(self) -> None:
-        """Waits until the ledger's queue is empty."""
+        """Waits until the ledger's queue is empty; raises TimeoutError if that takes too long."""
+        end_s = time.monotonic() + RECORDED_DEADLINE_S
         while self._metric("reward_ledger_queue_bytes"):
+            if time.monotonic() > end_s:
+                raise TimeoutError(f"the ledger's queue is not empty after {RECORDED_DEADLINE_S:g} s")
             time.sleep(0.1)
 
     def _metric(self, name: str) -> int:
@@ -88,26 +89,14 @@ class Peak:
 @contextmanager
 def server(*flags: str) -> Iterator[Server]:
     """Runs a server and its worker on one core within the block."""
-    with on_core(SERVER_CORE):
-        process = subprocess.Popen(
-            [sys.executable, "-m", "ireasoner.reward_server", "--port", "0", "--threads", "1", *flags],
-            env={**os.environ, "OMP_NUM_THREADS": "1", "REWARD_LOG_LEVEL": "error"},
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-    try:
-        assert process.stdout is not None
-        url = process.stdout.readline().removeprefix("reward-server: listening on ").strip()
-        with RewardClient(url) as client:
-            client.wait_until_ready(READY_DEADLINE_S, is_alive=lambda: process.poll() is None)
+    flags = ("--port", "0", "--threads", "1", *flags)
+    with ExitStack() as stack:
+        with on_core(SERVER_CORE):  # a child process inherits its parent's core
+            starting = ready_server(
+                "ireasoner.reward_server", *flags, OMP_NUM_THREADS="1", REWARD_LOG_LEVEL="error"
+            )
+            process, url = stack.enter_context(starting)
         yield Server(process, url)
-    finally:
-        process.terminate()
-        try:
-            process.communicate(timeout=60)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
 
 
 def body(groups: Sequence[Sequence[Sample]], detail: str = "full") -> bytes:

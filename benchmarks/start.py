@@ -1,18 +1,12 @@
 """How long a reward server takes from its start until it is ready."""
 
-import os
 import statistics
-import subprocess
-import sys
 import time
 
-import httpx
+from benchmarks.server_process import ready_server
 
-COMMAND = (sys.executable, "-m", "ireasoner.reward_server", "--port", "0")
 GOAL_S = 2.0
 STARTS = 10
-POLL_S = 0.005
-DEADLINE_S = 120.0
 
 
 def median_s(starts: int) -> float:
@@ -21,24 +15,7 @@ def median_s(starts: int) -> float:
 
 
 def start_s() -> float:
-    """Seconds from the start of the process until `/readyz` answers 200.
-
-    Raises:
-        TimeoutError: It was not ready within the deadline.
-    """
+    """Seconds from the start of the process until `/readyz` answers 200. Raises as `ready_server` does."""
     started_s = time.perf_counter()
-    process = subprocess.Popen(
-        COMMAND, env={**os.environ, "REWARD_LOG_LEVEL": "error"}, stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert process.stdout is not None
-        url = process.stdout.readline().removeprefix("reward-server: listening on ").strip()
-        with httpx.Client() as http:
-            while http.get(f"{url}/readyz").status_code != 200:
-                if time.perf_counter() > started_s + DEADLINE_S:
-                    raise TimeoutError(f"the server is not ready after {DEADLINE_S:g} s")
-                time.sleep(POLL_S)
+    with ready_server("ireasoner.reward_server", "--port", "0", REWARD_LOG_LEVEL="error"):
         return time.perf_counter() - started_s
-    finally:
-        process.terminate()
-        process.communicate()

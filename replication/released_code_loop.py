@@ -15,13 +15,13 @@ from peft import LoraConfig, PeftModel
 from rich.console import Console
 from transformers import TrainerCallback
 
-from ireasoner.trainer.adapters.backbone import LANGUAGE_MODEL, lora_config
+from ireasoner.trainer.adapters.backbone import lora_config
 from ireasoner.trainer.adapters.canary import Canary
 from ireasoner.trainer.adapters.publisher import write_adapter
 from ireasoner.trainer.commands.dry_run import Plan, show_plan
 from ireasoner.trainer.errors import SettingsError
 from ireasoner.trainer.loop.assembly import Assembly
-from ireasoner.trainer.loop.grpo_config import launched_processes
+from ireasoner.trainer.loop.launcher import launched_processes
 from ireasoner.trainer.loop.moving_baseline import MovingBaseline, moved
 from ireasoner.trainer.loop.train import train
 from ireasoner.trainer.loop.trainer import ProposerSolverTrainer
@@ -144,9 +144,9 @@ class _FrozenProposer(TrainerCallback):  # type: ignore[misc]
                 parameter.grad = None
 
 
-def _adapter_layers(settings: ReleasedCodeSettings) -> re.Pattern[str]:
-    """Matches the layers that may get an adapter."""
-    return re.compile("") if settings.reference_defects.adapters_on_vision_tower else LANGUAGE_MODEL
+def _adapter_layers(settings: ReleasedCodeSettings) -> re.Pattern[str] | None:
+    """Matches the layers that may get an adapter; None: those of the language model."""
+    return re.compile("") if settings.reference_defects.adapters_on_vision_tower else None
 
 
 def show_plan_with_defects(settings: ReleasedCodeSettings, console: Console) -> Plan:

@@ -28,9 +28,9 @@ _SHARED = ("rollout_url", "pinned_url")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Gives the suite a cache of its own, and takes SIGINT back if the suite was started with it ignored.
+    """Gives the suite caches of its own, and takes SIGINT back if the suite was started with it ignored.
 
-    The workers share one cache: what one has converted the other reads.
+    The workers share them: what one has converted the other reads.
     `nohup`, `make test &` and some CI systems do that. Child processes inherit an ignored signal, so tests could not
     interrupt them.
     """
@@ -38,6 +38,7 @@ def pytest_configure(config: pytest.Config) -> None:
         cache = tempfile.TemporaryDirectory(prefix="ireasoner-tests-", ignore_cleanup_errors=True)
         config.add_cleanup(cache.cleanup)
         os.environ["IREASONER_CACHE"] = cache.name
+        os.environ["HF_DATASETS_CACHE"] = f"{cache.name}/datasets"
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -2,10 +2,12 @@
 
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from ireasoner.reward_server.ledger.ledger_wire import EndpointName
 from ireasoner.reward_server.scoring.registry import ConfigRegistry
 from ireasoner.reward_server.scoring_config import ConfigOverrides
 from tests.browser.conftest import Scheme, Visit, Visitor
@@ -273,6 +275,21 @@ def _adds_up(rollout: Locator, exact: float) -> None:
     brought = [float(each.replace("−", "-")) for each in rollout.locator(".brought").all_inner_texts()]
     if brought:
         assert round(sum(brought), 4) == parts["trajectory"]
+
+
+@pytest.mark.parametrize("endpoint", get_args(EndpointName))
+def test_a_group_of_every_endpoint_opens_and_is_compared(
+    visit: Visitor, filled: ExplorerServer, endpoint: str
+) -> None:
+    filled.score("beta", [group(f"of {endpoint}", "nne")], endpoint, source="endpoints", config="paper")
+    stored = filled.group_id("beta", f"of {endpoint}")
+    page = opened(visit, filled, f"#/group/{stored}").page
+    expect(page.locator("article.rollout")).to_have_count(3)
+    expect(page.locator("article.rollout").first).to_contain_text("north")
+    expect(page.locator(".clusters")).to_contain_text("2 of 3")
+    page.keyboard.press("c")
+    expect(page.locator(".facts")).to_contain_text("changed rewards")
+    expect(page.locator(".facts")).to_contain_text("of 1" if endpoint == "proposer" else "of 3")
 
 
 def test_the_keyboard_alone_is_enough(visit: Visitor, filled: ExplorerServer) -> None:

@@ -1,6 +1,8 @@
 """Which text checkpoints are read, and what is said of the others."""
 
 import json
+import tomllib
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +11,12 @@ import torch
 from transformers import LlamaConfig, Qwen2ForCausalLM, Qwen3Config
 
 from ireasoner.trainer.errors import SettingsError
+from ireasoner.trainer.graft import text_model
 from ireasoner.trainer.graft.text_model import is_gguf, read_text_model
 from ireasoner.trainer.tiny_model.tokenizer import SPECIAL_TOKENS
 from tests.graft.tiny_text import build_folder, build_gguf
+
+needs_gguf = pytest.mark.skipif(find_spec("gguf") is None, reason="the package gguf is not installed")
 
 
 @pytest.mark.parametrize("tied", [True, False])
@@ -130,7 +135,7 @@ def test_a_tokenizer_without_a_token_for_each_digit_is_refused(tmp_path: Path) -
             "is a file: give the folder that holds config.json, or a GGUF file",
         ),
         ("short", b"GG", "is a file: give the folder that holds config.json, or a GGUF file"),
-        ("torn.gguf", b"GGUF" + b"\0" * 60, "cannot be read: "),
+        pytest.param("torn.gguf", b"GGUF" + b"\0" * 60, "cannot be read: ", marks=needs_gguf),
     ],
 )
 def test_a_file_that_is_no_gguf_is_named(tmp_path: Path, name: str, content: bytes, message: str) -> None:
@@ -138,3 +143,21 @@ def test_a_file_that_is_no_gguf_is_named(tmp_path: Path, name: str, content: byt
     with pytest.raises(SettingsError) as raised:
         read_text_model(str(tmp_path / name))
     assert f"{tmp_path / name} {message}" in str(raised.value)
+
+
+def test_a_gguf_file_without_the_package_that_reads_it_names_the_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(text_model, "find_spec", lambda name: None)
+    (tmp_path / "tiny.gguf").write_bytes(b"GGUF")
+    with pytest.raises(SettingsError, match=r"tiny\.gguf needs the package gguf: pip install 'gguf>="):
+        read_text_model(str(tmp_path / "tiny.gguf"))
+
+
+def test_the_package_that_is_named_is_the_one_that_is_tested() -> None:
+    """In the message, on the page and in what the tests install."""
+    root = Path(__file__).resolve().parents[2]
+    dev = tomllib.loads((root / "pyproject.toml").read_text())["project"]["optional-dependencies"]["dev"]
+    [requirement] = [line for line in dev if line.startswith("gguf")]
+    assert f"pip install '{requirement}'" in (root / "docs/graft.md").read_text()
+    assert requirement == text_model.GGUF_PACKAGE

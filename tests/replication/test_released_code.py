@@ -129,13 +129,15 @@ def kl_is_to_the_base_model(folder: Path, defects: dict[str, bool]) -> str | Non
     inputs = ran.trainer.processing_class(images=[group.picture], text=["x"], return_tensors="pt")
     total, tokens = 0.0, 0
     for rollout in group.rollouts:
+        prompt = torch.tensor(rollout.prompt_token_ids)
         with use_adapter(ran.trainer.model, None):
             reference = token_logprobs(
                 ran.trainer.model.eval(),
-                torch.tensor(rollout.prompt_token_ids),
+                prompt,
                 torch.tensor(rollout.token_ids),
-                inputs["pixel_values"],
-                inputs["image_grid_thw"][0],
+                pixel_values=inputs["pixel_values"],
+                image_grid_thw=inputs["image_grid_thw"],
+                mm_token_type_ids=(prompt == ran.trainer.model.config.image_token_id).long()[None],
             )
         difference = reference - torch.tensor(rollout.logprobs)
         total += (difference.exp() - difference - 1).sum().item()

@@ -103,6 +103,29 @@ def test_the_table_has_the_best_method_first_and_names_what_is_missing(
     assert "judge-bounded" not in drawn
 
 
+def test_a_method_that_abstains_from_all_but_invalid_rollouts_is_not_scored(
+    tmp_path: Path, compared: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = write(tmp_path / "groups.jsonl", [labelled([7, 8, ")"], f"g{number}") for number in range(3)])
+    assert compared(file, "--methods", "ttrl,views", "--json") == 0
+    found = methods(capsys.readouterr().out)
+    assert found["ttrl"]["label"]["groups"] == 3
+    assert (found["views"]["label"]["groups"], found["views"]["label"]["mean"]) == (0, None)
+    assert sum(found["views"]["abstained"].values()) == 6
+
+
+def test_exported_groups_are_read(
+    tmp_path: Path, groups: Path, compared: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = [json.loads(line) for line in groups.read_text().splitlines()]
+    exported = [{"id": f"0-{number}", "sent": sent, "scored": {}} for number, sent in enumerate(lines)]
+    shown = []
+    for file in (groups, write(tmp_path / "export.jsonl", exported)):
+        assert compared(file, "--methods", "ttrl,empo", "--json") == 0
+        shown.append(capsys.readouterr().out)
+    assert shown[0] == shown[1]
+
+
 def test_an_own_config_is_compared_too(
     groups: Path, compared: Command, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

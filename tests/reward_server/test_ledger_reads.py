@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ from ireasoner.reward_server.errors import DeadlineExceeded, LedgerUnreadable, N
 from ireasoner.reward_server.ledger import comparison, reads, run_list
 from ireasoner.reward_server.ledger.comparison_file import ComparisonFile, Plan
 from ireasoner.reward_server.ledger.ledgers import Ledger, Ledgers
+from ireasoner.reward_server.ledger.read_call import ReadCall
 from ireasoner.reward_server.ledger.reads import Reads
 from ireasoner.reward_server.ledger.schema import LedgerUnusable
 from tests.reward_server.ledger_reading import ENDLESS, keep, reader
@@ -95,6 +96,48 @@ def test_a_read_that_takes_too_long_is_refused_and_gives_its_thread_back(
         return await reading.run(lambda _: "read")
 
     assert asyncio.run(asyncio.wait_for(read(), 60)) == "read"
+
+
+def ledger_of(folder: Path) -> AbstractContextManager[sqlite3.Connection]:
+    [one] = Ledgers([folder])
+    return one.reading()
+
+
+def comparison_of(folder: Path) -> AbstractContextManager[sqlite3.Connection]:
+    return comparison.reading(folder, "c")
+
+
+@pytest.mark.parametrize("connected", [ledger_of, comparison_of])
+@pytest.mark.parametrize(
+    "statement", ["SELECT 1", "SELECT {}", "SELECT count(*) FROM sqlite_master WHERE {}"]
+)
+def test_a_read_of_many_short_statements_begins_none_once_it_has_to_end(
+    ledgers: Ledgers,
+    tmp_path: Path,
+    connected: Callable[[Path], AbstractContextManager[sqlite3.Connection]],
+    statement: str,
+) -> None:
+    """All on one connection, the same one or another each time; an error that is swallowed changes nothing."""
+    call, done = ReadCall(), []
+
+    def read() -> None:
+        with connected(tmp_path) as connection:
+            for number in range(100):
+                connection.execute(statement.format(number)).fetchall()
+                done.append(number)
+                if number == 2:
+                    call.interrupt()
+
+    def again() -> None:
+        with suppress(sqlite3.OperationalError, LedgerUnusable):
+            read()
+        read()
+
+    with pytest.raises((sqlite3.OperationalError, LedgerUnusable), match="interrupted"):
+        call.run(again)
+    assert done == [0, 1, 2]
+    ReadCall().run(read)
+    assert len(done) == 103, "another call reads on"
 
 
 def test_a_read_that_waits_for_a_thread_has_the_same_deadline(

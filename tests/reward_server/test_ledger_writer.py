@@ -342,6 +342,53 @@ def test_a_damaged_image_is_left_out(folder: Path, server: Server) -> None:
     assert writing.report.damaged_bytes > len(data)
 
 
+def notes(folder: Path) -> list[str]:
+    """What the inbox holds besides segments."""
+    return sorted(
+        each.name for each in (folder / inbox.FOLDER).iterdir() if each not in inbox.segments(folder)
+    )
+
+
+class Killed(BaseException):
+    """The writer ends here."""
+
+
+def test_a_note_without_its_segment_goes_with_the_next_start(
+    folder: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A note whose segment is there stays, of a later server too, and so do files that are no notes of ours."""
+    server.scores(sent(["7"], "a"))
+    server.close()
+    later = Server(folder, FEEDS[2])
+    later.scores(sent(["7"], "b"))
+    [gone, kept] = inbox.segments(folder)
+    inbox.leave_out(gone, inbox.Gap(0, 1))
+    inbox.leave_out(kept, inbox.Gap(0, 1))
+    foreign = folder / inbox.FOLDER / "mine.left-out"
+    foreign.write_text("1")
+    unlink = Path.unlink
+
+    def killed_between(file: Path, *, missing_ok: bool = False) -> None:
+        unlink(file, missing_ok=missing_ok)
+        if file == gone:
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", killed_between)
+        with pytest.raises(Killed):
+            writer(folder).work(ended=True)
+    assert notes(folder) == [
+        gone.with_suffix(".left-out").name,
+        kept.with_suffix(".left-out").name,
+        foreign.name,
+    ]
+    assert writer(folder, FEEDS[1]).work()
+    assert notes(folder) == [kept.with_suffix(".left-out").name, foreign.name]
+    later.close()
+    assert writer(folder, FEEDS[2]).work(ended=True)
+    assert notes(folder) == [foreign.name]
+
+
 def test_only_the_newest_starts_of_servers_are_remembered(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,6 +23,7 @@ from ireasoner.reward_server.embedding.load import ModelNotPackaged, load_embedd
 from ireasoner.reward_server.embedding.openvino_embedder import OpenVinoEmbedder
 from ireasoner.reward_server.embedding.openvino_runtime import PrecisionNotComputed
 from ireasoner.reward_server.embedding.sentence_embedder import ModelUnavailable, available
+from ireasoner.reward_server.embedding.worker_backend import backend_of
 from ireasoner.reward_server.settings import RewardServerSettings
 from tests.reward_server.requests import Json, group, rewards, rollout, score, score_group
 
@@ -160,30 +162,82 @@ def test_the_packaged_model_runs_on_openvino_by_default() -> None:
     assert not on_openvino("minilm", "torch-bf16", "cpu")
 
 
+def show(devices: list[str], has_extra: bool, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine with these files in /dev, with or without torch."""
+    for name in devices:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).touch()
+    monkeypatch.setattr(embedder_module, "DEVICES", folder)
+    monkeypatch.setattr(embedder_module, "find_spec", lambda name: object() if has_extra else None)
+
+
 @pytest.mark.parametrize(
     ("devices", "has_extra", "asked"),
     [
         ([], True, False),
-        (["null", "nvram", "dri/card0"], True, False),
+        (["null", "nvram", "dri/card0", "nvidiactl", "davinci_manager", "hl_controlD0"], True, False),
         (["nvidia0"], True, True),
         (["nvidia12"], True, True),
         (["kfd"], True, True),
         (["dxg"], True, True),
         (["dri/renderD128"], True, True),
+        (["accel/accel0"], True, True),
+        (["hl0"], True, True),
+        (["davinci3"], True, True),
         (["nvidia0"], False, False),
     ],
 )
 def test_torch_is_asked_for_a_gpu_only_if_it_could_use_one(
     devices: list[str], has_extra: bool, asked: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in devices:
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
-    monkeypatch.setattr(embedder_module, "DEVICES", tmp_path)
-    monkeypatch.setattr(embedder_module, "find_spec", lambda name: object() if has_extra else None)
+    show(devices, has_extra, tmp_path, monkeypatch)
     gpu = SimpleNamespace(current_accelerator=lambda check_available: SimpleNamespace(type="cuda"))
     monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(accelerator=gpu))
     assert on_openvino("minilm", "auto", "auto") is not asked
+
+
+AUTO = EmbedderSpec("minilm", None, "auto", "auto", None)
+
+
+@pytest.mark.parametrize(
+    "devices", [["nvidia0"], ["kfd"], ["hl0"], ["davinci0"], ["nvidia1", "nvidia0", "kfd"]]
+)
+def test_an_accelerator_without_torch_is_named_once(
+    devices: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    show(devices, False, tmp_path, monkeypatch)
+    backend_of(AUTO)
+    [record] = caplog.records
+    assert record.levelname == "WARNING"
+    message = record.getMessage()
+    assert any(str(tmp_path / device) in message for device in devices)
+    assert "pip install ./clients '.[reward-server,sentence-transformers]'" in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("devices", "has_extra", "changed"),
+    [
+        (["nvidia0"], True, {}),
+        ([], False, {}),
+        (["dri/renderD128", "dxg", "accel/accel0", "nvidiactl"], False, {}),  # may only draw
+        (["nvidia0"], False, {"device": "cpu"}),
+        (["nvidia0"], False, {"runtime": "openvino-fp32"}),
+        (["nvidia0"], False, {"embedder": "any/other"}),  # which is an error without torch
+        (["nvidia0"], False, {"embedder": "token-mean", "token_mean_checkpoint": Path()}),
+    ],
+)
+def test_nothing_is_said_where_no_accelerator_is_missed(
+    devices: list[str],
+    has_extra: bool,
+    changed: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    show(devices, has_extra, tmp_path, monkeypatch)
+    backend_of(replace(AUTO, **changed))
+    assert caplog.records == []
 
 
 def test_openvino_sends_no_usage_reports() -> None:

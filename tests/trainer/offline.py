@@ -14,15 +14,18 @@ from typing import Any
 import torch
 from peft import PeftModel
 from PIL import Image
+from rich.console import Console
 from transformers import TrainerCallback, TrainerState
 
 from ireasoner.clients import Group as PostedGroup
 from ireasoner.clients import RewardClient, ScoredGroup, ScoredRollout, ScoreResponse
+from ireasoner.trainer.adapters.architecture import IMAGE_INPUTS, TOKEN_TYPES
 from ireasoner.trainer.adapters.backbone import load_backbone, load_processor
 from ireasoner.trainer.evaluation.questions import parse_answer
-from ireasoner.trainer.images import ImageFolder
+from ireasoner.trainer.images import open_images
 from ireasoner.trainer.loop.assembly import Assembly
 from ireasoner.trainer.loop.grpo_config import grpo_config
+from ireasoner.trainer.loop.policy_backbone import policy_backbone
 from ireasoner.trainer.loop.ranks import Ranks
 from ireasoner.trainer.loop.trainer import ProposerSolverTrainer
 from ireasoner.trainer.rewards.group_scorer import GroupScorer
@@ -79,18 +82,19 @@ class OfflineRollouts:
     Args:
         script: The text of each rollout.
         offset_nats: Added to each log-probability, as another precision might.
+        model: The base model.
     """
 
     base_url = "offline"
 
-    def __init__(self, script: Script, offset_nats: float = 0.0) -> None:
+    def __init__(self, script: Script, offset_nats: float = 0.0, model: str = str(MODEL)) -> None:
         self.script = script
         self.offset_nats = offset_nats
         self.calls: list[tuple[str, list[RolloutRequest]]] = []
         self.contracts: list[SamplingContract] = []
         self.sampling = BusyClock()
-        self._processor = processor_of(str(MODEL))
-        self._backbone = backbone_of(str(MODEL)).eval()
+        self._processor = processor_of(model)
+        self._backbone = backbone_of(model).eval()
         self._policy: PeftModel | None = None
         self._served: list[str] = []
 
@@ -125,6 +129,13 @@ class OfflineRollouts:
             for number, request in enumerate(requests)
         ]
 
+    def inputs(self, request: RolloutRequest) -> Any:
+        """The prompt of a request, for the policy."""
+        prompt = self._processor.apply_chat_template(
+            request.messages, tokenize=False, add_generation_prompt=True
+        )
+        return self._processor(images=[_picture(request)], text=[prompt], return_tensors="pt")
+
     def _one(
         self, policy: str, request: RolloutRequest, number: int, member: int, contract: SamplingContract
     ) -> Rollout:
@@ -133,18 +144,13 @@ class OfflineRollouts:
         # A policy writes `<|im_end|>` in ordinary tokens: those of its own are forbidden, or end the completion.
         written = tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
         ids = [*written, tokenizer.eos_token_id]
-        prompt = self._processor.apply_chat_template(
-            request.messages, tokenize=False, add_generation_prompt=True
-        )
-        picture = _picture(request)
-        inputs = self._processor(images=[picture], text=[prompt], return_tensors="pt")
+        inputs = self.inputs(request)
         logprobs = token_logprobs(
             self._policy,
             inputs["input_ids"][0],
             torch.tensor(ids),
-            inputs["pixel_values"],
-            inputs["image_grid_thw"][0],
             contract,
+            **{name: value for name, value in inputs.items() if name in IMAGE_INPUTS},
         )
         return Rollout(
             text=text,
@@ -161,20 +167,22 @@ def token_logprobs(
     model: Any,
     prompt: torch.Tensor,
     completion: torch.Tensor,
-    pixels: torch.Tensor,
-    grid: torch.Tensor,
     contract: SamplingContract | None = None,
+    **image: torch.Tensor,
 ) -> torch.Tensor:
     """Log-probability of each completion token under the contract (default: the model's own), shape (tokens,)."""
     ids = torch.cat([prompt, completion])[None]
-    types = (ids == model.config.image_token_id).long()
+    types = {
+        name: torch.cat([image.pop(name), completion.new_zeros(1, len(completion))], dim=1)
+        for name in TOKEN_TYPES
+        if name in image
+    }
     with torch.no_grad():
         logits = model(
             input_ids=ids,
             attention_mask=torch.ones_like(ids),
-            pixel_values=pixels,
-            image_grid_thw=grid[None],
-            mm_token_type_ids=types,
+            **types,
+            **image,
         ).logits
     logits = logits[0, len(prompt) - 1 : -1]
     if contract is not None:
@@ -248,6 +256,8 @@ def offline_trainer(
     on_wait: Callable[[str], None] = lambda _: None,
     assembly: type[Assembly] = Assembly,
     needs: Needs = NOTHING,
+    *,
+    sharded: bool = False,
 ) -> ProposerSolverTrainer:
     """The trainer of a run, ready to go."""
     client: Any = rewards or OfflineRewards()
@@ -258,9 +268,13 @@ def offline_trainer(
     run.writes = ranks.is_first
     return assembly(
         settings=settings,
-        backbone=backbone_of(settings.model),
+        backbone=(
+            policy_backbone(settings.model, ranks, Console(), sharded=True)
+            if sharded
+            else backbone_of(settings.model)
+        ),
         processor=processor_of(settings.model),
-        images=ImageFolder.scan(settings.images),
+        images=ranks.from_first(lambda: open_images(settings.images, settings.data)),
         rollouts=rollouts,
         scorer=GroupScorer(
             client,

@@ -248,7 +248,7 @@ def test_the_canary_checks_every_nth_version(
     checked: list[str] = []
 
     class Silent(Canary):
-        def check(self, policy: Any, role: Any, name: str) -> float:
+        def check(self, policy: Any, role: Any, name: str, *_: Any) -> float:
             checked.append(name)
             return 0.0
 

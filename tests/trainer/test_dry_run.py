@@ -13,6 +13,7 @@ from transformers import Qwen2_5_VLConfig
 
 from ireasoner.cli.__main__ import main
 from ireasoner.trainer.adapters.backbone import load_backbone, lora_config, name_roles
+from ireasoner.trainer.commands import dry_run
 from ireasoner.trainer.commands.dry_run import plan, show_plan
 from ireasoner.trainer.commands.service import free_ports
 from ireasoner.trainer.errors import SettingsError
@@ -68,6 +69,9 @@ def test_the_papers_recipe_is_planned_without_its_weights(tmp_path: Path) -> Non
     one, many = (needed.per_gpu_gib(gpus) for gpus in (1, 8))
     assert needed.weights_gib < many < one == needed.total_gib
     assert f"{many:.3g}" in shown.getvalue()
+    [loading] = [line for line in shown.getvalue().splitlines() if "RAM while loading" in line]
+    for gpus in (1, 8):
+        assert f" {gpus * needed.weights_gib:.3g} " in loading
     assert "2,500 of the Solver, 500 of the Proposer" in shown.getvalue()
     assert not (tmp_path / "run").exists()
 
@@ -116,6 +120,14 @@ def test_every_config_can_be_planned(
     assert "total memory, estimated" in shown
     assert "GiB on each, estimated" in shown
     assert "refused" not in shown
+
+
+def test_a_model_whose_layers_have_no_names_is_planned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dry_run, "layers", lambda _: [])
+    needed = plan(RunSettings(model=str(MODEL), images=tmp_path, run_folder=tmp_path / "run"))
+    assert needed.fetched_gib == needed.weights_gib, "it is fetched as a whole"
 
 
 def test_a_missing_model_is_named(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import torch
 from rich.console import Console
 from transformers import TrainerCallback, TrainerState
 
+from ireasoner.trainer.adapters.first_process import FirstProcess
 from ireasoner.trainer.console import errors_reported
 from ireasoner.trainer.errors import AdapterError, RunInterrupted
 from ireasoner.trainer.loop import stop_signals
@@ -146,10 +147,10 @@ def while_publishing(version: str, deed: Callable[[], None]) -> Callable[[Propos
     def patch(trainer: ProposerSolverTrainer) -> None:
         publish = trainer.publisher.publish
 
-        def published(policy: Any, role: Any, number: int) -> str:
+        def published(policy: Any, role: Any, number: int, first_process: FirstProcess) -> str:
             if f"{role}-{number}" == version:
                 deed()
-            return publish(policy, role, number)
+            return publish(policy, role, number, first_process)
 
         trainer.publisher.publish = published  # type: ignore[assignment, method-assign]
 

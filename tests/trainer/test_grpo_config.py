@@ -34,6 +34,14 @@ def from_toml(folder: Path, tables: str) -> RunSettings:
     return RunSettings(**read_toml(file))
 
 
+def test_a_mixture_of_experts_gets_no_auxiliary_loss(tmp_path: Path) -> None:
+    assert grpo_config(settings(tmp_path)).router_aux_loss_coef == 0
+    with pytest.raises(
+        SettingsError, match=r"grpo\.router_aux_loss_coef cannot be set: the router .* is frozen"
+    ):
+        grpo_config(settings(tmp_path, router_aux_loss_coef=0.1))
+
+
 def test_fields_of_trl_are_set_from_the_file_unchanged(tmp_path: Path) -> None:
     config = grpo_config(
         from_toml(

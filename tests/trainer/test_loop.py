@@ -94,9 +94,7 @@ def recorded(reward_url: str, rollout_url: str, tmp_path_factory: pytest.TempPat
         with torch.no_grad():
             metrics = {name: list(values) for name, values in self.metrics.items()}
             same = original(self, model, inputs)
-            self._packed = None  # the micro-batch's images, as the passes before saw them
             other = original(self, model, {**inputs, "pixel_values": inputs["pixel_values"].flip(0)})
-            self._packed = None
             recorder.losses.append((loss.item(), same.item(), other.item()))
             self.metrics.clear()
             self.metrics.update(metrics)
@@ -186,7 +184,14 @@ def test_reported_kl_is_the_kl_to_the_base_model(recorded: Recorded) -> None:
             prompt = batch["prompt_ids"][row][batch["prompt_mask"][row].bool()]
             completion = batch["completion_ids"][row][batch["completion_mask"][row].bool()]
             one = [
-                token_logprobs(m, prompt, completion, pixels[row], batch["image_grid_thw"][row])
+                token_logprobs(
+                    m,
+                    prompt,
+                    completion,
+                    pixel_values=pixels[row],
+                    image_grid_thw=batch["image_grid_thw"][row][None],
+                    mm_token_type_ids=(prompt == base.config.image_token_id).long()[None],
+                )
                 for m in (base, policy)
             ]
             difference = one[0] - one[1]

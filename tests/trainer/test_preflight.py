@@ -209,10 +209,10 @@ def copied(tmp_path: Path) -> Path:
         (lambda model: (model / "config.json").unlink(), "cannot be read"),
         (lambda model: (model / "config.json").write_text('{"model_type": "nosuch"}'), "cannot be read"),
         (
-            lambda model: (model / "config.json").write_text('{"model_type": "bert"}'),
-            "has the architecture bert",
+            lambda model: (model / "config.json").write_text('{"model_type": "clip"}'),
+            "is no model that transformers can ask about an image",
         ),
-        (lambda model: (model / "config.json").write_text('{"model_type": "qwen2_vl"}'), "needs qwen2_5_vl"),
+        (lambda model: (model / "config.json").write_text('{"model_type": "qwen2"}'), "text-only model"),
         (
             lambda model: (model / "config.json").write_text(
                 '{"model_type": "qwen2_5_vl", "text_config": 3}'

@@ -1,23 +1,39 @@
 """Several processes: whole groups, one publisher, one writer, and the weights that one process would have trained."""
 
+import os
+import pickle
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from ireasoner.trainer.images import open_images
+from ireasoner.trainer.loop import assembly
+from ireasoner.trainer.loop.ranks import Ranks
 from ireasoner.trainer.run_folder.run_folder import read_lines
+from ireasoner.trainer.settings import ImageDataSettings
+from tests.conftest import MODEL
 from tests.rollout_server.running import free_port
-from tests.trainer.offline import offline_settings
+from tests.trainer.datasets_of_images import images, parquet
+from tests.trainer.offline import backbone_of, offline_settings, processor_of
 
-TORCHRUN = ["torch.distributed.run", "--nproc-per-node", "2", "-m"]
+
+def torchrun(processes: int) -> list[str]:
+    """Starts a module in several processes."""
+    return ["torch.distributed.run", "--nproc-per-node", str(processes), "-m"]
 
 
-def launch(where: Path, *runs: str, launcher: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
+TORCHRUN = torchrun(2)
+
+
+def launch(
+    where: Path, *runs: str, launcher: Sequence[str] = (), environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     """Runs `runs` of tests.trainer.launched in turn, in one process or in those of a launcher."""
     port = ["--master-port", str(free_port())] if launcher else []
     command = [
@@ -29,20 +45,57 @@ def launch(where: Path, *runs: str, launcher: Sequence[str] = ()) -> subprocess.
         "tests.trainer.launched",
         str(where),
     ]
-    return subprocess.run([*command, *runs], capture_output=True, text=True, timeout=200, check=False)
+    return subprocess.run(
+        [*command, *runs],
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+        env={**os.environ, **(environment or {})},
+    )
+
+
+def run_all(
+    where: Path,
+    *runs: str,
+    launcher: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+) -> str:
+    """Draws the images of runs, launches them, and returns what they printed."""
+    for run in runs:
+        (where / run).mkdir(parents=True)
+        offline_settings(where / run)
+    done = launch(where, *runs, launcher=launcher, environment=environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     where = tmp_path_factory.mktemp("ranks")
-    runs = {"one": ("whole", "views", "failing"), "two": ("whole", "views", "failing", "long")}
-    for name, launcher in (("one", []), ("two", TORCHRUN)):
-        for part in runs[name]:
-            (where / name / part).mkdir(parents=True)
-            offline_settings(where / name / part)  # it draws the images
-        done = launch(where / name, *runs[name], launcher=launcher)
-        assert done.returncode == 0, done.stdout + done.stderr
+    run_all(where / "one", "whole", "views", "sparse", "failing")
+    run_all(where / "two", "whole", "views", "sparse", "failing", "long", launcher=TORCHRUN)
     return where
+
+
+def test_every_process_has_the_canary_and_the_first_alone_reads_its_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = open_images(parquet(tmp_path / "a.parquet", images(2)), ImageDataSettings())
+
+    class Second(Ranks):
+        def from_first(self, make: Callable[[], Any]) -> Any:
+            return found.first_readable()
+
+    monkeypatch.setattr(assembly, "Ranks", Second)
+    parts: Any = {
+        "settings": offline_settings(tmp_path, rollout={"canary_every": 1}),
+        "backbone": backbone_of(str(MODEL)),
+        "processor": processor_of(str(MODEL)),
+        "images": pickle.loads(pickle.dumps(found)),
+    }
+    others: Any = dict.fromkeys(("rollouts", "scorer", "run", "shadow"))
+    assert assembly.Assembly(**parts, **others).canary() is not None
 
 
 def trained(file: Path) -> dict[str, Any]:
@@ -51,13 +104,18 @@ def trained(file: Path) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("run", ["whole", "views"])
+@pytest.mark.parametrize("run", ["whole", "views", "sparse"])
 def test_two_processes_train_what_one_does(folder: Path, run: str) -> None:
-    one = trained(folder / "one" / run / "rank0.pt")["weights"]
-    first, second = (trained(folder / "two" / run / f"rank{rank}.pt")["weights"] for rank in (0, 1))
+    require_equal(folder / "one" / run, folder / "two" / run, processes=2)
+
+
+def require_equal(one: Path, several: Path, processes: int) -> None:
+    """Several processes have equal adapters, which differ from those of one by rounding."""
+    mine = trained(one / "rank0.pt")["weights"]
+    first, *others = (trained(several / f"rank{rank}.pt")["weights"] for rank in range(processes))
     moved = dict.fromkeys(("solver", "proposer"), 0.0)
-    for name, value in one.items():
-        assert torch.equal(first[name], second[name]), f"{name}: the processes differ"
+    for name, value in mine.items():
+        assert all(torch.equal(first[name], other[name]) for other in others), f"{name}: the processes differ"
         torch.testing.assert_close(first[name], value, rtol=2e-2, atol=2e-5, msg=name)
         if "lora_B" in name:
             role = "solver" if ".solver." in name else "proposer"
@@ -108,23 +166,27 @@ def test_an_error_in_the_first_process_ends_all(folder: Path) -> None:
 @pytest.mark.timeout(600)
 @pytest.mark.slow
 def test_processes_that_are_killed_resume_and_end_bit_equal(folder: Path, tmp_path: Path) -> None:
+    require_bit_equal_after_kills(folder / "two", tmp_path, {})
+
+
+def require_bit_equal_after_kills(whole: Path, killed: Path, environment: Mapping[str, str]) -> None:
     """First one is killed, then one runs out of memory, then one gets a SIGTERM, which both act on."""
-    shutil.copytree(folder / "two" / "long" / "images", tmp_path / "long" / "images")
-    checkpoints = tmp_path / "long" / "run" / "checkpoints"
+    shutil.copytree(whole / "long" / "images", killed / "long" / "images")
+    checkpoints = killed / "long" / "run" / "checkpoints"
     for struck, newest, reported in (("1@2", 2, "-9"), ("1!3", 3, "out of memory"), ("1~4", 5, "SIGTERM")):
-        done = launch(tmp_path, f"long:{struck}", launcher=TORCHRUN)
+        done = launch(killed, f"long:{struck}", launcher=TORCHRUN, environment=environment)
         assert reported in done.stderr, done.stdout + done.stderr
         assert (checkpoints / f"checkpoint-{newest}" / "loop.json").exists(), done.stdout + done.stderr
-        assert not list(tmp_path.rglob("rank*.pt"))
-    done = launch(tmp_path, "long", launcher=TORCHRUN)
+        assert not list(killed.rglob("rank*.pt"))
+    done = launch(killed, "long", launcher=TORCHRUN, environment=environment)
     assert done.returncode == 0, done.stdout + done.stderr
 
     for rank in (0, 1):
-        whole = trained(folder / "two" / "long" / f"rank{rank}.pt")["weights"]
-        resumed = trained(tmp_path / "long" / f"rank{rank}.pt")["weights"]
-        assert all(torch.equal(resumed[name], value) for name, value in whole.items())
-    assert groups_without_names(tmp_path / "long") == groups_without_names(folder / "two" / "long")
-    updates = [line["update"] for line in read_lines(tmp_path / "long" / "run" / "metrics.jsonl")]
+        expected = trained(whole / "long" / f"rank{rank}.pt")["weights"]
+        resumed = trained(killed / "long" / f"rank{rank}.pt")["weights"]
+        assert all(torch.equal(resumed[name], value) for name, value in expected.items())
+    assert groups_without_names(killed / "long") == groups_without_names(whole / "long")
+    updates = [line["update"] for line in read_lines(killed / "long" / "run" / "metrics.jsonl")]
     assert updates == [1, 2, 3, 4, 5, 6]
 
 

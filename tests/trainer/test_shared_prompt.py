@@ -1,15 +1,23 @@
 """Computing the prompt of a group once changes neither the gradient nor log-probabilities."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from peft import get_peft_model
+from PIL import Image
+from transformers import AutoConfig, AutoModel, LlavaConfig, LlavaModel
 
-from ireasoner.trainer.loop.shared_prompt import can_pack
+from ireasoner.trainer.adapters.backbone import load_backbone, load_processor, lora_config
+from ireasoner.trainer.loop import shared_prompt
+from ireasoner.trainer.loop.shared_prompt import PackedOnce, can_pack, pack
+from ireasoner.trainer.rollouts.prompts import solver_messages
 from ireasoner.trainer.run_folder.run_folder import read_lines
+from ireasoner.trainer.settings import LoraSettings
+from tests.conftest import MODEL
 from tests.trainer.offline import (
     Gradients,
     OfflineRollouts,
@@ -80,5 +88,55 @@ def test_a_prompt_that_is_computed_once_changes_neither_gradient_nor_log_probabi
     ],
 )
 def test_layers_that_see_less_read_no_packed_rows(changed: dict[str, Any], expected: bool) -> None:
-    text = SimpleNamespace(**{"layer_types": ["full_attention"] * 2, "attention_dropout": 0.0, **changed})
-    assert can_pack(SimpleNamespace(get_text_config=lambda: text)) == expected
+    with torch.device("meta"):
+        backbone = AutoModel.from_config(AutoConfig.from_pretrained(MODEL))
+    for name, value in changed.items():
+        setattr(backbone.config.get_text_config(), name, value)
+    assert can_pack(backbone) == expected
+
+
+def test_a_backbone_that_counts_positions_otherwise_reads_no_packed_rows() -> None:
+    with torch.device("meta"):
+        assert not can_pack(LlavaModel(LlavaConfig()))
+
+
+def test_a_micro_batch_is_packed_once_for_all_its_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each pass has token ids of its own; another image, or the next micro-batch, is packed anew."""
+    seen: list[Any] = []
+
+    def counted(_model: Any, inputs: dict[str, Any], *_: Any) -> Any:
+        seen.append(inputs["pixel_values"])
+        return object()
+
+    monkeypatch.setattr(shared_prompt, "pack", counted)
+    packing, rows = PackedOnce(), torch.zeros(2)
+    first = torch.ones(4, 3)
+    passes = [first, first, first.flip(0), first, first, first.clone()]
+    packed = [
+        packing.of(None, {"pixel_values": pixels, "input_ids": torch.zeros(2, 2)}, rows, 1)
+        for pixels in passes
+    ]
+    assert [packed.index(each) for each in packed] == [0, 0, 2, 3, 3, 5]
+    assert len(seen) == 4
+
+
+@pytest.mark.parametrize("on_vision_tower", [False, True])
+def test_an_adapter_on_the_vision_tower_gets_its_gradient(on_vision_tower: bool) -> None:
+    """As in an ablation of the replication; without one, images are seen once for all passes, without gradient."""
+    torch.set_num_threads(1)
+    backbone = load_backbone(str(MODEL), "float32")
+    shape = lora_config(
+        backbone, LoraSettings(r=2, dropout=0.0), within=re.compile("") if on_vision_tower else None
+    )
+    model = get_peft_model(backbone, shape).get_base_model()
+    processor = load_processor(str(MODEL))
+    prompt = processor.apply_chat_template(
+        solver_messages("Row 1?"), tokenize=False, add_generation_prompt=True
+    )
+    read = processor(images=[Image.new("RGB", (112, 112))] * 2, text=[prompt + "7", prompt + "8"])
+    inputs = {name: torch.as_tensor(value) for name, value in read.items()}
+    packed = pack(model.model, {**inputs, "num_images": [1, 1]}, torch.zeros(2, dtype=torch.long), 1)
+    with packed.read_by(model.model):
+        model.model(**packed.inputs).last_hidden_state.sum().backward()
+    moved = {"visual" in name for name, each in model.named_parameters() if each.grad is not None}
+    assert moved == ({False, True} if on_vision_tower else {False})

@@ -1,7 +1,10 @@
 """Signals: their formulas, whose distribution they are of, and the two ways in which they are measured."""
 
+import json
 import math
+import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -94,21 +97,22 @@ def test_a_rollout_without_tokens_has_no_signal() -> None:
 
 
 class Policies:
-    """Two published adapters of the tiny model, and what each makes of a text."""
+    """Two published adapters of a tiny model, and what each makes of a text."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, model: str = str(MODEL)) -> None:
         write_unlabelled(folder / "images", 1, seed=7)
+        self._model = model
         self.folder = folder
         self.picture: Image.Image = read_image(next((folder / "images").iterdir()))
         self.processor = load_processor(str(MODEL))
-        self.backbone = load_backbone(str(MODEL), "float32").eval()
+        self.backbone = load_backbone(self._model, "float32").eval()
         self.forbidden = forbidden_token_ids(self.backbone.config, self.processor.tokenizer)
         forbid_tokens(self.backbone, self.forbidden)
         for version in (0, 1):
             self._publish(version)
 
     def _publish(self, version: int) -> None:
-        backbone = load_backbone(str(MODEL), "float32")
+        backbone = load_backbone(self._model, "float32")
         shape = lora_config(backbone, LoraSettings(r=8, alpha=16, dropout=0.0))
         policy = get_peft_model(backbone, shape)
         name_roles(policy, shape)
@@ -119,7 +123,7 @@ class Policies:
 
     @cache  # noqa: B019
     def _plain(self, name: str) -> Any:
-        backbone = load_backbone(str(MODEL), "float32").eval()
+        backbone = load_backbone(self._model, "float32").eval()
         return PeftModel.from_pretrained(backbone, str(self.folder / name)).eval()
 
     def rollouts(self, version: int, *texts: str) -> list[Rollout]:
@@ -152,6 +156,19 @@ class Policies:
         return figures_of(logprobs.tolist(), BOTH)
 
 
+def signal_pass_of(policies: Policies, rollouts_per_pass: int) -> SignalPass:
+    """At temperature 1, with both figures."""
+    contract = SamplingContract(64, forbidden_token_ids=policies.forbidden)
+    return SignalPass(
+        policies.backbone,
+        policies.processor,
+        lambda name: policies.folder / name,
+        contract,
+        BOTH,
+        rollouts_per_pass,
+    )
+
+
 @pytest.fixture(scope="module")
 def policies(tmp_path_factory: pytest.TempPathFactory) -> Policies:
     torch.set_num_threads(1)
@@ -180,6 +197,35 @@ def test_forward_passes_measure_the_policy_that_sampled(
                 assert each.figures[name] == pytest.approx(expected[name], abs=1e-4)
 
 
+LAYERS: dict[str, dict[str, Any]] = {
+    "all layers slide": {"layer_types": "sliding_attention"},
+    "layers drop": {"layer_types": "full_attention", "attention_dropout": 0.5},
+}
+
+
+@pytest.mark.parametrize("layers", LAYERS.values(), ids=LAYERS)
+def test_layers_that_read_no_packed_rows_read_plain_ones(
+    layers: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in the gradient's forward pass; packed, sliding layers would see all that is before a token."""
+    shutil.copytree(MODEL, tmp_path / "model")
+    file = tmp_path / "model" / "config.json"
+    config = json.loads(file.read_text())
+    text = config["text_config"]
+    text |= {"use_sliding_window": True, "sliding_window": 8, "max_window_layers": 0, **layers}
+    text["layer_types"] = [text["layer_types"]] * text["num_hidden_layers"]
+    file.write_text(json.dumps(config))
+    policies = Policies(tmp_path, str(tmp_path / "model"))
+    packed: list[Any] = []
+    monkeypatch.setattr(signal_pass, "pack", lambda *_: packed.append(1))
+    one = signal_pass_of(policies, 2)
+    for each in one.measured(policies.picture, policies.rollouts(1, reasoning(7), "7", reasoning(11))):
+        expected = policies.one_at_a_time(each, 1.0)
+        for name in BOTH:
+            assert each.figures[name] == pytest.approx(expected[name], abs=1e-4)
+    assert packed == []
+
+
 def test_a_pass_shares_the_weights_of_the_backbone(policies: Policies) -> None:
     """And neither its adapter nor its modules: another thread may train meanwhile."""
     one = SignalPass(
@@ -206,6 +252,27 @@ def test_rollouts_without_tokens_need_no_pass(policies: Policies) -> None:
     )
     empty = Rollout("", (), (), (1,), "length", "solver-000000", 0)
     assert one.measured(policies.picture, [empty]) == [empty]
+
+
+@pytest.mark.parametrize("texts", [("", "7"), ("7", "", ""), ("", "", "7", "8", ""), ("", "7", "", "8")])
+@pytest.mark.parametrize("rollouts_per_pass", [1, 2, 8])
+def test_a_rollout_without_tokens_changes_no_other(
+    policies: Policies, texts: tuple[str, ...], rollouts_per_pass: int
+) -> None:
+    """Alone in its forward pass, or beside others."""
+    rollouts = [
+        each if each.text else replace(each, token_ids=(), logprobs=())
+        for each in policies.rollouts(1, *texts)
+    ]
+    measured = signal_pass_of(policies, rollouts_per_pass).measured(policies.picture, rollouts)
+    assert [each.text for each in measured] == [*texts]
+    for before, after in zip(rollouts, measured, strict=True):
+        if not before.token_ids:
+            assert after is before
+            continue
+        expected = policies.one_at_a_time(before, 1.0)
+        for name in BOTH:
+            assert after.figures[name] == pytest.approx(expected[name], abs=1e-4)
 
 
 @pytest.mark.vllm

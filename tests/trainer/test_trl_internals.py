@@ -28,6 +28,7 @@ METHODS = {
     "_maybe_log_save_evaluate": ("self", "tr_loss"),
     "_save_checkpoint": ("self", "model", "trial"),
     "_load_from_checkpoint": ("self", "resume_from_checkpoint", "model"),
+    "_move_model_to_device": ("self", "model", "device"),
 }
 """The first parameters of each private method that is overridden or called."""
 

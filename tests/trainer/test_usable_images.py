@@ -15,7 +15,7 @@ from ireasoner.compat.flags import describe
 from ireasoner.trainer.adapters.backbone import load_processor
 from ireasoner.trainer.commands.dry_run import show_plan
 from ireasoner.trainer.errors import ImagesError, SettingsError
-from ireasoner.trainer.images import ImageFolder, ImageSizeCheck
+from ireasoner.trainer.images import ImageSet, ImageSizeCheck
 from ireasoner.trainer.loop.usable_images import scan_images, text_tokens, usable_images
 from ireasoner.trainer.rewards.needs import NOTHING, Needs
 from ireasoner.trainer.rollouts.client import RolloutClient
@@ -53,12 +53,12 @@ def processor(settings: RunSettings) -> Any:
     return load_processor(settings.model, min_pixels=bounds.min_pixels, max_pixels=bounds.max_pixels)
 
 
-def usable(settings: RunSettings, context_tokens: int | None) -> ImageFolder:
+def usable(settings: RunSettings, context_tokens: int | None) -> ImageSet:
     images = scan_images(settings, Console(quiet=True))
     return usable_images(images, processor(settings), settings, context_tokens)
 
 
-def names(images: ImageFolder) -> list[str]:
+def names(images: ImageSet) -> list[str]:
     return [file.name for file in images.files]
 
 
@@ -102,7 +102,9 @@ def test_the_context_holds_the_longest_prompt_with_its_image_and_completion(sett
     lengths = [len(own(images=[[picture]], text=[text])["input_ids"][0]) for text in (solver, proposer)]
     question_tokens = len(own.tokenizer(question)["input_ids"])
     needed = max(lengths[0] - question_tokens + 24 + 64, lengths[1] + 24)
-    assert text_tokens(own, settings) + ImageSizeCheck(own.image_processor).tokens(280, 168) == needed
+    image_tokens = ImageSizeCheck(own.image_processor).tokens(280, 168)
+    assert image_tokens is not None
+    assert text_tokens(own, settings) + image_tokens == needed
 
     assert names(usable(settings, needed)) == ["large.png", "small.png"]
     tight = usable(settings, needed - 1)
@@ -137,9 +139,9 @@ def test_a_dry_run_names_and_counts_what_a_run_would_leave_out(
     (settings.images / "torn.png").touch()
     shown = io.StringIO()
     with caplog.at_level(logging.WARNING):
-        show_plan(settings, Console(file=shown, width=160))
+        show_plan(settings, Console(file=shown, width=400))
     rows = [" ".join(line.replace("│", " ").split()) for line in shown.getvalue().splitlines()]
-    assert "images 2, and 2 left out" in rows
+    assert f"images 2 in {settings.images}, 2 left out" in rows
     assert "tokens of the largest image 60" in rows
     assert [message.split(" is left out: ")[0] for message in caplog.messages] == [
         "images: torn.png",

@@ -36,7 +36,7 @@ SUBCOMMANDS: Mapping[str, Subcommand] = {
         f"{_TRAINER}:demo",
     ),
     "train": Subcommand(
-        "train on a folder of images, against running servers", "trainer", f"{_TRAINER}:train"
+        "train on unlabelled images, against running servers", "trainer", f"{_TRAINER}:train"
     ),
     "evaluate": Subcommand(
         "measure a served policy's accuracy on labelled questions", "trainer", f"{_TRAINER}:evaluate"
@@ -45,7 +45,7 @@ SUBCOMMANDS: Mapping[str, Subcommand] = {
         "write a trained adapter, or the base model merged with it", "trainer", f"{_TRAINER}:export"
     ),
     "graft": Subcommand(
-        "give a language model eyes, for training at real language on a CPU", "trainer", f"{_TRAINER}:graft"
+        "give a language model eyes, to train real language on a CPU", "trainer", f"{_TRAINER}:graft"
     ),
     "report": Subcommand(
         "write the HTML report of one run folder, or of two side by side", "trainer", f"{_TRAINER}:report"

@@ -34,6 +34,7 @@ from ireasoner.clients.exchange import (
     limits,
     named_errors,
     timeouts,
+    tls_context,
     trace_headers,
 )
 from ireasoner.clients.fingerprints import Fingerprints
@@ -79,7 +80,7 @@ class AsyncRewardClient:
     ) -> None:
         check_seconds(timeout_s=timeout_s, retry_budget_s=retry_budget_s)
         server = address(base_url)
-        verify = httpx.create_ssl_context() if server.scheme == "https" else False  # reads the certificates
+        tls = tls_context(server)
 
         def connected(connections: int) -> httpx.AsyncClient:
             return httpx.AsyncClient(
@@ -87,7 +88,7 @@ class AsyncRewardClient:
                 headers=headers(token, traceparent, timeout_s),
                 timeout=timeouts(timeout_s),
                 transport=httpx.AsyncHTTPTransport(
-                    verify=verify, limits=limits(connections), proxy=environment_proxy(server)
+                    verify=tls or False, limits=limits(connections), proxy=environment_proxy(server)
                 ),
             )
 

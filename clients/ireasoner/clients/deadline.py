@@ -105,14 +105,14 @@ class DeadlineTransport(httpx.BaseTransport):
     """A transport like httpx's own over connections that keep a `deadline`.
 
     Args:
-        server: The server's address; only for https are certificates read, which takes time.
+        tls: Of https connections; None if there are none.
         limits: Of the connection pool.
         proxy: The proxy to connect through, None for none.
     """
 
-    def __init__(self, server: httpx.URL, limits: httpx.Limits, proxy: httpx.Proxy | None) -> None:
+    def __init__(self, tls: ssl.SSLContext | None, limits: httpx.Limits, proxy: httpx.Proxy | None) -> None:
         shared: dict[str, Any] = {
-            "ssl_context": httpx.create_ssl_context() if server.scheme == "https" else None,
+            "ssl_context": tls,
             "max_connections": limits.max_connections,
             "max_keepalive_connections": limits.max_keepalive_connections,
             "keepalive_expiry": limits.keepalive_expiry,

@@ -1,5 +1,6 @@
 """What the sync and the async client share: the setup of httpx, and the translation of its errors."""
 
+import ssl
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -58,6 +59,11 @@ def address(url: str) -> httpx.URL:
     if parsed.scheme not in ("http", "https") or not parsed.host:
         raise ValueError(f"{url!r} is not a server's address; write it like http://127.0.0.1:8010")
     return parsed
+
+
+def tls_context(server: httpx.URL) -> ssl.SSLContext | None:
+    """The context for all connections of a client; None without https. To read the certificates takes 40 ms."""
+    return httpx.create_ssl_context() if server.scheme == "https" else None
 
 
 def environment_proxy(server: httpx.URL) -> httpx.Proxy | None:

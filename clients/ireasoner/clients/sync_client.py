@@ -26,6 +26,7 @@ from ireasoner.clients.exchange import (
     limits,
     named_errors,
     timeouts,
+    tls_context,
     trace_headers,
 )
 from ireasoner.clients.fingerprints import Fingerprints
@@ -73,13 +74,14 @@ class RewardClient:
     ) -> None:
         check_seconds(timeout_s=timeout_s, retry_budget_s=retry_budget_s)
         server = address(base_url)
+        tls = tls_context(server)
 
         def connected(connections: int) -> httpx.Client:
             return httpx.Client(
                 base_url=server,
                 headers=headers(token, traceparent, timeout_s),
                 timeout=timeouts(timeout_s),
-                transport=DeadlineTransport(server, limits(connections), environment_proxy(server)),
+                transport=DeadlineTransport(tls, limits(connections), environment_proxy(server)),
             )
 
         self._connected = connected

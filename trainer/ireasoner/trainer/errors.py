@@ -49,7 +49,7 @@ class CheckpointError(TrainerError):
 
 
 class ImagesError(TrainerError):
-    """A folder has no usable image, or a dataset file a bad line."""
+    """There is no usable image, or a dataset or a file of questions cannot be read."""
 
     exit_status = 2
 

@@ -43,14 +43,14 @@ def require_file(setting: str, file: Path) -> None:
 def new_folder(setting: str, folder: Path) -> Iterator[Path]:
     """A folder to fill, which gets its name only when the block ends without an error.
 
-    Its files get the permissions of any new file: safetensors makes them private, whatever the umask.
+    Its files get the permissions of any new file; safetensors makes them private, whatever the umask.
 
     Args:
         setting: The setting that names it.
         folder: Its name.
 
     Raises:
-        SettingsError: There is something of that name, or it cannot be made.
+        SettingsError: The name is taken, or the folder cannot be made.
     """
     folder = folder.expanduser()
     if os.path.lexists(folder):

@@ -190,6 +190,28 @@ class ViewSettings(_Table):
         return max(len(self.names), 1)
 
 
+class DatasetSettings(_Table):
+    """How a dataset is read through `datasets`; a folder of image files needs none of this (docs/data.md)."""
+
+    subset: str | None = None
+    """Subset of a dataset that has several (also called its configuration)."""
+    split: str | None = None
+    """Split, as `train` or `train[:1000]` (default: the only one, or train)."""
+    revision: str | None = None
+    """Branch, tag or commit of a dataset of the hub (default: main)."""
+    streaming: bool = False
+    """Read the dataset as it is used, and keep no copy of it on this machine."""
+
+
+class ImageDataSettings(DatasetSettings):
+    """How a dataset of images is read through `datasets`; a folder of image files needs none of this (docs/data.md)."""
+
+    column: str | None = None
+    """Column of the images (default: the only one that holds images)."""
+    shuffle_buffer: int = Field(512, ge=1)
+    """With streaming: rows that are read at a time, kept in memory, and shuffled among themselves."""
+
+
 class CollapseSettings(_Table):
     """The guard that marks the onset of collapse."""
 
@@ -222,9 +244,10 @@ class RunSettings(BaseSettings):
     config: Path | None = None
     """TOML file with any of the settings below; flags override it."""
     model: str
-    """The base model, of the Qwen2.5-VL architecture: a folder or a hub id."""
+    """The base model, a vision-language decoder (docs/models.md): a folder or a hub id."""
     images: Path
-    """Folder of unlabelled images; subfolders are included, hidden ones are not."""
+    """Unlabelled images: a folder, a dataset (a folder or a hub id), a parquet or JSON-lines file of images or of paths
+    relative to it, or a tar (docs/data.md)."""
     max_consecutive_unreadable_images: int = Field(10, ge=1)
     """The run stops after more consecutive images than this that can no longer be read."""
     run_folder: Path
@@ -274,7 +297,9 @@ class RunSettings(BaseSettings):
     """torch's threads on a CPU (default: torch's choice). If a server shares the cores, fewer are faster."""
     dry_run: bool = False
     """Print the resolved settings, the trainable parameters and the memory needed, then exit. Of the model
-    it reads only config.json and preprocessor_config.json."""
+    it reads the config, the processor and the tokenizer, and no weights."""
+    data: ImageDataSettings = Field(default_factory=ImageDataSettings)
+    """How a dataset of images is read."""
     lora: LoraSettings = Field(default_factory=LoraSettings)
     """Adapters."""
     kl: KlSettings = Field(default_factory=KlSettings)
@@ -322,6 +347,10 @@ class RunSettings(BaseSettings):
             raise ValueError(
                 f"views.contrast_rollouts {self.views.contrast_rollouts} is above group_size {self.group_size}"
             )
+        if self.data.streaming and self.views.contrast == "foreign":
+            raise ValueError(
+                'views.contrast = "foreign" takes any image of the run, which data.streaming cannot give'
+            )
         if self.proposer_every and (self.proposer_groups_per_update or 0) > self.groups_per_update:
             raise ValueError(
                 f"proposer_groups_per_update {self.proposer_groups_per_update} is above groups_per_update "
@@ -338,6 +367,7 @@ class RunSettings(BaseSettings):
                 **dict.fromkeys(_NOT_PART_OF_THE_EXPERIMENT, True),
                 "reward": {"url", "token_file", "source"},
                 "rollout": {"url", "canary_every", "canary_tolerance"},
+                "data": {"revision"},  # images.json holds what the images are
             },
         )
         document["progress_updates"] = self.progress_updates or self.updates

@@ -59,8 +59,8 @@ class RewardServerSettings(BaseSettings):
     )
     device: str = Field(
         "auto",
-        description="Torch device of the embedder; auto picks a GPU if there is one and the extra "
-        "`sentence-transformers` is installed.",
+        description="Torch device of the embedder; auto picks a GPU or another accelerator if there is one and the "
+        "extra `sentence-transformers` is installed.",
     )
     threads: int | None = Field(
         None, ge=1, description="CPU threads of the embedder; the runtime decides if not set."

@@ -1,6 +1,5 @@
 """The policy: one frozen backbone with one adapter per role."""
 
-import logging
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,11 +12,20 @@ from peft import LoraConfig, PeftModel
 from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageTextToText, AutoProcessor
 
 from ireasoner.trainer.errors import SettingsError
+from ireasoner.trainer.rollouts.prompts import proposer_messages
 from ireasoner.trainer.rollouts.rollout import FORBIDDEN_BIAS, MAX_FORBIDDEN
 from ireasoner.trainer.settings import ROLES, AdapterName, LoraSettings
+from ireasoner.trainer.silenced import silenced
 
-LANGUAGE_MODEL = re.compile(r"(^|\.)language_model\.")
-"""Matches the names of modules and weights of the language model."""
+_PLACEHOLDER = re.compile(r"(image|video|audio|vision_start|vision_end|boi|eoi)(_\w+)?_token_(id|index)")
+"""Fields of a config that hold the id of a token that stands for something else than text, or encloses it."""
+
+
+def language_model_layers(backbone: Any) -> re.Pattern[str]:
+    """Matches the names of modules and weights of the language model."""
+    decoder = backbone.get_decoder()
+    prefix = next(name for name, module in backbone.named_modules() if module is decoder)
+    return re.compile(rf"(^|\.){re.escape(prefix)}\.")
 
 
 def is_hub_id(model: str) -> bool:
@@ -56,8 +64,20 @@ def load_processor(model: str, *, min_pixels: int | None = None, max_pixels: int
     """
     with readable(model):
         processor = AutoProcessor.from_pretrained(model, padding_side="left")
+        _start_once(processor)
     bound_pixels(processor.image_processor, min_pixels, max_pixels)
     return processor
+
+
+def _start_once(processor: Any) -> None:
+    """Takes the token that starts a text from the tokenizer if the chat template writes it, as vLLM does."""
+    tokenizer = processor.tokenizer
+    if tokenizer.bos_token is None or not (processor.chat_template or tokenizer.chat_template):
+        return
+    text = processor.apply_chat_template(proposer_messages(), tokenize=False, add_generation_prompt=True)
+    ids = tokenizer(text)["input_ids"]
+    if text.startswith(tokenizer.bos_token) and ids[:2] == 2 * [tokenizer.bos_token_id]:
+        tokenizer.add_bos_token = False
 
 
 @contextmanager
@@ -76,19 +96,15 @@ def readable(model: str, *, file: bool = False) -> Iterator[None]:
         raise SettingsError(f"model: {model} is a file: give the folder that holds config.json")
     if not path.exists() and not is_hub_id(model):
         raise SettingsError(f"model: {model} cannot be read: there is no such folder")
-    hub = logging.getLogger("huggingface_hub")
-    level = hub.level
-    hub.setLevel(logging.ERROR)  # it logs each of its retries; the error reports the last
     try:
-        yield
+        with silenced("huggingface_hub"):
+            yield
     except Exception as error:
         reason = " ".join(f"{error}".split()).rstrip(".")
         if not isinstance(error, OSError | ValueError):
             reason = f"{type(error).__name__}: {reason}"
         hint = "" if path.exists() else "; or give --model FOLDER with a config.json"
         raise SettingsError(f"model: {model} cannot be read: {reason}{hint}") from error
-    finally:
-        hub.setLevel(level)
 
 
 def load_image_processor(model: str, *, min_pixels: int | None = None, max_pixels: int | None = None) -> Any:
@@ -103,6 +119,14 @@ def load_image_processor(model: str, *, min_pixels: int | None = None, max_pixel
 
 def bound_pixels(image_processor: Any, min_pixels: int | None, max_pixels: int | None) -> None:
     """Replaces the checkpoint's bounds of an image's area, in pixels; see `load_processor`."""
+    if not has_pixel_bounds(image_processor):
+        given = "max_pixels" if max_pixels is not None else "min_pixels" if min_pixels is not None else None
+        if given is not None:
+            raise SettingsError(
+                f"rollout.{given}: {type(image_processor).__name__} has no bounds of an image's area: it scales every "
+                "image to sizes of its own"
+            )
+        return
     size = image_processor.size
     least, most = min_pixels or size.shortest_edge, max_pixels or size.longest_edge
     if least > most:
@@ -113,21 +137,29 @@ def bound_pixels(image_processor: Any, min_pixels: int | None, max_pixels: int |
     image_processor.size = replace(size, shortest_edge=least, longest_edge=most)
 
 
+def has_pixel_bounds(image_processor: Any) -> bool:
+    """Whether an image processor scales an image to between two areas, and cuts it into patches that it merges."""
+    size = getattr(image_processor, "size", None)
+    bounds = (getattr(size, "shortest_edge", None), getattr(size, "longest_edge", None))
+    return None not in bounds and hasattr(image_processor, "merge_size")
+
+
 def lora_config(
-    backbone: Any, settings: LoraSettings, *, within: re.Pattern[str] = LANGUAGE_MODEL
+    backbone: Any, settings: LoraSettings, *, within: re.Pattern[str] | None = None
 ) -> LoraConfig:
     """The adapter's shape, with the full name of every target layer.
 
     Args:
         backbone: The base model.
         settings: The adapter's settings.
-        within: Only layers whose name matches get an adapter. vLLM ignores adapters outside the language model, so an
-            adapter there would make the served policy another than the trained one.
+        within: Only layers whose name matches get an adapter (default: those of the language model). vLLM ignores
+            adapters elsewhere, which would make the served policy another than the trained one.
 
     Raises:
         SettingsError: No matching layer has one of the names in `target_modules`.
     """
     wanted = set(settings.target_modules)
+    within = within or language_model_layers(backbone)
     names = [
         name
         for name, module in backbone.named_modules()
@@ -185,10 +217,10 @@ def stop_token_ids(generation_config: Any, tokenizer: Any) -> tuple[int, ...]:
 
 
 def placeholder_token_ids(config: Any) -> tuple[int, ...]:
-    """Ids of the image and video placeholders, which must never be sampled."""
-    names = ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id")
-    ids = {getattr(config, name, None) for name in names}
-    return tuple(sorted(token_id for token_id in ids if token_id is not None))
+    """Ids of the placeholders of images and videos, and of what encloses them, which must never be sampled."""
+    fields = {name: getattr(config, name) for name in (*config.to_dict(), *config.attribute_map)}
+    ids = {held for name, held in fields.items() if _PLACEHOLDER.fullmatch(name) and isinstance(held, int)}
+    return tuple(sorted(ids))
 
 
 def forbidden_token_ids(config: Any, tokenizer: Any) -> tuple[int, ...]:
@@ -219,8 +251,11 @@ def forbid_tokens(backbone: Any, token_ids: Sequence[int]) -> None:
     distribution that was sampled from.
     """
     head = backbone.get_output_embeddings()
+    weight = head.weight
     bias = (
-        torch.zeros(head.weight.size(0), dtype=head.weight.dtype) if head.bias is None else head.bias.detach()
+        torch.zeros(weight.size(0), dtype=weight.dtype, device=weight.device)
+        if head.bias is None
+        else head.bias.detach()
     )
     bias[list(token_ids)] += FORBIDDEN_BIAS
     head.bias = torch.nn.Parameter(bias, requires_grad=False)

@@ -11,7 +11,9 @@ from typing import Any
 import torch
 from PIL import Image
 
+from ireasoner.trainer.adapters.architecture import IMAGE_INPUTS, TOKEN_TYPES, prompt_inputs
 from ireasoner.trainer.adapters.backbone import active_adapter
+from ireasoner.trainer.adapters.first_process import FirstProcess, only_process
 from ireasoner.trainer.errors import CanaryError, RolloutMismatchError
 from ireasoner.trainer.images import png_bytes
 from ireasoner.trainer.rollouts.client import RolloutClient
@@ -52,45 +54,64 @@ class Canary:
             MAX_TOKENS, temperature=0.0, forbidden_token_ids=forbidden_token_ids
         )
         self._request = RolloutRequest(proposer_messages(), png_bytes(picture), 1, 0)
-        text = processor.apply_chat_template(proposer_messages(), tokenize=False, add_generation_prompt=True)
-        self._inputs = processor(images=[picture], text=[text], return_tensors="pt")
+        made = prompt_inputs(processor, picture)
+        self._inputs = {name: made[name] for name in ("input_ids", *IMAGE_INPUTS) if name in made}
 
-    def check(self, policy: Any, role: AdapterName, name: str) -> float:
+    def check(
+        self, policy: Any, role: AdapterName, name: str, first_process: FirstProcess = only_process
+    ) -> float:
         """Returns the mean difference of served and own log-probabilities, in nats per token.
 
-        Checks every engine of every replica, and returns the largest difference.
+        Checks every engine of every replica, and returns the largest difference. The first process asks the servers and
+        compares; every process makes the forward passes, because a sharded backbone needs them all.
 
         Args:
             policy: The trainer's policy, with the adapter of `role` as it was published.
             role: The adapter's role.
             name: The name under which it is served.
+            first_process: Calls a function in the first process alone.
 
         Raises:
             RolloutMismatchError: The server's prompt is not the trainer's; the message says why.
             CanaryError: The server serves another policy under that name.
             RolloutServerError: The server refused, or was unreachable for longer than the budget.
         """
-        return max(
-            self._check(member, engine, policy, role, name)
-            for member in self._client.members
-            for engine in range(member.engines())
-        )
+        served = first_process(lambda: self._ask(name))
+        own = [self._read(policy, role, rollout) for rollout in served.values()]
 
-    def _check(self, client: RolloutClient, engine: int, policy: Any, role: AdapterName, name: str) -> float:
-        [[served]] = client.sample(name, [self._request], self._contract, engine)
+        def compare() -> float:
+            pairs = zip(served.items(), own, strict=True)
+            return max(
+                self._gap_nats(name, engine, rollout, *logprobs) for (engine, rollout), logprobs in pairs
+            )
+
+        return first_process(compare)
+
+    def _ask(self, name: str) -> dict[str, Rollout]:
+        """The completion of each engine, by its address."""
+        completions = {}
         own_prompt = self._inputs["input_ids"][0].tolist()
-        if difference := prompt_difference(served.prompt_token_ids, own_prompt, self._processor):
-            raise RolloutMismatchError(f"{client.base_url} (engine {engine}): {difference}")
-        own, first_choice = self._read(policy, role, served)
+        for member in self._client.members:
+            for engine in range(member.engines()):
+                [[served]] = member.sample(name, [self._request], self._contract, engine)
+                address = f"{member.base_url} (engine {engine})"
+                if difference := prompt_difference(served.prompt_token_ids, own_prompt, self._processor):
+                    raise RolloutMismatchError(f"{address}: {difference}")
+                completions[address] = served
+        return completions
+
+    def _gap_nats(
+        self, name: str, engine: str, served: Rollout, own: torch.Tensor, first_choice: torch.Tensor
+    ) -> float:
+        """The mean difference for one engine; `own` and `first_choice` as `_read` returns them."""
         sampled = torch.tensor(served.logprobs)
         gap_nats = (own - sampled).abs().mean().item()
         short_nats = (first_choice - own).max().item()
         if not max(gap_nats, short_nats) <= self._tolerance_nats:
             raise CanaryError(
-                f"{client.base_url} (engine {engine}) does not serve {name} as it was trained: log-probabilities of "
-                f"{len(own)} greedy tokens differ by {gap_nats:.4f} nats on average, and a token is "
-                f"{short_nats:.4f} nats below the trainer's first choice (rollout.canary_tolerance is "
-                f"{self._tolerance_nats})"
+                f"{engine} does not serve {name} as it was trained: log-probabilities of {len(own)} greedy tokens "
+                f"differ by {gap_nats:.4f} nats on average, and a token is {short_nats:.4f} nats below the trainer's "
+                f"first choice (rollout.canary_tolerance is {self._tolerance_nats})"
             )
         return gap_nats
 
@@ -98,13 +119,11 @@ class Canary:
         """The trainer's log-probability of each served token and of its own first choice, both (tokens,)."""
         completion = torch.tensor(served.token_ids)
         ids = torch.cat([self._inputs["input_ids"][0], completion])[None]
-        types = self._inputs["mm_token_type_ids"]
-        inputs = {
-            **self._inputs,
-            "input_ids": ids,
-            "attention_mask": torch.ones_like(ids),
-            "mm_token_type_ids": torch.cat([types, types.new_zeros(1, len(completion))], dim=1),
-        }
+        inputs = {**self._inputs, "input_ids": ids, "attention_mask": torch.ones_like(ids)}
+        for name in TOKEN_TYPES:
+            if name in inputs:
+                types = inputs[name]
+                inputs[name] = torch.cat([types, types.new_zeros(1, len(completion))], dim=1)
         training = policy.training
         policy.eval()
         try:

@@ -7,7 +7,9 @@ version is unloaded.
 
 import json
 import logging
+import math
 import shutil
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,8 +18,9 @@ from typing import Any, TypeVar
 from peft import PeftModel
 from safetensors import SafetensorError, safe_open
 
-from ireasoner.trainer.adapters.backbone import LANGUAGE_MODEL
+from ireasoner.trainer.adapters.backbone import language_model_layers
 from ireasoner.trainer.adapters.canary import Canary
+from ireasoner.trainer.adapters.first_process import FirstProcess, only_process
 from ireasoner.trainer.errors import AdapterError, PolicyMissingError
 from ireasoner.trainer.rollouts.client import RolloutClient
 from ireasoner.trainer.rollouts.replicas import RolloutReplicas
@@ -28,7 +31,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 RESTORES = 20
-"""Times that a server may lose adapters while one request waits for it."""
+"""Times that a server may lose adapters while one request waits for it, however fast they are loaded again."""
 
 
 class AdapterPublisher:
@@ -42,6 +45,7 @@ class AdapterPublisher:
         canary: Checks a published version; None checks nothing.
         canary_every: Publications of a role from one check to the next.
         keep: Versions of a role to keep: 2 if rollouts may still come from the one before the newest.
+        retry_budget_s: Seconds from the first loss of adapters in which they may be loaded again.
     """
 
     def __init__(
@@ -54,6 +58,7 @@ class AdapterPublisher:
         canary: Canary | None = None,
         canary_every: int = 1,
         keep: int = 1,
+        retry_budget_s: float = 300.0,
     ) -> None:
         self._client = client
         self._folder = folder.resolve()
@@ -62,6 +67,7 @@ class AdapterPublisher:
         self._canary = canary
         self._canary_every = canary_every
         self._keep = keep
+        self._retry_budget_s = retry_budget_s
         self._publications: Counter[AdapterName] = Counter()
         self._served: dict[AdapterName, list[str]] = {}
         self._unfinished: set[str] = set()
@@ -88,8 +94,16 @@ class AdapterPublisher:
         """The name of the newest published version of each role."""
         return {role: names[-1] for role, names in self._served.items()}
 
-    def publish(self, policy: PeftModel, role: AdapterName, version: int) -> str:
+    def publish(
+        self,
+        policy: PeftModel,
+        role: AdapterName,
+        version: int,
+        first_process: FirstProcess = only_process,
+    ) -> str:
         """Writes the adapter, loads it under its new name, checks it, then unloads and deletes old versions.
+
+        Of several processes, each calls this, and the first one writes and talks to the server.
 
         Raises:
             AdapterError: The adapter cannot be served as it was trained.
@@ -98,15 +112,24 @@ class AdapterPublisher:
             CanaryError: The server serves another policy under the new name.
             RolloutServerError: The server refused, or was unreachable for longer than the budget.
         """
+        name, is_due = first_process(lambda: self._load(policy, role, version))
+        if self._canary is not None and is_due:
+            self._canary.check(policy, role, name, lambda make: first_process(lambda: self.restored(make)))
+        first_process(lambda: self._replace(role, name))
+        return name
+
+    def _load(self, policy: PeftModel, role: AdapterName, version: int) -> tuple[str, bool]:
+        """Writes and loads a version; returns its name, and whether the canary's check is due."""
         name = self.name(role, version)
         path = self._folder / name
         self.write(policy, role, path)
         self._unfinished.add(name)
         self._client.load_adapter(name, str(path))
         self.restored(lambda: self._find(name))
-        if self._canary is not None and self._publications[role] % self._canary_every == 0:
-            canary = self._canary
-            self.restored(lambda: canary.check(policy, role, name))
+        return name, self._canary is not None and self._publications[role] % self._canary_every == 0
+
+    def _replace(self, role: AdapterName, name: str) -> None:
+        """Makes a loaded version the newest one, and removes those that are no longer kept."""
         self._publications[role] += 1
         self._unfinished.discard(name)
         names = [*(each for each in self._served.get(role, []) if each != name), name]
@@ -114,33 +137,48 @@ class AdapterPublisher:
         for old in names[: -self._keep]:
             self._client.unload_adapter(old)
             shutil.rmtree(self._folder / old, ignore_errors=True)
-        return name
 
     def restored(self, ask: Callable[[], T]) -> T:
         """What `ask` returns; a server that lost adapters gets them back and is asked again.
 
+        No request begins later than `retry_budget_s` after the first loss. One that began before has its own budget,
+        so all waiting ends within two of them.
+
         Raises:
-            PolicyMissingError: It lost them as often as it got them.
+            PolicyMissingError: It went on losing them.
             RolloutServerError: The server refused, or was unreachable for longer than the budget.
         """
+        end_s = math.inf
         for _ in range(RESTORES):
             try:
                 return ask()
             except PolicyMissingError as error:
+                end_s = min(end_s, time.monotonic() + self._retry_budget_s)
                 logger.warning("%s; it gets its adapters again", error)
-                self.restore()
+                self.restore(end_s)
         return ask()
 
-    def restore(self) -> None:
-        """Loads the versions that the server has lost.
+    def restore(self, end_s: float = math.inf) -> None:
+        """Loads the versions that the server has lost; begins nothing at `end_s`, in monotonic seconds, or later.
 
         Raises:
+            PolicyMissingError: It is that late.
             RolloutServerError: The server refused, or was unreachable for longer than the budget.
         """
+        self._check_time(end_s)
         known = self._client.models()
         for name in self._names():
             if name not in known:
+                self._check_time(end_s)
                 self._client.load_adapter(name, str(self._folder / name))
+        self._check_time(end_s)
+
+    def _check_time(self, end_s: float) -> None:
+        if time.monotonic() >= end_s:
+            raise PolicyMissingError(
+                f"{self._client.base_url} lost adapters, and did not have all of them again "
+                f"{self._retry_budget_s:.0f} s later"
+            )
 
     def _find(self, name: str) -> None:
         if name not in self._client.models():
@@ -162,13 +200,14 @@ def version(name: str) -> int:
     return int(name.rpartition("-")[2])
 
 
-def refuse_what_vllm_ignores(role: AdapterName, names: Sequence[str]) -> None:
+def refuse_what_vllm_ignores(policy: PeftModel, role: AdapterName, names: Sequence[str]) -> None:
     """Refuses weights outside the language model, which vLLM does not apply.
 
     Raises:
         AdapterError: There are such weights.
     """
-    outside = sorted(name for name in names if not LANGUAGE_MODEL.search(name))
+    within = language_model_layers(policy.get_base_model())
+    outside = sorted(name for name in names if not within.search(name))
     if outside:
         raise AdapterError(f"the {role}'s adapter has weights outside the language model: {outside[0]}")
 
@@ -178,7 +217,7 @@ def write_adapter(
     role: AdapterName,
     path: Path,
     *,
-    refuse: Callable[[AdapterName, Sequence[str]], None] = refuse_what_vllm_ignores,
+    refuse: Callable[[PeftModel, AdapterName, Sequence[str]], None] = refuse_what_vllm_ignores,
 ) -> None:
     """Writes one role's adapter as a peft folder, which appears under `path` when it is complete.
 
@@ -202,7 +241,7 @@ def write_adapter(
     config = json.loads((written / "adapter_config.json").read_text(encoding="utf-8"))
     with safe_open(written / "adapter_model.safetensors", framework="numpy") as weights:
         shapes = {name: weights.get_slice(name).get_shape() for name in weights.keys()}  # noqa: SIM118
-    refuse(role, list(shapes))
+    refuse(policy, role, list(shapes))
     _refuse_another_shape(role, config, shapes)
     shutil.rmtree(path, ignore_errors=True)
     written.rename(path)

@@ -20,7 +20,7 @@ from ireasoner.trainer.evaluation import Side
 from ireasoner.trainer.evaluation.evaluation import Evaluation, paired_gain
 from ireasoner.trainer.evaluation.evaluation_file import answers_to, write_side
 from ireasoner.trainer.evaluation.questions import BadLine, Question, scan_questions
-from ireasoner.trainer.images import ImageFolder
+from ireasoner.trainer.images import open_images
 from ireasoner.trainer.loop.preflight import check_files, check_model, policy_shape, supported_config
 from ireasoner.trainer.loop.train import refuse_unsupported, train
 from ireasoner.trainer.output_path import require_folder
@@ -44,7 +44,7 @@ def main(settings: DemoSettings, console: Console) -> Path:
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the services stop, too
     require_folder("out", settings.out)
-    found = None if settings.images is None else ImageFolder.scan(settings.images)
+    found = None if settings.images is None else open_images(settings.images, settings.data)
     reward_port, rollout_port = free_ports(2)
     run = _run_settings(settings, _free_folder(settings.out), reward_port, rollout_port)
     if found is not None:
@@ -160,6 +160,8 @@ def _run_settings(settings: DemoSettings, folder: Path, reward_port: int, rollou
             fields[name] = getattr(settings, name)
     if settings.images is None:
         fields.setdefault("labels", _LABELS)
+    else:
+        fields["data"] = settings.data
     try:
         return RunSettings(**{**fields, "model": settings.model, "images": images, "run_folder": folder})
     except ValidationError as error:

@@ -2,13 +2,17 @@
 
 import re
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
+import torch
 from rich.console import Console
 from rich.table import Table
 
-from ireasoner.trainer.adapters.backbone import LANGUAGE_MODEL, load_image_processor
-from ireasoner.trainer.images import ImageFolder, ImageSizeCheck
+from ireasoner.trainer.adapters.architecture import image_tokens, refuse_other_inputs
+from ireasoner.trainer.adapters.backbone import load_image_processor, load_processor
+from ireasoner.trainer.adapters.sharded_backbone import layers
+from ireasoner.trainer.errors import SettingsError
+from ireasoner.trainer.images import ImageSet, ImageSizeCheck
 from ireasoner.trainer.loop.grpo_config import grpo_config
 from ireasoner.trainer.loop.preflight import check_files, check_images, policy_shape, supported_config
 from ireasoner.trainer.loop.role_schedule import role_at
@@ -33,6 +37,8 @@ class Plan:
         backbone_parameters: Frozen parameters.
         adapter_parameters: Trained parameters of one role.
         weights_gib: The backbone in bfloat16.
+        fetched_gib: What is whole at a time in each process of a sharded backbone, in bfloat16: what belongs to no
+            layer, the layer that computes, and the next one.
         training_gib: Both adapters with gradients and AdamW's moments.
         rollout_gib: Activations of one rollout of 1,536 tokens with gradient checkpointing: the input of each layer in
             bfloat16, and the widest layer's activations once.
@@ -43,6 +49,7 @@ class Plan:
     backbone_parameters: int
     adapter_parameters: int
     weights_gib: float
+    fetched_gib: float
     training_gib: float
     rollout_gib: float
     rollouts_per_pass: int
@@ -58,14 +65,15 @@ class Plan:
         """Everything on one GPU, without the rollout server's own memory."""
         return self.per_gpu_gib(1)
 
-    def per_gpu_gib(self, gpus: int) -> float:
-        """Memory on each of `gpus` GPUs: weights, gradients and moments are whole on each, the rollouts are divided."""
+    def per_gpu_gib(self, gpus: int, *, sharded: bool = False) -> float:
+        """Memory on each of `gpus` GPUs: the rollouts are divided, and if `sharded` the weights of the backbone too."""
         rollouts = self.rollouts_per_pass if self.fixed_pass else -(-self.rollouts_per_pass // gpus)
-        return self.weights_gib + self.training_gib + rollouts * self.rollout_gib
+        weights = self.weights_gib / gpus + self.fetched_gib if sharded else self.weights_gib
+        return weights + self.training_gib + rollouts * self.rollout_gib
 
 
 def plan(
-    settings: RunSettings, console: Console | None = None, *, within: re.Pattern[str] = LANGUAGE_MODEL
+    settings: RunSettings, console: Console | None = None, *, within: re.Pattern[str] | None = None
 ) -> Plan:
     """Builds the policy without storage and counts its parameters; see `lora_config` for `within`.
 
@@ -79,6 +87,7 @@ def plan(
     parameters = dict(policy.named_parameters())
     trained = sum(parameter.numel() for name, parameter in parameters.items() if "lora_" in name)
     frozen = sum(parameter.numel() for parameter in parameters.values()) - trained
+    layer_sizes = [_frozen(layer) for layer in layers(policy.get_base_model())]
     text = config.get_text_config()
     stored = 2 * _SEQUENCE_TOKENS * text.hidden_size * text.num_hidden_layers
     widest = 2 * _SEQUENCE_TOKENS * (4 * text.hidden_size + 3 * text.intermediate_size)
@@ -86,6 +95,7 @@ def plan(
         backbone_parameters=frozen,
         adapter_parameters=trained,
         weights_gib=2 * frozen / _GIB,
+        fetched_gib=2 * (frozen - sum(layer_sizes) + 2 * max(layer_sizes, default=0)) / _GIB,
         training_gib=len(ROLES) * trained * _ADAM_BYTES / _GIB,
         rollout_gib=(stored + widest) / _GIB,
         rollouts_per_pass=settings.rollouts_per_micro_batch,
@@ -93,7 +103,11 @@ def plan(
     )
 
 
-def show_plan(settings: RunSettings, console: Console, *, within: re.Pattern[str] = LANGUAGE_MODEL) -> Plan:
+def _frozen(module: torch.nn.Module) -> int:
+    return sum(parameter.numel() for name, parameter in module.named_parameters() if "lora_" not in name)
+
+
+def show_plan(settings: RunSettings, console: Console, *, within: re.Pattern[str] | None = None) -> Plan:
     """Prints the resolved settings and the plan, without contacting the servers; see `lora_config` for `within`.
 
     Raises:
@@ -104,16 +118,15 @@ def show_plan(settings: RunSettings, console: Console, *, within: re.Pattern[str
     check_images(settings)
     with console.status(f"reading the shape of {settings.model}"):
         needed = plan(settings, console, within=within)
-        bounds = {"min_pixels": settings.rollout.min_pixels, "max_pixels": settings.rollout.max_pixels}
-        image_processor = load_image_processor(settings.model, **bounds)
-    images, image_tokens = _fitting(scan_images(settings, console), image_processor, settings)
+        check = _size_check(settings)
+    images, largest = _fitting(scan_images(settings, console), check, settings)
     images.warn_of_left_out()
     console.print_json(settings.model_dump_json())
     updates = [role_at(settings, update) for update in range(settings.updates)]
     table = Table("plan", "")
     for name, value in (
-        ("images", f"{len(images.files):,}, and {len(images.left_out):,} left out"),
-        ("tokens of the largest image", image_tokens),
+        ("images", images.summary),
+        ("tokens of the largest image", largest),
         (
             "updates",
             f"{updates.count('solver'):,} of the Solver, {updates.count('proposer'):,} of the Proposer",
@@ -130,20 +143,46 @@ def show_plan(settings: RunSettings, console: Console, *, within: re.Pattern[str
         table.add_row(name, value)
     console.print(table)
     by_gpus = Table("number of GPUs", *map(str, GPUS))
-    by_gpus.add_row("GiB on each, estimated", *(f"{needed.per_gpu_gib(gpus):.3g}" for gpus in GPUS))
+    for sharded, label in ((False, "GiB on each, estimated"), (True, "with a sharded backbone")):
+        estimates = [needed.per_gpu_gib(gpus, sharded=sharded and gpus > 1) for gpus in GPUS]
+        by_gpus.add_row(label, *(f"{gib:.3g}" for gib in estimates))
+    loading = (f"{gpus * needed.weights_gib:,.3g}" for gpus in GPUS)
+    by_gpus.add_row("RAM while loading, if one machine has them all", *loading)
     console.print(by_gpus)
     return needed
 
 
-def _fitting(images: ImageFolder, image_processor: Any, settings: RunSettings) -> tuple[ImageFolder, str]:
+def _size_check(settings: RunSettings) -> ImageSizeCheck | None:
+    """Which images the policy can take; None without a file that describes its image processor.
+
+    Raises:
+        SettingsError: The processor, where it is there, makes no inputs that can be trained.
+    """
+    bounds = {"min_pixels": settings.rollout.min_pixels, "max_pixels": settings.rollout.max_pixels}
+    image_processor = load_image_processor(settings.model, **bounds)
+    if image_processor is None:
+        return None
+    try:
+        processor = load_processor(settings.model, **bounds)
+    except SettingsError:  # a dry run needs no tokenizer
+        return ImageSizeCheck(image_processor)
+    refuse_other_inputs(settings.model, processor)
+    return ImageSizeCheck(image_processor, measured=partial(image_tokens, processor))
+
+
+def _fitting(images: ImageSet, check: ImageSizeCheck | None, settings: RunSettings) -> tuple[ImageSet, str]:
     """The images that the policy can take, and the tokens of the largest one; the server's context is not known here.
 
     Raises:
         ImagesError: Too few images are left.
     """
-    if image_processor is None:
+    if check is None:
         return images, "not known: the model has no preprocessor_config.json"
-    check = ImageSizeCheck(image_processor)
     images = images.fitting(check)
     images.require(settings.groups_per_update)
-    return images, f"{max(check.tokens(file.width, file.height) for file in images.files):,}"
+    tokens = [check.tokens(file.width, file.height) for file in images.files]
+    known = [count for count in tokens if count is not None]
+    return (
+        images,
+        f"{max(known):,}" if known else "not known: the model has no tokenizer to measure them with",
+    )

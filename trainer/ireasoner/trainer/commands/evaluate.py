@@ -24,7 +24,8 @@ from ireasoner.trainer.evaluation.evaluation_file import (
     write_side,
 )
 from ireasoner.trainer.evaluation.intervals import Interval
-from ireasoner.trainer.evaluation.questions import BadLine, Question, scan_questions
+from ireasoner.trainer.evaluation.open_questions import open_questions
+from ireasoner.trainer.evaluation.questions import BadLine, Question
 from ireasoner.trainer.evaluation.replies import AnswerClient, Reply
 from ireasoner.trainer.loop.preflight import say_where
 from ireasoner.trainer.monitoring.progress import progress_bar
@@ -55,7 +56,9 @@ def main(settings: EvaluateSettings, console: Console) -> Evaluation:
     if kind == "reward server" or (kind == "neither" and settings.api == "vllm"):
         what = "a reward server" if kind == "reward server" else "some other server"
         raise SettingsError(f"url: {settings.url} is {what}, not a rollout server")
-    questions, bad = scan_questions(settings.questions, settings.matching, settings.limit)
+    questions, bad = open_questions(
+        settings.questions, settings.matching, settings.limit, settings.columns, settings.data
+    )
     if settings.model is not None:
         say_where(settings.model, console)
     tokenizer = load_processor(settings.model).tokenizer if settings.model else None
@@ -146,7 +149,8 @@ def without_control_tokens(
         else:
             found = control_tokens_in(question.prompt, tokenizer)
         if found:
-            refused.append(BadLine(question.line, f"the question holds the control token {found[0]}"))
+            reason = f"the question holds the control token {found[0]}"
+            refused.append(BadLine(question.line, reason, question.unit))
         else:
             usable.append(question)
     if not usable:
@@ -205,7 +209,11 @@ def evaluate_with_bar(
         def take(replies: Sequence[Reply]) -> None:
             for file in files:
                 file.add(replies)
-            faults.extend(BadLine(one.question.line, one.error) for one in replies if one.error is not None)
+            faults.extend(
+                BadLine(one.question.line, one.error, one.question.unit)
+                for one in replies
+                if one.error is not None
+            )
             bar.advance(task, len(replies))
 
         for file in files:

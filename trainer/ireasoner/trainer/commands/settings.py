@@ -10,9 +10,10 @@ from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, CliPositionalArg, SettingsConfigDict
 
 from ireasoner.trainer.evaluation import Side
+from ireasoner.trainer.evaluation.columns import QuestionColumns
 from ireasoner.trainer.evaluation.matching import Matching
 from ireasoner.trainer.server_url import ServerUrl
-from ireasoner.trainer.settings import Role
+from ireasoner.trainer.settings import DatasetSettings, ImageDataSettings, Role
 
 _HERE = Path(__file__).resolve().parent
 
@@ -45,7 +46,9 @@ class DemoSettings(CommandSettings):
     model: str = str(_HERE / "demo_model")
     """Base model: a folder or a hub id."""
     images: Path | None = None
-    """Folder of unlabelled images (default: 2,000 grids of handwritten digits)."""
+    """Unlabelled images, as `ireasoner train` takes them (default: 2,000 grids of handwritten digits)."""
+    data: ImageDataSettings = Field(default_factory=ImageDataSettings)
+    """How a dataset of images is read."""
     questions: Path | None = None
     """JSON-lines file of labelled questions for the evaluation (default: held-out grids, unless --images is given)."""
     updates: int | None = Field(None, ge=1)
@@ -65,6 +68,8 @@ class DemoSettings(CommandSettings):
         if unused and self.images is not None and self.questions is None:
             flag = unused[0].replace("_", "-")
             raise ValueError(f"--{flag} needs --questions: without it, a demo on --images evaluates nothing")
+        if self.images is None and self.data != ImageDataSettings():
+            raise ValueError("data: it says how --images is read: give both, or neither")
         return self
 
 
@@ -79,8 +84,12 @@ class EvaluateSettings(CommandSettings):
     )
 
     questions: Path
-    """JSON-lines file of {"image", "question", "answer", "type"?, "choices"?, "matching"?}; image paths are relative
-    to the file."""
+    """Labelled questions: a JSON-lines file of {"image", "question", "answer", "type"?, "choices"?, "matching"?} with
+    paths of images relative to it, or a dataset with such columns (docs/data.md)."""
+    columns: QuestionColumns = Field(default_factory=QuestionColumns)
+    """Names of the columns, where they are other ones."""
+    data: DatasetSettings = Field(default_factory=DatasetSettings)
+    """How a dataset is read."""
     matching: Matching = "exact"
     """How answers are matched in lines without "matching" ("choice" if they have choices); relaxed is ChartQA's."""
     run_folder: Path | None = None
@@ -141,8 +150,8 @@ class ExportSettings(CommandSettings):
 class GraftSettings(CommandSettings):
     """Give a language model eyes: write a checkpoint of Qwen2.5-VL's architecture that reads grids of digits.
 
-    A small vision tower learns to say what each cell shows in the language model's own embeddings. Then the model
-    learns to reason about an image as it does about the same image in words.
+    A small vision tower learns to give each cell of a grid the language model's own embedding of its digit. Then the
+    model learns to reason about an image as it does about the same grid in words.
     """
 
     model_config = SettingsConfigDict(cli_prog_name="ireasoner graft", env_prefix="IREASONER_GRAFT_")
@@ -155,12 +164,14 @@ class GraftSettings(CommandSettings):
     tower_updates: int = Field(1000, ge=1)
     """Updates of the vision tower; the default takes some 90 s on one core, whatever the size of the language model."""
     warm_start_updates: int = Field(100, ge=0)
-    """Updates of the warm start, of 8 prompts each; 0 leaves it out. The default takes about an hour on two cores with
-    a model of 0.5 billion parameters."""
+    """Updates of the warm start; 0 leaves it out. The default takes about an hour on two cores with a model of 0.5
+    billion parameters."""
+    prompts_per_update: int = Field(8, ge=1)
+    """Prompts in each update of the warm start; memory grows with it."""
     max_new_tokens: int = Field(200, ge=1)
-    """Maximum number of tokens that the model reasons for in the warm start."""
+    """Maximum length of a reasoning in the warm start, in tokens."""
     seed: int = Field(0, ge=0)
-    """Seed of the tower, the grids, the questions and the sampled reasonings."""
+    """Seed of the tower, the adapter, the grids, the questions and the sampled reasonings."""
     cpu_threads: int | None = Field(None, ge=1)
     """torch's threads in the warm start (default: torch's choice). The tower is trained with one."""
 

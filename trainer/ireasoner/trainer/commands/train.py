@@ -8,7 +8,7 @@ from ireasoner.trainer.settings import RunSettings
 
 
 def main(settings: RunSettings, console: Console) -> None:
-    """Trains on a folder of images, or prints what a run would do."""
+    """Trains on unlabelled images, or prints what a run would do."""
     if settings.dry_run:
         show_plan(settings, console)
     else:

@@ -118,7 +118,7 @@ def evaluate(
             asked.update(reply.image_digest)
             asked.update(repr((question.prompt, question.answer, question.matching)).encode())
             hits.append(None if reply.error is not None else _judge(reply))
-            first_reason = first_reason or (f"line {question.line}: {reply.error}" if reply.error else "")
+            first_reason = first_reason or (f"{question.index}: {reply.error}" if reply.error else "")
         on_replies(replies)
     known = [hit for hit in hits if hit is not None]
     if not known:

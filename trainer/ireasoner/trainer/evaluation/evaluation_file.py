@@ -34,7 +34,7 @@ class Answers:
 
     def add_bad_lines(self, bad: Sequence[BadLine]) -> None:
         """Appends the lines of the file of questions that are none."""
-        self._write({"line": one.line, "error": one.reason} for one in bad)
+        self._write({one.unit: one.line, "error": one.reason} for one in bad)
 
     def close(self) -> None:
         """Closes the file."""

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from ireasoner.trainer.errors import RolloutRequestRefused, UnreadableImageError
 from ireasoner.trainer.evaluation.questions import Question, parse_answer
-from ireasoner.trainer.images import png_bytes, read_image
+from ireasoner.trainer.images import png_bytes
 from ireasoner.trainer.rollouts.prompts import solver_messages
 from ireasoner.trainer.rollouts.rollout import RolloutRequest, SamplingContract
 
@@ -43,7 +43,7 @@ class Reply:
         """The reply as a line of the file of answers."""
         question = self.question
         line = {
-            "line": question.line,
+            question.unit: question.line,
             "image": str(question.image),
             "question": question.prompt,
             "answer": question.answer,
@@ -102,7 +102,7 @@ def ask(
 def _png(question: Question) -> bytes | str:
     """The image as it is sent, or why it cannot be read."""
     try:
-        return png_bytes(read_image(question.image))
+        return png_bytes(question.picture())
     except UnreadableImageError as error:
         return f"{question.image} cannot be read: {error.reason}"
 

@@ -1,7 +1,8 @@
-"""A language model without eyes: a Qwen2.5 text checkpoint from the hub, a folder or a GGUF file."""
+"""The language model to graft: a Qwen2.5 text checkpoint from the hub, a folder or a GGUF file."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,15 @@ from ireasoner.trainer.tiny_model.tokenizer import EOS, PAD, SPECIAL_TOKENS
 ARCHITECTURE = "qwen2"
 """transformers' name of the architecture of Qwen2.5's text models."""
 
+GGUF_PACKAGE = "gguf>=0.17,<1"
+"""What transformers reads a GGUF file with; no extra installs it."""
+
 _EMBEDDINGS, _HEAD = "model.embed_tokens.weight", "lm_head.weight"
 _DIGITS = tuple(map(str, range(10)))
 _GGUF_MAGIC = b"GGUF"
 _SAME_MATRIX = 0.1
-"""Two quantisations of one matrix differ by a few percent of its norm, two matrices by more than all of it."""
+"""Largest relative distance of two quantisations of one matrix: they differ by a few percent of its norm, different
+matrices by more than all of it."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +90,8 @@ def _source(model: str) -> dict[str, str]:
         raise SettingsError(
             f"model: {model} is a file: give the folder that holds config.json, or a GGUF file"
         )
+    if find_spec("gguf") is None:
+        raise SettingsError(f"model: reading {model} needs the package gguf: pip install '{GGUF_PACKAGE}'")
     return {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
 
 

@@ -1,4 +1,4 @@
-"""Prompts in pairs: one shows a grid as an image, its text twin says the same grid in words."""
+"""Prompts in pairs: one shows a grid as an image, its text twin gives the same grid in words."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class Twins:
 
     Attributes:
         grid: The grid.
-        messages: The prompt that shows it.
+        messages: The prompt with its image.
     """
 
     grid: Grid
@@ -27,7 +27,7 @@ class Twins:
 
     @property
     def in_words(self) -> list[Message]:
-        """The prompt that says it."""
+        """The text twin: the same prompt with the grid in words."""
         return [_in_words(message, self.grid) for message in self.messages]
 
 
@@ -41,7 +41,7 @@ def drawn_twins(part: Part, rng: np.random.Generator) -> Iterator[Twins]:
 
 
 def in_words(grid: Grid) -> str:
-    """What a grid shows, row by row."""
+    """The digits of a grid, row by row."""
     rows = [grid.digits[start : start + SIDE_CELLS] for start in range(0, len(grid.digits), SIDE_CELLS)]
     lines = [f"Row {number}: {', '.join(map(str, row))}" for number, row in enumerate(rows, start=1)]
     return "\n".join(["The image shows a grid of digits.", *lines, ""])

@@ -1,4 +1,4 @@
-"""Trains the vision tower: each image token shall be the language model's embedding of the digit that its cell shows.
+"""Trains the vision tower to give, for each cell of a grid, the language model's own embedding of the digit in it.
 
 The loss is the squared distance to that embedding, so no forward pass of the language model is needed.
 """
@@ -48,8 +48,8 @@ def digit_embeddings(model: Any, tokenizer: Any) -> torch.Tensor:
 
 def train_tower(
     model: Any, processor: Any, updates: int, seed: int, advance: Callable[[], object] = lambda: None
-) -> Reading:
-    """Trains the tower in place, on one core; returns how well it reads held-out handwriting.
+) -> None:
+    """Trains the tower in place.
 
     Args:
         model: The grafted model; its tower keeps its dtype, and is trained in float32.
@@ -77,7 +77,6 @@ def train_tower(
         schedule.step()
         advance()
     tower.to(dtype).eval()
-    return read_held_out(model, processor)
 
 
 @torch.inference_mode()

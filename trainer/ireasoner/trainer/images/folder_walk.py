@@ -7,7 +7,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from ireasoner.trainer.images.read_image import FORMATS, shown
+from ireasoner.trainer.images.read_image import FORMATS
+from ireasoner.trainer.shown_path import shown
 
 UNREAD = frozenset({".heic", ".heif", ".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".raf", ".rw2"})
 """Suffixes of photos that are not read; other files that are no images pass unmentioned."""
@@ -16,6 +17,17 @@ UNREAD = frozenset({".heic", ".heif", ".arw", ".cr2", ".cr3", ".dng", ".nef", ".
 def suffixes() -> frozenset[str]:
     """The suffixes that image files have, in lower case."""
     return frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in FORMATS)
+
+
+def first_image(folder: Path) -> Path | None:
+    """An image file of a folder or its subfolders, by its name; None if there is none."""
+    known = suffixes() | UNREAD
+    for parent, folders, names in os.walk(folder, followlinks=False):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            if Path(name).suffix.lower() in known and not name.startswith("."):
+                return Path(parent, name)
+    return None
 
 
 @dataclass(slots=True)

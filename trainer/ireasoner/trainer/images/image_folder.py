@@ -1,61 +1,37 @@
-"""A folder of images: which ones a run can use, and why it leaves the others out."""
+"""Image files: those of a folder, or those that a table lists."""
 
-import contextlib
-import logging
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from PIL import Image
 
-from ireasoner.trainer.errors import ImagesError, UnreadableImageError
+from ireasoner.trainer.errors import ImagesError
 from ireasoner.trainer.images.folder_walk import FolderWalk, suffixes
-from ireasoner.trainer.images.image_size_check import ImageSizeCheck
-from ireasoner.trainer.images.read_image import read_image, shown
+from ireasoner.trainer.images.image_set import ImageFile, ImageSet, OnProgress, decoded, named
+from ireasoner.trainer.images.read_image import read_image
 from ireasoner.trainer.images.scan_cache import ScanCache
-
-logger = logging.getLogger(__name__)
-
-_NAMED_AT_MOST = 20
-_THREADS = min(os.cpu_count() or 1, 4)
-"""Decoding threads; each may hold half a gigabyte, the largest image that Pillow decodes."""
-
-OnProgress = Callable[[int, int], None]
-"""Called with the number of images that were decoded so far, and the number of those to decode."""
+from ireasoner.trainer.shown_path import shown
 
 
-@dataclass(frozen=True, slots=True)
-class ImageFile:
-    """A readable image.
+class FileList(Protocol):
+    """Image files before any is opened; see `FolderWalk`."""
 
-    Attributes:
-        name: Its path relative to the folder, with slashes.
-        size_bytes: Size of the file.
-        width: Width of the upright image in pixels.
-        height: Height in pixels.
-    """
-
-    name: str
-    size_bytes: int
-    width: int
-    height: int
+    files: dict[str, tuple[int, int]]
+    left_out: dict[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class ImageFolder:
-    """The images of a folder that can be used, subfolders included, sorted by path.
+@dataclass(frozen=True)
+class ImageFolder(ImageSet):
+    """The image files of a folder that can be used.
 
     Attributes:
-        folder: The folder.
-        files: The images that can be used.
-        left_out: Why each other image is not used, by name.
+        folder: The folder; names are relative to it.
+        table: The table that lists them; None for all files of the folder, subfolders included, sorted by path.
     """
 
     folder: Path
-    files: tuple[ImageFile, ...]
-    left_out: Mapping[str, str]
+    table: Path | None = None
 
     @classmethod
     def scan(cls, folder: Path, on_progress: OnProgress = lambda *_: None) -> "ImageFolder":
@@ -64,76 +40,52 @@ class ImageFolder:
         Raises:
             ImagesError: The folder is missing, or has no readable image.
         """
-        walk = _walk(folder)
-        cache = ScanCache(folder)
-        sizes, left_out = cache.read(walk), dict(walk.left_out)
-        new = [name for name in walk.files if name not in sizes]
+        return cls.of(_walk(folder), folder, None, on_progress)
+
+    @classmethod
+    def of(
+        cls,
+        listed: FileList,
+        folder: Path,
+        table: Path | None = None,
+        on_progress: OnProgress = lambda *_: None,
+    ) -> "ImageFolder":
+        """Scans files that were listed; see `scan`."""
+        cache = ScanCache(str((table or folder).resolve()), listed.files, values=2)
+        known, left_out = cache.read(), dict(listed.left_out)
+        new = [name for name in listed.files if name not in known]
         try:
-            for done, (name, found) in enumerate(zip(new, _decoded(folder, new), strict=True), start=1):
+            sizes = decoded(lambda name: read_image(folder / name).size, new)
+            for done, (name, found) in enumerate(zip(new, sizes, strict=True), start=1):
                 if isinstance(found, str):
                     left_out[name] = found
                 else:
-                    sizes[name] = found
+                    known[name] = found
                 on_progress(done, len(new))
         finally:  # an interrupted scan continues where it was
-            cache.write(walk, sizes)
+            cache.write(known)
         files = tuple(
-            ImageFile(name, size_bytes, *sizes[name])
-            for name, (size_bytes, _) in walk.files.items()
-            if name in sizes
+            ImageFile(name, size_bytes, int(known[name][0]), int(known[name][1]))
+            for name, (size_bytes, _) in listed.files.items()
+            if name in known
         )
         if not files:
+            looked = f"; looked for {' '.join(sorted(suffixes()))}" if table is None else ""
             raise ImagesError(
-                f"images: {shown(folder)} has no readable image ({len(left_out)} unreadable; looked for "
-                f"{' '.join(sorted(suffixes()))}){_named(left_out)}"
+                f"images: {shown(table or folder)} has no readable image ({len(left_out)} unreadable{looked})"
+                f"{named(left_out)}"
             )
-        return cls(folder, files, left_out)
+        return cls(files, left_out, folder, table)
 
     @property
-    def paths(self) -> tuple[Path, ...]:
-        """One path per image that can be used."""
-        return tuple(self.folder / file.name for file in self.files)
+    def address(self) -> Path:
+        return self.table or self.folder
 
-    def first_readable(self) -> Image.Image:
-        """The first image that can still be read.
+    def path_of(self, name: str) -> Path:
+        return self.folder / name
 
-        Raises:
-            ImagesError: None can.
-        """
-        for path in self.paths:
-            with contextlib.suppress(UnreadableImageError):
-                return read_image(path)
-        raise ImagesError(f"images: no image in {shown(self.folder)} can be read any more")
-
-    def fitting(self, check: ImageSizeCheck) -> "ImageFolder":
-        """The folder without the images that the policy cannot take.
-
-        Raises:
-            ImagesError: It cannot take any.
-        """
-        faults = {file.name: check.fault(file.width, file.height) for file in self.files}
-        left_out = {name: fault for name, fault in faults.items() if fault is not None}
-        files = tuple(file for file in self.files if file.name not in left_out)
-        if not files:
-            raise ImagesError(
-                f"images: {shown(self.folder)} has no image that this run can use{_named(left_out)}"
-            )
-        return ImageFolder(self.folder, files, {**self.left_out, **left_out})
-
-    def require(self, count: int) -> None:
-        """Raises ImagesError if the folder has fewer than the `count` images of one update."""
-        if len(self.files) < count:
-            raise ImagesError(
-                f"images: {shown(self.folder)} has {len(self.files)} usable images, fewer than the {count} of one "
-                f"update: add images, or lower groups_per_update{_named(self.left_out)}"
-            )
-
-    def warn_of_left_out(self) -> None:
-        """Logs the name of each image that is not used, and why."""
-        for name, reason in list(self.left_out.items())[:_NAMED_AT_MOST]:
-            logger.warning("images: %s is left out: %s", name, reason)
-        if len(self.left_out) > _NAMED_AT_MOST:
-            logger.warning("images: %d more are left out", len(self.left_out) - _NAMED_AT_MOST)
+    def pixels(self, name: str) -> Image.Image:
+        return read_image(self.folder / name)
 
 
 def _walk(folder: Path) -> FolderWalk:
@@ -147,26 +99,3 @@ def _walk(folder: Path) -> FolderWalk:
         return FolderWalk(folder)
     except OSError as error:
         raise ImagesError(f"images: {folder} cannot be listed: {error.strerror}") from error
-
-
-def _decoded(folder: Path, names: Sequence[str]) -> Iterator[tuple[int, int] | str]:
-    """The size in pixels of each image, in order, or why it cannot be read."""
-    pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="scan")
-    try:
-        yield from pool.map(lambda name: _size_or_fault(folder / name), names)
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _size_or_fault(path: Path) -> tuple[int, int] | str:
-    try:
-        return read_image(path).size
-    except UnreadableImageError as error:
-        return error.reason
-
-
-def _named(left_out: Mapping[str, str]) -> str:
-    """The first images that are left out, each with its reason, for the end of a message."""
-    named = [f"{name}: {reason}" for name, reason in list(left_out.items())[:3]]
-    rest = len(left_out) - len(named)
-    return "".join(f"\n  {line}" for line in [*named, *([f"and {rest} more"] if rest > 0 else [])])

@@ -13,13 +13,15 @@ The rollout server gets the pixels as PNG, so during training it sees the same.
 import contextlib
 import io
 import math
-import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from ireasoner.trainer.data.archive import MOST_BYTES
 from ireasoner.trainer.errors import UnreadableImageError
+from ireasoner.trainer.shown_path import shown
 
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 """Pillow's names of the formats that are read, whatever a file is called. No other decoder is tried: that of EPS, for
@@ -37,17 +39,45 @@ def read_image(path: Path) -> Image.Image:
     """The image in RGB: upright, on white, decoded in full, without metadata.
 
     Raises:
-        UnreadableImageError: The file is missing, no image, torn, or its colours are not defined (floating-point
-            numbers, 32-bit integers). The message names the file.
+        UnreadableImageError: The file is missing, no image, torn, larger than 1 GiB, or its colours are not defined
+            (floating-point numbers, 32-bit integers). The message names the file.
     """
+    with _named_faults(shown(path)):
+        _check_file(path)
+        return _decoded(path)
+
+
+def read_encoded(path: Path) -> bytes:
+    """The bytes of an image file, which is not decoded.
+
+    Raises:
+        OSError: It is missing, or no regular file.
+        ValueError: It is larger than 1 GiB.
+    """
+    _check_file(path)
+    return path.read_bytes()
+
+
+def decode_image(content: bytes, name: str) -> Image.Image:
+    """The image in `content`, as `read_image` reads a file; `name` says in messages where it comes from."""
+    with _named_faults(name):
+        _check_bytes(len(content))
+        return _decoded(io.BytesIO(content))
+
+
+def _decoded(file: Path | io.BytesIO) -> Image.Image:
+    with Image.open(file, formats=FORMATS) as image:
+        return _rgb(_upright(image), image.format)
+
+
+@contextlib.contextmanager
+def _named_faults(name: str) -> Iterator[None]:
     try:
-        _check_is_file(path)
-        with Image.open(path, formats=FORMATS) as file:
-            return _rgb(_upright(file), file.format)
+        yield
     except (
         Exception
     ) as error:  # decoders raise anything on a broken file: SyntaxError, struct.error, IndexError
-        raise UnreadableImageError(shown(path), _reason(error)) from error
+        raise UnreadableImageError(name, _reason(error)) from error
 
 
 def png_bytes(image: Image.Image) -> bytes:
@@ -69,15 +99,16 @@ def shown_bytes(image: Image.Image, png: bytes) -> bytes:
     return buffer.getvalue()
 
 
-def shown(path: Path | str) -> str:
-    """A path for a message; bytes of its name that are not UTF-8 are escaped."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
-
-
-def _check_is_file(path: Path) -> None:
-    """Raises OSError if `path` is no regular file: reading a pipe would wait for ever."""
+def _check_file(path: Path) -> None:
+    """Refuses a file that is too large, or none: reading a pipe would wait for ever. Raises as `read_encoded` does."""
     if path.exists() and not path.is_file():
         raise OSError(0, "it is a folder" if path.is_dir() else "it is not a regular file")
+    _check_bytes(path.stat().st_size)
+
+
+def _check_bytes(size_bytes: int) -> None:
+    if size_bytes > MOST_BYTES:
+        raise ValueError(f"it has more than {MOST_BYTES:,} bytes, the most that are read")
 
 
 def _upright(image: Image.Image) -> Image.Image:

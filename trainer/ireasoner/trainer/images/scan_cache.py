@@ -1,4 +1,4 @@
-"""What the last scan of a folder found, so that the next one decodes only new and changed images."""
+"""What the last scan of images found, so that the next one decodes only new and changed images."""
 
 import contextlib
 import hashlib
@@ -6,51 +6,60 @@ import json
 import logging
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
-
-from ireasoner.trainer.images.folder_walk import FolderWalk
 
 logger = logging.getLogger(__name__)
 
-Size = tuple[int, int]
-"""Width and height in pixels."""
+Found = tuple[int | str, ...]
+"""What a scan found of an image: its width and height in pixels first."""
 
 
 class ScanCache:
-    """The sizes of a folder's images, in a file under `$IREASONER_CACHE` (default: `~/.cache/ireasoner`).
+    """What is known of images, in a file under `$IREASONER_CACHE` (default: `~/.cache/ireasoner`).
 
-    An entry holds as long as the file's size in bytes and its time of change do. Unreadable images are not remembered.
-    A cache that cannot be read or written costs time, nothing else.
+    An entry holds as long as the image's stamp is the same. Unreadable images are not remembered. A cache that cannot
+    be read or written costs time, nothing else.
 
     Args:
-        folder: The folder of images.
+        key: Identifies where the images come from: the absolute path of a folder, say.
+        stamps: Something of each image that changes with it, by name: size and time of change of a file.
+        values: Number of values that a scan finds of an image.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, key: str, stamps: Mapping[str, tuple[int, int]], values: int) -> None:
         home = Path(os.environ.get("HOME", tempfile.gettempdir()))
         cache = Path(os.environ.get("IREASONER_CACHE") or home / ".cache" / "ireasoner")
-        digest = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:16]
+        digest = hashlib.sha256(os.fsencode(key)).hexdigest()[:16]
         self._file = cache / "images" / f"{digest}.json"
-        self._known: dict[str, tuple[int, ...]] = {}
+        self._stamps = stamps
+        self._values = values
+        self._known: dict[str, Found] = {}
 
-    def read(self, walk: FolderWalk) -> dict[str, Size]:
-        """The known size in pixels of each file of `walk` that has not changed, by name."""
+    def read(self) -> dict[str, Found]:
+        """What is known of each image that has not changed, by name."""
         try:
             remembered = json.loads(self._file.read_text(encoding="utf-8"))
             self._known = {
-                name: tuple(entry)
-                for name, entry in remembered.items()
-                if len(entry) == 4 and tuple(entry[:2]) == walk.files.get(name)
+                name: tuple(entry) for name, entry in remembered.items() if self._is_current(name, entry)
             }
         except FileNotFoundError:
             pass
         except (OSError, ValueError, TypeError, AttributeError) as error:
             logger.warning("images: the cache %s is ignored: %s", self._file, error)
-        return {name: (width, height) for name, (_, _, width, height) in self._known.items()}
+        return {name: entry[len(self._stamps[name]) :] for name, entry in self._known.items()}
 
-    def write(self, walk: FolderWalk, sizes: dict[str, Size]) -> None:
-        """Remembers the sizes in pixels of files of `walk`, by name, and nothing else."""
-        entries = {name: (*walk.files[name], *size) for name, size in sizes.items()}
+    def _is_current(self, name: str, entry: list[int | str]) -> bool:
+        stamp = self._stamps.get(name)
+        return (
+            stamp is not None
+            and len(entry) == len(stamp) + self._values
+            and tuple(entry[: len(stamp)]) == stamp
+        )
+
+    def write(self, found: Mapping[str, Found]) -> None:
+        """Remembers what was found of images, by name, and nothing else."""
+        entries = {name: (*self._stamps[name], *values) for name, values in found.items()}
         if entries == self._known:
             return
         partial = self._file.with_suffix(f".{os.getpid()}")

@@ -20,13 +20,15 @@ from ireasoner.trainer.adapters.backbone import (
 )
 from ireasoner.trainer.adapters.canary import Canary
 from ireasoner.trainer.adapters.publisher import AdapterPublisher, write_adapter
-from ireasoner.trainer.images import ImageFolder
+from ireasoner.trainer.images import ImageSet, ImageStream, StreamOrder
 from ireasoner.trainer.loop.collector import Collector
-from ireasoner.trainer.loop.grpo_config import grpo_config, launched_processes
-from ireasoner.trainer.loop.image_groups import ImageGroups
+from ireasoner.trainer.loop.grpo_config import grpo_config
+from ireasoner.trainer.loop.image_groups import ImageGroups, Order, Pictures
 from ireasoner.trainer.loop.image_order import ImageOrder
+from ireasoner.trainer.loop.launcher import launched_processes
 from ireasoner.trainer.loop.moving_baseline import MovingBaseline
 from ireasoner.trainer.loop.prefetch import Prefetch
+from ireasoner.trainer.loop.ranks import Ranks
 from ireasoner.trainer.loop.signal_pass import SignalPass
 from ireasoner.trainer.loop.stop_signals import StopSignals
 from ireasoner.trainer.loop.trainer import ProposerSolverTrainer
@@ -66,7 +68,7 @@ class Assembly:
     settings: RunSettings
     backbone: Any
     processor: Any
-    images: ImageFolder
+    images: ImageSet
     rollouts: RolloutClient | RolloutReplicas
     scorer: GroupScorer
     run: RunFolder
@@ -92,7 +94,7 @@ class Assembly:
             backbone=self.backbone,
             lora=self.lora(),
             processor=self.processor,
-            image_paths=self.images.paths,
+            images_per_epoch=self.images.count or self.settings.updates * self.settings.groups_per_update,
             prefetch=Prefetch(
                 self.collector(publisher),
                 publisher.policies,
@@ -134,6 +136,7 @@ class Assembly:
             canary=self.canary(),
             canary_every=self.settings.rollout.canary_every,
             keep=2 if self.settings.overlap else 1,
+            retry_budget_s=self.settings.retry_budget_s,
         )
 
     def write_adapter(self, policy: PeftModel, role: AdapterName, path: Path) -> None:
@@ -141,13 +144,16 @@ class Assembly:
         write_adapter(policy, role, path)
 
     def canary(self) -> Canary | None:
-        """Checks published adapters, unless the settings turn that off."""
+        """Checks published adapters, unless the settings turn that off.
+
+        Each process has one, because all of them make its forward passes; the first one alone can read images.
+        """
         if not self.settings.rollout.canary_every:
             return None
         return Canary(
             self.rollouts,
             self.processor,
-            self.images.first_readable(),
+            Ranks().from_first(self.images.first_readable),
             forbidden_token_ids=self.forbidden_token_ids,
             tolerance_nats=self.settings.rollout.canary_tolerance,
         )
@@ -192,7 +198,7 @@ class Assembly:
         settings = self.settings
         return GroupViews(
             named_views(settings.views.names),
-            named_contrast(settings.views.contrast, self.images.paths),
+            named_contrast(settings.views.contrast, self.images.paths, self.images.read),
             seed=settings.seed,
             group_size=settings.group_size,
             contrast_rollouts=settings.views.contrast_rollouts or settings.rollouts_per_view,
@@ -201,19 +207,27 @@ class Assembly:
     def image_groups(self) -> ImageGroups:
         """The groups of each update, before their prompts."""
         settings = self.settings
-        order = ImageOrder(
-            self.images.paths,
-            settings.groups_per_update,
-            settings.seed,
-            shuffle=self.config.shuffle_dataset,
-        )
         processes = launched_processes()
         return ImageGroups(
-            self.images,
-            order,
+            *self._images_and_order(),
             settings.max_consecutive_unreadable_images,
             divisor=processes // gcd(processes, settings.group_size),
         )
+
+    def _images_and_order(self) -> tuple[Pictures, Order]:
+        settings, images = self.settings, self.images
+        per_update, seed, shuffle = settings.groups_per_update, settings.seed, self.config.shuffle_dataset
+        if not isinstance(images, ImageStream):
+            return images, ImageOrder(images.paths, per_update, seed, shuffle=shuffle)
+        stream = StreamOrder(
+            images,
+            per_update,
+            seed,
+            shuffle=shuffle,
+            journal=self.run.stream,
+            accept_changed=settings.accept_changed_images,
+        )
+        return stream, stream
 
     def sampling_contract(self, role: Role) -> SamplingContract:
         """How the rollouts of a role are sampled."""

@@ -1,7 +1,7 @@
 """A processor that reads each prompt once.
 
 TRL has one row per rollout, and would scale, cut and tokenise the image and the text of a prompt once for each of its
-rollouts.
+rollouts. Only processors of the Qwen-VL form are spared this: their inputs show which patches are whose.
 """
 
 from collections.abc import Sequence
@@ -38,8 +38,11 @@ class DistinctPrompts:
 
         Returns:
             `image_grid_thw`, (images, 3), and `pixel_values`, (patches of all images, features), in the order of the
-            rows; all else has one entry per row.
+            rows; all else has one entry per row. A processor without `image_grid_thw` reads every row.
         """
+        if "image_grid_thw" not in self._processor.image_processor.model_input_names:
+            read_by_row: dict[str, Any] = self._processor(images=images, text=text, **options)
+            return read_by_row
         prompts = [(words, *map(id, shown)) for words, shown in zip(text, images, strict=True)]
         position = {prompt: index for index, prompt in enumerate(dict.fromkeys(prompts))}
         of_row = [position[prompt] for prompt in prompts]

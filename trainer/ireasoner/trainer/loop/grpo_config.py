@@ -1,6 +1,5 @@
 """The settings of a run, for TRL."""
 
-import os
 from collections.abc import Hashable, Mapping
 from dataclasses import fields
 from typing import Any
@@ -18,13 +17,9 @@ from trl import GRPOConfig
 from ireasoner.compat.flags import did_you_mean
 from ireasoner.trainer.errors import SettingsError
 from ireasoner.trainer.loop.grpo_fields import AT_LEAST_0, AT_MOST_1, CHOICES, REFUSED
+from ireasoner.trainer.loop.launcher import launched_processes
 from ireasoner.trainer.loop.role_schedule import groups_at
 from ireasoner.trainer.settings import RunSettings
-
-
-def launched_processes() -> int:
-    """The number of processes that a launcher started for this run; 1 without a launcher."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def grpo_config(settings: RunSettings) -> GRPOConfig:
@@ -70,6 +65,7 @@ def grpo_config(settings: RunSettings) -> GRPOConfig:
             logging_steps=1,
             logging_first_step=True,
             remove_unused_columns=False,
+            router_aux_loss_coef=0.0,  # by default, TRL adds a checkpoint's own auxiliary loss
             **passed,
         )
     except (TypeError, ValueError, OSError, ImportError) as error:  # ImportError: deepspeed is not installed

@@ -38,7 +38,9 @@ _BREAKS = {
     "model_init_kwargs": "the trainer loads the base model itself",
     "trust_remote_code": "the trainer loads the base model itself",
     "optim_target_modules": "only adapters are trained; lora.target_modules names their layers",
-    "router_aux_loss_coef": "the base model is no mixture of experts",
+    "router_aux_loss_coef": "the router of a mixture of experts is frozen, as all but the adapters is",
+    "fsdp": "the launcher says whether the backbone is sharded: use configs/accelerate/fsdp-7b.yaml",
+    "fsdp_config": "the launcher says whether the backbone is sharded: use configs/accelerate/fsdp-7b.yaml",
     "push_to_hub": "export the adapter with `ireasoner export`, and upload that folder",
     "hub_strategy": "export the adapter with `ireasoner export`, and upload that folder",
     "hub_always_push": "export the adapter with `ireasoner export`, and upload that folder",
@@ -63,7 +65,8 @@ _UNREAD = (
     "max_tool_calling_iterations", "transformers_continuous_batching_config", "vllm_mode", "vllm_model_impl",
     "vllm_enable_sleep_mode", "vllm_structured_outputs_regex", "vllm_server_base_url", "vllm_server_host",
     "vllm_server_port", "vllm_server_timeout", "vllm_group_port", "vllm_gpu_memory_utilization",
-    "vllm_max_model_length", "vllm_tensor_parallel_size",
+    "vllm_max_model_length", "vllm_tensor_parallel_size", "ddp_find_unused_parameters", "ddp_bucket_cap_mb",
+    "ddp_broadcast_buffers", "ddp_static_graph",
 )  # fmt: skip
 """Fields that the loop never reads: it has its own data, its own rollout server and its own loss function's inputs."""
 
@@ -84,9 +87,8 @@ PASSED = frozenset(
         "torch_compile_backend", "torch_compile_mode", "use_cache", "torch_empty_cache_steps", "auto_find_batch_size",
         "log_on_each_node", "logging_nan_inf_filter", "log_level", "log_level_replica", "disable_tqdm", "report_to",
         "run_name", "project", "trackio_space_id", "trackio_bucket_id", "trackio_static_space_id",
-        "hub_private_repo", "hub_model_id", "full_determinism", "use_cpu", "ddp_find_unused_parameters",
-        "ddp_bucket_cap_mb", "ddp_broadcast_buffers", "ddp_static_graph", "ddp_backend", "ddp_timeout", "fsdp",
-        "fsdp_config", "deepspeed", "debug", "skip_memory_metrics", "cast_lm_head_to_fp32", "shuffle_dataset",
+        "hub_private_repo", "hub_model_id", "full_determinism", "use_cpu", "ddp_backend", "ddp_timeout", "deepspeed",
+        "debug", "skip_memory_metrics", "cast_lm_head_to_fp32", "shuffle_dataset",
         "pad_to_multiple_of", "epsilon", "delta", "epsilon_high", "sapo_temperature_neg", "sapo_temperature_pos",
         "vespo_k_pos", "vespo_lambda_pos", "vespo_k_neg", "vespo_lambda_neg", "importance_sampling_level",
         "multi_objective_aggregation", "scale_rewards", "loss_type", "mask_truncated_completions",

@@ -2,29 +2,44 @@
 
 import logging
 from pathlib import Path
+from typing import Protocol
+
+from PIL import Image
 
 from ireasoner.trainer.errors import ImagesError, UnreadableImageError
-from ireasoner.trainer.images import ImageFolder, read_image
-from ireasoner.trainer.loop.image_order import ImageOrder
 from ireasoner.trainer.rollouts.group import Group
 
 logger = logging.getLogger(__name__)
 
 
+class Pictures(Protocol):
+    """Reads images that were usable when the run started, or when they were streamed."""
+
+    def read(self, path: Path) -> Image.Image:
+        """The image of this path; raises UnreadableImageError if it cannot be read any more, or was replaced."""
+
+
+class Order(Protocol):
+    """The images of each update."""
+
+    def at(self, update: int) -> list[Path]:
+        """The images of update `update` (from 0)."""
+
+
 class ImageGroups:
-    """Makes groups of images that were usable when the run started.
+    """Makes groups of the images of a run.
 
     Args:
-        images: The images, with their sizes at the start: one of another size may be too large for the context.
+        images: Reads the images.
         order: The images of each update.
         max_consecutive_unreadable: More consecutive unreadable images than this are an error.
         divisor: The number of groups of an update is a multiple of it, so that processes can share the rows.
     """
 
     def __init__(
-        self, images: ImageFolder, order: ImageOrder, max_consecutive_unreadable: int, divisor: int = 1
+        self, images: Pictures, order: Order, max_consecutive_unreadable: int, divisor: int = 1
     ) -> None:
-        self._sizes = {images.folder / file.name: (file.width, file.height) for file in images.files}
+        self._images = images
         self._order = order
         self._max_consecutive_unreadable = max_consecutive_unreadable
         self._divisor = divisor
@@ -39,20 +54,11 @@ class ImageGroups:
         groups = []
         for path in self._order.at(update)[:count]:
             try:
-                groups.append(self._group(path))
+                groups.append(Group(path, self._images.read(path)))
                 self._consecutive_unreadable = 0
             except UnreadableImageError as error:
                 self._count(update, error)
         return groups[: len(groups) // self._divisor * self._divisor]
-
-    def _group(self, path: Path) -> Group:
-        picture, size = read_image(path), self._sizes[path]
-        if picture.size != size:
-            raise UnreadableImageError(
-                str(path),
-                f"it was replaced: {size[0]} x {size[1]} pixels are {picture.width} x {picture.height} now",
-            )
-        return Group(path, picture)
 
     def _count(self, update: int, error: UnreadableImageError) -> None:
         self._consecutive_unreadable += 1

@@ -14,10 +14,12 @@ from typing import Any
 import torch
 from trl import GRPOConfig
 
+from ireasoner.trainer.adapters.architecture import IMAGE_INPUTS
 from ireasoner.trainer.adapters.backbone import active_adapter
+from ireasoner.trainer.adapters.sharded_backbone import is_sharded
 from ireasoner.trainer.loop.micro_batches import split_into_micro_batches
 from ireasoner.trainer.loop.ranks import Ranks
-from ireasoner.trainer.loop.shared_prompt import PackedRollouts, can_pack, pack
+from ireasoner.trainer.loop.shared_prompt import PackedOnce, can_pack
 from ireasoner.trainer.loop.trl_internals import Batch, GrpoInternals, LogProbabilities
 from ireasoner.trainer.rollouts.group import Group
 from ireasoner.trainer.settings import Role, RunSettings
@@ -27,7 +29,7 @@ logger = logging.getLogger(__name__)
 _LOGPROB_GAP_ALARM_NATS = 0.1
 """Mean difference per token that is reported: far above what bfloat16 kernels differ by, far below another policy's."""
 
-_IMAGE_INPUTS = ("pixel_values", "image_grid_thw", "num_images", "mm_token_type_ids")
+_IMAGE_INPUTS = (*IMAGE_INPUTS, "num_images", "num_tiles")
 
 
 class PolicyUpdate(GrpoInternals):
@@ -53,7 +55,7 @@ class PolicyUpdate(GrpoInternals):
         self.groups: list[Group] = []
         self.micro_batches: list[Batch] = []
         self._row_prompts = torch.empty(0)
-        self._packed: PackedRollouts | None = None
+        self._packed = PackedOnce()
         self._trained_logps: torch.Tensor | None = None
         super().__init__(**trl)
 
@@ -63,7 +65,6 @@ class PolicyUpdate(GrpoInternals):
 
     def inputs_of(self, index: int) -> Batch:
         """The inputs of micro-batch `index` of the update; empty if the update has fewer."""
-        self._packed = None
         if index == 0:
             self.micro_batches = self._split(self.scored_batch())
         if index >= len(self.micro_batches):
@@ -139,24 +140,24 @@ class PolicyUpdate(GrpoInternals):
     ) -> LogProbabilities:
         """What TRL computes, but each prompt once; see `shared_prompt`."""
         inputs = {"input_ids": input_ids, "attention_mask": attention_mask, **kwargs}
-        # Activations would be recomputed in the backward pass, where the model attends as usual again.
-        config = self.accelerator.unwrap_model(model).get_base_model().config
-        is_plain = inputs.get("image_grid_thw") is None or not can_pack(config)
-        if self.args.gradient_checkpointing or is_plain:
+        # Gradient checkpointing recomputes activations in the backward pass, where the model attends as usual again.
+        # Packing calls the vision tower alone; a sharded backbone must be called as a whole.
+        base = self.accelerator.unwrap_model(model).get_base_model()
+        is_packed = can_pack(base.model) and not is_sharded(base) and not self.args.gradient_checkpointing
+        if not is_packed or inputs.get("image_grid_thw") is None:
             computed = super().log_probabilities(
                 model, input_ids, attention_mask, completion_tokens, *args, **kwargs
             )
         else:
-            computed = self._after_shared_prompts(model, inputs, completion_tokens)
+            computed = self._after_shared_prompts(model, base.model, inputs, completion_tokens)
         self._trained_logps = computed[0].detach()
         return computed
 
-    def _after_shared_prompts(self, model: Any, inputs: Batch, completion_tokens: int) -> LogProbabilities:
-        backbone = self.accelerator.unwrap_model(model).get_base_model().model
+    def _after_shared_prompts(
+        self, model: Any, backbone: Any, inputs: Batch, completion_tokens: int
+    ) -> LogProbabilities:
         with self.accelerator.autocast():
-            if self._packed is None:  # policy and reference read the same
-                self._packed = pack(backbone, inputs, self._row_prompts, completion_tokens)
-            packed = self._packed
+            packed = self._packed.of(backbone, inputs, self._row_prompts, completion_tokens)
             with packed.read_by(backbone):
                 outputs = model(**packed.inputs, shift_labels=packed.targets[None], fused_lm_head=True)
         entropies = packed.padded(outputs.entropy[0]) if inputs.get("compute_entropy") else None

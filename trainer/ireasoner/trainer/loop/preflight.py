@@ -10,15 +10,16 @@ from rich.console import Console
 from transformers import AutoModelForImageTextToText
 
 from ireasoner.clients import Group, RequestRefused, RewardClient, Rollout
+from ireasoner.trainer.adapters.architecture import refuse_other_inputs, refuse_other_kinds
 from ireasoner.trainer.adapters.backbone import (
-    LANGUAGE_MODEL,
     is_hub_id,
     load_config,
     load_processor,
     lora_config,
 )
 from ireasoner.trainer.adapters.probe import probe
-from ireasoner.trainer.errors import ImagesError, RolloutRequestRefused, SettingsError
+from ireasoner.trainer.errors import RolloutRequestRefused, SettingsError
+from ireasoner.trainer.images import check_images_address
 from ireasoner.trainer.loop.seeds import check_seeds
 from ireasoner.trainer.output_path import require_folder
 from ireasoner.trainer.rewards.needs import Needs
@@ -30,9 +31,6 @@ from ireasoner.trainer.rollouts.server_kind import require_kind
 from ireasoner.trainer.run_folder.run_folder import refuse_other_run
 from ireasoner.trainer.settings import RunSettings
 from ireasoner.trainer.views import named_contrast, named_views
-
-ARCHITECTURE = "qwen2_5_vl"
-"""transformers' name of the only architecture whose image inputs the loop can build."""
 
 _WEIGHTS = ("*.safetensors", "*.safetensors.index.json", "*.bin")
 _PROBE = Group(
@@ -60,20 +58,15 @@ def supported_config(model: str, console: Console) -> Any:
     """The config of a base model that the loop can train.
 
     Raises:
-        SettingsError: There is no such model, or it has another architecture.
+        SettingsError: There is no such model, or it is no decoder that takes images.
     """
     say_where(model, console)
     config = load_config(model)
-    if config.model_type != ARCHITECTURE:
-        raise SettingsError(
-            f"model: {model} has the architecture {config.model_type}; the trainer needs {ARCHITECTURE} (Qwen2.5-VL)"
-        )
+    refuse_other_kinds(model, config)
     return config
 
 
-def policy_shape(
-    settings: RunSettings, config: Any, *, within: re.Pattern[str] = LANGUAGE_MODEL
-) -> PeftModel:
+def policy_shape(settings: RunSettings, config: Any, *, within: re.Pattern[str] | None = None) -> PeftModel:
     """The policy with one adapter, without storage; see `lora_config` for `within`.
 
     Raises:
@@ -107,26 +100,28 @@ def check_files(settings: RunSettings) -> tuple[Labels | None, RewardVariant | N
 
 
 def check_images(settings: RunSettings) -> None:
-    """Finds a missing folder of images before anything is read.
+    """Finds missing images before anything is read.
 
     Raises:
-        ImagesError: There is none.
+        ImagesError: There are none at the address.
+        SettingsError: A setting of `data` means nothing for them.
     """
-    if not settings.images.is_dir():
-        raise ImagesError(f"images: {settings.images} is not a folder")
+    check_images_address(settings.images, settings.data)
 
 
 def check_model(settings: RunSettings) -> Any:
     """Finds a model whose processor or weights are missing, without loading weights; returns the run's processor.
 
     Raises:
-        SettingsError: They are, or the bounds of an image contradict each other.
+        SettingsError: They are, the bounds of an image contradict each other, or the processor makes inputs that the
+            training forward pass does not take.
     """
     model, rollout = settings.model, settings.rollout
     processor = load_processor(model, min_pixels=rollout.min_pixels, max_pixels=rollout.max_pixels)
     folder = Path(model).expanduser()
     if folder.is_dir() and not any(path for pattern in _WEIGHTS for path in folder.glob(pattern)):
         raise SettingsError(f"model: {model} holds no weights (*.safetensors)")
+    refuse_other_inputs(model, processor)
     return processor
 
 

@@ -3,9 +3,11 @@
 An error or a signal in the first process is raised in all, so that none waits for it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
+import torch
+import torch.distributed as dist
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, gather_object
 
@@ -27,6 +29,11 @@ class Ranks:
     def is_first(self) -> bool:
         """Whether this process talks to servers and writes files."""
         return bool(PartialState().is_main_process)
+
+    @property
+    def device(self) -> torch.device:
+        """The device of this process."""
+        return torch.device(PartialState().device)
 
     def from_first(self, make: Callable[[], T]) -> T:
         """Calls `make` in the first process, and returns its result in all.
@@ -65,6 +72,24 @@ class Ranks:
         size = len(rows) // self.count
         first = int(PartialState().process_index) * size
         return list(rows[first : first + size])
+
+    def average(self, tensors: Iterable[torch.Tensor]) -> None:
+        """Replaces tensors by their means over the processes, which have as many, of the same shapes."""
+        each = list(tensors)
+        if self.count == 1 or not each:
+            return
+        together = torch.cat([tensor.flatten() for tensor in each])
+        dist.all_reduce(together)
+        together /= self.count
+        means = together.split_with_sizes([tensor.numel() for tensor in each])
+        for tensor, mean in zip(each, means, strict=True):
+            tensor.copy_(mean.view_as(tensor))
+
+    def align(self, tensors: Iterable[torch.Tensor]) -> None:
+        """Gives tensors the values that they have in the first process."""
+        if self.count > 1:
+            for tensor in tensors:
+                dist.broadcast(tensor, src=0)
 
     def wait(self) -> None:
         """Returns when every process has called it."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from transformers import Qwen2_5_VLModel, Qwen2VLModel
 
 from ireasoner.trainer.loop.shared_prompt_attention import NAME, Layout
 from ireasoner.trainer.loop.trl_internals import (
@@ -18,6 +19,9 @@ from ireasoner.trainer.loop.trl_internals import (
     split_pixel_values_by_grid,
     unsplit_pixel_values_by_grid,
 )
+
+PACKABLE = (Qwen2VLModel, Qwen2_5_VLModel)
+"""Backbones, without their heads, that take the inputs and count the positions that `pack` makes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,7 @@ class PackedRollouts:
 
     @contextmanager
     def read_by(self, model: Any) -> Iterator[None]:
-        """Makes a `Qwen2_5_VLModel` attend as the layout says, and return the states of the rollouts alone.
+        """Makes a backbone attend as the layout says, and return the states of the rollouts alone.
 
         In the block, its forward pass over `inputs` gives one state per target, `last_hidden_state` (1, tokens, width).
         """
@@ -61,11 +65,15 @@ class PackedRollouts:
             config._attn_implementation = before
 
 
-def can_pack(config: Any) -> bool:
-    """Whether every layer of the language model sees all earlier tokens and drops none; others read no packed rows."""
-    text = config.get_text_config()
+def can_pack(model: Any) -> bool:
+    """Whether a backbone, without its head, reads packed rows.
+
+    It has to count positions as `pack` does, and every layer has to see all earlier tokens and drop none.
+    """
+    text = model.config.get_text_config()
     kinds = set(getattr(text, "layer_types", None) or ["full_attention"])
-    return kinds == {"full_attention"} and not text.attention_dropout
+    sees_all = kinds == {"full_attention"} and not text.attention_dropout
+    return sees_all and isinstance(model, PACKABLE)
 
 
 def pack(
@@ -74,7 +82,7 @@ def pack(
     """Packs rows of a prompt and a completion each.
 
     Args:
-        model: The `Qwen2_5_VLModel` that will read them.
+        model: The backbone that will read them; see `can_pack`.
         inputs: `input_ids` and `attention_mask`, both (rows, tokens), prompts padded on the left and completions on
             the right; `mm_token_type_ids`, (rows, tokens); `pixel_values`, `image_grid_thw` and `num_images`, in
             TRL's form.
@@ -112,6 +120,27 @@ def pack(
         is_target,
         layout,
     )
+
+
+class PackedOnce:
+    """Packs a micro-batch once for all forward passes over it: the policy and the reference read the same.
+
+    A micro-batch is known by its pixels, a tensor that it alone has.
+    """
+
+    def __init__(self) -> None:
+        self._pixels: torch.Tensor | None = None
+        self._packed: PackedRollouts | None = None
+
+    def of(
+        self, model: Any, inputs: Mapping[str, Any], prompt_of_row: torch.Tensor, completion_tokens: int
+    ) -> PackedRollouts:
+        """What `pack` returns."""
+        if self._packed is None or inputs["pixel_values"] is not self._pixels:
+            self._packed = None  # so that its memory is free for the next one
+            self._pixels = inputs["pixel_values"]
+            self._packed = pack(model, inputs, prompt_of_row, completion_tokens)
+        return self._packed
 
 
 def _images_of(inputs: Mapping[str, Any], rows: torch.Tensor) -> Batch:

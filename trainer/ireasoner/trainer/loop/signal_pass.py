@@ -10,7 +10,9 @@ import torch
 from peft import PeftModel
 from PIL import Image
 
-from ireasoner.trainer.loop.shared_prompt import pack
+from ireasoner.trainer.errors import SettingsError
+from ireasoner.trainer.loop.shared_prompt import PACKABLE, can_pack, pack
+from ireasoner.trainer.loop.trl_internals import Batch
 from ireasoner.trainer.rollouts.rollout import Rollout, SamplingContract
 from ireasoner.trainer.rollouts.token_figures import TOKEN_FIGURES
 
@@ -31,6 +33,9 @@ class SignalPass:
         contract: How the rollouts were sampled.
         figures: What is measured; see `token_figures`.
         rollouts_per_pass: Rollouts of a forward pass.
+
+    Raises:
+        SettingsError: The base model takes other inputs than those that are made here.
     """
 
     def __init__(
@@ -42,7 +47,13 @@ class SignalPass:
         figures: Sequence[str],
         rollouts_per_pass: int,
     ) -> None:
+        if not isinstance(backbone.model, PACKABLE):
+            raise SettingsError(
+                f"reward.config: the signals {', '.join(figures)} of a large vocabulary are measured by forward passes "
+                f"of Qwen2-VL and Qwen2.5-VL alone, not of {type(backbone).__name__}"
+            )
         self._backbone = copy.deepcopy(backbone, {id(each): each for each in backbone.parameters()})
+        self._packs = can_pack(backbone.model)
         self._image_processor = processor.image_processor
         self._folder = folder
         self._temperature = contract.temperature
@@ -54,14 +65,16 @@ class SignalPass:
         self._policy: PeftModel | None = None
 
     def measured(self, picture: Image.Image, rollouts: Sequence[Rollout]) -> list[Rollout]:
-        """The rollouts of one prompt and image with their figures, in order."""
-        if not any(rollout.token_ids for rollout in rollouts):
+        """The rollouts of one prompt and image with their figures, in order; without tokens they stay as they are."""
+        written = [rollout for rollout in rollouts if rollout.token_ids]
+        if not written:
             return list(rollouts)
-        model = self._serving(rollouts[0].policy)
+        model = self._serving(written[0].policy)
         size = self._rollouts_per_pass
-        parts = [rollouts[first : first + size] for first in range(0, len(rollouts), size)]
+        parts = [written[first : first + size] for first in range(0, len(written), size)]
         with torch.no_grad():
-            return [each for part in parts for each in self._pass(model, picture, part)]
+            measured = iter([each for part in parts for each in self._pass(model, picture, part)])
+        return [next(measured) if rollout.token_ids else rollout for rollout in rollouts]
 
     def _serving(self, name: str) -> Any:
         """The model with the adapter that was published as `name`."""
@@ -110,12 +123,18 @@ class SignalPass:
             "pixel_values": image["pixel_values"].repeat(rows, 1),
             "image_grid_thw": image["image_grid_thw"].repeat(rows, 1),
         }
-        inputs = {name: value.to(device) for name, value in inputs.items()} | {"num_images": [1] * rows}
-        one_group = torch.zeros(rows, dtype=torch.long, device=device)
-        packed = pack(model.model, inputs, one_group, longest)
+        return self._states(model, {name: value.to(device) for name, value in inputs.items()}, longest)
+
+    def _states(self, model: Any, inputs: Batch, longest: int) -> torch.Tensor:
+        """The same of padded rows with completions of at most `longest` tokens."""
+        if not self._packs:
+            rows: torch.Tensor = model.model(**inputs, use_cache=False).last_hidden_state
+            return rows[:, -longest - 1 : -1][inputs["attention_mask"][:, -longest:].bool()]
+        one_group = torch.zeros(len(inputs["input_ids"]), dtype=torch.long, device=model.device)
+        packed = pack(model.model, {**inputs, "num_images": [1] * len(one_group)}, one_group, longest)
         with packed.read_by(model.model):
-            states: torch.Tensor = model.model(**packed.inputs).last_hidden_state[0]
-        return states
+            states: torch.Tensor = model.model(**packed.inputs).last_hidden_state
+        return states[0]
 
     def _chunk(self, model: Any, hidden: torch.Tensor) -> dict[str, torch.Tensor]:
         """The figures of some tokens, from their hidden states."""

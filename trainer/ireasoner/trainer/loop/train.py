@@ -11,12 +11,13 @@ from transformers import TrainerCallback
 from transformers.utils.logging import disable_progress_bar
 from trl import GRPOConfig
 
-from ireasoner.trainer.adapters.backbone import load_backbone
 from ireasoner.trainer.errors import RolloutServerError, SettingsError
-from ireasoner.trainer.images import ImageFolder
+from ireasoner.trainer.images import ImageSet
 from ireasoner.trainer.loop.assembly import Assembly
-from ireasoner.trainer.loop.grpo_config import grpo_config, launched_processes
+from ireasoner.trainer.loop.grpo_config import grpo_config
 from ireasoner.trainer.loop.image_bounds import check_image_bounds
+from ireasoner.trainer.loop.launcher import launched_processes, take_sharding
+from ireasoner.trainer.loop.policy_backbone import policy_backbone, refuse_forward_passes_of_one
 from ireasoner.trainer.loop.preflight import (
     check_files,
     check_images,
@@ -69,6 +70,7 @@ def train(
     disable_progress_bar()
     with StopSignals() as signals, ExitStack() as ending:
         with signals.raised():
+            sharded = take_sharding()
             refuse_unsupported(settings)
             ranks = Ranks()
             if not ranks.is_first:
@@ -76,22 +78,23 @@ def train(
             settings = ranks.from_first(lambda: extended(settings))
             labels, named = check_files(settings)
             ranks.from_first(lambda: refuse_locked(settings.run_folder))
-            check_images(settings)
+            ranks.from_first(lambda: check_images(settings))
             policy = policy_shape(settings, supported_config(settings.model, console))
             processor = check_model(settings)
             images = ranks.from_first(lambda: scan_images(settings, console))
             servers = ending.enter_context(Servers(settings, console, is_alive))
             needs = ranks.from_first(lambda: servers.await_ready(policy))
+            if sharded:
+                refuse_forward_passes_of_one(needs, policy.config.get_text_config().vocab_size)
             context_tokens = ranks.from_first(servers.rollouts.context_tokens)
             images = usable_images(images, processor, settings, context_tokens, needs)
             ranks.from_first(lambda: check_image_bounds(images, processor, servers.rollouts))
             run = open_run_folder(settings, images, ranks, console, ending)
             bar = UpdateProgress(console, line_every=max(settings.updates // 40, 1))
             ending.callback(bar.stop)
-            dtype = "bfloat16" if torch.cuda.is_available() else "float32"
             trainer = assembly(
                 settings=settings,
-                backbone=load_backbone(settings.model, dtype),
+                backbone=policy_backbone(settings.model, ranks, console, sharded=sharded),
                 processor=processor,
                 images=images,
                 rollouts=servers.rollouts,
@@ -107,7 +110,7 @@ def train(
 
 
 def open_run_folder(
-    settings: RunSettings, images: ImageFolder, ranks: Ranks, console: Console, ending: ExitStack
+    settings: RunSettings, images: ImageSet, ranks: Ranks, console: Console, ending: ExitStack
 ) -> RunFolder:
     """Locks and opens the run folder, and sets what torch and TensorBoard read from this process.
 
@@ -131,10 +134,10 @@ def open_run_folder(
     return run
 
 
-def _show_images(images: ImageFolder, changes: Sequence[str], console: Console) -> None:
+def _show_images(images: ImageSet, changes: Sequence[str], console: Console) -> None:
     """Shows which images the run uses, and what changed since its earlier start."""
     console.print(
-        f"images: {len(images.files)} in {images.folder}, {len(images.left_out)} left out",
+        f"images: {images.summary}",
         highlight=False,
         soft_wrap=True,
     )
@@ -164,12 +167,12 @@ def refuse_unsupported(settings: RunSettings) -> None:
     """Finds what cannot be run before anything is loaded or waited for.
 
     Raises:
-        SettingsError: TRL refuses a field, or the backbone would be sharded, or one process sees several GPUs.
+        SettingsError: TRL refuses a field, or DeepSpeed would shard the backbone, or one process sees several GPUs.
     """
-    if _shards_backbone(grpo_config(settings)):
+    if _is_zero3(grpo_config(settings)):
         raise SettingsError(
-            "a sharded backbone (FSDP, ZeRO-3) cannot be trained yet, because one process publishes the adapters: use "
-            "ZeRO-2, or accelerate launch without either"
+            "DeepSpeed's ZeRO-3 cannot be trained: shard the backbone with configs/accelerate/fsdp-72b.yaml, or keep "
+            "it whole with ZeRO-2"
         )
     if launched_processes() == 1 and torch.cuda.device_count() > 1:
         raise SettingsError(
@@ -178,11 +181,7 @@ def refuse_unsupported(settings: RunSettings) -> None:
         )
 
 
-def _shards_backbone(config: GRPOConfig) -> bool:
+def _is_zero3(config: GRPOConfig) -> bool:
     deepspeed = getattr(config, "hf_deepspeed_config", None)
-    return bool(
-        config.fsdp
-        or os.environ.get("ACCELERATE_USE_FSDP") == "true"
-        or (deepspeed is not None and deepspeed.is_zero3())
-        or os.environ.get("ACCELERATE_DEEPSPEED_ZERO_STAGE") == "3"
-    )
+    named = os.environ.get("ACCELERATE_DEEPSPEED_ZERO_STAGE")
+    return named == "3" or bool(deepspeed is not None and deepspeed.is_zero3())

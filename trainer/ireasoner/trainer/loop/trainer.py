@@ -21,7 +21,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
-from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any, TypeVar
@@ -60,6 +59,9 @@ from ireasoner.trainer.settings import ROLES, AdapterName, Role, RunSettings
 
 logger = logging.getLogger(__name__)
 
+_MOST_ROWS = 2**20
+"""Empty rows in TRL, one per image of an epoch, at most; a stream can have hundreds of millions of images."""
+
 T = TypeVar("T")
 
 
@@ -72,7 +74,7 @@ class ProposerSolverTrainer(PolicyUpdate):
         backbone: The base model, without adapters.
         lora: The shape of both adapters.
         processor: The backbone's processor, with left padding.
-        image_paths: The images.
+        images_per_epoch: Number of images of an epoch, for the metric `epoch`; more than 2^20 count as 2^20.
         prefetch: The groups of each update.
         publisher: Publishes adapters to the rollout server.
         scorer: The reward server; its fingerprint belongs to a checkpoint.
@@ -96,7 +98,7 @@ class ProposerSolverTrainer(PolicyUpdate):
         backbone: Any,
         lora: LoraConfig,
         processor: Any,
-        image_paths: Sequence[Path],
+        images_per_epoch: int,
         prefetch: Prefetch,
         publisher: AdapterPublisher,
         scorer: GroupScorer,
@@ -129,14 +131,14 @@ class ProposerSolverTrainer(PolicyUpdate):
             reward_funcs=[self.agreement],
             rollout_func=self._roll_out,
             args=config,
-            train_dataset=Dataset.from_dict(
-                {"prompt": [""] * len(image_paths), "path": list(map(str, image_paths))}
-            ),
+            train_dataset=Dataset.from_dict({"prompt": [""] * min(images_per_epoch, _MOST_ROWS)}),
             processing_class=processor,
             peft_config=lora,
             callbacks=[_UpdateCallback(self), *callbacks],
         )
         self.remove_callback(PrinterCallback)
+        if self.ranks.count > 1 and not self.is_deepspeed_enabled:
+            self.leave_unwrapped()
         name_roles(self.model, lora)
         self.teacher: SlowTeacher | None = None
         if settings.reward.voters == TEACHER:
@@ -167,6 +169,7 @@ class ProposerSolverTrainer(PolicyUpdate):
 
     def _train_from(self, checkpoint: str | None) -> None:
         self.ranks.from_first(self._discard_result)
+        self.ranks.align(value.data for name, value in self.model.named_parameters() if "lora_" in name)
         with self._signals, self._saved_whatever_ends_it():
             self.train(resume_from_checkpoint=checkpoint)
             if self._error is not None:
@@ -200,7 +203,7 @@ class ProposerSolverTrainer(PolicyUpdate):
             adapters.append(TEACHER)
         with self._timed("publish"):
             for name in adapters:
-                self._from_first(partial(self.publisher.publish, self.model, name, self.versions[role]))
+                self.publisher.publish(self.model, name, self.versions[role], self._from_first)
 
     def _from_first(self, make: Callable[[], T]) -> T:
         """`Ranks.from_first` of a `make` that may wait for servers; a signal ends the wait."""
@@ -262,7 +265,9 @@ class ProposerSolverTrainer(PolicyUpdate):
         stops = self.ranks.count == 1 and not self.is_deepspeed_enabled
         with self._signals.raised() if stops else nullcontext():
             loss: torch.Tensor = super().training_step(*args, **kwargs)
-            return loss
+        if self.is_last_micro_batch and not self.is_deepspeed_enabled:
+            self.ranks.average(each.grad for each in self.model.parameters() if each.grad is not None)
+        return loss
 
     def take_groups(self, update: int) -> None:
         """Takes the groups of the update from the collector, and logs them."""

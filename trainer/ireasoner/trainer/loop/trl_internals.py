@@ -13,6 +13,7 @@ from trl import GRPOTrainer
 from trl.models.utils import disable_gradient_checkpointing
 from trl.trainer.utils import split_pixel_values_by_grid, unsplit_pixel_values_by_grid
 
+from ireasoner.trainer.adapters.sharded_backbone import is_sharded
 from ireasoner.trainer.loop.distinct_prompts import DistinctPrompts
 
 __all__ = ["Batch", "GrpoInternals", "split_pixel_values_by_grid", "unsplit_pixel_values_by_grid"]
@@ -137,6 +138,19 @@ class GrpoInternals(GRPOTrainer):  # type: ignore[misc]
             self.use_vllm = False
         return loss
 
+    def leave_unwrapped(self) -> None:
+        """Has accelerate leave the model as it is, so that nothing averages the gradients of several processes.
+
+        It would wrap the model for a backward pass of every micro-batch (the last one can be empty here), and refuse a
+        sharded backbone.
+        """
+        self.model._is_accelerate_prepared = True
+
+    @property
+    def is_last_micro_batch(self) -> bool:
+        """Whether the micro-batch that is trained is the last one before the step of the optimizer."""
+        return bool(self.accelerator.sync_gradients)
+
     def without_gradient_checkpointing(self) -> AbstractContextManager[None]:
         """Turns gradient checkpointing off while the block lasts."""
         off: AbstractContextManager[None] = disable_gradient_checkpointing(
@@ -166,6 +180,10 @@ class GrpoInternals(GRPOTrainer):  # type: ignore[misc]
     def _maybe_log_save_evaluate(self, *args: Any, **kwargs: Any) -> None:
         super()._maybe_log_save_evaluate(*args, **kwargs)
         self.end_update()
+
+    def _move_model_to_device(self, model: Any, device: torch.device) -> None:
+        if not is_sharded(model.get_base_model()):  # a sharded one is where it computes, and cannot be moved
+            super()._move_model_to_device(model, device)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         self.write_checkpoint(model, trial)

@@ -1,11 +1,13 @@
 """The images that a run can use: those that can be read, and that the policy and the server's context can take."""
 
+from functools import partial
 from typing import Any
 
 from rich.console import Console
 
+from ireasoner.trainer.adapters.architecture import image_tokens
 from ireasoner.trainer.errors import SettingsError
-from ireasoner.trainer.images import ImageFolder, ImageSizeCheck
+from ireasoner.trainer.images import ImageSet, ImageSizeCheck, open_images
 from ireasoner.trainer.monitoring.progress import progress_bar
 from ireasoner.trainer.rewards.judge import judge_messages
 from ireasoner.trainer.rewards.needs import NOTHING, Needs
@@ -15,11 +17,12 @@ from ireasoner.trainer.settings import RunSettings
 from ireasoner.trainer.views import named_views
 
 
-def scan_images(settings: RunSettings, console: Console) -> ImageFolder:
-    """The readable images of the run's folder; shows progress while it decodes new ones.
+def scan_images(settings: RunSettings, console: Console) -> ImageSet:
+    """The readable images of the run; shows progress while it decodes new ones.
 
     Raises:
-        ImagesError: The folder is missing, or has fewer readable images than an update needs.
+        ImagesError: There are none, or fewer readable ones than an update needs.
+        SettingsError: A setting of `data` means nothing for them.
     """
     with progress_bar(console) as bar:
         task = bar.add_task("read new images", total=None)
@@ -28,19 +31,19 @@ def scan_images(settings: RunSettings, console: Console) -> ImageFolder:
             bar.update(task, total=count)
             bar.advance(task)
 
-        images = ImageFolder.scan(settings.images, show)
+        images = open_images(settings.images, settings.data, show)
         bar.update(task, visible=False)
     images.require(settings.groups_per_update)
     return images
 
 
 def usable_images(
-    images: ImageFolder,
+    images: ImageSet,
     processor: Any,
     settings: RunSettings,
     context_tokens: int | None,
     needs: Needs = NOTHING,
-) -> ImageFolder:
+) -> ImageSet:
     """The images without those that the policy or the server's context cannot take.
 
     Args:
@@ -61,7 +64,7 @@ def usable_images(
             f"rollout.{setting}: the rollout server's context of {context_tokens:,} tokens "
             "(--max-model-len) has no room for an image beside prompt, question and completion"
         )
-    usable = images.fitting(ImageSizeCheck(processor.image_processor, room))
+    usable = images.fitting(ImageSizeCheck(processor.image_processor, room, partial(image_tokens, processor)))
     usable.require(settings.groups_per_update)
     return usable
 

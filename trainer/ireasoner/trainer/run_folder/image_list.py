@@ -6,8 +6,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from ireasoner.trainer.data import Identity
 from ireasoner.trainer.errors import ImagesError, RunFolderError
-from ireasoner.trainer.images import ImageFolder
+from ireasoner.trainer.images import ImageSet, ImageStream
 from ireasoner.trainer.whole_file import write_whole
 
 IMAGE_LIST = "images.json"
@@ -19,8 +20,11 @@ class ImageList(BaseModel):
 
     Attributes:
         digest: SHA-256 of `images`, in hexadecimal.
-        images: Size in bytes of each image, by its name relative to the folder, in the order of the names.
-        left_out: Why each other image file is not used, by name.
+        images: Size in bytes of each image, in their order, by its name relative to the folder, or by its row in a
+            dataset; empty for a stream.
+        left_out: Why each other image is not used, by name; of a stream, those of the first window.
+        contents: Start of the SHA-256 of the bytes in each row of a dataset, by name; empty for files and for a stream.
+        dataset: The dataset that the images come from; None for files.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -28,18 +32,33 @@ class ImageList(BaseModel):
     digest: str
     images: dict[str, int]
     left_out: dict[str, str]
+    contents: dict[str, str] = {}
+    dataset: Identity | None = None
 
     @classmethod
-    def of(cls, folder: ImageFolder) -> "ImageList":
-        """The list of a folder's usable images."""
-        images = {file.name: file.size_bytes for file in folder.files}
-        digest = hashlib.sha256(json.dumps(images).encode()).hexdigest()
-        return cls(digest=digest, images=images, left_out=dict(folder.left_out))
+    def of(cls, images: ImageSet) -> "ImageList":
+        """The list of the usable images."""
+        files = () if isinstance(images, ImageStream) else images.files
+        sizes = {file.name: file.size_bytes for file in files}
+        return cls(
+            digest=hashlib.sha256(json.dumps(sizes).encode()).hexdigest(),
+            images=sizes,
+            left_out=dict(images.left_out),
+            contents={file.name: file.digest for file in files if file.digest},
+            dataset=images.identity,
+        )
 
     def changes(self, now: "ImageList") -> list[str]:
         """What was added, removed or replaced since this list was made: one line per kind, none if nothing was."""
         before, after = self.images, now.images
-        replaced = [name for name in before if name in after and before[name] != after[name]]
+        replaced = [
+            name
+            for name in before
+            if name in after
+            and (before[name] != after[name] or self.contents.get(name) != now.contents.get(name))
+        ]
+        if not before and not after and self.dataset is not None and now.dataset is not None:
+            return self.dataset.changes(now.dataset)
         kinds = {
             "added": [name for name in after if name not in before],
             "removed": [
@@ -52,7 +71,7 @@ class ImageList(BaseModel):
         return [f"{len(names)} {kind}: {_listed(names)}" for kind, names in kinds.items() if names]
 
 
-def image_changes(run_folder: Path, images: ImageFolder, *, accept_changed: bool) -> list[str]:
+def image_changes(run_folder: Path, images: ImageSet, *, accept_changed: bool) -> list[str]:
     """Compares the images of a resumed run with those of its earlier start; writes nothing.
 
     Args:
@@ -71,7 +90,7 @@ def image_changes(run_folder: Path, images: ImageFolder, *, accept_changed: bool
     changes = [] if before is None else before.changes(ImageList.of(images))
     if changes and not accept_changed:
         raise ImagesError(
-            f"resume: the usable images in {images.folder} are not those that the run started with:\n  "
+            f"resume: the usable images in {images.address} are not those that the run started with:\n  "
             + "\n  ".join(changes)
             + "\nRestore them, or add --accept-changed-images: finished updates stay, and the run goes on with the "
             "images as they are now, in another order"
@@ -79,7 +98,7 @@ def image_changes(run_folder: Path, images: ImageFolder, *, accept_changed: bool
     return changes
 
 
-def write_image_list(run_folder: Path, images: ImageFolder) -> None:
+def write_image_list(run_folder: Path, images: ImageSet) -> None:
     """Writes the list of a run's images."""
     write_whole(run_folder / IMAGE_LIST, ImageList.of(images).model_dump_json(indent=1) + "\n")
 

@@ -2,6 +2,7 @@
 
 settings.json      the resolved settings
 images.json        the images that it uses, and those that it leaves out
+stream.jsonl       the windows of images that were read, of a run that streams
 metrics.jsonl      one line per update
 groups.jsonl       one line per group: image, question, rollouts, rewards
 collapse.json      where the guard saw the likely onset of collapse, if it did
@@ -28,6 +29,7 @@ from ireasoner.trainer.whole_file import write_whole
 
 _LOGS = ("metrics.jsonl", "groups.jsonl")
 COLLAPSE_MARK = "collapse.json"
+_STREAM = "stream.jsonl"
 
 
 class CollapseMark(BaseModel):
@@ -71,6 +73,11 @@ class RunFolder:
     def checkpoints(self) -> Path:
         """Folder of the checkpoints."""
         return self.path / "checkpoints"
+
+    @property
+    def stream(self) -> Path:
+        """The windows of images that were read, of a run that streams."""
+        return self.path / _STREAM
 
     @property
     def tensorboard(self) -> Path:
@@ -237,7 +244,7 @@ def _clear(path: Path) -> None:
     """Removes what a run that ended before its first update has left."""
     if not (path / "settings.json").exists():
         return
-    for name in (*_LOGS, COLLAPSE_MARK):
+    for name in (*_LOGS, COLLAPSE_MARK, _STREAM):
         (path / name).unlink(missing_ok=True)
     for name in ("checkpoints", "tensorboard", "adapters"):
         shutil.rmtree(path / name, ignore_errors=True)

@@ -1,6 +1,6 @@
 """Views that must change the answer: what a policy still answers without the image, it did not see."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from PIL import Image
@@ -18,14 +18,14 @@ def blank(picture: Image.Image, question: str, seed: int, index: int) -> Form:
     return Image.new("RGB", picture.size, _GREY), question, None
 
 
-def foreign(paths: Sequence[Path]) -> Transform:
-    """Another image of the run, with other pixels."""
+def foreign(paths: Sequence[Path], read: Callable[[Path], Image.Image] = read_image) -> Transform:
+    """Another image of the run, with other pixels; `read` reads the image of a path."""
 
     def other(picture: Image.Image, question: str, seed: int, index: int) -> Form:
         rng = drawn(seed, "foreign", index)
         for path in rng.sample(paths, min(_TRIES, len(paths))):
             try:
-                found = read_image(path)
+                found = read(path)
             except UnreadableImageError:  # it was removed after the start of the run
                 continue
             if found.size != picture.size or found.tobytes() != picture.tobytes():

@@ -10,6 +10,7 @@ from PIL import Image
 
 from ireasoner.compat.flags import did_you_mean
 from ireasoner.trainer.errors import SettingsError
+from ireasoner.trainer.images import read_image
 from ireasoner.trainer.rewards.named_function import named_function
 from ireasoner.trainer.views.contrasts import blank, foreign
 from ireasoner.trainer.views.image_views import brightness, crop, jpeg, pad, resize
@@ -64,12 +65,15 @@ def named_views(names: Sequence[str]) -> list[View]:
     return views
 
 
-def named_contrast(name: str | None, paths: Sequence[Path] = ()) -> View | None:
+def named_contrast(
+    name: str | None, paths: Sequence[Path] = (), read: Callable[[Path], Image.Image] = read_image
+) -> View | None:
     """The view of the setting `views.contrast`; None without one.
 
     Args:
         name: Its name.
         paths: The images of the run, from which `foreign` takes one.
+        read: Reads the image of a path.
 
     Raises:
         SettingsError: There is no such view.
@@ -77,7 +81,7 @@ def named_contrast(name: str | None, paths: Sequence[Path] = ()) -> View | None:
     if name is None:
         return None
     if name == "foreign":
-        return View(name, foreign(paths))
+        return View(name, foreign(paths, read))
     return View(name, blank if name == "blank" else _transform("views.contrast", name, _CONTRASTS))
 
 

@@ -154,6 +154,10 @@ def _by_group(
 
 
 def _rewards(rollouts: Sequence[Mapping[str, Any]]) -> figures.Doubles:
+    """The rewards; none where the method abstained from all but invalid rollouts, whose 0 says nothing about it."""
+    statuses = {each["status"] for each in rollouts}
+    if "abstain" in statuses and "ok" not in statuses:
+        return np.full(len(rollouts), np.nan)
     return np.array([np.nan if each["reward"] is None else each["reward"] for each in rollouts], np.float64)
 
 

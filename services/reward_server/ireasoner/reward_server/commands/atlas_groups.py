@@ -1,4 +1,4 @@
-"""The groups of an atlas: read from a file of reward-score, in batches that hold the voters of their groups."""
+"""The groups of an atlas: read from a file of reward-score or an export, in batches that hold their groups' voters."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -38,7 +38,8 @@ def read_groups(file: Path) -> list[wire.Group]:
 
 def _group(line: bytes, where: str) -> wire.Group:
     try:
-        return wire.Group.model_validate(parsed(line))
+        group = parsed(line)
+        return wire.Group.model_validate(group.get("sent", group))  # an export holds more than was sent
     except UnusableLine as error:
         raise InputError(f"{where}: {error}") from error
     except ValidationError as error:

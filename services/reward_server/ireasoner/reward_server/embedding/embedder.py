@@ -1,7 +1,7 @@
 """What the server needs from an embedder, and the spec of the one to run."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 
 Runtime = Literal["auto", "openvino-bf16", "openvino-fp32", "torch-bf16", "torch-fp32"]
 DEVICES = Path("/dev")
-ACCELERATORS = ("nvidia[0-9]*", "dxg", "kfd", "dri/renderD*")
-"""Device files of NVIDIA's GPUs, of any GPU under WSL, of AMD's, and of Intel's."""
+COMPUTES = ("nvidia[0-9]*", "kfd", "hl[0-9]*", "davinci[0-9]*")
+"""Device files of what is there to compute: NVIDIA's and AMD's GPUs, Gaudi and Ascend."""
+ACCELERATORS = (*COMPUTES, "accel/accel[0-9]*", "dxg", "dri/renderD*")
+"""And of what may be: Gaudi with newer drivers, any GPU under WSL, and Intel's, whether they compute or draw."""
 
 
 class Embedder(Protocol):
@@ -84,6 +86,12 @@ class EmbedderSpec:
             return self.runtime.startswith("openvino")
         return self.embedder == "minilm" and _device(self.device) == "cpu"
 
+    @property
+    def unused_accelerator(self) -> Path | None:
+        """The device file of an accelerator that it would run on if torch were installed; None if there is none."""
+        is_free = self.embedder == "minilm" and self.runtime == "auto" and self.device == "auto"
+        return next(_device_files(COMPUTES), None) if is_free and not _has_torch() else None
+
 
 def _device(name: str) -> str:
     """The kind of device that torch chooses for `auto`, else `name`.
@@ -93,7 +101,7 @@ def _device(name: str) -> str:
     """
     if name != "auto":
         return name
-    if find_spec("sentence_transformers") is None or not _shows_an_accelerator():
+    if not _has_torch() or not _shows_an_accelerator():
         return "cpu"
     import torch
 
@@ -103,4 +111,13 @@ def _device(name: str) -> str:
 
 def _shows_an_accelerator() -> bool:
     """Whether there may be one: always, except on a Linux without a device file of one."""
-    return sys.platform != "linux" or any(any(DEVICES.glob(name)) for name in ACCELERATORS)
+    return sys.platform != "linux" or any(_device_files(ACCELERATORS))
+
+
+def _device_files(names: Iterable[str]) -> Iterator[Path]:
+    return (file for name in names for file in DEVICES.glob(name))
+
+
+def _has_torch() -> bool:
+    """Whether the extra that brings torch is installed."""
+    return find_spec("sentence_transformers") is not None

@@ -8,6 +8,7 @@ from ireasoner.reward_server.embedding.embedder import Embedder, EmbedderSpec
 
 PACKAGED = Path(__file__).with_name("minilm")
 EXTRA = "sentence-transformers"
+INSTALL_EXTRA = f"pip install ./clients '.[reward-server,{EXTRA}]'"
 OF_THE_EXTRA = ("huggingface_hub", "sentence_transformers", "torch", "transformers")
 
 
@@ -74,6 +75,4 @@ def _needs_the_extra(spec: EmbedderSpec) -> Iterator[None]:
         if missing.split(".")[0] not in OF_THE_EXTRA:
             raise
         wanted = f"--embedder {spec.embedder} with --runtime {spec.runtime} and --device {spec.device}"
-        raise ExtraMissing(
-            f"{wanted} needs its extra: pip install ./clients '.[reward-server,{EXTRA}]' (no module {missing})"
-        ) from error
+        raise ExtraMissing(f"{wanted} needs its extra: {INSTALL_EXTRA} (no module {missing})") from error

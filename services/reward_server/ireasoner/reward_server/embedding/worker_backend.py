@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ireasoner.reward_server.child_process import ChildDied, ChildProcess, ChildRefused, Frame, Header
 from ireasoner.reward_server.embedding.backend import Backend, ThreadBackend
 from ireasoner.reward_server.embedding.embedder import EmbedderSpec
+from ireasoner.reward_server.embedding.load import EXTRA, INSTALL_EXTRA
 
 log = logging.getLogger(__name__)
 
@@ -134,7 +135,15 @@ class WorkerBackend:
 
 
 def backend_of(spec: EmbedderSpec) -> Backend:
-    """The backend of an embedder, which has not started yet."""
+    """The backend of an embedder, which has not started yet; warns if it leaves an accelerator unused."""
+    if (unused := spec.unused_accelerator) is not None:
+        log.warning(
+            "the embedder runs on the CPU, although there is %s: to use it, install the extra %s (%s); "
+            "--device cpu silences this",
+            unused,
+            EXTRA,
+            INSTALL_EXTRA,
+        )
     return WorkerBackend(spec, PASS_TIMEOUT_S) if spec.needs_a_process else ThreadBackend.of(spec)
 
 

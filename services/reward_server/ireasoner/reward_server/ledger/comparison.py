@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ireasoner.reward_server.ledger.read_call import interruptible
+from ireasoner.reward_server.ledger.read_call import ReadConnection, interruptible
 from ireasoner.reward_server.ledger.schema import BUSY_TIMEOUT_S, COMPARISONS, LedgerUnusable
 
 VERSION = 1
@@ -216,6 +216,7 @@ def reading(folder: Path, name: str) -> Iterator[sqlite3.Connection]:
             timeout=BUSY_TIMEOUT_S,
             isolation_level=None,
             check_same_thread=False,  # another thread may interrupt it
+            factory=ReadConnection,
         )
         try:
             with interruptible(connection):

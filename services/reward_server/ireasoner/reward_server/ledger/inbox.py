@@ -170,6 +170,14 @@ def remove(segment: Path) -> None:
     segment.with_suffix(_LEFT_OUT).unlink(missing_ok=True)
 
 
+def remove_orphans(folder: Path) -> None:
+    """Removes the notes beside segments that are gone, which a writer left that was killed in `remove`."""
+    for note in (folder / FOLDER).glob(f"*{_LEFT_OUT}"):
+        segment = note.with_suffix(_SUFFIX)
+        if _NAME.fullmatch(segment.name) and not segment.exists():
+            note.unlink(missing_ok=True)
+
+
 def read(segment: Path, offset: int) -> Iterator[Frame | Gap]:
     """The whole frames of a segment from an offset on, and the gaps between them."""
     feed = feed_of(segment)

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ireasoner.reward_server.ledger.read_call import ReadConnection
+
 VERSION = 3
 """`user_version` of the file; a file of another version is refused."""
 FILE = "ledger.sqlite"
@@ -259,6 +261,7 @@ def open_to_read(folder: Path) -> sqlite3.Connection:
             timeout=BUSY_TIMEOUT_S,
             isolation_level=None,
             check_same_thread=False,
+            factory=ReadConnection,
         )
         version = _version(connection)
     except sqlite3.Error as error:

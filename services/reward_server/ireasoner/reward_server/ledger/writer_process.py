@@ -126,6 +126,7 @@ class Writer:
             connection.execute(f"PRAGMA wal_autocheckpoint = {min(1_000, self._max_log_bytes // 16_384)}")
             if not self._was_open:
                 eviction.remove_orphans(connection, self.folder)
+                inbox.remove_orphans(self.folder)
                 forget_feeds(connection)
                 self._was_open = True
             self._image_bytes = eviction.image_bytes(connection)

@@ -5,7 +5,7 @@ import { prose, short } from "./text.js";
 
 /** The clusters, the dominant one first. */
 export function clusterList(scored, labels) {
-  const rollouts = scored.rollouts.length || scored.clusters.reduce((sum, each) => sum + each.count, 0);
+  const rollouts = scored.rollouts?.length || scored.clusters.reduce((sum, each) => sum + each.count, 0);
   if (!scored.clusters.length) return element("p", { class: "muted" }, "No rollout has an answer.");
   return element("ul", { class: "clusters" }, scored.clusters.map((cluster, index) => clusterItem(cluster, { index, rollouts, scored, labels })));
 }

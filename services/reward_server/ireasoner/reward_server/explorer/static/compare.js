@@ -52,7 +52,7 @@ function none() {
     "section",
     { class: "card empty-state" },
     element("p", {}, "Nothing has been scored anew yet. This scores every stored group under another config, and shows up here:"),
-    element("pre", {}, "ireasoner rescore --ledger runs/ledger --config robust --against paper"),
+    element("pre", {}, "ireasoner rescore --ledger FOLDER --config robust --against paper"),
   );
 }
 

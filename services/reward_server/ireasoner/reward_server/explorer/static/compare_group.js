@@ -8,7 +8,7 @@ import { knownConfigs } from "./presets.js";
 import { address, go } from "./route.js";
 import { prose, short } from "./text.js";
 
-/** Shows `group` under the configs `a` and `b`. */
+/** Shows `group` under the configs `a` and `b`; a Proposer's group has one reward, and none per rollout. */
 export async function groupUnderTwo(query, { signal }) {
   const id = query.get("group");
   const names = [query.get("a") ?? "paper", query.get("b") ?? "robust"];
@@ -30,8 +30,7 @@ export async function groupUnderTwo(query, { signal }) {
       facts(sides),
       element("h2", {}, "Answers"),
       element("div", { class: "two" }, sides.map((scored, index) => element("section", { class: "card" }, element("h3", {}, names[index]), clusterList(scored, group.labels)))),
-      element("h2", {}, "Rewards"),
-      element("section", { class: "card scroll" }, rewardTable(sides, names)),
+      sides[0].rollouts && [element("h2", {}, "Rewards"), element("section", { class: "card scroll" }, rewardTable(sides, names))],
     ),
   };
 }
@@ -57,6 +56,7 @@ function facts([a, b]) {
     fact("rank flips", String(rankFlips(before, after))),
     fact("dominant answer", isSame ? "the same" : [short(a.dominant_answer ?? NONE, 24), " → ", short(b.dominant_answer ?? NONE, 24)]),
     fact("dominant share", `${decimal(a.dominant_share)} → ${decimal(b.dominant_share)}`),
+    !a.rollouts && fact("Proposer reward", `${decimal(a.proposer_reward)} → ${decimal(b.proposer_reward)}`),
     fact("entropy", `${decimal(a.entropy_nats)} → ${decimal(b.entropy_nats)}`),
   );
 }
@@ -66,7 +66,7 @@ function fact(name, value) {
 }
 
 function rewardsOf(scored) {
-  return scored.rollouts.map((rollout) => rollout.reward);
+  return scored.rollouts?.map((rollout) => rollout.reward) ?? [scored.proposer_reward];
 }
 
 function rewardTable([a, b], names) {

@@ -6,7 +6,7 @@ import { heatMap } from "./heat_map.js";
 import { image } from "./image.js";
 import { decimal } from "./number.js";
 import { stepWeight, sumRule } from "./reward_sum.js";
-import { inOrder, rolloutList } from "./rollout_list.js";
+import { inOrder, rolloutList, sentList } from "./rollout_list.js";
 import { knownConfig, scoringCard } from "./scoring.js";
 import { neutralCosine } from "./step.js";
 import { prose } from "./text.js";
@@ -42,6 +42,11 @@ export function groupPage(group, { presets, signal }) {
       element("section", { class: "card" }, rolloutList(rollouts, context)),
       element("h2", {}, "Step against step"),
       heatMap(rollouts, signal),
+    ],
+    !scored.rollouts && sent?.rollouts?.length > 0 && [
+      element("h2", {}, "Rollouts"),
+      element("p", { class: "sentence" }, "The reward is the Proposer's, for its question: it depends on how often each answer was given, and no rollout has a reward of its own."),
+      element("section", { class: "card" }, sentList(sent.rollouts)),
     ],
     group.config && [element("h2", {}, "Scored with"), scoringCard(group, presets)],
   ];

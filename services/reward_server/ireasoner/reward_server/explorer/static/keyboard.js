@@ -4,6 +4,7 @@ import { go } from "./route.js";
 export const KEYS = [
   ["j / k", "next / previous item; in a group, the next / previous group"],
   ["enter", "open the item"],
+  ["c", "in a group, score it under two configs"],
   ["/", "search"],
   ["esc", "leave a field, clear a selection, or go up one level"],
   ["g then e, g, c or t", "experiments, groups, compare, try"],

@@ -7,12 +7,12 @@ import { prose, short } from "./text.js";
 
 const SHOWN = 32;
 
-/** The scored rollouts with what was sent of each, in the order that they are shown in. */
+/** The scored rollouts with what was sent of each, in the order that they are shown in; none of a Proposer's group. */
 export function inOrder(scored, sent) {
   const texts = new Map((sent?.rollouts ?? []).map((rollout) => [rollout.id, rollout]));
   const ranks = new Map((scored.clusters ?? []).map((cluster, index) => [cluster.answer, index]));
   const rank = (rollout) => (rollout.status === "invalid" ? Infinity : ranks.get(rollout.answer) ?? 1e9);
-  return scored.rollouts
+  return (scored.rollouts ?? [])
     .map((rollout, index) => ({ ...rollout, index, sent: texts.get(rollout.id), rank: rank(rollout) }))
     .sort((a, b) => (a.rank === b.rank ? 0 : a.rank - b.rank) || a.index - b.index);
 }
@@ -30,6 +30,22 @@ export function rolloutList(rollouts, { group, config, weight }) {
   };
   draw(Math.min(SHOWN, rollouts.length));
   return list;
+}
+
+/** The rollouts of a Proposer's group, which are not paid one by one, as they were sent. */
+export function sentList(rollouts) {
+  return element(
+    "div",
+    { class: "rollouts" },
+    rollouts.map(({ id, text, steps, answer: given }) =>
+      element(
+        "article",
+        { class: "rollout sent" },
+        element("div", { class: "rollout-answer" }, given !== undefined && given !== null && prose(given, { class: "answer-text" }), element("small", {}, "rollout ", short(id, 24))),
+        prose(text ?? (steps ?? []).join("\n"), { class: "raw" }),
+      ),
+    ),
+  );
 }
 
 function rolloutRow(rollout, context) {

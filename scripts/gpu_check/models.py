@@ -1,0 +1,100 @@
+"""The models of the check: their shapes and processors; weights that nobody has here are random."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from scripts.gpu_check import MODEL
+
+SHAPE_3B: dict[str, Any] = {
+    "text_config": {
+        "vocab_size": 151_936,
+        "hidden_size": 2048,
+        "intermediate_size": 11_008,
+        "num_hidden_layers": 36,
+        "num_attention_heads": 16,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 128_000,
+        "rms_norm_eps": 1e-6,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [16, 24, 24]},
+    },
+    "vision_config": {
+        "depth": 32,
+        "hidden_size": 1280,
+        "intermediate_size": 3420,
+        "num_heads": 16,
+        "out_hidden_size": 2048,
+        "fullatt_block_indexes": [7, 15, 23, 31],
+        "window_size": 112,
+    },
+}
+"""Qwen2.5-VL-3B as published."""
+
+SHAPE_SMALL: dict[str, Any] = {
+    "text_config": {
+        **SHAPE_3B["text_config"],
+        "vocab_size": 600,
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [4, 6, 6]},
+    },
+    "vision_config": {
+        **SHAPE_3B["vision_config"],
+        "depth": 1,
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_heads": 2,
+        "out_hidden_size": 64,
+        "fullatt_block_indexes": [0],
+    },
+}
+"""The small form, for a CPU."""
+
+_TOKEN_IDS = (
+    "image_token_id",
+    "video_token_id",
+    "vision_start_token_id",
+    "vision_end_token_id",
+    "eos_token_id",
+    "pad_token_id",
+)
+
+
+def write_shape(shape: dict[str, Any], image_px: int, folder: Path) -> Path:
+    """Writes a checkpoint without weights: a config, and the tiny model's processor with as many words as the config.
+
+    Args:
+        shape: Fields of the config.
+        image_px: Area to which every image is resized, in pixels.
+        folder: The new folder.
+    """
+    shutil.copytree(MODEL, folder, ignore=shutil.ignore_patterns("*.safetensors", "README.md"))
+    config = json.loads((folder / "config.json").read_text())
+    for part, fields in shape.items():
+        config[part].update(fields)
+    layers = config["text_config"]["num_hidden_layers"]
+    config["text_config"]["layer_types"] = ["full_attention"] * layers
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    words, added = tokenizer["model"]["vocab"], tokenizer["added_tokens"]
+    first = config["text_config"]["vocab_size"] - len(
+        added
+    )  # tokenizers numbers added tokens after all words
+    words.update({f"<{index}>": index for index in range(len(words), first)})
+    moved = {each["id"]: first + index for index, each in enumerate(added)}
+    for each in added:
+        each["id"] = moved[each["id"]]
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    generation = json.loads((folder / "generation_config.json").read_text())
+    for fields in (config, config["text_config"], generation):
+        fields.update({name: moved[fields[name]] for name in _TOKEN_IDS if fields.get(name) in moved})
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "generation_config.json").write_text(json.dumps(generation))
+    processor = json.loads((folder / "processor_config.json").read_text())
+    for part in ("image_processor", "video_processor"):
+        processor[part]["size"] = {"shortest_edge": image_px, "longest_edge": image_px}
+    (folder / "processor_config.json").write_text(json.dumps(processor))
+    return folder
