@@ -83,7 +83,7 @@ ASK = ["evaluate", "--questions", "keyless.jsonl"]
     ("words", "message"),
     [
         (["dema"], "ireasoner: there is no command dema; did you mean demo?"),
-        (["launch"], "it is one of demo, train, evaluate, export, report"),
+        (["launch"], "it is one of demo, train, evaluate, export, graft, report"),
         (["train"], "--model is required\n--images is required\n--run-folder is required"),
         (["train", "--config"], "argument --config: expected one argument"),
         (["train", "--config", "empty"], "--config: empty cannot be read: Is a directory"),

@@ -22,6 +22,7 @@ COMMANDS = {
     "ireasoner evaluate": "trainer",
     "ireasoner report": "trainer",
     "ireasoner export": "trainer",
+    "ireasoner graft": "trainer",
     "ireasoner atlas": "reward-server",
     "ireasoner audit": "reward-server",
     "ireasoner import": "reward-server",

@@ -44,6 +44,9 @@ SUBCOMMANDS: Mapping[str, Subcommand] = {
     "export": Subcommand(
         "write a trained adapter, or the base model merged with it", "trainer", f"{_TRAINER}:export"
     ),
+    "graft": Subcommand(
+        "give a language model eyes, to train real language on a CPU", "trainer", f"{_TRAINER}:graft"
+    ),
     "report": Subcommand(
         "write the HTML report of one run folder, or of two side by side", "trainer", f"{_TRAINER}:report"
     ),

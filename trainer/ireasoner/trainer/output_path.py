@@ -1,6 +1,9 @@
 """Where a command may write: found out before the work begins, not when it is done."""
 
 import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ireasoner.trainer.errors import SettingsError
@@ -34,3 +37,35 @@ def require_file(setting: str, file: Path) -> None:
     if file.is_dir():
         raise SettingsError(f"{setting}: {file} is a folder, not a file")
     require_folder(setting, file.absolute().parent)
+
+
+@contextmanager
+def new_folder(setting: str, folder: Path) -> Iterator[Path]:
+    """A folder to fill, which gets its name only when the block ends without an error.
+
+    Its files get the permissions of any new file; safetensors makes them private, whatever the umask.
+
+    Args:
+        setting: The setting that names it.
+        folder: Its name.
+
+    Raises:
+        SettingsError: The name is taken, or the folder cannot be made.
+    """
+    folder = folder.expanduser()
+    if os.path.lexists(folder):
+        raise SettingsError(f"{setting}: {folder} exists already")
+    require_folder(setting, folder)
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        new = partial / ".new"
+        new.touch()
+        for file in filter(Path.is_file, partial.rglob("*")):
+            shutil.copymode(new, file)
+        new.unlink()
+        partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)

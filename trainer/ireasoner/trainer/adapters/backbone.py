@@ -81,14 +81,18 @@ def _start_once(processor: Any) -> None:
 
 
 @contextmanager
-def readable(model: str) -> Iterator[None]:
+def readable(model: str, *, file: bool = False) -> Iterator[None]:
     """Names a model that cannot be read, and silences the hub's own report of its retries.
+
+    Args:
+        model: Folder or hub id.
+        file: Whether it may also be a file.
 
     Raises:
         SettingsError: The block failed: what transformers raises for a broken file depends on the file.
     """
     path = Path(model).expanduser()
-    if path.exists() and not path.is_dir():
+    if path.exists() and not path.is_dir() and not file:
         raise SettingsError(f"model: {model} is a file: give the folder that holds config.json")
     if not path.exists() and not is_hub_id(model):
         raise SettingsError(f"model: {model} cannot be read: there is no such folder")
@@ -99,7 +103,7 @@ def readable(model: str) -> Iterator[None]:
         reason = " ".join(f"{error}".split()).rstrip(".")
         if not isinstance(error, OSError | ValueError):
             reason = f"{type(error).__name__}: {reason}"
-        hint = "" if path.is_dir() else "; or give --model FOLDER with a config.json"
+        hint = "" if path.exists() else "; or give --model FOLDER with a config.json"
         raise SettingsError(f"model: {model} cannot be read: {reason}{hint}") from error
 
 

@@ -1,7 +1,6 @@
 """The command `ireasoner export`: a trained adapter in a form that other software loads."""
 
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +11,7 @@ from rich.console import Console
 from ireasoner.trainer.commands.model_card import base_model, model_card
 from ireasoner.trainer.commands.settings import ExportSettings
 from ireasoner.trainer.errors import SettingsError
-from ireasoner.trainer.output_path import require_folder
+from ireasoner.trainer.output_path import new_folder
 from ireasoner.trainer.run_folder.run_folder import read_settings
 
 
@@ -29,23 +28,14 @@ def export(settings: ExportSettings) -> Path:
     """
     run = read_settings(settings.run_folder / "settings.json")
     adapter = _adapter(settings)
-    output = settings.output.expanduser()
-    if os.path.lexists(output):
-        raise SettingsError(f"output: {output} exists already")
-    require_folder("output", output)
-    partial = output.with_name(f".{output.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    if settings.merged:
-        _merge(run, adapter, partial)
-    else:
-        shutil.copytree(adapter, partial)
-        _name_base_model(partial / "adapter_config.json", base_model(run["model"]))
-    card = partial / "README.md"
-    card.write_text(model_card(settings, run), encoding="utf-8")
-    for file in filter(Path.is_file, partial.rglob("*")):
-        shutil.copymode(card, file)  # safetensors makes files private, whatever the umask
-    partial.rename(output)
-    return output
+    with new_folder("output", settings.output) as folder:
+        if settings.merged:
+            _merge(run, adapter, folder)
+        else:
+            shutil.copytree(adapter, folder, dirs_exist_ok=True)
+            _name_base_model(folder / "adapter_config.json", base_model(run["model"]))
+        (folder / "README.md").write_text(model_card(settings, run), encoding="utf-8")
+    return settings.output.expanduser()
 
 
 def _adapter(settings: ExportSettings) -> Path:

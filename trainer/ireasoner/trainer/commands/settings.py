@@ -1,4 +1,4 @@
-"""The settings of `ireasoner demo`, `evaluate`, `export` and `report`; each field is a flag.
+"""The settings of `ireasoner demo`, `evaluate`, `export`, `graft` and `report`; each field is a flag.
 
 Nothing heavy is imported here, so that `--help` answers at once.
 """
@@ -145,6 +145,35 @@ class ExportSettings(CommandSettings):
     """Checkpoint to export, by its updates, or before-collapse (default: the adapters of the finished run)."""
     merged: bool = False
     """Write the whole model with the adapter merged in, instead of the adapter alone."""
+
+
+class GraftSettings(CommandSettings):
+    """Give a language model eyes: write a checkpoint of Qwen2.5-VL's architecture that reads grids of digits.
+
+    A small vision tower learns to give each cell of a grid the language model's own embedding of its digit. Then the
+    model learns to reason about an image as it does about the same grid in words.
+    """
+
+    model_config = SettingsConfigDict(cli_prog_name="ireasoner graft", env_prefix="IREASONER_GRAFT_")
+
+    model: str
+    """Text checkpoint of Qwen2.5: a folder, a hub id or a GGUF file; or a checkpoint that this command wrote, which
+    only gets a further warm start."""
+    output: Path
+    """Folder to write; must not exist."""
+    tower_updates: int = Field(1000, ge=1)
+    """Updates of the vision tower; the default takes some 90 s on one core, whatever the size of the language model."""
+    warm_start_updates: int = Field(100, ge=0)
+    """Updates of the warm start; 0 leaves it out. The default takes about an hour on two cores with a model of 0.5
+    billion parameters."""
+    prompts_per_update: int = Field(8, ge=1)
+    """Prompts in each update of the warm start; memory grows with it."""
+    max_new_tokens: int = Field(200, ge=1)
+    """Maximum length of a reasoning in the warm start, in tokens."""
+    seed: int = Field(0, ge=0)
+    """Seed of the tower, the adapter, the grids, the questions and the sampled reasonings."""
+    cpu_threads: int | None = Field(None, ge=1)
+    """torch's threads in the warm start (default: torch's choice). The tower is trained with one."""
 
 
 class ReportSettings(CommandSettings):

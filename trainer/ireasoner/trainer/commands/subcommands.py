@@ -13,7 +13,13 @@ from pydantic_settings import BaseSettings
 
 from ireasoner.compat.extras import needs_extra
 from ireasoner.compat.flags import read_flags
-from ireasoner.trainer.commands.settings import DemoSettings, EvaluateSettings, ExportSettings, ReportSettings
+from ireasoner.trainer.commands.settings import (
+    DemoSettings,
+    EvaluateSettings,
+    ExportSettings,
+    GraftSettings,
+    ReportSettings,
+)
 from ireasoner.trainer.console import errors_reported
 from ireasoner.trainer.settings import RunSettings, read_config
 
@@ -59,4 +65,5 @@ demo = _subcommand("demo", DemoSettings, "commands.demo")
 train = _subcommand("train", RunSettings, "commands.train", defaults=read_config)
 evaluate = _subcommand("evaluate", EvaluateSettings, "commands.evaluate")
 export = _subcommand("export", ExportSettings, "commands.export")
+graft = _subcommand("graft", GraftSettings, "commands.graft")
 report = _subcommand("report", ReportSettings, "commands.report")

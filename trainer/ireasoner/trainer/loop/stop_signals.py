@@ -31,7 +31,9 @@ class StopSignals:
     one nothing is received.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, consequence: str = "the run ends as of its last whole update") -> None:
+        """`consequence` is what the first signal prints."""
+        self._consequence = consequence
         self._received: int | None = None
         self._received_s = 0.0
         self._raises = False
@@ -85,7 +87,7 @@ class StopSignals:
         if self._received is None:
             self._received, self._received_s = number, time.monotonic()
             name = signal.Signals(number).name
-            os.write(2, f"{name}: the run ends as of its last whole update\n".encode())
+            os.write(2, f"{name}: {self._consequence}\n".encode())
             if self._raises:
                 self._raises = False
                 raise RunInterrupted(number)

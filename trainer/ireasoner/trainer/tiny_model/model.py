@@ -1,34 +1,65 @@
 """The tiny vision-language model: architecture and processor of Qwen2.5-VL, small enough to commit."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ireasoner.compat import repairs
 from ireasoner.trainer.tiny_model.task import TASKS, Task
 from ireasoner.trainer.tiny_model.tokenizer import EOS, PAD, build_tokenizer
 
 if TYPE_CHECKING:
-    from transformers import GenerationConfig, Qwen2_5_VLForConditionalGeneration, Qwen2_5_VLProcessor
+    from transformers import (
+        GenerationConfig,
+        PreTrainedTokenizerFast,
+        Qwen2_5_VLForConditionalGeneration,
+        Qwen2_5_VLProcessor,
+    )
 
 IMAGE_PX = 84 * 84
 """Every image is resized to about this many pixels, which are nine image tokens."""
 
-_CHAT_TEMPLATE = Path(__file__).with_name("chat_template.j2")
+CHAT_TEMPLATE = Path(__file__).with_name("chat_template.j2").read_text(encoding="utf-8")
+"""ChatML, with images and videos as placeholders."""
 
 
 def build_processor(task: Task = TASKS["sums"]) -> "Qwen2_5_VLProcessor":
-    """transformers' processor for Qwen2.5-VL with our tokenizer."""
+    """transformers' processor for Qwen2.5-VL with the tokenizer of a task."""
+    return processor_with(build_tokenizer(CHAT_TEMPLATE, task.world))
+
+
+def processor_with(tokenizer: "PreTrainedTokenizerFast") -> "Qwen2_5_VLProcessor":
+    """transformers' processor for Qwen2.5-VL with a tokenizer; it scales every image to nine image tokens."""
     repairs.install()
     from transformers import Qwen2_5_VLProcessor, Qwen2VLImageProcessor, Qwen2VLVideoProcessor
 
-    template = _CHAT_TEMPLATE.read_text()
     sizes = {"shortest_edge": IMAGE_PX, "longest_edge": IMAGE_PX}
     return Qwen2_5_VLProcessor(
         image_processor=Qwen2VLImageProcessor(size=sizes),
-        tokenizer=build_tokenizer(template, task.world),
+        tokenizer=tokenizer,
         video_processor=Qwen2VLVideoProcessor(size=sizes),
-        chat_template=template,
+        chat_template=CHAT_TEMPLATE,
     )
+
+
+def small_tower(hidden_size: int) -> dict[str, Any]:
+    """The config of a vision tower of one layer, for a language model of width `hidden_size`."""
+    return {
+        "depth": 1,
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_heads": 2,
+        "out_hidden_size": hidden_size,
+        "fullatt_block_indexes": [0],
+        "window_size": 112,
+    }
+
+
+def special_token_ids(processor: "Qwen2_5_VLProcessor") -> dict[str, int]:
+    """The fields of a config that name the placeholders of images and videos."""
+    ids = processor.tokenizer.get_vocab()
+    names = ("image_pad", "video_pad", "vision_start", "vision_end")
+    fields = ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id")
+    return {field: ids[f"<|{name}|>"] for field, name in zip(fields, names, strict=True)}
 
 
 def build_model(processor: "Qwen2_5_VLProcessor", seed: int) -> "Qwen2_5_VLForConditionalGeneration":
@@ -54,19 +85,8 @@ def build_model(processor: "Qwen2_5_VLProcessor", seed: int) -> "Qwen2_5_VLForCo
             "eos_token_id": ids[EOS],
             "pad_token_id": ids[PAD],
         },
-        vision_config={
-            "depth": 1,
-            "hidden_size": 64,
-            "intermediate_size": 128,
-            "num_heads": 2,
-            "out_hidden_size": hidden,
-            "fullatt_block_indexes": [0],
-            "window_size": 112,
-        },
-        image_token_id=ids["<|image_pad|>"],
-        video_token_id=ids["<|video_pad|>"],
-        vision_start_token_id=ids["<|vision_start|>"],
-        vision_end_token_id=ids["<|vision_end|>"],
+        vision_config=small_tower(hidden),
+        **special_token_ids(processor),
         tie_word_embeddings=True,
         dtype="float32",
     )

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from ireasoner.trainer.worlds.digit_grids.cell import CELL_PX, draw_cell
+from ireasoner.trainer.worlds.digit_grids.cell import CELL_PX, distort, draw_cell
 from ireasoner.trainer.worlds.digit_grids.digits import Digits
 from ireasoner.trainer.worlds.world import CELLS
 
@@ -44,3 +44,12 @@ def random_grids(digits: Digits, count: int, seed: int) -> Iterator[Grid]:
     for _ in range(count):
         chosen = rng.choice(len(digits), size=CELLS, replace=False)
         yield Grid(image=draw_grid(drawn[chosen]), digits=tuple(int(label) for label in digits.label[chosen]))
+
+
+def rewritten_grids(digits: Digits, rng: np.random.Generator) -> Iterator[Grid]:
+    """Grids of randomly drawn digits without an end, each digit in a handwriting of its own."""
+    drawn = [draw_cell(ink) for ink in digits.ink]
+    while True:
+        chosen = rng.integers(len(digits), size=CELLS)
+        cells = np.stack([distort(drawn[index], rng) for index in chosen])
+        yield Grid(image=draw_grid(cells), digits=tuple(int(label) for label in digits.label[chosen]))
