@@ -72,7 +72,7 @@ def tokenizer(image: str, tokens: Mapping[str, str], bos: str | None = None) -> 
     )
 
 
-def _text(words: Any, **fields: Any) -> dict[str, Any]:
+def text_config(words: Any, **fields: Any) -> dict[str, Any]:
     """The config of a language model with the vocabulary of a tokenizer."""
     ends = {"eos_token_id": words.eos_token_id, "pad_token_id": words.pad_token_id}
     return {**_TEXT, "vocab_size": len(words), **ends, **fields}
@@ -83,12 +83,12 @@ def _qwen2_vl() -> tuple[Any, Any]:
 
     words = tokenizer("<|vision_start|><|image_pad|><|vision_end|>", _QWEN_TOKENS)
     config = Qwen2VLConfig(
-        text_config=_text(
+        text_config=text_config(
             words, rope_parameters={"rope_type": "default", "rope_theta": 1e4, "mrope_section": [4, 6, 6]}
         ),
         vision_config={"depth": 2, "embed_dim": 32, "hidden_size": 64, "num_heads": 2, "mlp_ratio": 2},
         tie_word_embeddings=True,
-        **_qwen_ids(words),
+        **qwen_ids(words),
     )
     size = {"shortest_edge": 28 * 28, "longest_edge": 16 * 28 * 28}
     return config, Qwen2VLProcessor(
@@ -105,7 +105,7 @@ def _qwen3_vl() -> tuple[Any, Any]:
     words = tokenizer("<|vision_start|><|image_pad|><|vision_end|>", _QWEN_TOKENS)
     rope = {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [4, 6, 6], "mrope_interleaved": True}
     config = Qwen3VLConfig(
-        text_config=_text(words, rope_parameters=rope),
+        text_config=text_config(words, rope_parameters=rope),
         vision_config={
             "depth": 2,
             "hidden_size": 32,
@@ -116,7 +116,7 @@ def _qwen3_vl() -> tuple[Any, Any]:
             "deepstack_visual_indexes": [0],
         },
         tie_word_embeddings=True,
-        **_qwen_ids(words),
+        **qwen_ids(words),
     )
     size = {"shortest_edge": 32 * 32, "longest_edge": 16 * 32 * 32}
     return config, Qwen3VLProcessor(
@@ -129,7 +129,8 @@ def _qwen3_vl() -> tuple[Any, Any]:
     )
 
 
-def _qwen_ids(words: Any) -> dict[str, int]:
+def qwen_ids(words: Any) -> dict[str, int]:
+    """The ids of Qwen's tokens around an image, as its configs name them."""
     names = {
         "image": "image_pad",
         "video": "video_pad",
@@ -144,7 +145,7 @@ def _llava() -> tuple[Any, Any]:
 
     words = tokenizer("<image>\n", {"image_token": "<image>"})
     config = LlavaConfig(
-        text_config={"model_type": "llama", **_text(words)},
+        text_config={"model_type": "llama", **text_config(words)},
         vision_config={"model_type": "clip_vision_model", "projection_dim": 32, **_EYES},
         image_token_index=words.image_token_id,
         tie_word_embeddings=False,
@@ -170,7 +171,7 @@ def _llava_onevision() -> tuple[Any, Any]:
     words = tokenizer("<image>\n", {"image_token": "<image>", "video_token": "<video>"})
     pinpoints = [[56, 56], [56, 112], [112, 56], [112, 112]]
     config = LlavaOnevisionConfig(
-        text_config={"model_type": "qwen2", **_text(words)},
+        text_config={"model_type": "qwen2", **text_config(words)},
         vision_config={"model_type": "siglip_vision_model", "vision_use_head": False, **_EYES},
         image_token_index=words.image_token_id,
         video_token_index=words.video_token_id,
@@ -201,7 +202,7 @@ def _internvl() -> tuple[Any, Any]:
         },
     )
     config = InternVLConfig(
-        text_config={"model_type": "qwen2", **_text(words)},
+        text_config={"model_type": "qwen2", **text_config(words)},
         vision_config={**_EYES, "image_size": [56, 56], "patch_size": [14, 14]},
         image_token_id=words.context_image_token_id,
         image_seq_length=4,
@@ -226,7 +227,7 @@ def _gemma3() -> tuple[Any, Any]:
         bos="<bos>",
     )
     config = Gemma3Config(
-        text_config=_text(
+        text_config=text_config(
             words, bos_token_id=words.bos_token_id, query_pre_attn_scalar=32, sliding_window=512
         ),
         vision_config={"vision_use_head": False, **_EYES},
@@ -256,7 +257,7 @@ def _smolvlm() -> tuple[Any, Any]:
         },
     )
     config = SmolVLMConfig(
-        text_config={"model_type": "llama", **_text(words)},
+        text_config={"model_type": "llama", **text_config(words)},
         vision_config=_EYES,
         image_token_id=words.image_token_id,
         pad_token_id=words.pad_token_id,
@@ -292,10 +293,14 @@ FAMILIES: Mapping[str, Callable[[], tuple[Any, Any]]] = {
 def build(family: str, folder: Path, seed: int = 0) -> Path:
     """Writes the checkpoint of a family, in float32; returns `folder`."""
     repairs.install()
+    return write(*FAMILIES[family](), folder, seed)
+
+
+def write(config: Any, processor: Any, folder: Path, seed: int) -> Path:
+    """Writes a checkpoint with random weights, in float32; returns `folder`."""
     import torch
     from transformers import AutoModelForImageTextToText
 
-    config, processor = FAMILIES[family]()
     torch.manual_seed(seed)
     model = AutoModelForImageTextToText.from_config(config).float()
     model.generation_config.eos_token_id = processor.tokenizer.eos_token_id

@@ -4,6 +4,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from scripts.tiny_families import qwen_ids, text_config, write
+
 SPECIAL_TOKENS = (
     "<|endoftext|>",
     "<|im_start|>",
@@ -31,27 +33,13 @@ def build(folder: Path, seed: int = 0) -> Path:
     One image token covers 28x28 pixels, as in the 7B. Weights are float32, drawn wide enough (standard
     deviation 0.2) that the text, the image and an adapter all visibly move the next token's distribution.
     """
-    import torch
-    from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+    from transformers import Qwen2_5_VLConfig
 
     processor = _processor()
-    tokenizer = processor.tokenizer
-    token = {name: tokenizer.convert_tokens_to_ids(name) for name in SPECIAL_TOKENS}
+    words = processor.tokenizer
+    rope = {"rope_type": "default", "mrope_section": [4, 6, 6], "rope_theta": 10000.0}
     config = Qwen2_5_VLConfig(
-        text_config={
-            "vocab_size": len(tokenizer),
-            "hidden_size": 64,
-            "intermediate_size": 128,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 2,
-            "num_key_value_heads": 1,
-            "max_position_embeddings": 2048,
-            "rope_parameters": {"rope_type": "default", "mrope_section": [4, 6, 6], "rope_theta": 10000.0},
-            "initializer_range": 0.2,
-            "bos_token_id": None,
-            "eos_token_id": token["<|im_end|>"],
-            "pad_token_id": token["<|endoftext|>"],
-        },
+        text_config=text_config(words, rope_parameters=rope),
         vision_config={
             "depth": 2,
             "hidden_size": 32,
@@ -61,19 +49,10 @@ def build(folder: Path, seed: int = 0) -> Path:
             "fullatt_block_indexes": [1],
             "initializer_range": 0.2,
         },
-        image_token_id=token["<|image_pad|>"],
-        video_token_id=token["<|video_pad|>"],
-        vision_start_token_id=token["<|vision_start|>"],
-        vision_end_token_id=token["<|vision_end|>"],
         tie_word_embeddings=True,
+        **qwen_ids(words),
     )
-    torch.manual_seed(seed)
-    model = Qwen2_5_VLForConditionalGeneration(config).float()
-    model.generation_config.eos_token_id = token["<|im_end|>"]
-    model.generation_config.pad_token_id = token["<|endoftext|>"]
-    model.save_pretrained(folder)
-    processor.save_pretrained(folder)
-    return folder
+    return write(config, processor, folder, seed)
 
 
 def build_adapter(policy: Path, folder: Path, seed: int = 1, rank: int = 4) -> Path:

@@ -14,8 +14,10 @@ from ireasoner.audit.signs import (
     LABELS,
     LENGTH_GAINS,
     NEAR_DUPLICATE,
+    STEPS,
     TEMPLATES,
     WORDS,
+    bounds,
     signs,
 )
 from ireasoner.audit.thresholds import Thresholds
@@ -148,6 +150,39 @@ def test_every_threshold_moves_its_sign() -> None:
     assert audit(run(**worst), loose).signs == ()
     assert len(audit(run(**worst), LIMITS).signs) == 10
     assert len(audit(run(**worst), replace(LIMITS, window=5)).signs) == 10
+
+
+@pytest.mark.parametrize(
+    ("figure", "first", "expected"),
+    [
+        (ENTROPY, 0.5, (0.1, None)),
+        (ENTROPY, 0.0, (0.0, None)),
+        (DOMINANT, 0.6, (0.54, 0.97)),
+        (DOMINANT, 0.99, (0.891, 0.99)),
+        (WORDS, 40.0, (16.0, 100.0)),
+        (WORDS, 0.0, (0.0, None)),
+        (LABELS, 0.5, (0.4, None)),
+        (DISTINCT, 0.5, (0.1, None)),
+        (FLAT, 0.1, (None, 0.8)),
+        (FLAT, 0.9, (None, 0.9)),
+        (FLIPS, 0.2, (None, 0.5)),
+        (FLIPS, 0.45, (None, 0.55)),
+        (TEMPLATES, 0.7, (None, 0.8)),
+        (STEPS, 3.0, (None, None)),
+    ],
+)
+def test_a_figure_is_a_sign_just_beyond_its_bounds(
+    figure: str, first: float, expected: tuple[float | None, float | None]
+) -> None:
+    least, largest = bounds(figure, first, LIMITS)
+    assert (least, largest) == pytest.approx(expected)
+    rules = [sign.rule for sign in signs(LIMITS) if sign.figure == figure]
+
+    def is_sign(mean: float) -> bool:
+        return any(rule.reason(mean, first) for rule in rules)
+
+    for bound, beyond in ((least, -1e-9), (largest, 1e-9)):
+        assert bound is None or (is_sign(bound + beyond), is_sign(bound)) == (True, False)
 
 
 def test_a_figure_over_a_window_is_compared_as_it_is() -> None:

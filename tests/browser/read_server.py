@@ -15,7 +15,7 @@ from ireasoner.reward_server.ledger.insert import insert
 from ireasoner.reward_server.ledger.schema import UNKNOWN
 from ireasoner.reward_server.settings import RewardServerSettings
 from tests.reward_server.compass import write_compass
-from tests.reward_server.ledger_records import record, sent
+from tests.reward_server.ledger_records import record, scored, scored_for_proposer, sent
 from tests.reward_server.running import running
 
 UPDATES = 900
@@ -23,15 +23,18 @@ UPDATES = 900
 MINUTES, GROUPS_PER_MINUTE = 5, 3
 """Of the run `minutes`, whose groups have no update."""
 FIRST_MINUTE_S = 60.0 * 28_000_000
+PROPOSER_UPDATES = (2, 5)
+"""Of the six updates of the run `both`; the others are the Solver's."""
 COMPARED = 100
 """Groups of the comparison `many`: two pages."""
 
 
 @dataclass
 class ReadServer:
-    """A server over a ledger with a run of many updates, a run of minutes, and a comparison named `many`."""
+    """A server over a ledger with runs of many updates, of both roles and of minutes, and a comparison named `many`."""
 
     url: str
+    ledger: Path
 
     def get(self, path: str, **query: Any) -> Any:
         """The JSON of an endpoint under `/ledger/`."""
@@ -48,7 +51,7 @@ def read_server(folder: Path) -> Iterator[ReadServer]:
     _write_ledger(folder / "ledger")
     settings = RewardServerSettings(embedder="token-mean", token_mean_checkpoint=write_compass(folder))
     with running(settings, ledger_folders=[folder / "ledger"]) as url:
-        yield ReadServer(url)
+        yield ReadServer(url, folder / "ledger")
 
 
 def _write_ledger(folder: Path) -> None:
@@ -69,6 +72,21 @@ def _write_ledger(folder: Path) -> None:
                         received_s=FIRST_MINUTE_S + 60 * minute + 20 * index,
                     ),
                 )
+        for update in range(6):
+            is_proposer = update in PROPOSER_UPDATES
+            group = sent(["1", "2", "3"] if is_proposer else ["7"] * (1 + update) + ["8"], f"b{update}")
+            scores = scored_for_proposer(group) if is_proposer else scored(group)
+            insert(
+                connection,
+                record(
+                    groups=[{"group": group, "scored": scores}],
+                    feed="both",
+                    sequence=update + 1,
+                    source="both",
+                    update=update,
+                    endpoint="proposer" if is_proposer else "solver",
+                ),
+            )
         unknown = sent(["7", "8"], "imported")
         insert(connection, record(unknown, sequence=UPDATES + 1, source="imported", config_label=UNKNOWN))
     connection.close()

@@ -1,5 +1,6 @@
 """The explorer in a real browser, over a real server with tokens and a ledger."""
 
+import json
 import re
 from pathlib import Path
 from typing import get_args
@@ -176,9 +177,11 @@ def test_a_run_is_followed_to_its_end(visit: Visitor, filled: ExplorerServer) ->
     for update in range(1, 4):
         filled.score("beta", [group(f"live {update}", "nnne")], source="live", update=update)
     expect(groups.locator(".pill")).to_contain_text("3 new groups")
-    assert shown_groups(groups) == ["live 0"], "a row that is read does not move away"
+    assert shown_groups(groups) == ["Group live 0"], "a row that is read does not move away"
     groups.locator(".pill").click()
-    expect(groups.locator("table.groups .row-link")).to_have_text(["live 3", "live 2", "live 1", "live 0"])
+    expect(groups.locator("table.groups .row-link")).to_have_text(
+        [f"Group live {update}" for update in (3, 2, 1, 0)]
+    )
     expect(groups.locator(".pill")).to_be_hidden()
     expect(timeline.locator(".chart svg .tick").filter(has_text=re.compile("^3$")).first).to_be_visible()
 
@@ -400,7 +403,9 @@ def test_what_is_pasted_gets_the_page_of_a_group_and_a_link(visit: Visitor, fill
     page.get_by_role("button", name="Score").click()
     expect(page.get_by_role("alert")).to_contain_text("fault")
     page.locator("#overrides").fill('{"alpha": 0.5}')
-    page.get_by_role("button", name="Score").click()
+    with page.expect_request("**/score/solver") as asked:
+        page.get_by_role("button", name="Score").click()
+    assert json.loads(asked.value.post_data or "")["record"] is False
     expect(page.locator(".scoring .changed").first).to_contain_text("alpha")
     again = opened(visit, filled, page.url.split("/explore")[1]).page
     expect(again.locator(".rollout")).to_have_count(3)

@@ -9,6 +9,8 @@ from playwright.sync_api import Page, expect
 from ireasoner.reward_server.ledger.group_change import GroupChange, Rewards
 from tests.browser.conftest import Visitor, reading_view
 from tests.browser.read_server import GROUPS_PER_MINUTE, MINUTES, ReadServer
+from tests.reward_server.ledger_reading import keep
+from tests.reward_server.ledger_records import record, sent
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 
@@ -101,6 +103,68 @@ def test_evicted_groups_are_those_of_the_oldest_updates_of_the_ledger(
     expect(page.locator(".notice")).to_contain_text("30 groups were evicted")
     expect(page.locator(".notice")).to_contain_text("the oldest updates of the whole ledger went first")
     expect(page.locator(".facts")).to_contain_text("oldest updates of the whole ledger")
+
+
+def test_a_run_of_both_roles_shows_the_solver_s_updates_as_the_list_does(
+    visit: Visitor, reading: ReadServer
+) -> None:
+    """The last number is the same on both pages, and the line has no gap at the Proposer's updates."""
+    page = reading_view(visit, reading, "#/runs").page
+    row = page.locator("a.run", has_text="both")
+    expect(page.locator(".run.head").first).to_contain_text("last dominant share")
+    listed = row.locator(".spark b").all_inner_texts()
+    row.click()
+    expect(page.locator(".tabs a")).to_have_text(["solver", "proposer", "all"])
+    expect(page.locator(".tabs a[aria-current=true]")).to_have_text("solver")
+    expect(page.locator(".readout")).to_contain_text("Values of the last update that has them")
+    titles = ("Reward and its components", "Answer entropy, nats", "Dominant share")
+    charts = [page.locator(".chart").filter(has=page.get_by_role("heading", name=title)) for title in titles]
+    assert [chart.locator(".value b").first.inner_text() for chart in charts] == listed
+    page.locator(".tabs a", has_text="all").click()
+    expect(page.locator(".tabs a[aria-current=true]")).to_have_text("all")
+    reward = charts[0].locator("path.line").first.get_attribute("d")
+    assert (str(reward).count("M"), str(reward).count("L")) == (1, 3)
+    assert page.url.endswith("endpoint=all")
+    expect(page.get_by_role("link", name="All groups")).not_to_have_attribute("href", re.compile("endpoint"))
+
+
+def test_a_ledger_that_is_only_read_is_live_once_groups_come(visit: Visitor, reading: ReadServer) -> None:
+    page = reading_view(visit, reading, "#/runs").page
+    expect(page.locator("#live")).to_have_text("read only")
+    expect(page.locator(".facts")).not_to_contain_text("not recorded")
+    keep(reading.ledger, [record(sent(["7"], "late"), feed="late", source="late", update=0)])
+    expect(page.locator("#live")).to_have_text("live")
+    expect(page.locator("a.run", has_text="late")).to_be_visible()
+
+
+def test_a_random_name_is_not_shown(visit: Visitor, reading: ReadServer) -> None:
+    page = reading_view(visit, reading, "#/compare").page
+    number = "0f8fad5b-d9cb-469f-a165-70867728950e"
+    names = [
+        number,
+        number.upper(),
+        number.replace("-", ""),
+        f"{number.replace('-', '')}-3",
+        f"{number}-voters-1",
+    ]
+    kept = ["q1", "0", "deadbeef", number[:-1], f"grid {number}", "7" * 31, "1b2-3"]
+    shown = _in_module(
+        page,
+        "run_name.js",
+        "rows.map((name) => module.groupName({ name, id: '0-17' }))",
+        [*names, *kept],
+    )
+    assert shown == ["0-17"] * len(names) + kept
+
+
+def test_two_runs_of_one_axis_are_offered_first(visit: Visitor, reading: ReadServer) -> None:
+    page = reading_view(visit, reading, "#/compare").page
+    chosen = [page.get_by_label(label).input_value() for label in ("First run", "Second run")]
+    runs = {run["id"]: run for run in reading.get("runs")["runs"]}
+    first, second = (runs[each] for each in chosen)
+    assert first["id"] == next(iter(runs))
+    assert second["id"] != first["id"]
+    assert (first["last_update"] is None) == (second["last_update"] is None)
 
 
 REWARDS: tuple[tuple[Rewards, Rewards], ...] = (

@@ -46,7 +46,7 @@ def call(request: pytest.FixtureRequest, liar: LyingServer) -> Iterator[Call]:
 
 def context_of(body: Json) -> Json:
     """The context in the body of a request, and of its first group."""
-    names = (*REQUEST, *CONTEXT)
+    names = (*REQUEST, *CONTEXT, "record")
     return {name: value for name, value in {**body, **body["groups"][0]}.items() if name in names}
 
 
@@ -95,6 +95,16 @@ def test_an_older_server_is_asked_once_and_then_spared(
     assert call("put_image", IMAGE) == SHA256
     assert len(sent) == 4, "nor is it offered an image"
     assert not caplog.records
+
+
+@pytest.mark.parametrize("version", ["2.0.0", "2.1.0", None])
+def test_an_older_server_scores_what_it_should_not_record_without_context(
+    call: Call, liar: LyingServer, version: str | None
+) -> None:
+    sent: list[Json] = []
+    liar.reply = speaking(version, sent, refuses=True)
+    assert call("score", "solver", GROUPS, record=False).groups[0].rollouts[0].reward == 0.625
+    assert sent == [{"record": False}, {}]
 
 
 @pytest.mark.parametrize("version", ["2", "2.x", "2." + "9" * 5_000, "2.\u00b2.1"])
@@ -319,6 +329,8 @@ def test_context_beyond_the_bounds_is_cut_off_or_left_out(given: Json, sent: Jso
         ({"source": "s" * 257}, {"source": "s" * 246 + " [cut off]"}),
         ({"source": "\udcff"}, {"source": "\ufffd"}),
         ({"source": ""}, {}),
+        ({"record": True}, {}),
+        ({"record": False}, {"record": False}),
     ],
     ids=str,
 )

@@ -151,6 +151,7 @@ def test_every_flag_of_a_command_is_one(profile: str, tmp_path: Path) -> None:
     config = next(flag.partition("=")[2] for flag in flags if flag.startswith("--config="))
     run = CliApp.run(RunSettings, ["--run-folder", folder, *flags], **read_toml(ROOT / config))
     assert run.rollout.url == "http://rollout-server:8020"
+    assert run.updates == tomllib.loads((ROOT / config).read_text())["updates"], "no other default"
 
     server = read_rollout_settings(active[rollout]["command"])
     assert server.model == run.model

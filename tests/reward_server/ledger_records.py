@@ -59,6 +59,11 @@ def scored(group: Json) -> Json:
     }
 
 
+def scored_for_proposer(group: Json) -> Json:
+    """The group as `/score/proposer` would answer, which lists no rollouts."""
+    return {name: each for name, each in scored(group).items() if name != "rollouts"}
+
+
 def record(*groups: Json, **changes: Any) -> Record:
     """A record of these groups; `changes` are fields of `Record`."""
     made = Record(

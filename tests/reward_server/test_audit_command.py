@@ -56,7 +56,13 @@ def test_a_steady_run_is_fine(tmp_path: Path, audited: Command, capsys: pytest.C
     shown = capsys.readouterr().out
     assert f"{tmp_path / 'run'}: fine" in shown
     assert "24 updates, the first 8 against the last 8" in shown
-    assert "dominant_share                           0.600     0.600" in shown
+    for row in (
+        "answer_entropy_nats                      0.500     0.500   from 0.100",
+        "dominant_share                           0.600     0.600   0.540 to 0.970",
+        "flat_share                               0.000     0.000   up to 0.800",
+        "steps                                    2.000     2.000",
+    ):
+        assert f"  {row}\n" in shown
 
 
 @pytest.mark.parametrize(
@@ -99,10 +105,14 @@ def test_json_has_what_the_table_has(
     assert set(sign) == {"name", "figure", "since", "reason", "decides", "source"}
 
 
-def test_a_threshold_can_be_moved(tmp_path: Path, audited: Command) -> None:
+def test_a_threshold_can_be_moved_and_is_printed(
+    tmp_path: Path, audited: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = write_run(tmp_path / "run", turned(APART))
     assert audited(run) == 3
+    assert "0.600     0.400   0.540 to 0.970\n" in capsys.readouterr().out
     assert audited(run, "--agreement-share", "0.5") == 0
+    assert "0.600     0.400   0.300 to 0.970\n" in capsys.readouterr().out
 
 
 def test_too_few_updates_are_no_verdict(

@@ -14,9 +14,12 @@ from ireasoner.audit.signs import DOMINANT, LABELS, LENGTH_GAINS, TEMPLATES, sig
 from ireasoner.audit.thresholds import Thresholds
 from ireasoner.cli.__main__ import main
 from ireasoner.reward_server.commands.audit import AuditSettings
-from ireasoner.reward_server.ledger import comparison, schema
+from ireasoner.reward_server.ledger import comparison, schema, whole_group
+from ireasoner.reward_server.ledger.ledgers import Ledgers, RecordId, Viewer
 from replication.arms import ARMS
 from replication.audited_arms import audited_arms, broken, confusion
+from tests.reward_server.ledger_reading import keep
+from tests.reward_server.ledger_records import record, sent
 from tests.reward_server.past_runs import run_line, scored_line, sent_line, write_lines, write_run
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -38,6 +41,9 @@ def test_every_command_of_the_page_works(
     write_run(Path("runs/demo"), [run_line(update, ["7", "7", "8"]) for update in range(12)])
     write_lines(Path("groups.jsonl"), [sent_line("a", ["7", "8"])])
     write_lines(Path("scores.jsonl"), [scored_line("a", ["7", "8"])])
+    keep(Path("exporting"), [record(sent(["7", "8"]), source="exported")])
+    whole = whole_group.whole(Ledgers([Path("exporting")]), Viewer(None), RecordId(0, 1))
+    write_lines(Path("exported.jsonl"), [json.loads(json.dumps(whole))])
     imports = [command for command in COMMANDS if " import " in command]
     for command in (*imports, *(each for each in COMMANDS if each not in imports)):
         name, *words = shlex.split(command)
@@ -47,7 +53,7 @@ def test_every_command_of_the_page_works(
         assert ended.value.code == 0, (command, capsys.readouterr().err)
     assert comparison.names(Path("ledger")) == ["robust-against-paper", "sharper"]
     assert (Path("ledger") / schema.FILE).exists()
-    assert len(COMMANDS) == 7
+    assert len(COMMANDS) == 8
 
 
 def test_the_tables_list_every_sign_with_its_figure_its_threshold_and_its_flag() -> None:

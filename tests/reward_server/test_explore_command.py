@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from ireasoner.reward_server.api.tokens import add_token
 from ireasoner.reward_server.commands import explore
 from ireasoner.reward_server.ledger import schema
 from tests.reward_server.ledger_reading import keep
@@ -21,10 +22,10 @@ def ledger(folder: Path) -> Path:
     return folder
 
 
-def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+def refused(capsys: pytest.CaptureFixture[str], *words: str, status: int = 2) -> str:
     with pytest.raises(SystemExit) as ended:
         explore.main(words)
-    assert ended.value.code == 2
+    assert ended.value.code == status
     message = capsys.readouterr().err
     assert message.startswith("ireasoner explore: ")
     return message
@@ -61,6 +62,7 @@ def test_it_serves_ledgers_until_ctrl_c_and_changes_none(tmp_path: Path) -> None
         assert line.startswith("ireasoner explore: http://127.0.0.1:")
         assert line.endswith("/explore\n")
         url = line.split()[-1].removesuffix("/explore")
+        assert httpx.get(f"{url}/").headers["location"] == "explore"
         answer = httpx.get(f"{url}/ledger/runs").json()
         assert {run["id"] for run in answer["runs"]} == {"0-1", "1-1", "2-1"}
         assert answer["ledger"]["is_recording"] is False
@@ -92,10 +94,15 @@ def test_a_file_that_is_no_ledger_is_refused(capsys: pytest.CaptureFixture[str],
     assert str(tmp_path / schema.FILE) in refused(capsys, str(tmp_path))
 
 
-def test_a_port_that_is_taken_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_where_it_cannot_listen_it_has_failed_as_the_reward_server(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    words = (str(ledger(tmp_path)), "--tokens-file", str(tmp_path / "tokens"))
+    add_token(tmp_path / "tokens", "a")
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        assert f"cannot listen on port {port}" in refused(capsys, str(ledger(tmp_path)), "--port", str(port))
+        port = str(taken.getsockname()[1])
+        assert f"cannot listen on port {port}" in refused(capsys, *words, "--port", port, status=1)
+    assert "of 192.0.2.1: " in refused(capsys, *words, "--host", "192.0.2.1", "--port", "0", status=1)
 
 
 def test_other_machines_need_a_token(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -131,6 +131,7 @@ def test_a_request_is_answered_as_without_a_ledger_and_kept_in_full(
         {"update": 0},
         {"update": 2**53 - 1},
         {"source": "x"},
+        {"record": False},
         {**CONTEXT, "update": 7, "source": "y"},
     ],
     ids=str,
@@ -181,6 +182,19 @@ def test_nothing_is_kept_of_a_refused_request(http: httpx.Client, folder: Path, 
     score(http, "solver", group(TEXTS), source=marker)
     recorded(folder, marker)
     recorded(folder, "refused", groups=0)
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
+def test_nothing_is_kept_of_a_request_that_says_so_and_it_is_scored_all_the_same(
+    http: httpx.Client, folder: Path, endpoint: str
+) -> None:
+    source, marker = (f"{each} {endpoint}" for each in ("unrecorded", "after"))
+    kept = score(http, endpoint, group(TEXTS), source=marker, record=True)
+    unkept = score(http, endpoint, group(TEXTS), source=source, record=False)
+    assert {**unkept, "request_id": ""} == {**kept, "request_id": ""}
+    score(http, endpoint, group(TEXTS), source=marker)
+    recorded(folder, marker, groups=2)
+    recorded(folder, source, groups=0)
 
 
 OPENRLHF = (

@@ -213,7 +213,8 @@ def test_a_port_in_use_is_reported_before_vllm_is_started(start: Start, record: 
         taken.listen()
         server = start("--port", str(taken.getsockname()[1]))
         assert server.process.wait(GONE_DEADLINE_S) == 1
-    assert "is in use" in server.log.read_text()
+    assert "cannot listen on port" in server.log.read_text()
+    assert "Address already in use; choose others with --host and --port" in server.log.read_text()
     assert not record.exists()
 
 

@@ -177,7 +177,7 @@ class Scores:
     def __init__(self, status: int) -> None:
         self.status = status
 
-    def score(self, endpoint: str, groups: Any, *, config: Any, progress: float, source: str) -> None:
+    def score(self, endpoint: str, groups: Any, *, config: Any, progress: float, record: bool) -> None:
         raise RequestRefused(self.status, "no_such_config", "there is no config 'papr'; known configs: paper")
 
 

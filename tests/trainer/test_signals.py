@@ -49,7 +49,7 @@ SHARP, SHARPER = logs(0.7, 0.1, 0.1, 0.1), logs(0.97, 0.01, 0.01, 0.01)
 def rollout(
     logprobs: Sequence[float], rows: Sequence[Sequence[float]] = (), names: Sequence[str] = BOTH
 ) -> Rollout:
-    figures = figures_of(rows, names) if rows else {}
+    figures = figures_of(rows, names)
     return Rollout("7", tuple(range(len(logprobs))), tuple(logprobs), (1,), "stop", "p", 0, figures)
 
 
@@ -93,7 +93,9 @@ def test_only_what_is_asked_for_is_computed() -> None:
 
 
 def test_a_rollout_without_tokens_has_no_signal() -> None:
-    assert signals_of(rollout([]), ["sum_logprob", "self_certainty"]) == {}
+    assert signals_of(rollout([]), ["sum_logprob", *BOTH]) == {}
+    for names in ([], ["self_certainty"], BOTH):
+        assert figures_of([], names) == dict.fromkeys(names, ())
 
 
 class Policies:

@@ -1,11 +1,18 @@
 """When the mean of a figure over a window is a sign, given its mean over the first window."""
 
+import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 
 class Rule(Protocol):
     """Compares a window with the first one."""
+
+    is_floor: ClassVar[bool]
+    """Whether a mean below the bound is the sign, not one above it."""
+
+    def bound(self, first: float) -> float:
+        """The mean beyond which it is a sign."""
 
     def reason(self, mean: float, first: float) -> str | None:
         """Why the mean is a sign; None if it is none."""
@@ -16,10 +23,15 @@ class Below:
     """The mean has fallen below `share` of the first."""
 
     share: float
+    is_floor: ClassVar[bool] = True
+
+    def bound(self, first: float) -> float:
+        """See `Rule`."""
+        return self.share * first
 
     def reason(self, mean: float, first: float) -> str | None:
         """See `Rule`."""
-        fell = mean < self.share * first
+        fell = mean < self.bound(first)
         return f"{mean:.3g} is below {self.share} of the first {first:.3g}" if fell else None
 
 
@@ -28,10 +40,15 @@ class Multiple:
     """The mean has risen above `factor` times the first."""
 
     factor: float
+    is_floor: ClassVar[bool] = False
+
+    def bound(self, first: float) -> float:
+        """See `Rule`."""
+        return self.factor * first if first > 0 else math.inf
 
     def reason(self, mean: float, first: float) -> str | None:
         """See `Rule`."""
-        rose = first > 0 and mean > self.factor * first
+        rose = mean > self.bound(first)
         return f"{mean:.3g} is above {self.factor} times the first {first:.3g}" if rose else None
 
 
@@ -41,8 +58,13 @@ class Above:
 
     limit: float
     rise: float = 0.0
+    is_floor: ClassVar[bool] = False
+
+    def bound(self, first: float) -> float:
+        """See `Rule`."""
+        return max(self.limit, first + self.rise)
 
     def reason(self, mean: float, first: float) -> str | None:
         """See `Rule`."""
-        is_above = mean > self.limit and mean > first + self.rise
+        is_above = mean > self.bound(first)
         return f"{mean:.2f} is above {self.limit}, and was {first:.2f} at first" if is_above else None

@@ -1,5 +1,6 @@
 """The signs of an audit: the figure that each one watches, when it holds, and where its threshold comes from."""
 
+import math
 from dataclasses import dataclass
 
 from ireasoner.audit.rules import Above, Below, Multiple, Rule
@@ -62,6 +63,15 @@ class Sign:
 def signs(limits: Thresholds) -> tuple[Sign, ...]:
     """All signs, those that decide first."""
     return (*_deciding(limits), *_shown(limits))
+
+
+def bounds(figure: str, first: float, limits: Thresholds) -> tuple[float | None, float | None]:
+    """The least and the largest mean of a figure that is no sign, given its first one; None where any mean is none."""
+    rules = [sign.rule for sign in signs(limits) if sign.figure == figure]
+    found = [(rule.is_floor, rule.bound(first)) for rule in rules]
+    floors = [bound for is_floor, bound in found if is_floor]
+    ceilings = [bound for is_floor, bound in found if not is_floor and math.isfinite(bound)]
+    return max(floors, default=None), min(ceilings, default=None)
 
 
 def _deciding(limits: Thresholds) -> tuple[Sign, ...]:

@@ -36,6 +36,8 @@ def encode_request(request: ScoreRequest) -> bytes:
         body["update"] = request.update
     if request.source:
         body["source"] = within(request.source)
+    if not request.record:
+        body["record"] = False
     return json.dumps(body, allow_nan=False, separators=(",", ":")).encode()
 
 

@@ -100,6 +100,8 @@ class ScoreOptions(TypedDict, total=False):
         detail: `rewards` leaves out steps and answer clusters; default `full`.
         update: Number of the policy update: context, like that of `Group`.
         source: Name of the run: context, like that of `Group`.
+        record: False: the server's ledger keeps nothing of the request. A server that does not know this field keeps
+            it, without its context.
     """
 
     config: Config
@@ -107,6 +109,7 @@ class ScoreOptions(TypedDict, total=False):
     detail: Detail
     update: int | None
     source: str | None
+    record: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +123,7 @@ class ScoreRequest:
     detail: Detail = "full"
     update: int | None = None
     source: str | None = None
+    record: bool = True
 
     @property
     def has_context(self) -> bool:
@@ -127,13 +131,14 @@ class ScoreRequest:
         return (
             self.update is not None
             or self.source is not None
+            or not self.record
             or any(group.has_context for group in self.groups)
         )
 
     def without_context(self) -> Self:
         """The same request without what no reward depends on."""
         groups = [replace(group, question=None, image=None, labels=None) for group in self.groups]
-        return replace(self, groups=groups, update=None, source=None)
+        return replace(self, groups=groups, update=None, source=None, record=True)
 
 
 @dataclass(frozen=True, slots=True)

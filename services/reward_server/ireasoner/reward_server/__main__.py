@@ -48,7 +48,7 @@ async def _serve(settings: RewardServerSettings) -> int:
             from ireasoner.reward_server.api.tokens import UnusableTokens
             from ireasoner.reward_server.ledger.schema import LedgerUnusable
             from ireasoner.reward_server.scoring.registry import UnreadableConfigs
-            from ireasoner.reward_server.server import Server, listen, reason_of
+            from ireasoner.reward_server.server import CannotListen, Server, listen
         try:
             with needs_extra("reward-server,otel", command="reward-server --open-telemetry"):
                 server = Server(settings, backend=backend)
@@ -57,9 +57,8 @@ async def _serve(settings: RewardServerSettings) -> int:
             return 2
         try:
             listening = listen(settings.host, settings.port)
-        except OSError as error:
-            reason = f"cannot listen on port {settings.port} of {settings.host}: {reason_of(error)}"
-            print(f"reward-server: {reason}; choose others with --host and --port", file=sys.stderr)
+        except CannotListen as error:
+            print(f"reward-server: {error}", file=sys.stderr)
             return 1
         gc.freeze()  # what is loaded by now stays: the collector need not visit it again
         gc.set_threshold(REQUEST_OBJECTS)

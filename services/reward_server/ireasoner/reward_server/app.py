@@ -89,6 +89,7 @@ def create_app(
     app.state.limits = limits
     app.state.metrics = metrics
     app.state.recorder = recorder
+    app.state.home = "explore" if ledger_folders else "docs"
     app.state.engine = engine = Engine(settings, metrics, on_failure, backend)
     app.state.cohort_scoring = cohort_routes.CohortScoring(engine, metrics, memory, recorder)
     app.state.cohorts = Cohorts(app.state.cohort_scoring, limits.cohorts)

@@ -97,16 +97,21 @@ class Server(uvicorn.Server):
         print(f"reward-server: listening on {url}", flush=True)
 
 
+class CannotListen(Exception):
+    """The port is taken, or the host is not an address of this machine; the message says what to do."""
+
+
 def listen(host: str, port: int) -> socket.socket:
-    """A listening socket; port 0 picks a free port.
-
-    Raises:
-        OSError: The port is taken, or the host is not an address of this machine.
-    """
+    """A listening socket; port 0 picks a free port. Raises CannotListen."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    try:
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise CannotListen(
+            f"cannot listen on port {port} of {host}: {_reason(error)}; choose others with --host and --port"
+        ) from error
 
 
-def reason_of(error: OSError) -> str:
+def _reason(error: OSError) -> str:
     """Why it failed; `socket` adds the address, which the message has."""
     return os.strerror(error.errno) if error.errno is not None and error.errno > 0 else str(error.strerror)

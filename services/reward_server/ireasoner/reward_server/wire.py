@@ -188,6 +188,11 @@ class ScoreRequest(_Read):
         None,
         description="Name of the run that sends the groups, for the ledger: one experiment can have several.",
     )
+    record: bool = Field(
+        True,
+        description="false: the ledger keeps nothing of the request, which is scored all the same. For groups "
+        "of no run, such as a check before its start.",
+    )
 
 
 class SolverRequest(ScoreRequest):

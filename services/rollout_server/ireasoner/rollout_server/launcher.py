@@ -31,13 +31,16 @@ class Launcher:
     def run(self) -> int:
         """Returns the exit code: vLLM's own, or 128 + n if signal n ended it.
 
-        It is 1 if vLLM ended with 0 without a signal, the port is in use, or vLLM was not ready in time. No process
-        that vLLM started is left behind.
+        It is 1 if vLLM ended with 0 without a signal, nothing can listen on the port, or vLLM was not ready in time. No
+        process that vLLM started is left behind.
         """
         settings = self._settings
-        if not _port_is_free(settings.host, settings.port):
+        if (reason := _why_not_listening(settings.host, settings.port)) is not None:
             logger.error(
-                "port %d of %s is in use; choose another one with --port", settings.port, settings.host
+                "cannot listen on port %d of %s: %s; choose others with --host and --port",
+                settings.port,
+                settings.host,
+                reason,
             )
             return FAILURE
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -103,16 +106,16 @@ def _address(host: str, port: int) -> tuple[socket.AddressFamily, tuple[str, int
     return family, (host, port)
 
 
-def _port_is_free(host: str, port: int) -> bool:
-    """Whether we could listen there; vLLM itself would notice only after its slow imports."""
+def _why_not_listening(host: str, port: int) -> str | None:
+    """Why nothing can listen there; None if it can. vLLM itself would notice only after its slow imports."""
     family, address = _address(host, port)
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(address)
-        except OSError:
-            return False
-        return True
+        except OSError as error:
+            return error.strerror
+        return None
 
 
 def _listens(host: str, port: int) -> bool:

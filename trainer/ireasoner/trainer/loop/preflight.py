@@ -39,13 +39,10 @@ _PROBE = Group(
         Rollout(id=str(i), text=f"<think>\nStep 1: {i} + 1 = 2.\n</think>\n<answer>2</answer>")
         for i in (1, 2)
     ],
-    question="Can the reward server judge a group? (asked before the start of a run)",
 )
 """A group that every scoring config accepts."""
 _HELLO: list[dict[str, object]] = [{"role": "user", "content": "Hello"}]
 """The prompt of the token whose distribution a rollout server is asked for."""
-_PROBE_SOURCE = "preflight"
-"""The ledger's name for such groups, which belong to no run."""
 
 
 def say_where(model: str, console: Console) -> None:
@@ -157,7 +154,7 @@ def check_servers(
     reward = settings.reward
     config: Any = {"preset": reward.config, **reward.overrides} if reward.overrides else reward.config
     try:
-        rewards.score("solver", [_PROBE], config=config, progress=0.0, source=_PROBE_SOURCE)
+        rewards.score("solver", [_PROBE], config=config, progress=0.0, record=False)
         needs = Needs.of({**rewards.scoring_config(reward.config), **reward.overrides})
     except RequestRefused as error:
         refused = "reward.config and reward.overrides" if reward.overrides else "reward.config"

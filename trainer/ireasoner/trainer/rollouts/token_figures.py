@@ -28,6 +28,11 @@ TOKEN_FIGURES: dict[str, Callable[[Any], Any]] = {
 
 
 def figures_of(rows: Sequence[Sequence[float]], names: Sequence[str]) -> dict[str, tuple[float, ...]]:
-    """The figures `names` of several distributions, each a row of log-probabilities of the same words."""
+    """The figures `names` of several distributions, each a row of log-probabilities of the same words.
+
+    A rollout without tokens has no row, and so no figure.
+    """
+    if not rows:
+        return dict.fromkeys(names, ())
     logprobs = np.array(rows, dtype=np.float64)
     return {name: tuple(TOKEN_FIGURES[name](logprobs).tolist()) for name in names}

@@ -147,6 +147,7 @@ _RUN = ledger_wire.Run(
     last_s=RECORD.received_s,
     groups_per_minute=None,
     last_update=RECORD.update,
+    endpoint="solver",
     reward=[_FIGURES.reward or 0.0],
     entropy_nats=[_FIGURES.entropy_nats or 0.0],
     dominant_share=[_FIGURES.dominant_share],

@@ -121,19 +121,20 @@ class _Scoring:
     async def answer(self, endpoint: Endpoint, body: wire.ScoreRequest, progress: float = 1.0) -> Response:
         check_size(body, self._limits)
         state = self._request.state
+        recorder = self._recorder if body.record else None
         caller = Caller(
             state.request_id,
             state.namespace,
             state.claim,
             turns=turns_of(state.experiment),
-            wants_full=self._recorder is not None,
+            wants_full=recorder is not None,
         )
         scoring = self._engine.scorer.score(endpoint, body, progress, caller)
         scores = await while_connected(self._request, scoring, self._timeout_s)
         self._metrics.scored(scores["groups"], state.experiment, body.config.config_label)
         answer = written(scores)
-        if self._recorder is not None:
-            self._recorder.record(self._scored(endpoint, body, progress), await self._request.body(), answer)
+        if recorder is not None:
+            recorder.record(self._scored(endpoint, body, progress), await self._request.body(), answer)
             if body.detail == "rewards":
                 cut_to_rewards(scores)
                 answer = written(scores)
@@ -287,9 +288,12 @@ async def metrics(request: Request) -> Response:
 
 
 @router.get("/", include_in_schema=False)
-async def root() -> RedirectResponse:
-    """Redirects to the docs; the target is relative, for proxies that serve this server under another path."""
-    return RedirectResponse("docs")
+async def root(request: Request) -> RedirectResponse:
+    """Redirects to the docs, or to the explorer of a server that only reads ledgers.
+
+    The target is relative, for proxies that serve this server under another path.
+    """
+    return RedirectResponse(request.app.state.home)
 
 
 @router.get("/docs", include_in_schema=False)

@@ -12,6 +12,7 @@ from pydantic import Field
 from pydantic_settings import CliPositionalArg, SettingsConfigDict
 
 from ireasoner.audit.run_audit import Figure, Verdict
+from ireasoner.audit.signs import bounds
 from ireasoner.audit.thresholds import Thresholds
 from ireasoner.reward_server.commands.command import DONE, CommandSettings, InputError, Progress, run_command
 from ireasoner.reward_server.ledger import auditing, schema
@@ -34,8 +35,8 @@ class AuditSettings(CommandSettings):
     model_config = SettingsConfigDict(cli_prog_name="ireasoner audit", env_prefix="IREASONER_AUDIT_")
 
     inputs: CliPositionalArg[list[Path]] = Field(min_length=1)
-    """Ledgers (folders), run folders, groups.jsonl files, or the files that reward-score wrote (add those that it
-    read)."""
+    """Ledgers (folders), run folders, groups.jsonl files, files that the explorer exported, or those that reward-score
+    wrote (add those that it read)."""
     experiment: str | None = None
     """Of ledgers, audit this experiment alone."""
     run: str | None = None
@@ -97,7 +98,7 @@ def _audit(settings: AuditSettings) -> int:
         }
         print(json.dumps(found, indent=2, ensure_ascii=False))
     else:
-        print("\n\n".join(_page(run) for run in runs))
+        print("\n\n".join(_page(run, settings.thresholds) for run in runs))
     return COLLAPSE_LIKELY if verdict == "collapse likely" else DONE
 
 
@@ -144,7 +145,6 @@ def _imported(files: Sequence[SourceFile], progress: Progress) -> Iterator[Path]
         try:
             run = Import(
                 connection,
-                experiment=schema.NO_SOURCE,
                 on_progress=lambda file, read, counts: progress.show(
                     f"reading {file.path}: {read / max(1, file.size):.0%}, {counts.imported} groups"
                 ),
@@ -162,8 +162,8 @@ def _imported(files: Sequence[SourceFile], progress: Progress) -> Iterator[Path]
         yield folder
 
 
-def _page(run: AuditedRun) -> str:
-    """The audit of a run, to read."""
+def _page(run: AuditedRun, limits: Thresholds) -> str:
+    """The audit of a run, to read: each figure with the values between which it is no sign."""
     audit = run.audit
     name = run.source if run.experiment == schema.NO_SOURCE else f"{run.experiment} {run.source}"
     unit = run.unit if audit.updates == 1 else f"{run.unit}s"
@@ -176,7 +176,8 @@ def _page(run: AuditedRun) -> str:
         lines.append(
             f"  {run.evicted_groups} groups were evicted: figures of questions and texts start with those that are left"
         )
-    lines += [f"  {'':36}{'start':>10}{'now':>10}", *map(_row, audit.figures)]
+    lines.append(f"  {'':36}{'start':>10}{'now':>10}   no sign")
+    lines += [_row(figure, limits) for figure in audit.figures]
     for sign in audit.signs:
         mark = "!" if sign.decides else "-"
         lines.append(f"  {mark} {sign.name} since {run.unit} {sign.since}: {sign.figure} {sign.reason}")
@@ -184,8 +185,19 @@ def _page(run: AuditedRun) -> str:
     return "\n".join(lines)
 
 
-def _row(figure: Figure) -> str:
-    return f"  {figure.name:36}{_number(figure.first):>10}{_number(figure.now):>10}"
+def _row(figure: Figure, limits: Thresholds) -> str:
+    row = f"  {figure.name:36}{_number(figure.first):>10}{_number(figure.now):>10}"
+    return (
+        row
+        if figure.first is None
+        else f"{row}   {_range(*bounds(figure.name, figure.first, limits))}".rstrip()
+    )
+
+
+def _range(least: float | None, largest: float | None) -> str:
+    if least is None:
+        return "" if largest is None else f"up to {_number(largest)}"
+    return f"from {_number(least)}" if largest is None else f"{_number(least)} to {_number(largest)}"
 
 
 def _number(value: float | None) -> str:

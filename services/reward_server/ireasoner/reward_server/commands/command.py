@@ -1,7 +1,8 @@
 """What these commands have in common: flags, progress, and how they end.
 
-A command ends with 0 if it did its work, with 2 if its flags or inputs are wrong, and with 130 after Ctrl-C; its help
-names further statuses. Messages go to standard error, one per fault. A trace means a defect of ours.
+A command ends with 0 if it did its work, with 1 if the work failed or was done in part, with 2 if its flags or inputs
+are wrong, and with 130 after Ctrl-C; its help names further statuses. Messages go to standard error, one per fault. A
+trace means a defect of ours.
 """
 
 import os
@@ -19,7 +20,7 @@ from ireasoner.reward_server.ledger.schema import LedgerUnusable
 from ireasoner.reward_server.ledger.source_file import NothingToImport
 
 DONE = 0
-PARTLY = 1
+PARTLY = FAILED = 1
 WRONG = 2
 INTERRUPTED = 130
 CONTINUES = "interrupted; start the command again to continue"
@@ -44,6 +45,10 @@ class CommandSettings(BaseSettings):
 
 class InputError(Exception):
     """An input cannot be used; the message names it and says what to do."""
+
+
+class WorkFailed(Exception):
+    """The inputs are right, and the work could not be done; the message says what to do."""
 
 
 Settings = TypeVar("Settings", bound=CommandSettings)
@@ -73,6 +78,8 @@ def run_command(
         status = _failed(name, f"{error}\n`{name} --help` lists the flags", WRONG)
     except (InputError, NothingToImport, LedgerUnusable) as error:
         status = _failed(name, str(error), WRONG)
+    except WorkFailed as error:
+        status = _failed(name, str(error), FAILED)
     except BrokenPipeError:  # the reader of the output closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # where the last flush goes
         status = 128 + signal.SIGPIPE

@@ -10,10 +10,16 @@ from pydantic_settings import CliPositionalArg, SettingsConfigDict
 
 from ireasoner.compat.flags import describe
 from ireasoner.reward_server.api.tokens import UnusableTokens
-from ireasoner.reward_server.commands.command import DONE, CommandSettings, InputError, run_command
+from ireasoner.reward_server.commands.command import (
+    DONE,
+    CommandSettings,
+    InputError,
+    WorkFailed,
+    run_command,
+)
 from ireasoner.reward_server.ledger.ledgers import check_folders
 from ireasoner.reward_server.observability import logs
-from ireasoner.reward_server.server import Server, listen, reason_of
+from ireasoner.reward_server.server import CannotListen, Server, listen
 from ireasoner.reward_server.settings import RewardServerSettings
 
 log = logging.getLogger(__name__)
@@ -22,7 +28,7 @@ log = logging.getLogger(__name__)
 class ExploreSettings(CommandSettings):
     """Show the groups of one or several ledgers in a browser. Nothing is recorded, and no ledger is changed.
 
-    Exit status: 0 after SIGTERM or Ctrl-C; 2 an input is wrong, or the port is taken.
+    Exit status: 0 after SIGTERM or Ctrl-C; 1 it cannot listen on the port; 2 an input is wrong.
     """
 
     model_config = SettingsConfigDict(cli_prog_name="ireasoner explore", env_prefix="IREASONER_EXPLORE_")
@@ -90,8 +96,7 @@ def _explore(settings: ExploreSettings) -> int:
         raise InputError(str(error)) from error
     try:
         listening = listen(settings.host, settings.port)
-    except OSError as error:
-        reason = f"cannot listen on port {settings.port} of {settings.host}: {reason_of(error)}"
-        raise InputError(f"{reason}; choose others with --host and --port") from error
+    except CannotListen as error:
+        raise WorkFailed(str(error)) from error
     server.run(sockets=[listening])
     return DONE

@@ -22,14 +22,15 @@ from ireasoner.reward_server.ledger.file_system import check_local
 from ireasoner.reward_server.ledger.importing import Counts, Import
 from ireasoner.reward_server.ledger.lock import Lock
 from ireasoner.reward_server.ledger.put_image import ImagePut
-from ireasoner.reward_server.ledger.source_file import NothingToImport, Scoring, SourceFile, named_scoring
+from ireasoner.reward_server.ledger.run_lines import Scoring
+from ireasoner.reward_server.ledger.source_file import NothingToImport, SourceFile, named_scoring
 
 SHOWN_LINES = 10
 """Bad lines that are named."""
 
 
 class ImportSettings(CommandSettings):
-    """Put the groups of run folders, and of the files that reward-score reads and writes, into a ledger.
+    """Put the groups of run folders, of the explorer's exports, and of reward-score's files into a ledger.
 
     A group that the ledger has from an earlier import is not added again: stop the command at any time, and start it
     again to continue. No server may record into the ledger meanwhile.
@@ -39,13 +40,14 @@ class ImportSettings(CommandSettings):
     model_config = SettingsConfigDict(cli_prog_name="ireasoner import", env_prefix="IREASONER_IMPORT_")
 
     inputs: CliPositionalArg[list[Path]] = Field(min_length=1)
-    """Run folders, groups.jsonl files, or files that reward-score wrote, with those that it read."""
+    """Run folders, groups.jsonl files, files that the explorer exported, or those that reward-score wrote (add those
+    that it read)."""
     ledger: Path
     """Folder of the ledger; created if it is missing."""
-    experiment: str = Field(schema.NO_SOURCE, min_length=1, max_length=256)
-    """Experiment that the groups belong to."""
+    experiment: str | None = Field(None, min_length=1, max_length=256)
+    """Experiment that the groups belong to (default: an export's own, else `-`)."""
     source: str | None = Field(None, min_length=1, max_length=256)
-    """Name of the run (default: the name of the run folder, or of the file)."""
+    """Name of the run (default: an export's own, else the name of the run folder, or of the file)."""
     config: str | None = None
     """Scoring config of groups whose file does not say: a preset, or a JSON object of overrides (default: unknown)."""
     progress: float = Field(1.0, ge=0, le=1)
@@ -81,9 +83,10 @@ def _import(settings: ImportSettings) -> int:
         run = Import(
             connection,
             experiment=settings.experiment,
+            source=settings.source,
             scoring=scoring,
             progress=settings.progress,
-            put_image=ImagePut(connection, settings.ledger, settings.experiment),
+            put_image=ImagePut(connection, settings.ledger, settings.experiment or schema.NO_SOURCE),
             on_progress=lambda file, read, counts: progress.show(_progress(file, read, counts)),
         )
         try:

@@ -1,4 +1,4 @@
-"""Imports files of groups into a ledger: run folders, and the files that `reward-score` reads and writes.
+"""Imports files of groups into a ledger: run folders, exports, and the files that `reward-score` reads and writes.
 
 Each line is a record of its own, which is identified by its content. So a line is imported once, however often and from
 whatever copy of its file, and an interrupted import goes on where it ended. A line whose group was evicted is imported
@@ -14,13 +14,13 @@ from pathlib import Path
 import orjson
 
 from ireasoner.reward_server.ledger import run_lines
+from ireasoner.reward_server.ledger.exported_line import lasting, of_export
 from ireasoner.reward_server.ledger.insert import insert, is_imported
 from ireasoner.reward_server.ledger.record import Record
-from ireasoner.reward_server.ledger.run_lines import Json, Kind, Line, UnusableLine
-from ireasoner.reward_server.ledger.schema import UNKNOWN
+from ireasoner.reward_server.ledger.run_lines import Json, Kind, Line, Origin, Scoring, UnusableLine
+from ireasoner.reward_server.ledger.schema import NO_SOURCE, UNKNOWN
 from ireasoner.reward_server.ledger.source_file import (
     NothingToImport,
-    Scoring,
     SourceFile,
     check_apart,
     lines_of,
@@ -68,7 +68,8 @@ class Import:
 
     Args:
         connection: The ledger, open to write.
-        experiment: The experiment that the groups belong to.
+        experiment: The experiment that the groups belong to; None: the one that a line says, else `-`.
+        source: Their run; None: the one that a line says, else the file's.
         scoring: What groups were scored with whose file does not say; None if that is not known.
         progress: Of the training, as given to `reward-score`, whose files do not say it.
         put_image: Puts an image's file into the store and returns its SHA-256; None if there is no such image. Not
@@ -83,7 +84,8 @@ class Import:
         self,
         connection: sqlite3.Connection,
         *,
-        experiment: str,
+        experiment: str | None = None,
+        source: str | None = None,
         scoring: Scoring | None = None,
         progress: float = 1.0,
         put_image: Callable[[Path], str | None] | None = None,
@@ -92,6 +94,7 @@ class Import:
         self.counts = Counts()
         self._connection = connection
         self._experiment = experiment
+        self._source = source
         self._scoring = scoring or Scoring(UNKNOWN, PAPER)
         self._progress = progress
         self._put_image = put_image
@@ -158,32 +161,43 @@ class Import:
             raise UnusableLine(f"a line of another kind of file: {_KINDS[kind]}, among {_KINDS[file.kind]}")
         if file.kind == "run":
             return run_lines.of_run(line, str(number))
+        if file.kind == "export":
+            return of_export(line)
         return run_lines.of_scores(line, sent.take(_id(line)), self._progress)
 
     def _identity(self, file: SourceFile, text: bytes) -> bytes:
-        key = hashlib.sha256(orjson.dumps((self._experiment, file.source)))
-        key.update(text.strip())
+        line: Json = {"experiment": NO_SOURCE, "source": file.source}
+        content = text.strip()
+        if file.kind == "export":
+            line = parsed(text)
+            content = lasting(line)
+        whose = (self._experiment or line.get("experiment"), self._source or line.get("source"))
+        key = hashlib.sha256(orjson.dumps(whose))
+        key.update(content)
         return key.digest()
 
     def _record(self, file: SourceFile, identity: bytes, line: Line) -> Record:
         sent = line.sent
         if line.image is not None:
             sent = {**sent, "image": self._image(line.image)}
-        scoring = file.scoring or self._scoring
+        origin = line.origin or Origin(
+            NO_SOURCE, file.source, file.written_s, "import", file.scoring, embedder=UNKNOWN
+        )
+        scoring = origin.scoring or self._scoring
         return Record(
             feed="import",
             sequence=1,
-            received_s=file.written_s,
-            experiment=self._experiment,
-            source=file.source,
+            received_s=origin.received_s,
+            experiment=self._experiment or origin.experiment,
+            source=self._source or origin.source,
             update=line.update,
             endpoint=line.endpoint,
             progress=line.progress,
-            request_id="import",
+            request_id=origin.request_id,
             config_label=scoring.label,
             config=scoring.config,
             fingerprint=line.fingerprint or UNKNOWN,
-            embedder=UNKNOWN,
+            embedder=origin.embedder,
             groups=[{"group": sent, "scored": line.scored}],
             line=identity,
         )
@@ -206,6 +220,7 @@ _KINDS: dict[Kind, str] = {
     "run": "a run's groups",
     "scores": "scores of reward-score",
     "groups": "groups without scores",
+    "export": "an export of the explorer",
 }
 
 

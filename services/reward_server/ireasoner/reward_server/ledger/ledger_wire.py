@@ -78,7 +78,13 @@ class Run(_Written):
         "a second, as those of an import do."
     )
     last_update: int | None
-    reward: list[float] = Field(description="The course of the mean reward, at most 48 numbers.")
+    endpoint: EndpointName = Field(
+        description="The endpoint that the next three are of: of those that the run called, the one that says most."
+    )
+    reward: list[float] = Field(
+        description="The course of the mean reward, at most 48 numbers; the last one is that of the last update or "
+        "minute that has it."
+    )
     entropy_nats: list[float]
     dominant_share: list[float]
     evicted_groups: int

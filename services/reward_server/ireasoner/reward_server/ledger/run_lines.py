@@ -1,7 +1,8 @@
 """Lines of files that hold groups, as the reward server would have recorded them.
 
 A run folder's `groups.jsonl` has one group per line, with rollouts and scores. The files that `reward-score` reads
-(groups without scores) and writes (scores without texts) belong together by the ids of their groups.
+(groups without scores) and writes (scores without texts) belong together by the ids of their groups. The
+explorer's export has a file of its own, `exported_line`.
 """
 
 from collections import Counter
@@ -9,13 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from ireasoner.reward_server import wire
+from ireasoner.reward_server.scoring_config import ScoringConfig
 
 Json = dict[str, Any]
-Kind = Literal["run", "scores", "groups"]
-"""A line of a run folder, one that `reward-score` wrote, and one that it reads."""
+Kind = Literal["run", "scores", "groups", "export"]
+"""A line of a run folder, one that `reward-score` wrote, one that it reads, and one that the explorer exported."""
 
 LARGEST_UPDATE = 2**53 - 1
 MAX_LABELS = 64
@@ -24,6 +26,35 @@ MAX_LABELS = 64
 
 class UnusableLine(Exception):
     """A line is none of these; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scoring:
+    """The config that groups were scored with."""
+
+    label: str
+    config: ScoringConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a group was recorded, and what it was scored with.
+
+    Attributes:
+        experiment: Its experiment.
+        source: Its run.
+        received_s: Its arrival, in seconds since 1970.
+        request_id: Of its request.
+        scoring: Its config; None if that is not known.
+        embedder: The embedder's identity.
+    """
+
+    experiment: str
+    source: str
+    received_s: float
+    request_id: str
+    scoring: Scoring | None
+    embedder: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +68,8 @@ class Line:
         endpoint: What it was scored for.
         progress: Of the training.
         fingerprint: Of its scoring; empty if the line does not say.
-        image: Path of its image as it was written; None if there is none.
+        image: Path of its image as it was written; None if there is none, or if `sent` names its SHA-256.
+        origin: The ledger's context of it; None if the line does not say.
     """
 
     sent: Json
@@ -47,6 +79,7 @@ class Line:
     progress: float
     fingerprint: str
     image: str | None
+    origin: Origin | None = None
 
 
 def kind_of(line: Json) -> Kind:
@@ -55,6 +88,8 @@ def kind_of(line: Json) -> Kind:
     Raises:
         UnusableLine: It is none.
     """
+    if "sent" in line and "scored" in line:
+        return "export"
     if "trained_on" in line or line.get("role") in ("solver", "proposer"):
         return "run"
     if "dominant_answer" in line:
@@ -63,7 +98,7 @@ def kind_of(line: Json) -> Kind:
         return "groups"
     raise UnusableLine(
         "not a group: it has neither role (a run folder's groups.jsonl), nor dominant_answer (what reward-score "
-        "writes), nor rollouts (what it reads)"
+        "writes), nor rollouts (what it reads), nor sent and scored (what the explorer exports)"
     )
 
 
@@ -95,8 +130,8 @@ def of_run(line: Json, name: str) -> Line | None:
             "rollouts": [_scored_rollout(index, rollout) for index, rollout in enumerate(rollouts)],
         }
         return Line(
-            sent=_checked(wire.Group, sent),
-            scored=_checked(wire.ScoredGroup, scored),
+            sent=checked(wire.Group, sent),
+            scored=checked(wire.ScoredGroup, scored),
             update=_update(line.get("update")),
             endpoint="solver",
             progress=_progress(line.get("progress", 1.0)),
@@ -120,7 +155,7 @@ def of_scores(line: Json, sent: Json | None, progress: float) -> Line:
     """
     fingerprint = _text(line.get("fingerprint", ""))
     scored = {name: value for name, value in line.items() if name != "fingerprint"}
-    scored = _checked(wire.ScoredGroup, scored)
+    scored = checked(wire.ScoredGroup, scored)
     try:
         endpoint = _endpoint(scored)
         if sent is None:
@@ -129,7 +164,7 @@ def of_scores(line: Json, sent: Json | None, progress: float) -> Line:
                     "scores for the Proposer list no rollouts: import them together with the file that was scored"
                 )
             sent = {"id": scored["id"], "rollouts": [_parsed(rollout) for rollout in scored["rollouts"]]}
-        sent = _checked(wire.Group, sent)
+        sent = checked(wire.Group, sent)
     except (KeyError, TypeError, AttributeError) as error:
         raise UnusableLine(_missing(error)) from error
     if endpoint != "proposer" and [each["id"] for each in sent["rollouts"]] != [
@@ -226,7 +261,7 @@ def _text(value: object) -> str:
     return value
 
 
-def _checked(model: type[wire.Group] | type[wire.ScoredGroup], value: Json) -> Json:
+def checked(model: type[BaseModel], value: Json) -> Json:
     """The value itself, once the model takes it.
 
     Raises:

@@ -125,7 +125,8 @@ def _run(connection: sqlite3.Connection, run: VisibleRun, last_s: float) -> Run:
         (row, *endpoints),
     ).fetchone()
     evicted = connection.execute("SELECT groups FROM evictions WHERE run_id = ?", (row,)).fetchone()
-    course = _course(connection, row, endpoints)
+    endpoint = min(endpoints, key=SHOWN.index)
+    course = _course(connection, row, endpoint)
     updates = [timeline.bounds(connection, row, each, "update") for each in endpoints]
     return Run(
         id=str(run.id),
@@ -137,6 +138,7 @@ def _run(connection: sqlite3.Connection, run: VisibleRun, last_s: float) -> Run:
         first_s=totals["first_s"],
         last_s=last_s,
         groups_per_minute=_groups_per_minute(connection, row, totals["first_s"], last_s),
+        endpoint=endpoint,
         last_update=max((ends[1] for ends in updates if ends is not None), default=None),
         reward=[point["reward"] / point["rewarded"] for point in course if point["rewarded"]],
         entropy_nats=[point["entropy_nats"] / point["answered"] for point in course if point["answered"]],
@@ -158,23 +160,19 @@ def _groups_per_minute(
     return 60.0 * count / seconds if seconds >= 1.0 else None
 
 
-def _course(connection: sqlite3.Connection, run: int, endpoints: Sequence[str]) -> Sequence[sqlite3.Row]:
-    """At most `COURSE` of the run's points, evenly spaced: of the endpoint that says most."""
-    unit = timeline.unit_of(connection, run, endpoints)
-    known = [(each, timeline.bounds(connection, run, each, unit)) for each in endpoints]
-    shown, ends = min(
-        ((each, found) for each, found in known if found is not None), key=lambda each: SHOWN.index(each[0])
-    )
+def _course(connection: sqlite3.Connection, run: int, endpoint: str) -> Sequence[sqlite3.Row]:
+    """At most `COURSE` of the run's points, evenly spaced, up to the last one: those of an endpoint."""
+    unit = timeline.unit_of(connection, run, [endpoint])
+    ends = timeline.bounds(connection, run, endpoint, unit)
+    assert ends is not None
     first, last = ends
-    course, at = [], first
-    step = max(1, -(-(last - first + 1) // COURSE))
-    while at <= last:
+    course, at = [], last
+    step = -(-(last - first + 1) // COURSE)
+    while at >= first:
         point = connection.execute(
-            "SELECT * FROM points WHERE run_id = ? AND endpoint = ? AND unit = ? AND at >= ? ORDER BY at LIMIT 1",
-            (run, shown, unit, at),
+            "SELECT * FROM points WHERE run_id = ? AND endpoint = ? AND unit = ? AND at <= ? ORDER BY at DESC LIMIT 1",
+            (run, endpoint, unit, at),
         ).fetchone()
-        if point is None:
-            break
         course.append(point)
-        at = first + ((point["at"] - first) // step + 1) * step
-    return course
+        at = last - ((last - point["at"]) // step + 1) * step
+    return course[::-1]

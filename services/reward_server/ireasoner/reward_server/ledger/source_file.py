@@ -1,7 +1,6 @@
 """A file of groups that can be imported: what kind it is, whose groups it holds, and what they were scored with."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +8,9 @@ import orjson
 from pydantic import ValidationError
 
 from ireasoner.reward_server.ledger import run_lines
-from ireasoner.reward_server.ledger.run_lines import Json, Kind, UnusableLine
+from ireasoner.reward_server.ledger.run_lines import Json, Kind, Scoring, UnusableLine
 from ireasoner.reward_server.ledger.schema import NO_SOURCE
-from ireasoner.reward_server.scoring_config import PRESETS, ConfigOverrides, ScoringConfig
+from ireasoner.reward_server.scoring_config import PRESETS, ConfigOverrides
 
 GROUPS = "groups.jsonl"
 SETTINGS = "settings.json"
@@ -23,20 +22,12 @@ class NothingToImport(Exception):
     """A file cannot be imported at all; the message names it and says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Scoring:
-    """The config that a file's groups were scored with, as far as it is known."""
-
-    label: str
-    config: ScoringConfig
-
-
 class SourceFile:
     """A file of groups.
 
     Args:
         path: The file, or a run folder.
-        source: Name of the run; None: that of a run's folder, or of another file.
+        source: Name of the run; None: that of a run's folder, or of another file. An export names its runs itself.
 
     Raises:
         NothingToImport: There is no such file, or none of its lines is a group.

@@ -51,7 +51,10 @@ def timeline(
     until: int | None,
     points: int,
 ) -> Timeline:
-    """At most `points` points of a run; raises NoSuchRecord if the viewer may not see it."""
+    """At most `points` points of a run, the last update or minute apart.
+
+    Raises NoSuchRecord if the viewer may not see the run.
+    """
     with ledgers.of(record).reading() as connection:
         visible.run(connection, record, viewer)
         endpoints = endpoints_of(connection, record.row)
@@ -105,13 +108,16 @@ def _points(
     last = min(max(high for _, high in ends), 2**63 - 1 if until is None else until)
     if first > last:
         return []
-    width = -(-(last - first + 1) // points)
+    apart = (
+        last if points > 1 else None
+    )  # it has a point of its own, which is the last figure that a reader sees
+    width = last - first + 1 if apart is None else max(1, -(-(last - first) // (points - 1)))
     marks = ", ".join("?" * len(endpoints))
     rows = connection.execute(
         f"SELECT min(at) AS at, max(at) AS until, min(first_s) AS first_s, max(last_s) AS last_s, {_SUMMED} "
         f"FROM points WHERE run_id = ? AND endpoint IN ({marks}) AND unit = ? AND at BETWEEN ? AND ? "
-        "GROUP BY (at - ?) / ? ORDER BY 1",
-        (run, *endpoints, unit, first, last, first, width),
+        "GROUP BY at = ?, (at - ?) / ? ORDER BY 1",
+        (run, *endpoints, unit, first, last, apart, first, width),
     )
     return [_point(row) for row in rows]
 

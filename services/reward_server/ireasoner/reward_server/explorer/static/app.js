@@ -54,7 +54,7 @@ async function show() {
 function contextOf(signal) {
   return {
     signal,
-    follow: (run, onGroups) => void follow({ run, signal, onGroups, onState: setLive }),
+    follow: (run, onGroups, ledger) => void follow({ run, signal, onGroups, onState: setLive, isRecording: Boolean(ledger?.is_recording) }),
   };
 }
 
@@ -90,7 +90,7 @@ function problemCard(error) {
 }
 
 function setLive(state) {
-  const said = { live: "live", paused: "reconnecting", off: "" }[state] ?? "";
+  const said = { live: "live", reading: "read only", paused: "reconnecting", off: "" }[state] ?? "";
   live.dataset.state = state;
   fill(live, said);
 }

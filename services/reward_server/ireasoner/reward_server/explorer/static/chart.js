@@ -67,9 +67,11 @@ export class Chart {
     return from + Math.min(Math.max(share, 0), 1) * (until - from);
   }
 
+  /** The line through the points that have its figure: those of the other role have none. */
   drawn(line) {
-    const values = line.points.map((point) => point[line.name] ?? null);
-    const x = (index) => this.x(line.points[index].at);
+    const points = line.points.filter((point) => has(point, line));
+    const values = points.map((point) => point[line.name]);
+    const x = (index) => this.x(points[index].at);
     const isSmoothed = values.length >= MIN_SMOOTHED;
     const lines = [shape("path", { class: `line ink-${line.colour}`, d: path(isSmoothed ? smooth(values) : values, x, this.y) })];
     if (isSmoothed) lines.unshift(shape("path", { class: `line raw ink-${line.colour}`, d: path(values, x, this.y) }));
@@ -96,8 +98,8 @@ export class Chart {
       this.cursor,
       shape("line", { x1: this.x(at), x2: this.x(at), y1: TOP, y2: HEIGHT - BOTTOM }),
       shown.map(([line, point]) => {
-        const value = point?.[line.name];
-        return value === null || value === undefined ? null : shape("circle", { class: `ink-${line.colour}`, cx: this.x(point.at), cy: this.y(value), r: 3.2 });
+        if (point === null || !has(point, line)) return null;
+        return shape("circle", { class: `ink-${line.colour}`, cx: this.x(point.at), cy: this.y(point[line.name]), r: 3.2 });
       }),
     );
   }
@@ -118,7 +120,11 @@ export function nearest(points, at) {
 }
 
 function lastPoint(line) {
-  return line.points.findLast((point) => point[line.name] !== null && point[line.name] !== undefined) ?? null;
+  return line.points.findLast((point) => has(point, line)) ?? null;
+}
+
+function has(point, line) {
+  return point[line.name] !== null && point[line.name] !== undefined;
 }
 
 function lastOf(line) {
@@ -139,12 +145,11 @@ function tickText(value) {
   return value === 0 ? "0" : String(+value.toPrecision(2)) || NONE;
 }
 
-/** Means over a window of a twentieth of the points; a gap stays one. */
+/** Means over a window of a twentieth of the points. */
 function smooth(values) {
   const half = Math.max(1, Math.floor(values.length / 40));
-  return values.map((value, index) => {
-    if (value === null) return null;
-    const near = values.slice(Math.max(0, index - half), index + half + 1).filter((each) => each !== null);
+  return values.map((_, index) => {
+    const near = values.slice(Math.max(0, index - half), index + half + 1);
     return near.reduce((sum, each) => sum + each, 0) / near.length;
   });
 }

@@ -29,8 +29,8 @@ async function overview({ signal }) {
       {},
       element("h1", {}, "Compare"),
       element("h2", {}, "The same groups under two configs"),
+      element("p", { class: "sentence" }, "For one group, open it under ", element("a", { href: "#/groups" }, "Groups"), " and press c."),
       comparisons.length ? element("div", { class: "comparisons" }, comparisons.map(card)) : none(),
-      element("p", { class: "sentence" }, "For one group, open it and press c."),
       element("h2", {}, "Two runs over each other"),
       runs.length > 1 ? pairForm(runs) : element("p", { class: "muted" }, "This needs two runs in the ledger."),
     ),
@@ -52,7 +52,7 @@ function none() {
     "section",
     { class: "card empty-state" },
     element("p", {}, "Nothing has been scored anew yet. This scores every stored group under another config, and shows up here:"),
-    element("pre", {}, "ireasoner rescore --ledger FOLDER --config robust --against paper"),
+    element("pre", {}, "ireasoner rescore --ledger FOLDER \\\n  --config robust --against paper"),
   );
 }
 
@@ -70,7 +70,8 @@ function card(comparison) {
 
 function pairForm(runs) {
   const choice = (label, chosen) => element("select", { "aria-label": label }, runs.map((run, index) => element("option", { value: run.id, selected: index === chosen }, fullName(run).slice(0, 60))));
-  const [first, second] = [choice("First run", 0), choice("Second run", 1)];
+  const alike = runs.findIndex((run, index) => index > 0 && (run.last_update === null) === (runs[0].last_update === null));
+  const [first, second] = [choice("First run", 0), choice("Second run", Math.max(alike, 1))];
   const open = (event) => {
     event.preventDefault();
     go(address("compare", "", { runs: `${first.value},${second.value}` }));

@@ -6,6 +6,7 @@ import { element } from "./element.js";
 import { NONE, decimal, signed } from "./number.js";
 import { knownConfigs } from "./presets.js";
 import { address, go } from "./route.js";
+import { groupName } from "./run_name.js";
 import { prose, short } from "./text.js";
 
 /** Shows `group` under the configs `a` and `b`; a Proposer's group has one reward, and none per rollout. */
@@ -24,8 +25,8 @@ export async function groupUnderTwo(query, { signal }) {
     element: element(
       "div",
       {},
-      element("p", { class: "kicker" }, element("a", { href: "#/compare" }, "Compare"), " / ", element("a", { href: address("group", id) }, "group ", short(group.name, 60))),
-      group.question ? prose(group.question, {}, "h1") : element("h1", {}, "Group ", short(group.name, 60)),
+      element("p", { class: "kicker" }, element("a", { href: "#/compare" }, "Compare"), " / ", element("a", { href: address("group", id) }, "group ", short(groupName(group), 60))),
+      group.question ? prose(group.question, {}, "h1") : element("h1", {}, "Group ", short(groupName(group), 60)),
       choices(id, names, Object.keys(configs)),
       facts(sides),
       element("h2", {}, "Answers"),

@@ -14,9 +14,10 @@ const REFRESH_MS = 2000;
 /** Shows the runs that `runs` names, two ids with a comma between them. */
 export async function runsOver(query, { signal, follow }) {
   const ids = query.get("runs").split(",").slice(0, 2);
-  const { runs } = await readRuns(signal);
-  const chosen = ids.map((id) => runs.find((run) => run.id === id) ?? { id, experiment: "-", source: id, groups: 0 });
-  const ask = () => Promise.all(ids.map((id) => get(`ledger/runs/${encodeURIComponent(id)}/timeline`, new URLSearchParams({ points: "400" }), signal)));
+  const { ledger, runs } = await readRuns(signal);
+  const chosen = ids.map((id) => runs.find((run) => run.id === id) ?? { id, experiment: "-", source: id, groups: 0, endpoint: "" });
+  const asked = (run) => new URLSearchParams({ points: "400", ...(run.endpoint && { endpoint: run.endpoint }) });
+  const ask = () => Promise.all(chosen.map((run) => get(`ledger/runs/${encodeURIComponent(run.id)}/timeline`, asked(run), signal)));
   let answers = await ask();
   const timeline = new Timeline({ unit: answers[0].unit, onSelect: () => {} });
   const draw = () => timeline.show(answers.map((answer, index) => ({ name: nameOf(chosen, index), points: answer.points })));
@@ -28,7 +29,7 @@ export async function runsOver(query, { signal, follow }) {
     REFRESH_MS,
     signal,
   );
-  follow("", (event) => (event.isCatchUp || ids.includes(event.run)) && refresh());
+  follow("", (event) => (event.isCatchUp || ids.includes(event.run)) && refresh(), ledger);
   const units = new Set(answers.map((answer) => answer.unit));
   return {
     title: "Two runs",

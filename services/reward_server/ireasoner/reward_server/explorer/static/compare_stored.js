@@ -6,6 +6,7 @@ import { moreButton } from "./more.js";
 import { NONE, ago, count, decimal, many } from "./number.js";
 import { knownConfigs } from "./presets.js";
 import { address } from "./route.js";
+import { groupName } from "./run_name.js";
 import { slopes } from "./slopes.js";
 import { short } from "./text.js";
 
@@ -60,7 +61,7 @@ function changeRow({ group, before, after, change, rank_flips: flips, dominant_b
   return element(
     "tr",
     {},
-    element("td", { class: "what" }, element("div", {}, element("a", { class: "row-link", href: target, "data-item": group.id, dir: "auto" }, short(group.question ?? group.name, 120)), element("small", {}, group.update !== null && `update ${group.update} · `, many(group.rollouts, "rollout")))),
+    element("td", { class: "what" }, element("div", {}, element("a", { class: "row-link", href: target, "data-item": group.id, dir: "auto" }, group.question ? short(group.question, 120) : ["Group ", short(groupName(group), 80)]), element("small", {}, group.update !== null && `update ${group.update} · `, many(group.rollouts, "rollout")))),
     element("td", { class: "answer" }, was === is ? written(was) : [written(was), " → ", written(is)]),
     element("td", { class: "n" }, slopes(before, after)),
     element("td", { class: "n", "data-label": "largest change" }, decimal(change)),

@@ -4,17 +4,26 @@ import { open } from "./api.js";
 const RETRY_MS = [1000, 2000, 5000, 10_000];
 const SILENCE_MS = 45_000;
 
-/** Calls `onGroups` for each commit of new groups and `onState` with `live`, `paused` or `off`, until `signal` ends it. */
-export async function follow({ run = "", signal, onGroups, onState = () => {} }) {
+/**
+ * Calls `onGroups` for each commit of new groups until `signal` ends it, and `onState` with `live`, `reading`, `paused` or `off`.
+ * A ledger that the server does not record is `reading` until another server's groups come.
+ */
+export async function follow({ run = "", signal, onGroups, onState = () => {}, isRecording }) {
   let failures = 0;
+  let isLive = isRecording;
   let hasBeen = false;
   while (!signal.aborted) {
     await becomesVisible(signal);
     try {
       const query = new URLSearchParams(run ? { run } : {});
-      await listen(query, signal, onGroups, () => {
+      const arrived = (event) => {
+        if (!isLive) onState("live");
+        isLive = true;
+        onGroups(event);
+      };
+      await listen(query, signal, arrived, () => {
         failures = 0;
-        onState("live");
+        onState(isLive ? "live" : "reading");
         if (hasBeen) onGroups({ run, groups: 0, isCatchUp: true });
         hasBeen = true;
       });

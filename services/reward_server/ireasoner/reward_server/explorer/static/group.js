@@ -8,7 +8,7 @@ import { neighbourLists } from "./neighbours.js";
 import { ago, clock } from "./number.js";
 import { knownConfigs } from "./presets.js";
 import { address, go } from "./route.js";
-import { fullName } from "./run_name.js";
+import { fullName, groupName } from "./run_name.js";
 import { short } from "./text.js";
 
 /** Shows a group by its id. */
@@ -22,7 +22,7 @@ export async function show({ id }, { signal }) {
   findNeighbours(path, group, near, signal);
   const keys = { j: () => next && go(address("group", next)), k: () => previous && go(address("group", previous)), c: () => go(address("compare", "", { group: id })) };
   return {
-    title: group.question ? `${group.question.slice(0, 60)}` : `Group ${group.name.slice(0, 60)}`,
+    title: group.question ? `${group.question.slice(0, 60)}` : `Group ${groupName(group).slice(0, 60)}`,
     up: list?.origin ?? address("groups", "", { run: group.run }),
     keys,
     element: element("div", {}, head(group, { previous, next, list }), groupPage(group, { presets, signal }), element("h2", {}, "Neighbours"), near),
@@ -47,7 +47,7 @@ function head(group, { previous, next, list }) {
         " · ",
         element("time", { datetime: new Date(1000 * group.received_s).toISOString(), title: clock(group.received_s) }, ago(group.received_s)),
       ),
-      element("h1", { class: "group-name" }, "Group ", short(group.name, 80), " ", flags(group)),
+      element("h1", { class: "group-name", title: `Sent as ${group.name.slice(0, 256)}` }, "Group ", short(groupName(group), 80), " ", flags(group)),
     ),
     element(
       "nav",

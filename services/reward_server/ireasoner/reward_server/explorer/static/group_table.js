@@ -4,7 +4,7 @@ import { FIGURES, FLAGS } from "./figures.js";
 import { image } from "./image.js";
 import { NONE, ago, clock, decimal } from "./number.js";
 import { address } from "./route.js";
-import { fullName } from "./run_name.js";
+import { fullName, groupName } from "./run_name.js";
 import { short } from "./text.js";
 
 export const COLUMNS = ["reward", "outcome", "trajectory", "excess", "spread", "dominant_share", "entropy_nats", "proposer_reward", "words", "steps", "correct_share"];
@@ -44,7 +44,7 @@ export function tableRow(group, { columns, signal, sorted, withRun = false }) {
       element(
         "div",
         {},
-        element("a", { class: "row-link", href: address("group", group.id), "data-item": group.id, dir: "auto" }, group.question ? short(group.question, 120) : short(group.name, 80)),
+        element("a", { class: "row-link", href: address("group", group.id), "data-item": group.id, dir: "auto" }, group.question ? short(group.question, 120) : ["Group ", short(groupName(group), 80)]),
         element("small", {}, caption(group, withRun)),
       ),
     ),

@@ -43,7 +43,7 @@ class GroupsView {
       element("h1", {}, "Groups"),
       runs.length ? [filterForm(filters, { runs, onChange: (changed) => this.change(changed), actions }), element("div", { class: "pill-holder", "aria-live": "polite" }, this.pill), this.table, this.more] : emptyLedger(ledger),
     );
-    if (runs.length) follow(filters.run, (event) => this.onNew(event.groups));
+    if (runs.length) follow(filters.run, (event) => this.onNew(event.groups), ledger);
   }
 
   /** The query that the API gets. */

@@ -34,8 +34,9 @@ export function emptyLedger(ledger) {
       "section",
       { class: "card empty-state" },
       element("h2", {}, "No group yet"),
-      element("p", {}, "The ledger is recording. Groups appear here as soon as they are scored: point your framework at this server, or paste some rollouts under ", element("a", { href: "#/try" }, "Try"), "."),
+      element("p", {}, "The ledger is recording. Groups appear here as soon as they are scored: point your framework at this server, or score a file:"),
       element("pre", {}, "reward-score groups.jsonl"),
+      element("p", {}, element("a", { href: "#/try" }, "Try"), " scores rollouts that you paste, and the ledger keeps nothing of them."),
     );
   return element(
     "section",

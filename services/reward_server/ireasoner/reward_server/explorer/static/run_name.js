@@ -1,4 +1,4 @@
-/** What runs are called: an experiment is the token's, a source is what the sender calls itself. */
+/** What runs and groups are called: an experiment is the token's, a source is what the sender calls itself. */
 
 /** The name of an experiment. */
 export function experimentName(experiment) {
@@ -8,6 +8,13 @@ export function experimentName(experiment) {
 /** The name of a run within its experiment. */
 export function runName(run) {
   return run.source === "-" ? "without a source" : run.source;
+}
+
+const RANDOM = /^[0-9a-f]{8}(-?)[0-9a-f]{4}\1[0-9a-f]{4}\1[0-9a-f]{4}\1[0-9a-f]{12}/i;
+
+/** The name that the sender gave a group; its id in the ledger if that name is a random number. */
+export function groupName(group) {
+  return RANDOM.test(group.name) ? group.id : group.name;
 }
 
 /** Both names. */

@@ -31,7 +31,7 @@ export async function show(_route, { signal, follow }) {
     REFRESH_MS,
     signal,
   );
-  follow("", refresh);
+  follow("", refresh, answer.ledger);
   const ages = setInterval(() => draw(answer), AGES_MS);
   signal.addEventListener("abort", () => clearInterval(ages));
   return { title: "Experiments", element: element("div", {}, element("h1", {}, "Experiments"), body) };
@@ -59,7 +59,7 @@ function facts(ledger, runs) {
     fact("groups", count(ledger.groups), many(ledger.rollouts, "rollout")),
     ledger.bytes !== null && fact("size", size(ledger.bytes), ledger.max_bytes ? `${decimal(100 * full, full < 0.1 ? 1 : 0)}% of ${size(ledger.max_bytes)}` : null),
     fact("evicted", count(ledger.evicted_groups), ledger.evicted_groups ? "oldest updates of the whole ledger" : "nothing had to go"),
-    fact("not recorded", count(dropped), dropped ? reasons(ledger.dropped) : ledger.is_recording ? "every group was kept" : "the server records nothing now"),
+    (ledger.is_recording || ledger.problem) && fact("not recorded", count(dropped), dropped ? reasons(ledger.dropped) : ledger.is_recording ? "every group was kept" : "the server records nothing now"),
   );
 }
 
@@ -82,7 +82,7 @@ function experiment(name, runs) {
     element(
       "div",
       { class: "run head", "aria-hidden": "true" },
-      ["run", "groups", "words", "a minute", ...SPARKS.map((figure) => FIGURES[figure].label)].map((label) => element("span", {}, label)),
+      ["run", "groups", "words", "a minute", ...SPARKS.map(lastOf)].map((label) => element("span", {}, label)),
     ),
     runs.map(row),
   );
@@ -106,8 +106,12 @@ function cell(label, value, more = null) {
 }
 
 function spark(run, figure) {
-  const values = run[figure] ?? [];
-  const last = values.findLast((value) => value !== null);
+  const values = run[figure];
   const { label, colour, max } = FIGURES[figure];
-  return element("span", { class: "cell spark", "data-label": label }, sparkline(values, { label, colour, max }), element("b", {}, decimal(last)));
+  return element("span", { class: "cell spark", "data-label": lastOf(figure) }, sparkline(values, { label, colour, max }), element("b", {}, decimal(values.at(-1))));
+}
+
+/** The label of a figure's last value: that of the last update or minute that has it, as on the timeline. */
+function lastOf(figure) {
+  return `last ${FIGURES[figure].label}`;
 }

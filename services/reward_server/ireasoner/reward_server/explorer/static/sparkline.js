@@ -6,14 +6,13 @@ const WIDTH = 120;
 const HEIGHT = 30;
 const EDGE = 3;
 
-/** The values of a figure over time, oldest first; null leaves a gap. */
+/** The values of a figure over time, oldest first. */
 export function sparkline(values, { label, colour, max = null }) {
-  const known = values.filter((value) => value !== null);
-  const top = Math.max(max ?? 0, ...known, 1e-9);
+  const top = Math.max(max ?? 0, ...values, 1e-9);
   const x = (index) => EDGE + (index * (WIDTH - 2 * EDGE)) / Math.max(values.length - 1, 1);
   const y = (value) => HEIGHT - EDGE - (value * (HEIGHT - 2 * EDGE)) / top;
-  const last = known.length ? values.lastIndexOf(known.at(-1)) : -1;
-  const said = known.length ? `${label}: from ${decimal(known[0])} to ${decimal(known.at(-1))}` : `${label}: unknown`;
+  const last = values.length - 1;
+  const said = values.length ? `${label}: from ${decimal(values[0])} to ${decimal(values[last])}` : `${label}: unknown`;
   return shape(
     "svg",
     { class: `sparkline ink-${colour}`, viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": said },
@@ -23,17 +22,8 @@ export function sparkline(values, { label, colour, max = null }) {
   );
 }
 
-/** An SVG path through values at x(index), y(value), with gaps where a value is null. */
+/** An SVG path through values at x(index), y(value); one alone is a dot. */
 export function path(values, x, y) {
-  let written = "";
-  let isOn = false;
-  values.forEach((value, index) => {
-    if (value !== null && value !== undefined) {
-      written += `${isOn ? "L" : "M"}${x(index).toFixed(1)} ${y(value).toFixed(1)}`;
-      const isAlone = !isOn && (values[index + 1] === null || values[index + 1] === undefined);
-      if (isAlone) written += "h0.01";
-    }
-    isOn = value !== null && value !== undefined;
-  });
-  return written;
+  const places = values.map((value, index) => `${x(index).toFixed(1)} ${y(value).toFixed(1)}`);
+  return places.length === 1 ? `M${places[0]}h0.01` : places.map((place, index) => `${index ? "L" : "M"}${place}`).join("");
 }

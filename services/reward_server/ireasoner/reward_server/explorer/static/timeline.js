@@ -74,7 +74,7 @@ export class Timeline {
     this.position = at;
     for (const chart of this.charts) chart.mark(at);
     const point = at === null ? null : nearest(this.series.flatMap((each) => each.points), at);
-    fill(this.readout, point ? `${this.unit} ${this.named(point.at)} · ${many(point.groups, "group")} · ${clock(point.last_s)}` : "Point at a chart for the values; drag to select.");
+    fill(this.readout, point ? `${this.unit} ${this.named(point.at)} · ${many(point.groups, "group")} · ${clock(point.last_s)}` : `Values of the last ${this.unit} that has them. Point at a chart for others; drag to select.`);
   }
 
   /** Selects a range, widened to whole points: the sums of a point cannot be divided. */

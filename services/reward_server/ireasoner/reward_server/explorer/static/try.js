@@ -8,7 +8,6 @@ import { address, note } from "./route.js";
 
 const KEPT = "ireasoner.pasted";
 const MAX_LINK_CHARACTERS = 6000;
-const SOURCE = "explorer";
 const EXAMPLE = `<think>
 Step 1: Row 2 reads 3, 1, 3.
 Step 2: 3 + 1 = 4.
@@ -94,7 +93,7 @@ class TryForm {
       this.link(text);
       const group = this.chosen(groups);
       const progress = Number(this.progress.value);
-      const body = { groups: [group], config: { preset: this.config.value, ...overrides }, progress, detail: "full", source: SOURCE };
+      const body = { groups: [group], config: { preset: this.config.value, ...overrides }, progress, detail: "full", record: false };
       fill(this.said, "Scoring…");
       const answer = await post("score/solver", body, this.signal);
       if (turn === this.turn) this.present(group, answer, overrides, progress);
@@ -143,8 +142,7 @@ class TryForm {
       entropy_nats: scored.entropy_nats,
       proposer_reward: scored.proposer_reward,
     };
-    const link = this.text.value.length <= MAX_LINK_CHARACTERS ? "The address of this page now holds the rollouts." : "The rollouts are too long for a link.";
-    fill(this.said, `${link} A server with a ledger records it as the run “${SOURCE}”.`);
+    fill(this.said, this.text.value.length <= MAX_LINK_CHARACTERS ? "The address of this page now holds the rollouts." : "The rollouts are too long for a link.");
     fill(this.result, groupPage(page, { presets: this.configs, signal: this.signal }));
   }
 }
