@@ -166,8 +166,11 @@ def test_a_signal_is_forwarded_and_every_process_ends(
 ) -> None:
     server = start("--exit-on-sigterm", "9")
     server.wait_until_ready()
+    sockets = Path(recorded(record)["environment"]["VLLM_RPC_BASE_PATH"])
+    (sockets / "left").touch()
     assert server.stop(number) == 9
     assert not left_running(recorded(record)["pids"])
+    assert not sockets.exists()
 
 
 def test_a_signal_during_the_start_ends_it(start: Start, record: Path) -> None:

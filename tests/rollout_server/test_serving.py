@@ -26,14 +26,18 @@ TOLERANCE_NATS = 2e-4
 def rollout_server(policy: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """The real vLLM serving `policy`, started in a folder that spoils imports.
 
-    When its tests are done it must exit with 0 and leave no process behind.
+    When its tests are done it must exit with 0 and leave neither a process nor a socket behind.
     """
     log = tmp_path_factory.mktemp("rollout_server") / "log.txt"
-    with running_server(policy, log, cwd=write_traps(tmp_path_factory.mktemp("current"))) as server:
+    temporary = tmp_path_factory.mktemp("temporary")
+    current = write_traps(tmp_path_factory.mktemp("current"))
+    with running_server(policy, log, env={"TMPDIR": str(temporary)}, cwd=current) as server:
         yield server
         pids = [process.pid for process in server.processes()]
+        assert any(path.is_socket() for path in temporary.rglob("*"))
         assert server.stop() == 0, server.log.read_text()
         assert not left_running(pids)
+        assert not [path for path in temporary.rglob("*") if path.is_socket()]
 
 
 def image(seed: int) -> Any:

@@ -56,9 +56,18 @@ def command(settings: RolloutServerSettings) -> list[str]:
     return [sys.executable, "-P", "-m", MODULE, *flags, *settings.vllm_flags]
 
 
-def environment(settings: RolloutServerSettings, inherited: Mapping[str, str]) -> dict[str, str]:
-    """The environment of vLLM's processes: `inherited`, our defaults where it has no value, and what we rely on."""
+def environment(
+    settings: RolloutServerSettings, inherited: Mapping[str, str], sockets: Path
+) -> dict[str, str]:
+    """The environment of vLLM's processes: `inherited`, our defaults where it has no value, and what we rely on.
+
+    Args:
+        settings: Of the server.
+        inherited: The environment of the launcher.
+        sockets: A folder for the sockets between these processes, which vLLM leaves behind.
+    """
     defaults = {
+        "VLLM_RPC_BASE_PATH": str(sockets),
         "VLLM_NO_USAGE_STATS": "1",
         "DO_NOT_TRACK": "1",
         "VLLM_LOGGING_LEVEL": "ERROR",

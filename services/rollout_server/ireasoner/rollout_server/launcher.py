@@ -6,6 +6,8 @@ import signal
 import socket
 import subprocess
 import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import FrameType
 
 from ireasoner.rollout_server.engine import command, environment
@@ -32,7 +34,7 @@ class Launcher:
         """Returns the exit code: vLLM's own, or 128 + n if signal n ended it.
 
         It is 1 if vLLM ended with 0 without a signal, nothing can listen on the port, or vLLM was not ready in time. No
-        process that vLLM started is left behind.
+        process that vLLM started and no file of it in the temporary folder is left behind.
         """
         settings = self._settings
         if (reason := _why_not_listening(settings.host, settings.port)) is not None:
@@ -45,9 +47,12 @@ class Launcher:
             return FAILURE
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._note)
-        with ProcessGroup() as group:
+        with (
+            TemporaryDirectory(prefix="rollout-server-", ignore_cleanup_errors=True) as sockets,
+            ProcessGroup() as group,
+        ):
             started_s = time.monotonic()
-            child = group.start(command(settings), environment(settings, os.environ))
+            child = group.start(command(settings), environment(settings, os.environ, Path(sockets)))
             logger.info("starting vLLM with %s (process %d)", settings.model, child.pid)
             ready = self._wait_until_ready(child, started_s)
             if ready:
