@@ -9,11 +9,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 
 from ireasoner.rollout_server.engine import command
+from ireasoner.rollout_server.launcher import LONGEST_SOCKET_BYTES, SOCKET_BYTES
 from ireasoner.rollout_server.settings import read_settings
 from tests.rollout_server.running import (
     GONE_DEADLINE_S,
@@ -171,6 +173,16 @@ def test_a_signal_is_forwarded_and_every_process_ends(
     assert server.stop(number) == 9
     assert not left_running(recorded(record)["pids"])
     assert not sockets.exists()
+
+
+@pytest.mark.parametrize("surplus", [0, 1])
+def test_sockets_have_paths_that_linux_takes(start: Start, record: Path, surplus: int) -> None:
+    with TemporaryDirectory(dir="/tmp") as base:
+        temporary = Path(base, "t" * (LONGEST_SOCKET_BYTES - SOCKET_BYTES + surplus - len(f"{base}/")))
+        temporary.mkdir()
+        start(TMPDIR=str(temporary)).wait_until_ready()
+        sockets = Path(recorded(record)["environment"]["VLLM_RPC_BASE_PATH"])
+        assert sockets.parent == (Path("/tmp") if surplus else temporary)
 
 
 def test_a_signal_during_the_start_ends_it(start: Start, record: Path) -> None:

@@ -5,6 +5,7 @@ import io
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx
@@ -29,15 +30,17 @@ def rollout_server(policy: Path, tmp_path_factory: pytest.TempPathFactory) -> It
     When its tests are done it must exit with 0 and leave neither a process nor a socket behind.
     """
     log = tmp_path_factory.mktemp("rollout_server") / "log.txt"
-    temporary = tmp_path_factory.mktemp("temporary")
     current = write_traps(tmp_path_factory.mktemp("current"))
-    with running_server(policy, log, env={"TMPDIR": str(temporary)}, cwd=current) as server:
+    with (
+        TemporaryDirectory() as temporary,  # with a path that is short enough for sockets
+        running_server(policy, log, env={"TMPDIR": temporary}, cwd=current) as server,
+    ):
         yield server
         pids = [process.pid for process in server.processes()]
-        assert any(path.is_socket() for path in temporary.rglob("*"))
+        assert any(path.is_socket() for path in Path(temporary).rglob("*"))
         assert server.stop() == 0, server.log.read_text()
         assert not left_running(pids)
-        assert not [path for path in temporary.rglob("*") if path.is_socket()]
+        assert not [path for path in Path(temporary).rglob("*") if path.is_socket()]
 
 
 def image(seed: int) -> Any:

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import time
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 from types import FrameType
 
 from ireasoner.rollout_server.engine import command, environment
@@ -18,6 +18,10 @@ POLL_S = 0.1
 SHUTDOWN_DEADLINE_S = 20.0
 """Time that vLLM gets after SIGTERM; then all of its processes are killed."""
 FAILURE = 1
+LONGEST_SOCKET_BYTES = 107
+"""Of the path of a Unix socket, on Linux."""
+SOCKET_BYTES = len("/vllm-12345678/12345678-1234-1234-1234-123456789012")
+"""Of our folder's name and vLLM's name of a socket in it."""
 ENDED_BY_SIGNAL = 128  # plus the signal's number, as shells report it
 
 logger = logging.getLogger("rollout_server")
@@ -48,7 +52,9 @@ class Launcher:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._note)
         with (
-            TemporaryDirectory(prefix="rollout-server-", ignore_cleanup_errors=True) as sockets,
+            TemporaryDirectory(
+                prefix="vllm-", dir=_folder_of_sockets(), ignore_cleanup_errors=True
+            ) as sockets,
             ProcessGroup() as group,
         ):
             started_s = time.monotonic()
@@ -109,6 +115,12 @@ def _exit_code(child: subprocess.Popen[bytes]) -> int:
 def _address(host: str, port: int) -> tuple[socket.AddressFamily, tuple[str, int]]:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     return family, (host, port)
+
+
+def _folder_of_sockets() -> str:
+    """The temporary folder, or /tmp if paths of sockets in that one would be too long."""
+    folder = gettempdir()
+    return folder if len(os.fsencode(folder)) + SOCKET_BYTES <= LONGEST_SOCKET_BYTES else "/tmp"
 
 
 def _why_not_listening(host: str, port: int) -> str | None:
