@@ -33,7 +33,8 @@ class Comparison:
         ratio: `ours` divided by `other`, or `ours` itself if there is only a goal.
         goal: The bound on `ratio`; None: no goal.
         at_most: Whether the goal is an upper bound.
-        gflops: The speed of a float32 matrix product on one core just before, because machines drift.
+        gflops: The speed of a float32 matrix product just before, because machines drift; on one core in the parts that
+            run on one, else on all.
         measured: The date, as YYYY-MM-DD.
         processor: The processor's name, and the newest instructions that it has for this work.
         part: The part of the benchmark.
@@ -120,7 +121,7 @@ def processor(cpu_info: Path) -> str:
 
 
 def calibration_gflops() -> float:
-    """Speed of a 1024 x 1024 float32 matrix product on one thread, the best of 5."""
+    """Speed of a 1024 x 1024 float32 matrix product on the cores that the process may use, the best of 5."""
     matrix = np.random.default_rng(0).random((MATRIX, MATRIX), np.float32)
     return 2 * MATRIX**3 / best_s(lambda: matrix @ matrix, 5) / 1e9
 

@@ -6,7 +6,8 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from select import select
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from benchmarks.served import SERVER_CORE, on_core
 from ireasoner.reward_server.embedding.embedder import Embedder
 from ireasoner.reward_server.embedding.load import packaged_minilm
 
+ANSWER_DEADLINE_S = 600.0
 BATCH = 32
 """Texts per batch of sentence-transformers, which sorts them by length first: its default."""
 
@@ -80,17 +82,13 @@ class FastEmbed:
         """One row for each text, in order.
 
         Raises:
-            PeerUnavailable: The process has ended.
+            PeerUnavailable: The process has ended, or does not answer.
         """
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
         try:
             print(json.dumps(list(texts)), file=self._process.stdin, flush=True)
-            answered = self._process.stdout.readline()
+            answered = _line(self._process, self.name)
         except BrokenPipeError:
-            answered = ""
-        if not answered:
-            raise PeerUnavailable(f"{self.name} ended with {self._process.wait()}")
+            raise PeerUnavailable(f"{self.name} ended with {self._process.wait()}") from None
         return np.frombuffer(base64.b64decode(answered), np.float32).reshape(len(texts), -1)
 
 
@@ -109,10 +107,24 @@ def fastembed(environment: PeerEnvironment) -> Iterator[FastEmbed]:
             stdout=subprocess.PIPE,
             text=True,
         )
-    with process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        if not process.stdout.readline():
-            raise PeerUnavailable(f"fastembed ended with {process.wait()}")
+    try:
+        _line(process, "fastembed")
         yield FastEmbed(process, environment)
-        process.stdin.close()  # its end of work
+    finally:
+        process.kill()
+        with suppress(BrokenPipeError):  # of a line that it did not read
+            process.communicate()
+
+
+def _line(process: subprocess.Popen[str], name: str) -> str:
+    """The next line that a process prints.
+
+    Raises:
+        PeerUnavailable: It ended, or printed nothing within `ANSWER_DEADLINE_S`.
+    """
+    assert process.stdout is not None
+    if not select([process.stdout], [], [], ANSWER_DEADLINE_S)[0]:
+        raise PeerUnavailable(f"{name} did not answer within {ANSWER_DEADLINE_S:g} s")
+    if not (line := process.stdout.readline()):
+        raise PeerUnavailable(f"{name} ended with {process.wait()}")
+    return line

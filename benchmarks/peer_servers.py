@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import chain
 
 import httpx
@@ -68,7 +68,7 @@ class HttpPeer:
         return rows
 
     async def _post(self, requests: Sequence[list[str]]) -> list[Embeddings]:
-        async with httpx.AsyncClient(timeout=REQUEST_DEADLINE_S) as http:
+        async with httpx.AsyncClient(timeout=REQUEST_DEADLINE_S, trust_env=False) as http:
             return await asyncio.gather(*(self._rows(http, each) for each in requests))
 
     async def _rows(self, http: httpx.AsyncClient, texts: list[str]) -> Embeddings:
@@ -79,8 +79,11 @@ class HttpPeer:
             raise PeerUnavailable(f"{self.name} did not answer: {error!r}") from error
         if answered.status_code != 200:
             raise PeerUnavailable(f"{self.name} answered {answered.status_code}: {answered.text[:200]}")
-        rows = sorted(answered.json()["data"], key=lambda row: int(row["index"]))
-        return np.stack([np.frombuffer(base64.b64decode(row["embedding"]), np.float32) for row in rows])
+        try:
+            rows = sorted(answered.json()["data"], key=lambda row: int(row["index"]))
+            return np.stack([np.frombuffer(base64.b64decode(row["embedding"]), np.float32) for row in rows])
+        except (ValueError, KeyError, TypeError) as error:
+            raise PeerUnavailable(f"{self.name} answered without embeddings: {error!r}") from error
 
 
 @contextmanager
@@ -107,8 +110,10 @@ def vllm(dtype: str) -> Iterator[HttpPeer]:
     )
     name = f"vLLM {vllm_version()}, {dtype}"
     url = f"http://127.0.0.1:{port}"
-    with running(name, [*command, *flags, "--port", str(port)], env, f"{url}/health") as process:
-        yield HttpPeer(name, f"{url}/v1/embeddings", process)
+    with tempfile.TemporaryDirectory(prefix="vllm-") as sockets:
+        env["VLLM_RPC_BASE_PATH"] = sockets
+        with running(name, [*command, *flags, "--port", str(port)], env, f"{url}/health") as process:
+            yield HttpPeer(name, f"{url}/v1/embeddings", process)
 
 
 def vllm_version() -> str:
@@ -166,22 +171,37 @@ def running(
                 command, env=env, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
             )
         try:
-            _wait(process, health, deadline_s)
-        except PeerUnavailable as error:
-            _end(process)
-            log.seek(0)
-            raise PeerUnavailable(f"{name} {error}: {reason(log.read())}") from None
-        try:
+            try:
+                _wait(process, health, deadline_s)
+            except PeerUnavailable as error:
+                _end(process)
+                log.seek(0)
+                raise PeerUnavailable(f"{name} {error}: {reason(log.read())}") from None
             yield process.pid
         finally:
             _end(process)
 
 
 def threads_elsewhere(process: int, core: int) -> int:
-    """The number of threads of a process and its children that may run on another core."""
-    found = psutil.Process(process)
-    threads = chain.from_iterable(each.threads() for each in [found, *found.children(recursive=True)])
-    return sum(_cores(thread.id) not in (None, {core}) for thread in threads)
+    """The number of threads of a process and its children that may run on another core.
+
+    Raises:
+        PeerUnavailable: The process has ended.
+    """
+    try:
+        found = psutil.Process(process)
+        threads = chain.from_iterable(map(_threads, [found, *found.children(recursive=True)]))
+        return sum(_cores(thread) not in (None, {core}) for thread in threads)
+    except psutil.NoSuchProcess as error:
+        raise PeerUnavailable(f"its process has ended: {error}") from error
+
+
+def _threads(process: psutil.Process) -> list[int]:
+    """The ids of a process's threads; none if it has ended."""
+    try:
+        return [thread.id for thread in process.threads()]
+    except psutil.NoSuchProcess:
+        return []
 
 
 def _cores(thread: int) -> set[int] | None:
@@ -194,7 +214,7 @@ def _cores(thread: int) -> set[int] | None:
 
 def _wait(process: subprocess.Popen[bytes], health: str, deadline_s: float) -> None:
     end_s = time.monotonic() + deadline_s
-    with httpx.Client(timeout=10) as http:
+    with httpx.Client(timeout=10, trust_env=False) as http:
         while time.monotonic() < end_s:
             if process.poll() is not None:
                 raise PeerUnavailable(f"ended with {process.returncode}")
@@ -208,12 +228,13 @@ def _wait(process: subprocess.Popen[bytes], health: str, deadline_s: float) -> N
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
+    """Ends a process, and its children with it."""
     process.terminate()
-    try:
+    with suppress(subprocess.TimeoutExpired):
         process.wait(timeout=60)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)  # its children too
-        process.wait()
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def free_port() -> int:

@@ -20,6 +20,7 @@ from ireasoner.trainer.commands.settings import GraftSettings
 from ireasoner.trainer.graft.self_distillation import Student
 from ireasoner.trainer.graft.tower import Reading, read_held_out
 from ireasoner.trainer.tiny_model.__main__ import main as tiny_model
+from tests.conftest import MODEL
 from tests.graft.tiny_text import build_gguf
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "graft.md").read_text(encoding="utf-8")
@@ -132,6 +133,7 @@ def test_a_signal_ends_the_warm_start_and_what_was_learnt_is_written(
             "tower_updates: eyes has a vision tower",
         ),
         (["--model", "llava", "--output", "out"], "llava has a vision tower that graft did not make"),
+        (["--model", "tiny", "--output", "out"], "tiny has a vision tower that graft did not make"),
         (["--model", "large", "--output", "out"], "large has a vision tower that graft did not make"),
     ],
 )
@@ -139,6 +141,7 @@ def test_a_mistake_gets_a_plain_message_and_leaves_nothing(
     words: list[str], message: str, seeing_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("eyes").symlink_to(seeing_folder)
+    Path("tiny").symlink_to(MODEL)
     LlavaConfig().save_pretrained("llava")
     shutil.copytree(seeing_folder, "large")
     file = Path("large/processor_config.json")

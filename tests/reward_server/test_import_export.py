@@ -137,6 +137,19 @@ def test_a_config_of_another_version_is_not_known(
     assert groups(ledger)[0]["config_label"] == UNKNOWN
 
 
+def test_a_config_that_an_export_does_not_know_is_that_of_the_flag(
+    tmp_path: Path, ledger: Path, imported: Callable[..., int]
+) -> None:
+    for name in ("with an unknown config", "of a changed config"):
+        lines = exported(tmp_path / name, [RECORDS[name]])
+        assert imported(write_lines(tmp_path / f"{name}.jsonl", lines), "--config", "robust") == 0
+    assert [each["config_label"] for each in groups(ledger)] == ["robust", "robust+"]
+
+
+def nested(depth: int) -> Json:
+    return {} if depth == 0 else {"in": nested(depth - 1)}
+
+
 BAD: dict[str, tuple[Json, str]] = {
     "no run": ({"source": None}, "source"),
     "an empty run": ({"source": ""}, "source"),
@@ -152,6 +165,8 @@ BAD: dict[str, tuple[Json, str]] = {
     "no group": ({"sent": 3}, "sent"),
     "no scores": ({"scored": {}}, "id"),
     "no embedder": ({"embedder": None}, "embedder"),
+    "scores of other rollouts": ({"sent": sent(["7", "8"], "second")}, "the group"),
+    "nested too deep": ({"sent": nested(280)}, "a field has a wrong form: Recursion"),
 }
 
 

@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+import psutil
 import pytest
 
-from benchmarks import comparison, peers
+from benchmarks import comparison, peer_processes, peer_servers, peers
 from benchmarks.capacity import NotMeasured, default_runtime, served
 from benchmarks.comparison import Turns, compare, processor
 from benchmarks.peer import Embeddings, PeerUnavailable, reason
-from benchmarks.peer_environment import disk_bytes
+from benchmarks.peer_environment import PeerEnvironment, disk_bytes
 from benchmarks.peer_processes import OurEmbeddings
 from benchmarks.peer_servers import REQUESTS, HttpPeer, free_port, running, threads_elsewhere, vllm
 from benchmarks.peers import PART, Race, Work, table
@@ -387,6 +388,7 @@ def test_a_file_with_two_names_takes_its_space_once(tmp_path: Path) -> None:
 
 @pytest.mark.vllm
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_vllm_embeds_as_we_do() -> None:
     """The peer that runs in our own environment."""
     race = Race({}, OurEmbeddings("openvino-fp32", minilm("openvino-fp32")))
@@ -394,3 +396,47 @@ def test_vllm_embeds_as_we_do() -> None:
         race.enter(stack, "vLLM", partial(vllm, "float32"))
         race.warm_up(Work.of(1, 2))
     assert race.out == {}
+
+
+WORKER = """
+import sys
+print(flush=True)
+sys.stdin.readline()
+"""
+
+
+def test_a_runtime_that_ends_between_two_texts_is_out_and_ends_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "worker.py").write_text(WORKER)
+    monkeypatch.setattr(peer_processes, "WORKER", tmp_path / "worker.py")
+    environment = PeerEnvironment(Path(sys.executable), tmp_path, {"fastembed": "7"}, 1)
+    with peer_processes.fastembed(environment) as peer:
+        with pytest.raises(PeerUnavailable, match="fastembed 7, onnxruntime, float32 ended with 0"):
+            peer.embed(["a"])
+        with pytest.raises(PeerUnavailable, match="ended with 0"):
+            peer.embed(["a" * 100_000])
+
+
+def test_a_runtime_that_never_answers_is_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "worker.py").write_text("import time\nprint(flush=True)\ntime.sleep(60)\n")
+    monkeypatch.setattr(peer_processes, "WORKER", tmp_path / "worker.py")
+    environment = PeerEnvironment(Path(sys.executable), tmp_path, {"fastembed": "7"}, 1)
+    with peer_processes.fastembed(environment) as peer:
+        monkeypatch.setattr(peer_processes, "ANSWER_DEADLINE_S", 0.1)
+        with pytest.raises(PeerUnavailable, match=r"did not answer within 0\.1 s"):
+            peer.embed(["a"])
+
+
+def test_an_interrupted_start_leaves_no_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    command = [sys.executable, "-c", "import time; time.sleep(60)"]
+    started: list[int] = []
+
+    def interrupted(process: subprocess.Popen[bytes], *_: object) -> None:
+        started.append(process.pid)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(peer_servers, "_wait", interrupted)
+    with pytest.raises(KeyboardInterrupt), running("fake", command, {}, "http://127.0.0.1:1/health"):
+        pytest.fail("it was entered")
+    assert not psutil.pid_exists(started[0])

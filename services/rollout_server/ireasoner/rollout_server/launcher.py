@@ -131,7 +131,7 @@ def _why_not_listening(host: str, port: int) -> str | None:
         try:
             probe.bind(address)
         except OSError as error:
-            return error.strerror
+            return error.strerror or str(error)
         return None
 
 

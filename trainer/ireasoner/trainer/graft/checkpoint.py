@@ -12,6 +12,9 @@ from ireasoner.trainer.errors import SettingsError
 from ireasoner.trainer.graft.text_model import TextModel
 from ireasoner.trainer.tiny_model.model import IMAGE_PX, generation_config, small_tower, special_token_ids
 
+MARK = "grafted"
+"""Field of a config that says that graft made the vision tower."""
+
 _OF_THE_FILES = frozenset(
     {
         "_model_name_or_path",
@@ -36,7 +39,7 @@ def is_grafted(model: str) -> bool:
     config = load_config(model)
     if getattr(config, "vision_config", None) is None:
         return False
-    if not isinstance(config, Qwen2_5_VLConfig) or not _scales_to_nine_tokens(model):
+    if not getattr(config, MARK, False) or not _scales_to_nine_tokens(model):
         raise SettingsError(f"model: {model} has a vision tower that graft did not make: train it as it is")
     return True
 
@@ -88,6 +91,7 @@ def _config(text: TextModel, processor: Any) -> Qwen2_5_VLConfig:
         vision_config=small_tower(text.config.hidden_size),
         **special_token_ids(processor),
         tie_word_embeddings=text.config.tie_word_embeddings,
+        **{MARK: True},
     )
 
 

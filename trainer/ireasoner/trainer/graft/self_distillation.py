@@ -16,7 +16,12 @@ import torch
 from peft import get_peft_model
 from torch.optim.lr_scheduler import LambdaLR
 
-from ireasoner.trainer.adapters.backbone import active_adapter, forbidden_token_ids, lora_config
+from ireasoner.trainer.adapters.backbone import (
+    active_adapter,
+    forbidden_token_ids,
+    lora_config,
+    stop_token_ids,
+)
 from ireasoner.trainer.graft.text_twin import Twins, drawn_twins
 from ireasoner.trainer.settings import LoraSettings
 from ireasoner.trainer.tiny_model.tokenizer import PAD
@@ -195,7 +200,7 @@ class Student:
 
     def _ended(self, completion: list[int]) -> list[int]:
         """A completion up to the first token that ends it."""
-        stops = set(self._model.generation_config.eos_token_id)
+        stops = set(stop_token_ids(self._model.generation_config, self._processor.tokenizer))
         end = next((index for index, token in enumerate(completion) if token in stops), len(completion))
         return completion[: end + 1]
 
@@ -239,6 +244,6 @@ def _rate(update: int, updates: int) -> float:
 
 
 def _fast(dtype: torch.dtype) -> torch.dtype:
-    """float32 in bfloat16's stead where the CPU has no instructions for it, else `dtype`."""
-    slow = dtype == torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    return torch.float32 if slow else dtype
+    """float32 in place of float16, and of bfloat16 where the CPU has no instructions for it; else `dtype`."""
+    has_bfloat16 = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return torch.float32 if dtype == torch.float16 or not has_bfloat16 else dtype

@@ -75,7 +75,7 @@ def read_text_model(model: str) -> TextModel:
     tokenizer.eos_token, tokenizer.pad_token = EOS, PAD
     return TextModel(
         config=loaded.config,
-        weights=_without_second_copy(loaded.state_dict(), loaded.config),
+        weights=_without_second_copy(loaded.state_dict(), loaded.config, file=file),
         tokenizer=tokenizer,
         stop_token_ids=stop_token_ids(loaded.generation_config, tokenizer),
     )
@@ -132,13 +132,18 @@ def _token_ids(tokenizer: Any, text: str) -> list[int]:
     return ids
 
 
-def _without_second_copy(weights: dict[str, torch.Tensor], config: Any) -> dict[str, torch.Tensor]:
-    """The weights without a head that is the embeddings once more, and `config` set accordingly.
+def _without_second_copy(
+    weights: dict[str, torch.Tensor], config: Any, *, file: bool
+) -> dict[str, torch.Tensor]:
+    """The weights without a head that is the embeddings once more, as `config` says.
 
-    A GGUF file stores tied embeddings twice, in two quantisations; the head's is the finer one.
+    A GGUF file stores tied embeddings twice, in two quantisations, and does not say that they are tied; the head's
+    quantisation is the finer one.
     """
-    head, embeddings = weights[_HEAD].float(), weights[_EMBEDDINGS].float()
-    if torch.dist(head, embeddings) < _SAME_MATRIX * embeddings.norm():
-        config.tie_word_embeddings = True
+    if file:
+        head, embeddings = weights[_HEAD].float(), weights[_EMBEDDINGS].float()
+        if torch.dist(head, embeddings) < _SAME_MATRIX * embeddings.norm():
+            config.tie_word_embeddings = True
+    if config.tie_word_embeddings:
         weights[_EMBEDDINGS] = weights.pop(_HEAD)
     return weights

@@ -7,7 +7,17 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ireasoner.reward_server import wire
 from ireasoner.reward_server.ledger.ledger_wire import EndpointName
-from ireasoner.reward_server.ledger.run_lines import LARGEST_UPDATE, Json, Line, Origin, Scoring, checked
+from ireasoner.reward_server.ledger.run_lines import (
+    LARGEST_UPDATE,
+    Json,
+    Line,
+    Origin,
+    Scoring,
+    UnusableLine,
+    check_rollouts,
+    checked,
+)
+from ireasoner.reward_server.ledger.schema import UNKNOWN
 from ireasoner.reward_server.scoring_config import ScoringConfig
 
 LASTING = (
@@ -52,9 +62,11 @@ def of_export(line: Json) -> Line:
         UnusableLine: A field is missing or wrong.
     """
     checked(_Exported, line)
+    sent, scored = checked(wire.Group, line["sent"]), checked(wire.ScoredGroup, line["scored"])
+    check_rollouts(line["endpoint"], sent, scored)
     return Line(
-        sent=checked(wire.Group, line["sent"]),
-        scored=checked(wire.ScoredGroup, line["scored"]),
+        sent=sent,
+        scored=scored,
         update=line["update"],
         endpoint=line["endpoint"],
         progress=line["progress"],
@@ -72,12 +84,21 @@ def of_export(line: Json) -> Line:
 
 
 def lasting(line: Json) -> bytes:
-    """What identifies the group of a line, whichever export it comes from."""
-    return orjson.dumps([line.get(name) for name in LASTING], option=orjson.OPT_SORT_KEYS)
+    """What identifies the group of a line, whichever export it comes from.
+
+    Raises:
+        UnusableLine: It is nested too deep.
+    """
+    try:
+        return orjson.dumps([line.get(name) for name in LASTING], option=orjson.OPT_SORT_KEYS)
+    except TypeError as error:
+        raise UnusableLine(f"a field has a wrong form: {error}") from error
 
 
 def _scoring(line: Json) -> Scoring | None:
-    """The config of a line; None if it is another version's."""
+    """The config of a line; None if it is not known, or another version's."""
+    if line["config_label"] == UNKNOWN:
+        return None
     try:
         return Scoring(line["config_label"], ScoringConfig.model_validate(line["config"]))
     except ValidationError:

@@ -79,7 +79,8 @@ class Run(_Written):
     )
     last_update: int | None
     endpoint: EndpointName = Field(
-        description="The endpoint that the next three are of: of those that the run called, the one that says most."
+        description="The endpoint that the next three are of: the first of solver, trajectory, outcome and proposer "
+        "that the run called."
     )
     reward: list[float] = Field(
         description="The course of the mean reward, at most 48 numbers; the last one is that of the last update or "

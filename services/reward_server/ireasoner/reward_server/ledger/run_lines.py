@@ -167,12 +167,7 @@ def of_scores(line: Json, sent: Json | None, progress: float) -> Line:
         sent = checked(wire.Group, sent)
     except (KeyError, TypeError, AttributeError) as error:
         raise UnusableLine(_missing(error)) from error
-    if endpoint != "proposer" and [each["id"] for each in sent["rollouts"]] != [
-        each["id"] for each in scored["rollouts"]
-    ]:
-        raise UnusableLine(
-            f"the group {scored['id']!r} that was scored has other rollouts: is it another file's?"
-        )
+    check_rollouts(endpoint, sent, scored)
     return Line(sent, scored, None, endpoint, progress, fingerprint, None)
 
 
@@ -273,6 +268,16 @@ def checked(model: type[BaseModel], value: Json) -> Json:
         fault = error.errors()[0]
         raise UnusableLine(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}") from error
     return value
+
+
+def check_rollouts(endpoint: str, sent: Json, scored: Json) -> None:
+    """Raises UnusableLine if scores, which list rollouts except for the Proposer, are of other rollouts."""
+    if endpoint != "proposer" and [each["id"] for each in sent["rollouts"]] != [
+        each["id"] for each in scored["rollouts"]
+    ]:
+        raise UnusableLine(
+            f"the group {scored['id']!r} that was scored has other rollouts: is it another file's?"
+        )
 
 
 def _without_nulls(value: Mapping[str, Any]) -> Json:

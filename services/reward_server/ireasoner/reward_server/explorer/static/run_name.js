@@ -10,7 +10,7 @@ export function runName(run) {
   return run.source === "-" ? "without a source" : run.source;
 }
 
-const RANDOM = /^[0-9a-f]{8}(-?)[0-9a-f]{4}\1[0-9a-f]{4}\1[0-9a-f]{4}\1[0-9a-f]{12}/i;
+const RANDOM = /^[0-9a-f]{8}(-?)[0-9a-f]{4}\1[0-9a-f]{4}\1[0-9a-f]{4}\1[0-9a-f]{12}(?![0-9a-f])/i;
 
 /** The name that the sender gave a group; its id in the ledger if that name is a random number. */
 export function groupName(group) {
