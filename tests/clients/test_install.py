@@ -91,6 +91,7 @@ def test_its_command_scores(installed: Path, elsewhere: Path, compass_url: str) 
     assert json.loads(scored)["dominant_answer"] == "7"
 
 
+@pytest.mark.slow
 def test_it_installs_from_git(installed: Path, elsewhere: Path) -> None:
     """The form that the README shows, from the last commit of this checkout."""
     repository = ["git", "-C", str(ROOT), "rev-parse"]

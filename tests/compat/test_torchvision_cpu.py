@@ -69,6 +69,7 @@ def test_install_repairs_the_process_it_is_called_in(bare: dict[str, str]) -> No
     assert done.stdout.strip() == "(1, 2, 2)"
 
 
+@pytest.mark.slow
 def test_without_the_repairs_a_cuda_wheel_fails_with_a_cpu_torch(bare: dict[str, str]) -> None:
     builds = run("import importlib.metadata as m; print(m.version('torch'), m.version('torchvision'))", bare)
     if "+cpu" not in builds.stdout.split()[0] or "+cpu" in builds.stdout.split()[1]:
@@ -78,6 +79,7 @@ def test_without_the_repairs_a_cuda_wheel_fails_with_a_cpu_torch(bare: dict[str,
     assert "torchvision::nms does not exist" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_missing_operator_says_so_when_called(bare: dict[str, str]) -> None:
     done = run(
         "import torch, torchvision\n"
@@ -91,6 +93,7 @@ def test_a_missing_operator_says_so_when_called(bare: dict[str, str]) -> None:
     assert "Couldn't load custom C++ ops" in done.stderr
 
 
+@pytest.mark.slow
 def test_torchaudio_imports_and_its_python_part_works(bare: dict[str, str]) -> None:
     done = run(
         "import torch, torchaudio\n"
@@ -100,6 +103,7 @@ def test_torchaudio_imports_and_its_python_part_works(bare: dict[str, str]) -> N
     assert done.stdout.strip() == "(1, 80)", done.stderr
 
 
+@pytest.mark.slow
 def test_torchcodec_imports_or_raises_import_error(bare: dict[str, str]) -> None:
     done = run(
         "try: from torchcodec.decoders import AudioDecoder\nexcept ImportError as error: print(error.name)",

@@ -106,6 +106,7 @@ def test_cohorts_are_complete_even_if_their_replica_dies(served: str) -> None:
     assert {(answer["partial"], answer["group_size"]) for answer in answers} == {(0.0, float(COHORT))}
 
 
+@pytest.mark.slow
 def test_metrics_cover_every_replica(served: str) -> None:
     def scored() -> dict[str, float]:
         text = httpx.get(f"{served}/metrics").text

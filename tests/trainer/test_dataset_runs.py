@@ -165,7 +165,9 @@ SOURCES: dict[str, tuple[Callable[[Path], Path], dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("source", ["rows", pytest.param("tar", marks=pytest.mark.slow), "stream"])
+@pytest.mark.parametrize(
+    "source", ["rows", *(pytest.param(name, marks=pytest.mark.slow) for name in ("tar", "stream"))]
+)
 def test_a_killed_run_on_a_dataset_ends_as_one_that_was_not(source: str, tmp_path: Path) -> None:
     build, data = SOURCES[source]
     address = build(tmp_path)

@@ -137,6 +137,7 @@ def check_interrupted(demo: Demo) -> None:
     assert "interrupted" in demo.text()
 
 
+@pytest.mark.slow
 def test_ctrl_c_while_servers_start_leaves_no_process(tmp_path: Path) -> None:
     with running(tmp_path, *few_images(tmp_path)) as demo:
         demo.wait_for("the reward server is ready")

@@ -90,7 +90,7 @@ slow = pytest.mark.slow
 CASES: list[Any] = [
     pytest.param("judge-bounded", {}, has_a_judge),
     pytest.param("co-rewarding", {"voters": "teacher"}, is_judged_by("teacher"), id="teacher"),
-    pytest.param("self-certainty", {}, pays_the_signal("self_certainty")),
+    pytest.param("self-certainty", {}, pays_the_signal("self_certainty"), marks=slow),
     pytest.param(
         "co-rewarding", {"voters": "paraphrase"}, is_judged_by("solver"), marks=slow, id="paraphrase"
     ),
