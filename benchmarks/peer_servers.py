@@ -6,7 +6,6 @@ import base64
 import importlib.metadata
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -24,6 +23,7 @@ from benchmarks.peer_environment import WORKER, PeerEnvironment
 from benchmarks.served import CALLER_CORE, SERVER_CORE, on_core
 from ireasoner.compat.repairs import environment as repaired
 from ireasoner.reward_server.embedding.load import packaged_minilm
+from ireasoner.trainer.commands.service import free_ports
 
 REQUESTS = 4
 """The texts of a turn are sent in so many requests at once, as our server gets its groups."""
@@ -93,7 +93,7 @@ def vllm(dtype: str) -> Iterator[HttpPeer]:
     Raises:
         PeerUnavailable: It does not start.
     """
-    port = free_port()
+    [port] = free_ports(1)
     command = [sys.executable, "-P", "-m", "vllm.entrypoints.openai.api_server", "--runner", "pooling"]
     flags = ["--model", str(packaged_minilm()), "--served-model-name", MODEL, "--dtype", dtype]
     env = repaired(
@@ -135,7 +135,7 @@ def infinity(environment: PeerEnvironment, engine: str, dtype: str) -> Iterator[
     Raises:
         PeerUnavailable: It does not start.
     """
-    port = free_port()
+    [port] = free_ports(1)
     command = [str(environment.python), "-P", str(WORKER), "infinity", "v2"]
     model = ["--model-id", str(environment.model), "--served-model-name", MODEL, "--pooling-method", "mean"]
     # Its cache on the disk would answer a text that it has seen; its optimisation of the ONNX graph is off by default.
@@ -235,11 +235,3 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-
-
-def free_port() -> int:
-    """A port of this machine that is free now."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port

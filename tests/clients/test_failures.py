@@ -3,7 +3,6 @@
 import asyncio
 import json
 import pickle
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -30,6 +29,7 @@ from ireasoner.clients import (
     Unreachable,
 )
 from tests.clients.answers import right_answer
+from tests.rollout_server.running import free_port
 
 GROUPS = [Group("g", [Rollout("0", "a")])]
 ANSWER = json.dumps(right_answer({"groups": [{"id": "g", "rollouts": [{"id": "0"}]}]})).encode()
@@ -134,13 +134,6 @@ def test_a_timed_out_request_is_retried_within_the_budget(call: Call) -> None:
     with scripted([(200, {}, ANSWER)], delay_s=0.5) as (url, paths), pytest.raises(TimedOut):
         call(url, 0, 0.2)
     assert len(paths) == 1
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @CLIENTS

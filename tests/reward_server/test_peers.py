@@ -24,10 +24,11 @@ from benchmarks.comparison import Turns, compare, processor
 from benchmarks.peer import Embeddings, PeerUnavailable, reason
 from benchmarks.peer_environment import PeerEnvironment, disk_bytes
 from benchmarks.peer_processes import OurEmbeddings
-from benchmarks.peer_servers import REQUESTS, HttpPeer, free_port, running, threads_elsewhere, vllm
+from benchmarks.peer_servers import REQUESTS, HttpPeer, running, threads_elsewhere, vllm
 from benchmarks.peers import PART, Race, Work, table
 from benchmarks.runtimes import minilm
 from benchmarks.served import CORES, SERVER_CORE, on_core
+from tests.rollout_server.running import free_port
 
 WORK = Work([], ["one", "two", "three"])
 ROWS = np.eye(3, 4, dtype=np.float32)
