@@ -133,19 +133,19 @@ def wrapper_type() -> type[Wrapper]:
     return repaired
 
 
-@pytest.mark.parametrize("slot", [0, 2])
+@pytest.mark.parametrize("slots", [[0] * TOKENS, [2] * TOKENS, [2, 0, 1, 2, 2, 0, 1]])
 @pytest.mark.parametrize("stacked", [(SLOTS,), (SLOTS, 1)])
 @pytest.mark.parametrize("slices", [(OUT,), (OUT, 3, 3)])
 @pytest.mark.parametrize("padding", [0, 5])
-def test_one_adapter_is_added_to_a_layer_as_vllm_adds_it(
+def test_adapters_are_added_to_a_layer_as_vllm_adds_them(
     theirs: ModuleType,
     wrapper_type: type[Wrapper],
-    slot: int,
+    slots: list[int],
     stacked: tuple[int, ...],
     slices: tuple[int, ...],
     padding: int,
 ) -> None:
-    wrapper = wrapper_type([slot] * TOKENS + [-1] * padding)
+    wrapper, indices = wrapper_type(slots + [-1] * padding), torch.tensor(slots)
     x, before = drawn(TOKENS, FEATURES), drawn(TOKENS, sum(slices))
     a = [drawn(*stacked, RANK, FEATURES) + part for part in range(len(slices))]
     b = [drawn(*stacked, size, RANK) for size in slices]
@@ -153,16 +153,19 @@ def test_one_adapter_is_added_to_a_layer_as_vllm_adds_it(
     wrapper.add_lora_linear(ours, x, a, b, 0.5, slices)
     for part, size in enumerate(slices):
         low = torch.empty(TOKENS, RANK)
-        theirs.bgmv_shrink(x, a[part], low, torch.full((TOKENS,), slot), 0.5)
-        theirs.bgmv_expand_slice(low, b[part], released, torch.full((TOKENS,), slot), offset, size, True)
+        theirs.bgmv_shrink(x, a[part], low, indices, 0.5)
+        theirs.bgmv_expand_slice(low, b[part], released, indices, offset, size, True)
         offset += size
     torch.testing.assert_close(ours, released)
     assert not torch.equal(ours, before)
     assert not wrapper.went_the_general_way
 
 
-def test_a_batch_without_adapters_adds_nothing_to_a_layer(wrapper_type: type[Wrapper]) -> None:
-    wrapper = wrapper_type([-1] * TOKENS)
+@pytest.mark.parametrize("slots", [[-1] * TOKENS, [1, -1, 0, -1, 1, 1, -1]])
+def test_tokens_without_an_adapter_add_nothing_to_a_layer(
+    wrapper_type: type[Wrapper], slots: list[int]
+) -> None:
+    wrapper, bare = wrapper_type(slots), torch.tensor(slots) < 0
     before = drawn(TOKENS, OUT)
     after = before.clone()
     wrapper.add_lora_linear(
@@ -173,23 +176,15 @@ def test_a_batch_without_adapters_adds_nothing_to_a_layer(wrapper_type: type[Wra
         1.0,
         (OUT,),
     )
-    assert torch.equal(after, before)
+    assert torch.equal(after[bare], before[bare])
+    assert (after[~bare] != before[~bare]).any(dim=1).all()
     assert not wrapper.went_the_general_way
 
 
-@pytest.mark.parametrize(
-    ("slots", "inputs", "weights"),
-    [
-        ([0, 1] + [1] * 5, torch.float32, torch.float32),
-        ([1] * TOKENS, torch.bfloat16, torch.float32),
-        ([1] * TOKENS, torch.bfloat16, torch.bfloat16),
-    ],
-)
-def test_several_adapters_and_lower_precisions_go_vllm_s_way(
-    wrapper_type: type[Wrapper], slots: list[int], inputs: torch.dtype, weights: torch.dtype
-) -> None:
-    wrapper = wrapper_type(slots)
-    x, y = drawn(TOKENS, FEATURES).to(inputs), drawn(TOKENS, OUT).to(weights)
+@pytest.mark.parametrize("weights", [torch.float32, torch.bfloat16])
+def test_lower_precisions_go_vllm_s_way(wrapper_type: type[Wrapper], weights: torch.dtype) -> None:
+    wrapper = wrapper_type([1] * TOKENS)
+    x, y = drawn(TOKENS, FEATURES).bfloat16(), drawn(TOKENS, OUT).to(weights)
     before = y.clone()
     a, b = drawn(SLOTS, RANK, FEATURES).to(weights), drawn(SLOTS, OUT, RANK).to(weights)
     wrapper.add_lora_linear(y, x, [a], [b], 1.0, (OUT,))
