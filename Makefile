@@ -2,7 +2,7 @@
 .PHONY: help install check browser test test-all test-frameworks docs demo screenshots
 .PHONY: bench bench-trainer replicate replicate-quick
 PY := .venv/bin/python
-PYTEST := $(PY) -m pytest --numprocesses 2 --dist loadgroup
+PYTEST := $(PY) -m pytest --numprocesses 4 --dist loadgroup
 INSTALLED := .venv/.installed
 
 help:  ## list the targets

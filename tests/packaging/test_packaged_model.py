@@ -154,6 +154,7 @@ def test_a_build_without_the_reward_servers_sources_asks_for_nothing(index: Inde
     assert build_data["artifacts"] == [f"/{MODEL.as_posix()}/{name}" for name in CONTENT]
 
 
+@pytest.mark.xdist_group("wheels")
 def test_the_wheel_holds_the_files_and_their_notice(wheels: dict[str, Path]) -> None:
     wheel = wheels["ireasoner"]
     packed = {name.removeprefix(IN_WHEEL) for name in names(wheel) if name.startswith(IN_WHEEL)}

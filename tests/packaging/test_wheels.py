@@ -13,6 +13,8 @@ from ireasoner.clients import RewardClient
 from tests.packaging.conftest import ROOT, Environment
 from tests.rollout_server.running import free_port
 
+pytestmark = pytest.mark.xdist_group("wheels")  # built once
+
 PARTS = ("audit", "cli", "compat", "reward_server", "rollout_server", "trainer")
 COMMANDS = {
     "reward-server": "reward-server",

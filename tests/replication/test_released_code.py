@@ -278,6 +278,7 @@ def test_every_switch_has_a_check() -> None:
     assert {switch for _, switch in SWITCHED} == set(ReferenceDefects.model_fields)
 
 
+@pytest.mark.slow
 def test_a_resume_keeps_both_adapters_and_the_lambda_schedule(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

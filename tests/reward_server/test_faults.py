@@ -238,7 +238,6 @@ def test_sigterm_under_load_finishes_every_accepted_request(running: RunningServ
 @pytest.mark.parametrize(
     ("number", "times", "code"),
     [
-        (signal.SIGTERM, 3, 0),
         (signal.SIGKILL, 3, -signal.SIGKILL),
         pytest.param(signal.SIGTERM, 20, 0, marks=pytest.mark.slow),
     ],

@@ -174,6 +174,7 @@ def test_a_server_that_dies_during_training_ends_the_demo_and_leaves_no_process(
         assert demo.alive() == []
 
 
+@pytest.mark.slow
 def test_a_killed_demo_leaves_no_process(tmp_path: Path) -> None:
     with running(tmp_path, *few_images(tmp_path)) as demo:
         demo.wait_for("the reward server is ready")
