@@ -32,7 +32,7 @@ def test_a_command_without_its_extra_names_it(module: str, command: str, extra: 
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=240,
     )
     assert shown.returncode == 1
     assert shown.stdout == ""

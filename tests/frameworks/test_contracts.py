@@ -376,7 +376,7 @@ def test_open_instruct(
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
         cwd=tmp_path,
         capture_output=True,
-        timeout=60,
+        timeout=240,
     )
     assert ended.returncode == 0, ended.stderr.decode()
     scores, metrics = json.loads(ended.stdout)

@@ -52,7 +52,7 @@ class Checkout:
             env={**os.environ, "PYTHON": str(self.folder / "python"), "LOG": str(self.log)},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=240,
             check=False,
         )
         assert ended.returncode == 0, ended.stderr

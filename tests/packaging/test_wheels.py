@@ -64,7 +64,7 @@ def test_every_file_of_the_sources_is_in_a_wheel(wheels: dict[str, Path]) -> Non
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=240,
     ).stdout.split()
     assert {file[file.index("ireasoner/") :] for file in tracked if (ROOT / file).exists()} <= built
 
@@ -165,7 +165,7 @@ def test_the_reward_server_scores_with_its_worker_in_any_folder(
         assert group["dominant_share"] == pytest.approx(2 / 3), group
     finally:
         server.terminate()
-        log, _ = server.communicate(timeout=60)
+        log, _ = server.communicate(timeout=240)
     assert "current folder" not in log
 
 

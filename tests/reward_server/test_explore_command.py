@@ -68,7 +68,7 @@ def test_it_serves_ledgers_until_ctrl_c_and_changes_none(tmp_path: Path) -> None
         assert answer["ledger"]["is_recording"] is False
         assert httpx.put(f"{url}/ledger/images/{'0' * 64}", content=b"x").json()["code"] == "no_ledger"
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=240)
     finally:
         process.kill()
     assert (process.returncode, errors) == (0, "")

@@ -65,7 +65,7 @@ def url(compass: Path, folder: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def http(url: str) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=url, timeout=60) as client:
+    with httpx.Client(base_url=url, timeout=240) as client:
         yield client
 
 
@@ -237,7 +237,7 @@ def test_a_cohort_is_kept_as_one_group(
     def call(text: str) -> None:
         parameters: dict[str, Any] = {"group_size": 3, "run": run, "config": "robust", "progress": 0.5}
         answers.append(
-            httpx.post(f"{url}/{path}", params=parameters, json=body(text), timeout=60).status_code
+            httpx.post(f"{url}/{path}", params=parameters, json=body(text), timeout=240).status_code
         )
 
     callers = [threading.Thread(target=call, args=[text]) for text in texts]
@@ -386,7 +386,7 @@ def test_a_small_file_of_many_pixels_takes_memory_that_is_counted(compass: Path,
     )
     for held, status in ((256 * 2**20, 200), (64 * 2**20, 413)):
         changed = settings.model_copy(update={"max_held_bytes": held})
-        with running(changed) as url, httpx.Client(base_url=url, timeout=60) as client:
+        with running(changed) as url, httpx.Client(base_url=url, timeout=240) as client:
             assert put(client, bomb).status_code == status
 
 
@@ -495,7 +495,7 @@ def test_the_commands_of_the_page_work(url: str, folder: Path, tmp_path: Path) -
     assert read_settings(flags).ledger == Path("runs/ledger")
     (tmp_path / "chart.png").write_bytes(png(3, 3))
     shell = upload.replace("http://127.0.0.1:8010", url)
-    ended = subprocess.run(["bash", "-c", shell], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    ended = subprocess.run(["bash", "-c", shell], cwd=tmp_path, capture_output=True, text=True, timeout=240)
     assert json.loads(ended.stdout)["pixels"] == 9
     assert shlex.split(explore)[:2] == ["ireasoner", "explore"]
     wait_until(image_file(folder, hashlib.sha256(png(3, 3)).hexdigest()).exists)

@@ -47,7 +47,7 @@ class Proxy:
     def call(self, method: str, path: str, **sent: object) -> httpx.Response:
         headers = {"authorization": f"Bearer {self.token}", **sent.pop("headers", {})}  # type: ignore[dict-item]
         verify = ssl.create_default_context(cafile=str(self.folder / "rewards.crt"))
-        with httpx.Client(base_url=self.url, verify=verify, timeout=60) as http:
+        with httpx.Client(base_url=self.url, verify=verify, timeout=240) as http:
             return http.request(method, path, headers=headers, **sent)  # type: ignore[arg-type]
 
     def logged(self, text: str, count: int) -> list[str]:
@@ -87,7 +87,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
         cwd=folder,
         check=True,
         capture_output=True,
-        timeout=60,
+        timeout=240,
     )
     both = [(folder / name).read_text() for name in ("rewards.crt", "rewards.key")]
     (folder / "rewards.pem").write_text("".join(both))

@@ -101,4 +101,4 @@ def test_it_needs_neither_torch_nor_transformers(compass: Path) -> None:
         "import ireasoner.reward_server.server; TokenMean(Path(sys.argv[1]));"
         "assert not {'torch', 'transformers', 'sentence_transformers'} & set(sys.modules)"
     )
-    subprocess.run([sys.executable, "-c", program, str(compass)], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", program, str(compass)], check=True, timeout=240)

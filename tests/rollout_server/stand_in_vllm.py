@@ -44,7 +44,7 @@ def main() -> None:
         [sys.executable, "-c", "import json, sys; print(json.dumps(sys.path))"],
         stdout=subprocess.PIPE,
         check=True,
-        timeout=60,
+        timeout=240,
     )
     record = {
         "argv": sys.argv,
