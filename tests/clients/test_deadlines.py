@@ -97,7 +97,7 @@ def test_a_server_that_accepts_nothing_ends_at_the_deadline(client: Any) -> None
 
 @pytest.mark.parametrize("client", CLIENTS.values(), ids=CLIENTS)
 def test_a_connection_that_dripped_is_not_used_again(client: Any, liar: LyingServer) -> None:
-    with client(liar.url, timeout_s=0.3) as call:
+    with client(liar.url, timeout_s=1) as call:
         liar.reply = lambda *_: liar.drip(BODY, response(b"", content_length=str(len(BODY))))
         with pytest.raises(TimedOut):
             call("score", "solver", GROUPS)

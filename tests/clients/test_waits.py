@@ -42,7 +42,7 @@ def test_a_frozen_server_is_reported_during_the_attempt(
 ) -> None:
     reports: list[Report] = []
     liar.reply = lambda *sent: nothing(liar, *sent)
-    with client(liar.url, timeout_s=0.5, on_wait=lambda *report: reports.append(report)) as call:
+    with client(liar.url, timeout_s=1, on_wait=lambda *report: reports.append(report)) as call:
         with pytest.raises(TimedOut):
             call("score", "solver", GROUPS)
         count = len(reports)

@@ -44,7 +44,6 @@ def small(compass: Path) -> Iterator[str]:
         max_request_signals=6,
         max_views=2,
         max_text_characters=50,
-        body_timeout_s=0.5,
     )
     with running(settings, limits=limits) as url:
         yield url
@@ -179,14 +178,14 @@ def test_single_and_batched_requests_share_one_queue(small: str) -> None:
     assert (refused.status_code, refused.json()["code"]) == (413, "request_too_large")
 
 
-def test_a_body_that_does_not_arrive_in_time_is_refused(small: str) -> None:
-    host, port = small.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=20) as slow:
-        head = (
-            "POST /score/outcome HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 99"
-        )
-        slow.sendall(f"{head}\r\n\r\n{{".encode())
-        assert slow.recv(4096).startswith(b"HTTP/1.1 408")
+def test_a_body_that_does_not_arrive_in_time_is_refused(compass: Path) -> None:
+    settings = RewardServerSettings(embedder="token-mean", token_mean_checkpoint=compass)
+    with running(settings, limits=Limits(body_timeout_s=0.5)) as url:
+        host, port = url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=20) as slow:
+            head = "POST /score/outcome HTTP/1.1\r\nhost: x\r\ncontent-type: application/json"
+            slow.sendall(f"{head}\r\ncontent-length: 99\r\n\r\n{{".encode())
+            assert slow.recv(4096).startswith(b"HTTP/1.1 408")
 
 
 def test_bodies_of_all_requests_together_are_bounded(small: str) -> None:
