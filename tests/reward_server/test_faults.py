@@ -109,12 +109,16 @@ def test_a_killed_worker_is_restarted_and_fails_only_its_own_forward_passes(
 
     async def scenario() -> Counter[str]:
         posting = asyncio.create_task(post_all(running.url, groups(0, 60), 0, 16))
-        while running.metric("reward_groups_total") + running.metric("reward_batch_texts_sum") < 50:
+        while await asyncio.to_thread(running.metric, "reward_batch_texts_sum") <= embedded:
             await asyncio.sleep(0.01)
+        first.suspend()  # with texts in its forward passes, since all are new
+        await asyncio.sleep(0.3)
         first.kill()
-        while running.readiness()["ready"]:
+        while (await asyncio.to_thread(running.readiness))["ready"]:
             await asyncio.sleep(0.01)
         return await posting
+
+    embedded = running.metric("reward_batch_texts_sum")
 
     ended = asyncio.run(scenario())
     assert ended.total() == 60
