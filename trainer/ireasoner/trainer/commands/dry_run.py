@@ -1,22 +1,19 @@
-"""`ireasoner train --dry-run`: what a run would do and need, without loading weights or contacting a server."""
+"""`ireasoner train --dry-run`: what a run would do and need, without loading weights."""
 
 import re
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from rich.console import Console
 from rich.table import Table
 
-from ireasoner.trainer.adapters.architecture import image_tokens, refuse_other_inputs
-from ireasoner.trainer.adapters.backbone import load_image_processor, load_processor
 from ireasoner.trainer.adapters.sharded_backbone import layers
-from ireasoner.trainer.errors import SettingsError
-from ireasoner.trainer.images import ImageSet, ImageSizeCheck
+from ireasoner.trainer.commands.image_plan import image_plan
+from ireasoner.trainer.commands.time_plan import time_plan
 from ireasoner.trainer.loop.grpo_config import grpo_config
 from ireasoner.trainer.loop.preflight import check_files, check_images, policy_shape, supported_config
 from ireasoner.trainer.loop.role_schedule import role_at
-from ireasoner.trainer.loop.usable_images import scan_images
+from ireasoner.trainer.loop.shared_prompt import can_pack
 from ireasoner.trainer.run_folder.extension import extended
 from ireasoner.trainer.settings import ROLES, RunSettings
 
@@ -44,6 +41,7 @@ class Plan:
             bfloat16, and the widest layer's activations once.
         rollouts_per_pass: Rollouts in a forward pass on a single GPU.
         fixed_pass: Whether several GPUs each take as many (`micro_batch_size` is set), or share them.
+        shares_prompts: Whether the rollouts of a prompt share its forward pass.
     """
 
     backbone_parameters: int
@@ -54,6 +52,7 @@ class Plan:
     rollout_gib: float
     rollouts_per_pass: int
     fixed_pass: bool
+    shares_prompts: bool
 
     @property
     def activations_gib(self) -> float:
@@ -81,7 +80,7 @@ def plan(
         SettingsError: The model cannot be read, it has no layer named in `lora.target_modules`, or TRL refuses a
             field.
     """
-    grpo_config(settings)
+    grpo = grpo_config(settings)
     config = supported_config(settings.model, console or Console(quiet=True))
     policy = policy_shape(settings, config, within=within)
     parameters = dict(policy.named_parameters())
@@ -100,6 +99,7 @@ def plan(
         rollout_gib=(stored + widest) / _GIB,
         rollouts_per_pass=settings.rollouts_per_micro_batch,
         fixed_pass=settings.micro_batch_size is not None,
+        shares_prompts=can_pack(policy.get_base_model().model) and not grpo.gradient_checkpointing,
     )
 
 
@@ -108,7 +108,9 @@ def _frozen(module: torch.nn.Module) -> int:
 
 
 def show_plan(settings: RunSettings, console: Console, *, within: re.Pattern[str] | None = None) -> Plan:
-    """Prints the resolved settings and the plan, without contacting the servers; see `lora_config` for `within`.
+    """Prints the resolved settings and the plan; see `lora_config` for `within`.
+
+    Of the servers it asks a rollout server that the settings name for its context, and goes on without an answer.
 
     Raises:
         TrainerError: The images or a setting cannot be used.
@@ -118,15 +120,13 @@ def show_plan(settings: RunSettings, console: Console, *, within: re.Pattern[str
     check_images(settings)
     with console.status(f"reading the shape of {settings.model}"):
         needed = plan(settings, console, within=within)
-        check = _size_check(settings)
-    images, largest = _fitting(scan_images(settings, console), check, settings)
-    images.warn_of_left_out()
+    images = image_plan(settings, console)
+    images.images.warn_of_left_out()
     console.print_json(settings.model_dump_json())
     updates = [role_at(settings, update) for update in range(settings.updates)]
     table = Table("plan", "")
     for name, value in (
-        ("images", images.summary),
-        ("tokens of the largest image", largest),
+        *images.rows,
         (
             "updates",
             f"{updates.count('solver'):,} of the Solver, {updates.count('proposer'):,} of the Proposer",
@@ -139,6 +139,7 @@ def show_plan(settings: RunSettings, console: Console, *, within: re.Pattern[str
         ("memory, adapters and AdamW", f"{needed.training_gib:.3g} GiB"),
         (f"memory, forward pass at {_SEQUENCE_TOKENS:,} tokens", f"{needed.activations_gib:.3g} GiB"),
         ("total memory, estimated", f"{needed.total_gib:.3g} GiB on the trainer's device"),
+        *time_plan(settings, images, packed=needed.shares_prompts).rows,
     ):
         table.add_row(name, value)
     console.print(table)
@@ -150,39 +151,3 @@ def show_plan(settings: RunSettings, console: Console, *, within: re.Pattern[str
     by_gpus.add_row("RAM while loading, if one machine has them all", *loading)
     console.print(by_gpus)
     return needed
-
-
-def _size_check(settings: RunSettings) -> ImageSizeCheck | None:
-    """Which images the policy can take; None without a file that describes its image processor.
-
-    Raises:
-        SettingsError: The processor, where it is there, makes no inputs that can be trained.
-    """
-    bounds = {"min_pixels": settings.rollout.min_pixels, "max_pixels": settings.rollout.max_pixels}
-    image_processor = load_image_processor(settings.model, **bounds)
-    if image_processor is None:
-        return None
-    try:
-        processor = load_processor(settings.model, **bounds)
-    except SettingsError:  # a dry run needs no tokenizer
-        return ImageSizeCheck(image_processor)
-    refuse_other_inputs(settings.model, processor)
-    return ImageSizeCheck(image_processor, measured=partial(image_tokens, processor))
-
-
-def _fitting(images: ImageSet, check: ImageSizeCheck | None, settings: RunSettings) -> tuple[ImageSet, str]:
-    """The images that the policy can take, and the tokens of the largest one; the server's context is not known here.
-
-    Raises:
-        ImagesError: Too few images are left.
-    """
-    if check is None:
-        return images, "not known: the model has no preprocessor_config.json"
-    images = images.fitting(check)
-    images.require(settings.groups_per_update)
-    tokens = [check.tokens(file.width, file.height) for file in images.files]
-    known = [count for count in tokens if count is not None]
-    return (
-        images,
-        f"{max(known):,}" if known else "not known: the model has no tokenizer to measure them with",
-    )

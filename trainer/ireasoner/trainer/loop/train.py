@@ -29,7 +29,7 @@ from ireasoner.trainer.loop.ranks import Ranks
 from ireasoner.trainer.loop.servers import Servers
 from ireasoner.trainer.loop.stop_signals import StopSignals
 from ireasoner.trainer.loop.trainer import ProposerSolverTrainer
-from ireasoner.trainer.loop.usable_images import scan_images, usable_images
+from ireasoner.trainer.loop.usable_images import model_context, scan_images, usable_images
 from ireasoner.trainer.monitoring.progress import UpdateProgress
 from ireasoner.trainer.rewards.shadow_labels import ShadowLabels
 from ireasoner.trainer.rewards.variant import RewardVariant
@@ -86,8 +86,8 @@ def train(
             needs = ranks.from_first(lambda: servers.await_ready(policy))
             if sharded:
                 refuse_forward_passes_of_one(needs, policy.config.get_text_config().vocab_size)
-            context_tokens = ranks.from_first(servers.rollouts.context_tokens)
-            images = usable_images(images, processor, settings, context_tokens, needs)
+            context = model_context(settings, ranks.from_first(servers.rollouts.context_tokens))
+            images = usable_images(images, processor, settings, context, needs)
             ranks.from_first(lambda: check_image_bounds(images, processor, servers.rollouts))
             run = open_run_folder(settings, images, ranks, console, ending)
             bar = UpdateProgress(console, line_every=max(settings.updates // 40, 1))
