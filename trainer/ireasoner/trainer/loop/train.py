@@ -17,7 +17,11 @@ from ireasoner.trainer.loop.assembly import Assembly
 from ireasoner.trainer.loop.grpo_config import grpo_config
 from ireasoner.trainer.loop.image_bounds import check_image_bounds
 from ireasoner.trainer.loop.launcher import launched_processes, take_sharding
-from ireasoner.trainer.loop.policy_backbone import policy_backbone, refuse_forward_passes_of_one
+from ireasoner.trainer.loop.policy_backbone import (
+    backbone_dtype,
+    policy_backbone,
+    refuse_forward_passes_of_one,
+)
 from ireasoner.trainer.loop.preflight import (
     check_files,
     check_images,
@@ -94,7 +98,9 @@ def train(
             ending.callback(bar.stop)
             trainer = assembly(
                 settings=settings,
-                backbone=policy_backbone(settings.model, ranks, console, sharded=sharded),
+                backbone=policy_backbone(
+                    settings.model, backbone_dtype(grpo_config(settings)), ranks, console, sharded=sharded
+                ),
                 processor=processor,
                 images=images,
                 rollouts=servers.rollouts,
