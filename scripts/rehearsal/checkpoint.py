@@ -56,6 +56,13 @@ def write_checkpoint(shape: dict[str, Any], tokenizer: Path, folder: Path, seed:
     return folder
 
 
+def parameters(model: Path) -> int:
+    """The number of parameters of a written checkpoint."""
+    with torch.device("meta"):
+        made = Qwen2_5_VLForConditionalGeneration._from_config(Qwen2_5_VLConfig.from_pretrained(model))
+    return sum(parameter.numel() for parameter in made.parameters())
+
+
 def _processor(tokenizer: Path) -> Any:
     read = AutoTokenizer.from_pretrained(tokenizer, padding_side="left")
     read.eos_token, read.pad_token = EOS, PAD

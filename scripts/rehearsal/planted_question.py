@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 
-_ALTERNATIVES = 4
-"""Tokens per position of a word."""
+_WORDS, _ALTERNATIVES = 3, 4
+"""Words of a question, and the tokens of each that any of them may be."""
 _GAIN = 6.0
 """Activation of a neuron at its token, which is the square of this; at any other it is near 0."""
 _STRENGTH = 0.9
@@ -38,18 +38,20 @@ def question_chain(tokenizer: Any, prompt_end: str) -> Chain:
     taken = {tokenizer.encode(prompt_end, add_special_tokens=False)[-1]}
     chain = [sorted(taken)]
     opening, closing = (_distinct(tokenizer, tag, taken) for tag in ("<question>", "</question>"))
-    words = [_words(tokenizer, taken) for _ in range(3)]
+    words = _words(tokenizer, taken)
     return [*chain, *([token] for token in opening), *words, *([token] for token in closing)]
 
 
 def plant(model: Any, chain: Chain) -> None:
-    """Writes the neurons into the first layer of a Qwen2.5-VL whose embeddings have entries of standard normal scale.
+    """Writes the neurons into the first layer, whose attention then adds nothing.
 
     Args:
         model: The model, with embeddings and layers that are filled.
         chain: What follows what.
     """
-    layer = model.get_decoder().layers[0].mlp
+    first = model.get_decoder().layers[0]
+    first.self_attn.o_proj.weight.zero_()  # so that a neuron sees the embedding of its token, and not the context
+    layer = first.mlp
     embeddings = model.get_input_embeddings().weight
     width = embeddings.size(1)
     neuron = 0
@@ -67,17 +69,22 @@ def _unit(vectors: torch.Tensor) -> torch.Tensor:
     return torch.nn.functional.normalize(vectors, dim=-1)
 
 
-def _words(tokenizer: Any, taken: set[int]) -> list[int]:
-    """Tokens of letters that no position has yet."""
-    found: list[int] = []
-    for token, index in sorted(tokenizer.get_vocab().items(), key=lambda each: each[1]):
-        letters = token.lstrip("Ġ▁ ")
-        if index not in taken and len(letters) > 2 and letters.isascii() and letters.isalpha():
-            found.append(index)
-            if len(found) == _ALTERNATIVES:
-                break
-    taken.update(found)
-    return found
+def _words(tokenizer: Any, taken: set[int]) -> Chain:
+    """The tokens of each position of a word: tokens of letters that no position has yet.
+
+    Raises:
+        ValueError: There are too few.
+    """
+    vocabulary = sorted(tokenizer.get_vocab().items(), key=lambda each: each[1])
+    found = [index for token, index in vocabulary if index not in taken and _is_word(token)]
+    if len(found) < _WORDS * _ALTERNATIVES:
+        raise ValueError(f"the tokenizer has {len(found)} tokens of letters")
+    return [found[first::_WORDS][:_ALTERNATIVES] for first in range(_WORDS)]
+
+
+def _is_word(token: str) -> bool:
+    letters = token.strip("Ġ")
+    return len(letters) > 2 and letters.isascii() and letters.isalpha()
 
 
 def _distinct(tokenizer: Any, text: str, taken: set[int]) -> list[int]:
