@@ -2,4 +2,6 @@
 
 from pathlib import Path
 
+import ireasoner.trainer  # noqa: F401  before transformers: it makes torchvision importable
+
 ROOT = Path(__file__).resolve().parents[2]

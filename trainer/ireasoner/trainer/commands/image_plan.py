@@ -8,6 +8,7 @@ from rich.console import Console
 
 from ireasoner.trainer.adapters.architecture import image_tokens, refuse_other_inputs
 from ireasoner.trainer.adapters.backbone import load_config, load_image_processor, load_processor
+from ireasoner.trainer.commands.memory_plan import Lengths
 from ireasoner.trainer.errors import RolloutServerError, SettingsError
 from ireasoner.trainer.images import ImageSet, ImageSizeCheck
 from ireasoner.trainer.loop.usable_images import (
@@ -20,7 +21,7 @@ from ireasoner.trainer.loop.usable_images import (
 from ireasoner.trainer.rollouts.client import RolloutClient
 from ireasoner.trainer.rollouts.prompts import proposer_messages, solver_messages
 from ireasoner.trainer.rollouts.replicas import RolloutReplicas
-from ireasoner.trainer.settings import Role, RunSettings
+from ireasoner.trainer.settings import ROLES, Role, RunSettings
 
 _ASK_S = 5.0
 """Timeout of the one request to a rollout server."""
@@ -38,6 +39,7 @@ class ImagePlan:
         context_source: Who says so.
         text_tokens: The longest prompt without its image, and its completion; None without a tokenizer.
         prompt_tokens: The longest prompt of each role without its image; empty without a tokenizer.
+        completion_tokens: The longest completion of each role.
     """
 
     images: ImageSet
@@ -47,6 +49,18 @@ class ImagePlan:
     context_source: str
     text_tokens: int | None
     prompt_tokens: dict[Role, int]
+    completion_tokens: dict[Role, int]
+
+    @property
+    def lengths(self) -> Lengths | None:
+        """The longest sequences that are trained; None if they are not known."""
+        if self.largest_tokens is None or not self.prompt_tokens:
+            return None
+        candidates = [
+            Lengths(self.prompt_tokens[role] + self.largest_tokens, self.completion_tokens[role])
+            for role in ROLES
+        ]
+        return max(candidates, key=lambda each: each.prompt_tokens + each.completion_tokens)
 
     @property
     def rows(self) -> list[tuple[str, str]]:
@@ -77,15 +91,19 @@ def image_plan(settings: RunSettings, console: Console) -> ImagePlan:
         SettingsError: The processor makes no inputs that can be trained, or the context has no room for an image.
     """
     context, source = _context(settings)
+    completions: dict[Role, int] = {
+        "solver": settings.rollout.solver_max_tokens,
+        "proposer": settings.rollout.proposer_max_tokens,
+    }
     image_processor, processor = _processors(settings)
     images = scan_images(settings, console)
     if image_processor is None:
-        return ImagePlan(images, None, None, context, source, None, {})
+        return ImagePlan(images, None, None, context, source, None, {}, completions)
     if processor is None:  # then the text has no known length, and only the policy counts
         check = ImageSizeCheck(image_processor)
         images = images.fitting(check)
         images.require(settings.groups_per_update)
-        return ImagePlan(images, *_largest_and_mean(images, check), context, source, None, {})
+        return ImagePlan(images, *_largest_and_mean(images, check), context, source, None, {}, completions)
     images = usable_images(images, processor, settings, context)
     check = ImageSizeCheck(image_processor, measured=partial(image_tokens, processor))
     return ImagePlan(
@@ -98,6 +116,7 @@ def image_plan(settings: RunSettings, console: Console) -> ImagePlan:
             "solver": prompt_tokens(processor, solver_messages("")) + settings.rollout.proposer_max_tokens,
             "proposer": prompt_tokens(processor, proposer_messages()),
         },
+        completions,
     )
 
 
