@@ -18,7 +18,8 @@ from transformers import TrainerCallback
 from ireasoner.trainer.adapters.backbone import lora_config
 from ireasoner.trainer.adapters.canary import Canary
 from ireasoner.trainer.adapters.publisher import write_adapter
-from ireasoner.trainer.commands.dry_run import Plan, show_plan
+from ireasoner.trainer.commands.dry_run import show_plan
+from ireasoner.trainer.commands.memory_plan import MemoryPlan
 from ireasoner.trainer.errors import SettingsError
 from ireasoner.trainer.loop.assembly import Assembly
 from ireasoner.trainer.loop.launcher import launched_processes
@@ -149,7 +150,7 @@ def _adapter_layers(settings: ReleasedCodeSettings) -> re.Pattern[str] | None:
     return re.compile("") if settings.reference_defects.adapters_on_vision_tower else None
 
 
-def show_plan_with_defects(settings: ReleasedCodeSettings, console: Console) -> Plan:
+def show_plan_with_defects(settings: ReleasedCodeSettings, console: Console) -> MemoryPlan:
     """Prints what `ireasoner train --dry-run` prints, with the layers that a defect adds."""
     return show_plan(settings, console, within=_adapter_layers(settings))
 

@@ -91,7 +91,8 @@ def embed(device: str, model: Path | None, *, small: bool) -> dict[str, Any]:
 
 def update_3b(device: str, folder: Path, *, small: bool) -> dict[str, Any]:
     """An update of each role at the dimensions of Qwen2.5-VL-3B, with random weights."""
-    from scripts.gpu_check.models import SHAPE_3B, SHAPE_SMALL, write_shape
+    from scripts.gpu_check.models import write_shape
+    from scripts.shapes import SHAPE_3B, SHAPE_SMALL
 
     shape, image_px = (SHAPE_SMALL, 84 * 84) if small else (SHAPE_3B, 896 * 896)
     dtype = "bfloat16" if device == "cuda" else "float32"

@@ -17,7 +17,8 @@ from transformers import AutoModelForImageTextToText, GenerationConfig, TrainerC
 
 import ireasoner.trainer  # noqa: F401  before peft: it makes torchvision importable
 from ireasoner.trainer.adapters.backbone import load_backbone, load_config, load_processor
-from ireasoner.trainer.commands.dry_run import plan
+from ireasoner.trainer.commands.image_plan import image_plan
+from ireasoner.trainer.commands.memory_plan import memory_plan
 from ireasoner.trainer.images import ImageFolder
 from ireasoner.trainer.loop.assembly import Assembly
 from ireasoner.trainer.rewards.group_scorer import GroupScorer
@@ -172,7 +173,7 @@ def train(job: Job) -> dict[str, Any]:
         "updates": [
             {"role": line["role"], **each} for line, each in zip(logged, measured.updates, strict=False)
         ],
-        "estimate_gib": plan(settings, Console(quiet=True)).total_gib,
+        "estimate_gib": memory_plan(settings, image_plan(settings, Console(quiet=True)).lengths).total_gib,
         "logprob_gap_nats": max(line[f"{line['role']}/logprob_gap/mean"] for line in logged[: job.updates]),
     }
     if job.server is None and rollouts.seconds:

@@ -269,7 +269,7 @@ def offline_trainer(
     return assembly(
         settings=settings,
         backbone=(
-            policy_backbone(settings.model, ranks, Console(), sharded=True)
+            policy_backbone(settings.model, "float32", ranks, Console(), sharded=True)
             if sharded
             else backbone_of(settings.model)
         ),

@@ -265,6 +265,7 @@ class SyntheticRun:
             f"{role}/kl": 0.03 * skill + 0.004 * noise(),
             f"{role}/kl_coefficient": 1e-3 * math.exp(0.4 * skill),
             f"{role}/logprob_gap/mean": 2e-5 + 1e-5 * noise(),
+            f"{role}/canary_gap": 1e-5 + 1e-5 * noise(),
             f"{role}/completions/mean_length": (42 if solver else 12) + 4 * skill + 2 * noise(),
             f"{role}/questions_distinct": 0.9 - 0.3 * skill + 0.1 * noise(),
             f"{role}/seconds/roll_out": 1.6 + 0.2 * noise(),

@@ -21,7 +21,7 @@ from transformers import AutoModelForImageTextToText, Qwen2_5_VLConfig
 
 from ireasoner.trainer.adapters.backbone import lora_config, name_roles
 from ireasoner.trainer.adapters.sharded_backbone import held_bytes, is_sharded, shard
-from ireasoner.trainer.commands.dry_run import plan
+from ireasoner.trainer.commands.memory_plan import memory_plan
 from ireasoner.trainer.errors import SettingsError
 from ireasoner.trainer.loop.launcher import take_sharding
 from ireasoner.trainer.loop.policy_backbone import refuse_forward_passes_of_one
@@ -94,7 +94,8 @@ def test_a_sharded_backbone_takes_what_the_dry_run_says(
     for name, parameter in policy.named_parameters():
         assert isinstance(parameter, DTensor) is ("lora_" not in name), name
     base.config.save_pretrained(tmp_path)
-    needed = plan(RunSettings(model=str(tmp_path), images=tmp_path, run_folder=tmp_path / "run"))
+    run = RunSettings(model=str(tmp_path), images=tmp_path, run_folder=tmp_path / "run")
+    needed = memory_plan(run, on_gpu=True)
     adapters = len(ROLES) * needed.adapter_parameters * 4
     assert held_bytes(policy) - adapters == pytest.approx(needed.weights_gib * 2**30 / processes, rel=0.01)
     assert needed.per_gpu_gib(processes, sharded=True) < 80, "it fits"

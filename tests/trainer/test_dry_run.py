@@ -13,8 +13,9 @@ from transformers import Qwen2_5_VLConfig
 
 from ireasoner.cli.__main__ import main
 from ireasoner.trainer.adapters.backbone import load_backbone, lora_config, name_roles
-from ireasoner.trainer.commands import dry_run
-from ireasoner.trainer.commands.dry_run import plan, show_plan
+from ireasoner.trainer.commands import memory_plan as memory
+from ireasoner.trainer.commands.dry_run import show_plan
+from ireasoner.trainer.commands.memory_plan import memory_plan
 from ireasoner.trainer.commands.service import free_ports
 from ireasoner.trainer.errors import SettingsError
 from ireasoner.trainer.run_folder.run_folder import RunFolder
@@ -30,7 +31,7 @@ def test_the_counts_are_those_of_the_trained_policy(tmp_path: Path) -> None:
     shutil.copy(MODEL / "config.json", tmp_path)
     settings = RunSettings(model=str(tmp_path), images=tmp_path, run_folder=tmp_path / "run", lora={"r": 8})
 
-    needed = plan(settings)
+    needed = memory_plan(settings)
 
     backbone = load_backbone(str(MODEL), "float32")
     assert needed.backbone_parameters == sum(p.numel() for p in backbone.parameters())
@@ -61,8 +62,9 @@ def test_the_papers_recipe_is_planned_without_its_weights(tmp_path: Path) -> Non
     settings = RunSettings(**fields, images=tmp_path / "images", run_folder=tmp_path / "run", dry_run=True)
     shown = io.StringIO()
 
-    needed = show_plan(settings, Console(file=shown, width=160))
+    show_plan(settings, Console(file=shown, width=160))
 
+    needed = memory_plan(settings, on_gpu=True)
     assert 8.2e9 < needed.backbone_parameters < 8.4e9
     assert needed.adapter_parameters == 40_370_176
     assert 15 < needed.total_gib < 40
@@ -125,22 +127,22 @@ def test_every_config_can_be_planned(
 def test_a_model_whose_layers_have_no_names_is_planned(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dry_run, "layers", lambda _: [])
-    needed = plan(RunSettings(model=str(MODEL), images=tmp_path, run_folder=tmp_path / "run"))
+    monkeypatch.setattr(memory, "layers", lambda _: [])
+    needed = memory_plan(RunSettings(model=str(MODEL), images=tmp_path, run_folder=tmp_path / "run"))
     assert needed.fetched_gib == needed.weights_gib, "it is fetched as a whole"
 
 
 def test_a_missing_model_is_named(tmp_path: Path) -> None:
     settings = RunSettings(model=str(tmp_path / "nowhere"), images=tmp_path, run_folder=tmp_path / "run")
     with pytest.raises(SettingsError, match=r"model: .*nowhere cannot be read: there is no such folder$"):
-        plan(settings)
+        memory_plan(settings)
 
 
 def test_a_folder_without_a_model_is_named_without_a_hint(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{")
     settings = RunSettings(model=str(tmp_path), images=tmp_path, run_folder=tmp_path / "run")
     with pytest.raises(SettingsError, match="cannot be read: ") as raised:
-        plan(settings)
+        memory_plan(settings)
     assert "--model FOLDER" not in str(raised.value)
 
 
@@ -158,6 +160,6 @@ def test_an_unreachable_hub_is_reported_once(
     with pytest.raises(
         SettingsError, match=r"cannot be read: .*; or give --model FOLDER with a config.json$"
     ):
-        plan(settings)
+        memory_plan(settings)
     assert pauses_s, "the hub tries again"
     assert not caplog.records

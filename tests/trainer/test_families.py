@@ -197,7 +197,7 @@ def test_a_size_is_measured_once() -> None:
     assert [check.tokens(40, 30), check.tokens(40, 30), check.tokens(60, 30)] == [40, 40, 60]
     assert measured == [(40, 30), (60, 30)]
     assert check.fault(40, 30) is None
-    assert "60 x 30 pixels are 60 tokens" in str(check.fault(60, 30))
+    assert "60 x 30 pixels are 60 tokens" in str(check.excess(60, 30))
     assert ImageSizeCheck(object(), 50).tokens(99, 99) is None
     assert ImageSizeCheck(object(), 50).fault(99, 99) is None
 

@@ -14,8 +14,9 @@ import pytest
 from ireasoner.reward_server.embedding.load import ModelNotPackaged
 from ireasoner.trainer.adapters.backbone import forbidden_for, load_config
 from scripts.gpu_check import ROOT, __main__, embedding, training
-from scripts.gpu_check.models import SHAPE_3B, SHAPE_SMALL, write_shape
+from scripts.gpu_check.models import write_shape
 from scripts.gpu_check.page import page
+from scripts.shapes import SHAPE_3B, SHAPE_SMALL
 
 PARTS = ["embedder", "update at 3B", "tiny update, two devices", "loop"]
 

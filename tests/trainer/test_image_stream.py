@@ -21,6 +21,15 @@ def too_wide(width: int, height: int) -> str | None:
     return "too wide" if width == 46 else None
 
 
+def fits(_width: int, _height: int) -> None:
+    pass
+
+
+WIDE = cast(ImageSizeCheck, SimpleNamespace(fault=too_wide, excess=fits))
+"""A policy that refuses a width; `EXCESS` has a context that it exceeds."""
+EXCESS = cast(ImageSizeCheck, SimpleNamespace(fault=fits, excess=too_wide))
+
+
 def stream(address: Path, buffer: int = 4) -> ImageStream:
     found = open_images(address, ImageDataSettings(streaming=True, shuffle_buffer=buffer))
     assert isinstance(found, ImageStream)
@@ -83,13 +92,14 @@ def test_without_shuffling_the_rows_come_in_their_order(tmp_path: Path) -> None:
     assert flat(found) == [*range(40, 50), 40, 41]
 
 
+@pytest.mark.parametrize("check", [WIDE, EXCESS], ids=["by the policy", "by the context"])
 def test_a_damaged_or_unfit_row_is_left_out_and_named(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    check: ImageSizeCheck, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     contents = [encoded(0), b"torn", None, encoded(3), b"", encoded(5), encoded(6), encoded(7)]
     address = parquet(tmp_path / "a.parquet", contents)
 
-    fitting = stream(address).fitting(cast(ImageSizeCheck, SimpleNamespace(fault=too_wide)))
+    fitting = stream(address).fitting(check)
     assert list(fitting.left_out) == ["row 1", "row 2"]
     of = StreamOrder(fitting, 2, 7, journal=tmp_path / "j.jsonl")
     with caplog.at_level(logging.WARNING):
@@ -163,7 +173,7 @@ def test_only_one_window_is_read_to_go_on(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_a_stream_is_copied_to_other_processes_without_its_rows(tmp_path: Path) -> None:
-    found = stream(FORMS["parquet"](tmp_path)).fitting(cast(ImageSizeCheck, SimpleNamespace(fault=too_wide)))
+    found = stream(FORMS["parquet"](tmp_path)).fitting(WIDE)
     copy = pickle.loads(pickle.dumps(found))
     assert copy == found
     assert (copy.rows, copy.first, copy.check) == (None, None, None)

@@ -256,19 +256,27 @@ def test_the_policy_refuses_thinner_images(width: int, height: int) -> None:
 def test_what_the_policy_cannot_take_is_left_out_by_name(tmp_path: Path) -> None:
     write(tmp_path / "good.png")
     write(tmp_path / "thin.png", (2010, 10))
-    write(tmp_path / "large.png", (1400, 700))
     write(tmp_path / "rotated.jpg", (10, 2010))
     (tmp_path / "torn.png").touch()
 
     folder = ImageFolder.scan(tmp_path).fitting(ImageSizeCheck(PROCESSOR, room_tokens=1000))
 
     assert names(folder) == ["good.png"]
-    assert sorted(folder.left_out) == ["large.png", "rotated.jpg", "thin.png", "torn.png"]
-    assert (
-        "1400 x 700 pixels are 1,250 tokens, and the context has room for 1,000"
-        in folder.left_out["large.png"]
-    )
-    assert "rollout.max_pixels" in folder.left_out["large.png"]
+    assert sorted(folder.left_out) == ["rotated.jpg", "thin.png", "torn.png"]
+
+
+def test_an_image_beyond_the_model_context_is_refused_not_left_out(tmp_path: Path) -> None:
+    write(tmp_path / "good.png")
+    write(tmp_path / "large.png", (1400, 644))
+    write(tmp_path / "larger.png", (1400, 700))
+    folder = ImageFolder.scan(tmp_path)
+    with pytest.raises(ImagesError, match=r"^images: larger.png and 1 more do not fit: .* 1,250 tokens"):
+        folder.fitting(ImageSizeCheck(PROCESSOR, room_tokens=1000))
+    assert names(folder.fitting(ImageSizeCheck(PROCESSOR, room_tokens=1250))) == [
+        "good.png",
+        "large.png",
+        "larger.png",
+    ]
 
 
 def test_a_folder_that_the_policy_cannot_take_at_all_is_refused_by_name(tmp_path: Path) -> None:

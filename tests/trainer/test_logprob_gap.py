@@ -13,6 +13,7 @@ from ireasoner.trainer.adapters.backbone import (
     load_backbone,
     load_processor,
 )
+from ireasoner.trainer.adapters.canary import Canary
 from ireasoner.trainer.errors import RolloutServerError, SettingsError
 from ireasoner.trainer.rollouts.client import RolloutClient
 from ireasoner.trainer.rollouts.rollout import Rollout, SamplingContract
@@ -48,6 +49,36 @@ def test_forbidden_tokens_have_no_probability_at_a_high_temperature(
     assert abs(line["solver/kl"]) < 1e-6, "the reference has the same bias"
 
 
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    ("every", "logged"),
+    [(1, [0.05, 0.07]), (2, [0.05, None]), (0, [None, None])],
+    ids=["each", "second", "none"],
+)
+def test_the_largest_gap_of_the_canary_is_logged_with_its_update(
+    every: int, logged: list[float | None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both roles are published before the first update, and each again after its own."""
+    gaps = iter((0.02, 0.05, 0.03, 0.07))
+    monkeypatch.setattr(Canary, "check", lambda *_: next(gaps))
+    settings = offline_settings(
+        tmp_path,
+        updates=2,
+        proposer_every=1,
+        reward={"control": "random"},
+        rollout={"canary_every": every},
+    )
+
+    def say(policy: str, request: int, member: int) -> str:
+        asked = f"<question>What is the sum of row {1 + member % 3}?</question>"
+        return asked if "proposer" in policy else answers((1, 2, 4, 9), (1, 2, 4, 9))(policy, 0, member)
+
+    offline_trainer(settings, OfflineRollouts(say)).go()
+    lines = list(read_lines(tmp_path / "run" / "metrics.jsonl"))
+    assert [line["role"] for line in lines] == ["solver", "proposer"]
+    assert [line.get(f"{line['role']}/canary_gap") for line in lines] == logged
+
+
 @pytest.mark.vllm
 @pytest.mark.timeout(600)
 def test_vllm_at_temperature_2_samples_from_the_distribution_that_is_trained(
@@ -77,6 +108,7 @@ def test_vllm_at_temperature_2_samples_from_the_distribution_that_is_trained(
     proposer = list(read_lines(tmp_path / "run" / "metrics.jsonl"))[1]
     assert proposer["proposer/rollouts_trained"] > 0
     assert proposer["proposer/logprob_gap/mean"] < 1e-4
+    assert 0 < proposer["proposer/canary_gap"] < 1e-3
 
 
 def test_ids_without_a_token_are_forbidden_with_the_placeholders() -> None:

@@ -1,7 +1,8 @@
-"""A run leaves out the images that its policy or the server's context cannot take, and says which."""
+"""A run leaves out the images that its policy cannot take, and refuses those that the model context cannot hold."""
 
 import io
 import logging
+import re
 from pathlib import Path
 from typing import Any
 
@@ -107,9 +108,24 @@ def test_the_context_holds_the_longest_prompt_with_its_image_and_completion(sett
     assert text_tokens(own, settings) + image_tokens == needed
 
     assert names(usable(settings, needed)) == ["large.png", "small.png"]
-    tight = usable(settings, needed - 1)
-    assert names(tight) == ["small.png"]
-    assert "280 x 168 pixels are 60 tokens, and the context has room for 59" in tight.left_out["large.png"]
+    with pytest.raises(ImagesError) as refused:
+        usable(settings, needed - 1)
+    assert str(refused.value) == (
+        "images: large.png does not fit: 280 x 168 pixels are 60 tokens, and the model context has room for 59 beside "
+        "prompt and completion: set rollout.max_pixels and the rollout server's --max-pixels to 46256 or less, or "
+        "start the rollout server with a larger --max-model-len"
+    )
+
+
+def test_the_bound_that_a_refusal_names_makes_the_images_fit(settings: RunSettings) -> None:
+    Image.new("RGB", (140, 140)).save(settings.images / "square.png")
+    longest = text_tokens(processor(settings), settings)
+    with pytest.raises(ImagesError, match=r"large.png and 1 more do not fit: .* to (\d+) or less") as refused:
+        usable(settings, longest + 23)
+    [area] = re.findall(r"to (\d+) or less", str(refused.value))
+    rollout = settings.rollout.model_copy(update={"max_pixels": int(area)})
+    bounded = settings.model_copy(update={"rollout": rollout})
+    assert names(usable(bounded, longest + 23)) == ["large.png", "small.png", "square.png"]
 
 
 def test_without_a_known_context_only_the_policy_counts(settings: RunSettings) -> None:
@@ -120,7 +136,8 @@ def test_without_a_known_context_only_the_policy_counts(settings: RunSettings) -
 
 def test_a_context_without_room_for_any_image_is_named(settings: RunSettings) -> None:
     with pytest.raises(
-        SettingsError, match=r"context of 100 tokens \(--max-model-len\) has no room for an image"
+        SettingsError,
+        match=r"context of 100 tokens \(the rollout server's --max-model-len\) has no room for an image",
     ):
         usable(settings, 100)
 
@@ -143,6 +160,9 @@ def test_a_dry_run_names_and_counts_what_a_run_would_leave_out(
     rows = [" ".join(line.replace("│", " ").split()) for line in shown.getvalue().splitlines()]
     assert f"images 2 in {settings.images}, 2 left out" in rows
     assert "tokens of the largest image 60" in rows
+    longest = text_tokens(processor(settings), settings) + 60
+    assert f"tokens of the longest prompt and completion {longest}" in rows
+    assert "model context 1,024, of the model; a rollout server can have less" in rows
     assert [message.split(" is left out: ")[0] for message in caplog.messages] == [
         "images: torn.png",
         "images: thin.png",
@@ -214,4 +234,5 @@ def test_the_setting_of_the_longest_text_is_named(
     longest = text_tokens(own, one, needs)
     with pytest.raises(SettingsError, match=rf"^rollout.{setting}: .* of {longest} tokens"):
         usable_images(images, own, one, longest, needs)
-    assert usable_images(images, own, one, longest + 4, needs).files
+    largest = max(ImageSizeCheck(own.image_processor).tokens(280, 168) or 0, 4)
+    assert usable_images(images, own, one, longest + largest, needs).files

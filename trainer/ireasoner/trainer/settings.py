@@ -158,6 +158,9 @@ class RolloutSettings(_Table):
     max_pixels: int | None = Field(None, ge=1)
     """Largest area of an image for the policy, in pixels; a larger image is scaled down (default: the checkpoint's).
     A Qwen2.5-VL image token is 28 x 28 pixels. Start the rollout server with the same --min-pixels and --max-pixels."""
+    context_tokens: int | None = Field(None, ge=1)
+    """The model context: the most tokens that a prompt with its image and its completion may have together, as the
+    rollout server's --max-model-len (default: what the server says)."""
     canary_every: int = Field(1, ge=0)
     """Check every n-th published adapter: a short greedy completion must match the trainer's own policy. 0: never."""
     canary_tolerance: float = Field(0.1, gt=0)
@@ -210,6 +213,15 @@ class ImageDataSettings(DatasetSettings):
     """Column of the images (default: the only one that holds images)."""
     shuffle_buffer: int = Field(512, ge=1)
     """With streaming: rows that are read at a time, kept in memory, and shuffled among themselves."""
+
+
+class ThroughputSettings(_Table):
+    """The speed from which --dry-run estimates the time of a run; nothing else reads it."""
+
+    rollout_tokens_per_s: float | None = Field(None, gt=0)
+    """Tokens that the rollout servers sample per second, all of them together."""
+    trained_tokens_per_s: float | None = Field(None, gt=0)
+    """Tokens of prompts and completions that the trainer trains on per second, the reference's pass included."""
 
 
 class CollapseSettings(_Table):
@@ -296,8 +308,9 @@ class RunSettings(BaseSettings):
     cpu_threads: int | None = Field(None, ge=1)
     """torch's threads on a CPU (default: torch's choice). If a server shares the cores, fewer are faster."""
     dry_run: bool = False
-    """Print the resolved settings, the trainable parameters and the memory needed, then exit. Of the model
-    it reads the config, the processor and the tokenizer, and no weights."""
+    """Print the resolved settings, the trainable parameters, the memory and the time needed, then exit. Of the model
+    it reads the config, the processor and the tokenizer, and no weights. A rollout server that rollout.url names is
+    asked for its context."""
     data: ImageDataSettings = Field(default_factory=ImageDataSettings)
     """How a dataset of images is read."""
     lora: LoraSettings = Field(default_factory=LoraSettings)
@@ -314,6 +327,8 @@ class RunSettings(BaseSettings):
     """Views of each question."""
     collapse: CollapseSettings = Field(default_factory=CollapseSettings)
     """Guard against collapse."""
+    throughput: ThroughputSettings = Field(default_factory=ThroughputSettings)
+    """Speed, for the estimate of --dry-run."""
     stop_on_collapse: bool = False
     """End the run at the onset of collapse."""
     grpo: NamedValues = Field(default_factory=dict)
@@ -366,7 +381,7 @@ class RunSettings(BaseSettings):
             exclude={
                 **dict.fromkeys(_NOT_PART_OF_THE_EXPERIMENT, True),
                 "reward": {"url", "token_file", "source"},
-                "rollout": {"url", "canary_every", "canary_tolerance"},
+                "rollout": {"url", "context_tokens", "canary_every", "canary_tolerance"},
                 "data": {"revision"},  # images.json holds what the images are
             },
         )
@@ -412,7 +427,7 @@ class RunSettings(BaseSettings):
 _NOT_PART_OF_THE_EXPERIMENT = (
     "config", "run_folder", "adapters_folder", "labels", "cpu_threads", "save_every", "keep_checkpoints", "resume",
     "retry_budget_s", "request_timeout_s", "stop_on_collapse", "dry_run", "accept_changed_images",
-    "max_consecutive_unreadable_images",
+    "max_consecutive_unreadable_images", "throughput",
 )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from peft import LoraConfig, PeftModel
 from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageTextToText, AutoProcessor
 
 from ireasoner.trainer.errors import SettingsError
+from ireasoner.trainer.images import has_pixel_bounds
 from ireasoner.trainer.rollouts.prompts import proposer_messages
 from ireasoner.trainer.rollouts.rollout import FORBIDDEN_BIAS, MAX_FORBIDDEN
 from ireasoner.trainer.settings import ROLES, AdapterName, LoraSettings
@@ -135,13 +136,6 @@ def bound_pixels(image_processor: Any, min_pixels: int | None, max_pixels: int |
             "what the run does not set comes from the checkpoint, so set both"
         )
     image_processor.size = replace(size, shortest_edge=least, longest_edge=most)
-
-
-def has_pixel_bounds(image_processor: Any) -> bool:
-    """Whether an image processor scales an image to between two areas, and cuts it into patches that it merges."""
-    size = getattr(image_processor, "size", None)
-    bounds = (getattr(size, "shortest_edge", None), getattr(size, "longest_edge", None))
-    return None not in bounds and hasattr(image_processor, "merge_size")
 
 
 def lora_config(

@@ -128,7 +128,10 @@ class Canary:
         policy.eval()
         try:
             with torch.no_grad(), active_adapter(policy, role):
-                logits = policy(**{k: v.to(policy.device) for k, v in inputs.items()}).logits
+                # A vocabulary is large: the logits of a prompt with an image would take gigabytes.
+                logits = policy(
+                    **{k: v.to(policy.device) for k, v in inputs.items()}, logits_to_keep=len(completion) + 1
+                ).logits
         finally:
             policy.train(training)
         logits = logits[0, -len(completion) - 1 : -1].float().cpu()

@@ -46,6 +46,10 @@ class AdapterPublisher:
         canary_every: Publications of a role from one check to the next.
         keep: Versions of a role to keep: 2 if rollouts may still come from the one before the newest.
         retry_budget_s: Seconds from the first loss of adapters in which they may be loaded again.
+
+    Attributes:
+        canary_gap_nats: What the canary measured of the newest version, in nats per token (see `Canary.check`); None if
+            it was not due.
     """
 
     def __init__(
@@ -68,6 +72,7 @@ class AdapterPublisher:
         self._canary_every = canary_every
         self._keep = keep
         self._retry_budget_s = retry_budget_s
+        self.canary_gap_nats: float | None = None
         self._publications: Counter[AdapterName] = Counter()
         self._served: dict[AdapterName, list[str]] = {}
         self._unfinished: set[str] = set()
@@ -113,8 +118,11 @@ class AdapterPublisher:
             RolloutServerError: The server refused, or was unreachable for longer than the budget.
         """
         name, is_due = first_process(lambda: self._load(policy, role, version))
+        self.canary_gap_nats = None
         if self._canary is not None and is_due:
-            self._canary.check(policy, role, name, lambda make: first_process(lambda: self.restored(make)))
+            self.canary_gap_nats = self._canary.check(
+                policy, role, name, lambda make: first_process(lambda: self.restored(make))
+            )
         first_process(lambda: self._replace(role, name))
         return name
 

@@ -113,6 +113,11 @@ class Service:
         answered = httpx.get(self._ready_url, timeout=2.0, trust_env=False, verify=False)
         return answered.status_code == httpx.codes.OK
 
+    @property
+    def pid(self) -> int | None:
+        """The id of the process; None if it was not started, or was stopped."""
+        return None if self._process is None else self._process.pid
+
     def is_alive(self) -> bool:
         """Whether the process is running."""
         return self._process is not None and self._process.poll() is None

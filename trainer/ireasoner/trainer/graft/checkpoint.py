@@ -7,9 +7,10 @@ import torch
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VisionTransformerPretrainedModel
 
-from ireasoner.trainer.adapters.backbone import has_pixel_bounds, load_config, load_processor
+from ireasoner.trainer.adapters.backbone import load_config, load_processor
 from ireasoner.trainer.errors import SettingsError
 from ireasoner.trainer.graft.text_model import TextModel
+from ireasoner.trainer.images import has_pixel_bounds
 from ireasoner.trainer.tiny_model.model import IMAGE_PX, generation_config, small_tower, special_token_ids
 
 MARK = "grafted"

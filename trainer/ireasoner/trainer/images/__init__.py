@@ -2,7 +2,7 @@
 
 from ireasoner.trainer.images.image_folder import ImageFolder
 from ireasoner.trainer.images.image_set import ImageFile, ImageSet
-from ireasoner.trainer.images.image_size_check import ImageSizeCheck
+from ireasoner.trainer.images.image_size_check import ImageSizeCheck, has_pixel_bounds
 from ireasoner.trainer.images.image_stream import ImageStream, StreamOrder
 from ireasoner.trainer.images.image_table import ImageTable
 from ireasoner.trainer.images.open_images import check_images_address, open_images
@@ -17,6 +17,7 @@ __all__ = [
     "ImageTable",
     "StreamOrder",
     "check_images_address",
+    "has_pixel_bounds",
     "open_images",
     "png_bytes",
     "read_image",

@@ -130,12 +130,31 @@ class ImageSet(ABC):
         raise ImagesError(f"images: no image in {shown(self.address)} can be read any more")
 
     def fitting(self, check: ImageSizeCheck) -> Self:
-        """The set without the images that the policy cannot take.
+        """The set without the images that the policy's processor refuses.
+
+        An image that is only too large for the model context is not left out: a bound in pixels makes it fit.
 
         Raises:
-            ImagesError: It cannot take any.
+            ImagesError: It cannot take any, or the largest image does not fit into the model context.
         """
-        faults = {file.name: check.fault(file.width, file.height) for file in self.files}
+        usable = self._without({file.name: check.fault(file.width, file.height) for file in self.files})
+        usable._refuse_excess(check)
+        return usable
+
+    def _refuse_excess(self, check: ImageSizeCheck) -> None:
+        excess = {file: check.excess(file.width, file.height) for file in self.files}
+        beyond = [file for file, fault in excess.items() if fault is not None]
+        if beyond:
+            largest = max(beyond, key=lambda file: check.tokens(file.width, file.height) or 0)
+            others = f" and {len(beyond) - 1:,} more do not fit" if len(beyond) > 1 else " does not fit"
+            raise ImagesError(f"images: {largest.name}{others}: {excess[largest]}")
+
+    def _without(self, faults: Mapping[str, str | None]) -> Self:
+        """The set without the images that have a fault.
+
+        Raises:
+            ImagesError: None is left.
+        """
         left_out = {name: fault for name, fault in faults.items() if fault is not None}
         files = tuple(file for file in self.files if file.name not in left_out)
         if not files:

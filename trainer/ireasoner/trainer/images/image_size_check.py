@@ -8,6 +8,13 @@ from typing import Any
 _KNOWN_SIZES = 4096
 
 
+def has_pixel_bounds(image_processor: Any) -> bool:
+    """Whether an image processor scales an image to between two areas, and cuts it into patches that it merges."""
+    size = getattr(image_processor, "size", None)
+    bounds = (getattr(size, "shortest_edge", None), getattr(size, "longest_edge", None))
+    return None not in bounds and hasattr(image_processor, "merge_size")
+
+
 @dataclass(frozen=True, slots=True)
 class ImageSizeCheck:
     """The sizes that a policy can take.
@@ -15,7 +22,7 @@ class ImageSizeCheck:
     Attributes:
         image_processor: The policy's image processor. One that cuts an image into patches and merges them, as that of
             the Qwen2-VL family, says how many; it refuses a side that is more than 200 times the other.
-        room_tokens: Tokens of the context that an image may take; None if the context is not known.
+        room_tokens: Tokens of the model context that an image may take; None if the context is not known.
         measured: Measures the tokens of an image of some width and height, for other processors; None leaves them
             unknown.
     """
@@ -45,17 +52,31 @@ class ImageSizeCheck:
         return hasattr(self.image_processor, "merge_size")
 
     def fault(self, width: int, height: int) -> str | None:
-        """Why the policy cannot take an image of `width` x `height` pixels; None if it can."""
-        if self.room_tokens is None and not self._counts_patches:
-            return None  # every size would be measured, and compared with nothing
+        """Why the policy's processor refuses an image of `width` x `height` pixels; None if it does not."""
+        if not self._counts_patches:
+            return None  # it scales every image to sizes of its own
         try:
-            tokens = self.tokens(width, height)
+            self.tokens(width, height)
         except ValueError as error:
             return f"{width} x {height} pixels: {error}"
-        if self.room_tokens is not None and tokens is not None and tokens > self.room_tokens:
-            return (
-                f"{width} x {height} pixels are {tokens:,} tokens, and the context has room for {self.room_tokens:,} "
-                "beside the text: lower rollout.max_pixels here and --max-pixels of the rollout server, or raise its "
-                "--max-model-len"
-            )
         return None
+
+    def excess(self, width: int, height: int) -> str | None:
+        """By how much an image that the processor takes exceeds its room, and the remedy; None if it does not."""
+        if self.room_tokens is None:
+            return None
+        tokens = self.tokens(width, height)
+        if tokens is None or tokens <= self.room_tokens:
+            return None
+        return (
+            f"{width:,} x {height:,} pixels are {tokens:,} tokens, and the model context has room for "
+            f"{self.room_tokens:,} beside prompt and completion: {self._remedy}"
+        )
+
+    @property
+    def _remedy(self) -> str:
+        longer = "start the rollout server with a larger --max-model-len"
+        if not has_pixel_bounds(self.image_processor) or self.room_tokens is None:
+            return longer
+        area = self.room_tokens * (self.image_processor.patch_size * self.image_processor.merge_size) ** 2
+        return f"set rollout.max_pixels and the rollout server's --max-pixels to {area} or less, or {longer}"

@@ -119,7 +119,15 @@ class ImageStream(RowImages):
         return decode_image(image.content, str(self.path_of(name)))
 
     def fitting(self, check: ImageSizeCheck) -> Self:
-        return replace(super().fitting(check), check=check)
+        """The stream without the images that the policy cannot take, those too large for the model context included.
+
+        Later windows are not known when a run starts, so they cannot be refused then.
+
+        Raises:
+            ImagesError: It cannot take any of the first window.
+        """
+        faults = {file.name: _fault(check, file.width, file.height) for file in self.files}
+        return replace(self._without(faults), check=check)
 
     def require(self, count: int) -> None:
         """Raises ImagesError if all rows are in the first window, and it has fewer than `count` usable images."""
@@ -139,7 +147,7 @@ class ImageStream(RowImages):
         for row, value in enumerate(self._values(start), start=start.row):
             try:
                 image = DatasetImage.of(row_name(row), content_of(value, row_name(row), self.rows.files))
-                fault = self.check.fault(image.width, image.height) if self.check is not None else None
+                fault = None if self.check is None else _fault(self.check, image.width, image.height)
             except UnreadableImageError as error:
                 fault = error.reason
             if fault is None:
@@ -319,6 +327,10 @@ class _Journal:
                 file.write(json.dumps({"start": fields, "digest": window.digest}) + "\n")
         except OSError as error:
             raise RunFolderError(f"{self._path} could not be written: {error.strerror}") from error
+
+
+def _fault(check: ImageSizeCheck, width: int, height: int) -> str | None:
+    return check.fault(width, height) or check.excess(width, height)
 
 
 def _image_file(image: DatasetImage) -> ImageFile:

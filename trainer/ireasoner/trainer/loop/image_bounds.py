@@ -5,9 +5,8 @@ from typing import Any
 from PIL import Image
 
 from ireasoner.trainer.adapters.architecture import prompt_inputs
-from ireasoner.trainer.adapters.backbone import has_pixel_bounds
 from ireasoner.trainer.errors import RolloutRequestRefused, SettingsError
-from ireasoner.trainer.images import ImageSet, png_bytes
+from ireasoner.trainer.images import ImageSet, has_pixel_bounds, png_bytes
 from ireasoner.trainer.rollouts.client import RolloutClient
 from ireasoner.trainer.rollouts.prompts import proposer_messages
 from ireasoner.trainer.rollouts.replicas import RolloutReplicas

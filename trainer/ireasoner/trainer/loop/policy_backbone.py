@@ -2,8 +2,8 @@
 
 from typing import Any
 
-import torch
 from rich.console import Console
+from trl import GRPOConfig
 
 from ireasoner.trainer.adapters.backbone import load_backbone
 from ireasoner.trainer.adapters.sharded_backbone import held_bytes, shard
@@ -12,12 +12,25 @@ from ireasoner.trainer.loop.ranks import Ranks
 from ireasoner.trainer.rewards.needs import Needs
 
 
-def policy_backbone(model: str, ranks: Ranks, console: Console, *, sharded: bool) -> Any:
+def backbone_dtype(config: GRPOConfig) -> str:
+    """The precision of the frozen weights: bfloat16 if the run computes in it (`grpo.bf16`), else float32."""
+    return "bfloat16" if config.bf16 else "float32"
+
+
+def policy_backbone(model: str, dtype: str, ranks: Ranks, console: Console, *, sharded: bool) -> Any:
     """The base model: whole and on the CPU, or if `sharded` this process's part of it on its device.
 
     Prints what each process holds. Raises as `load_config` does.
+
+    Args:
+        model: Folder or hub id.
+        dtype: Precision of the weights; see `backbone_dtype`.
+        ranks: The processes of the run.
+        console: Shows that it is loaded, which takes minutes for a large model on the hub.
+        sharded: Whether each process holds a part.
     """
-    backbone = load_backbone(model, "bfloat16" if torch.cuda.is_available() else "float32")
+    with console.status(f"loading {model} in {dtype}"):
+        backbone = load_backbone(model, dtype)
     if sharded:
         whole = held_bytes(backbone)
         shard(backbone, ranks.count, ranks.device.type)

@@ -17,7 +17,11 @@ from ireasoner.trainer.loop.assembly import Assembly
 from ireasoner.trainer.loop.grpo_config import grpo_config
 from ireasoner.trainer.loop.image_bounds import check_image_bounds
 from ireasoner.trainer.loop.launcher import launched_processes, take_sharding
-from ireasoner.trainer.loop.policy_backbone import policy_backbone, refuse_forward_passes_of_one
+from ireasoner.trainer.loop.policy_backbone import (
+    backbone_dtype,
+    policy_backbone,
+    refuse_forward_passes_of_one,
+)
 from ireasoner.trainer.loop.preflight import (
     check_files,
     check_images,
@@ -29,7 +33,7 @@ from ireasoner.trainer.loop.ranks import Ranks
 from ireasoner.trainer.loop.servers import Servers
 from ireasoner.trainer.loop.stop_signals import StopSignals
 from ireasoner.trainer.loop.trainer import ProposerSolverTrainer
-from ireasoner.trainer.loop.usable_images import scan_images, usable_images
+from ireasoner.trainer.loop.usable_images import model_context, scan_images, usable_images
 from ireasoner.trainer.monitoring.progress import UpdateProgress
 from ireasoner.trainer.rewards.shadow_labels import ShadowLabels
 from ireasoner.trainer.rewards.variant import RewardVariant
@@ -86,15 +90,17 @@ def train(
             needs = ranks.from_first(lambda: servers.await_ready(policy))
             if sharded:
                 refuse_forward_passes_of_one(needs, policy.config.get_text_config().vocab_size)
-            context_tokens = ranks.from_first(servers.rollouts.context_tokens)
-            images = usable_images(images, processor, settings, context_tokens, needs)
+            context = model_context(settings, ranks.from_first(servers.rollouts.context_tokens))
+            images = usable_images(images, processor, settings, context, needs)
             ranks.from_first(lambda: check_image_bounds(images, processor, servers.rollouts))
             run = open_run_folder(settings, images, ranks, console, ending)
             bar = UpdateProgress(console, line_every=max(settings.updates // 40, 1))
             ending.callback(bar.stop)
             trainer = assembly(
                 settings=settings,
-                backbone=policy_backbone(settings.model, ranks, console, sharded=sharded),
+                backbone=policy_backbone(
+                    settings.model, backbone_dtype(grpo_config(settings)), ranks, console, sharded=sharded
+                ),
                 processor=processor,
                 images=images,
                 rollouts=servers.rollouts,

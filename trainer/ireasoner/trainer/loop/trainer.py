@@ -204,6 +204,8 @@ class ProposerSolverTrainer(PolicyUpdate):
         with self._timed("publish"):
             for name in adapters:
                 self.publisher.publish(self.model, name, self.versions[role], self._from_first)
+                if (gap := self.publisher.canary_gap_nats) is not None:
+                    self.metrics["canary_gap"] = [max([gap, *self.metrics["canary_gap"]])]
 
     def _from_first(self, make: Callable[[], T]) -> T:
         """`Ranks.from_first` of a `make` that may wait for servers; a signal ends the wait."""

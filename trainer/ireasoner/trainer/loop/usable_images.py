@@ -1,4 +1,4 @@
-"""The images that a run can use: those that can be read, and that the policy and the server's context can take."""
+"""The images that a run can use: those that can be read, and that the policy and the model context can take."""
 
 from functools import partial
 from typing import Any
@@ -44,29 +44,35 @@ def usable_images(
     context_tokens: int | None,
     needs: Needs = NOTHING,
 ) -> ImageSet:
-    """The images without those that the policy or the server's context cannot take.
+    """The images without those that the policy cannot take.
 
     Args:
         images: The readable images.
         processor: The policy's processor, with the run's bounds in pixels.
         settings: The run.
-        context_tokens: The server's context; None if it does not say.
+        context_tokens: The model context (see `model_context`); None if it is not known.
         needs: What the scoring config needs besides texts.
 
     Raises:
-        ImagesError: Fewer images are left than an update needs.
-        SettingsError: The context has no room for any image.
+        ImagesError: Fewer images are left than an update needs, or the largest does not fit into the model context.
+        SettingsError: The model context has no room for any image.
     """
     longest, setting = _longest_text(processor, settings, needs)
     room = None if context_tokens is None else context_tokens - longest
     if room is not None and room < 1:
         raise SettingsError(
-            f"rollout.{setting}: the rollout server's context of {context_tokens:,} tokens "
-            "(--max-model-len) has no room for an image beside prompt, question and completion"
+            f"rollout.{setting}: the model context of {context_tokens:,} tokens (the rollout server's --max-model-len) "
+            "has no room for an image beside prompt, question and completion"
         )
     usable = images.fitting(ImageSizeCheck(processor.image_processor, room, partial(image_tokens, processor)))
     usable.require(settings.groups_per_update)
     return usable
+
+
+def model_context(settings: RunSettings, *known_tokens: int | None) -> int | None:
+    """The smallest of `rollout.context_tokens` and what else is known of the model context; None if nothing is."""
+    stated = (settings.rollout.context_tokens, *known_tokens)
+    return min((tokens for tokens in stated if tokens is not None), default=None)
 
 
 def text_tokens(processor: Any, settings: RunSettings, needs: Needs = NOTHING) -> int:
@@ -91,10 +97,10 @@ def _longest_text(processor: Any, settings: RunSettings, needs: Needs) -> tuple[
     rewords = any(view.rewords for view in named_views(settings.views.names))
     if rewords or settings.reward.voters == "paraphrase":
         texts.append((paraphrase_messages(""), 2 * proposed, "proposer_max_tokens"))
-    return max((_prompt_tokens(processor, messages) + tokens, setting) for messages, tokens, setting in texts)
+    return max((prompt_tokens(processor, messages) + tokens, setting) for messages, tokens, setting in texts)
 
 
-def _prompt_tokens(processor: Any, messages: list[Message]) -> int:
+def prompt_tokens(processor: Any, messages: list[Message]) -> int:
     """Tokens of a prompt, without the placeholder of its image."""
     text = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     return len(processor.tokenizer(text)["input_ids"]) - 1

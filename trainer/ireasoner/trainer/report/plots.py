@@ -88,8 +88,13 @@ _LAYOUTS = {
     "logprob-gap": _Layout(
         "Log-probability gap",
         "Mean absolute difference between a token's log-probability in sampling and in training; a small gap means "
-        "that the sampled policy is the trained one.",
-        (("Solver", "solver/logprob_gap/mean", "blue"), ("Proposer", "proposer/logprob_gap/mean", "orange")),
+        "that the sampled policy is the trained one. The canary's is of a few greedy tokens of each published adapter.",
+        (
+            ("Solver", "solver/logprob_gap/mean", "blue"),
+            ("Proposer", "proposer/logprob_gap/mean", "orange"),
+            ("Solver's canary", "solver/canary_gap", "teal"),
+            ("Proposer's canary", "proposer/canary_gap", "purple"),
+        ),
     ),
     "length": _Layout(
         "Completion length",
