@@ -5,7 +5,6 @@ import os
 import signal
 import time
 from collections.abc import Sequence
-from typing import Any
 
 from rich.console import Console
 
@@ -55,14 +54,15 @@ def replicate(settings: ReplicationSettings, console: Console) -> int:
 
 
 def _write(settings: ReplicationSettings, plan: Plan, wanted: Sequence[Job], console: Console) -> None:
-    """Writes results.json, values.json, table.md and the plots from the runs that are complete."""
+    """Writes results.json, values.json, table.md and the plots from the runs that are complete, and keeps these."""
     from replication.evaluation import splits
     from replication.plots import draw
     from replication.results import clusters_of, results
+    from replication.run import complete_runs
     from replication.table import tables
     from replication.values import VALUES, as_text, packed
 
-    runs = _complete(wanted, plan)
+    runs = complete_runs(wanted, plan)
     if not runs:
         raise SettingsError(f"no run in {plan.runs} is complete: there are no results to write")
     label = "Quick replication: two arms, two seeds" if settings.quick and settings.is_whole_table else ""
@@ -85,18 +85,6 @@ def _write(settings: ReplicationSettings, plan: Plan, wanted: Sequence[Job], con
     (out / "table.md").write_text(tables(document), encoding="utf-8")
     draw(document, out)
     console.print(f"results: {out}", highlight=False)
-
-
-def _complete(wanted: Sequence[Job], plan: Plan) -> dict[str, dict[int, dict[str, Any]]]:
-    """The results of the complete runs, by arm and seed."""
-    from replication.run import read_result
-
-    runs: dict[str, dict[int, dict[str, Any]]] = {}
-    for arm, seed in wanted:
-        result = read_result(arm, seed, plan)
-        if result is not None:
-            runs.setdefault(arm.name, {})[seed] = result
-    return runs
 
 
 if __name__ == "__main__":

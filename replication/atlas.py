@@ -27,7 +27,7 @@ from replication.command import CommandSettings, run_command
 from replication.cost import hours
 from replication.evaluation import splits
 from replication.results import clusters_of, gain_of_truth, results
-from replication.run import read_result
+from replication.run import complete_runs
 from replication.scheduler import Job, missing_runs, run_missing
 from replication.settings import Plan, ReplicationSettings
 from replication.table import markdown_table
@@ -122,8 +122,13 @@ class AtlasSettings(CommandSettings):
 
     def table(self, world: TaskName) -> ReplicationSettings:
         """The settings of a world's table."""
-        folder = self.runs / world
-        return ReplicationSettings(task=world, runs=folder, seeds=self.seeds, parallel=self.parallel)
+        return ReplicationSettings(
+            task=world,
+            runs=self.runs / world,
+            out=self.out / world,
+            seeds=self.seeds,
+            parallel=self.parallel,
+        )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -164,15 +169,10 @@ def chart(settings: AtlasSettings, console: Console) -> int:
 
 def _write_world(settings: AtlasSettings, plan: Plan, jobs: Sequence[Job]) -> None:
     """Writes results.json and values.json of a world from its complete runs, if there are any."""
-    runs: dict[str, dict[int, dict[str, Any]]] = {}
-    for arm, seed in jobs:
-        result = read_result(arm, seed, plan)
-        if result is not None:
-            runs.setdefault(arm.name, {})[seed] = result
+    runs = complete_runs(jobs, plan)
     if not runs:
         return
-    folder = settings.out / plan.task
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = plan.out
     clusters = clusters_of(splits(plan))
     document = results(
         runs, settings.arms(plan.task), clusters, label=f"Atlas: {plan.task}", shared=_shared(settings, plan)

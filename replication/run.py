@@ -5,7 +5,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -21,6 +21,7 @@ from ireasoner.trainer.tiny_model.task import TASKS
 from ireasoner.trainer.worlds.world import Asked
 from replication.arms import Arm
 from replication.evaluation import Evaluator, splits
+from replication.kept import keep, read_kept
 from replication.provenance import commit
 from replication.released_code_settings import ReleasedCodeSettings
 from replication.reward_signal import read_curves, read_signal
@@ -62,21 +63,40 @@ def recipe(arm: Arm, seed: int, plan: Plan) -> str:
 
 
 def read_result(arm: Arm, seed: int, plan: Plan) -> dict[str, Any] | None:
-    """The result of a run, or None if the run is not complete.
+    """The result of a run, from its folder or from where it was kept; None if the run is not complete.
+
+    What was kept of another recipe counts as missing.
 
     Raises:
         SettingsError: The folder holds the result of another recipe.
     """
+    wanted = recipe(arm, seed, plan)
     file = plan.folder(arm.name, seed) / RESULT
     if not file.exists():
-        return None
+        kept = read_kept(arm.name, seed, plan)
+        return kept if kept is not None and kept["recipe"] == wanted else None
     result: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    if result["recipe"] != recipe(arm, seed, plan):
+    if result["recipe"] != wanted:
         raise SettingsError(
             f"{file} was made by another recipe (another arm, reward, config, version of the formulas, model or "
             f"number of questions): remove {file.parent}, or choose another --runs"
         )
     return result
+
+
+def complete_runs(wanted: Iterable[tuple[Arm, int]], plan: Plan) -> dict[str, dict[int, dict[str, Any]]]:
+    """The results of the complete runs, by arm and seed, each of which is kept beside the table.
+
+    Raises:
+        SettingsError: A folder holds the result of another recipe.
+    """
+    runs: dict[str, dict[int, dict[str, Any]]] = {}
+    for arm, seed in wanted:
+        result = read_result(arm, seed, plan)
+        if result is not None:
+            keep(result, plan)
+            runs.setdefault(arm.name, {})[seed] = result
+    return runs
 
 
 def begin(arm: Arm, seed: int, plan: Plan) -> str:

@@ -149,6 +149,7 @@ class Plan:
     Attributes:
         task: The task.
         runs: Folder of the runs.
+        out: Folder of the results.
         config: TOML file with the trainer's settings.
         model: The base model.
         images: Number of training images.
@@ -161,6 +162,7 @@ class Plan:
 
     task: TaskName
     runs: Path
+    out: Path
     config: Path
     model: Path
     images: int
@@ -176,6 +178,7 @@ class Plan:
         return cls(
             task=settings.task,
             runs=settings.runs_folder.resolve(),
+            out=settings.out_folder.resolve(),
             config=settings.config.resolve(),
             model=settings.model_folder.resolve(),
             images=settings.images,
@@ -194,3 +197,7 @@ class Plan:
     def folder(self, arm: str, seed: int) -> Path:
         """The folder of a run."""
         return self.runs / arm / str(seed)
+
+    def kept_file(self, arm: str, seed: int) -> Path:
+        """Where the result of a complete run is kept beside the table."""
+        return self.out / "runs" / f"{arm}-{seed}.json.gz"

@@ -16,7 +16,7 @@ from ireasoner.trainer.run_folder.lock import sole_writer
 from replication.__main__ import main
 from replication.arms import ARMS, Arm
 from replication.evaluation import METRICS
-from replication.run import RECIPE, RESULT, read_result, recipe, updates_done
+from replication.run import RECIPE, RESULT, complete_runs, read_result, recipe, updates_done
 from replication.scheduler import missing_runs, run_all
 from replication.settings import Plan
 from tests.replication.plan import plan
@@ -77,6 +77,22 @@ def test_a_result_of_another_recipe_is_neither_used_nor_overwritten(tmp_path: Pa
     file.write_text(json.dumps({**result, "recipe": "another"}))
     with pytest.raises(SettingsError, match="made by another recipe"):
         read_result(ARMS["full"], 0, the_plan)
+
+
+def test_another_machine_goes_on_with_the_runs_that_are_missing(tmp_path: Path) -> None:
+    """The results of complete runs are kept beside the table, whose folder is committed."""
+    first = replace(plan(tmp_path / "here"), out=tmp_path / "out")
+    complete(first, ARMS["full"], 0)
+    kept = complete_runs(QUICK, first)
+    assert list(kept["full"]) == [0]
+    second = replace(first, runs=tmp_path / "there")
+    assert missing_runs(QUICK, second) == [run for run in QUICK if run != (ARMS["full"], 0)]
+    assert complete_runs(QUICK, second) == kept
+    [file] = (tmp_path / "out" / "runs").iterdir()
+    content = file.read_bytes()
+    complete_runs(QUICK, first)
+    assert file.read_bytes() == content, "nothing changes in git"
+    assert missing_runs(QUICK, replace(second, samples=9)) == QUICK, "another recipe"
 
 
 def test_results_of_complete_runs_are_written_without_starting_anything(tmp_path: Path) -> None:
