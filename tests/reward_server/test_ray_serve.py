@@ -47,13 +47,16 @@ def _command(process: psutil.Process) -> str:
 def served(compass: Path) -> Iterator[str]:
     """Where a local Ray serves the app on two replicas."""
     port = free_port()
-    ray.init(
-        address="local",
-        num_cpus=REPLICAS,
-        include_dashboard=False,
-        object_store_memory=100 * 2**20,
-        log_to_driver=False,
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        for check in ("READY", "HEALTH"):  # Ray gives its proxy 5 and 10 s, too few on a busy machine
+            patch.setenv(f"RAY_SERVE_PROXY_{check}_CHECK_TIMEOUT_S", "60")
+        ray.init(
+            address="local",
+            num_cpus=REPLICAS,
+            include_dashboard=False,
+            object_store_memory=100 * 2**20,
+            log_to_driver=False,
+        )
     try:
         serve.start(http_options={"host": "127.0.0.1", "port": port})
         serve.run(app({"embedder": "token-mean", "token_mean_checkpoint": str(compass)}), name="reward")
