@@ -1,7 +1,7 @@
 """How large a rehearsal is."""
 
 import signal
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from scripts.shapes import SHAPE_3B, SHAPE_SMALL
@@ -44,6 +44,20 @@ class Size:
     kill_after_s: float
     deadline_s: float
     merged: bool
+
+    def with_layers(self, layers: int) -> "Size":
+        """The same with at most so many layers in each tower, for a machine with less memory or time."""
+        vision = self.shape["vision_config"]
+        depth = min(layers, vision["depth"])
+        attending = [index for index in vision["fullatt_block_indexes"] if index < depth] or [depth - 1]
+        text = self.shape["text_config"]
+        return replace(
+            self,
+            shape={
+                "text_config": {**text, "num_hidden_layers": min(layers, text["num_hidden_layers"])},
+                "vision_config": {**vision, "depth": depth, "fullatt_block_indexes": attending},
+            },
+        )
 
     @property
     def updates(self) -> int:
