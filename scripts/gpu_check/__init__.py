@@ -17,3 +17,7 @@ _SOURCES = [
 sys.path[:0] = [each for each in _SOURCES if each not in sys.path]
 
 settings_stand_in.install()
+
+from ireasoner.compat import repairs  # noqa: E402  from the sources of the checkout
+
+repairs.install()  # before transformers is imported: with a CPU build of torch, it needs torchvision's operators

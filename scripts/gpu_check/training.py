@@ -15,7 +15,6 @@ from pydantic import BaseModel
 from rich.console import Console
 from transformers import AutoModelForImageTextToText, GenerationConfig, TrainerCallback
 
-import ireasoner.trainer  # noqa: F401  before peft: it makes torchvision importable
 from ireasoner.trainer.adapters.backbone import load_backbone, load_config, load_processor
 from ireasoner.trainer.commands.image_plan import image_plan
 from ireasoner.trainer.commands.memory_plan import memory_plan

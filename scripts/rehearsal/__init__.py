@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
-import ireasoner.trainer  # noqa: F401  before transformers: it makes torchvision importable
+from ireasoner.compat import repairs
 
 ROOT = Path(__file__).resolve().parents[2]
+
+repairs.install()  # before transformers is imported: with a CPU build of torch, it needs torchvision's operators

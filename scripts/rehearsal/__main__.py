@@ -50,6 +50,8 @@ def rehearse(size: Size, tokenizer: Path, work: Path, *, reward_url: str | None 
         "parameters": parameters(model),
         "size": {
             **described,
+            "layers": size.shape["text_config"]["num_hidden_layers"],
+            "vision_layers": size.shape["vision_config"]["depth"],
             "vocabulary": size.shape["text_config"]["vocab_size"],
             "image_tokens": size.max_pixels // 28**2,
         },
@@ -83,6 +85,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "--work", type=Path, help="folder for the checkpoint, which is used again, and for the run"
     )
+    parser.add_argument("--layers", type=int, help="most layers of each tower (default: 36 and 32)")
     given = parser.parse_args(arguments)
     if given.tokenizer is None and not given.small:
         print(
@@ -93,6 +96,8 @@ def main(arguments: list[str]) -> int:
     with ExitStack() as stack:
         work = given.work or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rehearsal-")))
         size = SMALL if given.small else LARGE
+        if given.layers is not None:
+            size = size.with_layers(given.layers)
         write(rehearse(size, given.tokenizer or _TINY_TOKENIZER, work), given.out)
     return 0
 

@@ -3,19 +3,21 @@
 from pathlib import Path
 from typing import Any
 
-_HEAD = Path(__file__).with_name("head.md").read_text()
+_HEAD, _PARTS = (Path(__file__).with_name(name).read_text() for name in ("head.md", "parts.md"))
 _MIB = 2**20
 
 
 def page(document: dict[str, Any] | None) -> str:
     """The page; without a document it says that there are no figures."""
     if document is None:
-        return _HEAD + "The rehearsal has not been run at this size yet.\n"
+        return _HEAD + "The rehearsal has not been run as a whole yet.\n" + _PARTS
     size, measured = document["size"], document["measured"]
     photos = ", ".join(f"{area:g}" for area in size["megapixels"])
     lines = [
         f"{document['processor']}, {document['cores']} cores, {document['date']}, "
-        f"{document['seconds'] / 60:.0f} minutes. {document['parameters']:,} parameters, {size['vocabulary']:,} words.",
+        f"{document['seconds'] / 60:.0f} minutes. {document['parameters']:,} parameters, "
+        f"{size['layers']} layers of the language model and {size['vision_layers']} of the vision tower, "
+        f"{size['vocabulary']:,} words.",
         "",
         f"Size: photos of {photos} megapixels, scaled to {size['image_tokens']:,} image tokens; N = "
         f"{size['group_size']}, one group per update, {size['micro_batch_size']} per micro-batch"
@@ -44,7 +46,7 @@ def page(document: dict[str, Any] | None) -> str:
         + ", ".join(f"{name} {size_bytes / _MIB:,.0f} MiB" for name, size_bytes in measured["bytes"].items())
         + ".",
     ]
-    return _HEAD + "\n".join(lines) + "\n"
+    return _HEAD + "\n".join(lines) + "\n" + _PARTS
 
 
 def _estimate(name: str, measured: dict[str, Any]) -> str:

@@ -126,7 +126,9 @@ class Rehearsal:
             "--dtype": "bfloat16",
             "--max-model-len": size.context_tokens,
             "--max-pixels": size.max_pixels,
+            "--num-gpu-blocks-override": size.key_value_blocks,
             "--max-num-seqs": 2 * size.group_size,
+            "--max-loras": 2,
             "--startup-deadline-s": size.deadline_s,
         }
         service = Service(

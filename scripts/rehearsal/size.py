@@ -1,7 +1,7 @@
 """How large a rehearsal is."""
 
 import signal
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from scripts.shapes import SHAPE_3B, SHAPE_SMALL
@@ -16,6 +16,7 @@ class Size:
         megapixels: The photos, in 10^6 pixels each.
         max_pixels: The bound to which they are scaled.
         context_tokens: The model context.
+        key_value_blocks: Blocks of 32 tokens in the rollout server's cache.
         group_size: Rollouts per group; each update has one group.
         micro_batch_size: Rollouts per forward and backward pass.
         gradient_checkpointing: Whether activations are recomputed in the backward pass, as by default on a GPU.
@@ -32,6 +33,7 @@ class Size:
     megapixels: tuple[float, ...]
     max_pixels: int
     context_tokens: int
+    key_value_blocks: int
     group_size: int
     micro_batch_size: int
     gradient_checkpointing: bool
@@ -42,6 +44,20 @@ class Size:
     kill_after_s: float
     deadline_s: float
     merged: bool
+
+    def with_layers(self, layers: int) -> "Size":
+        """The same with at most so many layers in each tower, for a machine with less memory or time."""
+        vision = self.shape["vision_config"]
+        depth = min(layers, vision["depth"])
+        attending = [index for index in vision["fullatt_block_indexes"] if index < depth] or [depth - 1]
+        text = self.shape["text_config"]
+        return replace(
+            self,
+            shape={
+                "text_config": {**text, "num_hidden_layers": min(layers, text["num_hidden_layers"])},
+                "vision_config": {**vision, "depth": depth, "fullatt_block_indexes": attending},
+            },
+        )
 
     @property
     def updates(self) -> int:
@@ -54,6 +70,7 @@ LARGE = Size(
     megapixels=(12.0, 8.0, 6.0),
     max_pixels=256 * 28 * 28,
     context_tokens=1024,
+    key_value_blocks=256,
     group_size=2,
     micro_batch_size=1,
     gradient_checkpointing=True,
@@ -83,6 +100,7 @@ SMALL = Size(
     megapixels=(0.3, 0.1),
     max_pixels=16 * 28 * 28,
     context_tokens=512,
+    key_value_blocks=256,
     group_size=3,
     micro_batch_size=3,
     gradient_checkpointing=False,

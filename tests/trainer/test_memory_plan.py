@@ -180,11 +180,10 @@ def test_a_gpu_computes_in_bfloat16_with_checkpointing_unless_told_otherwise(tmp
     assert memory_plan(told, LENGTHS, on_gpu=True).weights_gib == here.weights_gib
 
 
-def test_the_adapters_have_moments_gradients_and_on_a_cpu_copies(tmp_path: Path) -> None:
+def test_the_adapters_have_moments_and_one_has_gradients(tmp_path: Path) -> None:
     of = settings(shape(2), tmp_path)
-    here, gpu = (memory_plan(of, LENGTHS, on_gpu=on_gpu) for on_gpu in (False, True))
+    gpu = memory_plan(of, LENGTHS, on_gpu=True)
     assert gpu.training_gib * GIB == pytest.approx(gpu.adapter_parameters * (2 * (4 + 8) + 4))
-    assert here.training_gib * GIB == pytest.approx(gpu.adapter_parameters * (2 * (4 + 8) + 4 + 12))
     teacher = of.model_copy(update={"reward": of.reward.model_copy(update={"voters": "teacher"})})
     more = memory_plan(teacher, LENGTHS, on_gpu=True).training_gib - gpu.training_gib
     assert more * GIB == pytest.approx(gpu.adapter_parameters * 4)
@@ -205,5 +204,5 @@ def test_a_cpu_takes_more_for_logits_and_holes_than_a_gpu(tmp_path: Path) -> Non
     for checkpointing in (False, True):
         of = settings(shape(4), tmp_path, bf16=True, gradient_checkpointing=checkpointing)
         cpu, gpu = (memory_plan(of, LENGTHS, on_gpu=on_gpu) for on_gpu in (False, True))
-        assert cpu.rollout_gib > 1.4 * gpu.rollout_gib
+        assert cpu.rollout_gib > 1.3 * gpu.rollout_gib
         assert cpu.pass_gib > gpu.pass_gib == 0

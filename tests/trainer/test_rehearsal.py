@@ -138,6 +138,14 @@ def test_photos_have_their_megapixels(tmp_path: Path) -> None:
     assert areas == pytest.approx([0.3, 1.2], rel=0.01)
 
 
+def test_fewer_layers_leave_the_other_dimensions() -> None:
+    fewer = LARGE.with_layers(8)
+    assert fewer.shape["text_config"] == {**LARGE.shape["text_config"], "num_hidden_layers": 8}
+    assert fewer.shape["vision_config"]["fullatt_block_indexes"] == [7]
+    assert LARGE.with_layers(3).shape["vision_config"]["fullatt_block_indexes"] == [2]
+    assert LARGE.with_layers(99).shape == LARGE.shape
+
+
 def test_the_large_form_has_photos_of_6_to_12_megapixels_and_two_updates_of_each_role() -> None:
     assert (min(LARGE.megapixels), max(LARGE.megapixels)) == (6, 12)
     assert LARGE.updates == 4
