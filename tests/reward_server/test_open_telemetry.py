@@ -93,7 +93,7 @@ def test_without_open_telemetry_nothing_is_traced(compass_http: httpx.Client) ->
 
 def test_open_telemetry_without_its_extra_is_refused() -> None:
     program = (
-        "import sys; sys.modules['opentelemetry'] = None; "
+        "import sys; sys.modules['opentelemetry.sdk'] = None; "
         "from ireasoner.reward_server.__main__ import main; sys.exit(main())"
     )
     command = [sys.executable, "-c", program, "--port", "0", "--open-telemetry"]

@@ -1,6 +1,7 @@
 """Every error leaves the server as an RFC 9457 problem."""
 
 from collections.abc import Mapping, Sequence
+from http import HTTPMethod
 from typing import Any, cast
 
 from fastapi import FastAPI, Request, Response
@@ -109,6 +110,13 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
 
 
 def _methods(request: Request) -> set[str]:
-    """The methods of all routes with the request's path; Starlette lists those of the first."""
-    routes = [route for route in request.app.routes if route.matches(request.scope)[0] != Match.NONE]
-    return {method for route in routes for method in route.methods or ()}
+    """The methods that the request's path takes; Starlette lists those of the first route with that path.
+
+    Every route is asked, because what `app.routes` holds differs between versions of FastAPI.
+    """
+    asked = ((method, {**request.scope, "method": method}) for method in HTTPMethod)
+    return {
+        method.value
+        for method, scope in asked
+        if any(route.matches(scope)[0] == Match.FULL for route in request.app.routes)
+    }
