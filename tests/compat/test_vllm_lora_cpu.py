@@ -181,6 +181,26 @@ def test_tokens_without_an_adapter_add_nothing_to_a_layer(
     assert not wrapper.went_the_general_way
 
 
+def test_an_empty_batch_adds_nothing(wrapper_type: type[Wrapper]) -> None:
+    y = torch.empty(0, OUT)
+    wrapper_type([]).add_lora_linear(
+        y, torch.empty(0, FEATURES), [drawn(SLOTS, RANK, FEATURES)], [drawn(SLOTS, OUT, RANK)], 1.0, (OUT,)
+    )
+    assert y.shape == (0, OUT)
+
+
+def test_adapters_of_several_blocks_are_added_to_inputs_with_gaps(wrapper_type: type[Wrapper]) -> None:
+    """Slot 0 has one whole block, slot 2 one and a part."""
+    slots = [0, 2, -1] * 16 + [2] * 5
+    x = drawn(len(slots), 2 * FEATURES)[:, ::2]
+    a, b, before = drawn(SLOTS, RANK, FEATURES), drawn(SLOTS, OUT, RANK), drawn(len(slots), OUT)
+    after = before.clone()
+    wrapper_type(slots).add_lora_linear(after, x, [a], [b], 0.5, (OUT,))
+    for token, slot in enumerate(slots):
+        added = torch.zeros(OUT) if slot < 0 else 0.5 * b[slot] @ (a[slot] @ x[token])
+        torch.testing.assert_close(after[token], before[token] + added)
+
+
 @pytest.mark.parametrize("weights", [torch.float32, torch.bfloat16])
 def test_lower_precisions_go_vllm_s_way(wrapper_type: type[Wrapper], weights: torch.dtype) -> None:
     wrapper = wrapper_type([1] * TOKENS)

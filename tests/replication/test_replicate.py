@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import signal
+import subprocess
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from replication.scheduler import missing_runs, run_all
 from replication.settings import Plan
 from tests.replication.plan import plan
 
+ROOT = Path(__file__).resolve().parents[2]
 QUICK = [(ARMS[name], seed) for seed in range(2) for name in ("base", "outcome-only", "full")]
 SIGNAL = {"pseudo_label_accuracy": 0.8, "reward_rank_correlation": 0.4, "step_separation": None}
 
@@ -93,6 +95,9 @@ def test_another_machine_goes_on_with_the_runs_that_are_missing(tmp_path: Path) 
     complete_runs(QUICK, first)
     assert file.read_bytes() == content, "nothing changes in git"
     assert missing_runs(QUICK, replace(second, samples=9)) == QUICK, "another recipe"
+    committed = plan(tmp_path).kept_file("full", 0)
+    ignored = subprocess.run(["git", "check-ignore", "--quiet", committed], cwd=ROOT, check=False)
+    assert ignored.returncode == 1, "git takes it"
 
 
 def test_results_of_complete_runs_are_written_without_starting_anything(tmp_path: Path) -> None:

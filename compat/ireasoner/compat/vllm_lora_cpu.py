@@ -161,7 +161,7 @@ class _Tokens:
             ordered = blocks.gathered(inputs)
             for part, a, b in parts:
                 part.add_(blocks.scattered(blocks.product(blocks.product(ordered, a), b)), alpha=scale)
-        elif (slot := self.counts[0][0]) != _NONE:
+        elif self.counts and (slot := self.counts[0][0]) != _NONE:
             for part, a, b in parts:
                 low = inputs.mm(a[slot].view(a.shape[-2:]).T)
                 part.addmm_(low, b[slot].view(b.shape[-2:]).T, alpha=scale)

@@ -136,7 +136,6 @@ class Engine:
 
     async def _start(self) -> None:
         settings = self._settings
-        started_s = time.monotonic()
         backend = self._backend = self._backend or backend_of(settings.embedder_spec)
         try:
             if settings.redis_url is not None:
@@ -170,7 +169,7 @@ class Engine:
             **all_versions(),
         )
         self._scorer = Scorer(self._batcher, self.configs)
-        log.info("ready: %s, loaded in %.1f s", backend.name, time.monotonic() - started_s)
+        log.info("the embedder %s is ready", backend.name)
 
 
 def _describe(last: Pass) -> wire.LastPass:

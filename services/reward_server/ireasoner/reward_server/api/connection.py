@@ -23,8 +23,8 @@ log = logging.getLogger(__name__)
 MAX_HEAD_BYTES = 2**16
 """Path and headers of a request together."""
 CONNECTION_BYTES = 32_000
-"""Memory of an open connection, whatever its callers have sent (tracemalloc counts up to 16,000, with FastAPI 0.165 up to 28,000), besides what is
-counted: heads that are incomplete here, and requests in progress in `memory`."""
+"""Memory of an open connection, whatever its callers have sent, besides what is counted: heads that are incomplete
+here, and requests in progress in `memory`. tracemalloc counts up to 16,000, and up to 28,000 with FastAPI 0.165."""
 READ_BYTES = 2**14
 """Bytes that are parsed in one turn of the event loop: as chunks of one byte they take some 30 ms."""
 
