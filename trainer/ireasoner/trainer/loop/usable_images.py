@@ -61,8 +61,8 @@ def usable_images(
     room = None if context_tokens is None else context_tokens - longest
     if room is not None and room < 1:
         raise SettingsError(
-            f"rollout.{setting}: the model context of {context_tokens:,} tokens (the rollout server's --max-model-len) "
-            "has no room for an image beside prompt, question and completion"
+            f"rollout.{setting}: the model context of {context_tokens:,} tokens (the rollout server's --max-model-len, "
+            "or rollout.context_tokens if it is set) has no room for an image beside prompt, question and completion"
         )
     usable = images.fitting(ImageSizeCheck(processor.image_processor, room, partial(image_tokens, processor)))
     usable.require(settings.groups_per_update)
