@@ -78,7 +78,8 @@ class ImageSizeCheck:
 
     @property
     def _remedy(self) -> str:
-        longer = "start the rollout server with a larger --max-model-len (or raise rollout.context_tokens, if it is set)"
+        longer = "start the rollout server with a larger --max-model-len"
+        longer += " (or raise rollout.context_tokens, if it is set)"
         if not has_pixel_bounds(self.image_processor) or self.room_tokens is None:
             return longer
         area = self.room_tokens * (self.image_processor.patch_size * self.image_processor.merge_size) ** 2
