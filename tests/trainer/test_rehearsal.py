@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from scripts.rehearsal.__main__ import main, rehearse
 from scripts.rehearsal.checkpoint import parameters, write_checkpoint
 from scripts.rehearsal.kept_checkpoint import OtherCheckpointError, kept_checkpoint
 from scripts.rehearsal.page import page
+from scripts.rehearsal.peak_memory import PeakMemory
 from scripts.rehearsal.photos import write_photos
 from scripts.rehearsal.planted_question import question_chain
 from scripts.rehearsal.size import LARGE, SMALL, Size
@@ -176,6 +178,19 @@ def test_photos_have_their_megapixels(tmp_path: Path) -> None:
             assert photo.format == "JPEG"
             areas.append(photo.width * photo.height / 1e6)
     assert areas == pytest.approx([0.3, 1.2], rel=0.01)
+
+
+def test_a_failure_of_the_sampling_is_raised_at_its_end() -> None:
+    asked = threading.Event()
+
+    def pid() -> int:
+        asked.set()
+        raise LookupError("no such process")
+
+    memory = PeakMemory()
+    memory.watch("trainer", pid)
+    with pytest.raises(LookupError, match="no such process"), memory.sampled():
+        asked.wait(30)
 
 
 def test_fewer_layers_leave_the_other_dimensions() -> None:
