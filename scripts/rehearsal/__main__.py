@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from scripts.rehearsal import ROOT
+from scripts.rehearsal.kept_checkpoint import OtherCheckpointError, kept_checkpoint
 from scripts.rehearsal.page import page
 from scripts.rehearsal.size import LARGE, SMALL, Size
 
@@ -29,14 +30,15 @@ def rehearse(size: Size, tokenizer: Path, work: Path, *, reward_url: str | None 
         tokenizer: Folder of a tokenizer; see `write_checkpoint`.
         work: Folder for the checkpoint, unless it has one, and for the run.
         reward_url: A reward server that runs already; by default one is started.
+
+    Raises:
+        OtherCheckpointError: `work` has a checkpoint of another shape.
     """
-    from scripts.rehearsal.checkpoint import parameters, write_checkpoint
+    from scripts.rehearsal.checkpoint import parameters
     from scripts.rehearsal.rehearsal import Rehearsal
 
     started_s = time.perf_counter()
-    model = work / "model"
-    if not model.exists():
-        write_checkpoint(size.shape, tokenizer, model)
+    model = kept_checkpoint(size.shape, tokenizer, work)
     run = work / "rehearsal"
     shutil.rmtree(run, ignore_errors=True)
     run.mkdir(parents=True)
@@ -75,12 +77,12 @@ def _processor() -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Runs the rehearsal; the status is 2 without a tokenizer."""
+    """Runs the rehearsal; the status is 2 if a flag is missing, or `--work` has a checkpoint of another shape."""
     parser = argparse.ArgumentParser(prog="python -m scripts.rehearsal", description=__doc__)
     parser.add_argument("--tokenizer", type=Path, help="folder of the tokenizer of a Qwen2.5 model")
     parser.add_argument("--small", action="store_true", help="a tiny model, with its own tokenizer")
     parser.add_argument(
-        "--out", type=Path, default=ROOT / "docs", help="folder of the results (default: docs)"
+        "--out", type=Path, help="folder of the results (default: docs; --small has no default)"
     )
     parser.add_argument(
         "--work", type=Path, help="folder for the checkpoint, which is used again, and for the run"
@@ -93,12 +95,20 @@ def main(arguments: list[str]) -> int:
             file=sys.stderr,
         )
         return 2
+    if given.out is None and given.small:
+        print("rehearsal: give --out FOLDER with --small: docs has the figures at real size", file=sys.stderr)
+        return 2
     with ExitStack() as stack:
         work = given.work or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rehearsal-")))
         size = SMALL if given.small else LARGE
         if given.layers is not None:
             size = size.with_layers(given.layers)
-        write(rehearse(size, given.tokenizer or _TINY_TOKENIZER, work), given.out)
+        try:
+            document = rehearse(size, given.tokenizer or _TINY_TOKENIZER, work)
+        except OtherCheckpointError as error:
+            print(f"rehearsal: {error}", file=sys.stderr)
+            return 2
+        write(document, given.out or ROOT / "docs")
     return 0
 
 

@@ -37,10 +37,11 @@ class PeakMemory:
         self.peaks: dict[str, Peak] = {}
         self._pids: dict[str, Callable[[], int | None]] = {}
         self._ended = threading.Event()
+        self._failure: Exception | None = None
 
     @contextmanager
     def sampled(self) -> Iterator["PeakMemory"]:
-        """Samples every half second."""
+        """Samples every half second. A failure of the sampling is raised at the end of the block."""
         thread = threading.Thread(target=self._sample, name="memory")
         thread.start()
         try:
@@ -48,6 +49,8 @@ class PeakMemory:
         finally:
             self._ended.set()
             thread.join()
+        if self._failure is not None:
+            raise self._failure
 
     def watch(self, name: str, pid: Callable[[], int | None]) -> None:
         """Samples the process whose id `pid` returns, if it runs."""
@@ -55,14 +58,20 @@ class PeakMemory:
         self._pids[name] = pid
 
     def _sample(self) -> None:
-        while not self._ended.wait(_EVERY_S):
-            for name, pid in list(self._pids.items()):
-                found = pid()
-                if found is not None:
-                    resident, anonymous = _held(found)
-                    peak = self.peaks[name]
-                    peak.resident = max(peak.resident, resident)
-                    peak.anonymous = max(peak.anonymous, anonymous)
+        try:
+            while not self._ended.wait(_EVERY_S):
+                self._sample_once()
+        except Exception as error:  # noqa: BLE001 - raised in the thread that asked
+            self._failure = error
+
+    def _sample_once(self) -> None:
+        for name, pid in list(self._pids.items()):
+            found = pid()
+            if found is not None:
+                resident, anonymous = _held(found)
+                peak = self.peaks[name]
+                peak.resident = max(peak.resident, resident)
+                peak.anonymous = max(peak.anonymous, anonymous)
 
 
 def _held(pid: int) -> tuple[int, int]:

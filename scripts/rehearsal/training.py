@@ -15,7 +15,8 @@ from ireasoner.trainer.run_folder.run_folder import read_lines
 from ireasoner.trainer.settings import RunSettings
 from scripts.rehearsal.size import Size
 
-_POLL_S = 0.05
+_POLL_S = 0.5
+"""Every look at the newest checkpoint reads its files."""
 
 
 def run_fields(

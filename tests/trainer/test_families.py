@@ -202,6 +202,13 @@ def test_a_size_is_measured_once() -> None:
     assert ImageSizeCheck(object(), 50).fault(99, 99) is None
 
 
+def test_a_processor_without_patches_that_refuses_a_size_gives_a_reason() -> None:
+    def refuse(width: int, height: int) -> int:
+        raise ValueError("too thin")
+
+    assert ImageSizeCheck(object(), 50, refuse).fault(40, 30) == "40 x 30 pixels: too thin"
+
+
 def test_no_size_is_measured_where_the_context_is_not_known() -> None:
     def measure(width: int, height: int) -> int:
         raise AssertionError("it is compared with nothing")

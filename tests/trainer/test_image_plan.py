@@ -8,16 +8,21 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from PIL import Image
 from rich.console import Console
 
+from ireasoner.trainer.adapters.architecture import image_tokens
 from ireasoner.trainer.adapters.backbone import load_processor
 from ireasoner.trainer.commands.dry_run import show_plan
 from ireasoner.trainer.commands.image_plan import image_plan
 from ireasoner.trainer.commands.service import free_ports
 from ireasoner.trainer.errors import ImagesError
+from ireasoner.trainer.images import ImageSizeCheck
+from ireasoner.trainer.loop import usable_images
 from ireasoner.trainer.loop.usable_images import text_tokens
+from ireasoner.trainer.rollouts.client import RolloutClient
 from ireasoner.trainer.settings import RunSettings
 from tests.conftest import MODEL
 
@@ -36,9 +41,9 @@ def settings(folder: Path, **rollout: Any) -> RunSettings:
 
 
 @pytest.fixture
-def served() -> Iterator[tuple[str, list[dict[str, Any]]]]:
+def served() -> Iterator[tuple[str, list[Any]]]:
     """The address of a server, and the models that it lists."""
-    models: list[dict[str, Any]] = []
+    models: list[Any] = []
 
     class Models(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -94,7 +99,7 @@ def test_the_context_of_a_named_server_is_read(
 
 
 def test_a_server_that_does_not_answer_or_say_leaves_the_models_own(
-    tmp_path: Path, served: tuple[str, list[dict[str, Any]]]
+    tmp_path: Path, served: tuple[str, list[Any]]
 ) -> None:
     url, models = served
     nobody = f"http://127.0.0.1:{free_ports(1)[0]}"
@@ -102,10 +107,36 @@ def test_a_server_that_does_not_answer_or_say_leaves_the_models_own(
         found = image_plan(settings(tmp_path, url=silent), QUIET)
         assert (found.context_tokens, found.context_source) == (
             1024,
-            f"of the model; {silent} does not say its own",
+            f"of the model; {silent} did not answer or say",
         )
-    models.append({"id": "base"})
-    assert image_plan(settings(tmp_path, url=url), QUIET).context_tokens == 1024
+    for odd in ({"id": "base"}, "base", ["base"], None):
+        models[:] = [odd]
+        assert image_plan(settings(tmp_path, url=url), QUIET).context_tokens == 1024
+
+
+def test_a_server_whose_answer_is_no_object_leaves_the_models_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mixed = {"data": [{"max_model_len": "long"}, {"max_model_len": 3}]}
+    bodies: list[Any] = [[], "base", None, {"data": None}, mixed]
+    for body in bodies:
+        answer = httpx.Response(200, json=body)
+        monkeypatch.setattr(RolloutClient, "request", lambda *_, answer=answer: answer)
+        assert image_plan(settings(tmp_path, url="http://a"), QUIET).context_tokens == 1024
+
+
+def test_each_size_is_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ImageSizeCheck, "_counts_patches", False)
+    sizes: list[tuple[int, int]] = []
+
+    def counted(processor: Any, width: int, height: int) -> int:
+        sizes.append((width, height))
+        return image_tokens(processor, width, height)
+
+    monkeypatch.setattr(usable_images, "image_tokens", counted)
+    found = image_plan(settings(tmp_path), QUIET)
+    assert (found.largest_tokens, found.mean_tokens) == (60, 32)
+    assert sorted(sizes) == [(56, 56), (280, 168)]
 
 
 def test_a_dry_run_refuses_an_image_beyond_the_context(tmp_path: Path) -> None:

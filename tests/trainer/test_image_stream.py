@@ -25,6 +25,12 @@ def fits(_width: int, _height: int) -> None:
     pass
 
 
+def measured(width: int, _height: int) -> int:
+    if width == 46:
+        raise ValueError("too wide")
+    return 9
+
+
 WIDE = cast(ImageSizeCheck, SimpleNamespace(fault=too_wide, excess=fits))
 """A policy that refuses a width; `EXCESS` has a context that it exceeds."""
 EXCESS = cast(ImageSizeCheck, SimpleNamespace(fault=fits, excess=too_wide))
@@ -92,7 +98,13 @@ def test_without_shuffling_the_rows_come_in_their_order(tmp_path: Path) -> None:
     assert flat(found) == [*range(40, 50), 40, 41]
 
 
-@pytest.mark.parametrize("check", [WIDE, EXCESS], ids=["by the policy", "by the context"])
+MEASURED = ImageSizeCheck(object(), 10, measured)
+"""A processor without patches, which refuses a width when it is measured."""
+
+
+@pytest.mark.parametrize(
+    "check", [WIDE, EXCESS, MEASURED], ids=["by the policy", "by the context", "by measuring"]
+)
 def test_a_damaged_or_unfit_row_is_left_out_and_named(
     check: ImageSizeCheck, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -279,6 +279,19 @@ def test_an_image_beyond_the_model_context_is_refused_not_left_out(tmp_path: Pat
     ]
 
 
+def test_a_size_that_a_processor_without_patches_refuses_is_left_out_by_name(tmp_path: Path) -> None:
+    def measured(width: int, height: int) -> int:
+        if width == 46:
+            raise ValueError("too wide")
+        return 9
+
+    write(tmp_path / "good.png")
+    write(tmp_path / "wide.png", (46, 20))
+    folder = ImageFolder.scan(tmp_path).fitting(ImageSizeCheck(object(), 10, measured))
+    assert names(folder) == ["good.png"]
+    assert folder.left_out == {"wide.png": "46 x 20 pixels: too wide"}
+
+
 def test_a_folder_that_the_policy_cannot_take_at_all_is_refused_by_name(tmp_path: Path) -> None:
     write(tmp_path / "thin.png", (2010, 10))
     with pytest.raises(ImagesError, match=r"no image that this run can use\n  thin.png: 2010 x 10 pixels"):

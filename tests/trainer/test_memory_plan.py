@@ -180,6 +180,15 @@ def test_a_gpu_computes_in_bfloat16_with_checkpointing_unless_told_otherwise(tmp
     assert memory_plan(told, LENGTHS, on_gpu=True).weights_gib == here.weights_gib
 
 
+@pytest.mark.parametrize("on_gpu", [None, True], ids=["here", "on a GPU"])
+def test_the_fields_count_as_trl_reads_them(on_gpu: bool | None, tmp_path: Path) -> None:
+    of = settings(shape(2), tmp_path, bf16="false", gradient_checkpointing="no", use_cpu="true")
+    plan = memory_plan(of, LENGTHS, on_gpu=on_gpu)
+    assert plan.dtype == "float32"
+    assert plan.shares_prompts
+    assert plan.process_gib > 0
+
+
 def test_the_adapters_have_moments_and_one_has_gradients(tmp_path: Path) -> None:
     of = settings(shape(2), tmp_path)
     gpu = memory_plan(of, LENGTHS, on_gpu=True)

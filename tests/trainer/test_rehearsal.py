@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,9 @@ from ireasoner.trainer.rollouts.prompts import parse_question
 from scripts.rehearsal import ROOT, __main__
 from scripts.rehearsal.__main__ import main, rehearse
 from scripts.rehearsal.checkpoint import parameters, write_checkpoint
+from scripts.rehearsal.kept_checkpoint import OtherCheckpointError, kept_checkpoint
 from scripts.rehearsal.page import page
+from scripts.rehearsal.peak_memory import PeakMemory
 from scripts.rehearsal.photos import write_photos
 from scripts.rehearsal.planted_question import question_chain
 from scripts.rehearsal.size import LARGE, SMALL, Size
@@ -80,6 +83,45 @@ def test_without_a_tokenizer_nothing_is_run(capsys: pytest.CaptureFixture[str]) 
     assert "give --tokenizer FOLDER" in capsys.readouterr().err
 
 
+def test_the_small_form_does_not_replace_the_figures_at_real_size(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--small"]) == 2
+    assert "give --out FOLDER with --small" in capsys.readouterr().err
+
+
+def test_a_kept_checkpoint_is_used_again_only_with_its_shape(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "model.partial").mkdir()
+    (tmp_path / "model.partial" / "torn").touch()
+    model = kept_checkpoint(SMALL.shape, MODEL, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    assert not (model / "torn").exists()
+    before = (model / "config.json").stat().st_mtime_ns
+    assert kept_checkpoint(SMALL.shape, MODEL, tmp_path) == model
+    assert (model / "config.json").stat().st_mtime_ns == before
+
+    flags = ["--small", "--layers", "1", "--work", str(tmp_path), "--out", str(tmp_path / "out")]
+    assert main(flags) == 2
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told.startswith("rehearsal: ")
+    assert "text_config.num_hidden_layers is 2, not 1" in told
+    (model / "config.json").unlink()
+    with pytest.raises(OtherCheckpointError, match="is None, not"):
+        kept_checkpoint(SMALL.shape, MODEL, tmp_path)
+
+
+def test_a_checkpoint_gets_its_name_when_it_is_complete(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ended(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("scripts.rehearsal.checkpoint._fill", ended)
+    with pytest.raises(KeyboardInterrupt):
+        kept_checkpoint(SMALL.shape, MODEL, tmp_path)
+    assert not (tmp_path / "model").exists()
+
+
 def test_a_written_checkpoint_asks_and_is_random_in_between(tmp_path: Path) -> None:
     folder = write_checkpoint(SMALL.shape, MODEL, tmp_path / "model")
     backbone, processor = load_backbone(str(folder), "auto").eval(), load_processor(str(folder))
@@ -136,6 +178,19 @@ def test_photos_have_their_megapixels(tmp_path: Path) -> None:
             assert photo.format == "JPEG"
             areas.append(photo.width * photo.height / 1e6)
     assert areas == pytest.approx([0.3, 1.2], rel=0.01)
+
+
+def test_a_failure_of_the_sampling_is_raised_at_its_end() -> None:
+    asked = threading.Event()
+
+    def pid() -> int:
+        asked.set()
+        raise LookupError("no such process")
+
+    memory = PeakMemory()
+    memory.watch("trainer", pid)
+    with pytest.raises(LookupError, match="no such process"), memory.sampled():
+        asked.wait(30)
 
 
 def test_fewer_layers_leave_the_other_dimensions() -> None:

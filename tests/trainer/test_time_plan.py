@@ -1,6 +1,7 @@
 """A dry run adds up the tokens of a run, and divides them by a stated throughput."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -92,14 +93,71 @@ def test_each_view_has_a_prompt(tmp_path: Path) -> None:
     assert two - one == 5 * 3 * prompts(images)[0]
 
 
-def test_the_time_is_of_both_parts_or_with_overlap_of_the_longer_one(tmp_path: Path) -> None:
-    apart, together = settings(tmp_path, throughput=SPEED), settings(tmp_path, throughput=SPEED, overlap=True)
-    images = image_plan(apart, QUIET)
-    found = time_plan(apart, images, packed=True)
+@pytest.mark.parametrize(
+    ("micro_batch_size", "solver_prompts", "proposer_prompts"),
+    [
+        (12, 6, 2),
+        (6, 6, 2),  # the Proposer's eight rollouts are cut into four and four
+        (4, 6, 2),
+        (
+            3,
+            8,
+            4,
+        ),  # the Solver's passes start at 0, 3, 6, 9 and its prompts at each 2; the Proposer's 3, 3, 2
+        (2, 6, 4),
+        (1, 12, 8),
+    ],
+)
+def test_a_prompt_counts_in_every_pass_that_has_a_rollout_of_it(
+    tmp_path: Path, micro_batch_size: int, solver_prompts: int, proposer_prompts: int
+) -> None:
+    """The Solver's twelve rollouts are of six prompts, the Proposer's eight of two."""
+    of = settings(tmp_path, views={"names": ("plain", "mirror")}, micro_batch_size=micro_batch_size)
+    images = image_plan(of, QUIET)
+    solver, proposer = prompts(images)
+    completions = 5 * 12 * 64 + 2 * 8 * 24
+    found = time_plan(of, images, packed=True).trained_tokens
+    assert found == completions + 5 * solver_prompts * solver + 2 * proposer_prompts * proposer
+
+
+def test_the_time_is_the_sum_of_both_parts(tmp_path: Path) -> None:
+    of = settings(tmp_path, throughput=SPEED)
+    found = time_plan(of, image_plan(of, QUIET), packed=True)
     assert found.trained_tokens is not None
-    parts = found.sampled_tokens / 50, found.trained_tokens / 20
-    assert found.seconds == sum(parts)
-    assert time_plan(together, images, packed=True).seconds == max(parts)
+    assert found.seconds == pytest.approx(found.sampled_tokens / 50 + found.trained_tokens / 20)
+
+
+@pytest.mark.parametrize("trained_tokens_per_s", [1.0, 20.0, 1e6])
+def test_with_overlap_each_update_is_trained_while_the_next_is_sampled(
+    tmp_path: Path, trained_tokens_per_s: float
+) -> None:
+    """Updates are of the roles S S P S S P S."""
+    speed = {**SPEED, "trained_tokens_per_s": trained_tokens_per_s}
+    of = settings(tmp_path, throughput=speed, overlap=True)
+    images = image_plan(of, QUIET)
+    solver, proposer = prompts(images)
+    sample = {"s": 3 * (24 + 4 * 64) / 50, "p": 2 * 4 * (24 + 4 * 64) / 50}
+    train = {
+        "s": 3 * (solver + 4 * 64) / trained_tokens_per_s,
+        "p": 2 * (proposer + 4 * 24) / trained_tokens_per_s,
+    }
+    seconds = sample["s"] + train["s"]
+    for one, following in ("ss", "sp", "ps", "ss", "sp", "ps"):
+        seconds += max(train[one], sample[following])
+    assert time_plan(of, images, packed=True).seconds == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(
+    ("unknown", "what"), [({}, "tokenizer"), ({"mean_tokens": None}, "preprocessor_config.json")]
+)
+def test_what_is_missing_of_the_model_is_named_and_not_the_throughput(
+    tmp_path: Path, unknown: dict[str, Any], what: str
+) -> None:
+    of = settings(tmp_path, throughput=SPEED)
+    images = replace(image_plan(of, QUIET), prompt_tokens={}, text_tokens=None, **unknown)
+    rows = dict(time_plan(of, images, packed=True).rows)
+    assert rows["tokens trained in the run, at most"] == f"not known without a {what}"
+    assert rows["time, estimated, at most"] == f"not known without a {what}"
 
 
 @pytest.mark.parametrize("speed", [{}, {"rollout_tokens_per_s": 5}, {"trained_tokens_per_s": 5}])

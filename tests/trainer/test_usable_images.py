@@ -113,7 +113,7 @@ def test_the_context_holds_the_longest_prompt_with_its_image_and_completion(sett
     assert str(refused.value) == (
         "images: large.png does not fit: 280 x 168 pixels are 60 tokens, and the model context has room for 59 beside "
         "prompt and completion: set rollout.max_pixels and the rollout server's --max-pixels to 46256 or less, or "
-        "start the rollout server with a larger --max-model-len"
+        "start the rollout server with a larger --max-model-len (or raise rollout.context_tokens, if it is set)"
     )
 
 
@@ -137,7 +137,8 @@ def test_without_a_known_context_only_the_policy_counts(settings: RunSettings) -
 def test_a_context_without_room_for_any_image_is_named(settings: RunSettings) -> None:
     with pytest.raises(
         SettingsError,
-        match=r"context of 100 tokens \(the rollout server's --max-model-len\) has no room for an image",
+        match=r"context of 100 tokens \(the rollout server's --max-model-len, or rollout.context_tokens if it is "
+        r"set\) has no room for an image",
     ):
         usable(settings, 100)
 

@@ -1,22 +1,20 @@
 """The images of a planned run: which ones it can use, and whether they fit into the model context."""
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from rich.console import Console
 
-from ireasoner.trainer.adapters.architecture import image_tokens, refuse_other_inputs
+from ireasoner.trainer.adapters.architecture import refuse_other_inputs
 from ireasoner.trainer.adapters.backbone import load_config, load_image_processor, load_processor
 from ireasoner.trainer.commands.memory_plan import Lengths
 from ireasoner.trainer.errors import RolloutServerError, SettingsError
 from ireasoner.trainer.images import ImageSet, ImageSizeCheck
 from ireasoner.trainer.loop.usable_images import (
-    model_context,
     prompt_tokens,
     scan_images,
+    size_check,
     text_tokens,
-    usable_images,
 )
 from ireasoner.trainer.rollouts.client import RolloutClient
 from ireasoner.trainer.rollouts.prompts import proposer_messages, solver_messages
@@ -104,8 +102,9 @@ def image_plan(settings: RunSettings, console: Console) -> ImagePlan:
         images = images.fitting(check)
         images.require(settings.groups_per_update)
         return ImagePlan(images, *_largest_and_mean(images, check), context, source, None, {}, completions)
-    images = usable_images(images, processor, settings, context)
-    check = ImageSizeCheck(image_processor, measured=partial(image_tokens, processor))
+    check = size_check(processor, settings, context)
+    images = images.fitting(check)
+    images.require(settings.groups_per_update)
     return ImagePlan(
         images,
         *_largest_and_mean(images, check),
@@ -149,24 +148,25 @@ def _context(settings: RunSettings) -> tuple[int | None, str]:
     served, why_not = None, "of the model; a rollout server can have less"
     if "url" in settings.rollout.model_fields_set:
         served = _served_context(settings.rollout.url)
-        why_not = f"of the model; {settings.rollout.url} does not say its own"
+        why_not = f"of the model; {settings.rollout.url} did not answer or say"
     stated = settings.rollout.context_tokens
     if served is not None and (stated is None or served <= stated):
         return served, f"of {settings.rollout.url}"
     if stated is not None:
         return stated, "by rollout.context_tokens"
     own = getattr(load_config(settings.model).get_text_config(), "max_position_embeddings", None)
-    return model_context(settings, own), why_not
+    return own, why_not
 
 
 def _served_context(url: str) -> int | None:
-    """The context of the servers at `url`; None if one cannot be reached or does not say."""
+    """The context of the servers at `url`; None if one did not answer or say."""
     rollouts = RolloutReplicas(
         [RolloutClient(each, timeout_s=_ASK_S, retry_budget_s=0) for each in url.split(",")]
     )
     try:
         return rollouts.context_tokens()
-    except (RolloutServerError, ValueError, KeyError):  # unreachable, or another server
+    # Unreachable, or another server, whose JSON can have any form.
+    except (RolloutServerError, ValueError, KeyError, TypeError, AttributeError):
         return None
     finally:
         rollouts.close()

@@ -138,7 +138,6 @@ def memory_plan(
     lengths: Lengths | None = None,
     *,
     on_gpu: bool | None = None,
-    console: Console | None = None,
     within: re.Pattern[str] | None = None,
 ) -> MemoryPlan:
     """Builds the policy without storage, and adds up its parameters and activations.
@@ -147,21 +146,23 @@ def memory_plan(
         settings: The run.
         lengths: Its longest sequences; None assumes prompts of 1,280 tokens.
         on_gpu: Whether the run is on a GPU, where it computes in bfloat16 with gradient checkpointing unless the
-            settings say otherwise; None: whether this machine has one.
-        console: Shows where the model is looked for.
+            settings say otherwise; None: as the run would be on this machine.
         within: See `lora_config`.
 
     Raises:
         SettingsError: The model cannot be read, it has no layer named in `lora.target_modules`, or TRL refuses a
             field.
     """
-    grpo_config(settings)
-    if on_gpu is None:
-        on_gpu = torch.cuda.is_available()
-    in_bfloat16 = bool(settings.grpo.get("bf16", on_gpu))
-    checkpoints = bool(settings.grpo.get("gradient_checkpointing", on_gpu))
-    on_cpu = bool(settings.grpo.get("use_cpu", not on_gpu))
-    model_config = supported_config(settings.model, console or Console(quiet=True))
+    config = grpo_config(settings)
+
+    def chosen(field: str, *, on_that_device: bool | None) -> bool:
+        of_config = on_gpu is None or field in settings.grpo
+        return bool(getattr(config, field) if of_config else on_that_device)
+
+    in_bfloat16 = chosen("bf16", on_that_device=on_gpu)
+    checkpoints = chosen("gradient_checkpointing", on_that_device=on_gpu)
+    on_cpu = chosen("use_cpu", on_that_device=not on_gpu)
+    model_config = supported_config(settings.model, Console(quiet=True))
     policy = policy_shape(settings, model_config, within=within)
     parameters = dict(policy.named_parameters())
     trained = sum(parameter.numel() for name, parameter in parameters.items() if "lora_" in name)

@@ -1,11 +1,17 @@
-"""The time of a planned run, from a stated throughput: at most, if every completion has its maximum of tokens."""
+"""The time of a planned run, from a stated throughput, if every completion has its maximum of tokens."""
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from ireasoner.trainer.commands.image_plan import ImagePlan
 from ireasoner.trainer.loop.role_schedule import groups_at, role_at
 from ireasoner.trainer.settings import Role, RunSettings
 from ireasoner.trainer.views import named_views
+
+_Kind = tuple[Role, int]
+"""The role that an update trains, and on how many groups."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,26 +21,26 @@ class TimePlan:
     Attributes:
         sampled_tokens: New tokens that the rollout servers sample in the whole run, at most; replies of a judge are not
             among them.
-        trained_tokens: Tokens of prompts and completions in the training forward passes of the whole run, at most;
-            None if the model has no tokenizer to measure prompts with.
-        seconds: Of sampling and training; None without the throughput of both.
+        trained_tokens: Tokens of prompts and completions in the training forward passes of the whole run, if every
+            completion has its maximum and every image the mean of all; None if prompts or images cannot be measured.
+        seconds: Of sampling and training; None if `missing` says why.
+        missing: Why the time, or the trained tokens too, are not known; empty if all is.
     """
 
     sampled_tokens: int
     trained_tokens: int | None
     seconds: float | None
+    missing: str
 
     @property
     def rows(self) -> list[tuple[str, str]]:
         """What to show of it, as names and values."""
-        trained = (
-            "not known without a tokenizer" if self.trained_tokens is None else f"{self.trained_tokens:,}"
-        )
-        missing = "state throughput.rollout_tokens_per_s and throughput.trained_tokens_per_s for an estimate"
+        trained = self.missing if self.trained_tokens is None else f"{self.trained_tokens:,}"
+        time = self.missing if self.seconds is None else _duration(self.seconds)
         return [
             ("tokens sampled in the run, at most", f"{self.sampled_tokens:,}"),
             ("tokens trained in the run, at most", trained),
-            ("time, estimated, at most", missing if self.seconds is None else _duration(self.seconds)),
+            ("time, estimated, at most", time),
         ]
 
 
@@ -46,21 +52,31 @@ def time_plan(settings: RunSettings, images: ImagePlan, *, packed: bool) -> Time
         images: Its images and prompts.
         packed: Whether the rollouts of a prompt share its forward pass, which gradient checkpointing prevents.
     """
-    updates: dict[tuple[Role, int], int] = {}
-    for update in range(settings.updates):
-        kind = role_at(settings, update), groups_at(settings, update)
-        updates[kind] = updates.get(kind, 0) + 1
-    sampled = sum(count * _sampled(settings, *kind) for kind, count in updates.items())
-    trained = None
-    if images.prompt_tokens and images.mean_tokens is not None:
-        trained = round(
-            sum(
-                count
-                * _trained(settings, *kind, images.prompt_tokens[kind[0]] + images.mean_tokens, packed=packed)
-                for kind, count in updates.items()
-            )
-        )
-    return TimePlan(sampled, trained, _seconds(settings, sampled, trained))
+    kinds: list[_Kind] = [
+        (role_at(settings, update), groups_at(settings, update)) for update in range(settings.updates)
+    ]
+    counts = Counter(kinds)
+    sampled = {kind: _sampled(settings, *kind) for kind in counts}
+    sampled_tokens = sum(count * sampled[kind] for kind, count in counts.items())
+    if not images.prompt_tokens or images.mean_tokens is None:
+        what = "preprocessor_config.json" if images.mean_tokens is None else "tokenizer"
+        return TimePlan(sampled_tokens, None, None, f"not known without a {what}")
+    trained = {
+        kind: _trained(settings, *kind, images.prompt_tokens[kind[0]] + images.mean_tokens, packed=packed)
+        for kind in counts
+    }
+    trained_tokens = round(sum(count * trained[kind] for kind, count in counts.items()))
+    speed = settings.throughput
+    if speed.rollout_tokens_per_s is None or speed.trained_tokens_per_s is None:
+        missing = "state throughput.rollout_tokens_per_s and throughput.trained_tokens_per_s for an estimate"
+        return TimePlan(sampled_tokens, trained_tokens, None, missing)
+    seconds = _seconds(
+        kinds,
+        {kind: tokens / speed.rollout_tokens_per_s for kind, tokens in sampled.items()},
+        {kind: tokens / speed.trained_tokens_per_s for kind, tokens in trained.items()},
+        overlap=settings.overlap,
+    )
+    return TimePlan(sampled_tokens, trained_tokens, seconds, "")
 
 
 def _sampled(settings: RunSettings, role: Role, groups: int) -> int:
@@ -86,18 +102,32 @@ def _answered(settings: RunSettings, *, with_views: bool) -> int:
 
 def _trained(settings: RunSettings, role: Role, groups: int, prompt_tokens: float, *, packed: bool) -> float:
     """Tokens of the training forward passes of an update of `role` on `groups` images."""
-    rollout, size = settings.rollout, settings.group_size
+    rollout, rows = settings.rollout, groups * settings.group_size
     completion = rollout.solver_max_tokens if role == "solver" else rollout.proposer_max_tokens
-    views = settings.views.count if role == "solver" else 1
-    return groups * ((views if packed else size) * prompt_tokens + size * completion)
+    per_prompt = settings.rollouts_per_view if role == "solver" else settings.group_size
+    prompts = _prompts(rows, per_prompt, settings.rollouts_per_micro_batch) if packed else rows
+    return prompts * prompt_tokens + rows * completion
 
 
-def _seconds(settings: RunSettings, sampled: int, trained: int | None) -> float | None:
-    speed = settings.throughput
-    if trained is None or speed.rollout_tokens_per_s is None or speed.trained_tokens_per_s is None:
-        return None
-    parts = sampled / speed.rollout_tokens_per_s, trained / speed.trained_tokens_per_s
-    return max(parts) if settings.overlap else sum(parts)
+def _prompts(rows: int, per_prompt: int, per_pass: int) -> int:
+    """Prompts in the packed passes of `rows` rollouts; one whose rollouts are in two passes counts in both.
+
+    The passes are as `split_into_micro_batches` cuts them for one process.
+    """
+    passes = -(-rows // per_pass)
+    length, longer = divmod(rows, passes)
+    of_passes = {index * length + min(index, longer) for index in range(passes)}
+    return len(of_passes.union(range(0, rows, per_prompt)))
+
+
+def _seconds(
+    kinds: Sequence[_Kind], sampling: Mapping[_Kind, float], training: Mapping[_Kind, float], *, overlap: bool
+) -> float:
+    """The seconds of updates; with `overlap` each is trained while the next is sampled."""
+    if not overlap:
+        return sum(sampling[kind] + training[kind] for kind in kinds)
+    both = sum(max(training[kind], sampling[following]) for kind, following in pairwise(kinds))
+    return sampling[kinds[0]] + both + training[kinds[-1]]
 
 
 def _duration(seconds: float) -> str:

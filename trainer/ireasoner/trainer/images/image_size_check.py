@@ -52,9 +52,12 @@ class ImageSizeCheck:
         return hasattr(self.image_processor, "merge_size")
 
     def fault(self, width: int, height: int) -> str | None:
-        """Why the policy's processor refuses an image of `width` x `height` pixels; None if it does not."""
-        if not self._counts_patches:
-            return None  # it scales every image to sizes of its own
+        """Why the policy's processor refuses an image of `width` x `height` pixels; None if it does not.
+
+        A processor that does not count patches is asked only if there is a room to compare its tokens with.
+        """
+        if self.room_tokens is None and not self._counts_patches:
+            return None
         try:
             self.tokens(width, height)
         except ValueError as error:
@@ -76,6 +79,7 @@ class ImageSizeCheck:
     @property
     def _remedy(self) -> str:
         longer = "start the rollout server with a larger --max-model-len"
+        longer += " (or raise rollout.context_tokens, if it is set)"
         if not has_pixel_bounds(self.image_processor) or self.room_tokens is None:
             return longer
         area = self.room_tokens * (self.image_processor.patch_size * self.image_processor.merge_size) ** 2

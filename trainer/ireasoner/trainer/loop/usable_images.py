@@ -57,16 +57,27 @@ def usable_images(
         ImagesError: Fewer images are left than an update needs, or the largest does not fit into the model context.
         SettingsError: The model context has no room for any image.
     """
+    usable = images.fitting(size_check(processor, settings, context_tokens, needs))
+    usable.require(settings.groups_per_update)
+    return usable
+
+
+def size_check(
+    processor: Any, settings: RunSettings, context_tokens: int | None, needs: Needs = NOTHING
+) -> ImageSizeCheck:
+    """The sizes that the policy and the model context can take; see `usable_images` for the arguments.
+
+    Raises:
+        SettingsError: The model context has no room for any image.
+    """
     longest, setting = _longest_text(processor, settings, needs)
     room = None if context_tokens is None else context_tokens - longest
     if room is not None and room < 1:
         raise SettingsError(
-            f"rollout.{setting}: the model context of {context_tokens:,} tokens (the rollout server's --max-model-len) "
-            "has no room for an image beside prompt, question and completion"
+            f"rollout.{setting}: the model context of {context_tokens:,} tokens (the rollout server's --max-model-len, "
+            "or rollout.context_tokens if it is set) has no room for an image beside prompt, question and completion"
         )
-    usable = images.fitting(ImageSizeCheck(processor.image_processor, room, partial(image_tokens, processor)))
-    usable.require(settings.groups_per_update)
-    return usable
+    return ImageSizeCheck(processor.image_processor, room, partial(image_tokens, processor))
 
 
 def model_context(settings: RunSettings, *known_tokens: int | None) -> int | None:
