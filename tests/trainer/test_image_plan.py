@@ -13,14 +13,14 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from ireasoner.trainer.adapters.architecture import image_tokens
+from ireasoner.trainer.adapters import architecture
+from ireasoner.trainer.adapters.architecture import prompt_inputs
 from ireasoner.trainer.adapters.backbone import load_processor
 from ireasoner.trainer.commands.dry_run import show_plan
 from ireasoner.trainer.commands.image_plan import image_plan
 from ireasoner.trainer.commands.service import free_ports
 from ireasoner.trainer.errors import ImagesError
 from ireasoner.trainer.images import ImageSizeCheck
-from ireasoner.trainer.loop import usable_images
 from ireasoner.trainer.loop.usable_images import text_tokens
 from ireasoner.trainer.rollouts.client import RolloutClient
 from ireasoner.trainer.settings import RunSettings
@@ -129,14 +129,14 @@ def test_each_size_is_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(ImageSizeCheck, "_counts_patches", False)
     sizes: list[tuple[int, int]] = []
 
-    def counted(processor: Any, width: int, height: int) -> int:
-        sizes.append((width, height))
-        return image_tokens(processor, width, height)
+    def counted(processor: Any, image: Image.Image) -> Any:
+        sizes.append(image.size)
+        return prompt_inputs(processor, image)
 
-    monkeypatch.setattr(usable_images, "image_tokens", counted)
+    monkeypatch.setattr(architecture, "prompt_inputs", counted)
     found = image_plan(settings(tmp_path), QUIET)
     assert (found.largest_tokens, found.mean_tokens) == (60, 32)
-    assert sorted(sizes) == [(56, 56), (280, 168)]
+    assert [sizes.count(size) for size in ((56, 56), (280, 168))] == [1, 1]
 
 
 def test_a_dry_run_refuses_an_image_beyond_the_context(tmp_path: Path) -> None:
