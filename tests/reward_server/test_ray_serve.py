@@ -23,7 +23,10 @@ from ireasoner.reward_server.settings import RewardServerSettings
 from tests.reward_server.load import GROUPS
 from tests.rollout_server.running import free_port
 
-pytestmark = [pytest.mark.xdist_group("ray"), pytest.mark.timeout(300)]
+pytestmark = [
+    pytest.mark.xdist_group("ray"),
+    pytest.mark.timeout(900),
+]  # Ray starts for minutes on a busy machine
 
 ROOT = Path(__file__).resolve().parents[2]
 REPLICAS = 2
