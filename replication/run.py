@@ -70,18 +70,19 @@ def read_result(arm: Arm, seed: int, plan: Plan) -> dict[str, Any] | None:
     Raises:
         SettingsError: The folder holds the result of another recipe.
     """
-    wanted = recipe(arm, seed, plan)
     file = plan.folder(arm.name, seed) / RESULT
-    if not file.exists():
-        kept = read_kept(arm.name, seed, plan)
-        return kept if kept is not None and kept["recipe"] == wanted else None
-    result: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    if result["recipe"] != wanted:
-        raise SettingsError(
-            f"{file} was made by another recipe (another arm, reward, config, version of the formulas, model or "
-            f"number of questions): remove {file.parent}, or choose another --runs"
-        )
-    return result
+    is_kept = not file.exists()
+    result: dict[str, Any] | None = (
+        read_kept(arm.name, seed, plan) if is_kept else json.loads(file.read_text(encoding="utf-8"))
+    )
+    if result is None or result["recipe"] == recipe(arm, seed, plan):
+        return result
+    if is_kept:
+        return None
+    raise SettingsError(
+        f"{file} was made by another recipe (another arm, reward, config, version of the formulas, model or "
+        f"number of questions): remove {file.parent}, or choose another --runs"
+    )
 
 
 def complete_runs(wanted: Iterable[tuple[Arm, int]], plan: Plan) -> dict[str, dict[int, dict[str, Any]]]:

@@ -3,7 +3,6 @@
 import argparse
 import json
 import os
-import platform
 import shutil
 import sys
 import tempfile
@@ -14,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from replication.provenance import processor
 from scripts.rehearsal import ROOT
 from scripts.rehearsal.kept_checkpoint import OtherCheckpointError, kept_checkpoint
 from scripts.rehearsal.page import page
@@ -46,7 +46,7 @@ def rehearse(size: Size, tokenizer: Path, work: Path, *, reward_url: str | None 
     described = {name: value for name, value in asdict(size).items() if name not in {"shape", "kills"}}
     return {
         "date": datetime.now(UTC).date().isoformat(),
-        "processor": _processor(),
+        "processor": processor(),
         "cores": len(os.sched_getaffinity(0)),
         "seconds": time.perf_counter() - started_s,
         "parameters": parameters(model),
@@ -66,14 +66,6 @@ def write(document: dict[str, Any], out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     (out / "rehearsal.json").write_text(json.dumps(document, indent=1) + "\n")
     (out / "rehearsal.md").write_text(page(document))
-
-
-def _processor() -> str:
-    """The name of this machine's processor, as Linux gives it."""
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.machine()
 
 
 def main(arguments: list[str]) -> int:
