@@ -31,13 +31,15 @@ def refused(folder: Path, error: type[Exception], message: str, **fields: Any) -
     assert not out.parent.exists()
 
 
-def test_the_demo_passes_its_own_checks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It starts both servers, writes its inputs meanwhile, and then waits for the servers."""
+class Waits(Exception):
+    """The demo waits for its first server."""
+
+
+@pytest.fixture
+def happened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the demo has started, up to its first wait, which raises `Waits`; its run folder is `run`."""
     happened: list[str] = []
     inputs = tmp_path / "run" / "inputs"
-
-    class Waits(Exception):
-        """It waits for the first server."""
 
     class Server(Service):
         def __enter__(self) -> Self:
@@ -49,13 +51,31 @@ def test_the_demo_passes_its_own_checks(tmp_path: Path, monkeypatch: pytest.Monk
 
     monkeypatch.setattr("ireasoner.trainer.commands.demo.Service", Server)
     monkeypatch.setattr("ireasoner.trainer.commands.demo._GRIDS", 2)
+    return happened
+
+
+def test_the_demo_passes_its_own_checks(tmp_path: Path, happened: list[str]) -> None:
+    """It starts both servers, writes its inputs meanwhile, and then waits for the servers."""
     with pytest.raises(Waits):
         main(DemoSettings(out=tmp_path / "run", evaluation_questions=2), Console(quiet=True))
     assert happened == [
         "start reward server, inputs written: False",
         "start rollout server, inputs written: False",
     ]
-    assert {path.name for path in inputs.iterdir()} == {"unlabelled", "held_out"}
+    assert {path.name for path in (tmp_path / "run" / "inputs").iterdir()} == {"unlabelled", "held_out"}
+
+
+def test_few_images_do_for_few_groups(tmp_path: Path, happened: list[str]) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    for number in range(3):
+        Image.new("RGB", (84, 84)).save(images / f"{number}.png")
+    with pytest.raises(ImagesError, match=r"3 usable images, fewer than the 16 .* lower groups_per_update"):
+        main(DemoSettings(out=tmp_path / "run", images=images), Console(quiet=True))
+    assert happened == []
+    with pytest.raises(Waits):
+        main(DemoSettings(out=tmp_path / "run", images=images, groups_per_update=3), Console(quiet=True))
+    assert len(happened) == 2
 
 
 def test_several_visible_gpus_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

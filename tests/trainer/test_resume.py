@@ -90,6 +90,25 @@ def test_the_newest_checkpoints_are_kept(tmp_path: Path) -> None:
     assert read_state(newest) == STATE
 
 
+def test_what_an_interruption_saved_goes_before_what_the_run_saves_by_itself(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path, keep=3, every=10)
+
+    def kept_after(update: int) -> set[int]:
+        write_checkpoint(checkpoints, update)
+        return {int(path.name.removeprefix("checkpoint-")) for path in tmp_path.iterdir()}
+
+    found = [kept_after(update) for update in (10, 13, 17, 20, 25, 30, 40)]
+    assert found == [
+        {10},
+        {10, 13},
+        {10, 13, 17},
+        {10, 17, 20},
+        {10, 20, 25},
+        {10, 20, 30},
+        {20, 30, 40},
+    ]
+
+
 def test_an_incomplete_checkpoint_is_skipped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     checkpoints = Checkpoints(tmp_path, keep=2)
     write_checkpoint(checkpoints, 5)

@@ -155,7 +155,7 @@ def _run_settings(settings: DemoSettings, folder: Path, reward_port: int, rollou
         "control": settings.control,
     }
     fields["rollout"] = {**fields.get("rollout", {}), "url": f"http://127.0.0.1:{rollout_port}"}
-    for name in ("updates", "seed"):
+    for name in ("updates", "groups_per_update", "seed"):
         if getattr(settings, name) is not None:
             fields[name] = getattr(settings, name)
     if settings.images is None:

@@ -87,7 +87,9 @@ class Assembly:
         """
         forbid_tokens(self.backbone, self.forbidden_token_ids)
         publisher = self.publisher()
-        checkpoints = Checkpoints(self.run.checkpoints, self.settings.keep_checkpoints)
+        checkpoints = Checkpoints(
+            self.run.checkpoints, self.settings.keep_checkpoints, self.settings.save_every
+        )
         return self.trainer_class(
             self.settings,
             config=self.config,

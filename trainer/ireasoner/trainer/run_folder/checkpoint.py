@@ -84,12 +84,15 @@ class Checkpoints:
 
     Args:
         folder: Their folder.
-        keep: Number of newest checkpoints to keep.
+        keep: Number of newest checkpoints to keep. One of another update than those of `every`, as an interruption
+            leaves it, goes first, once there is a newer one.
+        every: Updates between two that the run writes by itself.
     """
 
-    def __init__(self, folder: Path, keep: int) -> None:
+    def __init__(self, folder: Path, keep: int, every: int = 1) -> None:
         self._folder = folder
         self._keep = keep
+        self._every = every
 
     @contextmanager
     def writing(self, update: int, state: LoopState) -> Iterator[Path]:
@@ -123,7 +126,7 @@ class Checkpoints:
             raise CheckpointError(f"checkpoint-{update} could not be written: {error}; {kept}") from error
         finally:
             shutil.rmtree(partial, ignore_errors=True)
-        for old in self._complete()[self._keep :]:
+        for old in self._superfluous():
             shutil.rmtree(old)
 
     @property
@@ -145,7 +148,16 @@ class Checkpoints:
                 found.append(path)
             else:
                 logger.warning("%s is skipped: %s", path, fault)
-        return sorted(found, key=lambda path: -int(path.name.rpartition("-")[2]))
+        return sorted(found, key=lambda path: -_update_of(path))
+
+    def _superfluous(self) -> list[Path]:
+        """The complete checkpoints that need not be kept: the oldest of another update, then the oldest."""
+        others = self._complete()[1:]
+        return sorted(others, key=lambda path: _update_of(path) % self._every != 0)[self._keep - 1 :]
+
+
+def _update_of(checkpoint: Path) -> int:
+    return int(checkpoint.name.rpartition("-")[2])
 
 
 def read_state(checkpoint: Path) -> LoopState:
