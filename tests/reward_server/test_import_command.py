@@ -71,9 +71,9 @@ def test_a_run_folder_becomes_a_run_with_its_updates_questions_and_labels(
     assert imported(write_run(tmp_path / "first", lines, config="robust", overrides={"alpha": 0.5})) == 0
     assert rows(ledger, "SELECT experiment, source FROM runs") == [("-", "first")]
     assert rows(ledger, "SELECT at, endpoint, dominant_answer, correct, flipped FROM groups ORDER BY id") == [
-        (0, "solver", "7", 1, None),
-        (2, "solver", "8", 0, 1),
-        (3, "solver", "1", None, None),
+        (1, "solver", "7", 1, None),
+        (3, "solver", "8", 0, 1),
+        (4, "solver", "1", None, None),
     ]
     [(label, config)] = rows(ledger, "SELECT config_label, config FROM scorings")
     assert (label, json.loads(config)["alpha"], json.loads(config)["equivalence"]) == (
@@ -95,7 +95,7 @@ def test_a_run_folder_becomes_a_run_with_its_updates_questions_and_labels(
         run_line(0, [None, None]),  # no rollout has an answer
         run_line(0, ["7", "7"], question="x" * 60_000),
         run_line(0, ["7", "7"], question="有多少？ \u202e <script>"),
-        run_line(2**53 - 1, ["7", "7"]),
+        run_line(2**53 - 2, ["7", "7"]),
     ],
 )
 def test_lines_of_any_version_are_taken(
@@ -114,7 +114,7 @@ def test_importing_again_adds_nothing_and_a_longer_file_adds_the_rest(
     assert "3 groups were in it already" in capsys.readouterr().out
     before = rows(ledger, "SELECT * FROM points WHERE unit = 'update'")
     assert imported(write_run(tmp_path / "copies" / "run", lines)) == 0
-    assert [row[0] for row in rows(ledger, "SELECT at FROM groups ORDER BY id")] == [0, 1, 2, 3, 4]
+    assert [row[0] for row in rows(ledger, "SELECT at FROM groups ORDER BY id")] == [1, 2, 3, 4, 5]
     assert rows(ledger, "SELECT * FROM points WHERE unit = 'update'")[:3] == before
     assert imported(run, "--source", "other") == 0
     assert rows(ledger, "SELECT count(*) FROM groups") == [(8,)], "another run"
@@ -134,7 +134,7 @@ def test_a_line_is_forgotten_with_its_group(tmp_path: Path, ledger: Path, import
     connection.close()
     assert left == dict.fromkeys(left, 0)
     assert imported(run) == 0
-    assert rows(ledger, "SELECT at FROM groups ORDER BY id") == [(update,) for update in range(5)]
+    assert rows(ledger, "SELECT at FROM groups ORDER BY id") == [(update + 1,) for update in range(5)]
 
 
 def test_an_interrupted_import_goes_on_where_it_ended(
@@ -159,8 +159,8 @@ def test_an_interrupted_import_goes_on_where_it_ended(
     assert rows(ledger, "SELECT count(*) FROM groups") == [(4,)], "whole transactions"
     monkeypatch.setattr(importing, "insert", counted)
     assert imported(run) == 0
-    assert inserted == [0, 1, 2, 3, 4, 5, 4, 5, 6]
-    assert rows(ledger, "SELECT at FROM groups ORDER BY id") == [(at,) for at in range(7)]
+    assert inserted == [1, 2, 3, 4, 5, 6, 5, 6, 7]
+    assert rows(ledger, "SELECT at FROM groups ORDER BY id") == [(at,) for at in range(1, 8)]
 
 
 BAD = [
@@ -190,7 +190,7 @@ def test_a_bad_line_is_named_and_skipped(
 ) -> None:
     run = write_run(tmp_path / "run", [run_line(0, ["7"]), bad, run_line(1, ["7"])])
     assert imported(run) == 1
-    assert rows(ledger, "SELECT at FROM groups") == [(0,), (1,)]
+    assert rows(ledger, "SELECT at FROM groups") == [(1,), (2,)]
     said = capsys.readouterr().err
     assert f"{run / 'groups.jsonl'}, line 2: " in said
     assert reason in said
@@ -201,7 +201,7 @@ def test_bad_lines_are_skipped_at_the_start_too_and_the_first_ones_are_named(
     tmp_path: Path, ledger: Path, imported: Command, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert imported(write_run(tmp_path / "run", ["{"] * 30 + [run_line(0, ["7"])])) == 1
-    assert rows(ledger, "SELECT at FROM groups") == [(0,)]
+    assert rows(ledger, "SELECT at FROM groups") == [(1,)]
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 11
     assert "30 lines were skipped" in said[-1]
@@ -214,7 +214,7 @@ def test_a_last_line_that_is_still_being_written_is_left_for_the_next_time(
     with (run / "groups.jsonl").open("a") as file:
         file.write(json.dumps(run_line(1, ["7"])))
     assert imported(run) == 0
-    assert rows(ledger, "SELECT at FROM groups") == [(0,)]
+    assert rows(ledger, "SELECT at FROM groups") == [(1,)]
 
 
 @pytest.mark.parametrize(

@@ -139,7 +139,7 @@ def test_the_ledger_gets_what_people_look_for() -> None:
         ("How many?", hashlib.sha256(PNG).hexdigest(), ["7"]),
         (None, hashlib.sha256(b"another").hexdigest(), None),
     ]
-    assert [context["update"] for _, context in server.posted] == [3, 3, 4]
+    assert [context["update"] for _, context in server.posted] == [4, 4, 5]
     assert {context["source"] for _, context in server.posted} == {"run-1"}
     assert last[0][0].labels == ["7"]
 

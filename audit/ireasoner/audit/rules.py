@@ -54,7 +54,7 @@ class Multiple:
 
 @dataclass(frozen=True, slots=True)
 class Above:
-    """The mean is above `limit`, and above the first by more than `rise`."""
+    """The mean, a share, is above `limit`, and above the first by more than `rise`."""
 
     limit: float
     rise: float = 0.0
@@ -62,7 +62,8 @@ class Above:
 
     def bound(self, first: float) -> float:
         """See `Rule`."""
-        return max(self.limit, first + self.rise)
+        bound = max(self.limit, first + self.rise)
+        return bound if bound < 1 else math.inf
 
     def reason(self, mean: float, first: float) -> str | None:
         """See `Rule`."""

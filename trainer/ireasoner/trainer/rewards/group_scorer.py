@@ -166,9 +166,10 @@ class GroupScorer:
                 f"reward server: {error}; retrying for another {left_s:.0f} s"
             ),
         )
+        number = update + 1  # the report and the console count from 1, and so does the ledger
         response = retry.call(
             lambda: self._client.score(
-                endpoint, posted, config=config, progress=progress, update=update, source=self._source
+                endpoint, posted, config=config, progress=progress, update=number, source=self._source
             )
         )
         if self.fingerprint not in ("", response.fingerprint):

@@ -236,12 +236,13 @@ def _finish_reason(rollout: Json) -> str | None:
     return reason if reason in ("stop", "length") else None
 
 
-def _update(value: object) -> int | None:
-    if value is None:
+def _update(index: object) -> int | None:
+    """The number of an update by its index: a run folder's lines count from 0, the ledger from 1."""
+    if index is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= LARGEST_UPDATE:
-        raise UnusableLine(f"update: {value!r} is not the number of an update")
-    return value
+    if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < LARGEST_UPDATE:
+        raise UnusableLine(f"update: {index!r} is not the number of an update")
+    return index + 1
 
 
 def _progress(value: object) -> float:
