@@ -165,7 +165,7 @@ def test_images_behind_a_frozen_server_are_left_out(liar: LyingServer) -> None:
     liar.requests.clear()
 
     async def run() -> list[str]:
-        async with AsyncRewardClient(liar.url, timeout_s=0.3, retry_budget_s=0, max_connections=1) as client:
+        async with AsyncRewardClient(liar.url, timeout_s=2, retry_budget_s=0, max_connections=1) as client:
             return await asyncio.gather(*(client.put_image(b"%d" % number) for number in range(50)))
 
     assert len(set(asyncio.run(run()))) == 50

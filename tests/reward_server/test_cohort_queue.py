@@ -18,8 +18,13 @@ from ireasoner.reward_server.cohorts.cohort_memory import CohortLimits, CohortMe
 from ireasoner.reward_server.errors import DeadlineExceeded, EmbeddingFailed, NotReady, Overloaded
 
 LIMITS = CohortLimits(max_callers=100, max_kept=1_000)
-SHORT_S = 0.4
-"""The deadline of a caller whose cohort stays incomplete."""
+SHORT_S = 4.0
+"""The deadline of a caller who waits for others in vain: it is decided after a tenth, and nine tenths are to spare."""
+
+
+@pytest.fixture(autouse=True)
+def _most_of_a_deadline_is_for_scoring(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cohort, "SCORING_SHARE", 0.9)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from ireasoner.reward_server.embedding.batching import (
 from ireasoner.reward_server.errors import EmbeddingFailed, Overloaded, RequestTooLarge
 from tests.reward_server.letters import Letters, batching, embedded, lengths
 
-SETTLE_S = 0.02
+SETTLE_S = 0.1
 ON_THEIR_WAY = 2 * PASSES_AT_BACKEND + 1
 """Passes that may end between a text's arrival and the end of its own pass, and before its caller goes on."""
 

@@ -28,7 +28,7 @@ from tests.reward_server.running import running
 from tests.rollout_server.running import free_port
 
 SERVER = shutil.which("redis-server") or Path(sys.executable).with_name("redis-server")
-TIMEOUT_S = 0.5
+TIMEOUT_S = 2.0
 DIMENSION = 4
 
 

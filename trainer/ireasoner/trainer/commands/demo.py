@@ -3,6 +3,7 @@
 import signal
 from contextlib import ExitStack
 from itertools import count
+from math import gcd
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -158,6 +159,9 @@ def _run_settings(settings: DemoSettings, folder: Path, reward_port: int, rollou
     for name in ("updates", "groups_per_update", "seed"):
         if getattr(settings, name) is not None:
             fields[name] = getattr(settings, name)
+    if settings.groups_per_update is not None and "micro_batch_size" in fields:
+        rollouts = settings.groups_per_update * fields.get("group_size", 1)
+        fields["micro_batch_size"] = gcd(fields["micro_batch_size"], rollouts)  # which divides an update
     if settings.images is None:
         fields.setdefault("labels", _LABELS)
     else:
