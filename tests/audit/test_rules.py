@@ -9,10 +9,9 @@ LIMITS = Thresholds()
 
 
 def test_the_bounds_of_a_figure_are_those_of_all_its_signs() -> None:
-    assert bounds(DOMINANT, 0.5, LIMITS) == (
-        pytest.approx(LIMITS.agreement_share * 0.5),
-        LIMITS.dominant_share,
-    )
+    least, largest = bounds(DOMINANT, 0.5, LIMITS)
+    assert least == pytest.approx(LIMITS.agreement_share * 0.5)
+    assert largest == LIMITS.dominant_share
 
 
 def test_a_share_that_cannot_rise_enough_has_no_limit_above() -> None:
