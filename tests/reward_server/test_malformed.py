@@ -61,6 +61,24 @@ def test_the_problem_names_the_field_and_the_reason(
     assert (problem["code"], problem["retryable"]) == ("malformed_request", False)
     assert [fault["place"] for fault in problem["errors"]] == [path]
     assert reason in problem["errors"][0]["reason"]
+    assert problem["errors"][0]["reason"] in problem["detail"]
+
+
+@pytest.mark.parametrize(
+    ("faults", "more"),
+    [
+        (2, ", and 1 more fault"),
+        (3, ", and 2 more faults"),
+        (25, ", and 24 more faults; the first 20 are listed"),
+    ],
+)
+def test_the_detail_names_the_first_fault_and_counts_the_others(
+    compass_http: httpx.Client, faults: int, more: str
+) -> None:
+    groups = [{"id": f"g{number}"} for number in range(faults)]
+    problem = compass_http.post("/score/solver", json={"groups": groups}).json()
+    assert problem["detail"] == f"groups[0].rollouts: Field required{more}"
+    assert len(problem["errors"]) == min(faults, 20)
 
 
 @pytest.mark.parametrize("endpoint", ["outcome", "trajectory", "proposer"])

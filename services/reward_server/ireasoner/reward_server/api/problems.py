@@ -82,8 +82,10 @@ async def _on_malformed(request: Request, error: Exception) -> Response:
         reason = "the request needs the header content-type: application/json"
         return _refuse(request, MalformedRequest(reason, faults=(_body(reason),)))
     faults = tuple(_fault(entry) for entry in found[:_SHOWN_FAULTS])
-    more = "" if len(found) <= _SHOWN_FAULTS else f"; the first {_SHOWN_FAULTS} are listed"
-    detail = f"{len(found)} fault{'s' if len(found) > 1 else ''}{more}"
+    others = len(found) - 1
+    more = f", and {others} more fault{'s' if others > 1 else ''}" if others else ""
+    listed = f"; the first {_SHOWN_FAULTS} are listed" if len(found) > _SHOWN_FAULTS else ""
+    detail = f"{faults[0].place}: {faults[0].reason}{more}{listed}"
     return _refuse(request, MalformedRequest(detail, faults=faults))
 
 
