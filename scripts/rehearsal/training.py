@@ -139,7 +139,7 @@ class Training:
 
     def newest_checkpoint(self) -> Path | None:
         """The folder of the newest checkpoint."""
-        return Checkpoints(self.settings.run_folder / "checkpoints", keep=2).newest()
+        return Checkpoints(self.settings.run_folder / "checkpoints", keep=2, every=1).newest()
 
     def metrics(self) -> list[dict[str, Any]]:
         """One line per update."""

@@ -109,6 +109,16 @@ def test_a_refusal_is_typed_and_names_the_path(call: Call, compass_url: str) -> 
     assert refused.value.request_id
 
 
+@CLIENTS
+def test_a_refusal_says_how_many_faults_it_does_not_list(call: Call, compass_url: str) -> None:
+    wrong = {f"wrong {number}": 1 for number in range(25)}
+    with pytest.raises(RequestRefused, match="24 more faults; the first 20 are listed") as refused:
+        call(compass_url, "solver", GROUPS, wrong)
+    assert len(refused.value.faults) == 20
+    with pytest.raises(RequestRefused, match=r"config\.b: [^;]*$"):
+        call(compass_url, "solver", GROUPS, {"a": 1, "b": 1})
+
+
 @pytest.mark.parametrize("path", ["/livez", "/configs/paper", "/absent"])
 def test_every_response_names_the_version_of_the_wire(compass_url: str, path: str) -> None:
     version = httpx.get(compass_url + path).headers["x-wire-version"]

@@ -9,6 +9,9 @@ from ireasoner.reward_server.embedding.batching import EmbeddingCache
 from ireasoner.reward_server.errors import EmbeddingFailed, NotReady, Overloaded, RequestTooLarge
 from tests.reward_server.letters import Letters, batching, embedded, lengths
 
+SETTLE_S = 0.2
+"""Until what was asked for is in the queue."""
+
 
 def test_order_duplicates_and_equal_lengths() -> None:
     async def scenario() -> None:
@@ -28,7 +31,7 @@ def test_a_text_is_embedded_once_for_all_callers_and_then_remembered() -> None:
         async with batching(embedder) as batcher:
             embedder.gate.clear()
             calls = [asyncio.create_task(embedded(batcher, ["a", name])) for name in ("bb", "ccc", "a")]
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(SETTLE_S)
             embedder.gate.set()
             assert [lengths(rows) for rows in await asyncio.gather(*calls)] == [[1, 2], [1, 3], [1, 1]]
             await embedded(batcher, ["ccc", "bb", "a"])
@@ -91,9 +94,9 @@ def test_a_probe_leaves_an_equal_text_in_the_queue() -> None:
         async with batching(letters) as batcher:
             letters.gate.clear()
             waiting = [asyncio.create_task(embedded(batcher, [text])) for text in ("a", "bb", "ccc", "probe")]
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(SETTLE_S)
             probing = asyncio.create_task(batcher.probe())
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(SETTLE_S)
             letters.gate.set()
             async with asyncio.timeout(10):
                 assert [lengths(rows) for rows in await asyncio.gather(*waiting)] == [[1], [2], [3], [5]]
@@ -110,12 +113,12 @@ def test_the_queue_is_bounded_and_accepts_all_texts_of_a_call_or_none() -> None:
                 await embedded(batcher, ["a", "b", "c", "d", "e"])
             embedder.gate.clear()
             first = asyncio.create_task(embedded(batcher, ["a", "b", "c"]))
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(SETTLE_S)
             with pytest.raises(Overloaded) as refused:
                 await embedded(batcher, ["d", "e"])
             assert refused.value.retry_after_s == 1
             second = asyncio.create_task(embedded(batcher, ["d", "a", "a"]))
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(SETTLE_S)
             embedder.gate.set()
             assert [lengths(rows) for rows in await asyncio.gather(first, second)] == [[1, 1, 1], [1, 1, 1]]
             assert lengths(await embedded(batcher, ["w", "x", "y", "z"])) == [1, 1, 1, 1]
@@ -130,12 +133,12 @@ def test_texts_of_a_cancelled_call_are_dropped_unless_others_wait() -> None:
         async with batching(embedder) as batcher:
             embedder.gate.clear()
             busy = asyncio.create_task(embedded(batcher, ["a"]))
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(SETTLE_S)
             leaving = asyncio.create_task(embedded(batcher, ["gone", "shared"]))
             staying = asyncio.create_task(embedded(batcher, ["shared"]))
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(SETTLE_S)
             leaving.cancel()
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(SETTLE_S)
             embedder.gate.set()
             assert lengths(await staying) == [6]
             await busy
@@ -151,7 +154,7 @@ def test_stopping_ends_every_wait() -> None:
         async with batching(embedder) as batcher:
             embedder.gate.clear()
             waiting = [asyncio.create_task(embedded(batcher, [text])) for text in ("a", "bb")]
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(SETTLE_S)
             await batcher.stop()
             embedder.gate.set()
             ended = await asyncio.gather(*waiting, return_exceptions=True)

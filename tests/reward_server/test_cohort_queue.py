@@ -19,7 +19,7 @@ from ireasoner.reward_server.errors import DeadlineExceeded, EmbeddingFailed, No
 
 LIMITS = CohortLimits(max_callers=100, max_kept=1_000)
 SHORT_S = 4.0
-"""The deadline of a caller who waits for others in vain: it is decided after a tenth, and nine tenths are to spare."""
+"""The deadline of a caller who waits for others in vain: the cohort is closed after a tenth; the rest is spare."""
 
 
 @pytest.fixture(autouse=True)
@@ -474,7 +474,7 @@ def test_whatever_callers_do_each_gets_a_slot_of_its_own_prompt(seed: int) -> No
                 patience_s = draw.choice([0.001, 0.01, 1])
                 try:
                     async with asyncio.timeout(patience_s):
-                        return await server.call(text, key, deadline_s=0.2, lose=draw.random() < 0.2)
+                        return await server.call(text, key, deadline_s=1.5, lose=draw.random() < 0.2)
                 except (TimeoutError, DeadlineExceeded, EmbeddingFailed, Lost):
                     continue
 

@@ -27,7 +27,7 @@ TEXTS = [
 ]
 UNCLEAR = rollout("7", "nowhere")
 """The server abstains from it: its step has no embedding."""
-SHORT_S = 3.0
+SHORT_S = 4.0
 Http = httpx.AsyncClient
 Post = Callable[..., Awaitable[httpx.Response]]
 

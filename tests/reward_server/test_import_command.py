@@ -171,6 +171,7 @@ BAD = [
     (json.dumps(run_line(-1, ["7"])), "update: -1"),
     (json.dumps(run_line(0, ["7"], progress=2)), "progress: 2"),
     (json.dumps(run_line(True, ["7"])), "update: True"),
+    (json.dumps(run_line(2**53 - 1, ["7"])), "update: 9007199254740991"),
     (json.dumps(run_line(0, ["7"], rollouts=[])), "rollouts: List should have at least 1 item"),
     (json.dumps(run_line(0, ["7"], rollouts=[{"text": 3}])), "'answer' is missing"),
     (json.dumps(run_line(0, ["7"], rollouts=None)), "a field has a wrong form"),

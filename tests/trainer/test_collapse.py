@@ -92,7 +92,7 @@ def test_a_model_that_was_certain_from_the_start_has_not_collapsed() -> None:
 
 @pytest.mark.parametrize("stop", [False, True])
 def test_the_guard_marks_the_onset_and_keeps_the_checkpoint_before_it(tmp_path: Path, stop: bool) -> None:
-    checkpoints = Checkpoints(tmp_path / "checkpoints", keep=1)
+    checkpoints = Checkpoints(tmp_path / "checkpoints", keep=1, every=1)
     guard = CollapseGuard(CollapseSettings(window=5), checkpoints, tmp_path, stops=stop)
     control = TrainerControl()
     arguments: Any = None
@@ -121,7 +121,7 @@ def test_a_resumed_run_remembers_its_earlier_updates(tmp_path: Path) -> None:
     ]
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     (tmp_path / "collapse.json").write_text(json.dumps({"update": 9, "signs": {}, "checkpoint": None}))
-    guard = CollapseGuard(settings, Checkpoints(tmp_path / "checkpoints", keep=1), tmp_path)
+    guard = CollapseGuard(settings, Checkpoints(tmp_path / "checkpoints", keep=1, every=1), tmp_path)
     arguments: Any = None
     guard.on_train_begin(arguments, TrainerState(global_step=5), TrainerControl())
     assert not (tmp_path / "collapse.json").exists(), "the mark is from after the checkpoint"

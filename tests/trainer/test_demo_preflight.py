@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from ireasoner.trainer.commands.demo import main
+from ireasoner.trainer.commands.demo import _run_settings, main
 from ireasoner.trainer.commands.service import Service
 from ireasoner.trainer.commands.settings import DemoSettings
 from ireasoner.trainer.errors import ImagesError, SettingsError
@@ -76,6 +76,26 @@ def test_few_images_do_for_few_groups(tmp_path: Path, happened: list[str]) -> No
     with pytest.raises(Waits):
         main(DemoSettings(out=tmp_path / "run", images=images, groups_per_update=3), Console(quiet=True))
     assert len(happened) == 2
+
+
+def test_a_micro_batch_divides_an_update_of_fewer_groups(tmp_path: Path) -> None:
+    config = tmp_path / "demo.toml"
+
+    def divided(text: str) -> int | None:
+        config.write_text(text)
+        settings = DemoSettings(config=config, groups_per_update=3)
+        return _run_settings(settings, tmp_path / "run", 1, 2).micro_batch_size
+
+    assert divided("group_size = 8\nmicro_batch_size = 64") == 8
+    assert divided("micro_batch_size = 10") == 5
+    assert divided("group_size = 8") is None
+    for wrong in (
+        "micro_batch_size = 0",
+        'micro_batch_size = "many"',
+        'group_size = "many"\nmicro_batch_size = 8',
+    ):
+        with pytest.raises(SettingsError, match=r"micro_batch_size|group_size"):
+            divided(wrong)
 
 
 def test_several_visible_gpus_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -79,7 +79,7 @@ def write_checkpoint(checkpoints: Checkpoints, update: int) -> None:
 
 
 def test_the_newest_checkpoints_are_kept(tmp_path: Path) -> None:
-    checkpoints = Checkpoints(tmp_path, keep=2)
+    checkpoints = Checkpoints(tmp_path, keep=2, every=1)
     assert checkpoints.newest() is None
     for update in (5, 10, 100):
         write_checkpoint(checkpoints, update)
@@ -90,27 +90,28 @@ def test_the_newest_checkpoints_are_kept(tmp_path: Path) -> None:
     assert read_state(newest) == STATE
 
 
-def test_what_an_interruption_saved_goes_before_what_the_run_saves_by_itself(tmp_path: Path) -> None:
-    checkpoints = Checkpoints(tmp_path, keep=3, every=10)
+@pytest.mark.parametrize(
+    ("keep", "kept"),
+    [
+        (1, [{10}, {13}, {17}, {20}, {25}, {30}, {40}]),
+        (2, [{10}, {10, 13}, {10, 17}, {10, 20}, {20, 25}, {20, 30}, {30, 40}]),
+        (3, [{10}, {10, 13}, {10, 13, 17}, {10, 17, 20}, {10, 20, 25}, {10, 20, 30}, {20, 30, 40}]),
+    ],
+)
+def test_beside_the_newest_checkpoint_those_of_the_schedule_are_kept(
+    tmp_path: Path, keep: int, kept: list[set[int]]
+) -> None:
+    checkpoints = Checkpoints(tmp_path, keep=keep, every=10)
 
     def kept_after(update: int) -> set[int]:
         write_checkpoint(checkpoints, update)
         return {int(path.name.removeprefix("checkpoint-")) for path in tmp_path.iterdir()}
 
-    found = [kept_after(update) for update in (10, 13, 17, 20, 25, 30, 40)]
-    assert found == [
-        {10},
-        {10, 13},
-        {10, 13, 17},
-        {10, 17, 20},
-        {10, 20, 25},
-        {10, 20, 30},
-        {20, 30, 40},
-    ]
+    assert [kept_after(update) for update in (10, 13, 17, 20, 25, 30, 40)] == kept
 
 
 def test_an_incomplete_checkpoint_is_skipped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    checkpoints = Checkpoints(tmp_path, keep=2)
+    checkpoints = Checkpoints(tmp_path, keep=2, every=1)
     write_checkpoint(checkpoints, 5)
     write_checkpoint(checkpoints, 6)
     os.truncate(tmp_path / "checkpoint-6" / "solver" / "weights", 3)
@@ -144,7 +145,7 @@ def fill_the_disk(checkpoints: Checkpoints) -> None:
 
 
 def test_a_full_disk_that_torch_reports_is_a_checkpoint_error(tmp_path: Path) -> None:
-    checkpoints = Checkpoints(tmp_path, keep=2)
+    checkpoints = Checkpoints(tmp_path, keep=2, every=1)
     with pytest.raises(
         CheckpointError, match=r"checkpoint-6 could not be written: .*; no earlier checkpoint exists"
     ):
@@ -163,7 +164,7 @@ def test_a_full_disk_is_reported_with_the_log_that_could_not_be_written(tmp_path
 
 
 def test_a_checkpoint_that_cannot_be_written_leaves_the_others_intact(tmp_path: Path) -> None:
-    checkpoints = Checkpoints(tmp_path, keep=2)
+    checkpoints = Checkpoints(tmp_path, keep=2, every=1)
     write_checkpoint(checkpoints, 5)
     with pytest.raises(CheckpointError, match=r"No space left.*can resume from checkpoint-5"):
         run_out_of_space(checkpoints)

@@ -121,7 +121,7 @@ def test_too_many_consecutive_ones_end_the_run_saved(tmp_path: Path) -> None:
     ):
         trainer.go()
 
-    newest = Checkpoints(settings.run_folder / "checkpoints", keep=2).newest()
+    newest = Checkpoints(settings.run_folder / "checkpoints", keep=2, every=1).newest()
     assert newest is not None
     assert read_state(newest).update == 4
     for path, content in gone.items():

@@ -83,7 +83,7 @@ class Training:
 
     def saved(self) -> int:
         """The update of the newest checkpoint; 0 if there is none."""
-        newest = Checkpoints(self.run / "checkpoints", keep=2).newest()
+        newest = Checkpoints(self.run / "checkpoints", keep=2, every=1).newest()
         return 0 if newest is None else read_state(newest).update
 
     def groups(self) -> list[dict[str, Any]]:

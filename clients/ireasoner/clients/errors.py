@@ -16,9 +16,13 @@ RewardError
     └── ServerFailed     any other 5xx: a fault of the server
 """
 
+import re
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
+
+_NOT_LISTED = re.compile(r"\d+ more faults; the first \d+ are listed$")
+"""The end of a detail whose request has more faults than are listed."""
 
 
 class RewardError(Exception):
@@ -117,6 +121,8 @@ class ServerProblem(RewardError):
         reasons = [f"{fault.place}: {fault.reason}" for fault in faults]
         if not any(fault.reason in detail for fault in faults):
             reasons.insert(0, detail)
+        elif (left_out := _NOT_LISTED.search(detail)) is not None:
+            reasons.append(left_out[0])
         super().__init__(f"{status} {code}: {'; '.join(reasons)} (request {request_id})")
 
     def __reduce__(self) -> tuple["partial[ServerProblem]", tuple[()]]:

@@ -299,7 +299,8 @@ class RunSettings(BaseSettings):
     save_every: int = Field(100, ge=1)
     """Updates between checkpoints."""
     keep_checkpoints: int = Field(2, ge=1)
-    """Newest checkpoints to keep. One that an interruption wrote between two others is removed first."""
+    """Newest checkpoints to keep. Besides the newest one, those at multiples of save_every are kept before others, such
+    as one that an interruption wrote."""
     resume: bool = False
     """Continue the run in run_folder from its newest complete checkpoint."""
     accept_changed_images: bool = False

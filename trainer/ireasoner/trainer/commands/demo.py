@@ -31,6 +31,7 @@ from ireasoner.trainer.settings import RunSettings, read_toml
 from ireasoner.trainer.worlds.digit_grids.folders import QUESTIONS_FILE, write_held_out, write_unlabelled
 
 _GRIDS = 2000
+_GROUP_SIZE = RunSettings.model_fields["group_size"].default
 _LABELS = "ireasoner.trainer.worlds.digit_grids.labels:answer"
 _REWARD_DEADLINE_S = 180.0
 _ROLLOUT_DEADLINE_S = 600.0
@@ -159,9 +160,7 @@ def _run_settings(settings: DemoSettings, folder: Path, reward_port: int, rollou
     for name in ("updates", "groups_per_update", "seed"):
         if getattr(settings, name) is not None:
             fields[name] = getattr(settings, name)
-    if settings.groups_per_update is not None and "micro_batch_size" in fields:
-        rollouts = settings.groups_per_update * fields.get("group_size", 1)
-        fields["micro_batch_size"] = gcd(fields["micro_batch_size"], rollouts)  # which divides an update
+    _divide(fields, settings.groups_per_update)
     if settings.images is None:
         fields.setdefault("labels", _LABELS)
     else:
@@ -170,6 +169,17 @@ def _run_settings(settings: DemoSettings, folder: Path, reward_port: int, rollou
         return RunSettings(**{**fields, "model": settings.model, "images": images, "run_folder": folder})
     except ValidationError as error:
         raise SettingsError(f"{settings.config}: {describe(error, RunSettings)}") from error
+
+
+def _divide(fields: dict[str, Any], groups_per_update: int | None) -> None:
+    """Makes the config's micro-batch divide an update of so many groups; a wrong value stays what it is."""
+    whole, group_size = fields.get("micro_batch_size"), fields.get("group_size", _GROUP_SIZE)
+    if (
+        groups_per_update is not None
+        and type(whole) is type(group_size) is int
+        and min(whole, group_size) > 0
+    ):
+        fields["micro_batch_size"] = gcd(whole, groups_per_update * group_size)
 
 
 def _await(service: Service, deadline_s: float, console: Console) -> None:

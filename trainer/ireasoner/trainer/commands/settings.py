@@ -54,7 +54,7 @@ class DemoSettings(CommandSettings):
     updates: int | None = Field(None, ge=1)
     """Number of updates (default: the config's)."""
     groups_per_update: int | None = Field(None, ge=1)
-    """Groups of one update, each about another image (default: the config's); lower it for fewer images."""
+    """Groups of one update, each about a different image (default: the config's); lower it for fewer images."""
     evaluation_questions: int = Field(400, ge=1)
     """Number of questions in the evaluation."""
     samples: int = Field(8, ge=1)

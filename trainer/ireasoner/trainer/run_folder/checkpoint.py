@@ -84,12 +84,12 @@ class Checkpoints:
 
     Args:
         folder: Their folder.
-        keep: Number of newest checkpoints to keep. One of another update than those of `every`, as an interruption
-            leaves it, goes first, once there is a newer one.
-        every: Updates between two that the run writes by itself.
+        keep: Number of newest checkpoints to keep.
+        every: Besides the newest one, those at multiples of this number of updates are kept before others, such as one
+            that an interruption wrote.
     """
 
-    def __init__(self, folder: Path, keep: int, every: int = 1) -> None:
+    def __init__(self, folder: Path, keep: int, every: int) -> None:
         self._folder = folder
         self._keep = keep
         self._every = every

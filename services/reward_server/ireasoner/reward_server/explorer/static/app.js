@@ -84,7 +84,7 @@ function problemCard(error) {
     { class: "notice wrong", role: "alert" },
     element("strong", {}, error.status === 404 ? "Not found. " : "This view could not be shown. "),
     isKnown ? error.message : "The page met an error of its own; the browser's console has it.",
-    isKnown && error.errors.length > 0 && element("ul", {}, error.errors.map((fault) => element("li", {}, `${fault.place}: ${fault.reason}`))),
+    isKnown && error.errors.length > 1 && element("ul", {}, error.errors.slice(1).map((fault) => element("li", {}, `${fault.place}: ${fault.reason}`))),
     element("p", {}, element("button", { type: "button", on: { click: show } }, "Try again"), " ", element("a", { href: "#/runs" }, "Experiments")),
   );
 }

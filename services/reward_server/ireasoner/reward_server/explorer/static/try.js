@@ -99,7 +99,7 @@ class TryForm {
       if (turn === this.turn) this.present(group, answer, overrides, progress);
     } catch (error) {
       if (this.signal.aborted || turn !== this.turn) return;
-      fill(this.said, element("span", { class: "wrong", role: "alert" }, error.message), (error.errors ?? []).map((fault) => element("span", { class: "fault" }, `${fault.place}: ${fault.reason}`)));
+      fill(this.said, element("span", { class: "wrong", role: "alert" }, error.message), (error.errors ?? []).slice(1).map((fault) => element("span", { class: "fault" }, `${fault.place}: ${fault.reason}`)));
       fill(this.result);
     }
   }
