@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from httpx._config import DEFAULT_TIMEOUT_CONFIG
 
 from ireasoner.compat.repairs import install
 from ireasoner.trainer.commands.service import Service
@@ -27,12 +28,16 @@ _SHARED = ("rollout_url", "pinned_url")
 """Fixtures whose server several modules of tests share, in the order of their turns."""
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Gives the suite caches of its own, and takes SIGINT back if the suite was started with it ignored.
+_HTTP_TIMEOUT_S = 60.0
+"""Of a request that sets none: httpx's own 5 s are too short on a busy machine."""
 
-    The workers share them: what one has converted the other reads.
-    `nohup`, `make test &` and some CI systems do that. Child processes inherit an ignored signal, so tests could not
-    interrupt them.
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Gives the suite caches of its own and patience, and takes SIGINT back if the suite was started with it ignored.
+
+    The workers share the caches: what one has converted the other reads.
+    `nohup`, `make test &` and some CI systems ignore SIGINT. Child processes inherit that, so tests could not interrupt
+    them.
     """
     if "PYTEST_XDIST_WORKER" not in os.environ:
         cache = tempfile.TemporaryDirectory(prefix="ireasoner-tests-", ignore_cleanup_errors=True)
@@ -41,6 +46,8 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["HF_DATASETS_CACHE"] = f"{cache.name}/datasets"
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    for name in ("connect", "read", "write", "pool"):
+        setattr(DEFAULT_TIMEOUT_CONFIG, name, _HTTP_TIMEOUT_S)
 
 
 _LONG = ("tests/trainer/", "tests/replication/", "tests/packaging/", "tests/frameworks/")

@@ -402,7 +402,7 @@ def test_a_config_of_another_version_ends_the_server_with_what_to_do(
 def test_a_preset_cannot_be_redefined_by_a_file(tmp_path: Path) -> None:
     config = PAPER.model_dump() | {"alpha": 0.1}
     (tmp_path / "paper.json").write_text(json.dumps({"used": False, "config": config}))
-    with pytest.raises(UnreadableConfigs, match="not a valid name"):
+    with pytest.raises(UnreadableConfigs, match="'paper' is a preset of the server: rename the file"):
         ConfigRegistry(tmp_path)
 
 

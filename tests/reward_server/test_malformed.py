@@ -97,6 +97,7 @@ NOT_A_NUMBER = b'{"groups": [{"id": "g", "rollouts": [{"id": "0", "text": "a"}]}
     ("content", "path", "reason"),
     [
         (b'{"groups": [', "character 12", "not JSON"),
+        (b'{"groups": "\n"}', "character 12", "Invalid control character"),
         (b"", "body", "required"),
         (b"\xff\xfe", "character 0", "not JSON"),
         (HALF_A_PAIR, "groups[0].rollouts[0].text", "surrogate"),
@@ -248,6 +249,26 @@ def test_a_config_in_the_url_that_is_not_one_is_refused(compass_http: httpx.Clie
     body = {"prompt": "p", "response": "r"}
     refused = compass_http.post("/cohort/remote", params={"group_size": 1, "config": config}, json=body)
     assert (refused.status_code, refused.json()["code"]) == (422, "malformed_request")
+
+
+@pytest.mark.parametrize(
+    ("method", "url", "place", "reason"),
+    [
+        ("POST", "/cohort/remote?group_size=1&deadline=3", "deadline", "did you mean deadline_s?"),
+        ("POST", "/verify?size=1", "size", "known are group_size, deadline_s, config, progress, run"),
+        ("GET", "/ledger/groups?lim=1", "lim", "did you mean limit?"),
+        ("GET", "/ledger/runs?run=0-1", "run", "it takes none"),
+    ],
+)
+def test_a_parameter_of_the_url_that_a_route_does_not_know_is_refused(
+    compass_http: httpx.Client, method: str, url: str, place: str, reason: str
+) -> None:
+    body = {"prompt": "p", "response": "r"} if method == "POST" else None
+    refused = compass_http.request(method, url, json=body)
+    assert refused.status_code == 422, refused.text
+    [fault] = refused.json()["errors"]
+    assert fault["place"] == place
+    assert fault["reason"].endswith(reason)
 
 
 def test_faulty_steps_are_counted_once_per_rollout(compass_http: httpx.Client) -> None:

@@ -122,7 +122,7 @@ def test_a_solver_update(collector: Collector, server: Server) -> None:
     ]
     assert server.images == [group.shown() for group in collected.groups]
     assert len({each.image for each in groups}) == 3
-    assert (context["update"], context["source"]) == (2, "run-1")
+    assert (context["update"], context["source"]) == (3, "run-1")
 
 
 def test_a_solver_update_with_a_judge_a_signal_and_a_teacher(server: Server, tmp_path: Path) -> None:
@@ -218,7 +218,7 @@ def test_a_proposer_update(collector: Collector, server: Server) -> None:
     first, second = ("How many?", ["7"]), ("Which?", None)
     assert [(each.question, each.labels) for each in groups] == [first, second, second, first, second, first]
     assert server.images[::2] == [group.shown() for group in collected.groups]
-    assert (context["update"], context["source"]) == (1, "run-1")
+    assert (context["update"], context["source"]) == (2, "run-1")
 
 
 @pytest.mark.parametrize("update", [1, 2])

@@ -13,6 +13,7 @@ from ireasoner.reward_server import wire
 from ireasoner.reward_server.api.json_body import ForeignRoute
 from ireasoner.reward_server.api.limits import Limits, check_size
 from ireasoner.reward_server.api.problems import documented
+from ireasoner.reward_server.api.query_parameters import refuse_unknown_parameters
 from ireasoner.reward_server.api.routes import SCORING_ERRORS, while_connected
 from ireasoner.reward_server.api.tokens import turns_of
 from ireasoner.reward_server.cohorts.asked import UNKNOWN, Asked, AskedQuestions, asked
@@ -42,7 +43,7 @@ from ireasoner.reward_server.scoring.response import Json, written
 from ireasoner.reward_server.scoring.scorer import Caller as ScoringCaller
 from ireasoner.reward_server.scoring_config import ConfigOverrides, as_json
 
-router = APIRouter(route_class=ForeignRoute)
+router = APIRouter(route_class=ForeignRoute, dependencies=[Depends(refuse_unknown_parameters)])
 
 COHORT_PROBLEMS = documented(*SCORING_ERRORS, NotJudged)
 RETRY_S = 0.2

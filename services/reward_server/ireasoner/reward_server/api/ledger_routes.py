@@ -11,6 +11,7 @@ from fastapi.responses import StreamingResponse
 
 from ireasoner.reward_server.api.json_body import MeasuredRoute
 from ireasoner.reward_server.api.problems import documented
+from ireasoner.reward_server.api.query_parameters import refuse_unknown_parameters
 from ireasoner.reward_server.api.routes import SCORING_ERRORS
 from ireasoner.reward_server.api.tokens import limited_to, turns_of
 from ireasoner.reward_server.engine import Engine
@@ -50,7 +51,7 @@ from ireasoner.reward_server.ledger.search import MAX_CHARACTERS, SearchText
 from ireasoner.reward_server.memory import Claim
 from ireasoner.reward_server.scoring.scorer import Caller
 
-router = APIRouter()
+router = APIRouter(dependencies=[Depends(refuse_unknown_parameters)])
 body_router = APIRouter(route_class=MeasuredRoute)
 
 _LISTED = (

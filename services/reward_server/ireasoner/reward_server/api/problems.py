@@ -92,7 +92,7 @@ async def _on_malformed(request: Request, error: Exception) -> Response:
 def _fault(entry: Mapping[str, Any]) -> Fault:
     location = entry["loc"]
     if entry["type"] == "json_invalid":
-        reason = f"not JSON: {entry['ctx']['error']}"
+        reason = f"not JSON: {entry['ctx']['error'].removesuffix(' at')}"
         return Fault(place=f"character {location[-1]}", reason=reason)
     return Fault(place=path(location[1:]) or "body", reason=entry["msg"].removeprefix("Value error, "))
 

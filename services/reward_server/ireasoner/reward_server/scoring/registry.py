@@ -258,7 +258,9 @@ def _write(file: Path, named: NamedConfig, folder: Path) -> None:
 
 def _read(file: Path) -> NamedConfig:
     """Raises _Torn if the file is not JSON, and UnreadableConfigs if it is not a config."""
-    if not _NAME.fullmatch(file.stem) or file.stem in PRESETS:
+    if file.stem in PRESETS:
+        raise UnreadableConfigs(f"{file}: {file.stem!r} is a preset of the server: rename the file")
+    if not _NAME.fullmatch(file.stem):
         raise UnreadableConfigs(f"{file}: {file.stem!r} is not a valid name for a config")
     try:
         saved = json.loads(file.read_bytes())
