@@ -83,17 +83,6 @@ def gauge(url: str, name: str) -> float:
     return float(found[1])
 
 
-def held_bytes(url: str) -> float:
-    """What the server counts as held, once it has read all that it was sent."""
-    end_s = time.monotonic() + 30
-    before, now = -1.0, gauge(url, "reward_held_bytes")
-    while now != before:
-        assert time.monotonic() < end_s
-        time.sleep(SETTLE_S)
-        before, now = now, gauge(url, "reward_held_bytes")
-    return now
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_connection_takes_no_more_than_its_estimate(url: str, kind: str) -> None:
     sent, is_answered = KINDS[kind]
@@ -105,7 +94,8 @@ def test_a_connection_takes_no_more_than_its_estimate(url: str, kind: str) -> No
             connections[-1].sendall(sent(number).encode())
             if is_answered:
                 status_of(connections[-1])
-        held = held_bytes(url)
+        time.sleep(SETTLE_S)
+        held = gauge(url, "reward_held_bytes")
         assert ("in progress" in kind) == (held > 0)
         taken = grown()
     assert taken <= held + COUNT * CONNECTION_BYTES, (

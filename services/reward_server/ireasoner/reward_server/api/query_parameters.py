@@ -1,24 +1,35 @@
 """Query parameters that a route does not know are refused: a misspelt one would silently be left at its default."""
 
+from collections.abc import Iterator
 from difflib import get_close_matches
 
 from fastapi import Request
+from fastapi.dependencies.models import Dependant
 
 from ireasoner.reward_server import wire
 from ireasoner.reward_server.errors import MalformedRequest
 
+_TOKEN = "token"
+"""The parameter with which a caller may identify itself where it can set no header (`admission`)."""
 
-def refuse_unknown_parameters(request: Request) -> None:
+
+async def refuse_unknown_parameters(request: Request) -> None:
     """A dependency of routes with query parameters.
 
     Raises:
-        MalformedRequest: The URL has a parameter that the OpenAPI document does not describe.
+        MalformedRequest: The URL has a parameter that the route does not take.
     """
-    operation = request.app.openapi()["paths"][request.scope["route"].path][request.method.lower()]
-    known = [each["name"] for each in operation.get("parameters", []) if each["in"] == "query"]
+    known = list(_known(request.scope["route"].dependant))
     for name in request.query_params:
-        if name not in known:
+        if name not in (*known, _TOKEN):
             near = get_close_matches(name, known, n=1)
             known_ones = f"known are {', '.join(known)}" if known else "it takes none"
             reason = f"no such parameter of the URL; {f'did you mean {near[0]}?' if near else known_ones}"
             raise MalformedRequest(f"{name}: {reason}", faults=(wire.Fault(place=name, reason=reason),))
+
+
+def _known(of: Dependant) -> Iterator[str]:
+    """The names of the query parameters of a function and of its dependencies."""
+    yield from (parameter.alias for parameter in of.query_params)
+    for dependency in of.dependencies:
+        yield from _known(dependency)
