@@ -20,7 +20,7 @@ SOURCES = os.pathsep.join(str(ROOT / part) for part in PARTS)
     [
         ("ireasoner.reward_server", "reward-server", "reward-server"),
         ("ireasoner.rollout_server", "rollout-server", "rollout-server"),
-        ("ireasoner.cli demo", "ireasoner demo", "trainer"),
+        ("ireasoner.cli demo", "ireasoner demo", "reward-server,trainer,cpu"),
     ],
 )
 def test_a_command_without_its_extra_names_it(module: str, command: str, extra: str) -> None:

@@ -20,7 +20,7 @@ COMMANDS = {
     "reward-server": "reward-server",
     "rollout-server": "rollout-server",
     "ireasoner train": "trainer",
-    "ireasoner demo": "trainer",
+    "ireasoner demo": "reward-server,trainer,cpu",
     "ireasoner evaluate": "trainer",
     "ireasoner report": "trainer",
     "ireasoner export": "trainer",

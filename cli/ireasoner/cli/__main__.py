@@ -17,7 +17,7 @@ class Subcommand:
 
     Args:
         summary: Its line in `ireasoner --help`.
-        extra: The extra that installs what it imports.
+        extra: The extras that install what it imports and starts, as pip takes them.
         function: `module:function`, called with the words after the subcommand.
     """
 
@@ -32,7 +32,7 @@ _REWARD_SERVER = "ireasoner.reward_server.commands"
 SUBCOMMANDS: Mapping[str, Subcommand] = {
     "demo": Subcommand(
         "run the whole loop on this machine: servers, training, evaluation, report",
-        "trainer",
+        "reward-server,trainer,cpu",
         f"{_TRAINER}:demo",
     ),
     "train": Subcommand(
