@@ -82,7 +82,7 @@ def test_every_config_that_is_named_exists() -> None:
 
 
 def test_the_request_gets_the_rewards_that_the_page_shows(reward_url: str) -> None:
-    body = re.search(r"curl -s http://127.0.0.1:8010(/\S+) .*? -d '(.*?)'\n```", README, re.DOTALL)
+    body = re.search(r"curl -sS http://127.0.0.1:8010(/\S+) .*? -d '(.*?)'\n```", README, re.DOTALL)
     assert body is not None
     response = httpx.post(f"{reward_url}{body[1]}", json=json.loads(body[2]), timeout=60)
     assert response.status_code == httpx.codes.OK, response.text
