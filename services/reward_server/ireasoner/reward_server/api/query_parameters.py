@@ -1,11 +1,11 @@
 """Query parameters that a route does not know are refused: a misspelt one would silently be left at its default."""
 
 from collections.abc import Iterator
-from difflib import get_close_matches
 
 from fastapi import Request
 from fastapi.dependencies.models import Dependant
 
+from ireasoner.compat.flags import did_you_mean
 from ireasoner.reward_server import wire
 from ireasoner.reward_server.errors import MalformedRequest
 
@@ -22,9 +22,8 @@ async def refuse_unknown_parameters(request: Request) -> None:
     known = list(_known(request.scope["route"].dependant))
     for name in request.query_params:
         if name not in (*known, _TOKEN):
-            near = get_close_matches(name, known, n=1)
-            known_ones = f"known are {', '.join(known)}" if known else "it takes none"
-            reason = f"no such parameter of the URL; {f'did you mean {near[0]}?' if near else known_ones}"
+            known_ones = f"; known are {', '.join(known)}" if known else "; it takes none"
+            reason = f"no such parameter of the URL{did_you_mean(name, known) or known_ones}"
             raise MalformedRequest(f"{name}: {reason}", faults=(wire.Fault(place=name, reason=reason),))
 
 
