@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from replication.cost import core_minutes
-from replication.forest import OUTCOME_ONLY, ROWS
+from replication.forest import ROWS
 from replication.recorded import Document
-from replication.results import BOTH, gain_of_truth
+from replication.results import BOTH, OUTCOME_ONLY, gain_of_truth
 from replication.studies import TABLE_AND_STUDIES
 from replication.table import cell, corrected, markdown_table, p_value, seeds_of
 
@@ -17,8 +17,8 @@ ESTIMATORS = "estimators"
 VIEWS = "views"
 """Tables by the folder that holds them; `sums` is the main one."""
 
-_NEAREST = "full-with-one-moving-baseline"
-"""The arm of the main table that is nearest to the published estimator."""
+_PUBLISHED = "moving-baseline"
+"""The end of the names of the arms under the published estimator."""
 
 
 def parts(documents: Mapping[str, Document]) -> dict[str, str]:
@@ -39,7 +39,7 @@ def sentences(documents: Mapping[str, Document]) -> str:
     found = (
         _agreement(documents[SUMS]),
         _steps(documents[SUMS]),
-        _estimator(documents),
+        _estimator(documents[ESTIMATORS]),
         _views(documents),
         _defects(documents[SUMS]),
     )
@@ -48,18 +48,18 @@ def sentences(documents: Mapping[str, Document]) -> str:
 
 def headline(documents: Mapping[str, Document]) -> str:
     """The sentence of the README."""
-    gain = difference(documents[SUMS], OUTCOME_ONLY, "base")
-    step = difference(documents[SUMS], "full", OUTCOME_ONLY)
+    gain = _published(documents[ESTIMATORS], OUTCOME_ONLY, "base")
+    step = _published(documents[ESTIMATORS], "full")
     return (
-        f"Agreement on answers {_verb(gain)} accuracy ({_chance(documents[SUMS])}); adding the "
-        f"paper's step agreement {_verb(step)} it."
+        f"Under the paper's own estimator, agreement on answers {_verb(gain)} greedy accuracy without a label: "
+        f"{_shown(gain)} over the untrained model. Adding the paper's step agreement {_verb(step)} it: {_shown(step)}."
     )
 
 
 def rows(document: Document) -> str:
     """The eight rows: gain over the base model, share of what true answers give, single seeds, and cost."""
     by_name = {arm["arm"]: arm for arm in document["arms"]}
-    of_all = corrected(document, OUTCOME_ONLY)
+    of_all = corrected(document)
     body = []
     for name in ROWS:
         if name not in by_name:
@@ -154,21 +154,21 @@ def _steps(document: Document) -> str:
     return f"Adding the paper's step agreement {_verb(step)} it: {_shown(step)}."
 
 
-def _estimator(documents: Mapping[str, Document]) -> str:
-    if ESTIMATORS not in documents:
-        return (
-            "The paper's own estimator, REINFORCE with moving baselines, has not been compared yet; the arm nearest to "
-            f"it is {_shown(difference(documents[SUMS], _NEAREST, 'full'))} against the same rewards under GRPO."
-        )
-    full, constant = (
-        difference(
-            documents[ESTIMATORS], f"{name}-moving-baseline", "outcome-only-moving-baseline", "sampled"
-        )
-        for name in ("full", "constant-step-agreement")
-    )
+def _published(
+    document: Document, arm: str, other: str | None = None, metric: str = "greedy"
+) -> Mapping[str, Any]:
+    """The difference of an arm under the published estimator to `other`, or else to agreement on answers under it."""
+    return difference(document, f"{arm}-{_PUBLISHED}", other or f"{OUTCOME_ONLY}-{_PUBLISHED}", metric)
+
+
+def _estimator(document: Document) -> str:
+    step = _published(document, "full", metric="sampled")
+    constant = _published(document, "constant-step-agreement", metric="sampled")
+    gain = _published(document, OUTCOME_ONLY, "base")
     return (
-        "Under the paper's own estimator, REINFORCE with moving baselines, step agreement adds "
-        f"{_shown(full)} by sample, and a step reward that is the same for the whole majority adds {_shown(constant)}."
+        "Under the paper's own estimator, REINFORCE with moving baselines, agreement among answers gives "
+        f"{_shown(gain)} over the untrained model. Step agreement {_verb(step)} the accuracy of a sample: "
+        f"{_shown(step)}, and {_shown(constant)} if the whole majority is paid for it alike."
     )
 
 
@@ -215,7 +215,7 @@ def _share(gain: float, document: Document) -> str:
 
 def _chance(document: Document) -> str:
     """The p-values of agreement against the base model: alone, and corrected as in the table of the arms."""
-    alone, of_all = difference(document, "base", OUTCOME_ONLY)["p"], corrected(document, OUTCOME_ONLY)
+    alone, of_all = difference(document, "base", OUTCOME_ONLY)["p"], corrected(document)
     if alone is None:
         return "too few seeds for a p-value"
     return (

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from replication.recorded import Document
-from replication.results import BOTH
+from replication.results import BOTH, OUTCOME_ONLY, against_reference
 
-OUTCOME_ONLY = "outcome-only"
 ROWS = (
     "base",
     "random",
@@ -65,28 +64,16 @@ def sections(documents: Mapping[str, Document]) -> list[Section]:
     return [section for section in made if section.rows]
 
 
-def reference(arm: str, names: Sequence[str]) -> str:
-    """The arm that `arm` is compared with: outcome-only under the same estimator, if there is one."""
-    alike = [
-        name
-        for name in names
-        if name.startswith(OUTCOME_ONLY) and arm.endswith(name.removeprefix(OUTCOME_ONLY)) and name != arm
-    ]
-    return max(alike, key=len, default=OUTCOME_ONLY)
-
-
 def _rows(document: Document, wanted: Sequence[str] | None) -> list[Row]:
-    names = [arm["arm"] for arm in document["arms"]]
+    kinds = {arm["arm"]: arm["kind"] for arm in document["arms"]}
     return [
         Row(
-            arm["arm"],
-            arm["kind"],
+            name,
+            kinds[name],
             len(pair["seeds"]),
             pair[BOTH]["greedy"],
             pair.get("by_seed", {}).get("greedy", ()),
         )
-        for arm in document["arms"]
-        if wanted is None or arm["arm"] in wanted
-        for pair in [arm["against"].get(reference(arm["arm"], names))]
-        if pair
+        for name, (_, pair) in against_reference(document).items()
+        if wanted is None or name in wanted
     ]

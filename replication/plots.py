@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from replication.forest import Section
-from replication.results import BOTH
+from replication.results import BOTH, against_reference, reference
 from replication.table import seeds_of
 
 _WINDOW = 8
@@ -21,7 +21,7 @@ def draw(document: Mapping[str, Any], folder: Path) -> list[Path]:
     """Writes every plot of a results.json into `folder`; returns the files."""
     mpl.rcParams["svg.hashsalt"] = "replication"
     arms = document["arms"]
-    files = [_save(_accuracy(arms), folder / "accuracy.svg")]
+    files = [_save(_accuracy(document), folder / "accuracy.svg")]
     trained = [arm for arm in arms if arm["curves"]]
     if trained:
         files.append(_save(_over_updates(trained), folder / "updates.svg"))
@@ -60,11 +60,12 @@ def draw_forest(sections: Sequence[Section], file: Path) -> None:
     _save(figure, file)
 
 
-def _accuracy(arms: Sequence[Mapping[str, Any]]) -> Figure:
+def _accuracy(document: Mapping[str, Any]) -> Figure:
     """Greedy accuracy and maj@N, one line per arm: on the test questions, and paired differences to outcome-only."""
+    arms, differences = document["arms"], against_reference(document)
     figure = Figure(figsize=(9, 1.2 + 0.35 * len(arms)), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
-    against = [arm["against"].get("outcome-only") for arm in arms]
+    against = [differences.get(arm["arm"], (None, None))[1] for arm in arms]
     for offset, name, label, color in ((-0.12, "greedy", "greedy", "C0"), (0.12, "majority", "maj@N", "C1")):
         _dots(left, [arm["test"][name] for arm in arms], offset, color)
         _dots(right, [found and found[BOTH][name] for found in against], offset, color)
@@ -99,10 +100,11 @@ def _over_updates(arms: Sequence[Mapping[str, Any]]) -> Figure:
     lines = -(-len(arms) // _PANELS_PER_LINE)
     figure = Figure(figsize=(2.4 * _PANELS_PER_LINE, 0.8 + 1.7 * lines), layout="constrained")
     panels = figure.subplots(lines, _PANELS_PER_LINE, sharex=True, sharey=True, squeeze=False)
-    reference = next((arm for arm in arms if arm["arm"] == "outcome-only"), None)
+    by_name = {arm["arm"]: arm for arm in arms}
     for axes, arm in zip(panels.flat, arms, strict=False):
-        if reference is not None:
-            _accuracy_line(axes, reference, color="0.7", label="greedy accuracy of outcome-only")
+        other = by_name.get(reference(arm["arm"], [*by_name]))
+        if other is not None:
+            _accuracy_line(axes, other, color="0.7", label="greedy accuracy of outcome-only")
         _accuracy_line(axes, arm, color="C0", label="greedy accuracy", band=True)
         updates, entropies = _smooth(arm["curves"]["update"], arm["curves"]["answer_entropy_nats"])
         axes.plot(updates, entropies, color="C1", linewidth=1.0, label="answer entropy in training, nats")

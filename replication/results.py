@@ -24,6 +24,9 @@ GATE = 0.10
 MOST_COMPARED = 8
 """Up to this number of arms, each is compared with every other one."""
 
+OUTCOME_ONLY = "outcome-only"
+"""The arm that is paid for agreement on answers alone; its variants under other estimators begin with this name."""
+
 Run = Mapping[str, Any]
 """The result.json of a run."""
 
@@ -93,6 +96,27 @@ def estimates(runs: Runs, arms: Sequence[Arm], clusters: Clusters) -> dict[str, 
 def references(arms: Sequence[Arm]) -> Sequence[Arm]:
     """The arms that every other one is compared with: all of a few, and of more `REFERENCES`."""
     return arms if len(arms) <= MOST_COMPARED else [arm for arm in arms if arm.name in REFERENCES]
+
+
+def reference(arm: str, names: Sequence[str]) -> str:
+    """The arm that `arm` is compared with: outcome-only under the same estimator, if there is one."""
+    alike = [
+        name
+        for name in names
+        if name.startswith(OUTCOME_ONLY) and arm.endswith(name.removeprefix(OUTCOME_ONLY)) and name != arm
+    ]
+    return max(alike, key=len, default=OUTCOME_ONLY)
+
+
+def against_reference(document: Mapping[str, Any]) -> dict[str, tuple[str, Mapping[str, Any]]]:
+    """The reference of each arm that is compared with one, and its difference to it, by arm."""
+    names = [arm["arm"] for arm in document["arms"]]
+    return {
+        arm["arm"]: (other, arm["against"][other])
+        for arm in document["arms"]
+        for other in [reference(arm["arm"], names)]
+        if other in arm["against"]
+    }
 
 
 def gate(base: Mapping[int, Run], clusters: Sequence[Hashable]) -> dict[str, Any]:

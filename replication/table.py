@@ -6,7 +6,7 @@ from typing import Any
 from replication.arms import REFERENCES
 from replication.intervals import LEAST_SEEDS, holm
 from replication.recorded import Document
-from replication.results import BOTH, passes
+from replication.results import BOTH, OUTCOME_ONLY, against_reference, passes
 from replication.values import VALUES
 
 _TITLES = {
@@ -66,8 +66,8 @@ def tables(document: Document) -> str:
     for split, title in (*titles.items(), (BOTH, "test questions and held-out combinations")):
         parts.append(f"## Paired difference in greedy accuracy: {title}\n\n{_gains(arms, split)}")
     parts.append(
-        f"## Paired difference to `outcome-only`, test questions and held-out combinations\n\n"
-        f"{_less_outcome_only(document)}"
+        f"## Paired difference to {_references(document)}, test questions and held-out combinations\n\n"
+        f"{_less_reference(document)}"
     )
     if any(switch["seeds"] for switch in document["switches"]):
         parts.append(
@@ -84,15 +84,16 @@ def tables(document: Document) -> str:
 def summary(document: Document) -> str:
     """The arms of a results.json in one table.
 
-    It has the accuracy on the test questions, and the paired difference to outcome-only on both splits.
+    It has the accuracy on the test questions, and the paired difference on both splits to outcome-only (under the same
+    estimator).
     """
     absolute = (("greedy", "greedy"), ("maj@{n}", "majority"))
     paired = (*absolute, _SOUND_COLUMNS[0])
     head = ["arm", "seeds", *_names(absolute, document)]
     head += [f"{name} vs outcome-only" for name in _names(paired, document)]
-    body = []
+    body, differences = [], against_reference(document)
     for arm in document["arms"]:
-        against = arm["against"].get("outcome-only")
+        _, against = differences.get(arm["arm"], ("", None))
         body.append(
             [
                 arm["arm"],
@@ -117,16 +118,12 @@ def seeds_of(arm: Mapping[str, Any]) -> str:
     return str(len(arm["seeds"])) if arm["curves"] else "one model"
 
 
-def corrected(document: Document, reference: str, metric: str = "greedy") -> dict[str, float]:
-    """The p-value of each other arm's difference to `reference` on both splits, corrected for their number (Holm).
+def corrected(document: Document, metric: str = "greedy") -> dict[str, float]:
+    """The p-value of each arm's difference to its reference on both splits, corrected for their number (Holm).
 
     Every arm with a p-value counts: the base model, and arms whose runs repeat another's. This errs on the safe side.
     """
-    found = {
-        arm["arm"]: arm["against"][reference][BOTH][metric].get("p")
-        for arm in document["arms"]
-        if reference in arm["against"]
-    }
+    found = {name: pair[BOTH][metric].get("p") for name, (_, pair) in against_reference(document).items()}
     known = {name: p for name, p in found.items() if p is not None}
     return dict(zip(known, holm(list(known.values())), strict=True))
 
@@ -208,26 +205,30 @@ def _gains(arms: Arms, split: str) -> str:
     return markdown_table(["arm", *(f"vs {name}" for name in references)], body)
 
 
-def _less_outcome_only(document: Document) -> str:
+def _references(document: Document) -> str:
+    """The arms that others are compared with, to read."""
+    names = dict.fromkeys(other for other, _ in against_reference(document).values())
+    return " or ".join(f"`{name}`" for name in names or (OUTCOME_ONLY,))
+
+
+def _less_reference(document: Document) -> str:
     columns = (*_ACCURACY_COLUMNS, *_SOUND_COLUMNS)
-    of_all = corrected(document, "outcome-only")
-    pairs = {
-        arm["arm"]: arm["against"]["outcome-only"]
-        for arm in document["arms"]
-        if "outcome-only" in arm["against"]
-    }
-    knows_settings = any("differs_in" in pair for pair in pairs.values())
+    of_all = corrected(document)
+    pairs = against_reference(document)
+    several = len({other for other, _ in pairs.values()}) > 1
+    knows_settings = any("differs_in" in pair for _, pair in pairs.values())
     body = [
         [
             name,
+            *([other] if several else []),
             *([", ".join(pair["differs_in"])] if knows_settings else []),
             *(cell(pair[BOTH][key], sign=True) for _, key in columns),
             p_value(pair[BOTH]["greedy"].get("p"), document),
             p_value(of_all.get(name), document),
         ]
-        for name, pair in pairs.items()
+        for name, (other, pair) in pairs.items()
     ]
-    head = ["arm", *(["differs in"] if knows_settings else [])]
+    head = ["arm", *(["less"] if several else []), *(["differs in"] if knows_settings else [])]
     head += _names(columns, document)
     return markdown_table([*head, "p, greedy", f"p for all {len(of_all)} (Holm)"], body)
 

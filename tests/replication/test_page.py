@@ -13,8 +13,8 @@ from ireasoner.clients import ScoredGroup, ScoredRollout, ScoredStep
 from ireasoner.trainer.rollouts.group import Group
 from ireasoner.trainer.rollouts.prompt import Prompt
 from ireasoner.trainer.rollouts.rollout import Rollout
-from replication.arms import ARMS
 from replication.recorded import as_shown
+from replication.studies import TABLE_AND_STUDIES
 from scripts import replication_docs
 
 TABLES = re.compile(r"results\.json -->\n\n((?:\|[^\n]*\n)+)")
@@ -45,7 +45,7 @@ def test_the_generated_markdown_is_up_to_date() -> None:
 def test_every_arm_of_the_committed_results_is_an_arm_of_the_code() -> None:
     for file in (ROOT / "docs" / "replication").rglob("results.json"):
         arms = json.loads(file.read_text(encoding="utf-8"))["arms"]
-        assert {arm["arm"] for arm in arms} <= ARMS.keys()
+        assert {arm["arm"] for arm in arms} <= TABLE_AND_STUDIES.keys()
 
 
 PARTS = {

@@ -400,7 +400,7 @@ def test_the_command_reports_an_error_of_the_loop(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(CONFIG.parents[1])}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=250, check=False)
     assert done.returncode == 2, done.stderr
-    assert "is not a folder" in done.stderr
+    assert "images: there is no folder or file" in done.stderr
 
 
 def test_the_committed_config_can_be_planned_with_adapters_on_both_towers(
