@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from replication.arms import ARMS, Arm
 
-StudyName = Literal["estimators", "views", "views-sums", "copies"]
+StudyName = Literal["estimators", "readings", "views", "views-sums", "copies"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,13 @@ _ESTIMATORS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     ),
 }
 """What each estimator of the study is, and the settings of the trainer that choose it."""
+
+_STEPS_OF_THE_GROUP = Arm(
+    "step-only-group",
+    "method",
+    "agreement on the steps, with the steps of the whole group",
+    overrides={**ARMS["step-only"].overrides, "step_scope": "group"},
+)
 
 _GRID_VIEWS = "ireasoner.trainer.worlds.digit_grids.views"
 
@@ -101,6 +108,12 @@ STUDIES: Mapping[StudyName, Study] = MappingProxyType(
             "Does step agreement help under the estimator that was published?",
             own=_estimators(),
             settings={"questions": 600},
+        ),
+        "readings": Study(
+            "Does step agreement help where right steps are in rollouts with wrong answers?",
+            table=("outcome-only", "full", "step-only", "true-answers"),
+            own=(_STEPS_OF_THE_GROUP,),
+            settings={"task": "readings", "questions": 400},
         ),
         "views": Study(
             "Do votes of other views repair an error that all rollouts of one prompt share?",

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from ireasoner.trainer.worlds.digit_grids.question import QUESTIONS, REMAINDERS
+from ireasoner.trainer.worlds.digit_grids.question import QUESTIONS, READINGS, REMAINDERS
 from ireasoner.trainer.worlds.digit_grids.world import DigitGrids
 from ireasoner.trainer.worlds.scenes.world import Scenes
 from ireasoner.trainer.worlds.world import World
 
-TaskName = Literal["sums", "one-path", "remainders", "scenes"]
+TaskName = Literal["sums", "one-path", "remainders", "readings", "scenes"]
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,9 @@ TASKS: Mapping[TaskName, Task] = {
         Task("sums", DigitGrids(QUESTIONS), "digit-grids"),
         Task("one-path", DigitGrids(QUESTIONS), "digit-grids-one-path", several_paths=False),
         Task("remainders", DigitGrids(REMAINDERS), "digit-grids-remainders", broken_share=0.5),
+        Task("readings", DigitGrids(READINGS), "digit-grids-readings", misread_share=0.2),
         Task("scenes", Scenes(), "scenes"),
     )
 }
 """Every task: the demo's; the same facts with a single path, which all samples share; right answers by wrong reasoning;
-and shapes and bars with several kinds of question."""
+right answers by wrong readings, which no two samples share; and shapes and bars with several kinds of question."""
