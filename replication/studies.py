@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from replication.arms import ARMS, Arm
 
-StudyName = Literal["estimators", "readings", "views", "views-sums", "copies"]
+StudyName = Literal["estimators", "readings", "views", "views-sums", "copies", "repetition"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,25 @@ _STEPS_OF_THE_GROUP = Arm(
     overrides={**ARMS["step-only"].overrides, "step_scope": "group"},
 )
 
+_OFTEN = "frequent-proposer"
+"""The end of the names of the arms whose Proposer has every third update: often enough to repeat itself."""
+
+_PROPOSERS: Mapping[str, tuple[str, Mapping[str, Any], Mapping[str, Any]]] = {
+    "outcome-only": ("", {}, {}),
+    "penalised": (", less a penalty for repeated questions", {}, {"repetition_penalty": 1.0}),
+    "midpoint-penalised": (
+        " towards an even split, less a penalty for repeated questions (R-Zero's paper)",
+        {"proposer": "midpoint"},
+        {"repetition_penalty": 1.0},
+    ),
+    "minority-penalised": (
+        " by the minority's share, less a penalty for repeated questions (R-Zero's code, VisPlay)",
+        {},
+        {"proposer": "minority_share", "repetition_penalty": 1.0},
+    ),
+}
+"""What the Proposer of each arm of the study is paid, and the scoring config's and the trainer's settings for it."""
+
 _GRID_VIEWS = "ireasoner.trainer.worlds.digit_grids.views"
 
 
@@ -61,6 +80,20 @@ def _estimators() -> tuple[Arm, ...]:
         )
         for estimator, (meaning, trainer) in _ESTIMATORS.items()
         for name in ("outcome-only", "full", "constant-step-agreement")
+    )
+
+
+def _repetition() -> tuple[Arm, ...]:
+    outcome_only = ARMS["outcome-only"]
+    return tuple(
+        replace(
+            outcome_only,
+            name=f"{name}-{_OFTEN}",
+            meaning=f"{outcome_only.meaning}; a Proposer with every third update, paid for uncertainty{meaning}",
+            overrides={**outcome_only.overrides, **overrides},
+            trainer={"proposer_every": 2, **({"reward": reward} if reward else {})},
+        )
+        for name, (meaning, overrides, reward) in _PROPOSERS.items()
     )
 
 
@@ -131,6 +164,11 @@ STUDIES: Mapping[StudyName, Study] = MappingProxyType(
             "Does counting copies less add anything, on questions that nothing was chosen on?",
             table=("outcome-only", "outcome-distinct"),
             settings={"questions": 600, "test_seed": 3},
+        ),
+        "repetition": Study(
+            "Does a penalty for repeated questions keep the Proposer's questions different, and at what cost?",
+            own=_repetition(),
+            settings={"questions": 400},
         ),
     }
 )

@@ -82,6 +82,21 @@ def test_an_arm_with_views_differs_from_outcome_only_in_views_and_votes(arm: Arm
     assert settings.group_size % settings.views.count == 0
 
 
+@pytest.mark.parametrize("arm", STUDIES["repetition"].own, ids=lambda arm: arm.name)
+def test_an_arm_of_the_proposers_differs_from_their_reference_in_the_proposers_reward_alone(
+    arm: Arm, tmp_path: Path
+) -> None:
+    reference = TABLE_AND_STUDIES["outcome-only-frequent-proposer"]
+    assert {*differing(arm, reference)} <= {
+        "proposer",
+        "trainer.reward.proposer",
+        "trainer.reward.repetition_penalty",
+    }
+    settings = run_settings(arm, 0, plan(tmp_path))
+    assert settings.proposer_every == 2
+    assert settings.reward.repetition_penalty == (0 if arm == reference else 1)
+
+
 @pytest.mark.parametrize("name", ["outcome-only", "full", "constant-step-agreement"])
 @pytest.mark.parametrize(
     ("estimator", "changed"),
