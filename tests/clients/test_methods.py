@@ -33,6 +33,19 @@ def sent() -> list[Json]:
     ]
 
 
+@pytest.mark.parametrize(
+    ("groups", "message"),
+    [
+        (sent(), r"groups\[0\]: expected ireasoner.clients.Group, not dict"),
+        (Group("g", [Rollout("0", text="7")]), "groups: expected a list of Group, not Group"),
+        ("g", "groups: expected a list of Group, not str"),
+    ],
+)
+def test_what_is_no_list_of_groups_is_refused_before_it_is_sent(groups: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        RewardClient("http://127.0.0.1:1").score("outcome", groups)
+
+
 @CLIENTS
 @pytest.mark.parametrize("endpoint", ["outcome", "trajectory", "solver", "proposer"])
 @pytest.mark.parametrize(

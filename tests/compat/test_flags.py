@@ -6,7 +6,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from ireasoner.compat.flags import FlagsError, describe, did_you_mean, read_flags
+from ireasoner.compat.flags import FlagsError, describe, read_flags
 
 
 class Table(BaseModel):
@@ -105,17 +105,3 @@ def test_help_ends_with_0(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         read_flags(Toy, ["--help"])
     assert capsys.readouterr().out.startswith("usage: toy")
-
-
-@pytest.mark.parametrize(
-    ("word", "known", "meant"),
-    [
-        ("confg", ["config", "control"], "; did you mean config?"),
-        ("papr", ["paper", "robust"], "; did you mean paper?"),
-        ("lossType", ["loss_type", "log_level"], "; did you mean loss_type?"),
-        ("zebra", ["paper", "robust"], ""),
-        ("x", [], ""),
-    ],
-)
-def test_the_nearest_word_is_suggested(word: str, known: list[str], meant: str) -> None:
-    assert did_you_mean(word, known) == meant

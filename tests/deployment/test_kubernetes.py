@@ -6,7 +6,8 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from ireasoner.reward_server.settings import RewardServerSettings, UnknownVariable, read_settings
+from ireasoner.compat.flags import FlagsError
+from ireasoner.reward_server.settings import RewardServerSettings, read_settings
 from tests.deployment.compose_file import ROOT, compose_file
 
 VERSIONS = ("1.27", "1.34")
@@ -82,7 +83,7 @@ def test_settings_are_the_servers_own_and_the_image_is_ours(monkeypatch: pytest.
 def test_kubernetes_adds_no_variables_that_look_like_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     service = DOCUMENTS["Service"]["metadata"]["name"].upper().replace("-", "_")
     monkeypatch.setenv(f"{service}_SERVICE_HOST", "10.0.0.1")
-    with pytest.raises(UnknownVariable):
+    with pytest.raises(FlagsError):
         read_settings([])
     assert pod()["enableServiceLinks"] is False
 

@@ -407,7 +407,10 @@ def test_what_is_no_file_of_groups_is_refused(
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (("--config", "mine"), "there is no preset 'mine'"),
+        (
+            ("--config", "papr"),
+            "there is no preset 'papr'; did you mean paper?; the presets are paper, robust",
+        ),
         (("--config", "{"), "config"),
         (("--config", '{"alhpa": 1}'), "alhpa"),
         (("--experiment", ""), "experiment"),

@@ -149,7 +149,12 @@ def test_a_body_over_the_limit_is_refused(compass_http: httpx.Client) -> None:
 
 
 def test_unknown_routes_and_methods_are_problems(compass_http: httpx.Client) -> None:
-    assert compass_http.get("/score").json()["code"] == "no_such_page"
+    unknown = compass_http.post("/score/solvers", json={}).json()
+    assert (unknown["code"], unknown["detail"]) == (
+        "no_such_page",
+        "POST /score/solvers: Not Found; did you mean /score/solver?",
+    )
+    assert compass_http.get("/xyz").json()["detail"] == "GET /xyz: Not Found"
     wrong_method = compass_http.get("/score/solver")
     assert wrong_method.json()["code"] == "method_not_allowed"
     assert wrong_method.headers["allow"] == "POST"

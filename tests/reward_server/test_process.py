@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 
 import httpx
@@ -129,10 +130,17 @@ def test_a_port_in_use_ends_the_process(compass_url: str, compass: Path) -> None
     assert message == f"reward-server: {where}; choose others with --host and --port"
 
 
+@pytest.mark.parametrize("server", ["reward_server", "rollout_server"])
+def test_a_server_says_its_version(server: str) -> None:
+    command = [sys.executable, "-m", f"ireasoner.{server}", "--version"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_S, check=True)
+    assert ended.stdout == f"{version('ireasoner')}\n"
+
+
 @pytest.mark.parametrize(
     ("flags", "variables", "message"),
     [
-        ([], {"REWARD_PROT": "8000"}, "REWARD_PROT is not a setting"),
+        ([], {"REWARD_PROT": "8000"}, "REWARD_PROT: there is no such variable; did you mean REWARD_PORT?"),
         ([], {"REWARD_PORT": "high"}, "port: Input should be a valid integer"),
         (["--port", "70000"], {}, "port: Input should be less than or equal to 65535"),
         (["--prot", "1"], {}, "--prot: there is no such flag; did you mean --port?"),

@@ -236,8 +236,12 @@ def test_a_port_in_use_is_reported_before_vllm_is_started(start: Start, record: 
 @pytest.mark.parametrize(
     ("flags", "extra", "message"),
     [
-        (["--max-loras", "0"], {}, "--max-loras: Input should be greater than or equal to 1"),
-        ([], {"ROLLOUT_MAX_LORA": "4"}, "ROLLOUT_MAX_LORA is not an option"),
+        (["--max-loras", "0"], {}, "max_loras: Input should be greater than or equal to 1, not '0'"),
+        (
+            [],
+            {"ROLLOUT_MAX_LORA": "4"},
+            "ROLLOUT_MAX_LORA: there is no such variable; did you mean ROLLOUT_MAX_LORA",
+        ),
     ],
 )
 def test_a_wrong_option_is_refused_by_name(

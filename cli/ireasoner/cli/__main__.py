@@ -1,7 +1,6 @@
 """The command `ireasoner`: a table of subcommands, each of which imports only the part that it belongs to."""
 
 import argparse
-import difflib
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from importlib import import_module
 from importlib.metadata import version
 
 from ireasoner.compat.extras import needs_extra
+from ireasoner.compat.spelling import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     name = _parser().parse_args(words[:1]).command
     if name not in SUBCOMMANDS:
-        near = difflib.get_close_matches(name, SUBCOMMANDS, n=1)
-        meant = f"; did you mean {near[0]}?" if near else f": it is one of {', '.join(SUBCOMMANDS)}"
+        meant = did_you_mean(name, SUBCOMMANDS) or f": it is one of {', '.join(SUBCOMMANDS)}"
         print(f"ireasoner: there is no command {name}{meant}", file=sys.stderr)
         sys.exit(_USAGE_ERROR)
     subcommand = SUBCOMMANDS[name]

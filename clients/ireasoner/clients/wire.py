@@ -125,6 +125,16 @@ class ScoreRequest:
     source: str | None = None
     record: bool = True
 
+    def __post_init__(self) -> None:
+        """Raises TypeError if `groups` is not a sequence of groups: a Group is no dictionary."""
+        if not isinstance(self.groups, Sequence) or isinstance(self.groups, str):
+            raise TypeError(f"groups: expected a list of Group, not {type(self.groups).__name__}")
+        for index, group in enumerate(self.groups):
+            if not isinstance(group, Group):
+                raise TypeError(
+                    f"groups[{index}]: expected ireasoner.clients.Group, not {type(group).__name__}"
+                )
+
     @property
     def has_context(self) -> bool:
         """Whether it holds anything that no reward depends on."""

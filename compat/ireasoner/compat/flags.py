@@ -1,11 +1,9 @@
 """Settings from the words of a command line, with faults that name the setting and suggest the one that was meant."""
 
 import argparse
-import difflib
 import os
-import re
 import typing
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, TypeVar
 
 import pydantic_settings
@@ -14,6 +12,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, CliApp, CliSettingsSource
 
 from ireasoner.compat.help_text import HelpText
+from ireasoner.compat.spelling import did_you_mean
 
 Settings = TypeVar("Settings", bound=BaseSettings)
 
@@ -52,15 +51,6 @@ def describe(error: ValidationError, settings: type[BaseModel], *, flags: bool =
         flags: Whether a missing setting is named by its flag.
     """
     return "\n".join(_line(fault, settings, flags) for fault in error.errors())
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`; did you mean X?` with the known word that is spelt most like `word`; empty if none is."""
-    names = list(known)
-    folded = {_folded(name): name for name in names}
-    swapped = [name for name in folded if sorted(name) == sorted(_folded(word))]
-    near = swapped or difflib.get_close_matches(_folded(word), folded, n=1, cutoff=0.6)
-    return f"; did you mean {folded[near[0]]}?" if near else ""
 
 
 def _line(fault: ErrorDetails, settings: type[BaseModel], flags: bool) -> str:
@@ -142,10 +132,6 @@ def _flags(parser: argparse.ArgumentParser) -> Iterator[str]:
 
 def _flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
-
-
-def _folded(word: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", word.lower()).strip("-")
 
 
 def _refuse_unknown_variables(settings: type[BaseSettings]) -> None:

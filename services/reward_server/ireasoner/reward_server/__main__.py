@@ -8,6 +8,7 @@ import gc
 import json
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 
 from ireasoner.compat.extras import needs_extra
 
@@ -15,7 +16,7 @@ with needs_extra("reward-server", command="reward-server"):
     from ireasoner.compat.flags import FlagsError
     from ireasoner.reward_server.embedding.worker_backend import launched_backend
     from ireasoner.reward_server.observability import logs
-    from ireasoner.reward_server.settings import RewardServerSettings, UnknownVariable, read_settings
+    from ireasoner.reward_server.settings import RewardServerSettings, read_settings
 
 REQUEST_OBJECTS = 50_000
 """Objects of a large request: the garbage collector looks for cycles after this many, not after 700."""
@@ -23,9 +24,13 @@ REQUEST_OBJECTS = 50_000
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the server until SIGTERM or SIGINT; returns 0, 1 if it failed, 2 if an option is wrong."""
+    words = sys.argv[1:] if arguments is None else arguments
+    if "--version" in words:
+        print(version("ireasoner"))
+        return 0
     try:
-        settings = read_settings(sys.argv[1:] if arguments is None else arguments)
-    except (UnknownVariable, FlagsError) as error:
+        settings = read_settings(words)
+    except FlagsError as error:
         for line in str(error).splitlines():
             print(f"reward-server: {line}", file=sys.stderr)
         return 2

@@ -32,7 +32,7 @@ A reward that could not be computed is one of these or the status `abstain`, nev
 class is its entry in the API's table of errors.
 """
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from ireasoner.reward_server.wire import Fault
 
@@ -70,6 +70,11 @@ class MalformedRequest(RequestError):
     """The body, a header or a parameter is invalid; `errors` lists where and why."""
 
     status, code, title = 422, "malformed_request", "The request is malformed"
+
+    @classmethod
+    def at(cls, place: str, reason: str) -> Self:
+        """The error of a single fault, which its detail names."""
+        return cls(f"{place}: {reason}", faults=(Fault(place=place, reason=reason),))
 
 
 class NotJudged(RequestError):

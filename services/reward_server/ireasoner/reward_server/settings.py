@@ -1,6 +1,5 @@
 """The server's settings: each field is a flag, a `REWARD_*` variable and a line of `--help`."""
 
-import os
 from collections.abc import Sequence
 from ipaddress import ip_address
 from pathlib import Path
@@ -14,10 +13,6 @@ from ireasoner.reward_server.embedding.embedder import EmbedderSpec, Runtime
 from ireasoner.reward_server.observability.logs import LogFormat
 
 PREFIX = "REWARD_"
-
-
-class UnknownVariable(Exception):
-    """The environment has a `REWARD_*` variable that is not a setting."""
 
 
 class RewardServerSettings(BaseSettings):
@@ -177,13 +172,6 @@ def read_settings(arguments: Sequence[str]) -> RewardServerSettings:
     """Reads flags and environment; `--help` ends the process.
 
     Raises:
-        UnknownVariable: The environment has a mistyped `REWARD_*` variable.
-        FlagsError: A flag is unknown, or a value is invalid.
+        FlagsError: A flag or a variable `REWARD_*` is unknown, or a value is invalid.
     """
-    known = {f"{PREFIX}{name}".upper() for name in RewardServerSettings.model_fields}
-    present = {name.upper() for name in os.environ if name.upper().startswith(PREFIX)}
-    if unknown := sorted(present - known):
-        raise UnknownVariable(
-            f"{', '.join(unknown)} is not a setting; the settings are {', '.join(sorted(known))}"
-        )
     return read_flags(RewardServerSettings, arguments)

@@ -2,22 +2,24 @@
 
 import logging
 import sys
-from importlib.metadata import PackageNotFoundError
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from ireasoner.compat.extras import needs_extra
 
 with needs_extra("rollout-server", command="rollout-server"):
-    from pydantic import ValidationError
-
+    from ireasoner.compat.flags import FlagsError
     from ireasoner.rollout_server.launcher import Launcher
-    from ireasoner.rollout_server.settings import UnknownVariableError, read_settings, vllm_version
+    from ireasoner.rollout_server.settings import read_settings, vllm_version
 
 USAGE_ERROR = 2
 
 
 def main() -> None:
     """Runs the server and exits with its code; 2 if an option is wrong or vLLM is not installed."""
+    if "--version" in sys.argv[1:]:
+        print(version("ireasoner"))
+        return
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S")
     try:
         settings = read_settings(sys.argv[1:])
@@ -28,13 +30,9 @@ def main() -> None:
             file=sys.stderr,
         )
         sys.exit(USAGE_ERROR)
-    except UnknownVariableError as error:
-        print(f"rollout-server: {error}", file=sys.stderr)
-        sys.exit(USAGE_ERROR)
-    except ValidationError as error:
-        for problem in error.errors():
-            flag = "--" + "-".join(str(part) for part in problem["loc"]).replace("_", "-")
-            print(f"rollout-server: {flag}: {problem['msg']}", file=sys.stderr)
+    except FlagsError as error:
+        for line in str(error).splitlines():
+            print(f"rollout-server: {line}", file=sys.stderr)
         sys.exit(USAGE_ERROR)
     if settings.model.startswith((".", "/", "~")) and not Path(settings.model).expanduser().is_dir():
         print(f"rollout-server: --model: no such folder: {settings.model}", file=sys.stderr)

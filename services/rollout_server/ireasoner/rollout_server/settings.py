@@ -1,21 +1,16 @@
 """The launcher's options: each field is a flag, a `ROLLOUT_*` variable and a line of `--help`."""
 
-import os
 from collections.abc import Sequence
 from importlib import metadata
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, CliApp, CliSettingsSource, CliUnknownArgs, SettingsConfigDict
+from pydantic_settings import BaseSettings, CliUnknownArgs, SettingsConfigDict
 
-from ireasoner.compat.help_text import HelpText
+from ireasoner.compat.flags import read_flags
 
 PREFIX = "ROLLOUT_"
 WARM_UP_VARIABLE = f"{PREFIX}WARM_UP"
-
-
-class UnknownVariableError(Exception):
-    """The environment has a variable `ROLLOUT_*` that is not an option."""
 
 
 class RolloutServerSettings(BaseSettings):
@@ -85,15 +80,9 @@ def is_cpu_build() -> bool:
 
 
 def read_settings(arguments: Sequence[str]) -> RolloutServerSettings:
-    """Reads flags and environment; `--help` and a wrong flag end the process as argparse does.
+    """Reads flags and environment; `--help` ends the process.
 
-    Raises UnknownVariableError for a misspelt variable and pydantic's ValidationError for a wrong value.
+    Raises:
+        FlagsError: A variable `ROLLOUT_*` is unknown, or a value is missing or invalid.
     """
-    known = {f"{PREFIX}{name}".upper() for name in RolloutServerSettings.model_fields if name != "vllm_flags"}
-    present = {name.upper() for name in os.environ if name.upper().startswith(PREFIX)}
-    if unknown := sorted(present - known):
-        raise UnknownVariableError(
-            f"{', '.join(unknown)} is not an option; the options are {', '.join(sorted(known))}"
-        )
-    source: CliSettingsSource[Any] = CliSettingsSource(RolloutServerSettings, formatter_class=HelpText)
-    return CliApp.run(RolloutServerSettings, list(arguments), cli_settings_source=source)
+    return read_flags(RolloutServerSettings, arguments)

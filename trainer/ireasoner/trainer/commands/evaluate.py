@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from ireasoner.compat.flags import did_you_mean
+from ireasoner.compat.spelling import did_you_mean
 from ireasoner.trainer.adapters.backbone import forbidden_token_ids, load_config, load_processor
 from ireasoner.trainer.commands.settings import EvaluateSettings
 from ireasoner.trainer.errors import ImagesError, SettingsError

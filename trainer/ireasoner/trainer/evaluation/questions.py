@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 
 from PIL import Image
 
-from ireasoner.compat.flags import did_you_mean
+from ireasoner.compat.spelling import did_you_mean
 from ireasoner.trainer.errors import ImagesError
 from ireasoner.trainer.evaluation.columns import QuestionColumns
 from ireasoner.trainer.evaluation.matching import (

@@ -14,7 +14,7 @@ from transformers.integrations import (
 from transformers.optimization import get_scheduler
 from trl import GRPOConfig
 
-from ireasoner.compat.flags import did_you_mean
+from ireasoner.compat.spelling import did_you_mean
 from ireasoner.trainer.errors import SettingsError
 from ireasoner.trainer.loop.grpo_fields import AT_LEAST_0, AT_MOST_1, CHOICES, REFUSED
 from ireasoner.trainer.loop.launcher import launched_processes

@@ -8,7 +8,7 @@ from random import Random
 
 from PIL import Image
 
-from ireasoner.compat.flags import did_you_mean
+from ireasoner.compat.spelling import did_you_mean
 from ireasoner.trainer.errors import SettingsError
 from ireasoner.trainer.images import read_image
 from ireasoner.trainer.rewards.named_function import named_function

@@ -155,7 +155,7 @@ class _Caller:
         most = cast(Limits, self._request.app.state.limits).max_rollouts
         if not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= most:
             reason = f"the URL must give the number of rollouts per prompt, 1 to {most}: ?group_size=8"
-            raise MalformedRequest(reason, faults=(wire.Fault(place="group_size", reason=reason),))
+            raise MalformedRequest.at("group_size", reason)
         return CohortKey(
             protocol,
             self._request.state.experiment,
@@ -201,8 +201,9 @@ async def cohort_openrlhf(body: OpenRLHFRequest, caller: Caller) -> OpenRLHFAnsw
     """OpenRLHF's `--reward.remote_url`: waits for the other rollouts of the prompt and scores them together."""
     count = len(body.query)
     if len(body.prompts) != count or len(body.labels) not in (0, count):
-        reason = f"{count} queries, {len(body.prompts)} prompts and {len(body.labels)} labels"
-        raise MalformedRequest(reason, faults=(wire.Fault(place="body", reason=reason),))
+        raise MalformedRequest.at(
+            "body", f"{count} queries, {len(body.prompts)} prompts and {len(body.labels)} labels"
+        )
     rollouts = []
     for index, shared in enumerate(prompt_keys(body)):
         text = response_of(body.query[index], body.prompts[index], f"query[{index}]")

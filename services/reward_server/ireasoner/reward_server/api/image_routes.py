@@ -78,7 +78,7 @@ async def put_image(
     decoding = cast(Decoding, request.app.state.put_images)
     found = await decoding.run(partial(images.digest, data), claim)
     if found != sha256:
-        raise _malformed("sha256", f"the SHA-256 of the body is {found}, not {sha256[:80]!r}")
+        raise MalformedRequest.at("sha256", f"the SHA-256 of the body is {found}, not {sha256[:80]!r}")
     try:
         pixels = await decoding.run(partial(images.pixels, data), claim)
         claim.hold(images.PIXEL_BYTES * pixels)
@@ -86,7 +86,7 @@ async def put_image(
     except images.TooManyPixels as error:
         raise RequestTooLarge(f"the image has {error}") from error
     except images.NotAnImage as error:
-        raise _malformed("body", f"the body is {error}") from error
+        raise MalformedRequest.at("body", str(error)) from error
     if recorder.status.problem is not None or not recorder.put_image(request.state.experiment, sha256, data):
         raise LedgerUnavailable("the ledger cannot be written now; scoring goes on", retry_after_s=5)
     return wire.StoredImage(sha256=sha256, bytes=len(data), pixels=pixels)
@@ -103,7 +103,3 @@ async def _body(request: Request) -> bytes:
     except ClientDisconnect:
         raise CallerGone("the connection was closed") from None
     return bytes(data)
-
-
-def _malformed(place: str, reason: str) -> MalformedRequest:
-    return MalformedRequest(reason, faults=(wire.Fault(place=place, reason=reason),))

@@ -140,7 +140,7 @@ class _Body(Request):
 def _refuse(fault: Fault | None) -> None:
     """Raises MalformedRequest if there is a fault."""
     if fault is not None:
-        raise MalformedRequest(f"{fault.place}: {fault.reason}", faults=(fault,))
+        raise MalformedRequest.at(fault.place, fault.reason)
 
 
 def _size(text: bytes, start: int = 0, end: int | None = None) -> Size:

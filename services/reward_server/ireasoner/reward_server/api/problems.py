@@ -1,6 +1,6 @@
 """Every error leaves the server as an RFC 9457 problem."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from http import HTTPMethod
 from typing import Any, cast
 
@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
+from ireasoner.compat.spelling import did_you_mean
 from ireasoner.reward_server.errors import (
     InternalError,
     MalformedRequest,
@@ -80,7 +81,7 @@ async def _on_malformed(request: Request, error: Exception) -> Response:
     found = cast(RequestValidationError, error).errors()
     if request.headers.get("content-type", "").split(";")[0].strip() != "application/json":
         reason = "the request needs the header content-type: application/json"
-        return _refuse(request, MalformedRequest(reason, faults=(_body(reason),)))
+        return _refuse(request, MalformedRequest.at("body", reason))
     faults = tuple(_fault(entry) for entry in found[:_SHOWN_FAULTS])
     others = len(found) - 1
     more = f", and {others} more fault{'s' if others > 1 else ''}" if others else ""
@@ -97,18 +98,20 @@ def _fault(entry: Mapping[str, Any]) -> Fault:
     return Fault(place=path(location[1:]) or "body", reason=entry["msg"].removeprefix("Value error, "))
 
 
-def _body(reason: str) -> Fault:
-    return Fault(place="body", reason=reason)
-
-
 async def _on_http_error(request: Request, error: Exception) -> Response:
     raised = cast(HTTPException, error)
     kind = _KINDS.get(raised.status_code, MalformedRequest if raised.status_code < 500 else InternalError)
-    response = _refuse(request, kind(f"{request.method} {request.url.path}: {raised.detail}"))
+    meant = did_you_mean(request.url.path, _paths(request.app)) if kind is NoSuchRoute else ""
+    response = _refuse(request, kind(f"{request.method} {request.url.path}: {raised.detail}{meant}"))
     response.headers.update(raised.headers or {})
     if raised.status_code == MethodNotAllowed.status:
         response.headers["allow"] = ", ".join(sorted(_methods(request)))
     return response
+
+
+def _paths(app: FastAPI) -> Iterator[str]:
+    """The paths of the endpoints that are documented."""
+    return iter(app.openapi()["paths"])
 
 
 def _methods(request: Request) -> set[str]:

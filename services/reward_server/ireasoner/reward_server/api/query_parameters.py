@@ -5,8 +5,7 @@ from collections.abc import Iterator
 from fastapi import Request
 from fastapi.dependencies.models import Dependant
 
-from ireasoner.compat.flags import did_you_mean
-from ireasoner.reward_server import wire
+from ireasoner.compat.spelling import did_you_mean
 from ireasoner.reward_server.errors import MalformedRequest
 
 _TOKEN = "token"
@@ -24,7 +23,7 @@ async def refuse_unknown_parameters(request: Request) -> None:
         if name not in (*known, _TOKEN):
             known_ones = f"; known are {', '.join(known)}" if known else "; it takes none"
             reason = f"no such parameter of the URL{did_you_mean(name, known) or known_ones}"
-            raise MalformedRequest(f"{name}: {reason}", faults=(wire.Fault(place=name, reason=reason),))
+            raise MalformedRequest.at(name, reason)
 
 
 def _known(of: Dependant) -> Iterator[str]:

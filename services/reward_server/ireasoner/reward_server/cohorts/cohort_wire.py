@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from ireasoner.reward_server.errors import MalformedRequest
 from ireasoner.reward_server.scoring_config import ConfigOverrides
-from ireasoner.reward_server.wire import Fault, Text
+from ireasoner.reward_server.wire import Text
 
 _ANCHOR_CHARACTERS = 64
 _TASK_IDS = ("prompt_id", "_ng_task_index")
@@ -163,8 +163,7 @@ def response_of(query: str, prompt: str, path: str) -> str:
     anchor = prompt[-_ANCHOR_CHARACTERS:]
     start = query.find(anchor)
     if start < 0:
-        reason = "the query does not contain its prompt"
-        raise MalformedRequest(f"{path}: {reason}", faults=(Fault(place=path, reason=reason),))
+        raise MalformedRequest.at(path, "the query does not contain its prompt")
     return query[start + len(anchor) :]
 
 
@@ -187,8 +186,7 @@ def config_of(text: str) -> ConfigOverrides:
             json.loads(text) if text.lstrip().startswith("{") else {"preset": text}
         )
     except (ValueError, RecursionError) as error:
-        reason = f"not a config: {error}"
-        raise MalformedRequest(reason, faults=(Fault(place="config", reason=reason),)) from error
+        raise MalformedRequest.at("config", f"not a config: {error}") from error
 
 
 def rollout_answers(group: Mapping[str, Any], group_size: int) -> list[RemoteAnswer | None]:

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import Field
 from pydantic_settings import CliPositionalArg, SettingsConfigDict
 
-from ireasoner.compat.flags import did_you_mean
+from ireasoner.compat.spelling import did_you_mean
 from ireasoner.reward_server.commands.command import InputError
 from ireasoner.reward_server.commands.config_flag import overrides
 from ireasoner.reward_server.commands.embedder_flags import EmbedderFlags

@@ -35,7 +35,7 @@ class ExploreSettings(CommandSettings):
 
     folders: CliPositionalArg[list[Path]] = Field(min_length=1)
     """Folders of ledgers, or folders of such folders."""
-    port: int = Field(8020, ge=0, le=65535)
+    port: int = Field(8030, ge=0, le=65535)
     """Port to listen on; 0 picks a free port."""
     host: str = "127.0.0.1"
     """Address to listen on; beyond loopback it needs --tokens-file."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import Field
 from pydantic_settings import CliPositionalArg, SettingsConfigDict
 
+from ireasoner.compat.spelling import did_you_mean
 from ireasoner.reward_server.commands.command import (
     CONTINUES,
     DONE,
@@ -24,6 +25,7 @@ from ireasoner.reward_server.ledger.lock import Lock
 from ireasoner.reward_server.ledger.put_image import ImagePut
 from ireasoner.reward_server.ledger.run_lines import Scoring
 from ireasoner.reward_server.ledger.source_file import NothingToImport, SourceFile, named_scoring
+from ireasoner.reward_server.scoring_config import PRESETS
 
 SHOWN_LINES = 10
 """Bad lines that are named."""
@@ -60,7 +62,10 @@ class ImportSettings(CommandSettings):
             return None
         found = named_scoring(overrides("config", self.config))
         if found is None:
-            raise InputError(f"--config: there is no preset {self.config!r}")
+            raise InputError(
+                f"--config: there is no preset {self.config!r}{did_you_mean(self.config, PRESETS)}; "
+                f"the presets are {', '.join(PRESETS)}"
+            )
         return found
 
 

@@ -9,7 +9,6 @@ import orjson
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from ireasoner.reward_server.errors import MalformedRequest
-from ireasoner.reward_server.wire import Fault
 
 _CHECK_BYTES = 12
 _Row = Annotated[int, Field(ge=0, lt=2**63)]
@@ -53,4 +52,4 @@ def _check(payload: bytes, query: str) -> bytes:
 
 def _forged() -> MalformedRequest:
     reason = "not a cursor of this query; repeat the query's own parameters, with `next` of its last page"
-    return MalformedRequest(f"cursor: {reason}", faults=(Fault(place="cursor", reason=reason),))
+    return MalformedRequest.at("cursor", reason)

@@ -18,7 +18,7 @@ def group_to_score(sent: Mapping[str, Any], group_id: str) -> wire.Group:
     """
     if (voters := sent.get("voters")) is not None:
         reason = f"the group was judged by the votes of {voters!r}, which is stored apart: it cannot be scored alone"
-        raise MalformedRequest(reason, faults=(wire.Fault(place="group", reason=reason),))
+        raise MalformedRequest.at("group", reason)
     return wire.Group.model_validate({"id": group_id, "rollouts": sent["rollouts"]})
 
 

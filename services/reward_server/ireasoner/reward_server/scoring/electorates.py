@@ -70,8 +70,7 @@ def check_voters(groups: Sequence[wire.Group]) -> None:
 
 
 def _wrong(index: int, reason: str) -> MalformedRequest:
-    place = f"groups[{index}].voters"
-    return MalformedRequest(f"{place}: {reason}", faults=(wire.Fault(place=place, reason=reason),))
+    return MalformedRequest.at(f"groups[{index}].voters", reason)
 
 
 def _circle(start: str, judges: Mapping[str, str | None], followed: set[str]) -> int:

@@ -21,7 +21,6 @@ from ireasoner.reward_server.errors import (
     TooManyConfigs,
 )
 from ireasoner.reward_server.scoring_config import PRESETS, ConfigOverrides, ScoringConfig
-from ireasoner.reward_server.wire import Fault
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +101,7 @@ class ConfigRegistry:
             reason = (
                 "a name has 1 to 64 letters, digits, dots, dashes or underscores, first a letter or digit"
             )
-            raise MalformedRequest(reason, faults=(Fault(place="name", reason=reason),))
+            raise MalformedRequest.at("name", reason)
         config = self._resolve(overrides, experiment)[1]
         owner, known = self._find(name, experiment) or (experiment, None)
         if known is not None and known.config == config:
@@ -147,7 +146,7 @@ class ConfigRegistry:
         base = self._find(overrides.preset, experiment)
         if base is None:
             reason = f"there is no config {overrides.preset!r}; known configs: {self._names(experiment)}"
-            raise MalformedRequest(reason, faults=(Fault(place="config", reason=reason),))
+            raise MalformedRequest.at("config", reason)
         return base, overrides.on(base[1].config)
 
     def _found(self, name: str, experiment: str) -> tuple[str, NamedConfig]:
