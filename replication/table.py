@@ -87,7 +87,7 @@ def summary(document: Document) -> str:
     It has the accuracy on the test questions, and the paired difference on both splits to outcome-only (under the same
     estimator).
     """
-    absolute = (("greedy", "greedy"), ("maj@{n}", "majority"))
+    absolute = _ACCURACY_COLUMNS[:3]
     paired = (*absolute, _SOUND_COLUMNS[0])
     head = ["arm", "seeds", *_names(absolute, document)]
     head += [f"{name} vs outcome-only" for name in _names(paired, document)]
