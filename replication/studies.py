@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from replication.arms import ARMS, Arm
 
-StudyName = Literal["estimators", "readings", "views", "views-sums", "copies", "repetition"]
+StudyName = Literal["estimators", "readings", "readings-early", "views", "views-sums", "copies", "repetition"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,9 @@ _STEPS_OF_THE_GROUP = Arm(
     overrides={**ARMS["step-only"].overrides, "step_scope": "group"},
 )
 
+_EARLY_UPDATES = 36
+"""Half of a run: on `readings` a whole one brings every reward to the same ceiling."""
+
 _OFTEN = "frequent-proposer"
 """The end of the names of the arms whose Proposer has every third update: often enough to repeat itself."""
 
@@ -80,6 +83,23 @@ def _estimators() -> tuple[Arm, ...]:
         )
         for estimator, (meaning, trainer) in _ESTIMATORS.items()
         for name in ("outcome-only", "full", "constant-step-agreement")
+    )
+
+
+def _early() -> tuple[Arm, ...]:
+    arms = (
+        *(ARMS[name] for name in ("outcome-only", "full", "step-only")),
+        _STEPS_OF_THE_GROUP,
+        ARMS["true-answers"],
+    )
+    return tuple(
+        replace(
+            arm,
+            name=f"{arm.name}-early",
+            meaning=f"{arm.meaning}; half as many updates",
+            trainer={"updates": _EARLY_UPDATES},
+        )
+        for arm in arms
     )
 
 
@@ -146,6 +166,11 @@ STUDIES: Mapping[StudyName, Study] = MappingProxyType(
             "Does step agreement help where right steps are in rollouts with wrong answers?",
             table=("outcome-only", "full", "step-only", "true-answers"),
             own=(_STEPS_OF_THE_GROUP,),
+            settings={"task": "readings", "questions": 400},
+        ),
+        "readings-early": Study(
+            "Which reward learns `readings` fastest?",
+            own=_early(),
             settings={"task": "readings", "questions": 400},
         ),
         "views": Study(

@@ -82,6 +82,15 @@ def test_an_arm_with_views_differs_from_outcome_only_in_views_and_votes(arm: Arm
     assert settings.group_size % settings.views.count == 0
 
 
+@pytest.mark.parametrize("arm", STUDIES["readings-early"].own, ids=lambda arm: arm.name)
+def test_an_early_arm_differs_from_the_whole_one_in_the_number_of_updates_alone(
+    arm: Arm, tmp_path: Path
+) -> None:
+    whole = TABLE_AND_STUDIES[arm.name.removesuffix("-early")]
+    assert differing(arm, whole) == ["trainer.updates"]
+    assert run_settings(whole, 0, plan(tmp_path)).updates == 2 * run_settings(arm, 0, plan(tmp_path)).updates
+
+
 @pytest.mark.parametrize("arm", STUDIES["repetition"].own, ids=lambda arm: arm.name)
 def test_an_arm_of_the_proposers_differs_from_their_reference_in_the_proposers_reward_alone(
     arm: Arm, tmp_path: Path
