@@ -28,13 +28,14 @@ from ireasoner.trainer.settings import read_toml
 from ireasoner.trainer.tiny_model.completion import parse_completion
 from ireasoner.trainer.tiny_model.task import TASKS, TaskName
 from ireasoner.trainer.worlds.world import Asked
-from replication.arms import ARMS, Arm
+from replication.arms import Arm
 from replication.command import CommandSettings, run_command
 from replication.evaluation import Evaluator
 from replication.intervals import Estimate, across_questions
 from replication.provenance import provenance
 from replication.reasoning import check
 from replication.settings import ReplicationSettings
+from replication.studies import TABLE_AND_STUDIES
 from replication.table import cell, markdown_table
 
 VALIDATION_SEED = 2
@@ -108,7 +109,9 @@ def separate(settings: SeparationSettings, console: Console) -> int:
     ) as (reward_url, rollout_url, _):
         groups = _sample(settings, table.model_folder, config["rollout"]["solver_max_tokens"], rollout_url)
         with RewardClient(reward_url) as client:
-            arms = [_arm(arm, groups, client) for arm in ARMS.values() if _is_a_scoring_config(arm)]
+            arms = [
+                _arm(arm, groups, client) for arm in TABLE_AND_STUDIES.values() if _is_a_scoring_config(arm)
+            ]
     document = {
         "task": settings.task,
         "questions": settings.questions,

@@ -16,7 +16,7 @@ from ireasoner.trainer.adapters.backbone import (
 from ireasoner.trainer.adapters.canary import Canary
 from ireasoner.trainer.errors import RolloutServerError, SettingsError
 from ireasoner.trainer.rollouts.client import RolloutClient
-from ireasoner.trainer.rollouts.rollout import Rollout, SamplingContract
+from ireasoner.trainer.rollouts.rollout import SamplingContract
 from ireasoner.trainer.run_folder.run_folder import read_lines
 from tests.conftest import MODEL
 from tests.trainer.offline import OfflineRollouts, answers, offline_settings, offline_trainer
@@ -136,10 +136,8 @@ def test_a_bias_of_the_backbones_own_is_kept() -> None:
 
 def test_a_server_that_samples_a_forbidden_token_is_refused() -> None:
     client = RolloutClient("http://127.0.0.1:9")
-    rollouts = [
-        Rollout("", ids, (0.0,) * len(ids), (1,), "stop", "solver-000001", 0) for ids in ((5, 6), (7, 441))
-    ]
-    client._refuse_forbidden(rollouts, SamplingContract(4, forbidden_token_ids=(442,)))
+    choices = [{"token_ids": ids} for ids in ([5, 6], [7, 441])]
+    client._refuse_forbidden(choices, SamplingContract(4, forbidden_token_ids=(442,)))
     with pytest.raises(RolloutServerError, match="sampled token 441, which the request forbids"):
-        client._refuse_forbidden(rollouts, SamplingContract(4, forbidden_token_ids=(441, 442)))
+        client._refuse_forbidden(choices, SamplingContract(4, forbidden_token_ids=(441, 442)))
     client.close()

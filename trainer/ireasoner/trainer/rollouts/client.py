@@ -6,7 +6,7 @@ import re
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar, cast
 from weakref import WeakSet
 
 import httpx
@@ -21,6 +21,8 @@ from ireasoner.trainer.errors import (
 from ireasoner.trainer.rollouts.busy_clock import BusyClock
 from ireasoner.trainer.rollouts.rollout import Measured, Rollout, RolloutRequest, SamplingContract
 from ireasoner.trainer.rollouts.token_figures import figures_of
+
+Sampled = TypeVar("Sampled")
 
 CHAT = "/v1/chat/completions"
 _RETRIED_STATUS = frozenset({429, 502, 503, 504})
@@ -178,22 +180,29 @@ class RolloutClient:
             RolloutServerError: A request was refused, or the server was unreachable for longer than the budget.
         """
         headers = None if engine is None else {"X-data-parallel-rank": str(engine)}
-        futures = [
-            self.pool.submit(self._sample_one, policy, request, contract, headers) for request in requests
-        ]
+        return self._at_once(requests, lambda request: self._sample_one(policy, request, contract, headers))
+
+    def texts(
+        self, policy: str, requests: Sequence[RolloutRequest], contract: SamplingContract
+    ) -> list[list[str]]:
+        """Samples the same rollouts as `sample`, and returns their texts: without log-probabilities it takes less time.
+
+        Raises:
+            PolicyMissingError: The server does not serve `policy`.
+            RolloutServerError: A request was refused, or the server was unreachable for longer than the budget.
+        """
+        return self._at_once(requests, lambda request: self._texts_of_one(policy, request, contract))
+
+    def _at_once(
+        self, requests: Sequence[RolloutRequest], ask: Callable[[RolloutRequest], Sampled]
+    ) -> list[Sampled]:
+        """What `ask` returns for each request, in order."""
+        futures = [self.pool.submit(ask, request) for request in requests]
         try:
             return [future.result() for future in futures]
         finally:
             for future in futures:
                 future.cancel()
-
-    def texts(
-        self, policy: str, requests: Sequence[RolloutRequest], contract: SamplingContract
-    ) -> list[list[str]]:
-        """Samples as `sample` does, and returns the texts."""
-        return [
-            [rollout.text for rollout in rollouts] for rollouts in self.sample(policy, requests, contract)
-        ]
 
     def _sample_one(
         self,
@@ -202,17 +211,34 @@ class RolloutClient:
         contract: SamplingContract,
         headers: Mapping[str, str] | None,
     ) -> list[Rollout]:
+        fields: dict[str, object] = {"logprobs": True}
+        if request.measured is not None:
+            fields |= {"top_logprobs": request.measured.words, "return_tokens_as_token_ids": True}
+        choices, prompt_token_ids = self._choices(policy, request, contract, fields, headers)
+        return [self._rollout(choice, policy, request, contract, prompt_token_ids) for choice in choices]
+
+    def _texts_of_one(self, policy: str, request: RolloutRequest, contract: SamplingContract) -> list[str]:
+        choices, _ = self._choices(policy, request, contract, {})
+        return [_text(choice) for choice in choices]
+
+    def _choices(
+        self,
+        policy: str,
+        request: RolloutRequest,
+        contract: SamplingContract,
+        fields: Mapping[str, object],
+        headers: Mapping[str, str] | None = None,
+    ) -> tuple[list[Mapping[str, Any]], tuple[int, ...]]:
+        """The choices of the answer to one request, in order, and the prompt's tokens; `fields` join the body."""
         body = {
             "model": policy,
             "messages": with_image(request),
             "n": request.count,
             "seed": request.seed,
-            "logprobs": True,
             "return_token_ids": True,
             **contract.request_fields(),
+            **fields,
         }
-        if request.measured is not None:
-            body |= {"top_logprobs": request.measured.words, "return_tokens_as_token_ids": True}
         with self.sampling.working():
             answer = self.request("POST", CHAT, body, headers).json()
         if answer["model"] != policy:
@@ -222,14 +248,12 @@ class RolloutClient:
             raise RolloutServerError(
                 f"{self.base_url} returned {len(choices)} rollouts of {policy} instead of {request.count}"
             )
-        prompt_token_ids = tuple(answer["prompt_token_ids"])
-        rollouts = [self._rollout(choice, policy, request, contract, prompt_token_ids) for choice in choices]
-        self._refuse_forbidden(rollouts, contract)
-        return rollouts
+        self._refuse_forbidden(choices, contract)
+        return choices, tuple(answer["prompt_token_ids"])
 
-    def _refuse_forbidden(self, rollouts: Sequence[Rollout], contract: SamplingContract) -> None:
+    def _refuse_forbidden(self, choices: Sequence[Mapping[str, Any]], contract: SamplingContract) -> None:
         """Raises if the server does not apply `logit_bias`, as vLLM with speculative decoding."""
-        sampled = {token_id for rollout in rollouts for token_id in rollout.token_ids}
+        sampled = {token_id for choice in choices for token_id in choice["token_ids"]}
         if forbidden := sorted(sampled & set(contract.forbidden_token_ids)):
             raise RolloutServerError(
                 f"{self.base_url} sampled token {forbidden[0]}, which the request forbids by logit_bias: does the "
@@ -251,7 +275,7 @@ class RolloutClient:
                 f"{self.base_url} returned {len(token_ids)} token ids and {len(logprobs)} log-probabilities"
             )
         return Rollout(
-            text=choice["message"]["content"] or "",
+            text=_text(choice),
             token_ids=token_ids,
             logprobs=logprobs,
             prompt_token_ids=prompt_token_ids,
@@ -344,3 +368,8 @@ def with_image(request: RolloutRequest) -> list[dict[str, object]]:
             content = [image_part if part["type"] == "image" else part for part in content]
         filled.append({**message, "content": content})
     return filled
+
+
+def _text(choice: Mapping[str, Any]) -> str:
+    """The text of one choice of a chat completion."""
+    return cast(str, choice["message"]["content"] or "")
