@@ -162,8 +162,5 @@ ARMS: Mapping[str, Arm] = {arm.name: arm for arm in (*_METHODS, *_CONTROLS)}
 QUICK_ARMS = ("outcome-only", "full")
 """The arms that `make replicate-quick` trains."""
 
-REFERENCES = (
-    *("base", "outcome-only", "full", "robust"),
-    *("outcome-only-moving-baseline", "outcome-only-unscaled"),
-)
+REFERENCES = ("base", "outcome-only", "full", "robust")
 """The arms that all others of a table are compared with, paired on seeds and questions, where the table has them."""

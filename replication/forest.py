@@ -23,6 +23,10 @@ _LABELS = {"robust": "robust as it was", "robust-without-distinct-exponent": "ro
 """Labels of arms whose names do not tell which version of the preset they are."""
 
 
+_BY_SAMPLE = ("readings",)
+"""Tasks that are compared by avg@N: their base model has no greedy accuracy to gain."""
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One comparison.
@@ -31,7 +35,7 @@ class Row:
         arm: The arm.
         kind: `method` or `control`.
         seeds: Number of seeds.
-        found: The difference in greedy accuracy: `mean`, `low` and `high`.
+        found: The difference in greedy accuracy, or in that of a sample: `mean`, `low` and `high`.
         by_seed: The difference of each seed; empty if it was not kept.
     """
 
@@ -58,7 +62,10 @@ class Section:
 def sections(documents: Mapping[str, Document]) -> list[Section]:
     """The comparisons of each table, by title; the first one is the main table."""
     made = [
-        Section(title, _rows(document, ROWS if index == 0 else None))
+        Section(
+            f"{title}, avg@{document['samples']}" if document["task"] in _BY_SAMPLE else title,
+            _rows(document, ROWS if index == 0 else None),
+        )
         for index, (title, document) in enumerate(documents.items())
     ]
     return [section for section in made if section.rows]
@@ -66,13 +73,14 @@ def sections(documents: Mapping[str, Document]) -> list[Section]:
 
 def _rows(document: Document, wanted: Sequence[str] | None) -> list[Row]:
     kinds = {arm["arm"]: arm["kind"] for arm in document["arms"]}
+    metric = "sampled" if document["task"] in _BY_SAMPLE else "greedy"
     return [
         Row(
             name,
             kinds[name],
             len(pair["seeds"]),
-            pair[BOTH]["greedy"],
-            pair.get("by_seed", {}).get("greedy", ()),
+            pair[BOTH][metric],
+            pair.get("by_seed", {}).get(metric, ()),
         )
         for name, (_, pair) in against_reference(document).items()
         if wanted is None or name in wanted

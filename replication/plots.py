@@ -56,17 +56,21 @@ def draw_forest(sections: Sequence[Section], file: Path) -> None:
         if label in {section.title for section in sections}:
             tick.set_fontweight("bold")
     axes.set_ylim(height - 0.4, -0.7)
-    axes.set_xlabel("greedy accuracy minus that of outcome-only (paired), in brackets: seeds")
+    axes.set_xlabel("greedy accuracy (or avg@N) minus that of outcome-only, paired; in brackets: seeds")
     _save(figure, file)
 
 
 def _accuracy(document: Mapping[str, Any]) -> Figure:
-    """Greedy accuracy and maj@N, one line per arm: on the test questions, and paired differences to outcome-only."""
+    """Accuracies, one line per arm: on the test questions, and paired differences to outcome-only."""
     arms, differences = document["arms"], against_reference(document)
     figure = Figure(figsize=(9, 1.2 + 0.35 * len(arms)), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     against = [differences.get(arm["arm"], (None, None))[1] for arm in arms]
-    for offset, name, label, color in ((-0.12, "greedy", "greedy", "C0"), (0.12, "majority", "maj@N", "C1")):
+    for offset, name, label, color in (
+        (-0.2, "greedy", "greedy", "C0"),
+        (0.0, "sampled", "avg@N", "C2"),
+        (0.2, "majority", "maj@N", "C1"),
+    ):
         _dots(left, [arm["test"][name] for arm in arms], offset, color)
         _dots(right, [found and found[BOTH][name] for found in against], offset, color)
         left.plot([], [], "o-", color=color, markersize=4, linewidth=1.4, label=label)
@@ -74,7 +78,7 @@ def _accuracy(document: Mapping[str, Any]) -> Figure:
     left.set_xlabel("accuracy on the test questions")
     right.set_xlabel("difference to outcome-only, paired,\ntest questions and held-out combinations")
     _name_arms(left, arms)
-    figure.legend(loc="outside upper right", ncols=2, frameon=False)
+    figure.legend(loc="outside upper right", ncols=3, frameon=False)
     return figure
 
 

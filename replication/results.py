@@ -25,7 +25,7 @@ MOST_COMPARED = 8
 """Up to this number of arms, each is compared with every other one."""
 
 OUTCOME_ONLY = "outcome-only"
-"""The arm that is paid for agreement on answers alone; its variants under other estimators begin with this name."""
+"""The arm that is paid for agreement on answers alone; its variants with other settings begin with this name."""
 
 Run = Mapping[str, Any]
 """The result.json of a run."""
@@ -94,18 +94,18 @@ def estimates(runs: Runs, arms: Sequence[Arm], clusters: Clusters) -> dict[str, 
 
 
 def references(arms: Sequence[Arm]) -> Sequence[Arm]:
-    """The arms that every other one is compared with: all of a few, and of more `REFERENCES`."""
-    return arms if len(arms) <= MOST_COMPARED else [arm for arm in arms if arm.name in REFERENCES]
+    """The arms that every other one is compared with: all of a few, and of more `REFERENCES` and each arm's own."""
+    names = [arm.name for arm in arms]
+    wanted = {*REFERENCES, *(reference(name, names) for name in names)}
+    return arms if len(arms) <= MOST_COMPARED else [arm for arm in arms if arm.name in wanted]
 
 
 def reference(arm: str, names: Sequence[str]) -> str:
-    """The arm that `arm` is compared with: outcome-only under the same estimator, if there is one."""
-    alike = [
-        name
-        for name in names
-        if name.startswith(OUTCOME_ONLY) and arm.endswith(name.removeprefix(OUTCOME_ONLY)) and name != arm
-    ]
-    return max(alike, key=len, default=OUTCOME_ONLY)
+    """The arm that `arm` is compared with: outcome-only with the same settings, or else the first one."""
+    those = [name for name in names if name.startswith(OUTCOME_ONLY)]
+    alike = [name for name in those if arm.endswith(name.removeprefix(OUTCOME_ONLY)) and name != arm]
+    first = those[0] if those and those[0] != arm else OUTCOME_ONLY
+    return max(alike, key=len, default=first)
 
 
 def against_reference(document: Mapping[str, Any]) -> dict[str, tuple[str, Mapping[str, Any]]]:

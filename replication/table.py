@@ -64,7 +64,7 @@ def tables(document: Document) -> str:
     parts = [_heading(document)]
     parts += [f"## {_capital(title)}\n\n{_metrics(document, split)}" for split, title in titles.items()]
     for split, title in (*titles.items(), (BOTH, "test questions and held-out combinations")):
-        parts.append(f"## Paired difference in greedy accuracy: {title}\n\n{_gains(arms, split)}")
+        parts.append(f"## Paired difference in greedy accuracy: {title}\n\n{_gains(document, split)}")
     parts.append(
         f"## Paired difference to {_references(document)}, test questions and held-out combinations\n\n"
         f"{_less_reference(document)}"
@@ -119,7 +119,7 @@ def seeds_of(arm: Mapping[str, Any]) -> str:
 
 
 def corrected(document: Document, metric: str = "greedy") -> dict[str, float]:
-    """The p-value of each arm's difference to its reference on both splits, corrected for their number (Holm).
+    """The p-value of each arm's difference to its reference on both splits together, corrected for their number (Holm).
 
     Every arm with a p-value counts: the base model, and arms whose runs repeat another's. This errs on the safe side.
     """
@@ -190,8 +190,14 @@ def _metrics(document: Document, split: str) -> str:
     return markdown_table(head, body)
 
 
-def _gains(arms: Arms, split: str) -> str:
-    references = [name for name in REFERENCES if any(name in arm["against"] for arm in arms)]
+def _gains(document: Document, split: str) -> str:
+    arms = document["arms"]
+    own = (other for other, _ in against_reference(document).values())
+    references = [
+        name
+        for name in dict.fromkeys((REFERENCES[0], *own, *REFERENCES))
+        if any(name in arm["against"] for arm in arms)
+    ]
     body = [
         [
             arm["arm"],

@@ -27,12 +27,12 @@ _NO_TABLE = "quick"
 """The folder whose table only shows what `make replicate-quick` writes."""
 PAGES = (FOLDER / "findings.md", FOLDER / "tasks.md")
 """The pages that hold tables."""
-_MARKED = re.compile(r"(?P<mark><!-- (?P<file>\S*results\.json) -->\n\n)(?:\|[^\n]*\n)*")
+_MARKED = re.compile(r"(?P<mark><!-- (?P<file>\S*results\.json) -->\n\n)(?:\|[^\n]*\n)*\n*")
 
 
 def page(text: str, folder: Path) -> str:
     """A page in `folder` with its tables brought up to date."""
-    return _MARKED.sub(lambda found: f"{found['mark']}{summary(_read(folder / found['file']))}\n", text)
+    return _MARKED.sub(lambda found: f"{found['mark']}{summary(_read(folder / found['file']))}\n\n", text)
 
 
 def generated() -> dict[Path, str]:

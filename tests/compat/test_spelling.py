@@ -13,6 +13,7 @@ from ireasoner.compat.spelling import did_you_mean
         ("lossType", ["loss_type", "log_level"], "; did you mean loss_type?"),
         ("zebra", ["paper", "robust"], ""),
         ("x", [], ""),
+        ("paper" * 21, ["paper" * 21], ""),
     ],
 )
 def test_the_nearest_word_is_suggested(word: str, known: list[str], meant: str) -> None:

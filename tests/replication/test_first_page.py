@@ -11,7 +11,7 @@ from replication.cost import core_minutes, hours
 from replication.first_page import headline, meaning, parts, rows, sentences
 from replication.forest import ROWS, sections
 from replication.recorded import as_shown, is_recorded
-from replication.results import passes, reference
+from replication.results import OWN_SPLITS, passes, reference
 from replication.table import corrected, summary, tables
 from scripts import replication_docs
 
@@ -106,10 +106,18 @@ def test_sentences_read_new_studies_where_they_are(documents: dict[str, Any]) ->
         ),
         ("views", ("views-cross",), "outcome-only"),
     ):
-        against = {name: {"both": {"sampled": found, "greedy": found}} for name in (other, "base")}
+        metrics = {"sampled": found, "greedy": found}
+        against = {name: dict.fromkeys((*OWN_SPLITS, "both"), metrics) for name in (other, "base")}
         documents[folder] = {"arms": [{"arm": arm, "against": against} for arm in arms]}
     said = sentences(documents).splitlines()
-    assert "Step agreement raises the accuracy of a sample: +0.012 [0.002, 0.022], and +0.012" in said[2]
+    shown = "+0.012 [0.002, 0.022]"
+    assert (
+        f"agreement on answers raises greedy accuracy without a label by {shown}, and raises it on" in said[2]
+    )
+    assert (
+        f"Step agreement raises the accuracy of a sample ({shown}); paid to the whole majority alike"
+        in said[2]
+    )
     assert "voting across other views of the question raises accuracy" in said[3]
 
 
@@ -174,6 +182,9 @@ def test_core_minutes_count_the_cores_and_the_runs_that_shared_them() -> None:
         ("full-moving", ["outcome-only", "outcome-only-moving"], "outcome-only-moving"),
         ("full", ["outcome-only", "outcome-only-unscaled"], "outcome-only"),
         ("views-cross", ["outcome-only", "views-cross"], "outcome-only"),
+        ("base", ["base", "outcome-only-early", "full-early"], "outcome-only-early"),
+        ("outcome-only-unscaled", ["outcome-only-moving", "outcome-only-unscaled"], "outcome-only-moving"),
+        ("outcome-only-early", ["base", "outcome-only-early"], "outcome-only"),
     ],
 )
 def test_an_arm_is_compared_with_agreement_on_answers_under_its_own_estimator(
@@ -211,3 +222,9 @@ def test_a_table_is_corrected_for_all_its_comparisons() -> None:
     assert len(found) == len(document["arms"]) - 1
     for name, p in found.items():
         assert p >= pair(document, name, "outcome-only")["p"]
+
+
+def test_the_base_model_counts_where_every_arm_has_other_settings(documents: dict[str, Any]) -> None:
+    document = documents["estimators"]
+    assert len(corrected(document)) == len(document["arms"]) - 1
+    assert corrected(document)["base"] >= pair(document, "base", "outcome-only-moving-baseline")["p"]

@@ -30,6 +30,7 @@ def test_the_pages_show_the_committed_results(file: Path) -> None:
     text = file.read_text(encoding="utf-8")
     shown = TABLES.findall(text)
     assert len(shown) == text.count("results.json -->") > 1
+    assert not re.search(r"^\|[^\n]*\n[^|\n]", text, re.MULTILINE), "a blank line ends a table"
     stale = re.sub(r"\d\.\d{3}", "9.999", text)
     assert not set(TABLES.findall(stale)) & set(shown)
     assert TABLES.findall(replication_docs.page(stale, file.parent)) == shown

@@ -1,5 +1,6 @@
 """The studies: what each runs, where, and that an estimator changes nothing but the estimator."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,8 +32,10 @@ def test_a_study_runs_its_arms_and_has_folders_of_its_own(name: StudyName) -> No
 
 
 @pytest.mark.parametrize("name", STUDIES)
-def test_every_study_is_predicted_with_its_command(name: StudyName) -> None:
-    assert f"python -m replication --study {name} " in PREDICTIONS
+def test_every_study_is_predicted_with_its_command_and_number_of_runs(name: StudyName) -> None:
+    settings = ReplicationSettings(study=name)
+    [count] = re.findall(rf"python -m replication --study {name} --parallel 8 +# (\d+) runs", PREDICTIONS)
+    assert int(count) == settings.seeds * len(settings.wanted_arms)
 
 
 @pytest.mark.parametrize(

@@ -237,6 +237,7 @@ def test_a_port_in_use_is_reported_before_vllm_is_started(start: Start, record: 
     ("flags", "extra", "message"),
     [
         (["--max-loras", "0"], {}, "max_loras: Input should be greater than or equal to 1, not '0'"),
+        ([], {"ROLLOUT_VLLM_FLAGS": "--dtype"}, "ROLLOUT_VLLM_FLAGS: there is no such variable"),
         (
             [],
             {"ROLLOUT_MAX_LORA": "4"},

@@ -142,7 +142,6 @@ def test_equal_seeds_sample_equal_rollouts_and_a_group_differs(
     assert [rollout.token_ids for rollout in first] == [rollout.token_ids for rollout in again]
     assert len({rollout.token_ids for rollout in first}) > 1
     assert client.texts(base, [request], contract) == [[rollout.text for rollout in first]]
-    assert all(len(rollout.logprobs) == len(rollout.token_ids) for rollout in first)
 
 
 @pytest.mark.vllm

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import pydantic_settings
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, CliApp, CliSettingsSource
+from pydantic_settings import BaseSettings, CliApp, CliSettingsSource, CliUnknownArgs
 
 from ireasoner.compat.help_text import HelpText
 from ireasoner.compat.spelling import did_you_mean
@@ -18,6 +18,8 @@ Settings = TypeVar("Settings", bound=BaseSettings)
 
 _UNPARSED = "Parsing error encountered for "
 _UNRECOGNIZED = "unrecognized arguments: "
+_UNKNOWN_FLAGS = next(mark for mark in typing.get_args(CliUnknownArgs)[1:] if isinstance(mark, type))
+"""Marks a field that holds the flags of another program: no variable sets it."""
 
 
 class FlagsError(Exception):
@@ -138,7 +140,11 @@ def _refuse_unknown_variables(settings: type[BaseSettings]) -> None:
     prefix = settings.model_config.get("env_prefix", "").upper()
     if not prefix:
         return
-    known = {f"{prefix}{field.alias or name}".upper(): name for name, field in settings.model_fields.items()}
+    known = {
+        f"{prefix}{field.alias or name}".upper(): name
+        for name, field in settings.model_fields.items()
+        if _UNKNOWN_FLAGS not in field.metadata
+    }
     unknown = sorted(
         name for name in os.environ if name.upper().startswith(prefix) and name.upper() not in known
     )

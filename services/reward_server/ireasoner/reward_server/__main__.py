@@ -24,8 +24,8 @@ REQUEST_OBJECTS = 50_000
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the server until SIGTERM or SIGINT; returns 0, 1 if it failed, 2 if an option is wrong."""
-    words = sys.argv[1:] if arguments is None else arguments
-    if "--version" in words:
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == ["--version"]:
         print(version("ireasoner"))
         return 0
     try:

@@ -18,7 +18,7 @@ PREFIX = "REWARD_"
 class RewardServerSettings(BaseSettings):
     """Scores groups of rollouts by their agreement with themselves, over HTTP.
 
-    Every setting is a flag and an environment variable REWARD_<SETTING>; the flag wins.
+    Every setting is a flag and an environment variable REWARD_<SETTING>; the flag wins. `--version` prints the version.
     """
 
     model_config = SettingsConfigDict(

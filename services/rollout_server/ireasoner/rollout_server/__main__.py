@@ -17,7 +17,7 @@ USAGE_ERROR = 2
 
 def main() -> None:
     """Runs the server and exits with its code; 2 if an option is wrong or vLLM is not installed."""
-    if "--version" in sys.argv[1:]:
+    if sys.argv[1:2] == ["--version"]:
         print(version("ireasoner"))
         return
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S")

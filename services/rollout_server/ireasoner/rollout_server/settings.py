@@ -19,7 +19,7 @@ class RolloutServerSettings(BaseSettings):
     Every option is a flag or a variable ROLLOUT_<OPTION>; a flag wins. All other flags (--dtype bfloat16,
     --max-model-len 4096) are passed to vLLM unchanged, after ours, so they win over what is set here. Variables
     that vLLM or torch read (VLLM_*, OMP_NUM_THREADS, TORCHDYNAMO_DISABLE) keep the values you set. vLLM listens
-    only once it is warm; GET /health (also /readyz and /livez) then answers 200.
+    only once it is warm; GET /health (also /readyz and /livez) then answers 200. `--version` prints our version.
     """
 
     model_config = SettingsConfigDict(

@@ -44,4 +44,4 @@ TASKS: Mapping[TaskName, Task] = {
     )
 }
 """Every task: the demo's; the same facts with a single path, which all samples share; right answers by wrong reasoning;
-right answers by wrong readings, which no two samples share; and shapes and bars with several kinds of question."""
+right answers by wrong readings, which two samples seldom share; and shapes and bars with several kinds of question."""

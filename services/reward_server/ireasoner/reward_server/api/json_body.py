@@ -130,7 +130,7 @@ class _Body(Request):
         except json.JSONDecodeError:
             raise
         except ValueError as error:  # not UTF-8, or a number with thousands of digits
-            raise MalformedRequest(f"parsing the body failed: {error}") from None
+            raise MalformedRequest.at("body", f"parsing it failed: {error}") from None
         except RecursionError:
             _refuse(_too_deep("body"))
         _refuse(next(_unsendable(parsed), None))

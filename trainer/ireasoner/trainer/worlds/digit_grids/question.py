@@ -122,7 +122,7 @@ def _every_parity() -> tuple[Parity, ...]:
 
 
 READINGS: tuple[Parity, ...] = _every_parity()
-"""Parities of six cells: of many right answers the readings are wrong, and no two samples misread alike."""
+"""Parities of six cells: of many right answers the readings are wrong, and two samples seldom misread alike."""
 
 KINDS: tuple[Kind, ...] = tuple(dict.fromkeys(question.kind for question in QUESTIONS))
 
