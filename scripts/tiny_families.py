@@ -226,6 +226,8 @@ def _gemma3() -> tuple[Any, Any]:
         {"boi_token": "<start_of_image>", "eoi_token": "<end_of_image>", "image_token": "<image_soft_token>"},
         bos="<bos>",
     )
+    # vLLM joins the newlines around an image into these.
+    words.add_tokens(["\n" * count for count in range(1, 5)])
     config = Gemma3Config(
         text_config=text_config(
             words, bos_token_id=words.bos_token_id, query_pre_attn_scalar=32, sliding_window=512
@@ -306,8 +308,24 @@ def write(config: Any, processor: Any, folder: Path, seed: int) -> Path:
     model.generation_config.eos_token_id = processor.tokenizer.eos_token_id
     model.generation_config.pad_token_id = processor.tokenizer.pad_token_id
     model.save_pretrained(folder)
+    if config.vision_config.model_type in ("clip_vision_model", "siglip_vision_model"):
+        name_as_published(folder / "model.safetensors")
     processor.save_pretrained(folder)
     return folder
+
+
+def name_as_published(weights: Path) -> None:
+    """Names the weights of a CLIP or SigLIP tower as in published checkpoints.
+
+    transformers 5 writes them without `vision_model` and reads both; vLLM reads the published names alone.
+    """
+    from safetensors.torch import load_file, save_file
+
+    named = {
+        name.replace("vision_tower.", "vision_tower.vision_model.", 1): tensor
+        for name, tensor in load_file(weights).items()
+    }
+    save_file(named, weights, metadata={"format": "pt"})
 
 
 if __name__ == "__main__":
