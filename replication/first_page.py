@@ -12,7 +12,6 @@ from replication.studies import TABLE_AND_STUDIES
 from replication.table import cell, corrected, markdown_table, p_value, seeds_of
 
 SUMS = "sums"
-ONE_PATH = "one-path"
 ESTIMATORS = "estimators"
 CONTROL = "readings-early"
 VIEWS = "views"
@@ -42,7 +41,7 @@ def sentences(documents: Mapping[str, Document]) -> str:
         _agreement(documents[SUMS]),
         _steps(documents),
         _estimator(documents[ESTIMATORS]),
-        _views(documents),
+        _views(documents[VIEWS]),
         _defects(documents[SUMS]),
     )
     return "\n".join(f"{number}. {sentence}" for number, sentence in enumerate(found, start=1))
@@ -52,9 +51,11 @@ def headline(documents: Mapping[str, Document]) -> str:
     """The sentence of the README."""
     document = documents[ESTIMATORS]
     step = _published(document, "full")
+    views = difference(documents[VIEWS], "views-cross", OUTCOME_ONLY)
     return (
         f"Under {_ESTIMATOR}, {_gain_by_split(document)}. Adding the paper's step agreement {_verb(step)} it: "
-        f"{_shown(step)}."
+        f"{_shown(step)}. Where all rollouts of a question share an error, which no vote among them can find, paying "
+        f"by the votes of [other views](docs/views.md) of the question {_verb(views)} it over that: {_shown(views)}."
     )
 
 
@@ -191,17 +192,15 @@ def _gain_by_split(document: Document) -> str:
     )
 
 
-def _views(documents: Mapping[str, Document]) -> str:
-    if VIEWS not in documents:
-        return (
-            "By construction, a vote over one prompt cannot find an error that all paths share. On `one-path`, where "
-            f"they do, agreement gives {_shown(difference(documents[ONE_PATH], OUTCOME_ONLY, 'base'))}; votes of other "
-            "views of the question, which make other errors, have not been run yet."
-        )
-    cross = difference(documents[VIEWS], "views-cross", OUTCOME_ONLY)
+def _views(document: Document) -> str:
+    alone, cross = (difference(document, name, "base") for name in (OUTCOME_ONLY, "views-cross"))
+    over = difference(document, "views-cross", OUTCOME_ONLY)
+    share = _share(cross["mean"], document)
     return (
-        "Where all paths to an answer share their errors, voting across other views of the question "
-        f"{_verb(cross)} accuracy over a vote on one prompt: {_shown(cross)}."
+        "By construction, a vote over one prompt cannot find an error that all paths share: on `one-path`, where they "
+        f"do, it {_verb(alone)} greedy accuracy ({_shown(alone)}). Voting across other views of the question "
+        f"{_verb(over)} it over that: {_shown(over)}"
+        f"{share and f'; over the untrained model it gives {share} of what true answers give'}."
     )
 
 

@@ -27,6 +27,10 @@ MOST_COMPARED = 8
 OUTCOME_ONLY = "outcome-only"
 """The arm that is paid for agreement on answers alone; its variants with other settings begin with this name."""
 
+DECIMALS = 12
+"""Decimals of an answer's values that count and are kept: far more than a mean of eight shares needs, and too few for
+the noise of its last bits."""
+
 Run = Mapping[str, Any]
 """The result.json of a run."""
 
@@ -278,14 +282,17 @@ def _splits(by_seed: Mapping[int, Run]) -> list[str]:
 
 
 def _values(by_seed: Mapping[int, Run], split: str, name: str) -> Any:
-    """(S, Q): a metric for each seed, in order, and each question."""
+    """(S, Q): a metric for each seed, in order, and each question, with the decimals that are kept of it."""
     splits = OWN_SPLITS if split == BOTH else (split,)
     return np.array(
         [
-            [value for each in splits for value in by_seed[seed]["evaluations"][each][name]]
+            [
+                round(float(value), DECIMALS)
+                for each in splits
+                for value in by_seed[seed]["evaluations"][each][name]
+            ]
             for seed in sorted(by_seed)
-        ],
-        dtype=np.float64,
+        ]
     )
 
 

@@ -15,12 +15,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from replication.results import Clusters, Run, Runs
+from replication.results import DECIMALS, Clusters, Run, Runs
 
 VALUES = "values.json"
 _GREEDY = "greedy"
-_PRECISION = 12
-"""Decimals that are kept: far more than a mean of eight shares needs, and too few for the noise of its last bits."""
 
 
 def packed(runs: Runs, clusters: Clusters) -> dict[str, Any]:
@@ -78,7 +76,7 @@ class _Table:
     def __init__(self, columns: Iterable[tuple[str, Sequence[float]]]) -> None:
         seen: dict[str, set[float]] = {}
         for metric, values in columns:
-            seen.setdefault(metric, set()).update(round(float(value), _PRECISION) for value in values)
+            seen.setdefault(metric, set()).update(round(float(value), DECIMALS) for value in values)
         self.distinct = {metric: sorted(values) for metric, values in seen.items()}
         self._index = {
             metric: {value: index for index, value in enumerate(values)}
@@ -87,7 +85,7 @@ class _Table:
 
     def pack(self, metric: str, values: Sequence[float]) -> str:
         """The values of a metric as base64."""
-        codes = np.array([self._index[metric][round(float(value), _PRECISION)] for value in values])
+        codes = np.array([self._index[metric][round(float(value), DECIMALS)] for value in values])
         width = _width(self.distinct[metric])
         bits = (codes[:, None] >> np.arange(width)) & 1
         return base64.b64encode(np.packbits(bits.astype(np.uint8), bitorder="little").tobytes()).decode()
