@@ -54,8 +54,9 @@ def headline(documents: Mapping[str, Document]) -> str:
     views = difference(documents[VIEWS], "views-cross", OUTCOME_ONLY)
     return (
         f"Under {_ESTIMATOR}, {_gain_by_split(document)}. Adding the paper's step agreement {_verb(step)} it: "
-        f"{_shown(step)}. Where all rollouts of a question share an error, which no vote among them can find, paying "
-        f"by the votes of [other views](docs/views.md) of the question {_verb(views)} it over that: {_shown(views)}."
+        f"{_shown(step)}. No vote among rollouts finds an error that all of them share. On a task with such errors, "
+        f"rewarding by the votes of [other views](docs/views.md) of the question {_verb(views)} greedy accuracy: "
+        f"{_shown(views)} against votes on one prompt."
     )
 
 

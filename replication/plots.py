@@ -65,7 +65,7 @@ def _accuracy(document: Mapping[str, Any]) -> Figure:
     arms, differences = document["arms"], against_reference(document)
     figure = Figure(figsize=(9, 1.2 + 0.35 * len(arms)), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
-    against = [differences.get(arm["arm"], (None, None))[1] for arm in arms]
+    against = [differences.get(arm["arm"], ("", None))[1] for arm in arms]
     for offset, name, label, color in (
         (-0.2, "greedy", "greedy", "C0"),
         (0.0, "sampled", "avg@N", "C2"),

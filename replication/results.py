@@ -284,16 +284,11 @@ def _splits(by_seed: Mapping[int, Run]) -> list[str]:
 def _values(by_seed: Mapping[int, Run], split: str, name: str) -> Any:
     """(S, Q): a metric for each seed, in order, and each question, with the decimals that are kept of it."""
     splits = OWN_SPLITS if split == BOTH else (split,)
-    return np.array(
-        [
-            [
-                round(float(value), DECIMALS)
-                for each in splits
-                for value in by_seed[seed]["evaluations"][each][name]
-            ]
-            for seed in sorted(by_seed)
-        ]
-    )
+    values = [
+        [value for each in splits for value in by_seed[seed]["evaluations"][each][name]]
+        for seed in sorted(by_seed)
+    ]
+    return np.round(np.array(values, dtype=np.float64), DECIMALS)
 
 
 def _signal(signals: Sequence[Mapping[str, Any]], name: str) -> dict[str, Any] | None:

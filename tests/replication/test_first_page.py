@@ -123,23 +123,23 @@ def test_sentences_read_new_studies_where_they_are(documents: dict[str, Any]) ->
 
 def test_what_is_by_construction_is_not_said_to_be_found(documents: dict[str, Any]) -> None:
     said = sentences(documents).splitlines()[3]
-    assert said.startswith(
-        "4. By construction, a vote over one prompt cannot find an error that all paths share: on"
-    )
+    assert said.startswith("4. By construction, a vote over one prompt cannot find an error")
+    assert "it raises greedy accuracy (+0.025 [0.009, 0.041])" in said
 
 
 @pytest.mark.parametrize("truth", [0.0, -0.1, None])
 def test_there_is_no_share_of_what_true_answers_do_not_gain(
     documents: dict[str, Any], truth: float | None
 ) -> None:
-    arms = documents["sums"]["arms"]
-    if truth is None:
-        arms[:] = [arm for arm in arms if arm["arm"] != "true-answers"]
-    else:
-        pair(documents["sums"], "true-answers", "base")["mean"] = truth
+    for document in (documents["sums"], documents["views"]):
+        arms = document["arms"]
+        if truth is None:
+            arms[:] = [arm for arm in arms if arm["arm"] != "true-answers"]
+        else:
+            pair(document, "true-answers", "base")["mean"] = truth
     made = parts(documents)
     assert "%" not in made["rows"]
-    assert "% of what" not in made["sentences"].splitlines()[0]
+    assert "% of what" not in made["sentences"]
 
 
 @pytest.mark.parametrize("recorded", [True, False])

@@ -1,6 +1,6 @@
 """Every error leaves the server as an RFC 9457 problem."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPMethod
 from typing import Any, cast
 
@@ -101,17 +101,12 @@ def _fault(entry: Mapping[str, Any]) -> Fault:
 async def _on_http_error(request: Request, error: Exception) -> Response:
     raised = cast(HTTPException, error)
     kind = _KINDS.get(raised.status_code, MalformedRequest if raised.status_code < 500 else InternalError)
-    meant = did_you_mean(request.url.path, _paths(request.app)) if kind is NoSuchRoute else ""
+    meant = did_you_mean(request.url.path, request.app.openapi()["paths"]) if kind is NoSuchRoute else ""
     response = _refuse(request, kind(f"{request.method} {request.url.path}: {raised.detail}{meant}"))
     response.headers.update(raised.headers or {})
     if raised.status_code == MethodNotAllowed.status:
         response.headers["allow"] = ", ".join(sorted(_methods(request)))
     return response
-
-
-def _paths(app: FastAPI) -> Iterator[str]:
-    """The paths of the endpoints that are documented."""
-    return iter(app.openapi()["paths"])
 
 
 def _methods(request: Request) -> set[str]:
