@@ -24,6 +24,9 @@ from replication.settings import TRAINING_SEED, Plan, ReplicationSettings
 _POLL_S = 3.0
 """Seconds between two checks of the runs and the servers."""
 
+_IMPORTED_ONCE = ["replication.run", "replication.training"]
+"""Modules that take ten seconds of a core to import: one process does it, and each run is forked from that one."""
+
 Job = tuple[Arm, int]
 """An arm and a seed: one run."""
 
@@ -98,13 +101,14 @@ def run_all(
     from replication.run import run
 
     waiting = iter(missing)
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(_IMPORTED_ONCE)
     running: dict[Future[None], tuple[ProcessPoolExecutor, Arm, int]] = {}
     try:
         while True:
             while len(running) < parallel and (job := next(waiting, None)) is not None:
                 # One pool per run: if workers share a queue, stopping one while it waits leaves the queue locked.
-                pool = ProcessPoolExecutor(1, context, initializer=die_with, initargs=(os.getpid(),))
+                pool = ProcessPoolExecutor(1, context, initializer=_end_with_the_scheduler)
                 running[pool.submit(run, *job, plan)] = pool, *job
             if not running:
                 return
@@ -119,6 +123,11 @@ def run_all(
             worker.terminate()
         for pool, _, _ in running.values():
             pool.shutdown()
+
+
+def _end_with_the_scheduler() -> None:
+    """Ends this run when its parent ends: the process that it was forked from, which ends with the scheduler."""
+    die_with(os.getppid())
 
 
 class _Monitor:

@@ -5,6 +5,7 @@ import multiprocessing
 import signal
 import subprocess
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,14 @@ import pytest
 
 from ireasoner.trainer.errors import SettingsError
 from ireasoner.trainer.run_folder.lock import sole_writer
+from ireasoner.trainer.tiny_model.task import TASKS
 from replication.__main__ import main
 from replication.arms import ARMS, Arm
 from replication.evaluation import METRICS
+from replication.images import write_images
 from replication.run import RECIPE, RESULT, complete_runs, read_result, recipe, updates_done
 from replication.scheduler import missing_runs, run_all
-from replication.settings import Plan
+from replication.settings import TRAINING_SEED, Plan
 from tests.replication.plan import plan
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -186,18 +189,21 @@ def test_no_run_writes_the_results_of_the_complete_runs(tmp_path: Path) -> None:
 
 
 def test_an_interruption_stops_the_active_runs(tmp_path: Path) -> None:
+    the_plan = plan(tmp_path)
+    write_images(the_plan.images_folder, TASKS[the_plan.task].world, the_plan.images, TRAINING_SEED)
     stopped = []
     main_thread = threading.get_ident()
 
     def interrupt() -> None:
+        while not multiprocessing.active_children():
+            time.sleep(0.1)
         stopped.extend(multiprocessing.active_children())
         signal.pthread_kill(main_thread, signal.SIGINT)
 
-    timer = threading.Timer(3, interrupt)
-    timer.start()
+    threading.Thread(target=interrupt, daemon=True).start()
 
     with pytest.raises(KeyboardInterrupt):
-        list(run_all([(ARMS["full"], 0)], plan(tmp_path), 1))
+        list(run_all([(ARMS["full"], 0)], the_plan, 1))
     assert [worker.exitcode for worker in stopped] == [-signal.SIGTERM]
 
 
