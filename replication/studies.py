@@ -7,7 +7,9 @@ from typing import Any, Literal
 
 from replication.arms import ARMS, Arm
 
-StudyName = Literal["estimators", "readings", "readings-early", "views", "views-sums", "copies", "repetition"]
+StudyName = Literal[
+    "estimators", "readings", "readings-early", "views", "views-sums", "copies", "repetition", "paper"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +195,18 @@ STUDIES: Mapping[StudyName, Study] = MappingProxyType(
         "repetition": Study(
             "Does a penalty for repeated questions keep the Proposer's questions different, and at what cost?",
             own=_repetition(),
+            settings={"questions": 400},
+        ),
+        "paper": Study(
+            "What do the paper's arms, their controls and our preset give, with every answer kept?",
+            table=(
+                *("outcome-only", "step-only", "full"),
+                *("no-warm-up", "no-position-decay", "no-density-weight"),
+                *("outcome-distinct", "robust-without-distinct-exponent"),
+                *("random", "constant-step-agreement", "true-answers", "format-only", "hard-majority"),
+                *("images-shuffled", "frozen-proposer", "reference-faithful"),
+            ),
+            own=(_STEPS_OF_THE_GROUP,),
             settings={"questions": 400},
         ),
     }

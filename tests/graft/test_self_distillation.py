@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from ireasoner.trainer.adapters.backbone import load_backbone, load_processor
+from ireasoner.trainer.graft import self_distillation
 from ireasoner.trainer.graft.self_distillation import Lesson, Student, warm_start
 from ireasoner.trainer.graft.text_twin import Twins, drawn_twins, in_words
 from ireasoner.trainer.rollouts.prompts import (
@@ -68,6 +69,52 @@ def test_a_reasoning_ends_with_the_token_that_ends_it(student: Student, seeing: 
         assert end not in lesson.reasoning[:-1]
         assert len(lesson.reasoning) == TOKENS or lesson.reasoning[-1] == end
         assert not forbidden & set(lesson.reasoning)
+
+
+def test_a_reasoning_goes_on_where_it_stopped(
+    student: Student, seeing: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In parts of 2, 4 and 6 tokens, each after the prompt and all that was said; what has ended is left out."""
+    end = seeing[0].generation_config.eos_token_id[0]
+    said = {0: [70, 71, 72, 73, 74, 75, 76, 77, 78, 79, 80, 81], 1: [90, end], 2: [91, 92, 93, end]}
+    asked: list[list[list[int]]] = []
+
+    def continued(texts: list[torch.Tensor], count: int) -> list[list[int]]:
+        asked.append([text.tolist() for text in texts])
+        going = [number for number, tokens in said.items() if len(tokens) > (0, 2, 6)[len(asked) - 1]]
+        start = (0, 2, 6)[len(asked) - 1]
+        return [said[number][start : start + count] for number in going]
+
+    monkeypatch.setattr(self_distillation, "_FIRST_TOKENS", 2)
+    monkeypatch.setattr(student, "_continued", continued)
+    twins = list(islice(drawn_twins("warm-start", np.random.default_rng(3)), 3))
+    lessons = student._reason(twins)
+    assert [lesson.reasoning for lesson in lessons] == list(said.values())
+    assert [len(texts) for texts in asked] == [3, 2, 1]
+    prompts = asked[0]
+    assert asked[1] == [prompts[0] + said[0][:2], prompts[2] + said[2][:2]]
+    assert asked[2] == [prompts[0] + said[0][:6]]
+    tokenizer = seeing[1].tokenizer
+    for prompt, pair in zip(prompts, twins, strict=True):
+        text = tokenizer.apply_chat_template(pair.in_words, add_generation_prompt=True, tokenize=False)
+        assert prompt == tokenizer(text)["input_ids"]
+
+
+def test_the_head_gets_no_slice(student: Student, seeing: tuple[Any, Any]) -> None:
+    """Without gradients torch copies the frozen weight of a Linear for each sequence of a slice."""
+    slices: list[torch.Size] = []
+
+    def look(_: torch.nn.Module, inputs: tuple[torch.Tensor], output: torch.Tensor) -> None:
+        shape = inputs[0].shape
+        if inputs[0].stride() != torch.empty(shape).stride():
+            slices.append(shape)
+
+    seeing[0].get_output_embeddings().register_forward_hook(look)
+    for count in (1, 4):
+        lessons = list(islice(student.lessons("warm-start", np.random.default_rng(0), count), count))
+        student.measured(lessons)
+        student.divergence(lessons)
+    assert slices == []
 
 
 @torch.no_grad()

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from peft import get_peft_model
+from torch.nn.utils.rnn import pad_sequence
 from torch.optim.lr_scheduler import LambdaLR
 
 from ireasoner.trainer.adapters.backbone import (
@@ -33,6 +34,8 @@ HELD_OUT = 24
 
 _HELD_OUT_PER_BATCH = 8
 _UPDATES_SAMPLED_TOGETHER = 4
+_FIRST_TOKENS = 32
+"""Tokens that every reasoning of a batch may have at first; those that have not ended go on in smaller batches."""
 _LORA = LoraSettings(r=16, alpha=32, dropout=0.0)
 _LEARNING_RATE = 3e-4
 _WARM_UP_UPDATES = 10
@@ -127,10 +130,12 @@ class Student:
     def __init__(self, model: Any, processor: Any, max_new_tokens: int) -> None:
         self._policy = get_peft_model(model, lora_config(model, _LORA))
         self._model = self._policy.get_base_model()
+        self._hook = self._model.get_output_embeddings().register_forward_pre_hook(_contiguous)
         self._processor = processor
         self._pad = processor.tokenizer.convert_tokens_to_ids(PAD)
         self._max_new_tokens = max_new_tokens
         self._forbidden = list(forbidden_token_ids(model.config, processor.tokenizer))
+        self._stops = frozenset(stop_token_ids(self._model.generation_config, processor.tokenizer))
 
     def lessons(self, part: Part, rng: np.random.Generator, together: int) -> Iterator[Lesson]:
         """Lessons about one part's digits, without an end; the teacher samples `together` reasonings in a batch."""
@@ -171,6 +176,7 @@ class Student:
 
     def merged(self) -> Any:
         """The model with the adapter merged in."""
+        self._hook.remove()
         return self._policy.merge_and_unload()
 
     @torch.no_grad()
@@ -187,21 +193,36 @@ class Student:
 
     def _reason(self, twins: Sequence[Twins]) -> list[Lesson]:
         """The teacher's reasoning about each text twin."""
-        inputs = self._prompts([pair.in_words for pair in twins])
+        prompts = self._prompts([pair.in_words for pair in twins])
+        asked = [
+            row[mask.bool()] for row, mask in zip(prompts.input_ids, prompts.attention_mask, strict=True)
+        ]
+        reasonings: list[list[int]] = [[] for _ in twins]
+        going, length, part = list(range(len(twins))), 0, _FIRST_TOKENS
+        while going and length < self._max_new_tokens:
+            part = min(part, self._max_new_tokens - length)
+            texts = [torch.cat([asked[i], torch.tensor(reasonings[i], dtype=torch.long)]) for i in going]
+            for i, more in zip(going, self._continued(texts, part), strict=True):
+                reasonings[i] += more
+            going = [i for i in going if reasonings[i][-1] not in self._stops]
+            length, part = length + part, 2 * part
+        return [Lesson(pair, reasoning) for pair, reasoning in zip(twins, reasonings, strict=True)]
+
+    def _continued(self, texts: list[torch.Tensor], count: int) -> list[list[int]]:
+        """What the teacher says after each text: up to `count` tokens, or up to the first that ends it."""
+        inputs = {
+            "input_ids": pad_sequence(texts, True, self._pad, "left"),
+            "attention_mask": pad_sequence([torch.ones_like(text) for text in texts], True, 0, "left"),
+        }
         with torch.inference_mode(), active_adapter(self._policy, None):
             tokens = self._model.generate(
-                **inputs,
-                max_new_tokens=self._max_new_tokens,
-                do_sample=True,
-                suppress_tokens=self._forbidden,
+                **inputs, max_new_tokens=count, do_sample=True, suppress_tokens=self._forbidden
             )
-        completions = tokens[:, inputs["input_ids"].size(1) :].tolist()
-        return [Lesson(pair, self._ended(ids)) for pair, ids in zip(twins, completions, strict=True)]
+        return [self._ended(row) for row in tokens[:, inputs["input_ids"].size(1) :].tolist()]
 
     def _ended(self, completion: list[int]) -> list[int]:
         """A completion up to the first token that ends it."""
-        stops = set(stop_token_ids(self._model.generation_config, self._processor.tokenizer))
-        end = next((index for index, token in enumerate(completion) if token in stops), len(completion))
+        end = next((i for i, token in enumerate(completion) if token in self._stops), len(completion))
         return completion[: end + 1]
 
     def _log_probabilities(self, prompts: Any, lessons: Sequence[Lesson]) -> torch.Tensor:
@@ -230,6 +251,15 @@ class Student:
             padding_side="left",
             return_tensors="pt",
         )
+
+
+def _contiguous(_: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+    """The head's input in one piece, also where it is a slice of one sequence, which counts as contiguous.
+
+    Without gradients torch's CPU kernels multiply each sequence of a slice with a copy of the frozen weight of its own:
+    gigabytes and seconds with 151,936 words.
+    """
+    return tuple(each.clone(memory_format=torch.contiguous_format) for each in inputs)
 
 
 def _kl(teacher: torch.Tensor, student: torch.Tensor) -> torch.Tensor:
