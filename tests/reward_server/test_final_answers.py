@@ -231,6 +231,27 @@ def test_no_answer_element(text: str) -> None:
     assert parse_text(text).flaw == "no_answer"
 
 
+@pytest.mark.parametrize(
+    ("text", "config", "steps"),
+    [
+        ("2 + 3 = 5. The answer is <answer>5</answer>.", TAG, ["2 + 3 = 5."]),
+        ("1. 2 + 3 = 5\n2. Therefore, the final answer is: **<answer>5</answer>**", TAG, ["2 + 3 = 5"]),
+        ("2 + 3 = 5.\n\n**Answer:**\n<answer>5</answer>", TAG, ["2 + 3 = 5."]),
+        ("二加三等于五。答案是 <answer>5</answer>", TAG, ["二加三等于五。"]),
+        ("2 + 3 = 5. So the correct answer is $\\boxed{5}$.", BOXED, ["2 + 3 = 5."]),
+        ("The answer is below 6. <answer>5</answer>", TAG, ["The answer is below 6."]),
+        ("The answer is not <answer>5</answer>", TAG, ["The answer is not"]),
+        ("It says that the answer is odd <answer>5</answer>", TAG, ["It says that the answer is odd"]),
+    ],
+)
+def test_the_words_that_introduce_an_answer_are_no_step(
+    text: str, config: ScoringConfig, steps: list[str]
+) -> None:
+    parsed = parse_text(text, config)
+    assert parsed.answer == "5"
+    assert list(parsed.steps) == steps
+
+
 CUT = "answer_not_closed"
 
 

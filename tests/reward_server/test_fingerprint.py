@@ -36,6 +36,7 @@ WRITTEN = [
     "I need to:\n1. look\n2. add\n\nThe row reads 2, e.g. in Fig. 3. So 7.\n\n$$\nx = 7\n$$\n**Final Answer**\n7",
     "### Step 1: Look\n\n- red\n\n### Step 2: Add\n\n3 + 4\n\nSo 7. \\boxed{3} and \\boxed{4}\nHuman: and?",
     "第一步：看图。有3只。\n第二步，数。所以答案是7。",
+    "1. read\n2. So the final answer is <answer>7</answer>",
 ]
 SWITCHES: list[dict[str, Any]] = [
     {"preset": "paper"},
@@ -135,6 +136,7 @@ def test_the_first_presets_keep_the_fingerprints_that_they_had_before_the_fields
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(fingerprint, "version", lambda _: "1")
+    monkeypatch.setattr(fingerprint, "PARSER_VERSION", "3")
     fingerprint.fingerprint.cache_clear()
     # `robust` counted copies less then.
     first = (PAPER, ROBUST.model_copy(update={"distinct_exponent": 0.75}))

@@ -4,7 +4,7 @@ import re
 from typing import NamedTuple
 
 from ireasoner.reward_server.parsing.boxed import last_box
-from ireasoner.reward_server.parsing.stated import bare_last_line, few_words, stated_answer
+from ireasoner.reward_server.parsing.stated import bare_last_line, few_words, stated_answer, with_introduction
 from ireasoner.reward_server.parsing.tags import Tags
 from ireasoner.reward_server.scoring_config import AnswerFrom
 from ireasoner.reward_server.wire import FinishReason
@@ -44,10 +44,11 @@ def _after(
     text: str, after: int, tags: Tags, source: AnswerFrom, finish: FinishReason | None
 ) -> FoundAnswer | None:
     if source != "boxed" and (element := _in_element(text, after, tags, finish)) is not None:
-        return element
+        return element._replace(start=with_introduction(text, after, element.start))
     if source != "tag" and (box := last_box(text, after)) is not None:
         opening = _MATH_OPENS.search(text, max(after, box.start - _LONGEST_CUT), box.start)
-        return FoundAnswer(opening.start() if opening else box.start, box.content)
+        start = opening.start() if opening else box.start
+        return FoundAnswer(with_introduction(text, after, start), box.content)
     if source != "any":
         return None
     stated = stated_answer(text, after, cut_off=finish == "length")

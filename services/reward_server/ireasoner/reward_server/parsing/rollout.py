@@ -12,7 +12,7 @@ from ireasoner.reward_server.parsing.turns import first_turn
 from ireasoner.reward_server.scoring_config import PAPER, ScoringConfig
 from ireasoner.reward_server.wire import FinishReason
 
-PARSER_VERSION = "3"
+PARSER_VERSION = "4"
 """Part of the fingerprint. Raise it with every change that can make any text read differently."""
 
 Flaw = Literal["no_answer", "empty_answer", "answer_not_closed"]

@@ -40,6 +40,7 @@ _LEAD = re.compile(
     re.IGNORECASE,
 )
 _LONGEST_LEAD = 40
+_LONGEST_INTRODUCTION = 120
 _FRAME = re.compile(r"\s+|[-•>*][ \t]+|(?:\$\$|\\\[|```\w*|~~~\w*|[-*_=]{3,})[ \t]*(?=\n)")
 _HASHES = re.compile(r"[ \t]*####[ \t]*(?P<answer>[^#\s].*)")
 _BARE = re.compile(
@@ -78,12 +79,30 @@ def stated_answer(text: str, after: int, *, cut_off: bool) -> Stated | None:
     if found is None:
         return None
     start, begin, end = found
-    lead = _LEAD.search(text[max(after, start - _LONGEST_LEAD) : start])
-    start -= len(lead.group()) if lead else 0
+    start = _with_lead(text, after, start)
     line = _emphasised(text, begin, end).strip(_EMPHASIS)
     sentence = first_sentence(line)
     is_cut = cut_off and end == len(text) and len(sentence) == len(" ".join(line.split()))
     return Stated(start, None if is_cut else _cleaned(sentence) or None, is_weak=strong is None)
+
+
+def with_introduction(text: str, after: int, start: int) -> int:
+    """Where an answer at `start` begins with the words that introduce it, as in `So the answer is <answer>7</answer>`.
+
+    They come after `after` and directly before the answer; `start` if there are none.
+    """
+    begin = max(after, start - _LONGEST_INTRODUCTION)
+    for key in _KEY.finditer(text, begin, start):
+        stated = _IS.match(text, key.end(), start)
+        if stated is not None and not text[stated.end() : start].strip(_EMPHASIS):
+            return _with_lead(text, after, key.start())
+    return start
+
+
+def _with_lead(text: str, after: int, start: int) -> int:
+    """Where a statement at `start` begins with what leads to it, as in `Therefore, the final answer`."""
+    lead = _LEAD.search(text[max(after, start - _LONGEST_LEAD) : start])
+    return start - len(lead.group()) if lead else start
 
 
 def bare_last_line(text: str, after: int) -> Stated | None:
