@@ -35,6 +35,16 @@ def test_a_server_with_other_log_probabilities_is_found(
 
 
 @pytest.mark.timeout(300)
+def test_with_overlap_the_last_update_may_be_the_gap(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = offline_settings(tmp_path, overlap=True, rollout={"canary_every": 0})
+    offline_trainer(settings, OfflineRollouts(answers((1, 2, 4, 9)), 0.11)).go()
+    assert "the update before has changed the policy much (overlap)" in caplog.text
+    assert "does the server serve" not in caplog.text
+
+
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("grpo", [{}, {"gradient_checkpointing": True}], ids=["shared prompt", "TRL's own"])
 def test_forbidden_tokens_have_no_probability_at_a_high_temperature(
     tmp_path: Path, grpo: dict[str, Any]

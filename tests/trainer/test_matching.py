@@ -1,8 +1,11 @@
 """Which answers count as right."""
 
+from pathlib import Path
+
 import pytest
 
 from ireasoner.trainer.evaluation.matching import matches, normalise, option
+from ireasoner.trainer.evaluation.questions import Question, parse_answer
 
 
 @pytest.mark.parametrize(
@@ -54,6 +57,45 @@ def test_exact_has_no_tolerance() -> None:
     assert not matches("101", "100", "exact")
     assert not matches("5", ".5", "exact")
     assert not matches("5", "-5", "exact")
+
+
+@pytest.mark.parametrize(
+    ("answer", "truth", "right"),
+    [
+        ("4 + 7 = 11", "11", True),
+        ("$4 + 7 = 11$.", "11", True),
+        ("4+3+4 = 7 + 4 = 11", "11", True),
+        ("(2 × 3) - 10 = -4", "-4", True),
+        ("1,000 + 234 = 1,234", "1234", True),
+        ("4 + 7 = 12", "11", False),
+        ("x = 11", "11", False),
+        ("11 = 11", "11", False),
+        ("4 + 7 = eleven", "eleven", False),
+        ("4 + 7", "11", False),
+        ("4 + 7 = 11", "4 + 7 = 11", True),
+        ("5 + 6 = 11", "4 + 7 = 11", False),
+    ],
+)
+def test_a_calculation_counts_as_its_result_unless_an_equation_is_asked_for(
+    answer: str, truth: str, right: bool
+) -> None:
+    question = Question(Path("a.png"), "What is it?", truth)
+    assert question.is_right(answer) is right
+    assert (question.vote(answer) == question.vote(truth)) is right
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("<answer>7</answer>", "7"),
+        ("I write it inside <answer>:\n\n<answer>12</answer>", "12"),
+        ("<answer>5</answer> No: <answer>6</answer>", "6"),
+        ("<answer>5", None),
+        ("<answer>...</answer>", None),
+    ],
+)
+def test_an_answer_begins_at_its_last_opening_tag(text: str, answer: str | None) -> None:
+    assert parse_answer(text) == answer
 
 
 SAME = [

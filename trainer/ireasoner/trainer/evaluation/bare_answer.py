@@ -36,6 +36,8 @@ _PAIRS = (
     ("\\(", "\\)"), ("\\[", "\\]"), ('"', '"'), ("'", "'"),
 )  # fmt: skip
 _BRACKETS = (("(", ")"), ("[", "]"), ("{", "}"))
+_OPERANDS = re.compile(r"[\d\s.,()%+*/×÷·=-]*\d[\s)]*[+*/×÷·-][\d\s.,()%+*/×÷·=-]*")
+_NUMBER_FIRST = re.compile(r"\s*[-+]?[.(]?\d")
 _END = re.compile(r"\s*(?:[.,;:]+|(?<=[^\W\d_]{2})[!?]+)$")
 _START = re.compile(r"^(?:[;:]|[.,](?!\d))+\s*")
 
@@ -50,6 +52,13 @@ def bare(text: str) -> str:
         before = text
         text = _unwrapped(_START.sub("", _END.sub("", text.strip())).strip())
     return " ".join(text.split())
+
+
+def result_of(answer: str) -> str:
+    """What a calculation in digits comes to, as written: `11` for `4 + 7 = 11`; any other answer as it is."""
+    operands, sign, result = bare(answer).rpartition("=")
+    is_calculation = sign and _OPERANDS.fullmatch(operands) and _NUMBER_FIRST.match(result)
+    return result.strip() if is_calculation else answer
 
 
 def _unwrapped(text: str) -> str:

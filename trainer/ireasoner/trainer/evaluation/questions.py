@@ -11,6 +11,7 @@ from PIL import Image
 
 from ireasoner.compat.spelling import did_you_mean
 from ireasoner.trainer.errors import ImagesError
+from ireasoner.trainer.evaluation.bare_answer import result_of
 from ireasoner.trainer.evaluation.columns import QuestionColumns
 from ireasoner.trainer.evaluation.matching import (
     MAX_OPTIONS,
@@ -28,7 +29,7 @@ Unit = Literal["line", "row"]
 
 _REQUIRED = ("image", "question", "answer")
 _SHOWN_CHARACTERS = 120
-_ANSWER = re.compile(r"<answer>(.*?)</answer>", re.DOTALL | re.IGNORECASE)
+_ANSWER = re.compile(r"<answer>((?:(?!<answer>).)*?)</answer>", re.DOTALL | re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +88,15 @@ class Question:
 
     def is_right(self, answer: str) -> bool:
         """Whether an answer matches the true one."""
-        return matches(answer, self.answer, self.matching, self.choices)
+        return matches(self._meant(answer), self.answer, self.matching, self.choices)
 
     def vote(self, answer: str) -> str:
         """The key of an answer in a majority vote."""
-        return vote(answer, self.matching, self.choices)
+        return vote(self._meant(answer), self.matching, self.choices)
+
+    def _meant(self, answer: str) -> str:
+        """An answer; of a calculation its result, unless the true answer is an equation."""
+        return answer if "=" in self.answer else result_of(answer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +170,10 @@ def scan_questions(
 
 
 def parse_answer(text: str) -> str | None:
-    """The text of a rollout's last `<answer>` element; None if there is none or it is empty."""
+    """The text of a rollout's last `<answer>` element; None if there is none or it is empty.
+
+    An opening tag that is only mentioned begins none: `inside <answer>: <answer>7</answer>`.
+    """
     found = _ANSWER.findall(text)
     return found[-1] if found and normalise(found[-1]) else None
 

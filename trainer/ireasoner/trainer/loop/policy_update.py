@@ -191,10 +191,13 @@ class PolicyUpdate(GrpoInternals):
         if mean_gap > _LOGPROB_GAP_ALARM_NATS:
             logger.warning(
                 "update %d: sampled and recomputed log-probabilities of the %s differ by %.3f nats per token on "
-                "average: does the server serve the policy that is trained?",
+                "average: %s",
                 self.state.global_step,
                 self.role,
                 mean_gap,
+                "the update before has changed the policy much (overlap)"
+                if self.settings.overlap
+                else "does the server serve the policy that is trained?",
             )
         self.add_metric("logprob_gap/mean", mean_gap)
         self.add_metric("logprob_gap/max", gap.max().item())

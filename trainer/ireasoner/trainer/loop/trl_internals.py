@@ -3,6 +3,7 @@
 `tests/trainer/test_trl_internals.py` compares them with the installed TRL, and fails with the name that changed.
 """
 
+import math
 from collections import defaultdict, deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -84,8 +85,15 @@ class GrpoInternals(GRPOTrainer):  # type: ignore[misc]
         return metrics
 
     def rename_metrics(self, prefix: str) -> None:
-        """Puts `prefix` before the name of each metric of the update."""
-        renamed = {f"{prefix}{name}": values for name, values in self.metrics.items()}
+        """Puts `prefix` before the name of each metric of the update; those without a value are dropped.
+
+        Trackers take no `None`, which TRL logs in the place of a mean of nothing.
+        """
+        renamed = {
+            f"{prefix}{name}": values
+            for name, values in self.metrics.items()
+            if not all(map(math.isnan, values))
+        }
         self._metrics["train"] = defaultdict(list, renamed)
 
     def add_metric(self, name: str, value: float) -> None:

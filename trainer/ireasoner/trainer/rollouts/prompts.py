@@ -21,6 +21,8 @@ PROPOSER_INSTRUCTIONS = (
 )
 
 _QUESTION = re.compile(r"<question>(.*?)</question>", re.DOTALL | re.IGNORECASE)
+_TAG = re.compile(r"<\s*/?\s*question", re.IGNORECASE)
+_BARE_QUESTION = re.compile(r"[^?？؟\n]+[?？؟]")
 
 
 def solver_messages(question: str) -> list[Message]:
@@ -47,9 +49,12 @@ def text_of(messages: str | Sequence[Message]) -> str:
 def parse_question(text: str) -> str | None:
     """The question in a Proposer's completion, white space folded; None if there is not exactly one.
 
-    An empty `<question>` is no question. Of two questions, choosing one would be arbitrary.
+    An empty `<question>` is no question. Of two questions, choosing one would be arbitrary. Untrained models often
+    write no tags: then the completion is a question if it is one line with one question mark, at its end.
     """
     found = _QUESTION.findall(text)
+    if not _TAG.search(text) and _BARE_QUESTION.fullmatch(text.strip()):
+        found = [text]
     if len(found) != 1:
         return None
     question = " ".join(found[0].split())
