@@ -2,10 +2,13 @@
 
 import multiprocessing
 import os
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import replace
+from multiprocessing import connection
 
 from pydantic import ValidationError
 from rich.console import Console
@@ -13,7 +16,7 @@ from rich.progress import Progress
 
 from ireasoner.clients import RewardError
 from ireasoner.compat.flags import describe
-from ireasoner.trainer.commands.service import Service, die_with
+from ireasoner.trainer.commands.service import Service
 from ireasoner.trainer.errors import ServiceError, SettingsError, TrainerError
 from ireasoner.trainer.settings import RunSettings
 from ireasoner.trainer.tiny_model.task import TASKS
@@ -98,8 +101,6 @@ def run_all(
         parallel: Runs at a time.
         check: Called every few seconds; an exception from it ends everything.
     """
-    from replication.run import run
-
     waiting = iter(missing)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(_IMPORTED_ONCE)
@@ -109,7 +110,7 @@ def run_all(
             while len(running) < parallel and (job := next(waiting, None)) is not None:
                 # One pool per run: if workers share a queue, stopping one while it waits leaves the queue locked.
                 pool = ProcessPoolExecutor(1, context, initializer=_end_with_the_scheduler)
-                running[pool.submit(run, *job, plan)] = pool, *job
+                running[pool.submit(_run, *job, plan)] = pool, *job
             if not running:
                 return
             done, _ = wait(running, timeout=_POLL_S, return_when=FIRST_COMPLETED)
@@ -125,9 +126,32 @@ def run_all(
             pool.shutdown()
 
 
+_scheduler_ended = threading.Event()
+"""In the process of a run: whether the scheduler has ended."""
+
+
 def _end_with_the_scheduler() -> None:
-    """Ends this run when its parent ends: the process that it was forked from, which ends with the scheduler."""
-    die_with(os.getppid())
+    """In the process of a run: ends it when the scheduler ends. The process that it was forked from lives on."""
+    scheduler = multiprocessing.parent_process()
+    assert scheduler is not None, "a run has a process of its own"
+    threading.Thread(target=_end_after, args=(scheduler.sentinel,), daemon=True).start()
+
+
+def _end_after(sentinel: int) -> None:
+    connection.wait([sentinel])
+    _scheduler_ended.set()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _run(arm: Arm, seed: int, plan: Plan) -> None:
+    """`run`; if the scheduler has ended, it leaves the process, which would wait for the next job."""
+    from replication.run import run
+
+    try:
+        run(arm, seed, plan)
+    finally:
+        if _scheduler_ended.is_set():
+            os._exit(1)
 
 
 class _Monitor:

@@ -2,10 +2,12 @@
 
 import json
 import multiprocessing
+import os
+import select
 import signal
 import subprocess
-import threading
-import time
+import sys
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ import pytest
 from ireasoner.trainer.errors import SettingsError
 from ireasoner.trainer.run_folder.lock import sole_writer
 from ireasoner.trainer.tiny_model.task import TASKS
+from replication import scheduler
 from replication.__main__ import main
 from replication.arms import ARMS, Arm
 from replication.evaluation import METRICS
@@ -188,23 +191,62 @@ def test_no_run_writes_the_results_of_the_complete_runs(tmp_path: Path) -> None:
     assert not (the_plan.runs / "logs").exists()
 
 
-def test_an_interruption_stops_the_active_runs(tmp_path: Path) -> None:
+@pytest.fixture
+def waiting_plan(tmp_path: Path) -> Plan:
+    """A plan whose runs wait for a reward server."""
     the_plan = plan(tmp_path)
     write_images(the_plan.images_folder, TASKS[the_plan.task].world, the_plan.images, TRAINING_SEED)
-    stopped = []
-    main_thread = threading.get_ident()
+    return the_plan
+
+
+def test_an_interruption_stops_the_active_runs(waiting_plan: Plan) -> None:
+    stopped: list[multiprocessing.process.BaseProcess] = []
 
     def interrupt() -> None:
-        while not multiprocessing.active_children():
-            time.sleep(0.1)
         stopped.extend(multiprocessing.active_children())
-        signal.pthread_kill(main_thread, signal.SIGINT)
-
-    threading.Thread(target=interrupt, daemon=True).start()
+        signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
-        list(run_all([(ARMS["full"], 0)], the_plan, 1))
-    assert [worker.exitcode for worker in stopped] == [-signal.SIGTERM]
+        list(run_all([(ARMS["full"], 0)], waiting_plan, 1, interrupt))
+    assert len(stopped) == 1
+    stopped[0].join(10)
+    assert not stopped[0].is_alive()
+
+
+def test_a_killed_scheduler_leaves_no_run(waiting_plan: Plan) -> None:
+    script = (
+        "import multiprocessing, sys\n"
+        "from pathlib import Path\n"
+        "from replication.arms import ARMS\n"
+        "from replication.scheduler import run_all\n"
+        "from tests.replication.plan import plan\n"
+        "def say(): print(*(each.pid for each in multiprocessing.active_children()), flush=True)\n"
+        "if __name__ == '__main__': list(run_all([(ARMS['full'], 0)], plan(Path(sys.argv[1])), 1, say))\n"
+    )
+    folder = waiting_plan.runs
+    (folder / "scheduler.py").write_text(script)
+    command = [sys.executable, str(folder / "scheduler.py"), str(folder)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    ) as scheduler:
+        assert scheduler.stdout is not None
+        assert int(scheduler.stdout.readline()), "the run has a process"
+        scheduler.kill()
+        # The run and the process that it was forked from hold the other end of this pipe.
+        assert select.select([scheduler.stdout], [], [], 30)[0], "something still runs"
+        assert scheduler.stdout.read() == ""
+
+
+def _has_imported(module: str) -> bool:
+    return module in sys.modules
+
+
+@pytest.mark.parametrize("module", scheduler._IMPORTED_ONCE)
+def test_a_run_finds_its_modules_imported(module: str) -> None:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(scheduler._IMPORTED_ONCE)
+    with ProcessPoolExecutor(1, context) as pool:
+        assert pool.submit(_has_imported, module).result(60)
 
 
 def test_a_failed_run_is_reported_and_the_others_continue(tmp_path: Path) -> None:

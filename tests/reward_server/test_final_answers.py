@@ -238,6 +238,13 @@ def test_no_answer_element(text: str) -> None:
         ("1. 2 + 3 = 5\n2. Therefore, the final answer is: **<answer>5</answer>**", TAG, ["2 + 3 = 5"]),
         ("2 + 3 = 5.\n\n**Answer:**\n<answer>5</answer>", TAG, ["2 + 3 = 5."]),
         ("二加三等于五。答案是 <answer>5</answer>", TAG, ["二加三等于五。"]),
+        *(
+            (f"{mark} 2 + 3 = 5\n{mark} Answer: <answer>5</answer>", TAG, ["2 + 3 = 5"])
+            for mark in ("-", "*", "•", ">")
+        ),
+        ("2 + 3 = 5.\n\n**Final Answer**\n<answer>5</answer>", TAG, ["2 + 3 = 5."]),
+        ("2 + 3 = 5.\n### Final Answer\n$\\boxed{5}$", BOXED, ["2 + 3 = 5."]),
+        ("2 + 3 = 5.\nFinal Answer: The final answer is $\\boxed{5}$.", BOXED, ["2 + 3 = 5."]),
         ("2 + 3 = 5. So the correct answer is $\\boxed{5}$.", BOXED, ["2 + 3 = 5."]),
         ("The answer is below 6. <answer>5</answer>", TAG, ["The answer is below 6."]),
         ("The answer is not <answer>5</answer>", TAG, ["The answer is not"]),

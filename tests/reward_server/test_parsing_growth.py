@@ -166,6 +166,7 @@ AROUND = [
     "<step>Step 1: a {} 2) b</step>",
     "1) {} 2) b",
     "\\boxed{{{}}}",
+    "{}<answer>7</answer>",
 ]
 CONFIG = ScoringConfig(max_steps=64, answer_from="any")
 

@@ -67,6 +67,10 @@ def test_exact_has_no_tolerance() -> None:
         ("4+3+4 = 7 + 4 = 11", "11", True),
         ("(2 × 3) - 10 = -4", "-4", True),
         ("1,000 + 234 = 1,234", "1234", True),
+        ("4 + 7 = **11**", "11", True),
+        (r"$4 + 7 = \boxed{11}$", "11", True),
+        (r"2 \times 3 = 6", "6", True),
+        ("50% + 50% = 100%", "100%", True),
         ("4 + 7 = 12", "11", False),
         ("x = 11", "11", False),
         ("11 = 11", "11", False),
@@ -74,6 +78,7 @@ def test_exact_has_no_tolerance() -> None:
         ("4 + 7", "11", False),
         ("4 + 7 = 11", "4 + 7 = 11", True),
         ("5 + 6 = 11", "4 + 7 = 11", False),
+        ("4 + 7 = 11", "4 + 7 \uff1d 11", True),
     ],
 )
 def test_a_calculation_counts_as_its_result_unless_an_equation_is_asked_for(
@@ -84,17 +89,27 @@ def test_a_calculation_counts_as_its_result_unless_an_equation_is_asked_for(
     assert (question.vote(answer) == question.vote(truth)) is right
 
 
+def test_an_option_may_be_a_calculation() -> None:
+    question = Question(
+        Path("a.png"), "Which is true?", "A", matching="choice", choices=("4 + 7 = 11", "4 + 7 = 12")
+    )
+    assert question.is_right("4 + 7 = 11")
+    assert not question.is_right("4 + 7 = 12")
+    assert question.vote("4 + 7 = 11") == "a"
+
+
 @pytest.mark.parametrize(
     ("text", "answer"),
     [
         ("<answer>7</answer>", "7"),
         ("I write it inside <answer>:\n\n<answer>12</answer>", "12"),
         ("<answer>5</answer> No: <answer>6</answer>", "6"),
+        ("<answer>5</answer> No: <answer>6", "5"),
         ("<answer>5", None),
         ("<answer>...</answer>", None),
     ],
 )
-def test_an_answer_begins_at_its_last_opening_tag(text: str, answer: str | None) -> None:
+def test_an_opening_tag_that_is_only_mentioned_begins_no_answer(text: str, answer: str | None) -> None:
     assert parse_answer(text) == answer
 
 

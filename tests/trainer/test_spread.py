@@ -52,6 +52,13 @@ def assert_same_gradient(one: dict[str, torch.Tensor], other: dict[str, torch.Te
         torch.testing.assert_close(gradient, other[name], rtol=1e-3, atol=1e-7, msg=name)
 
 
+def test_an_update_without_rewards_logs_no_metric_without_a_value(tmp_path: Path) -> None:
+    update = Update(tmp_path, ("abstain",) * 4)
+    assert update.metrics["solver/no_reward_rate"] == 1
+    assert "solver/reward" not in update.metrics
+    assert None not in update.metrics.values()
+
+
 @pytest.mark.parametrize("loss_type", ["grpo", "dr_grpo", "dapo", "bnpo"])
 def test_a_group_without_spread_costs_no_row_and_leaves_the_gradient_of_the_others(
     tmp_path: Path, loss_type: str

@@ -36,8 +36,9 @@ _PAIRS = (
     ("\\(", "\\)"), ("\\[", "\\]"), ('"', '"'), ("'", "'"),
 )  # fmt: skip
 _BRACKETS = (("(", ")"), ("[", "]"), ("{", "}"))
-_OPERANDS = re.compile(r"[\d\s.,()%+*/×÷·=-]*\d[\s)]*[+*/×÷·-][\d\s.,()%+*/×÷·=-]*")
-_NUMBER_FIRST = re.compile(r"\s*[-+]?[.(]?\d")
+_CALCULATED = re.compile(r"(?:[\d\s.,()%+*/×÷·=-]|\\(?:times|cdot|div)(?![a-z]))+")
+_OPERATION = re.compile(r"\d[\s)%]*(?:[+*/×÷·-]|\\(?:times|cdot|div))")
+_NUMBER_FIRST = re.compile(r"[-+]?[.(]?\d")
 _END = re.compile(r"\s*(?:[.,;:]+|(?<=[^\W\d_]{2})[!?]+)$")
 _START = re.compile(r"^(?:[;:]|[.,](?!\d))+\s*")
 
@@ -55,10 +56,11 @@ def bare(text: str) -> str:
 
 
 def result_of(answer: str) -> str:
-    """What a calculation in digits comes to, as written: `11` for `4 + 7 = 11`; any other answer as it is."""
+    """What a calculation in digits comes to: `11` for `4 + 7 = 11`; any other answer as it is."""
     operands, sign, result = bare(answer).rpartition("=")
-    is_calculation = sign and _OPERANDS.fullmatch(operands) and _NUMBER_FIRST.match(result)
-    return result.strip() if is_calculation else answer
+    is_calculation = sign and _CALCULATED.fullmatch(operands) and _OPERATION.search(operands)
+    result = bare(result)
+    return result if is_calculation and _NUMBER_FIRST.match(result) else answer
 
 
 def _unwrapped(text: str) -> str:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from ireasoner.compat.spelling import did_you_mean
 from ireasoner.trainer.errors import ImagesError
-from ireasoner.trainer.evaluation.bare_answer import result_of
+from ireasoner.trainer.evaluation.bare_answer import bare, result_of
 from ireasoner.trainer.evaluation.columns import QuestionColumns
 from ireasoner.trainer.evaluation.matching import (
     MAX_OPTIONS,
@@ -95,8 +95,9 @@ class Question:
         return vote(self._meant(answer), self.matching, self.choices)
 
     def _meant(self, answer: str) -> str:
-        """An answer; of a calculation its result, unless the true answer is an equation."""
-        return answer if "=" in self.answer else result_of(answer)
+        """An answer; of a calculation its result, unless the true answer or an option is an equation."""
+        is_equation = any("=" in bare(each) for each in (self.answer, *self.choices))
+        return answer if is_equation else result_of(answer)
 
 
 @dataclass(frozen=True, slots=True)

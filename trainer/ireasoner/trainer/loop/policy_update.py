@@ -195,8 +195,8 @@ class PolicyUpdate(GrpoInternals):
                 self.state.global_step,
                 self.role,
                 mean_gap,
-                "the update before has changed the policy much (overlap)"
-                if self.settings.overlap
+                "they were sampled before the last update of this role, which has changed it much"
+                if any(group.staleness for group in self.groups)
                 else "does the server serve the policy that is trained?",
             )
         self.add_metric("logprob_gap/mean", mean_gap)

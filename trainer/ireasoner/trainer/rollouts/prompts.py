@@ -20,9 +20,8 @@ PROPOSER_INSTRUCTIONS = (
     "of reasoning, and have one short answer. Write only the question, inside <question> and </question>."
 )
 
-_QUESTION = re.compile(r"<question>(.*?)</question>", re.DOTALL | re.IGNORECASE)
-_TAG = re.compile(r"<\s*/?\s*question", re.IGNORECASE)
-_BARE_QUESTION = re.compile(r"[^?？؟\n]+[?？؟]")
+_QUESTION = re.compile(r"<question>((?:(?!<question>).)*?)</question>", re.DOTALL | re.IGNORECASE)
+_BARE_QUESTION = re.compile(r"[^?？؟\n<>{}]+[?？؟]")
 
 
 def solver_messages(question: str) -> list[Message]:
@@ -50,10 +49,10 @@ def parse_question(text: str) -> str | None:
     """The question in a Proposer's completion, white space folded; None if there is not exactly one.
 
     An empty `<question>` is no question. Of two questions, choosing one would be arbitrary. Untrained models often
-    write no tags: then the completion is a question if it is one line with one question mark, at its end.
+    write no tags: a completion without markup is a question if it is one line with one question mark, at its end.
     """
     found = _QUESTION.findall(text)
-    if not _TAG.search(text) and _BARE_QUESTION.fullmatch(text.strip()):
+    if _BARE_QUESTION.fullmatch(text.strip()):
         found = [text]
     if len(found) != 1:
         return None

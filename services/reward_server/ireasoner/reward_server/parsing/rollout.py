@@ -23,7 +23,7 @@ class ParsedRollout(NamedTuple):
 
     `answer` is normalised; it is None exactly if there is a `flaw`. `written` is the answer as it was written,
     white space folded. `steps` are at most the config's `max_steps`. `words` is the number of whitespace-separated
-    words before the answer, tags included.
+    words before the answer and its introduction, tags included.
     """
 
     answer: str | None

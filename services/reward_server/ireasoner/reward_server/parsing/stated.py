@@ -41,6 +41,8 @@ _LEAD = re.compile(
 )
 _LONGEST_LEAD = 40
 _LONGEST_INTRODUCTION = 120
+_LONGEST_BULLET = 12
+_BULLET = re.compile(r"(?<=\n)[ \t]*[-•>+][ \t]*\Z")
 _FRAME = re.compile(r"\s+|[-•>*][ \t]+|(?:\$\$|\\\[|```\w*|~~~\w*|[-*_=]{3,})[ \t]*(?=\n)")
 _HASHES = re.compile(r"[ \t]*####[ \t]*(?P<answer>[^#\s].*)")
 _BARE = re.compile(
@@ -91,12 +93,20 @@ def with_introduction(text: str, after: int, start: int) -> int:
 
     They come after `after` and directly before the answer; `start` if there are none.
     """
-    begin = max(after, start - _LONGEST_INTRODUCTION)
-    for key in _KEY.finditer(text, begin, start):
-        stated = _IS.match(text, key.end(), start)
+    while (introduced := _introduction_before(text, after, start)) is not None:
+        begin = introduced - _LONGEST_BULLET
+        bullet = _BULLET.search(text[begin:introduced] if begin > after else f"\n{text[after:introduced]}")
+        start = introduced - (len(bullet.group()) if bullet else 0)
+    return start
+
+
+def _introduction_before(text: str, after: int, start: int) -> int | None:
+    """Where a statement or a title begins that ends at `start`; None without one."""
+    for key in _KEY.finditer(text, max(after, start - _LONGEST_INTRODUCTION), start):
+        stated = _states(text, after, key, start)
         if stated is not None and not text[stated.end() : start].strip(_EMPHASIS):
             return _with_lead(text, after, key.start())
-    return start
+    return None
 
 
 def _with_lead(text: str, after: int, start: int) -> int:
@@ -130,12 +140,18 @@ def _last_statements(text: str, after: int) -> list[tuple[int, int, int] | None]
     """Where the last statement begins, and where its answer begins and ends; the same of the last weak one."""
     last: list[tuple[int, int] | None] = [None, None]
     for key in _KEY.finditer(text, after):
-        stated = _IS.match(text, key.end())
-        if stated is None and (title := _TITLE_ENDS.match(text, key.end())):
-            stated = title if _begins_title(text, after, key.start()) else None
+        stated = _states(text, after, key, len(text))
         if stated is not None:
             last[_is_weak(stated)] = key.start(), stated.end()
     return [each and (each[0], *_line_with_text(text, each[1])) for each in last]
+
+
+def _states(text: str, after: int, key: re.Match[str], end: int) -> re.Match[str] | None:
+    """What follows a key, up to `end`, if it makes a statement or a title of it: `is`, a colon, the end of the line."""
+    stated = _IS.match(text, key.end(), end)
+    if stated is None and (title := _TITLE_ENDS.match(text, key.end(), end)):
+        return title if _begins_title(text, after, key.start()) else None
+    return stated
 
 
 def _is_weak(stated: re.Match[str]) -> bool:
