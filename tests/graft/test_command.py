@@ -11,19 +11,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic_settings import CliApp
 from transformers import LlavaConfig
 
 from ireasoner.cli.__main__ import main
 from ireasoner.trainer.commands import graft
 from ireasoner.trainer.commands.graft_card import graft_card
-from ireasoner.trainer.commands.settings import GraftSettings
+from ireasoner.trainer.commands.settings import EvaluateSettings, GraftSettings
 from ireasoner.trainer.graft.self_distillation import Student
 from ireasoner.trainer.graft.tower import Reading, read_held_out
 from ireasoner.trainer.tiny_model.__main__ import main as tiny_model
 from tests.conftest import MODEL
 from tests.graft.tiny_text import build_gguf
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs" / "graft.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs" / "graft.md").read_text(encoding="utf-8")
 COMMANDS = [
     line
     for block in re.findall(r"```bash\n(.*?)```", PAGE, re.DOTALL)
@@ -76,12 +78,19 @@ def test_the_training_of_the_page_can_be_planned(
     seeing_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copytree(seeing_folder, EYES)
-    render, serve, train = (shlex.split(command) for command in COMMANDS if command not in GRAFTS)
+    Path("configs").symlink_to(ROOT / "configs")
+    render, serve, train, evaluate = (shlex.split(command) for command in COMMANDS if command not in GRAFTS)
     assert render[:3] == ["python", "-m", "ireasoner.trainer.tiny_model"]
-    tiny_model([*render[3:], "--unlabelled", "2", "--held-out", "1"])
-    assert serve == ["rollout-server", "--model", EYES, "--port", "8020"]
+    tiny_model([*render[3:], "--unlabelled", "4", "--held-out", "1"])
+    assert serve[:5] == ["rollout-server", "--model", EYES, "--port", "8020"]
+    assert serve[5:] == ["--max-lora-rank", "16", "--dtype", "bfloat16"]
     main([*train[1:], "--dry-run"])
-    assert "total memory, estimated" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "total memory, estimated" in shown
+    assert "backbone in bfloat16" in shown
+    settings = CliApp.run(EvaluateSettings, evaluate[2:])
+    assert settings.questions.is_file()
+    assert settings.run_folder == Path(train[train.index("--run-folder") + 1])
 
 
 def test_every_flag_of_the_page_is_one() -> None:

@@ -2,8 +2,10 @@
 
 import shutil
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import torch
@@ -23,7 +25,7 @@ from ireasoner.trainer.errors import AdapterError, CanaryError, RolloutServerErr
 from ireasoner.trainer.images import png_bytes, read_image
 from ireasoner.trainer.rollouts.client import RolloutClient
 from ireasoner.trainer.rollouts.prompts import solver_messages
-from ireasoner.trainer.rollouts.rollout import RolloutRequest, SamplingContract
+from ireasoner.trainer.rollouts.rollout import Rollout, RolloutRequest, SamplingContract
 from ireasoner.trainer.settings import LoraSettings
 from ireasoner.trainer.worlds.digit_grids.folders import write_unlabelled
 from tests.conftest import MODEL
@@ -228,6 +230,44 @@ def test_the_canary_accepts_the_published_version(
     assert policy.training
     assert policy.active_adapter == "proposer", "the trainer's policy is unchanged"
     publisher.withdraw()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "below", "is_found"),
+    [
+        (torch.bfloat16, 0.125, False),
+        (torch.bfloat16, 0.5, True),
+        (torch.float32, 0.125, True),
+        (torch.float32, 0.05, False),
+    ],
+)
+def test_the_canary_allows_for_the_rounding_of_the_trainers_precision(
+    policy: Any, image: Image.Image, dtype: torch.dtype, below: float, is_found: bool
+) -> None:
+    """Its server chooses the second of two tokens whose logits are 20 and, one step of bfloat16 less, 19.875."""
+    first, second = 5, 6
+    logits = torch.zeros(1, 5, 443, dtype=dtype)
+    logits[..., first], logits[..., second] = 20.0, 20.0 - below
+    policy.register_forward_hook(lambda *_: SimpleNamespace(logits=logits))
+    logprob = logits[0, 0].float().log_softmax(-1)[second].item()
+
+    class Server:
+        base_url = "http://server"
+        members = property(lambda self: [self])
+
+        def engines(self) -> int:
+            return 1
+
+        def sample(self, *_: Any) -> list[list[Rollout]]:
+            return [[Rollout("", (second,) * 4, (logprob,) * 4, prompt, "length", "solver-000001", 0)]]
+
+    processor = load_processor(str(MODEL))
+    canary = Canary(
+        cast("RolloutClient", Server()), processor, image, forbidden_token_ids=(), tolerance_nats=0.1
+    )
+    prompt = tuple(canary._inputs["input_ids"][0].tolist())
+    with pytest.raises(CanaryError) if is_found else nullcontext():
+        assert canary.check(policy, "solver", "solver-000001") == pytest.approx(0, abs=1e-6)
 
 
 @pytest.mark.vllm
