@@ -246,10 +246,11 @@ def test_the_canary_allows_for_the_rounding_of_the_trainers_precision(
 ) -> None:
     """Its server chooses the second of two tokens whose logits are 20 and, one step of bfloat16 less, 19.875."""
     first, second = 5, 6
-    logits = torch.zeros(1, 5, 443, dtype=dtype)
+    logits = torch.zeros(1, 5, 443)  # in float32, as accelerate gives them, whatever the model computes in
     logits[..., first], logits[..., second] = 20.0, 20.0 - below
+    policy.to(dtype)
     policy.register_forward_hook(lambda *_: SimpleNamespace(logits=logits))
-    logprob = logits[0, 0].float().log_softmax(-1)[second].item()
+    logprob = logits[0, 0].log_softmax(-1)[second].item()
 
     class Server:
         base_url = "http://server"

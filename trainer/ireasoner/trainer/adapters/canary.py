@@ -145,9 +145,10 @@ class Canary:
                 ).logits
         finally:
             policy.train(training)
-        logits = logits[0, -len(completion) - 1 : -1]
-        rounding_nats = logits.amax(dim=-1).abs().max().item() * torch.finfo(logits.dtype).eps
-        logits = logits.float().cpu()
+        logits = logits[0, -len(completion) - 1 : -1].float().cpu()
+        # Accelerate turns the logits into float32; the head computed them in the precision of its weights.
+        precision = torch.finfo(policy.get_output_embeddings().weight.dtype)
+        rounding_nats = logits.amax(dim=-1).abs().max().item() * precision.eps
         logits[:, list(self._contract.forbidden_token_ids)] = -torch.inf
         logprobs = logits.log_softmax(-1)
         return logprobs.gather(1, completion[:, None])[:, 0], logprobs.amax(dim=-1), rounding_nats
