@@ -79,8 +79,8 @@ def test_a_reasoning_goes_on_where_it_stopped(
     said = {0: [70, 71, 72, 73, 74, 75, 76, 77, 78, 79, 80, 81], 1: [90, end], 2: [91, 92, 93, end]}
     asked: list[list[list[int]]] = []
 
-    def continued(texts: list[torch.Tensor], count: int) -> list[list[int]]:
-        asked.append([text.tolist() for text in texts])
+    def continued(texts: list[list[int]], count: int) -> list[list[int]]:
+        asked.append(texts)
         going = [number for number, tokens in said.items() if len(tokens) > (0, 2, 6)[len(asked) - 1]]
         start = (0, 2, 6)[len(asked) - 1]
         return [said[number][start : start + count] for number in going]

@@ -210,7 +210,9 @@ def test_an_interruption_stops_the_active_runs(waiting_plan: Plan) -> None:
         list(run_all([(ARMS["full"], 0)], waiting_plan, 1, interrupt))
     assert len(stopped) == 1
     stopped[0].join(10)
-    assert not stopped[0].is_alive()
+    assert stopped[0].exitcode in (0, -signal.SIGTERM), (
+        "it ended by itself once it was saved, or at the signal"
+    )
 
 
 def test_a_killed_scheduler_leaves_no_run(waiting_plan: Plan) -> None:

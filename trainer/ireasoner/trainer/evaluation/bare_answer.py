@@ -58,9 +58,10 @@ def bare(text: str) -> str:
 def result_of(answer: str) -> str:
     """What a calculation in digits comes to: `11` for `4 + 7 = 11`; any other answer as it is."""
     operands, sign, result = bare(answer).rpartition("=")
-    is_calculation = sign and _CALCULATED.fullmatch(operands) and _OPERATION.search(operands)
+    if not (sign and _CALCULATED.fullmatch(operands) and _OPERATION.search(operands)):
+        return answer
     result = bare(result)
-    return result if is_calculation and _NUMBER_FIRST.match(result) else answer
+    return result if _NUMBER_FIRST.match(result) else answer
 
 
 def _unwrapped(text: str) -> str:

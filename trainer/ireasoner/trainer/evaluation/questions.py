@@ -96,8 +96,10 @@ class Question:
 
     def _meant(self, answer: str) -> str:
         """An answer; of a calculation its result, unless the true answer or an option is an equation."""
-        is_equation = any("=" in bare(each) for each in (self.answer, *self.choices))
-        return answer if is_equation else result_of(answer)
+        result = result_of(answer)
+        if result != answer and any("=" in bare(each) for each in (self.answer, *self.choices)):
+            return answer
+        return result
 
 
 @dataclass(frozen=True, slots=True)

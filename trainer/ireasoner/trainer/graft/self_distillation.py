@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import torch
 from peft import get_peft_model
-from torch.nn.utils.rnn import pad_sequence
 from torch.optim.lr_scheduler import LambdaLR
 
 from ireasoner.trainer.adapters.backbone import (
@@ -194,26 +193,22 @@ class Student:
     def _reason(self, twins: Sequence[Twins]) -> list[Lesson]:
         """The teacher's reasoning about each text twin."""
         prompts = self._prompts([pair.in_words for pair in twins])
-        asked = [
-            row[mask.bool()] for row, mask in zip(prompts.input_ids, prompts.attention_mask, strict=True)
-        ]
+        rows = zip(prompts.input_ids, prompts.attention_mask, strict=True)
+        texts = [ids[mask.bool()].tolist() for ids, mask in rows]
         reasonings: list[list[int]] = [[] for _ in twins]
         going, length, part = list(range(len(twins))), 0, _FIRST_TOKENS
         while going and length < self._max_new_tokens:
             part = min(part, self._max_new_tokens - length)
-            texts = [torch.cat([asked[i], torch.tensor(reasonings[i], dtype=torch.long)]) for i in going]
-            for i, more in zip(going, self._continued(texts, part), strict=True):
+            said = self._continued([texts[i] + reasonings[i] for i in going], part)
+            for i, more in zip(going, said, strict=True):
                 reasonings[i] += more
             going = [i for i in going if reasonings[i][-1] not in self._stops]
             length, part = length + part, 2 * part
         return [Lesson(pair, reasoning) for pair, reasoning in zip(twins, reasonings, strict=True)]
 
-    def _continued(self, texts: list[torch.Tensor], count: int) -> list[list[int]]:
+    def _continued(self, texts: list[list[int]], count: int) -> list[list[int]]:
         """What the teacher says after each text: up to `count` tokens, or up to the first that ends it."""
-        inputs = {
-            "input_ids": pad_sequence(texts, True, self._pad, "left"),
-            "attention_mask": pad_sequence([torch.ones_like(text) for text in texts], True, 0, "left"),
-        }
+        inputs = self._processor.tokenizer.pad({"input_ids": texts}, padding_side="left", return_tensors="pt")
         with torch.inference_mode(), active_adapter(self._policy, None):
             tokens = self._model.generate(
                 **inputs, max_new_tokens=count, do_sample=True, suppress_tokens=self._forbidden
