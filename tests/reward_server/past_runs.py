@@ -35,7 +35,7 @@ def run_line(
         "proposed_by": "proposer-000000",
         "status": "ok" if counts else "invalid",
         "dominant_answer": dominant,
-        "dominant_share": top / len(answers),
+        "dominant_share": top / max(1, len(answers)),
         "tie": False,
         "density": 0.5,
         "entropy_nats": 0.5 if counts else None,

@@ -67,6 +67,7 @@ def test_a_run_folder_becomes_a_run_with_its_updates_questions_and_labels(
         proposer_line(1),
         run_line(2, ["8", "8", "8", "7"], truth="7"),
         run_line(3, ["1", "2", "3", "4"], question=None),
+        run_line(4, [], question=None, status=None, dominant_share=None),
     ]
     assert imported(write_run(tmp_path / "first", lines, config="robust", overrides={"alpha": 0.5})) == 0
     assert rows(ledger, "SELECT experiment, source FROM runs") == [("-", "first")]

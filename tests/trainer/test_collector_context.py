@@ -71,7 +71,9 @@ def server() -> Server:
     return Server(lambda group: scored(group, 0.4))
 
 
-def collector_of(server: Server, tmp_path: Path, needs: Needs = NOTHING, **reward: Any) -> Collector:
+def collector_of(
+    server: Server, tmp_path: Path, needs: Needs = NOTHING, divisor: int = 1, **reward: Any
+) -> Collector:
     settings = RunSettings(
         model="m",
         images=tmp_path,
@@ -86,7 +88,8 @@ def collector_of(server: Server, tmp_path: Path, needs: Needs = NOTHING, **rewar
     client: Any = server
     parts: dict[str, Any] = {
         "images": SimpleNamespace(
-            at=lambda update, count: [Group(tmp_path / f"{i}.png", each) for i, each in enumerate(pictures)]
+            at=lambda update, count: [Group(tmp_path / f"{i}.png", each) for i, each in enumerate(pictures)],
+            shared=lambda groups: groups[: len(groups) // divisor * divisor],
         ),
         "processor": SimpleNamespace(tokenizer=Tokenizer()),
         "rollouts": Rollouts(),
@@ -115,31 +118,56 @@ def test_a_solver_update(collector: Collector, server: Server) -> None:
     collected = collector.collect(2, POLICIES)
     assert collected.role == "solver"
     [(groups, context)] = server.posted
-    assert [(each.question, each.labels) for each in groups] == [
-        ("How many?", ["7"]),
-        (None, None),
-        ("Which?", None),
-    ]
+    assert [(each.question, each.labels) for each in groups] == [("How many?", ["7"]), ("Which?", None)]
     assert server.images == [group.shown() for group in collected.groups]
-    assert len({each.image for each in groups}) == 3
+    assert len({each.image for each in groups}) == 2
     assert (context["update"], context["source"]) == (3, "run-1")
 
 
+def test_a_proposal_without_a_question_leaves_its_group_out(collector: Collector) -> None:
+    """Nothing is sampled for it, and its text is kept."""
+    sampled: list[Any] = []
+    rollouts = Rollouts()
+
+    def sample(policy: str, requests: Sequence[Any], contract: object) -> list[list[Rollout]]:
+        sampled.append((policy, len(requests)))
+        return rollouts.sample(policy, requests, contract)
+
+    collector._sampler._rollouts = SimpleNamespace(sample=sample)  # type: ignore[assignment]
+    collected = collector.collect(2, POLICIES)
+    assert sampled == [("proposer", 3), ("solver", 2)]
+    assert [group.question for group in collected.groups] == ["How many?", "Which?"]
+    [left_out] = collected.left_out
+    assert (left_out.question, left_out.rollouts, left_out.rewards) == (None, [], [])
+    assert (left_out.record["proposal"], left_out.record["rollouts"]) == ("no question", [])
+    asked = collected.groups[0].record
+    assert asked["proposal"] == "<question>How many?</question>"
+    assert set(left_out.record) == set(asked) - {"shadow"}
+    assert collected.metrics["groups_left_out"] == [1]
+    assert collected.metrics["proposals_without_question"] == [pytest.approx(1 / 3)]
+
+
+def test_processes_share_what_is_left(server: Server, tmp_path: Path) -> None:
+    """Of two groups with a question, three processes can share none."""
+    collected = collector_of(server, tmp_path, divisor=3).collect(2, POLICIES)
+    assert (collected.groups, server.posted) == ([], [])
+    assert [group.question for group in collected.left_out] == ["How many?", None, "Which?"]
+    assert collected.metrics["groups_left_out"] == [3]
+
+
 def test_a_solver_update_with_a_judge_a_signal_and_a_teacher(server: Server, tmp_path: Path) -> None:
-    """What was sampled is posted, recorded and logged; the group without a question gets none of it."""
+    """What was sampled is posted, recorded and logged."""
     needs = Needs(frozenset({"judge", "sum_logprob"}), voters=True)
     collected = collector_of(server, tmp_path, needs, voters="teacher").collect(2, POLICIES)
     [(posted, _)] = server.posted
-    assert [len(each.rollouts) for each in posted] == [4] * 5
-    assert [each.voters is not None for each in posted] == [True, False, True, False, False]
+    assert [len(each.rollouts) for each in posted] == [4] * 4
+    assert [each.voters is not None for each in posted] == [True, True, False, False]
     signals = {"judge": 0.5, "sum_logprob": 0.0}
-    assert [posted[0].rollouts[0].signals, posted[1].rollouts[0].signals] == [signals, None]
-    asked, unasked, _ = (group.record for group in collected.groups)
+    assert posted[0].rollouts[0].signals == signals
+    asked = collected.groups[0].record
     assert asked["voters"]["rollouts"][0] == {"text": "<answer>7</answer>", "policy": "teacher", "seed": 0}
     assert asked["rollouts"][0]["judgement"] == {"score": 0.5, "reply": "<answer>0.5</answer>"}
     assert asked["rollouts"][0]["signals"] == signals
-    assert "voters" not in unasked
-    assert "signals" not in unasked["rollouts"][0]
     logged = {
         name: values for name, values in collected.metrics.items() if name.startswith(("signal", "voters"))
     }
@@ -157,7 +185,7 @@ def test_nothing_is_timed_that_is_not_measured(collector: Collector) -> None:
 
 
 def test_only_rollouts_that_are_scored_are_measured(collector: Collector) -> None:
-    """Neither those of a contrast, nor those of the group without a question."""
+    """Those of a contrast are not."""
     measured = Measured(("self_certainty",), 443)
     collector._inputs = SolverInputs(NOTHING, measured)
     views = GroupViews(
@@ -177,8 +205,8 @@ def test_only_rollouts_that_are_scored_are_measured(collector: Collector) -> Non
     collector._propose(collected, POLICIES)
     collector._show(collected, POLICIES)
     collector._roll_out(collected, POLICIES)
-    shown = [prompt for group in groups for prompt in group.sampled_prompts]
-    scored_prompts = [prompt for group in groups if group.question for prompt in group.prompts]
+    shown = [prompt for group in collected.groups for prompt in group.sampled_prompts]
+    scored_prompts = [prompt for group in collected.groups for prompt in group.prompts]
     assert len(shown) > len(scored_prompts) > 0
     assert [request.measured for request in asked] == [
         measured if prompt in scored_prompts else None for prompt in shown

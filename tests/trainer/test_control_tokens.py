@@ -99,6 +99,8 @@ def test_a_question_with_control_tokens_is_no_question(tmp_path: Path) -> None:
     solver = [group for group in groups if group["role"] == "solver"]
     assert [group["question"] for group in solver] == [None] * len(INJECTIONS) + ["What is the sum of row 2?"]
     assert [group["has_spread"] for group in solver] == [False] * len(INJECTIONS) + [True]
+    assert [len(group["rollouts"]) for group in solver[:-1]] == [0] * len(INJECTIONS)
+    assert all("<|" in group["proposal"] for group in solver[:-1])
     for number, group in enumerate(group for group in groups if group["role"] == "proposer"):
         for member, proposal in enumerate(group["proposals"]):
             is_injection = number + member < len(INJECTIONS)

@@ -26,7 +26,7 @@ def louder(image: Image.Image, question: str, seed: int, index: int) -> Any:
     return image, f"  {question.upper()} ", lambda answer: None
 
 
-def group(question: str | None, size: tuple[int, int] = (64, 48)) -> Group:
+def group(question: str, size: tuple[int, int] = (64, 48)) -> Group:
     pixels = np.random.default_rng(3).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
     one = Group(Path("a.png"), Image.fromarray(pixels))
     one.question = question
@@ -99,13 +99,10 @@ def test_repeated_orders_of_three_options_are_views_if_they_differ() -> None:
         assert len(set(questions)) == len({prompt.view for prompt in one.prompts})
 
 
-def test_a_group_without_a_question_has_no_view_that_was_replaced() -> None:
-    of_run = views("plain", "jpeg")
-    without, asked = group(None), group("How many?")
-    for one in (without, asked):
-        of_run.show(one, (), 0, 0)
-    assert (of_run.replaced(without), of_run.replaced(asked)) == (0, 0)
-    assert [prompt.view for prompt in without.prompts] == [None]
+def test_without_views_a_group_has_one_prompt_and_none_that_was_replaced() -> None:
+    one, of_run = group("How many?"), views()
+    assert of_run.show(one, (), 0, 0) == []
+    assert ([prompt.view for prompt in one.prompts], of_run.replaced(one)) == ([None], 0)
 
 
 def test_a_view_that_draws_in_place_changes_no_other_view() -> None:

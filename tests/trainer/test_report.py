@@ -226,6 +226,27 @@ def test_escapes_what_the_model_wrote(begun: SyntheticRun) -> None:
     assert "image not found" in page.text
 
 
+def test_shows_what_the_proposer_wrote_instead_of_a_question(begun: SyntheticRun) -> None:
+    begun.write_updates(2)
+    assert "a proposal without a question" in _read(write_report(begun.run.path)).text
+    asked = begun.solver_group(0, 0.5)
+    figures = (
+        "status",
+        "dominant_answer",
+        "dominant_share",
+        "tie",
+        "density",
+        "entropy_nats",
+        "proposer_reward",
+    )
+    left_out = {**asked, **dict.fromkeys(figures), "question": None, "trained_on": [], "rollouts": []}
+    begun.run.append_group({**left_out, "proposal": "I see <b>six</b> digits."})
+    page = _read(write_report(begun.run.path))
+    assert "I see <b>six</b> digits." in page.text
+    assert "The proposal contained no question, so the group was left out" in page.text
+    assert "; 1 proposals without a question" in page.text
+
+
 def test_describes_a_run_in_progress_without_an_evaluation(begun: SyntheticRun) -> None:
     begun.write_updates(3)
     with (begun.run.path / "groups.jsonl").open("a", encoding="utf-8") as file:

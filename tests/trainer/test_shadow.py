@@ -79,14 +79,12 @@ def test_only_groups_with_a_known_answer_are_measured() -> None:
         group("known", ["8", "8", "7", "9"], "8"),
         group("known", [None, None, None, None], None),
         group("unknown", ["7", "7", "7", "7"], "7"),
-        group(None, ["7", "7", "7", "7"], "7"),
     ]
     rewards: list[list[float | None]] = [
         [0.8, 0.8, 0.3, 0.0],
         [0.7, 0.7, 0.3, 0.3],
         [0.0] * 4,
         [1.0] * 4,
-        [None] * 4,
     ]
     records, figures = ShadowLabels(labels).measure(groups, rewards)
     assert figures == {
@@ -104,7 +102,7 @@ def test_only_groups_with_a_known_answer_are_measured() -> None:
             "reward_auc": 1.0,
         }
     }
-    assert [bool(record) for record in records] == [True, True, True, False, False]
+    assert [bool(record) for record in records] == [True, True, True, False]
 
 
 def test_without_labels_nothing_is_measured() -> None:
@@ -149,7 +147,6 @@ def test_the_answers_that_a_ledger_shows() -> None:
     shadow = ShadowLabels(labels)
     assert shadow.answers(IMAGE, "known") == ["B", "a dog"]
     assert shadow.answers(IMAGE, "unknown") is None
-    assert shadow.answers(IMAGE, None) is None
     shadow.measure([group("known", ["B"], "B")], [[1.0]])
     assert read == ["known", "unknown"]
     assert ShadowLabels(None).answers(IMAGE, "known") is None

@@ -68,7 +68,7 @@ class Scripted:
         ]
 
 
-def groups(*questions: str | None) -> list[Group]:
+def groups(*questions: str) -> list[Group]:
     made = []
     for index, question in enumerate(questions):
         group = Group(Path(f"{index}.png"), Image.new("RGB", (8, 8), (index, 0, 0)))
@@ -104,9 +104,9 @@ def paraphrase(_: str, prompt: str) -> str:
 def test_the_solver_paraphrases_and_answers_its_paraphrases() -> None:
     sampler = Scripted(paraphrase)
     judging = voters("paraphrase", sampler).of(
-        groups("How many?", "Who?", None, "Where?", "What  is it?"), 2, POLICIES
+        groups("How many?", "Who?", "Where?", "What  is it?"), 2, POLICIES
     )
-    assert [each and each.question for each in judging] == ["What number?", *[None] * 4]
+    assert [each and each.question for each in judging] == ["What number?", *[None] * 3]
     assert judging[0] is not None
     assert judging[0].is_judged
     assert [rollout.text for rollout in judging[0].rollouts] == ["<answer>What number?</answer>"] * 3
@@ -117,8 +117,8 @@ def test_the_solver_paraphrases_and_answers_its_paraphrases() -> None:
 
 def test_the_teacher_answers_the_questions_themselves() -> None:
     sampler = Scripted(lambda policy, prompt: prompt.rpartition("Question: ")[2])
-    judging = voters("teacher", sampler).of(groups("How many?", None, "Who?"), 2, POLICIES)
-    assert [each and each.question for each in judging] == ["How many?", None, "Who?"]
+    judging = voters("teacher", sampler).of(groups("How many?", "Who?"), 2, POLICIES)
+    assert [each and each.question for each in judging] == ["How many?", "Who?"]
     assert not any(each.is_judged for each in judging if each is not None)
     [(policy, requests, contract)] = sampler.calls
     assert (policy, len(requests), contract) == ("teacher-3", 2, CONTRACTS["solver"])
@@ -132,10 +132,9 @@ def test_the_base_model_judges_each_rollout_once() -> None:
     sampler = Scripted(
         lambda _, prompt: f"<answer>0.{prompt[-10]}</answer>"
     )  # the digit of the rollout's answer
-    one = groups("How many?", None)
+    one = groups("How many?")
     judged = judging(sampler).of(one, 2)
     assert [each.score for each in judged[0]] == [0.0, 0.1, 0.2]
-    assert judged[1] == [Judgement()] * 3
     [(policy, requests, contract)] = sampler.calls
     assert policy == "base"
     assert (contract.temperature, contract.top_p, contract.max_tokens) == (1.0, 0.9, 100)
@@ -177,10 +176,10 @@ def test_the_server_is_asked_to_measure_what_is_needed() -> None:
     assert inputs.requested(RolloutRequest([], None, 3, 0)).measured == measured
 
 
-def test_log_probabilities_are_signals_without_a_question_there_is_none() -> None:
+def test_log_probabilities_are_signals() -> None:
     inputs = SolverInputs(Needs(frozenset({"sum_logprob"})))
-    first, second = inputs.of(groups("How many?", None), 0, POLICIES)
-    assert (first.signals, second.signals) == ([{"sum_logprob": -3.0}] * 3, [{}] * 3)
+    [measured] = inputs.of(groups("How many?"), 0, POLICIES)
+    assert measured.signals == [{"sum_logprob": -3.0}] * 3
 
 
 @pytest.mark.parametrize(("kind", "is_judged"), [("paraphrase", True), ("teacher", False)])
@@ -188,7 +187,7 @@ def test_a_judging_group_is_posted_beside_the_group_that_it_judges(kind: str, is
     """A paraphrase and the original judge each other; a teacher's rollouts only vote."""
     sampler = Scripted(paraphrase if kind == "paraphrase" else lambda *_: "<answer>3</answer>")
     inputs = SolverInputs(Needs(voters=True), voters=voters(kind, sampler))
-    made = groups(None, "How many?")
+    made = groups("How many?")
     posted = [
         measured.add_to(GroupToScore(group.rollouts, group.question, group.shown, ["7"]))
         for group, measured in zip(made, inputs.of(made, 0, POLICIES), strict=True)
@@ -197,9 +196,9 @@ def test_a_judging_group_is_posted_beside_the_group_that_it_judges(kind: str, is
     client: Any = server
     scores = GroupScorer(client, RewardSettings(), 0).score("solver", posted, 0, 0.5)
     [(sent, _)] = server.posted
-    unasked, original, judge = sent
-    assert len(scores) == 3
-    assert (unasked.voters, original.voters) == (None, judge.id)
+    original, judge = sent
+    assert len(scores) == 2
+    assert original.voters == judge.id
     assert judge.voters == (original.id if is_judged else None)
     assert {rollout.rewarded for rollout in judge.rollouts} == {is_judged}
     assert judge.question == ("What number?" if kind == "paraphrase" else "How many?")

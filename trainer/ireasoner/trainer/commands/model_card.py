@@ -25,9 +25,8 @@ def model_card(settings: ExportSettings, run: dict[str, Any]) -> str:
     last: dict[str, Any] = next((line for line in reversed(metrics) if line["role"] == role), {})
     shown = ("reward", "outcome", "trajectory", "answer_entropy_nats", "dominant_share", "kl")
     known = [(name, last[f"{role}/{name}"]) for name in shown if f"{role}/{name}" in last]
-    fingerprints = sorted(
-        {group["fingerprint"] for group in read_lines(settings.run_folder / "groups.jsonl")}
-    )
+    groups = read_lines(settings.run_folder / "groups.jsonl")
+    fingerprints = sorted({group["fingerprint"] for group in groups if group["fingerprint"]})
     lines = [
         "---",
         f"base_model: {base_model(run['model'])}",

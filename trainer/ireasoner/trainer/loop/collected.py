@@ -22,6 +22,8 @@ class Collected:
         update: Index of the update, from 0.
         role: The role that it trains.
         groups: The groups, in the order of the batch's rows.
+        left_out: Groups that are not rolled out, because their proposal holds no question, or to give each process
+            equally many rows.
         contract: How they were sampled.
         fingerprint: Fingerprint of the scoring.
         metrics: What the update logs, by name; each a list, as in TRL.
@@ -31,6 +33,7 @@ class Collected:
     role: Role
     groups: list[Group]
     contract: SamplingContract
+    left_out: list[Group] = field(default_factory=list)
     fingerprint: str = ""
     metrics: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
 

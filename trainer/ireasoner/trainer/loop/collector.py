@@ -1,8 +1,8 @@
 """What an update trains on, before TRL sees it: images, questions, rollouts and rewards.
 
-A Solver update asks the Proposer for one question per image and samples a group of answers to it. A Proposer update
-samples a group of questions per image, lets the Solver answer each, and rewards a question by the entropy of its
-answers.
+A Solver update asks the Proposer for one question per image and samples a group of answers to it; a proposal without
+a question leaves its group out. A Proposer update samples a group of questions per image, lets the Solver answer each,
+and rewards a question by the entropy of its answers.
 """
 
 import copy
@@ -124,13 +124,13 @@ class Collector:
         """
         role = role_at(self._settings, update)
         planned = groups_at(self._settings, update)
-        groups = self._images.at(update, planned)
-        collected = Collected(update, role, groups, self._contracts[role])
+        collected = Collected(update, role, self._images.at(update, planned), self._contracts[role])
+        if role == "solver" and collected.groups:
+            self._propose(collected, policies)
+        groups = collected.groups
         collected.metric("groups_left_out", planned - len(groups))
         if not groups:
             return collected
-        if role == "solver":
-            self._propose(collected, policies)
         seen = self._show(collected, policies)
         with collected.timed("roll_out"):
             self._roll_out(collected, policies)
@@ -146,7 +146,7 @@ class Collector:
         return collected
 
     def _propose(self, collected: Collected, policies: Policies) -> None:
-        """Gives each group a question of the Proposer."""
+        """Gives each group a question of the Proposer, and leaves out those that it asks nothing."""
         requests = [
             RolloutRequest(
                 proposer_messages(), group.png, 1, self._seeds.first(collected.update, index, Stream.HELPER)
@@ -155,11 +155,17 @@ class Collector:
         ]
         with collected.timed("propose"):
             proposals = self._sample("proposer", policies, requests)
-        for group, [proposal] in zip(collected.groups, proposals, strict=True):
+        groups = collected.groups
+        for group, [proposal] in zip(groups, proposals, strict=True):
             group.proposed_by = proposal.policy
+            group.proposal = proposal.text
             group.question = self._proposals.question(proposal)
             self._proposals.count(collected.update, group.question, proposal)
-        questions = [group.question for group in collected.groups]
+        questions = [group.question for group in groups]
+        collected.groups = self._images.shared([group for group in groups if group.question is not None])
+        collected.left_out = [group for group in groups if group not in collected.groups]
+        for group in collected.left_out:
+            group.record = group.left_out_record()
         log_questions(collected, questions, len({question for question in questions if question is not None}))
 
     def _show(self, collected: Collected, policies: Policies) -> list[list[Seen]]:
@@ -194,7 +200,7 @@ class Collector:
         ]
         requests = [
             self._inputs.requested(prompt.request(seed))
-            if group.question is not None and prompt is not group.contrast_prompt
+            if collected.role == "solver" and prompt is not group.contrast_prompt
             else prompt.request(seed)
             for group, prompt, seed in asked
         ]
@@ -219,7 +225,7 @@ class Collector:
                     group.rollouts,
                     group.question,
                     group.shown,
-                    self._shadow.answers(group.path, group.question),
+                    self._shadow.answers(group.path, group.asked),
                     views=[prompt.view for prompt in group.prompt_of_rollout],
                     answers_in_view=group.answers_in_view,
                 )
@@ -236,15 +242,14 @@ class Collector:
             for rollout, own in zip(group.record["rollouts"], score.rollouts, strict=True):
                 rollout["components"] = dict(own.components)
             inputs[index].record(group, of_voters)
-            # Without a question there is no task: the rollouts have no reward, and so no advantage.
             group.rewards = [
-                self._scorer.reward(rollout.reward, update, index, member) if group.question else None
+                self._scorer.reward(rollout.reward, update, index, member)
                 for member, rollout in enumerate(score.rollouts)
             ]
         if self._variant is not None:
             apply_variant(self._variant, groups, progress)
         collected.metric("progress", progress)
-        log_scores(collected, [score for group, score in zip(groups, scored, strict=True) if group.question])
+        log_scores(collected, scored)
         log_signals(collected, [signals for each in inputs for signals in each.signals])
         log_voters(collected, voting)
         self._measure_against_labels(collected)

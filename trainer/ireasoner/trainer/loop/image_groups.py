@@ -58,6 +58,10 @@ class ImageGroups:
                 self._consecutive_unreadable = 0
             except UnreadableImageError as error:
                 self._count(update, error)
+        return self.shared(groups)
+
+    def shared(self, groups: list[Group]) -> list[Group]:
+        """The first groups, as many as processes can share: their number is a multiple of `divisor`."""
         return groups[: len(groups) // self._divisor * self._divisor]
 
     def _count(self, update: int, error: UnreadableImageError) -> None:

@@ -50,16 +50,16 @@ class Judging:
         self._tokenizer = tokenizer
 
     def of(self, groups: Sequence[Group], update: int) -> list[list[Judgement]]:
-        """The judgement of each rollout of each group; those of a group without a question are empty."""
+        """The judgement of each rollout of each group; empty for one that cannot be judged."""
         judged = [[Judgement() for _ in group.rollouts] for group in groups]
         indices, requests = [], []
         for index, group in enumerate(groups):
             shown = zip(group.rollouts, group.prompt_of_rollout, strict=True)
             for member, (rollout, prompt) in enumerate(shown):
-                if group.question is None or control_tokens_in(rollout.text, self._tokenizer):
+                if control_tokens_in(rollout.text, self._tokenizer):
                     continue
                 seed = self._seeds.first(update, index, Stream.JUDGE) + member
-                messages = judge_messages(prompt.question or group.question, rollout.text)
+                messages = judge_messages(prompt.question or group.asked, rollout.text)
                 indices.append((index, member))
                 requests.append(RolloutRequest(messages, prompt.png, 1, seed))
         if requests:

@@ -20,7 +20,7 @@ def paraphrases(
     first_seeds: Sequence[int],
     read_question: ReadQuestion,
 ) -> list[list[str | None]]:
-    """Each group's question in other words, `count` times; empty for a group without a question.
+    """Each group's question in other words, `count` times.
 
     None where the policy wrote no question, or one with the words of the group's own.
 
@@ -34,19 +34,16 @@ def paraphrases(
     Raises:
         RolloutServerError: As `RolloutClient.sample`.
     """
-    found: list[list[str | None]] = [[] for _ in groups]
-    asked = [
-        (index, group, group.question) for index, group in enumerate(groups) if group.question is not None
-    ]
-    if not count or not asked:
-        return found
+    if not count:
+        return [[] for _ in groups]
     requests = [
-        RolloutRequest(paraphrase_messages(question), group.png, count, first_seeds[index])
-        for index, group, question in asked
+        RolloutRequest(paraphrase_messages(group.asked), group.png, count, seed)
+        for group, seed in zip(groups, first_seeds, strict=True)
     ]
-    for (index, _, question), replies in zip(asked, sample(requests), strict=True):
-        found[index] = [_other_words(read_question(reply), question) for reply in replies]
-    return found
+    return [
+        [_other_words(read_question(reply), group.asked) for reply in replies]
+        for group, replies in zip(groups, sample(requests), strict=True)
+    ]
 
 
 def _other_words(text: str | None, question: str) -> str | None:

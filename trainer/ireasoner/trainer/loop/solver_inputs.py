@@ -90,7 +90,7 @@ class SolverInputs:
         return replace(request, measured=self.measured)
 
     def of(self, groups: Sequence[Group], update: int, policies: Policies) -> list[GroupInputs]:
-        """The inputs of each group of an update, in order; those of a group without a question are empty.
+        """The inputs of each group of an update, in order.
 
         Raises:
             RolloutServerError: The rollout server refused, or was unreachable for longer than the budget.
@@ -103,8 +103,6 @@ class SolverInputs:
         ]
 
     def _signals(self, group: Group, judgements: Sequence[Judgement]) -> list[dict[str, float]]:
-        if group.question is None:
-            return [{} for _ in group.rollouts]
         if self.signal_pass is not None:
             rollouts = iter(group.rollouts)
             group.rollouts = [

@@ -278,14 +278,16 @@ class ProposerSolverTrainer(PolicyUpdate):
         self.groups = collected.groups
         for name, values in collected.metrics.items():
             self.metrics[name] += values
+        if self.groups:
+            self._refuse_stale_rollouts(update)
+        proposed = [*collected.left_out, *self.groups]
+        for group in proposed:
+            self.run.append_group(self._entry(collected, group))
+        if self.role == "solver" and proposed:
+            for name, figure in self._questions.add([group.question for group in proposed]).items():
+                self.add_metric(name, figure)
         if not self.groups:
             return
-        self._refuse_stale_rollouts(update)
-        for group in self.groups:
-            self.run.append_group(self._entry(collected, group))
-        if self.role == "solver":
-            for name, figure in self._questions.add([group.question for group in self.groups]).items():
-                self.add_metric(name, figure)
         flat = [group for group in self.groups if group.has_reward and not group.has_spread]
         self.add_metric("no_spread_rate", len(flat) / len(self.groups))
         unjudged = [group for group in self.groups if not group.has_reward]

@@ -66,9 +66,10 @@ class Voters:
         self._question = question
 
     def of(self, groups: Sequence[Group], update: int, policies: Policies) -> list[VotingGroup | None]:
-        """The group that judges each group, in order; None without a question, or without a paraphrase of it."""
+        """The group that judges each group, in order; None where a paraphrase is to vote and there is none."""
+        questions: list[str | None]
         if self._kind == "teacher":
-            questions = [group.question for group in groups]
+            questions = [group.asked for group in groups]
         else:
             questions = self._paraphrases(groups, update, policies)
         asked = [

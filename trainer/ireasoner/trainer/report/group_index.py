@@ -71,6 +71,7 @@ class IndexedGroup:
         unanimous: All rollouts give the same answer.
         tie: Several answers are equally frequent.
         flawed: A rollout is invalid, or a proposal has no question.
+        left_out: It was not rolled out, because its proposal has no question.
     """
 
     offset: int
@@ -78,6 +79,7 @@ class IndexedGroup:
     unanimous: bool
     tie: bool
     flawed: bool
+    left_out: bool = False
 
 
 @dataclass(slots=True)
@@ -136,6 +138,7 @@ def _add(windowed: WindowedGroups, role: str, offset: int, group: dict[str, Any]
             unanimous=share is not None and share >= 1.0,
             tie=bool(group["tie"]),
             flawed=any(rollout["status"] == "invalid" for rollout in group["rollouts"]),
+            left_out=not group["rollouts"],
         )
     else:
         proposals = group["proposals"]

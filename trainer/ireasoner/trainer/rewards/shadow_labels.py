@@ -32,9 +32,9 @@ class ShadowLabels:
     def __init__(self, labels: Labels | None) -> None:
         self._labels = None if labels is None else lru_cache(_KNOWN_LABELS)(labels)  # asked for twice
 
-    def answers(self, image: Path, question: str | None) -> list[str] | None:
+    def answers(self, image: Path, question: str) -> list[str] | None:
         """The true answers to a question about an image; None if they are not known."""
-        label = None if self._labels is None or question is None else self._labels(image, question)
+        label = None if self._labels is None else self._labels(image, question)
         return None if label is None else label.spellings
 
     def measure(
@@ -51,7 +51,7 @@ class ShadowLabels:
         records: list[dict[str, Any]] = []
         aucs: list[float] = []
         for group, group_rewards in zip(groups, rewards, strict=True):
-            label = self._labels(group.path, group.question) if group.question is not None else None
+            label = self._labels(group.path, group.asked)
             if label is None:
                 records.append({})
                 continue
@@ -70,7 +70,7 @@ class ShadowLabels:
                     }
                 }
             )
-        return records, _figures(groups, records, aucs)
+        return records, _figures(records, aucs)
 
 
 def _is_pseudo_label_right(group: Group, label: Question) -> bool | None:
@@ -136,12 +136,9 @@ def from_questions(questions: Sequence[Question]) -> Labels:
     return lambda image, text: known.get((image.resolve(), _folded(text)))
 
 
-def _figures(
-    groups: Sequence[Group], records: Sequence[dict[str, Any]], aucs: Sequence[float]
-) -> dict[str, float]:
+def _figures(records: Sequence[dict[str, Any]], aucs: Sequence[float]) -> dict[str, float]:
     known = [record["shadow"] for record in records if record]
-    asked = sum(group.question is not None for group in groups)
-    figures = {"shadow/labelled_share": len(known) / asked} if asked else {}
+    figures = {"shadow/labelled_share": len(known) / len(records)} if records else {}
     if known:
         paying = [one["pseudo_label_right"] for one in known if one["pseudo_label_right"] is not None]
         if paying:

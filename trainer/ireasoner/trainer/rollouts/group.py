@@ -14,6 +14,17 @@ from ireasoner.trainer.rollouts.rollout import Rollout
 MIN_SPREAD = 1e-6
 """Rewards of a group that differ by less count as equal: TRL's advantages would be below 0.01."""
 
+_FIGURES = (
+    "status",
+    "dominant_answer",
+    "dominant_share",
+    "tie",
+    "density",
+    "entropy_nats",
+    "proposer_reward",
+)
+"""What `groups.jsonl` has of the score of a Solver's group, besides its rollouts'."""
+
 
 class Group:
     """The rollouts that are judged together: of one prompt, or of several views of one question.
@@ -23,8 +34,10 @@ class Group:
         picture: The image, RGB.
         png: The image's bytes, as the rollout server gets them.
         prompts: The prompts: one, or one per view of the question.
-        question: The question that the Solver answers; None in a Proposer update, or if the proposal held none.
-        proposed_by: The served name of the Proposer that asked it.
+        question: The question that the Solver answers; None in a Proposer update, or if the proposal held none: such
+            a group is never rolled out.
+        proposal: The Proposer's completion that holds it.
+        proposed_by: The served name of that Proposer.
         rollouts: The sampled rollouts, those of a prompt next to each other, in the order of the prompts.
         answers_in_view: The answer that each rollout votes with, where it was mapped back from its view; an empty one
             could not be mapped. None where the answer is the one in the text.
@@ -43,6 +56,7 @@ class Group:
         self.png = png_bytes(picture)
         self.prompts: list[Prompt] = []
         self.question: str | None = None
+        self.proposal: str | None = None
         self.proposed_by: str | None = None
         self.rollouts: list[Rollout] = []
         self.answers_in_view: list[str | None] = []
@@ -61,6 +75,12 @@ class Group:
     @cached_property
     def _shown(self) -> bytes:
         return shown_bytes(self.picture, self.png)
+
+    @property
+    def asked(self) -> str:
+        """The question of a group of the Solver that is rolled out."""
+        assert self.question is not None
+        return self.question
 
     @property
     def sampled_prompts(self) -> list[Prompt]:
@@ -85,7 +105,14 @@ class Group:
 
     def solver_record(self, score: ScoredGroup) -> dict[str, Any]:
         """The entry of a Solver group and its score in `groups.jsonl`."""
-        return self._scored_record(score) | self._contrast_record()
+        return self._proposed_record() | self._scored_record(score) | self._contrast_record()
+
+    def left_out_record(self) -> dict[str, Any]:
+        """The entry of a Solver group that is not rolled out, such as one whose proposal holds no question."""
+        return self._proposed_record() | dict.fromkeys(_FIGURES) | {"views": [], "rollouts": []}
+
+    def _proposed_record(self) -> dict[str, Any]:
+        return {"proposed_by": self.proposed_by, "proposal": self.proposal}
 
     def _contrast_record(self) -> dict[str, Any]:
         """The entry of the contrast; empty without one."""
@@ -102,14 +129,7 @@ class Group:
 
     def _scored_record(self, score: ScoredGroup) -> dict[str, Any]:
         return {
-            "proposed_by": self.proposed_by,
-            "status": score.status,
-            "dominant_answer": score.dominant_answer,
-            "dominant_share": score.dominant_share,
-            "tie": score.tie,
-            "density": score.density,
-            "entropy_nats": score.entropy_nats,
-            "proposer_reward": score.proposer_reward,
+            **{name: getattr(score, name) for name in _FIGURES},
             "views": [
                 {"view": prompt.view, "question": prompt.question}
                 for prompt in self.prompts

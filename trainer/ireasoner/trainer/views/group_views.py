@@ -49,8 +49,7 @@ class GroupViews:
 
         Where a view does not apply to the question, the plain question takes its place. A view whose image and words
         are those of the plain question, or of an earlier view, is shown under that one's name: votes over one prompt
-        never judge each other as two views. A group without views or without a question has one prompt, which shows
-        no view.
+        never judge each other as two views. Without views, a group has one prompt, which shows no view.
 
         Args:
             group: The group, with its question.
@@ -62,16 +61,16 @@ class GroupViews:
             ViewError: A view failed.
         """
         group.contrast_prompt = self._contrasted(group, update, index)
-        if group.question is None or not self._views:
-            messages = solver_messages(group.question or "")
+        if not self._views:
+            messages = solver_messages(group.asked)
             group.prompts = [
-                Prompt(messages, group.picture, group.png, self._group_size, question=group.question)
+                Prompt(messages, group.picture, group.png, self._group_size, question=group.asked)
             ]
             return []
         seed, words = self._group_seed(update, index), iter(rewordings)
         seen = _distinct(
             [
-                self._seen(view, group, next(words, None) if view.rewords else group.question, seed)
+                self._seen(view, group, next(words, None) if view.rewords else group.asked, seed)
                 for view in self._views
             ],
             _plain(group),
@@ -82,15 +81,13 @@ class GroupViews:
 
     def replaced(self, group: Group) -> int:
         """The number of the group's views that did not apply to its question, or showed nothing of their own."""
-        if group.question is None:
-            return 0
         return sum(prompt.view != view.name for prompt, view in zip(group.prompts, self._views, strict=False))
 
     def _contrasted(self, group: Group, update: int, index: int) -> Prompt | None:
         """The prompt whose answers count against those of the group; None if there is none."""
-        if self._contrast is None or group.question is None:
+        if self._contrast is None:
             return None
-        seen = self._contrast.of(group.picture, group.question, self._group_seed(update, index))
+        seen = self._contrast.of(group.picture, group.asked, self._group_seed(update, index))
         if seen is None:
             return None
         if seen.answer_map is not None:
@@ -109,7 +106,7 @@ class GroupViews:
 
 
 def _plain(group: Group) -> Seen:
-    return Seen(PLAIN.name, group.picture, str(group.question))
+    return Seen(PLAIN.name, group.picture, group.asked)
 
 
 def _distinct(seen: Sequence[Seen], plain: Seen) -> list[Seen]:

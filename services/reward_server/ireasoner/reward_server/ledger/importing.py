@@ -47,7 +47,7 @@ class Counts:
     Attributes:
         imported: Groups that were added.
         known: Groups that the ledger had from an earlier import.
-        proposals: Lines of the Proposer's updates, which hold no groups of answers.
+        unanswered: Lines that hold no answers: of the Proposer's updates, and of proposals without a question.
         unscored: Groups that no given file has scores for.
         unfinished: Last lines that are still being written.
         missing_images: Groups whose image file is gone.
@@ -56,7 +56,7 @@ class Counts:
 
     imported: int = 0
     known: int = 0
-    proposals: int = 0
+    unanswered: int = 0
     unscored: int = 0
     unfinished: int = 0
     missing_images: int = 0
@@ -148,7 +148,7 @@ class Import:
                 return
             line = self._read(file, number, parsed(text), sent)
             if line is None:
-                self.counts.proposals += 1
+                self.counts.unanswered += 1
                 return
             insert(self._connection, self._record(file, identity, line))
             self.counts.imported += 1

@@ -103,12 +103,15 @@ def kind_of(line: Json) -> Kind:
 
 
 def of_run(line: Json, name: str) -> Line | None:
-    """The group of a line of groups.jsonl; None for one of the Proposer, which holds no rollouts of answers.
+    """The group of a line of groups.jsonl; None if it holds no rollouts of answers.
+
+    Those of the Proposer hold none, and neither do those of proposals without a question.
 
     Raises:
         UnusableLine: A field is missing or wrong.
     """
-    if line.get("role") == "proposer":
+    is_left_out = line.get("rollouts") == [] and line.get("status") is None
+    if line.get("role") == "proposer" or is_left_out:
         return None
     try:
         rollouts = line["rollouts"]
