@@ -117,7 +117,7 @@ def test_too_many_consecutive_ones_end_the_run_saved(tmp_path: Path) -> None:
         path.unlink()
 
     with pytest.raises(
-        ImagesError, match=r"update 4: 3 consecutive images cannot be read .*; the last one is "
+        ImagesError, match=r"update 5: 3 consecutive images cannot be read .*; the last one is "
     ):
         trainer.go()
 

@@ -68,7 +68,7 @@ class ImageGroups:
         self._consecutive_unreadable += 1
         if self._consecutive_unreadable > self._max_consecutive_unreadable:
             raise ImagesError(
-                f"update {update}: {self._consecutive_unreadable} consecutive images cannot be read "
+                f"update {update + 1}: {self._consecutive_unreadable} consecutive images cannot be read "
                 f"(max_consecutive_unreadable_images); the last one is {error}"
             ) from error
-        logger.warning("update %d: a group is left out: %s", update, error)
+        logger.warning("update %d: a group is left out: %s", update + 1, error)

@@ -192,7 +192,7 @@ class PolicyUpdate(GrpoInternals):
             logger.warning(
                 "update %d: sampled and recomputed log-probabilities of the %s differ by %.3f nats per token on "
                 "average: %s",
-                self.state.global_step,
+                self.state.global_step + 1,
                 self.role,
                 mean_gap,
                 "they were sampled before the last update of this role, which has changed it much"

@@ -37,6 +37,6 @@ class Proposals:
         self._consecutive_failed = 0 if question is not None else self._consecutive_failed + 1
         if self._consecutive_failed > self._max_consecutive_failed:
             raise ProposerError(
-                f"update {update}: {self._consecutive_failed} consecutive proposals hold no question "
+                f"update {update + 1}: {self._consecutive_failed} consecutive proposals hold no question "
                 f"(rollout.max_consecutive_failed_proposals); the last one is {proposal.text[:200]!r}"
             )

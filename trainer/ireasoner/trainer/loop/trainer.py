@@ -305,7 +305,7 @@ class ProposerSolverTrainer(PolicyUpdate):
         allowed = int(self.settings.overlap)
         if max(staleness) > allowed:
             raise StaleRolloutError(
-                f"update {update}: rollouts of the {self.role} are {max(staleness)} versions behind the trained "
+                f"update {update + 1}: rollouts of the {self.role} are {max(staleness)} versions behind the trained "
                 f"adapter; the limit {'with' if allowed else 'without'} overlap is {allowed}"
             )
 
