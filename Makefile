@@ -48,9 +48,10 @@ bench: $(INSTALLED)  ## compare the reward server's speed and memory with other 
 bench-trainer: $(INSTALLED)  ## compare the trainer's cost per question with that of the released code; 5 minutes
 	@$(PY) -m benchmarks.trainer
 
-replicate: $(INSTALLED)  ## run every arm of the replication with 5 seeds, into docs/replication; hours, continues if stopped
+replicate: $(INSTALLED)  ## run every arm of the replication with 5 seeds, into docs/replication; hours, continues if stopped; says what the atlas lacks
 	@$(PY) -m replication
 	@$(PY) -m scripts.replication_docs
+	@$(PY) -m replication.atlas --no-run
 
 replicate-quick: $(INSTALLED)  ## run two arms with 2 seeds, into docs/replication/quick; 20 minutes
 	@$(PY) -m replication --quick

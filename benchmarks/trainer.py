@@ -124,7 +124,8 @@ class Measured:
         cycle = PROPOSER_EVERY + 1
         lines = list(read_lines(settings.run_folder / "metrics.jsonl"))[cycle:-cycle]
         solver = [line for line in lines if line["role"] == "solver"]
-        questions = len(solver) * settings.groups_per_update
+        planned = len(solver) * settings.groups_per_update
+        questions = planned - sum(int(line["solver/groups_left_out"]) for line in solver)
         collecting = before_training(overlap=False)
         logged = (*(f"seconds/{name}" for name in (*collecting, "publish", "wait")), "step_time")
         total_s = {
@@ -135,10 +136,10 @@ class Measured:
         before = before_training(overlap=settings.overlap)
         self.seconds["train"] = total_s["step_time"] - sum(total_s[f"seconds/{name}"] for name in before)
         self.idle = statistics.mean(line[f"{line['role']}/rollout_idle_share"] for line in lines)
-        self.tokens = statistics.mean(line["solver/completions/mean_length"] for line in solver)
-        self.trained = statistics.mean(
-            line["solver/rollouts_trained"] / settings.rollouts_per_update for line in solver
-        )
+        answered = [line for line in solver if "solver/completions/mean_length" in line]
+        self.tokens = statistics.mean(line["solver/completions/mean_length"] for line in answered)
+        trained = sum(line["solver/rollouts_trained"] for line in answered)
+        self.trained = trained / (questions * settings.group_size)
 
 
 def _settings(

@@ -38,8 +38,9 @@ def replicate(settings: ReplicationSettings, console: Console) -> int:
         TrainerError: An error that the user can fix.
     """
     started_s = time.monotonic()
-    seeds = QUICK_SEEDS if settings.quick else settings.seeds
-    wanted = [(arm, seed) for seed in range(seeds) for arm in settings.wanted_arms]
+    count = QUICK_SEEDS if settings.quick else settings.seeds
+    seeds = range(settings.first_seed, settings.first_seed + count)
+    wanted = [(arm, seed) for seed in seeds for arm in settings.wanted_arms]
     plan = Plan.of(settings)
     missing = missing_runs(wanted, plan)
     state = "to do" if settings.run else "missing"
@@ -71,6 +72,7 @@ def _write(settings: ReplicationSettings, plan: Plan, wanted: Sequence[Job], con
         "model": settings.model_folder.name,
         "questions": settings.questions,
         "samples": settings.samples,
+        "test_seed": settings.test_seed,
         "images": settings.images,
         "parallel": settings.parallel,
         "embedder": "token-mean",

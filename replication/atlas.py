@@ -26,7 +26,7 @@ from replication.arms import ARMS, Arm
 from replication.command import CommandSettings, run_command
 from replication.cost import hours
 from replication.evaluation import splits
-from replication.results import clusters_of, gain_of_truth, results
+from replication.results import clusters_of, gain_of_truth, metric_of, results
 from replication.run import complete_runs
 from replication.scheduler import Job, missing_runs, run_missing
 from replication.settings import Plan, ReplicationSettings
@@ -37,6 +37,7 @@ WORLDS: Mapping[TaskName, str] = {
     "sums": "errors of single steps, which spoil some paths to an answer",
     "one-path": "the same errors, shared by all paths",
     "remainders": "half of the steps are wrong, and many right answers are luck",
+    "readings": "a cell is misread now and then, each time otherwise: right answers have wrong steps",
     "scenes": "nine kinds of question, some of one step",
 }
 """Each world by its task, with how its base model is wrong."""
@@ -45,7 +46,7 @@ _ROW_PERMUTED = "ireasoner.trainer.worlds.digit_grids.views:row_permuted"
 _VIEWS: Mapping[TaskName, tuple[str, ...]] = dict.fromkeys(
     ("sums", "one-path", "remainders"), ("plain", *[_ROW_PERMUTED] * 3)
 )
-"""The views of a world's questions; `scenes` has none that keeps every answer."""
+"""The views of a world's questions; `readings` and `scenes` have none that keeps every answer."""
 
 _VOTERS = ("paraphrase", "teacher")
 
@@ -153,7 +154,7 @@ def chart(settings: AtlasSettings, console: Console) -> int:
     missing = {world: missing_runs(jobs[world], plan) for world, plan in plans.items()}
     count = sum(map(len, missing.values()))
     console.print(
-        f"{sum(map(len, jobs.values()))} runs, {count} missing: about {hours(count, os.cpu_count() or 1)} hours",
+        f"atlas: {sum(map(len, jobs.values()))} runs, {count} missing: about {hours(count, os.cpu_count() or 1)} hours",
         highlight=False,
     )
     failed = 0
@@ -162,8 +163,8 @@ def chart(settings: AtlasSettings, console: Console) -> int:
             with sole_writer(settings.table(world).runs_folder):
                 failed += run_missing(settings.table(world), plan, missing[world], console, time.monotonic())
         _write_world(settings, plan, jobs[world])
-    write_page(settings.out)
-    console.print(f"results: {settings.out}", highlight=False)
+    if write_page(settings.out):
+        console.print(f"results: {settings.out}", highlight=False)
     return failed
 
 
@@ -194,18 +195,22 @@ def _shared(settings: AtlasSettings, plan: Plan) -> dict[str, Any]:
     }
 
 
-def write_page(folder: Path) -> None:
-    """Writes atlas.md from the results of the worlds in `folder`."""
+def write_page(folder: Path) -> bool:
+    """Writes atlas.md from the results of the worlds in `folder`; returns whether there are any."""
     documents = {
         file.parent.name: json.loads(file.read_text(encoding="utf-8"))
         for file in sorted(folder.glob("*/results.json"))
     }
     if documents:
         (folder / "atlas.md").write_text(f"# Atlas\n\n{page(documents)}\n", encoding="utf-8")
+    return bool(documents)
 
 
 def page(documents: Mapping[str, Mapping[str, Any]]) -> str:
-    """Gains in greedy accuracy by method and world, as a share of what true answers gain."""
+    """Gains in accuracy by method and world, as a share of what true answers gain.
+
+    Accuracy is greedy, and that of a sample on `readings`.
+    """
     gains = {world: shares(document) for world, document in documents.items()}
     names = dict.fromkeys(name for of_world in gains.values() for name in of_world)
     body = [[f"`{name}`", *(_shown(of_world.get(name)) for of_world in gains.values())] for name in names]
@@ -217,7 +222,7 @@ def shares(document: Mapping[str, Any]) -> dict[str, list[float]]:
     """For each method, the gain of each seed over the base model, as a share of true answers' mean gain."""
     truth = gain_of_truth(document)
     return {
-        arm["arm"]: [gain / truth for gain in arm["against"]["base"]["by_seed"]["greedy"]]
+        arm["arm"]: [gain / truth for gain in arm["against"]["base"]["by_seed"][metric_of(document)]]
         for arm in document["arms"]
         if "base" in arm["against"] and arm["arm"] != "true-answers"
     }

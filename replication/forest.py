@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from replication.recorded import Document
-from replication.results import BOTH, OUTCOME_ONLY, against_reference
+from replication.results import BOTH, OUTCOME_ONLY, against_reference, metric_of
 
 ROWS = (
     "base",
@@ -21,10 +21,6 @@ ROWS = (
 
 _LABELS = {"robust": "robust as it was", "robust-without-distinct-exponent": "robust, our preset"}
 """Labels of arms whose names do not tell which version of the preset they are."""
-
-
-_BY_SAMPLE = ("readings",)
-"""Tasks that are compared by avg@N: their base model has no greedy accuracy to gain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +59,7 @@ def sections(documents: Mapping[str, Document]) -> list[Section]:
     """The comparisons of each table, by title; the first one is the main table."""
     made = [
         Section(
-            f"{title}, avg@{document['samples']}" if document["task"] in _BY_SAMPLE else title,
+            f"{title}, avg@{document['samples']}" if metric_of(document) == "sampled" else title,
             _rows(document, ROWS if index == 0 else None),
         )
         for index, (title, document) in enumerate(documents.items())
@@ -73,7 +69,7 @@ def sections(documents: Mapping[str, Document]) -> list[Section]:
 
 def _rows(document: Document, wanted: Sequence[str] | None) -> list[Row]:
     kinds = {arm["arm"]: arm["kind"] for arm in document["arms"]}
-    metric = "sampled" if document["task"] in _BY_SAMPLE else "greedy"
+    metric = metric_of(document)
     return [
         Row(
             name,

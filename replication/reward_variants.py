@@ -103,8 +103,7 @@ class OtherImages:
     ) -> list[GroupRewards]:
         """See `ireasoner.trainer.rewards.variant.RewardVariant`."""
         for group in groups:
-            if group.question is not None:
-                self._asked.setdefault(group.question, []).insert(0, group)
+            self._asked.setdefault(group.asked, []).insert(0, group)
         posted: dict[tuple[int, int], PostedGroup] = {}
         for i, (group, scores) in enumerate(zip(groups, rewards, strict=True)):
             others = self._others(group, len(scores) - 1)
@@ -130,7 +129,7 @@ class OtherImages:
     def _others(self, group: Group, count: int) -> list[Group]:
         """The newest group of each other image with the same question, at most `count`."""
         newest: dict[Path, Group] = {}
-        for other in self._asked.get(group.question or "", ()):
+        for other in self._asked.get(group.asked, ()):
             if other.path != group.path:
                 newest.setdefault(other.path, other)
         return list(newest.values())[:count]
@@ -166,7 +165,7 @@ def _is_dominant(group: Group, rollout: dict[str, Any]) -> float:
 
 
 def _is_true(labels: Labels, group: Group, rollout: dict[str, Any]) -> float | None:
-    label = labels(group.path, group.question) if group.question is not None else None
+    label = labels(group.path, group.asked)
     if label is None:
         return None
     return float(rollout["answer"] is not None and label.is_right(rollout["answer"]))

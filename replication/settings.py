@@ -44,7 +44,9 @@ class ReplicationSettings(CommandSettings):
     extra_arms: Path | None = None
     """TOML file with your own arms, to compare with those of the table (see docs/replication/own-arms.md)."""
     seeds: int = Field(5, ge=1)
-    """Number of seeds per arm, counted from 0."""
+    """Number of seeds per arm."""
+    first_seed: int = Field(0, ge=0)
+    """The first of them."""
     run: bool = True
     """Run what is missing. `--no-run` starts nothing and writes the results of the complete runs."""
     quick: bool = False

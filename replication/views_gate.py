@@ -119,9 +119,12 @@ def measure(settings: ViewsGateSettings, console: Console) -> int:
 def gate(found: Gate, asked: Sequence[Asked]) -> dict[str, Any]:
     """maj@N over the views minus maj@N of the plain question, paired, and whether the low end of it reaches `GATE`.
 
-    Questions that add up the same numbers are drawn together.
+    Questions that add up the same numbers are drawn together: they have the same number in `clusters`. `plain_hits`
+    and `pooled_hits` are the accuracies of the vote on each question, so that the intervals can be computed again.
     """
-    clusters = [one.numbers or index for index, one in enumerate(asked)]
+    same = [one.numbers or index for index, one in enumerate(asked)]
+    number: dict[Any, int] = {}
+    clusters = [number.setdefault(each, len(number)) for each in same]
     plain, pooled = found.plain_hits, found.pooled_hits
     gain = across_questions([[after - before for before, after in zip(plain, pooled, strict=True)]], clusters)
     return {
@@ -131,6 +134,9 @@ def gate(found: Gate, asked: Sequence[Asked]) -> dict[str, Any]:
         "pooled_less_plain": gain.as_dict(),
         "replaced_share": round(found.replaced_share, 4),
         "passed": passes(gain.low),
+        "clusters": clusters,
+        "plain_hits": [round(hit, 4) for hit in plain],
+        "pooled_hits": [round(hit, 4) for hit in pooled],
     }
 
 

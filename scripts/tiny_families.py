@@ -280,6 +280,28 @@ def _smolvlm() -> tuple[Any, Any]:
     )
 
 
+def _mistral3() -> tuple[Any, Any]:
+    from transformers import Mistral3Config, PixtralImageProcessor, PixtralProcessor
+
+    tokens = {"image_token": "[IMG]", "image_break_token": "[IMG_BREAK]", "image_end_token": "[IMG_END]"}
+    words = tokenizer("[IMG]", tokens)
+    config = Mistral3Config(
+        text_config={"model_type": "mistral", "sliding_window": None, **text_config(words)},
+        vision_config={"model_type": "pixtral", **_EYES},
+        image_token_index=words.image_token_id,
+        spatial_merge_size=2,
+        tie_word_embeddings=False,
+    )
+    return config, PixtralProcessor(
+        image_processor=PixtralImageProcessor(size={"longest_edge": 56}, patch_size=14),
+        tokenizer=words,
+        patch_size=14,
+        spatial_merge_size=2,
+        chat_template=words.chat_template,
+        **tokens,
+    )
+
+
 FAMILIES: Mapping[str, Callable[[], tuple[Any, Any]]] = {
     "qwen2-vl": _qwen2_vl,
     "qwen3-vl": _qwen3_vl,
@@ -287,6 +309,7 @@ FAMILIES: Mapping[str, Callable[[], tuple[Any, Any]]] = {
     "llava-onevision": _llava_onevision,
     "internvl": _internvl,
     "gemma3": _gemma3,
+    "mistral3": _mistral3,
     "smolvlm": _smolvlm,
 }
 """The config and the processor of each family."""

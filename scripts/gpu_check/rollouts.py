@@ -1,6 +1,5 @@
 """Rollouts without a rollout server: transformers samples from the trainer's own policy, or a text is scored."""
 
-import time
 from collections.abc import Callable, Sequence
 from io import BytesIO
 from typing import Any
@@ -26,18 +25,12 @@ class PolicyRollouts:
 
     Attributes:
         policy: The trainer's policy, which must be set before the first call.
-        tokens: Tokens that were sampled.
-        seconds: Seconds that it took.
-        ended_s: When the last call ended.
     """
 
     base_url = "transformers"
 
     def __init__(self, processor: Any, script: Script | None) -> None:
         self.policy: Any = None
-        self.tokens = 0
-        self.seconds = 0.0
-        self.ended_s = 0.0
         self.sampling = BusyClock()
         self._processor = processor
         self._script = script
@@ -68,14 +61,11 @@ class PolicyRollouts:
         role = name.split("-")[-2]
         training = self.policy.training
         self.policy.eval()
-        started_s = time.perf_counter()
         try:
             with torch.no_grad(), active_adapter(self.policy, role):
                 sampled = [self._rollouts(name, role, request, contract) for request in requests]
         finally:
             self.policy.train(training)
-        self.ended_s = time.perf_counter()
-        self.seconds += self.ended_s - started_s
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()  # what follows is training
         return sampled
@@ -90,7 +80,6 @@ class PolicyRollouts:
         picture = Image.open(BytesIO(request.image_png)).convert("RGB")
         inputs = self._processor(images=[picture], text=[text], return_tensors="pt").to(self.policy.device)
         ids = self._completions(role, request, contract, inputs)
-        self.tokens += sum(map(len, ids))
         return [
             Rollout(
                 text=self._processor.tokenizer.decode(each, skip_special_tokens=True),

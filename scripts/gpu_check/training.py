@@ -5,7 +5,7 @@
 
 import json
 import sys
-import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,25 +68,18 @@ class Job(BaseModel):
     server: str | None = None
 
 
-class Training(TrainerCallback):  # type: ignore[misc]
-    """Measures each update from its last rollout to the optimizer's step.
+class PeakOfUpdates(TrainerCallback):  # type: ignore[misc]
+    """The peak of the GPU's memory in each update, in GiB; 0 without a GPU.
 
-    Attributes:
-        updates: Seconds and peak memory of each.
+    Rollouts that transformers samples do not count: `PolicyRollouts` resets the peak after them.
     """
 
-    def __init__(self, rollouts: Any) -> None:
-        self._rollouts = rollouts
-        self.updates: list[dict[str, float]] = []
+    def __init__(self) -> None:
+        self.gib: list[float] = []
 
     def on_optimizer_step(self, *_: Any, **__: Any) -> None:
         """Adds an update."""
-        on_gpu = torch.cuda.is_available()
-        if on_gpu:
-            torch.cuda.synchronize()
-        seconds = time.perf_counter() - getattr(self._rollouts, "ended_s", time.perf_counter())
-        peak_gib = torch.cuda.max_memory_allocated() / _GIB if on_gpu else 0.0
-        self.updates.append({"seconds": seconds, "peak_gib": peak_gib})
+        self.gib.append(torch.cuda.max_memory_allocated() / _GIB if torch.cuda.is_available() else 0.0)
 
 
 def run_settings(job: Job) -> RunSettings:
@@ -152,7 +145,7 @@ def train(job: Job) -> dict[str, Any]:
     )
     client: Any = DrawnRewards()
     run = RunFolder(settings)
-    measured = Training(rollouts)
+    peaks = PeakOfUpdates()
     trainer = Assembly(
         settings=settings,
         backbone=backbone(job),
@@ -162,7 +155,7 @@ def train(job: Job) -> dict[str, Any]:
         scorer=GroupScorer(client, settings.reward, settings.seed),
         run=run,
         shadow=ShadowLabels(None),
-    ).trainer([measured])
+    ).trainer([peaks])
     rollouts.policy = trainer.model
     trainer.go()
     trainer.publisher.withdraw()
@@ -170,14 +163,29 @@ def train(job: Job) -> dict[str, Any]:
     logged = list(read_lines(job.run_folder / "metrics.jsonl"))
     result: dict[str, Any] = {
         "updates": [
-            {"role": line["role"], **each} for line, each in zip(logged, measured.updates, strict=False)
+            {
+                "role": (role := line["role"]),
+                "seconds": line[f"{role}/step_time"] - line[f"{role}/seconds/wait"],
+                "peak_gib": peak_gib,
+            }
+            for line, peak_gib in zip(logged, peaks.gib, strict=True)
         ],
         "estimate_gib": memory_plan(settings, image_plan(settings, Console(quiet=True)).lengths).total_gib,
         "logprob_gap_nats": max(line[f"{line['role']}/logprob_gap/mean"] for line in logged[: job.updates]),
     }
-    if job.server is None and rollouts.seconds:
-        result["tokens_per_s"] = rollouts.tokens / rollouts.seconds
+    if not job.scripted:
+        result["tokens_per_s"] = _tokens_per_s(settings, logged)
     return result
+
+
+def _tokens_per_s(settings: RunSettings, logged: Sequence[dict[str, Any]]) -> float:
+    """Tokens of the trained rollouts, over the seconds in which they were sampled."""
+    tokens = seconds = 0.0
+    for line in logged:
+        role = line["role"]
+        tokens += line[f"{role}/completions/mean_length"] * settings.rollouts_per_update
+        seconds += line[f"{role}/seconds/roll_out"]
+    return tokens / seconds
 
 
 def adapters(policy: PeftModel) -> dict[str, torch.Tensor]:

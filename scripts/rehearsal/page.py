@@ -3,14 +3,16 @@
 from pathlib import Path
 from typing import Any
 
-_HEAD, _PARTS = (Path(__file__).with_name(name).read_text() for name in ("head.md", "parts.md"))
+_HEAD, _MENDED = (Path(__file__).with_name(name).read_text() for name in ("head.md", "mended.md"))
 _MIB = 2**20
+ALL_AT_ONCE = "all at once"
+"""All processes of the rehearsal; those that map the same file share its memory, so mapped files are not added up."""
 
 
 def page(document: dict[str, Any] | None) -> str:
     """The page; without a document it says that there are no figures."""
     if document is None:
-        return _HEAD + "The rehearsal has not been run as a whole yet.\n" + _PARTS
+        return _HEAD + "The rehearsal has not been run as a whole yet.\n" + _MENDED
     size, measured = document["size"], document["measured"]
     photos = ", ".join(f"{area:g}" for area in size["megapixels"])
     lines = [
@@ -28,7 +30,7 @@ def page(document: dict[str, Any] | None) -> str:
         "| process | peak of memory, GiB | without mapped files, GiB | estimated by `--dry-run`, GiB |",
         "|---|---|---|---|",
         *(
-            f"| {name} | {peak:.2f} | {measured['peak_anonymous_gib'][name]:.2f} | "
+            f"| {name} | {'' if name == ALL_AT_ONCE else f'{peak:.2f}'} | {measured['peak_anonymous_gib'][name]:.2f} | "
             f"{_estimate(name, measured)} |"
             for name, peak in measured["peak_gib"].items()
         ),
@@ -46,7 +48,7 @@ def page(document: dict[str, Any] | None) -> str:
         + ", ".join(f"{name} {size_bytes / _MIB:,.0f} MiB" for name, size_bytes in measured["bytes"].items())
         + ".",
     ]
-    return _HEAD + "\n".join(lines) + "\n" + _PARTS
+    return _HEAD + "\n".join(lines) + "\n" + _MENDED
 
 
 def _estimate(name: str, measured: dict[str, Any]) -> str:
@@ -57,8 +59,19 @@ def _estimate(name: str, measured: dict[str, Any]) -> str:
 
 
 def _row(update: dict[str, Any]) -> str:
-    return (
-        f"| {update['update']} | {update['role']} | {update['rollouts_trained']:.0f} | {update['tokens']:.0f} | "
-        f"{update['step_s']:,.0f} | {update['canary_gap_nats']:.2g} | {update['logprob_gap_nats']:.2g}, "
-        f"{update['largest_logprob_gap_nats']:.2g} | {update['entropy_nats']:.2f} |"
-    )
+    """An update; what it lacks, since nothing was trained, is a dash."""
+
+    def shown(name: str, form: str) -> str:
+        return "-" if update[name] is None else format(update[name], form)
+
+    cells = [
+        str(update["update"]),
+        update["role"],
+        shown("rollouts_trained", ".0f"),
+        shown("tokens", ".0f"),
+        shown("step_s", ",.0f"),
+        shown("canary_gap_nats", ".2g"),
+        f"{shown('logprob_gap_nats', '.2g')}, {shown('largest_logprob_gap_nats', '.2g')}",
+        shown("entropy_nats", ".2f"),
+    ]
+    return f"| {' | '.join(cells)} |"

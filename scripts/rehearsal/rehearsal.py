@@ -1,6 +1,7 @@
 """A whole run with real servers: two updates of each role, killed and resumed, published with the canary, exported."""
 
 import io
+import os
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -14,6 +15,7 @@ from ireasoner.trainer.commands.export import export
 from ireasoner.trainer.commands.service import Service, free_ports
 from ireasoner.trainer.commands.settings import ExportSettings
 from ireasoner.trainer.settings import ROLES
+from scripts.rehearsal.page import ALL_AT_ONCE
 from scripts.rehearsal.peak_memory import PeakMemory
 from scripts.rehearsal.photos import write_photos
 from scripts.rehearsal.size import Size
@@ -54,6 +56,7 @@ class Rehearsal:
             images = write_photos(size.megapixels, folder / "images")
         with ExitStack() as stack:
             stack.enter_context(self._memory.sampled())
+            self._memory.watch(ALL_AT_ONCE, os.getpid)
             with self._timed("start of the servers"):
                 reward_url = self._reward_url or stack.enter_context(self._reward_server())
                 rollout_url = stack.enter_context(self._rollout_server())

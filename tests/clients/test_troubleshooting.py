@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "troubleshooting.md").read_text()
 MESSAGES = [" ".join(block.split()) for block in re.findall(r"```text\n(.*?)```", PAGE, re.DOTALL)]
 PARTS = ("cli", "clients", "compat", "services", "trainer")
-OF_VLLM = ("lora/peft_helper.py", "renderers/params.py")
+OF_VLLM = ("lora/peft_helper.py", "renderers/params.py", "v1/worker/lora_model_runner_mixin.py")
 """The files of vLLM that hold the messages which users of `rollout-server` meet."""
 VARIABLE = "…"
 

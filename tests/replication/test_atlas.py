@@ -23,7 +23,7 @@ def test_every_preset_is_a_method_that_the_trainer_can_give_what_it_needs(
 ) -> None:
     settings = AtlasSettings(runs=tmp_path)
     plan = Plan.of(settings.table(world))
-    views = [] if world == "scenes" else ["views"]
+    views = [] if world in ("readings", "scenes") else ["views"]
     assert list(dict.fromkeys(arm.preset for arm in methods_of(world))) == [
         name for name in PRESETS if name != "views" or name in views
     ]
@@ -79,7 +79,7 @@ def test_where_true_answers_gain_nothing_there_is_no_share(gain: float | None) -
     if gain is not None:
         of_truth = {**base, "both": {"greedy": {"mean": gain}}}
         arms.append({"arm": "true-answers", "against": {"base": of_truth}})
-    assert "| `ttrl` |  |" in page({"sums": {"arms": arms}})
+    assert "| `ttrl` |  |" in page({"sums": {"task": "sums", "arms": arms}})
 
 
 @pytest.mark.parametrize(

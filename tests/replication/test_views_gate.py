@@ -1,5 +1,9 @@
 """The gate before training on views: paired, over questions that share no numbers, judged by its low end."""
 
+import json
+from pathlib import Path
+
+import numpy as np
 import pytest
 from PIL import Image
 from pydantic import ValidationError
@@ -8,7 +12,10 @@ from ireasoner.trainer.views.gate import Gate
 from ireasoner.trainer.worlds.digit_grids.grid import Grid
 from ireasoner.trainer.worlds.digit_grids.question import QUESTIONS
 from ireasoner.trainer.worlds.world import Asked
+from replication.intervals import across_questions
 from replication.views_gate import ViewsGateSettings, gate, verdict
+
+TABLES = Path(__file__).resolve().parents[2] / "docs" / "replication"
 
 
 def asked(count: int, different: int) -> list[Asked]:
@@ -54,6 +61,22 @@ def test_questions_with_the_same_numbers_count_as_one() -> None:
     assert apart["pooled_less_plain"]["mean"] == together["pooled_less_plain"]["mean"]  # type: ignore[index]
     assert apart["pooled_less_plain"]["low"] != together["pooled_less_plain"]["low"]  # type: ignore[index]
     assert apart["replaced_share"] == 0.25
+
+
+@pytest.mark.parametrize("file", sorted(TABLES.glob("**/views_gate.json")), ids=lambda file: file.parent.name)
+def test_the_committed_intervals_follow_from_the_committed_values(file: Path) -> None:
+    found = json.loads(file.read_text())
+    assert len(found["clusters"]) == found["questions"]
+    for name, hits in (
+        ("plain_majority", found["plain_hits"]),
+        ("pooled_majority", found["pooled_hits"]),
+        ("pooled_less_plain", np.subtract(found["pooled_hits"], found["plain_hits"]).tolist()),
+    ):
+        again = across_questions([hits], found["clusters"])
+        assert found[name]["mean"] == pytest.approx(again.mean, abs=2e-4)
+        assert found[name]["low"] == pytest.approx(again.low, abs=2e-4)
+        assert found[name]["high"] == pytest.approx(again.high, abs=2e-4)
+    assert found["passed"] is (found["pooled_less_plain"]["low"] >= found["least"])
 
 
 def test_an_arm_without_views_has_no_gate() -> None:

@@ -60,7 +60,7 @@ def documents(ledger: Path) -> list[dict[str, Any]]:
 
 
 def test_a_run_folder_becomes_a_run_with_its_updates_questions_and_labels(
-    tmp_path: Path, ledger: Path, imported: Command
+    tmp_path: Path, ledger: Path, imported: Command, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lines = [
         run_line(0, ["7", "7", "8", None], truth="7"),
@@ -71,6 +71,7 @@ def test_a_run_folder_becomes_a_run_with_its_updates_questions_and_labels(
     ]
     assert imported(write_run(tmp_path / "first", lines, config="robust", overrides={"alpha": 0.5})) == 0
     assert rows(ledger, "SELECT experiment, source FROM runs") == [("-", "first")]
+    assert "2 lines were left out: there are no answers to import" in capsys.readouterr().out
     assert rows(ledger, "SELECT at, endpoint, dominant_answer, correct, flipped FROM groups ORDER BY id") == [
         (1, "solver", "7", 1, None),
         (3, "solver", "8", 0, 1),

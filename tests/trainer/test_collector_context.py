@@ -13,6 +13,7 @@ from ireasoner.trainer.adapters.publisher import AdapterPublisher
 from ireasoner.trainer.evaluation.questions import Question
 from ireasoner.trainer.loop.collected import Collected
 from ireasoner.trainer.loop.collector import Collector
+from ireasoner.trainer.loop.image_groups import ImageGroups
 from ireasoner.trainer.loop.solver_inputs import SolverInputs
 from ireasoner.trainer.rewards.group_scorer import GroupScorer
 from ireasoner.trainer.rewards.needs import NOTHING, Needs
@@ -84,12 +85,14 @@ def collector_of(
         groups_per_update=3,
         reward=reward,
     )
-    pictures = [Image.new("RGB", (8, 8), (index, 0, 0)) for index in range(3)]
+    pictures = {tmp_path / f"{i}.png": Image.new("RGB", (8, 8), (i, 0, 0)) for i in range(3)}
     client: Any = server
     parts: dict[str, Any] = {
-        "images": SimpleNamespace(
-            at=lambda update, count: [Group(tmp_path / f"{i}.png", each) for i, each in enumerate(pictures)],
-            shared=lambda groups: groups[: len(groups) // divisor * divisor],
+        "images": ImageGroups(
+            SimpleNamespace(read=pictures.__getitem__),
+            SimpleNamespace(at=lambda _: list(pictures)),
+            max_consecutive_unreadable=0,
+            divisor=divisor,
         ),
         "processor": SimpleNamespace(tokenizer=Tokenizer()),
         "rollouts": Rollouts(),
@@ -137,7 +140,7 @@ def test_a_proposal_without_a_question_leaves_its_group_out(collector: Collector
     collected = collector.collect(2, POLICIES)
     assert sampled == [("proposer", 3), ("solver", 2)]
     assert [group.question for group in collected.groups] == ["How many?", "Which?"]
-    [left_out] = collected.left_out
+    left_out = collected.proposed[1]
     assert (left_out.question, left_out.rollouts, left_out.rewards) == (None, [], [])
     assert (left_out.record["proposal"], left_out.record["rollouts"]) == ("no question", [])
     asked = collected.groups[0].record
@@ -151,7 +154,8 @@ def test_processes_share_what_is_left(server: Server, tmp_path: Path) -> None:
     """Of two groups with a question, three processes can share none."""
     collected = collector_of(server, tmp_path, divisor=3).collect(2, POLICIES)
     assert (collected.groups, server.posted) == ([], [])
-    assert [group.question for group in collected.left_out] == ["How many?", None, "Which?"]
+    assert [group.record["proposal"] for group in collected.proposed] == PROPOSALS
+    assert not any(group.rollouts for group in collected.proposed)
     assert collected.metrics["groups_left_out"] == [3]
 
 
@@ -203,6 +207,7 @@ def test_only_rollouts_that_are_scored_are_measured(collector: Collector) -> Non
     groups = [Group(Path("a.png"), Image.new("RGB", (8, 8), (index, 9, 0))) for index in range(3)]
     collected = Collected(2, "solver", groups, SamplingContract(8))
     collector._propose(collected, POLICIES)
+    collected.groups = groups[:1]
     collector._show(collected, POLICIES)
     collector._roll_out(collected, POLICIES)
     shown = [prompt for group in collected.groups for prompt in group.sampled_prompts]

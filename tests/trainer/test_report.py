@@ -8,8 +8,10 @@ from dataclasses import asdict
 from decimal import Decimal
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
+from PIL import Image
 
 from ireasoner.cli.__main__ import main
 from ireasoner.trainer.errors import RunFolderError, SettingsError
@@ -17,6 +19,7 @@ from ireasoner.trainer.evaluation.intervals import Interval
 from ireasoner.trainer.report import write_comparison, write_report
 from ireasoner.trainer.report.metrics import Metrics
 from ireasoner.trainer.report.timing import phases
+from ireasoner.trainer.rollouts.group import Group
 from ireasoner.trainer.run_folder.run_folder import CollapseMark
 from ireasoner.trainer.settings import ROLES
 from tests.trainer.synthetic_run import SyntheticRun
@@ -228,23 +231,20 @@ def test_escapes_what_the_model_wrote(begun: SyntheticRun) -> None:
 
 def test_shows_what_the_proposer_wrote_instead_of_a_question(begun: SyntheticRun) -> None:
     begun.write_updates(2)
-    assert "a proposal without a question" in _read(write_report(begun.run.path)).text
+    before = _read(write_report(begun.run.path)).text
+    assert "a proposal without a question" in before
+    unasked = Group(begun.images / "000.png", Image.new("RGB", (8, 8)))
+    unasked.proposed_by, unasked.proposal = "proposer-000000", "I see <b>six</b> digits."
     asked = begun.solver_group(0, 0.5)
-    figures = (
-        "status",
-        "dominant_answer",
-        "dominant_share",
-        "tie",
-        "density",
-        "entropy_nats",
-        "proposer_reward",
-    )
-    left_out = {**asked, **dict.fromkeys(figures), "question": None, "trained_on": [], "rollouts": []}
-    begun.run.append_group({**left_out, "proposal": "I see <b>six</b> digits."})
-    page = _read(write_report(begun.run.path))
-    assert "I see <b>six</b> digits." in page.text
-    assert "The proposal contained no question, so the group was left out" in page.text
-    assert "; 1 proposals without a question" in page.text
+    common = {name: asked[name] for name in ("update", "role", "image", "progress")}
+    changed: dict[str, Any] = {"question": None, "trained_on": [], "fingerprint": ""}
+    begun.run.append_group({**common, **changed, **unasked.proposed_record()})
+    after = _read(write_report(begun.run.path)).text
+    assert "I see <b>six</b> digits." in after
+    assert "The proposal contains no question, so its group was left out" in after
+    assert "1 proposals without a question" in after
+    scored = re.compile(r"Groups (\d+) of \d+ rollouts")
+    assert scored.findall(after) == scored.findall(before) != []
 
 
 def test_describes_a_run_in_progress_without_an_evaluation(begun: SyntheticRun) -> None:

@@ -152,4 +152,5 @@ def test_processes_share_the_rows_that_are_left_evenly(
     folder, images = ImageFolder.scan(settings.images), order(settings)
     for path in images.at(0)[:broken]:
         path.unlink()
-    assert len(ImageGroups(folder, images, 10, divisor).at(0, 6)) == left
+    groups = ImageGroups(folder, images, 10, divisor)
+    assert len(groups.shared(groups.at(0, 6))) == left

@@ -37,8 +37,9 @@ def refuse_other_kinds(model: str, config: Any) -> None:
     if type(config) not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING or not _sees_images(config):
         if type(config) in MODEL_FOR_CAUSAL_LM_MAPPING:
             raise SettingsError(
-                f"{kind} is a text-only model, and training is on images: give a vision-language model, or train it in "
-                "a framework that calls the reward server (docs/frameworks)"
+                f"{kind} is a text-only model, and training is on images: give a vision-language model, give this one "
+                "eyes (ireasoner graft, for Qwen2.5), or train it in a framework that calls the reward server "
+                "(docs/frameworks)"
             )
         raise SettingsError(
             f"{kind} is no model that transformers can ask about an image (AutoModelForImageTextToText)"

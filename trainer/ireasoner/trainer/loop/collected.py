@@ -21,9 +21,9 @@ class Collected:
     Attributes:
         update: Index of the update, from 0.
         role: The role that it trains.
-        groups: The groups, in the order of the batch's rows.
-        left_out: Groups that are not rolled out, because their proposal holds no question, or to give each process
-            equally many rows.
+        proposed: All groups, in the order of their images.
+        groups: Those that are rolled out, in the order of the batch's rows: not those whose proposal holds no question,
+            nor the last ones if processes could not share the rows evenly.
         contract: How they were sampled.
         fingerprint: Fingerprint of the scoring.
         metrics: What the update logs, by name; each a list, as in TRL.
@@ -31,9 +31,9 @@ class Collected:
 
     update: int
     role: Role
-    groups: list[Group]
+    proposed: list[Group]
     contract: SamplingContract
-    left_out: list[Group] = field(default_factory=list)
+    groups: list[Group] = field(default_factory=list)
     fingerprint: str = ""
     metrics: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
 

@@ -125,9 +125,10 @@ class Collector:
         role = role_at(self._settings, update)
         planned = groups_at(self._settings, update)
         collected = Collected(update, role, self._images.at(update, planned), self._contracts[role])
-        if role == "solver" and collected.groups:
+        if role == "solver" and collected.proposed:
             self._propose(collected, policies)
-        groups = collected.groups
+        askable = [group for group in collected.proposed if role == "proposer" or group.question is not None]
+        groups = collected.groups = self._images.shared(askable)
         collected.metric("groups_left_out", planned - len(groups))
         if not groups:
             return collected
@@ -146,26 +147,22 @@ class Collector:
         return collected
 
     def _propose(self, collected: Collected, policies: Policies) -> None:
-        """Gives each group a question of the Proposer, and leaves out those that it asks nothing."""
+        """Gives each group a question of the Proposer, if its proposal holds one."""
         requests = [
             RolloutRequest(
                 proposer_messages(), group.png, 1, self._seeds.first(collected.update, index, Stream.HELPER)
             )
-            for index, group in enumerate(collected.groups)
+            for index, group in enumerate(collected.proposed)
         ]
         with collected.timed("propose"):
             proposals = self._sample("proposer", policies, requests)
-        groups = collected.groups
-        for group, [proposal] in zip(groups, proposals, strict=True):
+        for group, [proposal] in zip(collected.proposed, proposals, strict=True):
             group.proposed_by = proposal.policy
             group.proposal = proposal.text
             group.question = self._proposals.question(proposal)
+            group.record = group.proposed_record()
             self._proposals.count(collected.update, group.question, proposal)
-        questions = [group.question for group in groups]
-        collected.groups = self._images.shared([group for group in groups if group.question is not None])
-        collected.left_out = [group for group in groups if group not in collected.groups]
-        for group in collected.left_out:
-            group.record = group.left_out_record()
+        questions = [group.question for group in collected.proposed]
         log_questions(collected, questions, len({question for question in questions if question is not None}))
 
     def _show(self, collected: Collected, policies: Policies) -> list[list[Seen]]:

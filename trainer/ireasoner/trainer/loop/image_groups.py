@@ -33,7 +33,7 @@ class ImageGroups:
         images: Reads the images.
         order: The images of each update.
         max_consecutive_unreadable: More consecutive unreadable images than this are an error.
-        divisor: The number of groups of an update is a multiple of it, so that processes can share the rows.
+        divisor: The number of groups that `shared` leaves is a multiple of it, so that processes can share the rows.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class ImageGroups:
                 self._consecutive_unreadable = 0
             except UnreadableImageError as error:
                 self._count(update, error)
-        return self.shared(groups)
+        return groups
 
     def shared(self, groups: list[Group]) -> list[Group]:
         """The first groups, as many as processes can share: their number is a multiple of `divisor`."""

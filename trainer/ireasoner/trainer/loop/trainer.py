@@ -245,6 +245,7 @@ class ProposerSolverTrainer(PolicyUpdate):
         update = self.state.global_step
         self.role = role_at(self.settings, update)
         self.accelerator.unwrap_model(self.model).set_adapter(self.role)
+        self.forget_logged_rows()
         self.take_groups(update)
         if not self.groups:
             return {}
@@ -280,11 +281,11 @@ class ProposerSolverTrainer(PolicyUpdate):
             self.metrics[name] += values
         if self.groups:
             self._refuse_stale_rollouts(update)
-        proposed = [*collected.left_out, *self.groups]
-        for group in proposed:
+        for group in collected.proposed:
             self.run.append_group(self._entry(collected, group))
-        if self.role == "solver" and proposed:
-            for name, figure in self._questions.add([group.question for group in proposed]).items():
+        if self.role == "solver" and collected.proposed:
+            questions = [group.question for group in collected.proposed]
+            for name, figure in self._questions.add(questions).items():
                 self.add_metric(name, figure)
         if not self.groups:
             return
@@ -317,7 +318,7 @@ class ProposerSolverTrainer(PolicyUpdate):
             "image": str(group.path),
             "question": group.question,
             "progress": self.settings.progress_at(collected.update),
-            "fingerprint": collected.fingerprint,
+            "fingerprint": collected.fingerprint if group.rollouts else "",
             "sampling": asdict(collected.contract),
             "trained_on": group.rewards,
             "has_spread": group.has_spread,

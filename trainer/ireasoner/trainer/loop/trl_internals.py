@@ -109,12 +109,16 @@ class GrpoInternals(GRPOTrainer):  # type: ignore[misc]
             self.processing_class = processor
         return scored
 
+    def forget_logged_rows(self) -> None:
+        """Empties TRL's table of completions, which keeps the rows of a whole batch: an update can have fewer."""
+        tables = self._logs["rewards"], self._logs["extra"], self._logs
+        for column in (column for table in tables for column in table.values() if isinstance(column, deque)):
+            column.clear()
+
     def replace_logged_advantages(self, advantages: list[float]) -> None:
         """Puts advantages of our own into TRL's table of completions, one per row of all processes."""
-        logged: deque[float] = self._logs["advantages"]
-        for _ in advantages:
-            logged.pop()
-        logged.extend(advantages)
+        self._logs["advantages"].clear()
+        self._logs["advantages"].extend(advantages)
 
     def convert_logged_texts(self, convert: Callable[[Any], str]) -> None:
         """Converts the prompts and completions of TRL's table of completions."""

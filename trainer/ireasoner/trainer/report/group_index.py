@@ -71,7 +71,7 @@ class IndexedGroup:
         unanimous: All rollouts give the same answer.
         tie: Several answers are equally frequent.
         flawed: A rollout is invalid, or a proposal has no question.
-        left_out: It was not rolled out, because its proposal has no question.
+        asks_nothing: Its proposal has no question.
     """
 
     offset: int
@@ -79,7 +79,7 @@ class IndexedGroup:
     unanimous: bool
     tie: bool
     flawed: bool
-    left_out: bool = False
+    asks_nothing: bool = False
 
 
 @dataclass(slots=True)
@@ -97,7 +97,7 @@ class GroupIndex:
 
     Attributes:
         windows: The early and the late window, if the run is long enough.
-        groups_by_role: Number of groups of each role in the whole run.
+        groups_by_role: Number of groups of each role that were rolled out in the whole run.
         images: Distinct images.
         fingerprints: Number of groups by scoring fingerprint.
     """
@@ -117,7 +117,7 @@ class GroupIndex:
         index = cls([WindowedGroups(window) for window in windows])
         for offset, group in read_lines_at(path):
             role = str(group["role"])
-            index.groups_by_role[role] += 1
+            index.groups_by_role[role] += bool(group.get("rollouts", True))
             index.images.add(str(group["image"]))
             if group["fingerprint"]:
                 index.fingerprints[str(group["fingerprint"])] += 1
@@ -138,7 +138,7 @@ def _add(windowed: WindowedGroups, role: str, offset: int, group: dict[str, Any]
             unanimous=share is not None and share >= 1.0,
             tie=bool(group["tie"]),
             flawed=any(rollout["status"] == "invalid" for rollout in group["rollouts"]),
-            left_out=not group["rollouts"],
+            asks_nothing=group["question"] is None,
         )
     else:
         proposals = group["proposals"]

@@ -102,7 +102,7 @@ _SOLVER_EXAMPLES: tuple[tuple[str, str, Callable[[IndexedGroup], bool]], ...] = 
     ("unanimous", "a unanimous Solver group", lambda group: group.unanimous and not group.flawed),
     ("tied", "a tied Solver group", lambda group: group.tie),
     ("with an invalid rollout", "a Solver group with an invalid rollout", lambda group: group.flawed),
-    ("left out", "a proposal without a question", lambda group: group.left_out),
+    ("no question", "a proposal without a question", lambda group: group.asks_nothing),
 )
 
 
@@ -110,7 +110,7 @@ def choose(path: Path, windowed: WindowedGroups, title: str, *, late: bool) -> S
     """Picks one group of each type from a window: the first of its type, or the last if `late`.
 
     For the Solver: the group of median entropy among those whose answers differ, then a unanimous, a tied and a flawed
-    one, and one that was left out. For the Proposer: the group of median mean reward.
+    one, and one without a question. For the Proposer: the group of median mean reward.
     """
     samples, missing = [], []
     chosen: set[int] = set()

@@ -33,7 +33,7 @@ class GroupToScore:
 
     Attributes:
         rollouts: The answers to the question.
-        question: The question; None if the proposal held none.
+        question: The question; None if only the votes are of interest.
         image: Encodes the image for people; called only if the server keeps images. None: there is nothing to see.
         labels: True answers, where they are known. No reward depends on them.
         views: Name of the view of each rollout.

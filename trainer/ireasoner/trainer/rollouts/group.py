@@ -36,8 +36,8 @@ class Group:
         prompts: The prompts: one, or one per view of the question.
         question: The question that the Solver answers; None in a Proposer update, or if the proposal held none: such
             a group is never rolled out.
-        proposal: The Proposer's completion that holds it.
-        proposed_by: The served name of that Proposer.
+        proposal: The Proposer's completion; None in a Proposer update.
+        proposed_by: The served name of the Proposer that wrote it.
         rollouts: The sampled rollouts, those of a prompt next to each other, in the order of the prompts.
         answers_in_view: The answer that each rollout votes with, where it was mapped back from its view; an empty one
             could not be mapped. None where the answer is the one in the text.
@@ -105,14 +105,17 @@ class Group:
 
     def solver_record(self, score: ScoredGroup) -> dict[str, Any]:
         """The entry of a Solver group and its score in `groups.jsonl`."""
-        return self._proposed_record() | self._scored_record(score) | self._contrast_record()
+        return self.proposed_record() | self._scored_record(score) | self._contrast_record()
 
-    def left_out_record(self) -> dict[str, Any]:
+    def proposed_record(self) -> dict[str, Any]:
         """The entry of a Solver group that is not rolled out, such as one whose proposal holds no question."""
-        return self._proposed_record() | dict.fromkeys(_FIGURES) | {"views": [], "rollouts": []}
-
-    def _proposed_record(self) -> dict[str, Any]:
-        return {"proposed_by": self.proposed_by, "proposal": self.proposal}
+        return {
+            "proposed_by": self.proposed_by,
+            "proposal": self.proposal,
+            **dict.fromkeys(_FIGURES),
+            "views": [],
+            "rollouts": [],
+        }
 
     def _contrast_record(self) -> dict[str, Any]:
         """The entry of the contrast; empty without one."""

@@ -12,7 +12,7 @@ import numpy as np
 
 
 def entropy(logprobs: Any) -> Any:
-    """H(p), in [0, ln V]."""
+    """H(p), in [0, ln V]: RENT pays minus its mean over the tokens (arXiv 2505.22660)."""
     return -(math.e**logprobs * logprobs).sum(-1)
 
 

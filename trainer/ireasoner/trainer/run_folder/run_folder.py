@@ -4,7 +4,7 @@ settings.json      the resolved settings
 images.json        the images that it uses, and those that it leaves out
 stream.jsonl       the windows of images that were read, of a run that streams
 metrics.jsonl      one line per update
-groups.jsonl       one line per group: image, question, rollouts, rewards
+groups.jsonl       one line per group: image, proposal, question, rollouts, rewards
 collapse.json      where the guard saw the likely onset of collapse, if it did
 adapters/          the published versions that are still served
 checkpoints/       what the run can resume from

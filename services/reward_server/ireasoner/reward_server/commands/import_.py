@@ -113,13 +113,7 @@ def _report(counts: Counts, ledger: Path) -> None:
     print(f"{_counted(counts.imported, 'group', 'was', 'were')} imported into {ledger}")
     for count, noun, singular, plural, what in (
         (counts.known, "group", "was", "were", "in it already"),
-        (
-            counts.unanswered,
-            "line",
-            "was",
-            "were",
-            "left out: proposals, and groups without a question, hold no answers",
-        ),
+        (counts.unanswered, "line", "was", "were", "left out: there are no answers to import"),
         (counts.unscored, "group", "was", "were", "left out: no given file has scores for it"),
         (counts.unfinished, "last line", "was", "were", "left out: it is still being written"),
         (counts.missing_images, "group", "is", "are", "without their image: its file is gone, or unusable"),
