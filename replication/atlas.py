@@ -26,7 +26,7 @@ from replication.arms import ARMS, Arm
 from replication.command import CommandSettings, run_command
 from replication.cost import hours
 from replication.evaluation import splits
-from replication.results import clusters_of, gain_of_truth, metric_of, results
+from replication.results import clusters_of, compared_metric, gain_of_truth, results
 from replication.run import complete_runs
 from replication.scheduler import Job, missing_runs, run_missing
 from replication.settings import Plan, ReplicationSettings
@@ -163,8 +163,9 @@ def chart(settings: AtlasSettings, console: Console) -> int:
             with sole_writer(settings.table(world).runs_folder):
                 failed += run_missing(settings.table(world), plan, missing[world], console, time.monotonic())
         _write_world(settings, plan, jobs[world])
-    if write_page(settings.out):
-        console.print(f"results: {settings.out}", highlight=False)
+    for file, text in pages(settings.out).items():
+        file.write_text(text, encoding="utf-8")
+        console.print(f"results: {file}", highlight=False)
     return failed
 
 
@@ -188,6 +189,7 @@ def _shared(settings: AtlasSettings, plan: Plan) -> dict[str, Any]:
         "model": TASKS[plan.task].model,
         "questions": plan.questions,
         "samples": plan.samples,
+        "test_seed": plan.test_seed,
         "images": plan.images,
         "parallel": settings.parallel,
         "embedder": "token-mean",
@@ -195,15 +197,18 @@ def _shared(settings: AtlasSettings, plan: Plan) -> dict[str, Any]:
     }
 
 
-def write_page(folder: Path) -> bool:
-    """Writes atlas.md from the results of the worlds in `folder`; returns whether there are any."""
+def declared(world: TaskName) -> dict[str, Arm]:
+    """The arms of a world by name: the bounds and every method."""
+    return {arm.name: arm for arm in (*BOUNDS, *methods_of(world))}
+
+
+def pages(folder: Path) -> dict[Path, str]:
+    """The page atlas.md from the results of the worlds in `folder`, by its file; none without results."""
     documents = {
         file.parent.name: json.loads(file.read_text(encoding="utf-8"))
         for file in sorted(folder.glob("*/results.json"))
     }
-    if documents:
-        (folder / "atlas.md").write_text(f"# Atlas\n\n{page(documents)}\n", encoding="utf-8")
-    return bool(documents)
+    return {folder / "atlas.md": f"# Atlas\n\n{page(documents)}\n"} if documents else {}
 
 
 def page(documents: Mapping[str, Mapping[str, Any]]) -> str:
@@ -222,7 +227,7 @@ def shares(document: Mapping[str, Any]) -> dict[str, list[float]]:
     """For each method, the gain of each seed over the base model, as a share of true answers' mean gain."""
     truth = gain_of_truth(document)
     return {
-        arm["arm"]: [gain / truth for gain in arm["against"]["base"]["by_seed"][metric_of(document)]]
+        arm["arm"]: [gain / truth for gain in arm["against"]["base"]["by_seed"][compared_metric(document)]]
         for arm in document["arms"]
         if "base" in arm["against"] and arm["arm"] != "true-answers"
     }

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from replication.recorded import Document
-from replication.results import BOTH, OUTCOME_ONLY, against_reference, metric_of
+from replication.results import BOTH, OUTCOME_ONLY, against_reference, compared_metric
 
 ROWS = (
     "base",
@@ -59,7 +59,7 @@ def sections(documents: Mapping[str, Document]) -> list[Section]:
     """The comparisons of each table, by title; the first one is the main table."""
     made = [
         Section(
-            f"{title}, avg@{document['samples']}" if metric_of(document) == "sampled" else title,
+            f"{title}, avg@{document['samples']}" if compared_metric(document) == "sampled" else title,
             _rows(document, ROWS if index == 0 else None),
         )
         for index, (title, document) in enumerate(documents.items())
@@ -69,7 +69,7 @@ def sections(documents: Mapping[str, Document]) -> list[Section]:
 
 def _rows(document: Document, wanted: Sequence[str] | None) -> list[Row]:
     kinds = {arm["arm"]: arm["kind"] for arm in document["arms"]}
-    metric = metric_of(document)
+    metric = compared_metric(document)
     return [
         Row(
             name,

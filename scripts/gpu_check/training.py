@@ -5,6 +5,7 @@
 
 import json
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from ireasoner.trainer.commands.image_plan import image_plan
 from ireasoner.trainer.commands.memory_plan import memory_plan
 from ireasoner.trainer.images import ImageFolder
 from ireasoner.trainer.loop.assembly import Assembly
+from ireasoner.trainer.loop.role_schedule import groups_at
 from ireasoner.trainer.rewards.group_scorer import GroupScorer
 from ireasoner.trainer.rewards.shadow_labels import ShadowLabels
 from ireasoner.trainer.rollouts.client import RolloutClient
@@ -68,18 +70,31 @@ class Job(BaseModel):
     server: str | None = None
 
 
-class PeakOfUpdates(TrainerCallback):  # type: ignore[misc]
-    """The peak of the GPU's memory in each update, in GiB; 0 without a GPU.
+class Steps(TrainerCallback):  # type: ignore[misc]
+    """Measures each update up to the optimizer's step, with its rollouts.
 
-    Rollouts that transformers samples do not count: `PolicyRollouts` resets the peak after them.
+    Attributes:
+        measured: Seconds and the peak of the GPU's memory, in GiB, of each; 0 GiB without a GPU. Rollouts that
+            transformers samples do not count in the peak: `PolicyRollouts` resets it after them.
     """
 
     def __init__(self) -> None:
-        self.gib: list[float] = []
+        self.measured: list[tuple[float, float]] = []
+        self._started_s = 0.0
+
+    def on_step_begin(self, *_: Any, **__: Any) -> None:
+        """Begins an update."""
+        if torch.cuda.is_available():
+            torch.cuda.reset_peak_memory_stats()
+        self._started_s = time.perf_counter()
 
     def on_optimizer_step(self, *_: Any, **__: Any) -> None:
         """Adds an update."""
-        self.gib.append(torch.cuda.max_memory_allocated() / _GIB if torch.cuda.is_available() else 0.0)
+        peak_gib = 0.0
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+            peak_gib = torch.cuda.max_memory_allocated() / _GIB
+        self.measured.append((time.perf_counter() - self._started_s, peak_gib))
 
 
 def run_settings(job: Job) -> RunSettings:
@@ -145,7 +160,7 @@ def train(job: Job) -> dict[str, Any]:
     )
     client: Any = DrawnRewards()
     run = RunFolder(settings)
-    peaks = PeakOfUpdates()
+    steps = Steps()
     trainer = Assembly(
         settings=settings,
         backbone=backbone(job),
@@ -155,7 +170,7 @@ def train(job: Job) -> dict[str, Any]:
         scorer=GroupScorer(client, settings.reward, settings.seed),
         run=run,
         shadow=ShadowLabels(None),
-    ).trainer([peaks])
+    ).trainer([steps])
     rollouts.policy = trainer.model
     trainer.go()
     trainer.publisher.withdraw()
@@ -165,10 +180,10 @@ def train(job: Job) -> dict[str, Any]:
         "updates": [
             {
                 "role": (role := line["role"]),
-                "seconds": line[f"{role}/step_time"] - line[f"{role}/seconds/wait"],
+                "seconds": seconds - line[f"{role}/seconds/wait"],
                 "peak_gib": peak_gib,
             }
-            for line, peak_gib in zip(logged, peaks.gib, strict=True)
+            for line, (seconds, peak_gib) in zip(logged, steps.measured, strict=True)
         ],
         "estimate_gib": memory_plan(settings, image_plan(settings, Console(quiet=True)).lengths).total_gib,
         "logprob_gap_nats": max(line[f"{line['role']}/logprob_gap/mean"] for line in logged[: job.updates]),
@@ -179,13 +194,15 @@ def train(job: Job) -> dict[str, Any]:
 
 
 def _tokens_per_s(settings: RunSettings, logged: Sequence[dict[str, Any]]) -> float:
-    """Tokens of the trained rollouts, over the seconds in which they were sampled."""
+    """Tokens of both roles' rollouts, over the seconds in which they were sampled."""
     tokens = seconds = 0.0
     for line in logged:
         role = line["role"]
-        tokens += line[f"{role}/completions/mean_length"] * settings.rollouts_per_update
-        seconds += line[f"{role}/seconds/roll_out"]
-    return tokens / seconds
+        if f"{role}/completions/mean_length" in line:  # not if each group was left out
+            groups = groups_at(settings, line["update"] - 1) - line[f"{role}/groups_left_out"]
+            tokens += line[f"{role}/completions/mean_length"] * groups * settings.group_size
+            seconds += line[f"{role}/seconds/roll_out"]
+    return tokens / seconds if seconds else 0.0
 
 
 def adapters(policy: PeftModel) -> dict[str, torch.Tensor]:

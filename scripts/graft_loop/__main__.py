@@ -1,6 +1,6 @@
 """`python -m scripts.graft_loop --model EYES --work FOLDER`: trains and evaluates a grafted model under each reward.
 
-It starts both servers, makes the runs that the folder lacks, and goes on with those that were ended. It writes
+It starts both servers, makes the runs that the folder lacks, and resumes those that were interrupted. It writes
 `graft_loop.json`, and the table of `graft.md` from it.
 """
 
@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from ireasoner.trainer.commands.service import Service, free_ports
+from ireasoner.trainer.settings import read_toml
 from ireasoner.trainer.worlds.digit_grids.folders import write_held_out, write_unlabelled
-from replication.provenance import processor
+from replication.provenance import provenance
 from scripts.graft_loop import ROOT
 from scripts.graft_loop.arms import ARMS
 from scripts.graft_loop.figures import read_evaluation, read_run, with_table
 
+_CONFIG = ROOT / "configs" / "grafted.toml"
 _START_S = 600.0
 _UNLABELLED, _HELD_OUT = 400, 150
 
@@ -51,7 +53,7 @@ class Loop:
         """Evaluates the base model, unless that is done; returns the file of the figures."""
         output = self._work / "base.json"
         if not output.exists():
-            limit = _max_tokens()
+            limit = read_toml(_CONFIG)["rollout"]["solver_max_tokens"]
             self._evaluate(output, "--model", self._model, "--max-tokens", limit)
         return output
 
@@ -60,9 +62,9 @@ class Loop:
         folder = self.folder(arm, seed)
         if not (folder / "final").exists():
             _call(
-                "train", "--config", ROOT / "configs" / "grafted.toml", "--model", self._model,
+                "train", "--config", _CONFIG, "--model", self._model,
                 "--images", self._work / "grids" / "unlabelled", "--run-folder", folder,
-                "--seed", seed, "--updates", self._updates, "--grpo.report-to", "none",
+                "--seed", seed, "--updates", self._updates, "--grpo", "report_to=none",
                 "--reward.url", self._reward_url, "--rollout.url", self._rollout_url, *ARMS[arm],
                 *(["--resume"] if folder.exists() else []),
             )  # fmt: skip
@@ -73,13 +75,6 @@ class Loop:
         questions = self._work / "grids" / "held_out" / "questions.jsonl"
         given = ("--questions", questions, "--url", self._rollout_url, "--samples", 2)
         _call("evaluate", *given, *flags, "--output", output)
-
-
-def _max_tokens() -> int:
-    import tomllib
-
-    config = tomllib.loads((ROOT / "configs" / "grafted.toml").read_text())
-    return int(config["rollout"]["solver_max_tokens"])
 
 
 def _call(*words: object) -> None:
@@ -116,7 +111,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m scripts.graft_loop", description=__doc__)
     parser.add_argument("--model", type=Path, required=True, help="folder that ireasoner graft wrote")
     parser.add_argument(
-        "--work", type=Path, required=True, help="folder of the runs, which is gone on with if it exists"
+        "--work", type=Path, required=True, help="folder of the runs of one model, continued if it exists"
     )
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS), help="default: all")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1], help="default: 0 1")
@@ -129,6 +124,10 @@ def main(arguments: Sequence[str]) -> int:
     )
     given = parser.parse_args(arguments)
     given.work.mkdir(parents=True, exist_ok=True)
+    mark = given.work / "model.txt"
+    if mark.exists() and mark.read_text() != given.model.name:
+        parser.error(f"--work {given.work} has the runs of another model: {mark.read_text()}")
+    mark.write_text(given.model.name)
     grids = given.work / "grids"
     if not grids.exists():
         write_unlabelled(grids / "unlabelled", _UNLABELLED, seed=0)
@@ -139,12 +138,12 @@ def main(arguments: Sequence[str]) -> int:
         for seed in given.seeds:
             for arm in given.arms:
                 loop.run(arm, seed)
-    write(found(given.work, base), given.out)
+    write(found(given.work, given.model.name, base), given.out)
     return 0
 
 
-def found(work: Path, base: dict[str, Any]) -> dict[str, Any]:
-    """The figures of all evaluated runs of a folder, in the order of the arms."""
+def found(work: Path, model: str, base: dict[str, Any]) -> dict[str, Any]:
+    """The figures of a model and of all evaluated runs of a folder, in the order of the arms."""
     runs = []
     for arm in ARMS:
         for folder in sorted(work.glob(f"runs-*/{arm}-[0-9]*")):
@@ -152,7 +151,8 @@ def found(work: Path, base: dict[str, Any]) -> dict[str, Any]:
                 runs.append(read_run(arm, folder))
     return {
         "date": datetime.now(UTC).date().isoformat(),
-        "processor": processor(),
+        "model": model,
+        **provenance(),
         "base": base,
         "runs": sorted(runs, key=lambda run: (list(ARMS).index(run["arm"]), run["updates"], run["seed"])),
     }
@@ -166,4 +166,7 @@ def write(document: dict[str, Any], out: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except subprocess.CalledProcessError as error:  # its output says why
+        sys.exit(f"graft_loop: `ireasoner {error.cmd[3]}` ended with {error.returncode}")

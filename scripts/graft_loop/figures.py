@@ -21,17 +21,18 @@ def read_evaluation(file: Path) -> Json:
 
     Returns:
         questions, samples (numbers); greedy, sampled, format_rate (mean, low, high, in [0, 1]); steps (mean of a
-        sample); correct (whether each greedy answer is right).
+        sample); correct (whether each greedy answer is right) and greedy_steps (the number of its steps).
     """
     figures = json.loads(file.read_text())
-    answers = file.with_name(f"{file.stem}.answers.jsonl").read_text().splitlines()
-    texts = [sample["text"] for line in answers for sample in json.loads(line)["sampled"]]
+    answers = list(read_lines(file.with_name(f"{file.stem}.answers.jsonl")))
+    texts = [sample["text"] for answer in answers for sample in answer["sampled"]]
     return {
         "questions": figures["questions"],
         "samples": figures["samples"],
         **{name: {end: round(figures[name][end], 4) for end in ("mean", "low", "high")} for name in _MEANS},
         "steps": round(fmean(len(parse_text(text).steps) for text in texts), 4),
         "correct": [int(right) for right in figures["correct"]],
+        "greedy_steps": [len(parse_text(answer["greedy"]["text"]).steps) for answer in answers],
     }
 
 

@@ -186,7 +186,7 @@ def test_a_stopped_warm_start_keeps_what_was_learnt_and_the_dtype(seeing: tuple[
     model, processor = seeing
     model.to(torch.bfloat16)
     before = {name: weight.clone() for name, weight in model.state_dict().items()}
-    answers = iter([False, True])
+    answers = iter([False, False, True, True])
     warmed = warm_start(
         model,
         processor,
@@ -203,3 +203,13 @@ def test_a_stopped_warm_start_keeps_what_was_learnt_and_the_dtype(seeing: tuple[
     changed = {name for name, weight in after.items() if not torch.equal(weight, before[name])}
     assert changed
     assert all(".language_model." in name for name in changed)
+
+
+def test_a_warm_start_that_is_stopped_while_it_is_measured_changes_nothing(seeing: tuple[Any, Any]) -> None:
+    model, processor = seeing
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    warmed = warm_start(
+        model, processor, 9, prompts_per_update=2, max_new_tokens=3, seed=0, stopped=lambda: True
+    )
+    assert (warmed.updates, warmed.after) == (0, None)
+    assert all(torch.equal(weight, before[name]) for name, weight in warmed.model.state_dict().items())

@@ -52,7 +52,7 @@ def test_both_roles_are_trained_published_resumed_and_reported(
         role = line["role"]
         assert line[f"{role}/rollouts_trained"] > 0
         assert line[f"{role}/logprob_gap/max"] < 1e-2
-        assert 0 < line[f"{role}/canary_gap"] < 1e-3
+        assert 0 <= line[f"{role}/canary_gap"] < 1e-3
     for role in ("solver", "proposer"):
         assert (run.final / role / "adapter_model.safetensors").is_file()
     report = write_report(run.path).read_text(encoding="utf-8")

@@ -14,8 +14,8 @@ from ireasoner.trainer.rollouts.group import Group
 from ireasoner.trainer.rollouts.prompt import Prompt
 from ireasoner.trainer.rollouts.rollout import Rollout
 from replication.recorded import as_shown
-from replication.studies import TABLE_AND_STUDIES
 from scripts import replication_docs
+from tests.replication.declared import declared_for
 
 TABLES = re.compile(r"results\.json -->\n\n((?:\|[^\n]*\n)+)")
 ROOT = replication_docs.DOCS.parent
@@ -45,8 +45,8 @@ def test_the_generated_markdown_is_up_to_date() -> None:
 
 def test_every_arm_of_the_committed_results_is_an_arm_of_the_code() -> None:
     for file in (ROOT / "docs" / "replication").rglob("results.json"):
-        arms = json.loads(file.read_text(encoding="utf-8"))["arms"]
-        assert {arm["arm"] for arm in arms} <= TABLE_AND_STUDIES.keys()
+        document = json.loads(file.read_text(encoding="utf-8"))
+        assert {arm["arm"] for arm in document["arms"]} <= declared_for(file.parent, document).keys()
 
 
 PARTS = {

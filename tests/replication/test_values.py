@@ -14,9 +14,9 @@ from replication.arms import ARMS
 from replication.evaluation import METRICS
 from replication.recorded import is_recorded
 from replication.results import estimates
-from replication.studies import TABLE_AND_STUDIES
 from replication.values import VALUES, as_text, packed, read_values, unpacked
 from scripts import replication_docs
+from tests.replication.declared import declared_for
 from tests.replication.plan import plan
 from tests.replication.test_replicate import complete
 
@@ -81,7 +81,7 @@ def recomputed(folder: Path) -> dict[str, Any]:
     """The figures of a results.json, from its values."""
     document = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     runs, clusters = unpacked(read_values(folder / VALUES))
-    arms = [TABLE_AND_STUDIES[arm["arm"]] for arm in document["arms"]]
+    arms = [declared_for(folder, document)[arm["arm"]] for arm in document["arms"]]
     return dict(figures(estimates(runs, arms, clusters)))
 
 

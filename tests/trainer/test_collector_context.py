@@ -140,7 +140,7 @@ def test_a_proposal_without_a_question_leaves_its_group_out(collector: Collector
     collected = collector.collect(2, POLICIES)
     assert sampled == [("proposer", 3), ("solver", 2)]
     assert [group.question for group in collected.groups] == ["How many?", "Which?"]
-    left_out = collected.proposed[1]
+    left_out = collected.recorded[1]
     assert (left_out.question, left_out.rollouts, left_out.rewards) == (None, [], [])
     assert (left_out.record["proposal"], left_out.record["rollouts"]) == ("no question", [])
     asked = collected.groups[0].record
@@ -154,8 +154,8 @@ def test_processes_share_what_is_left(server: Server, tmp_path: Path) -> None:
     """Of two groups with a question, three processes can share none."""
     collected = collector_of(server, tmp_path, divisor=3).collect(2, POLICIES)
     assert (collected.groups, server.posted) == ([], [])
-    assert [group.record["proposal"] for group in collected.proposed] == PROPOSALS
-    assert not any(group.rollouts for group in collected.proposed)
+    assert [group.record["proposal"] for group in collected.recorded] == PROPOSALS
+    assert not any(group.rollouts for group in collected.recorded)
     assert collected.metrics["groups_left_out"] == [3]
 
 
@@ -252,6 +252,17 @@ def test_a_proposer_update(collector: Collector, server: Server) -> None:
     assert [(each.question, each.labels) for each in groups] == [first, second, second, first, second, first]
     assert server.images[::2] == [group.shown() for group in collected.groups]
     assert (context["update"], context["source"]) == (2, "run-1")
+
+
+def test_of_a_proposer_update_the_groups_that_processes_share_are_recorded(
+    server: Server, tmp_path: Path
+) -> None:
+    """Of three groups, two processes share two."""
+    collected = collector_of(server, tmp_path, divisor=2).collect(1, POLICIES)
+    assert len(collected.groups) == 2
+    assert collected.recorded == collected.groups
+    assert [len(group.record["proposals"]) for group in collected.recorded] == [4, 4]
+    assert collected.metrics["groups_left_out"] == [1]
 
 
 @pytest.mark.parametrize("update", [1, 2])

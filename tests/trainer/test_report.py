@@ -238,7 +238,7 @@ def test_shows_what_the_proposer_wrote_instead_of_a_question(begun: SyntheticRun
     asked = begun.solver_group(0, 0.5)
     common = {name: asked[name] for name in ("update", "role", "image", "progress")}
     changed: dict[str, Any] = {"question": None, "trained_on": [], "fingerprint": ""}
-    begun.run.append_group({**common, **changed, **unasked.proposed_record()})
+    begun.run.append_group({**common, **changed, **unasked.record_without_rollouts()})
     after = _read(write_report(begun.run.path)).text
     assert "I see <b>six</b> digits." in after
     assert "The proposal contains no question, so its group was left out" in after

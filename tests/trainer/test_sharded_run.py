@@ -1,11 +1,11 @@
 """A sharded run as a user starts it: two processes of the command, real servers, killed and resumed."""
 
 import os
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,9 @@ UPDATES = 4
 DEADLINE_S = 300.0
 
 
-def start(run: Path, servers: Sequence[str], *more: str) -> subprocess.Popen[bytes]:
-    """Starts two processes of `ireasoner train` that share the backbone; their output goes into a file."""
+@contextmanager
+def started(run: Path, servers: Sequence[str], *more: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Two processes of `ireasoner train` that share the backbone; what is left of them ends with the block."""
     launcher = ["torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(free_port()), "-m"]
     flags = {
         "--model": MODEL,
@@ -39,32 +40,39 @@ def start(run: Path, servers: Sequence[str], *more: str) -> subprocess.Popen[byt
         "--micro-batch-size": 4,
         "--save-every": 1,
         "--cpu-threads": 1,
-        "--grpo.learning-rate": 1e-3,
-        "--grpo.report-to": "none",
     }
+    grpo = ["--grpo", "learning_rate=1e-3", "--grpo", "report_to=none"]
     command = [sys.executable, "-m", *launcher, "ireasoner.cli", "train"]
     with (run.parent / f"{run.name}.txt").open("ab") as output:
-        return subprocess.Popen(
-            [*command, *(str(word) for flag in flags.items() for word in flag), *servers, *more],
+        launched = subprocess.Popen(
+            [*command, *(str(word) for flag in flags.items() for word in flag), *grpo, *servers, *more],
             stdout=output,
             stderr=subprocess.STDOUT,
             env={**os.environ, "ACCELERATE_USE_FSDP": "true"},
         )
+    try:
+        yield launched
+    finally:
+        kill(launched)
 
 
-def kill_in_the_update_after(checkpoint: Path, run: subprocess.Popen[bytes]) -> None:
-    """Kills both processes and their launcher, without a warning, once the checkpoint is complete."""
+def kill(launched: subprocess.Popen[bytes]) -> None:
+    """Ends a launcher and its processes, as far as they run, without a warning."""
+    with suppress(psutil.NoSuchProcess):
+        launcher = psutil.Process(launched.pid)
+        for process in [*launcher.children(recursive=True), launcher]:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+    launched.wait(DEADLINE_S)
+
+
+def wait_for(checkpoint: Path, run: subprocess.Popen[bytes]) -> None:
+    """Returns once the checkpoint of a run is complete."""
     deadline_s = time.monotonic() + DEADLINE_S
     while not (checkpoint / "loop.json").exists():
         assert run.poll() is None
         assert time.monotonic() < deadline_s
         time.sleep(0.05)
-    launcher = psutil.Process(run.pid)
-    processes = [launcher, *launcher.children(recursive=True)]
-    for process in processes:
-        process.send_signal(signal.SIGKILL)
-    run.wait(DEADLINE_S)
-    psutil.wait_procs(processes, timeout=DEADLINE_S)
 
 
 def adapters(run: Path) -> dict[str, torch.Tensor]:
@@ -87,11 +95,14 @@ def test_a_killed_sharded_run_ends_as_one_that_was_not_killed(reward_url: str, t
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     with running_server(MODEL, tmp_path / "server.txt", *PINNED) as server:
         servers = ["--reward.url", reward_url, "--rollout.url", server.url]
-        assert start(whole, servers).wait(DEADLINE_S) == 0, (tmp_path / "whole.txt").read_text()
-        first = start(killed, servers)
-        kill_in_the_update_after(killed / "checkpoints" / "checkpoint-2", first)
+        with started(whole, servers) as run:
+            assert run.wait(DEADLINE_S) == 0, (tmp_path / "whole.txt").read_text()
+        with started(killed, servers) as run:
+            wait_for(killed / "checkpoints" / "checkpoint-2", run)
+            kill(run)
         assert not (killed / "final").exists()
-        assert start(killed, servers, "--resume").wait(DEADLINE_S) == 0, (tmp_path / "killed.txt").read_text()
+        with started(killed, servers, "--resume") as run:
+            assert run.wait(DEADLINE_S) == 0, (tmp_path / "killed.txt").read_text()
     shown = (tmp_path / "killed.txt").read_text()
     assert shown.count("sharded over 2 processes, which hold ") == 2
     assert texts(killed) == texts(whole)

@@ -119,7 +119,7 @@ class Rollout(_Named):
         None,
         max_length=MAX_SIGNALS,
         description="Numbers that the sender measured, by name, such as `self_certainty`: see the config's `outcome` "
-        "and `judge`. Those of probabilities are of the distribution that the rollout was sampled from.",
+        "and `judge`. Signals about probabilities refer to the distribution that the rollout was sampled from.",
         examples=[{"sum_logprob": -41.3, "judge": 0.7}],
     )
 

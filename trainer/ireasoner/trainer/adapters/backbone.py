@@ -125,7 +125,7 @@ def bound_pixels(image_processor: Any, min_pixels: int | None, max_pixels: int |
         if given is not None:
             raise SettingsError(
                 f"rollout.{given}: {type(image_processor).__name__} has no bounds of an image's area: it scales every "
-                "image to sizes of its own"
+                f"image to sizes of its own; leave rollout.{given} out, also in the file of --config"
             )
         return
     size = image_processor.size
@@ -154,14 +154,18 @@ def lora_config(
     """
     wanted = set(settings.target_modules)
     within = within or language_model_layers(backbone)
-    names = [
-        name
+    linear = {
+        name: name.rsplit(".", 1)[-1]
         for name, module in backbone.named_modules()
-        if isinstance(module, torch.nn.Linear) and name.rsplit(".", 1)[-1] in wanted and within.search(name)
-    ]
-    missing = wanted - {name.rsplit(".", 1)[-1] for name in names}
+        if isinstance(module, torch.nn.Linear) and within.search(name)
+    }
+    names = [name for name, kind in linear.items() if kind in wanted]
+    missing = wanted - set(linear.values())
     if missing:
-        raise SettingsError(f"lora.target_modules: the language model has no linear layer {sorted(missing)}")
+        raise SettingsError(
+            f"lora.target_modules: the language model has no linear layer {sorted(missing)}; it has "
+            f"{sorted(set(linear.values()))}"
+        )
     return LoraConfig(
         r=settings.r,
         lora_alpha=settings.alpha,

@@ -38,7 +38,7 @@ def main(settings: GraftSettings, console: Console) -> None:
         with _threads(1):
             reading = read_held_out(model, processor)
         console.print(f"vision tower: {reading}", highlight=False, soft_wrap=True)
-        with StopSignals("graft ends after this update and writes what was learnt") as signals:
+        with StopSignals("graft ends after this update or measurement and writes what was learnt") as signals:
             warmed = _warmed(model, processor, settings, console, signals)
             (warmed.model if warmed else model).save_pretrained(folder)
             processor.save_pretrained(folder)
@@ -100,6 +100,8 @@ def _warmed(
         highlight=False,
         soft_wrap=True,
     )
+    if warmed.after and warmed.after.own >= warmed.before.own:
+        console.print("warm start: it did not help; give it more updates", style="yellow")
     return warmed
 
 

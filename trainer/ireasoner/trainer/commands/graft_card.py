@@ -65,10 +65,15 @@ def _warm_start(settings: GraftSettings, warmed: WarmStarted | None) -> list[str
     return [
         *rows,
         "",
-        f"The warm start: {settings.warm_start_updates} updates of {settings.prompts_per_update} prompts.{stopped}",
-        "The model reasoned about grids in words, and learnt to say the same when it sees them. So its language and",
-        "its errors are its own.",
+        f"The warm start: {_counted(settings.warm_start_updates, 'update')} of "
+        f"{_counted(settings.prompts_per_update, 'prompt')}.{stopped}",
+        "The model reasoned about grids in words, and was taught to say the same when it sees them: its language and",
+        "its errors stay its own. Where the divergence fell below that of another grid's image, it learnt to see.",
     ]
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _command(settings: GraftSettings, base: str, *, tower_trained: bool) -> str:

@@ -104,7 +104,7 @@ def warm_start(
         max_new_tokens: Maximum length of a reasoning, in tokens.
         seed: Seed of grids, questions, sampling and adapter.
         advance: Called after each update with its mean divergence, in nats per token.
-        stopped: Asked after each update whether to end the warm start.
+        stopped: Asked after each measurement and each update whether to end the warm start.
     """
     torch.manual_seed(seed)
     dtype = model.dtype
@@ -114,12 +114,12 @@ def warm_start(
     together = _UPDATES_SAMPLED_TOGETHER * prompts_per_update
     lessons = student.lessons("warm-start", np.random.default_rng([seed, 2]), together)
     done = 0
-    for divergence in student.learn(lessons, updates, prompts_per_update):
+    for divergence in () if stopped() else student.learn(lessons, updates, prompts_per_update):
         done += 1
         advance(divergence)
         if stopped():
             break
-    after = student.measured(held_out) if done == updates else None
+    after = student.measured(held_out) if done == updates and not stopped() else None
     return WarmStarted(student.merged().to(dtype), done, before, after)
 
 

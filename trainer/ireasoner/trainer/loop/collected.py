@@ -21,7 +21,8 @@ class Collected:
     Attributes:
         update: Index of the update, from 0.
         role: The role that it trains.
-        proposed: All groups, in the order of their images.
+        recorded: The groups that `groups.jsonl` gets, in the order of their images: those that are rolled out, and
+            those of the Solver that are not.
         groups: Those that are rolled out, in the order of the batch's rows: not those whose proposal holds no question,
             nor the last ones if processes could not share the rows evenly.
         contract: How they were sampled.
@@ -31,7 +32,7 @@ class Collected:
 
     update: int
     role: Role
-    proposed: list[Group]
+    recorded: list[Group]
     contract: SamplingContract
     groups: list[Group] = field(default_factory=list)
     fingerprint: str = ""

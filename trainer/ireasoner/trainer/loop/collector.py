@@ -125,10 +125,13 @@ class Collector:
         role = role_at(self._settings, update)
         planned = groups_at(self._settings, update)
         collected = Collected(update, role, self._images.at(update, planned), self._contracts[role])
-        if role == "solver" and collected.proposed:
+        if role == "solver" and collected.recorded:
             self._propose(collected, policies)
-        askable = [group for group in collected.proposed if role == "proposer" or group.question is not None]
-        groups = collected.groups = self._images.shared(askable)
+            asked = [group for group in collected.recorded if group.question is not None]
+            collected.groups = self._images.shared(asked)
+        else:
+            collected.recorded = collected.groups = self._images.shared(collected.recorded)
+        groups = collected.groups
         collected.metric("groups_left_out", planned - len(groups))
         if not groups:
             return collected
@@ -152,17 +155,17 @@ class Collector:
             RolloutRequest(
                 proposer_messages(), group.png, 1, self._seeds.first(collected.update, index, Stream.HELPER)
             )
-            for index, group in enumerate(collected.proposed)
+            for index, group in enumerate(collected.recorded)
         ]
         with collected.timed("propose"):
             proposals = self._sample("proposer", policies, requests)
-        for group, [proposal] in zip(collected.proposed, proposals, strict=True):
+        for group, [proposal] in zip(collected.recorded, proposals, strict=True):
             group.proposed_by = proposal.policy
             group.proposal = proposal.text
             group.question = self._proposals.question(proposal)
-            group.record = group.proposed_record()
+            group.record = group.record_without_rollouts()
             self._proposals.count(collected.update, group.question, proposal)
-        questions = [group.question for group in collected.proposed]
+        questions = [group.question for group in collected.recorded]
         log_questions(collected, questions, len({question for question in questions if question is not None}))
 
     def _show(self, collected: Collected, policies: Policies) -> list[list[Seen]]:

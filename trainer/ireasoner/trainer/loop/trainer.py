@@ -281,10 +281,10 @@ class ProposerSolverTrainer(PolicyUpdate):
             self.metrics[name] += values
         if self.groups:
             self._refuse_stale_rollouts(update)
-        for group in collected.proposed:
+        for group in collected.recorded:
             self.run.append_group(self._entry(collected, group))
-        if self.role == "solver" and collected.proposed:
-            questions = [group.question for group in collected.proposed]
+        if self.role == "solver" and collected.recorded:
+            questions = [group.question for group in collected.recorded]
             for name, figure in self._questions.add(questions).items():
                 self.add_metric(name, figure)
         if not self.groups:

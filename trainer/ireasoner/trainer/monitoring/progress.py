@@ -130,6 +130,8 @@ class UpdateProgress(TrainerCallback):  # type: ignore[misc]
             for name, label, form in _SHOWN
             if logs.get(f"{role}/{name}") is not None
         )
+        if left_out := logs.get(f"{role}/groups_left_out"):
+            figures = f"{figures}  left out {left_out:.0f}".strip()
         step = f"{state.global_step:{len(str(state.max_steps))}d} of {state.max_steps}"
         self._console.print(f"update {step}  {role:8s}  {figures}", highlight=False, soft_wrap=True)
 

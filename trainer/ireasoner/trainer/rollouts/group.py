@@ -105,9 +105,9 @@ class Group:
 
     def solver_record(self, score: ScoredGroup) -> dict[str, Any]:
         """The entry of a Solver group and its score in `groups.jsonl`."""
-        return self.proposed_record() | self._scored_record(score) | self._contrast_record()
+        return self.record_without_rollouts() | self._scored_record(score) | self._contrast_record()
 
-    def proposed_record(self) -> dict[str, Any]:
+    def record_without_rollouts(self) -> dict[str, Any]:
         """The entry of a Solver group that is not rolled out, such as one whose proposal holds no question."""
         return {
             "proposed_by": self.proposed_by,
