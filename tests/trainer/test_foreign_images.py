@@ -67,7 +67,9 @@ def test_any_folder_of_images_goes_through_the_loop(
     recorded = json.loads((run.path / "images.json").read_text())
     assert {Path(group["image"]).name for group in groups} == set(recorded["images"])
     assert set(recorded["left_out"]) == {"torn.png", "thin.png"}
-    assert all(len(group["trained_on"]) == 3 for group in groups)
+    for group in groups:  # a tiny model may ask nothing about a photo
+        asks = group["role"] == "proposer" or group["question"] is not None
+        assert len(group["trained_on"]) == (3 if asks else 0)
 
     resumed = settings.model_copy(update={"resume": True})
     (folder / "photo.jpg").rename(folder / "renamed.jpg")
