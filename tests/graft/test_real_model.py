@@ -37,13 +37,14 @@ def test_a_real_language_model_sees_and_is_trained(
     with running_server(eyes, tmp_path / "log.txt", *flags) as server:
         given = ["--model", str(eyes), "--images", str(tmp_path / "images"), "--run-folder", str(run)]
         urls = ["--reward.url", reward_url, "--rollout.url", server.url]
-        kept = ["--reward.config", "paper", "--reward.overrides", "format_penalty=0.5"]
-        short = ["--updates", "2", "--proposer-every", "1"]
-        main(["train", "--config", str(ROOT / "configs/grafted.toml"), *given, *urls, *kept, *short])
+        # After so short a warm start, few rollouts of a group may hold an answer: drawn rewards train all.
+        short = ["--updates", "2", "--proposer-every", "1", "--reward.control", "random"]
+        main(["train", "--config", str(ROOT / "configs/grafted.toml"), *given, *urls, *short])
     first, second = read_lines(run / "metrics.jsonl")
     assert [first["role"], second["role"]] == ["solver", "proposer"]
     assert first["solver/groups_left_out"] < 4
-    assert first["solver/steps"] > 0
+    assert first["solver/invalid_rate"] < 1, "answers are read"
     for line, role in ((first, "solver"), (second, "proposer")):
+        assert line[f"{role}/rollouts_trained"] > 0
         assert line[f"{role}/logprob_gap/mean"] < 0.1
         assert line[f"{role}/entropy"] > 0
