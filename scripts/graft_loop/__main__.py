@@ -144,11 +144,11 @@ def main(arguments: Sequence[str]) -> int:
 
 def found(work: Path, model: str, base: dict[str, Any]) -> dict[str, Any]:
     """The figures of a model and of all evaluated runs of a folder, in the order of the arms."""
-    runs = []
-    for arm in ARMS:
-        for folder in sorted(work.glob(f"runs-*/{arm}-[0-9]*")):
-            if (folder / "figures.json").exists():
-                runs.append(read_run(arm, folder))
+    runs = [
+        read_run(arm, figures.parent)
+        for arm in ARMS
+        for figures in work.glob(f"runs-*/{arm}-[0-9]*/figures.json")
+    ]
     return {
         "date": datetime.now(UTC).date().isoformat(),
         "model": model,

@@ -7,11 +7,11 @@ from rich.console import Console
 
 from ireasoner.trainer.loop import proposals
 from ireasoner.trainer.loop.train import train
-from ireasoner.trainer.run_folder.run_folder import read_lines
 from ireasoner.trainer.settings import RunSettings
 from ireasoner.trainer.worlds.digit_grids.folders import write_unlabelled
 from scripts.tiny_families import FAMILIES, build
 from tests.rollout_server.running import running_server
+from tests.trainer.training import require_two_updates_of_each_role
 
 NOT_SERVED = {"llava-onevision": "does not support LoRA"}
 """What vLLM says of the families that it cannot serve with adapters."""
@@ -53,12 +53,7 @@ def test_two_updates_of_each_role(
             ),
             Console(quiet=True),
         )
-    lines = list(read_lines(run.path / "metrics.jsonl"))
-    assert [line["role"] for line in lines] == ["solver", "proposer"] * 2
-    for line in lines:
-        role = line["role"]
-        assert line[f"{role}/rollouts_trained"] > 0
-        assert line[f"{role}/logprob_gap/max"] < 1e-2
+    require_two_updates_of_each_role(run.path)
 
 
 @pytest.mark.slow

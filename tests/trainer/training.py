@@ -116,3 +116,14 @@ def compare(disturbed: Training, whole: Training) -> None:
     assert one["weights"] == other["weights"]
     updates = [line["update"] for line in read_lines(disturbed.run / "metrics.jsonl")]
     assert updates == list(range(1, whole.updates + 1))
+
+
+def require_two_updates_of_each_role(run: Path) -> list[dict[str, Any]]:
+    """Two updates of each role, in turn, trained on what the server sampled; returns their metrics."""
+    lines = list(read_lines(run / "metrics.jsonl"))
+    assert [line["role"] for line in lines] == ["solver", "proposer"] * 2
+    for line in lines:
+        role = line["role"]
+        assert line[f"{role}/rollouts_trained"] > 0
+        assert line[f"{role}/logprob_gap/max"] < 1e-2
+    return lines
