@@ -7,7 +7,6 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -74,38 +73,6 @@ def test_unknown_flags_follow_ours_unchanged(start: Start, record: Path) -> None
     assert argv[-5:] == ["--dtype", "bfloat16", "--limit-mm-per-prompt", '{"image": 2}', "-tp=2"]
     assert argv[argv.index("--max-loras") + 1] == "3"
     assert "--enable-lora" in argv
-
-
-CONFIGS: dict[str, tuple[str | None, bool]] = {
-    "small": ('{"vocab_size": 512}', True),
-    "small, of a vision-language model": ('{"text_config": {"vocab_size": 90}}', True),
-    "large": ('{"vocab_size": 513}', False),
-    "large, of a vision-language model": ('{"text_config": {"vocab_size": 151936}}', False),
-    "large in one of two configs": ('{"vocab_size": 90, "text_config": {"vocab_size": 151936}}', False),
-    "unknown": ('{"text_config": null}', False),
-    "no number": ('{"vocab_size": "many"}', False),
-    "no object": ("[]", False),
-    "no JSON": ("{", False),
-    "no config": (None, False),
-}
-
-
-@pytest.mark.parametrize(("config", "is_small"), CONFIGS.values(), ids=CONFIGS)
-def test_all_log_probabilities_are_for_small_vocabularies_unless_the_user_says_otherwise(
-    tmp_path: Path, config: str | None, is_small: bool
-) -> None:
-    if config is not None:
-        (tmp_path / "config.json").write_text(config)
-    ours = ["-1"] if is_small else []
-    for users in ([], ["20"]):
-        flags = [word for value in users for word in ("--max-logprobs", value)]
-        argv = command(read_settings(["--model", str(tmp_path), *flags]))
-        limits = [value for flag, value in pairwise(argv) if flag == "--max-logprobs"]
-        assert limits == [*ours, *users], "vLLM takes the last"
-
-
-def test_a_model_on_the_hub_keeps_vllms_limit_of_log_probabilities() -> None:
-    assert "--max-logprobs" not in command(read_settings(["--model", "a/model"]))
 
 
 @pytest.mark.parametrize(

@@ -172,18 +172,12 @@ def test_a_launcher_that_does_not_ask_leaves_the_backbone_whole(
     assert not take_sharding()
 
 
-@pytest.mark.parametrize(
-    ("figure", "words", "fits"), [("mean_token_entropy", 152_064, False), ("mean_token_entropy", 443, True)]
-)
-def test_a_signal_that_the_first_process_would_measure_is_refused(
-    figure: str, words: int, fits: bool
-) -> None:
-    needs = Needs(frozenset({figure}))
-    if fits:
-        refuse_forward_passes_of_one(needs, words)
-        return
-    with pytest.raises(SettingsError, match=f"signal '{figure}' needs forward passes of one process"):
-        refuse_forward_passes_of_one(needs, words)
+def test_a_signal_that_the_first_process_would_measure_is_refused() -> None:
+    refuse_forward_passes_of_one(Needs(frozenset({"sum_logprob", "judge"})))
+    with pytest.raises(
+        SettingsError, match="signal 'mean_token_entropy' needs forward passes of one process"
+    ):
+        refuse_forward_passes_of_one(Needs(frozenset({"mean_token_entropy"})))
 
 
 def test_rollouts_that_cannot_be_divided_among_the_processes_are_refused(

@@ -11,17 +11,15 @@ from PIL import Image
 
 from ireasoner.trainer.adapters.publisher import AdapterPublisher
 from ireasoner.trainer.evaluation.questions import Question
-from ireasoner.trainer.loop.collected import Collected
 from ireasoner.trainer.loop.collector import Collector
 from ireasoner.trainer.loop.image_groups import ImageGroups
-from ireasoner.trainer.loop.solver_inputs import SolverInputs
 from ireasoner.trainer.rewards.group_scorer import GroupScorer
 from ireasoner.trainer.rewards.needs import NOTHING, Needs
 from ireasoner.trainer.rewards.shadow_labels import ShadowLabels
 from ireasoner.trainer.rollouts.group import Group
-from ireasoner.trainer.rollouts.rollout import Measured, Rollout, SamplingContract
+from ireasoner.trainer.rollouts.rollout import Rollout, SamplingContract
 from ireasoner.trainer.settings import RunSettings
-from ireasoner.trainer.views import GroupViews, named_contrast, named_views
+from ireasoner.trainer.views import GroupViews
 from tests.trainer.test_rewards import Server, scored
 
 PROPOSALS = ["<question>How many?</question>", "no question", "<question>Which?</question>"]
@@ -186,36 +184,6 @@ def test_a_solver_update_with_a_judge_a_signal_and_a_teacher(server: Server, tmp
 
 def test_nothing_is_timed_that_is_not_measured(collector: Collector) -> None:
     assert "seconds/measure" not in collector.collect(2, POLICIES).metrics
-
-
-def test_only_rollouts_that_are_scored_are_measured(collector: Collector) -> None:
-    """Those of a contrast are not."""
-    measured = Measured(("self_certainty",), 443)
-    collector._inputs = SolverInputs(NOTHING, measured)
-    views = GroupViews(
-        named_views(["plain", "jpeg"]), named_contrast("blank"), seed=0, group_size=4, contrast_rollouts=3
-    )
-    collector._shown._views = views
-    asked: list[Any] = []
-    rollouts = Rollouts()
-
-    def sample(policy: str, requests: Sequence[Any], contract: object) -> list[list[Rollout]]:
-        asked.extend(requests if policy == "solver" else [])
-        return rollouts.sample(policy, requests, contract)
-
-    collector._sampler._rollouts = SimpleNamespace(sample=sample)  # type: ignore[assignment]
-    groups = [Group(Path("a.png"), Image.new("RGB", (8, 8), (index, 9, 0))) for index in range(3)]
-    collected = Collected(2, "solver", groups, SamplingContract(8))
-    collector._propose(collected, POLICIES)
-    collected.groups = groups[:1]
-    collector._show(collected, POLICIES)
-    collector._roll_out(collected, POLICIES)
-    shown = [prompt for group in collected.groups for prompt in group.sampled_prompts]
-    scored_prompts = [prompt for group in collected.groups for prompt in group.prompts]
-    assert len(shown) > len(scored_prompts) > 0
-    assert [request.measured for request in asked] == [
-        measured if prompt in scored_prompts else None for prompt in shown
-    ]
 
 
 def test_components_are_logged_apart(server: Server, collector: Collector) -> None:

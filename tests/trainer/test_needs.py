@@ -7,7 +7,7 @@ import pytest
 
 from ireasoner.reward_server.scoring_config import PRESETS
 from ireasoner.trainer.errors import SettingsError
-from ireasoner.trainer.rewards.needs import NOTHING, SERVED_WORDS, Needs
+from ireasoner.trainer.rewards.needs import NOTHING, Needs
 from ireasoner.trainer.settings import RunSettings
 
 OF_PRESETS = {
@@ -73,15 +73,6 @@ def test_only_some_signals_need_whole_distributions(
 ) -> None:
     needs = Needs(frozenset(names))
     assert (needs.figures, needs.of_policy, needs.judge) == (figures, of_policy, judge)
-
-
-@pytest.mark.parametrize(
-    ("words", "is_served"), [(443, True), (SERVED_WORDS, True), (SERVED_WORDS + 1, False), (151_936, False)]
-)
-def test_the_server_measures_small_vocabularies(words: int, is_served: bool) -> None:
-    measured = Needs(frozenset({"self_certainty"})).measured(words)
-    assert (measured is not None) == is_served
-    assert Needs(frozenset({"sum_logprob"})).measured(words) is None
 
 
 @pytest.mark.parametrize(

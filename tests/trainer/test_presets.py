@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from ireasoner.trainer.errors import SettingsError
-from ireasoner.trainer.loop import judging, preflight
+from ireasoner.trainer.loop import judging
 from ireasoner.trainer.loop.proposals import Proposals
 from ireasoner.trainer.loop.train import train
 from ireasoner.trainer.run_folder.run_folder import read_lines
@@ -152,21 +151,5 @@ def test_a_preset_trains(
         if group["question"] is not None:
             check(group)
     assert all(math.isfinite(value) for line in lines for value in line.values() if isinstance(value, float))
-    measures = preset in ("co-rewarding", "judge-bounded")
+    measures = preset in ("co-rewarding", "entropy-minimisation", "judge-bounded", "self-certainty")
     assert all(("solver/time_share/measure" in line) == measures for line in lines)
-
-
-def test_a_server_without_whole_distributions_is_found_before_the_run(
-    reward_url: str, rollout_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A vocabulary that the server does not have stands for a server with a lower --max-logprobs."""
-    original = preflight._check_distributions
-    monkeypatch.setattr(
-        preflight,
-        "_check_distributions",
-        lambda rollouts, measured: original(rollouts, type(measured)(measured.figures, 10 * measured.words)),
-    )
-    one = settings(tmp_path, {"url": reward_url, "config": "self-certainty"}, {"url": rollout_url})
-    with pytest.raises(SettingsError, match="does not give: start it with --max-logprobs -1"):
-        train(one, Console(quiet=True))
-    assert not (tmp_path / "run").exists()

@@ -1,18 +1,18 @@
-"""Signals: their formulas, whose distribution they are of, and the two ways in which they are measured."""
+"""Signals: their formulas, whose distribution they are of, and the forward passes that measure it."""
 
 import json
 import math
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from peft import PeftModel, get_peft_model
-from PIL import Image
 
 from ireasoner.trainer.adapters.backbone import (
     forbid_tokens,
@@ -27,16 +27,24 @@ from ireasoner.trainer.images import png_bytes, read_image
 from ireasoner.trainer.loop import signal_pass
 from ireasoner.trainer.loop.signal_pass import SignalPass
 from ireasoner.trainer.rewards.signals import signals_of
-from ireasoner.trainer.rollouts.client import RolloutClient
+from ireasoner.trainer.rollouts.client import CHAT, RolloutClient, with_image
+from ireasoner.trainer.rollouts.prompt import Prompt
 from ireasoner.trainer.rollouts.prompts import solver_messages
-from ireasoner.trainer.rollouts.rollout import Measured, Rollout, RolloutRequest, SamplingContract
-from ireasoner.trainer.rollouts.token_figures import TOKEN_FIGURES, figures_of
+from ireasoner.trainer.rollouts.rollout import Rollout, SamplingContract
+from ireasoner.trainer.rollouts.token_figures import TOKEN_FIGURES
 from ireasoner.trainer.settings import LoraSettings
 from ireasoner.trainer.worlds.digit_grids.folders import write_unlabelled
+from scripts.tiny_families import FAMILIES, build
 from tests.conftest import MODEL
 from tests.trainer.offline import disturb, reasoning
 
 BOTH = tuple(sorted(TOKEN_FIGURES))
+
+
+def figures_of(rows: Sequence[Sequence[float]]) -> dict[str, tuple[float, ...]]:
+    """The figures of several distributions, each a row of log-probabilities of the same words."""
+    logprobs = np.array(rows)
+    return {name: tuple(TOKEN_FIGURES[name](logprobs).tolist()) if rows else () for name in BOTH}
 
 
 def logs(*probabilities: float) -> list[float]:
@@ -46,11 +54,9 @@ def logs(*probabilities: float) -> list[float]:
 SHARP, SHARPER = logs(0.7, 0.1, 0.1, 0.1), logs(0.97, 0.01, 0.01, 0.01)
 
 
-def rollout(
-    logprobs: Sequence[float], rows: Sequence[Sequence[float]] = (), names: Sequence[str] = BOTH
-) -> Rollout:
-    figures = figures_of(rows, names)
-    return Rollout("7", tuple(range(len(logprobs))), tuple(logprobs), (1,), "stop", "p", 0, figures)
+def rollout(logprobs: Sequence[float], rows: Sequence[Sequence[float]] = ()) -> Rollout:
+    tokens = tuple(range(len(logprobs)))
+    return Rollout("7", tokens, tuple(logprobs), (1,), "stop", "p", 0, figures_of(rows))
 
 
 @pytest.mark.parametrize(
@@ -87,15 +93,12 @@ def test_sums_of_log_probabilities_do_not_underflow(logprobs: list[float], total
 
 
 def test_only_what_is_asked_for_is_computed() -> None:
-    assert set(figures_of([SHARP], ["self_certainty"])) == {"self_certainty"}
     assert signals_of(rollout([-1.0]), ["sum_logprob"]) == {"sum_logprob": -1.0}
     assert signals_of(rollout([-1.0]), []) == {}
 
 
 def test_a_rollout_without_tokens_has_no_signal() -> None:
     assert signals_of(rollout([]), ["sum_logprob", *BOTH]) == {}
-    for names in ([], ["self_certainty"], BOTH):
-        assert figures_of([], names) == dict.fromkeys(names, ())
 
 
 class Policies:
@@ -105,8 +108,10 @@ class Policies:
         write_unlabelled(folder / "images", 1, seed=7)
         self._model = model
         self.folder = folder
-        self.picture: Image.Image = read_image(next((folder / "images").iterdir()))
-        self.processor = load_processor(str(MODEL))
+        picture = read_image(next((folder / "images").iterdir()))
+        question = "What is the sum of row 2?"
+        self.prompt = Prompt(solver_messages(question), picture, png_bytes(picture), 4, question=question)
+        self.processor = load_processor(model)
         self.backbone = load_backbone(self._model, "float32").eval()
         self.forbidden = forbidden_token_ids(self.backbone.config, self.processor.tokenizer)
         forbid_tokens(self.backbone, self.forbidden)
@@ -132,9 +137,9 @@ class Policies:
         """Rollouts with these texts, as if that version had sampled them."""
         tokenizer = self.processor.tokenizer
         prompt = self.processor.apply_chat_template(
-            solver_messages("What is the sum of row 2?"), tokenize=False, add_generation_prompt=True
+            self.prompt.messages, tokenize=False, add_generation_prompt=True
         )
-        [ids] = self.processor(images=[self.picture], text=[prompt])["input_ids"]
+        [ids] = self.processor(images=[self.prompt.picture], text=[prompt])["input_ids"]
         written = [[*tokenizer(text)["input_ids"], tokenizer.eos_token_id] for text in texts]
         return [
             Rollout(text, tuple(own), (0.0,) * len(own), tuple(ids), "stop", f"solver-{version:06d}", 0)
@@ -144,18 +149,20 @@ class Policies:
     def one_at_a_time(self, sampled: Rollout, temperature: float) -> dict[str, tuple[float, ...]]:
         """The figures of a rollout by a plain forward pass over prompt and text."""
         policy = self._plain(sampled.policy)
-        ids = torch.tensor([[*sampled.prompt_token_ids, *sampled.token_ids]])
-        image = self.processor.image_processor(images=[self.picture], return_tensors="pt")
+        text = self.processor.apply_chat_template(
+            self.prompt.messages, tokenize=False, add_generation_prompt=True
+        )
+        inputs = self.processor(images=[self.prompt.picture], text=[text], return_tensors="pt")
+        prompt_tokens, written = inputs["input_ids"].size(1), torch.tensor([sampled.token_ids])
+        inputs["input_ids"] = torch.cat([inputs["input_ids"], written], dim=1)
+        inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
+        for kind in {"token_type_ids", "mm_token_type_ids"} & set(inputs):
+            inputs[kind] = torch.cat([inputs[kind], torch.zeros_like(written)], dim=1)
         with torch.no_grad():
-            logits = policy(
-                input_ids=ids,
-                attention_mask=torch.ones_like(ids),
-                mm_token_type_ids=(ids == policy.config.image_token_id).long(),
-                **image,
-            ).logits[0, len(sampled.prompt_token_ids) - 1 : -1]
+            logits = policy(**inputs).logits[0, prompt_tokens - 1 : -1]
         allowed = [word for word in range(logits.size(-1)) if word not in set(self.forbidden)]
         logprobs = (logits[:, allowed] / temperature).log_softmax(-1)
-        return figures_of(logprobs.tolist(), BOTH)
+        return figures_of(logprobs.tolist())
 
 
 def signal_pass_of(policies: Policies, rollouts_per_pass: int) -> SignalPass:
@@ -190,7 +197,7 @@ def test_forward_passes_measure_the_policy_that_sampled(
     for version in (0, 1, 0):
         rollouts = policies.rollouts(version, reasoning(7), "7", reasoning(11) + "\nmore")
         before = torch.get_rng_state()
-        measured = one.measured(policies.picture, rollouts)
+        measured = one.measured(policies.prompt, rollouts)
         assert torch.equal(torch.get_rng_state(), before), "the run draws no other random numbers"
         assert [each.text for each in measured] == [each.text for each in rollouts]
         for each in measured:
@@ -221,7 +228,7 @@ def test_layers_that_read_no_packed_rows_read_plain_ones(
     packed: list[Any] = []
     monkeypatch.setattr(signal_pass, "pack", lambda *_: packed.append(1))
     one = signal_pass_of(policies, 2)
-    for each in one.measured(policies.picture, policies.rollouts(1, reasoning(7), "7", reasoning(11))):
+    for each in one.measured(policies.prompt, policies.rollouts(1, reasoning(7), "7", reasoning(11))):
         expected = policies.one_at_a_time(each, 1.0)
         for name in BOTH:
             assert each.figures[name] == pytest.approx(expected[name], abs=1e-4)
@@ -238,7 +245,7 @@ def test_a_pass_shares_the_weights_of_the_backbone(policies: Policies) -> None:
         ["self_certainty"],
         4,
     )
-    one.measured(policies.picture, policies.rollouts(1, "7"))
+    one.measured(policies.prompt, policies.rollouts(1, "7"))
     own = {id(each) for each in one._backbone.parameters()}
     backbone = list(policies.backbone.parameters())
     assert all(id(each) in own for each in backbone)
@@ -253,7 +260,7 @@ def test_rollouts_without_tokens_need_no_pass(policies: Policies) -> None:
         policies.backbone, policies.processor, lambda _: Path("none"), SamplingContract(8), BOTH, 4
     )
     empty = Rollout("", (), (), (1,), "length", "solver-000000", 0)
-    assert one.measured(policies.picture, [empty]) == [empty]
+    assert one.measured(policies.prompt, [empty]) == [empty]
 
 
 @pytest.mark.parametrize("texts", [("", "7"), ("7", "", ""), ("", "", "7", "8", ""), ("", "7", "", "8")])
@@ -266,7 +273,7 @@ def test_a_rollout_without_tokens_changes_no_other(
         each if each.text else replace(each, token_ids=(), logprobs=())
         for each in policies.rollouts(1, *texts)
     ]
-    measured = signal_pass_of(policies, rollouts_per_pass).measured(policies.picture, rollouts)
+    measured = signal_pass_of(policies, rollouts_per_pass).measured(policies.prompt, rollouts)
     assert [each.text for each in measured] == [*texts]
     for before, after in zip(rollouts, measured, strict=True):
         if not before.token_ids:
@@ -277,38 +284,71 @@ def test_a_rollout_without_tokens_changes_no_other(
             assert after.figures[name] == pytest.approx(expected[name], abs=1e-4)
 
 
+@pytest.fixture(scope="module")
+def generous_url(serve: Callable[..., str]) -> str:
+    """The real vLLM serving the tiny model, which gives the log-probabilities of as many words as it is asked for."""
+    return serve("--max-logprobs", "-1")
+
+
 @pytest.mark.vllm
 @pytest.mark.timeout(600)
-def test_the_rollout_server_measures_what_a_forward_pass_does(
-    policies: Policies, rollout_url: str, tmp_path: Path
+def test_a_forward_pass_measures_the_distribution_that_vllm_sampled_from(
+    policies: Policies, generous_url: str
 ) -> None:
     """At a temperature, with forbidden tokens, of an adapter that is far from the base model."""
     contract = SamplingContract(32, temperature=0.8, forbidden_token_ids=policies.forbidden)
+    policy, request = "signals-solver-000001", policies.prompt.request(7)
     words = policies.backbone.config.get_text_config().vocab_size
-    request = RolloutRequest(
-        solver_messages("What is the sum of row 2?"),
-        png_bytes(policies.picture),
-        4,
-        7,
-        Measured(BOTH, words),
-    )
-    client = RolloutClient(rollout_url, retry_budget_s=5)
+    body = {
+        "model": policy,
+        "messages": with_image(request),
+        "n": request.count,
+        "seed": request.seed,
+        "logprobs": True,
+        "top_logprobs": words,
+        "return_tokens_as_token_ids": True,
+        "return_token_ids": True,
+        **contract.request_fields(),
+    }
+    client = RolloutClient(generous_url, retry_budget_s=5)
     try:
-        client.load_adapter("signals-solver-000001", str(policies.folder / "solver-000001"))
-        [served] = client.sample("signals-solver-000001", [request], contract)
-        client.unload_adapter("signals-solver-000001")
+        client.load_adapter(policy, str(policies.folder / "solver-000001"))
+        answer = client.request("POST", CHAT, body).json()
+        client.unload_adapter(policy)
     finally:
         client.close()
+    forbidden = {f"token_id:{token_id}" for token_id in policies.forbidden}
+    served = [
+        [
+            [word["logprob"] for word in token["top_logprobs"] if word["token"] not in forbidden]
+            for token in choice["logprobs"]["content"]
+        ]
+        for choice in answer["choices"]
+    ]
+    rollouts = [
+        Rollout("", tuple(choice["token_ids"]), (), tuple(answer["prompt_token_ids"]), "stop", policy, 7)
+        for choice in answer["choices"]
+    ]
     one = SignalPass(
-        policies.backbone,
-        policies.processor,
-        lambda _: policies.folder / "solver-000001",
-        contract,
-        BOTH,
-        4,
+        policies.backbone, policies.processor, lambda _: policies.folder / "solver-000001", contract, BOTH, 4
     )
-    computed = one.measured(policies.picture, served)
-    for by_server, by_pass in zip(served, computed, strict=True):
-        assert len(by_server.token_ids) == len(by_server.figures["self_certainty"]) > 0
+    for rows, measured in zip(served, one.measured(policies.prompt, rollouts), strict=True):
+        assert {len(row) for row in rows} == {words - len(forbidden)}
+        expected = figures_of(rows)
         for name in BOTH:
-            assert by_server.figures[name] == pytest.approx(by_pass.figures[name], abs=1e-3)
+            assert len(measured.figures[name]) > 0
+            assert measured.figures[name] == pytest.approx(expected[name], abs=1e-3)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_is_measured(family: str, tmp_path: Path) -> None:
+    """As a plain forward pass of its own processor's inputs, whatever they are."""
+    if family == "smolvlm":
+        pytest.importorskip("num2words")
+    policies = Policies(tmp_path, str(build(family, tmp_path / "model")))
+    one = signal_pass_of(policies, 2)
+    for each in one.measured(policies.prompt, policies.rollouts(1, "one two", "7", "three\nfour")):
+        expected = policies.one_at_a_time(each, 1.0)
+        for name in BOTH:
+            assert len(each.figures[name]) == len(each.token_ids)
+            assert each.figures[name] == pytest.approx(expected[name], abs=1e-4)

@@ -17,7 +17,7 @@ from ireasoner.trainer.rewards.needs import NOTHING, Needs
 from ireasoner.trainer.rollouts.group import Group
 from ireasoner.trainer.rollouts.prompt import Prompt
 from ireasoner.trainer.rollouts.prompts import text_of
-from ireasoner.trainer.rollouts.rollout import Measured, Rollout, RolloutRequest, SamplingContract
+from ireasoner.trainer.rollouts.rollout import Rollout, RolloutRequest, SamplingContract
 from ireasoner.trainer.settings import RewardSettings, RunSettings
 from tests.trainer.test_rewards import Server, scored
 
@@ -165,15 +165,6 @@ def test_nothing_is_sampled_or_measured_without_need() -> None:
     assert not inputs.takes_time
     [measured] = inputs.of(groups("How many?"), 0, POLICIES)
     assert (measured.signals, measured.judgements, measured.voters) == ([{}, {}, {}], [], None)
-    request = RolloutRequest([], None, 3, 0)
-    assert inputs.requested(request) == request
-
-
-def test_the_server_is_asked_to_measure_what_is_needed() -> None:
-    measured = Measured(("self_certainty",), 443)
-    inputs = SolverInputs(Needs(frozenset({"self_certainty"})), measured)
-    assert not inputs.takes_time
-    assert inputs.requested(RolloutRequest([], None, 3, 0)).measured == measured
 
 
 def test_log_probabilities_are_signals() -> None:

@@ -16,9 +16,6 @@ MODULE = "vllm.entrypoints.openai.api_server"
 # The only values that vLLM accepts for --max-lora-rank; the cost of its LoRA kernels grows with the value.
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 
-SMALL_VOCABULARY = 512
-"""Tokens up to which a request may have the log-probability of each."""
-
 
 def command(settings: RolloutServerSettings) -> list[str]:
     """The command line of vLLM's server: our defaults first, so that the user's own flags win."""
@@ -37,10 +34,6 @@ def command(settings: RolloutServerSettings) -> list[str]:
         "--disable-uvicorn-access-log",
         *("--uvicorn-log-level", "warning"),
     ]
-    if _has_small_vocabulary(Path(settings.model)):
-        # A request may ask for the log-probabilities of all tokens, which some rewards need. With a large vocabulary
-        # one such request could end the engine, so vLLM's own limit holds.
-        flags += ["--max-logprobs", "-1"]
     if is_cpu_build():
         # The worker runs inside the engine's process: half the start-up time, twice the tokens per second on two cores.
         flags += ["--dtype", "float32", "--enforce-eager", "--distributed-executor-backend", "uni"]
@@ -93,18 +86,6 @@ def environment(
         WARM_UP_VARIABLE: settings.warm_up,
     }
     return repaired({**defaults, **inherited, **required})
-
-
-def _has_small_vocabulary(model: Path) -> bool:
-    """Whether the config in a model's folder has a vocabulary of at most `SMALL_VOCABULARY`; not for a hub id."""
-    try:
-        config = json.loads((model / "config.json").read_bytes())
-        sizes = [
-            part["vocab_size"] for part in (config, config.get("text_config") or {}) if "vocab_size" in part
-        ]
-        return bool(sizes) and max(sizes) <= SMALL_VOCABULARY
-    except (OSError, ValueError, TypeError, AttributeError):
-        return False  # vLLM says what is wrong with the model
 
 
 def _cores() -> int:

@@ -163,7 +163,6 @@ class Assembly:
     def collector(self, publisher: AdapterPublisher) -> Collector:
         """Collects the groups of each update."""
         settings = self.settings
-        measured = self.needs.measured(self.backbone.config.get_text_config().vocab_size)
         return Collector(
             settings,
             images=self.image_groups(),
@@ -176,12 +175,11 @@ class Assembly:
             variant=self.variant,
             contracts={role: self.sampling_contract(role) for role in ROLES},
             needs=self.needs,
-            measured=measured,
-            signal_pass=self.signal_pass(publisher) if self.needs.figures and measured is None else None,
+            signal_pass=self.signal_pass(publisher) if self.needs.figures else None,
         )
 
     def signal_pass(self, publisher: AdapterPublisher) -> SignalPass:
-        """Measures the Solver's distributions, where the rollout server cannot."""
+        """Measures the distributions that the Solver's tokens were sampled from."""
         return SignalPass(
             self.backbone,
             self.processor,

@@ -34,7 +34,7 @@ from ireasoner.trainer.rollouts.prompt import Prompt
 from ireasoner.trainer.rollouts.prompt_difference import prompt_difference
 from ireasoner.trainer.rollouts.prompts import proposer_messages
 from ireasoner.trainer.rollouts.replicas import RolloutReplicas
-from ireasoner.trainer.rollouts.rollout import Measured, Rollout, RolloutRequest, SamplingContract
+from ireasoner.trainer.rollouts.rollout import Rollout, RolloutRequest, SamplingContract
 from ireasoner.trainer.settings import Role, RunSettings
 from ireasoner.trainer.views import GroupViews, Seen
 from ireasoner.trainer.views.view_scores import ViewScores
@@ -55,8 +55,7 @@ class Collector:
         contracts: How each role is sampled.
         variant: What the Solver is trained on instead of its scores.
         needs: What the scoring config needs besides texts.
-        measured: What the rollout server measures of it; None if nothing.
-        signal_pass: Measures what the rollout server does not; None if that is nothing.
+        signal_pass: Measures the distributions that tokens were sampled from; None if the config needs none.
     """
 
     def __init__(
@@ -73,7 +72,6 @@ class Collector:
         contracts: Mapping[Role, SamplingContract],
         variant: RewardVariant | None = None,
         needs: Needs = NOTHING,
-        measured: Measured | None = None,
         signal_pass: SignalPass | None = None,
     ) -> None:
         self._settings = settings
@@ -96,7 +94,6 @@ class Collector:
         tokenizer, solver = self._processor.tokenizer, contracts["solver"]
         self._inputs = SolverInputs(
             needs,
-            measured,
             signal_pass,
             Judging(self._sampler, self._seeds, solver, settings.rollout.judge_max_tokens, tokenizer)
             if needs.judge
@@ -198,12 +195,7 @@ class Collector:
             for index, group in enumerate(groups)
             for prompt, seed in zip(group.sampled_prompts, self._seeds_of(collected, index), strict=True)
         ]
-        requests = [
-            self._inputs.requested(prompt.request(seed))
-            if collected.role == "solver" and prompt is not group.contrast_prompt
-            else prompt.request(seed)
-            for group, prompt, seed in asked
-        ]
+        requests = [prompt.request(seed) for _, prompt, seed in asked]
         sampled = self._sample(collected.role, policies, requests)
         self._check_prompts([(group, prompt) for group, prompt, _ in asked], sampled)
         replies = iter(sampled)

@@ -43,17 +43,16 @@ def policy_backbone(model: str, dtype: str, ranks: Ranks, console: Console, *, s
     return backbone
 
 
-def refuse_forward_passes_of_one(needs: Needs, words: int) -> None:
+def refuse_forward_passes_of_one(needs: Needs) -> None:
     """Refuses what the first process of a sharded run would have to compute alone.
 
     Args:
         needs: What the scoring config needs.
-        words: Size of the vocabulary.
 
     Raises:
         SettingsError: A signal needs such passes.
     """
-    if needs.figures and needs.measured(words) is None:
+    if needs.figures:
         raise SettingsError(
             f"reward.config: the signal {needs.figures[0]!r} needs forward passes of one process, and those of a "
             "sharded backbone need every process: train with a whole backbone, or with another config"

@@ -18,7 +18,7 @@ from ireasoner.trainer.adapters.backbone import (
     lora_config,
 )
 from ireasoner.trainer.adapters.probe import probe
-from ireasoner.trainer.errors import RolloutRequestRefused, SettingsError
+from ireasoner.trainer.errors import SettingsError
 from ireasoner.trainer.images import check_images_address
 from ireasoner.trainer.loop.seeds import check_seeds
 from ireasoner.trainer.output_path import require_folder
@@ -26,7 +26,6 @@ from ireasoner.trainer.rewards.needs import Needs
 from ireasoner.trainer.rewards.shadow_labels import Labels, load_labels
 from ireasoner.trainer.rewards.variant import RewardVariant, named_variant
 from ireasoner.trainer.rollouts.replicas import RolloutReplicas
-from ireasoner.trainer.rollouts.rollout import Measured, RolloutRequest, SamplingContract
 from ireasoner.trainer.rollouts.server_kind import require_kind
 from ireasoner.trainer.run_folder.run_folder import refuse_other_run
 from ireasoner.trainer.settings import RunSettings
@@ -41,8 +40,6 @@ _PROBE = Group(
     ],
 )
 """A group that every scoring config accepts."""
-_HELLO: list[dict[str, object]] = [{"role": "user", "content": "Hello"}]
-"""The prompt of the token whose distribution a rollout server is asked for."""
 
 
 def say_where(model: str, console: Console) -> None:
@@ -163,25 +160,4 @@ def check_servers(
     needs.check(settings)
     rollouts.models()
     probe(rollouts, policy, settings.adapters_folder or settings.run_folder / "adapters")
-    measured = needs.measured(policy.config.get_text_config().vocab_size)
-    if measured is not None:
-        _check_distributions(rollouts, measured)
     return needs
-
-
-def _check_distributions(rollouts: RolloutReplicas, measured: Measured) -> None:
-    """Has each rollout server give the whole distribution of a token.
-
-    Raises:
-        SettingsError: One does not.
-    """
-    request = RolloutRequest(_HELLO, None, 1, 0, measured)
-    for member in rollouts.members:
-        try:
-            member.sample(member.base_model(), [request], SamplingContract(max_tokens=1))
-        except RolloutRequestRefused as error:
-            raise SettingsError(
-                f"reward.config: the signal {measured.figures[0]!r} needs the log-probabilities of all "
-                f"{measured.words} words, which {member.base_url} does not give: start it with --max-logprobs -1 "
-                f"({error})"
-            ) from error

@@ -20,7 +20,7 @@ from ireasoner.trainer.loop.trl_internals import (
     unsplit_pixel_values_by_grid,
 )
 
-PACKABLE = (Qwen2VLModel, Qwen2_5_VLModel)
+_PACKABLE = (Qwen2VLModel, Qwen2_5_VLModel)
 """Backbones, without their heads, that take the inputs and count the positions that `pack` makes."""
 
 
@@ -73,7 +73,7 @@ def can_pack(model: Any) -> bool:
     text = model.config.get_text_config()
     kinds = set(getattr(text, "layer_types", None) or ["full_attention"])
     sees_all = kinds == {"full_attention"} and not text.attention_dropout
-    return sees_all and isinstance(model, PACKABLE)
+    return sees_all and isinstance(model, _PACKABLE)
 
 
 def pack(

@@ -1,4 +1,7 @@
-"""Measures the distributions of sampled tokens by forward passes, where a vocabulary is too large for the server."""
+"""Measures the distributions that tokens were sampled from, by forward passes.
+
+A rollout server would write the log-probability of every word as JSON.
+"""
 
 import copy
 from collections.abc import Callable, Sequence
@@ -8,16 +11,18 @@ from typing import Any
 
 import torch
 from peft import PeftModel
-from PIL import Image
 
-from ireasoner.trainer.errors import SettingsError
-from ireasoner.trainer.loop.shared_prompt import PACKABLE, can_pack, pack
+from ireasoner.trainer.loop.distinct_prompts import DistinctPrompts
+from ireasoner.trainer.loop.shared_prompt import can_pack, pack
 from ireasoner.trainer.loop.trl_internals import Batch
+from ireasoner.trainer.rollouts.prompt import Prompt
 from ireasoner.trainer.rollouts.rollout import Rollout, SamplingContract
 from ireasoner.trainer.rollouts.token_figures import TOKEN_FIGURES
 
 _CHUNK_LOGITS = 2**24
 """Logits that are computed at a time, 64 MiB in float32."""
+_KINDS = ("token_type_ids", "mm_token_type_ids")
+"""Inputs that tell tokens of images from text, 0, where a family has them."""
 
 
 class SignalPass:
@@ -33,9 +38,6 @@ class SignalPass:
         contract: How the rollouts were sampled.
         figures: What is measured; see `token_figures`.
         rollouts_per_pass: Rollouts of a forward pass.
-
-    Raises:
-        SettingsError: The base model takes other inputs than those that are made here.
     """
 
     def __init__(
@@ -47,14 +49,9 @@ class SignalPass:
         figures: Sequence[str],
         rollouts_per_pass: int,
     ) -> None:
-        if not isinstance(backbone.model, PACKABLE):
-            raise SettingsError(
-                f"reward.config: the signals {', '.join(figures)} of a large vocabulary are measured by forward passes "
-                f"of Qwen2-VL and Qwen2.5-VL alone, not of {type(backbone).__name__}"
-            )
         self._backbone = copy.deepcopy(backbone, {id(each): each for each in backbone.parameters()})
         self._packs = can_pack(backbone.model)
-        self._image_processor = processor.image_processor
+        self._processor = DistinctPrompts(copy.deepcopy(processor))  # no other thread touches it
         self._folder = folder
         self._temperature = contract.temperature
         forbidden = set(contract.forbidden_token_ids)
@@ -64,8 +61,8 @@ class SignalPass:
         self._rollouts_per_pass = rollouts_per_pass
         self._policy: PeftModel | None = None
 
-    def measured(self, picture: Image.Image, rollouts: Sequence[Rollout]) -> list[Rollout]:
-        """The rollouts of one prompt and image with their figures, in order; without tokens they stay as they are."""
+    def measured(self, prompt: Prompt, rollouts: Sequence[Rollout]) -> list[Rollout]:
+        """The rollouts of a prompt with their figures, in order; without tokens they stay as they are."""
         written = [rollout for rollout in rollouts if rollout.token_ids]
         if not written:
             return list(rollouts)
@@ -73,7 +70,7 @@ class SignalPass:
         size = self._rollouts_per_pass
         parts = [written[first : first + size] for first in range(0, len(written), size)]
         with torch.no_grad():
-            measured = iter([each for part in parts for each in self._pass(model, picture, part)])
+            measured = iter([each for part in parts for each in self._pass(model, prompt, part)])
         return [next(measured) if rollout.token_ids else rollout for rollout in rollouts]
 
     def _serving(self, name: str) -> Any:
@@ -93,8 +90,8 @@ class SignalPass:
             self._policy.delete_adapter(old)
         return self._policy.get_base_model()
 
-    def _pass(self, model: Any, picture: Image.Image, rollouts: Sequence[Rollout]) -> list[Rollout]:
-        hidden = self._hidden(model, picture, rollouts)
+    def _pass(self, model: Any, prompt: Prompt, rollouts: Sequence[Rollout]) -> list[Rollout]:
+        hidden = self._hidden(model, prompt, rollouts)
         chunk = max(_CHUNK_LOGITS // len(self._words), 1)
         chunks = [self._chunk(model, part) for part in torch.split(hidden, chunk)]
         lengths = [len(rollout.token_ids) for rollout in rollouts]
@@ -106,24 +103,24 @@ class SignalPass:
             for row, rollout in enumerate(rollouts)
         ]
 
-    def _hidden(self, model: Any, picture: Image.Image, rollouts: Sequence[Rollout]) -> torch.Tensor:
+    def _hidden(self, model: Any, prompt: Prompt, rollouts: Sequence[Rollout]) -> torch.Tensor:
         """The hidden state that each token of the rollouts was sampled from, shape (tokens of all, width)."""
-        device, rows = model.device, len(rollouts)
-        longest = max(len(rollout.token_ids) for rollout in rollouts)
-        ids = torch.zeros(rows, len(rollouts[0].prompt_token_ids) + longest, dtype=torch.long)
+        rows, longest = len(rollouts), max(len(rollout.token_ids) for rollout in rollouts)
+        text = self._processor.apply_chat_template(
+            prompt.messages, tokenize=False, add_generation_prompt=True
+        )
+        inputs = self._processor(images=[[prompt.picture]] * rows, text=[text] * rows, return_tensors="pt")
+        ids = torch.zeros(rows, longest, dtype=torch.long)
         mask = torch.zeros_like(ids)
         for row, rollout in enumerate(rollouts):
-            tokens = [*rollout.prompt_token_ids, *rollout.token_ids]
-            ids[row, : len(tokens)], mask[row, : len(tokens)] = torch.tensor(tokens), 1
-        image = self._image_processor(images=[picture], return_tensors="pt")
+            written = len(rollout.token_ids)
+            ids[row, :written], mask[row, :written] = torch.tensor(rollout.token_ids), 1
+        appended = {"input_ids": ids, "attention_mask": mask, **dict.fromkeys(_KINDS, torch.zeros_like(ids))}
         inputs = {
-            "input_ids": ids,
-            "attention_mask": mask,
-            "mm_token_type_ids": (ids == model.config.image_token_id).long(),
-            "pixel_values": image["pixel_values"].repeat(rows, 1),
-            "image_grid_thw": image["image_grid_thw"].repeat(rows, 1),
+            name: torch.cat([value, appended[name]], dim=1) if name in appended else value
+            for name, value in inputs.items()
         }
-        return self._states(model, {name: value.to(device) for name, value in inputs.items()}, longest)
+        return self._states(model, {name: value.to(model.device) for name, value in inputs.items()}, longest)
 
     def _states(self, model: Any, inputs: Batch, longest: int) -> torch.Tensor:
         """The same of padded rows with completions of at most `longest` tokens."""

@@ -13,7 +13,6 @@ from ireasoner.trainer.rewards.group_scorer import GroupToScore
 from ireasoner.trainer.rewards.needs import Needs
 from ireasoner.trainer.rewards.signals import JUDGE, signals_of
 from ireasoner.trainer.rollouts.group import Group
-from ireasoner.trainer.rollouts.rollout import Measured, RolloutRequest
 
 
 @dataclass(slots=True)
@@ -68,14 +67,12 @@ class SolverInputs:
 
     Attributes:
         needs: What it needs.
-        measured: What the rollout server measures while it samples; None if nothing.
-        signal_pass: Measures what the rollout server does not; None if that is nothing.
+        signal_pass: Measures the distributions that tokens were sampled from; None if none are needed.
         judging: Samples judgements; None if none are needed.
         voters: Samples voting groups; None if none are needed.
     """
 
     needs: Needs
-    measured: Measured | None = None
     signal_pass: SignalPass | None = None
     judging: Judging | None = None
     voters: Voters | None = None
@@ -84,10 +81,6 @@ class SolverInputs:
     def takes_time(self) -> bool:
         """Whether anything is measured or sampled after the rollouts."""
         return any(each is not None for each in (self.signal_pass, self.judging, self.voters))
-
-    def requested(self, request: RolloutRequest) -> RolloutRequest:
-        """A request of rollouts that are scored, with what the rollout server is to measure."""
-        return replace(request, measured=self.measured)
 
     def of(self, groups: Sequence[Group], update: int, policies: Policies) -> list[GroupInputs]:
         """The inputs of each group of an update, in order.
@@ -108,9 +101,7 @@ class SolverInputs:
             group.rollouts = [
                 measured
                 for prompt in group.prompts
-                for measured in self.signal_pass.measured(
-                    prompt.picture, list(islice(rollouts, prompt.count))
-                )
+                for measured in self.signal_pass.measured(prompt, list(islice(rollouts, prompt.count)))
             ]
         signals = [signals_of(rollout, self.needs.of_policy) for rollout in group.rollouts]
         for own, judgement in zip(signals, judgements, strict=False):

@@ -89,7 +89,7 @@ def train(
             servers = ending.enter_context(Servers(settings, console, is_alive))
             needs = ranks.from_first(lambda: servers.await_ready(policy))
             if sharded:
-                refuse_forward_passes_of_one(needs, policy.config.get_text_config().vocab_size)
+                refuse_forward_passes_of_one(needs)
             context = model_context(settings, ranks.from_first(servers.rollouts.context_tokens))
             images = usable_images(images, processor, settings, context, needs)
             ranks.from_first(lambda: check_image_bounds(images, processor, servers.rollouts))

@@ -6,12 +6,8 @@ from typing import Any
 
 from ireasoner.trainer.errors import SettingsError
 from ireasoner.trainer.rewards.signals import JUDGE, SIGNALS
-from ireasoner.trainer.rollouts.rollout import Measured
 from ireasoner.trainer.rollouts.token_figures import TOKEN_FIGURES
 from ireasoner.trainer.settings import RunSettings
-
-SERVED_WORDS = 512
-"""Largest vocabulary of which the rollout server is asked for whole distributions: it writes each number as JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +49,6 @@ class Needs:
     def figures(self) -> tuple[str, ...]:
         """The signals that need the whole distribution of each token."""
         return tuple(sorted(self.signals & set(TOKEN_FIGURES)))
-
-    def measured(self, words: int) -> Measured | None:
-        """What the rollout server measures with a vocabulary of `words`; None if nothing, or if it is too large."""
-        return Measured(self.figures, words) if self.figures and words <= SERVED_WORDS else None
 
     def check(self, settings: RunSettings) -> None:
         """Refuses settings that cannot give what is needed.

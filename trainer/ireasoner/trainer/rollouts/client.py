@@ -19,8 +19,7 @@ from ireasoner.trainer.errors import (
     RolloutServerUnavailable,
 )
 from ireasoner.trainer.rollouts.busy_clock import BusyClock
-from ireasoner.trainer.rollouts.rollout import Measured, Rollout, RolloutRequest, SamplingContract
-from ireasoner.trainer.rollouts.token_figures import figures_of
+from ireasoner.trainer.rollouts.rollout import Rollout, RolloutRequest, SamplingContract
 
 Sampled = TypeVar("Sampled")
 
@@ -211,11 +210,8 @@ class RolloutClient:
         contract: SamplingContract,
         headers: Mapping[str, str] | None,
     ) -> list[Rollout]:
-        fields: dict[str, object] = {"logprobs": True}
-        if request.measured is not None:
-            fields |= {"top_logprobs": request.measured.words, "return_tokens_as_token_ids": True}
-        choices, prompt_token_ids = self._choices(policy, request, contract, fields, headers)
-        return [self._rollout(choice, policy, request, contract, prompt_token_ids) for choice in choices]
+        choices, prompt_token_ids = self._choices(policy, request, contract, {"logprobs": True}, headers)
+        return [self._rollout(choice, policy, request, prompt_token_ids) for choice in choices]
 
     def _texts_of_one(self, policy: str, request: RolloutRequest, contract: SamplingContract) -> list[str]:
         choices, _ = self._choices(policy, request, contract, {})
@@ -265,11 +261,10 @@ class RolloutClient:
         choice: Mapping[str, Any],
         policy: str,
         request: RolloutRequest,
-        contract: SamplingContract,
         prompt_token_ids: tuple[int, ...],
     ) -> Rollout:
-        token_ids, content = tuple(choice["token_ids"]), choice["logprobs"]["content"]
-        logprobs = tuple(float(token["logprob"]) for token in content)
+        token_ids = tuple(choice["token_ids"])
+        logprobs = tuple(float(token["logprob"]) for token in choice["logprobs"]["content"])
         if len(token_ids) != len(logprobs):
             raise RolloutServerError(
                 f"{self.base_url} returned {len(token_ids)} token ids and {len(logprobs)} log-probabilities"
@@ -282,24 +277,7 @@ class RolloutClient:
             finish_reason=choice["finish_reason"],
             policy=policy,
             seed=request.seed + int(choice["index"]),
-            figures={} if request.measured is None else self._figures(content, request.measured, contract),
         )
-
-    def _figures(
-        self, content: Sequence[Mapping[str, Any]], measured: Measured, contract: SamplingContract
-    ) -> dict[str, tuple[float, ...]]:
-        """The figures of each token's distribution, over the words that can be sampled."""
-        forbidden = {f"token_id:{token_id}" for token_id in contract.forbidden_token_ids}
-        rows = [
-            [word["logprob"] for word in token["top_logprobs"] if word["token"] not in forbidden]
-            for token in content
-        ]
-        words = measured.words - len(forbidden)
-        if wrong := {len(row) for row in rows} - {words}:
-            raise RolloutServerError(
-                f"{self.base_url} returned log-probabilities of {min(wrong)} words instead of {words}"
-            )
-        return figures_of(rows, measured.figures)
 
     def request(
         self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None

@@ -87,22 +87,6 @@ class Rollout:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
-    """What is measured of the distribution of each token while it is sampled.
-
-    The distribution is the one that is sampled from, after the contract's temperature, over the words that the contract
-    does not forbid.
-
-    Attributes:
-        figures: Names of `token_figures.TOKEN_FIGURES`.
-        words: Size of the policy's vocabulary; the rollout server must give the log-probabilities of all.
-    """
-
-    figures: tuple[str, ...]
-    words: int
-
-
-@dataclass(frozen=True, slots=True)
 class RolloutRequest:
     """`count` rollouts of one prompt.
 
@@ -112,11 +96,9 @@ class RolloutRequest:
         image_png: The image of the `image` part, PNG encoded; None for text alone.
         count: Number of rollouts.
         seed: Seed of the first rollout; the server adds one for each further one.
-        measured: What is measured of the distributions; None measures nothing.
     """
 
     messages: list[dict[str, object]]
     image_png: bytes | None
     count: int
     seed: int
-    measured: Measured | None = None

@@ -5,10 +5,8 @@ returns one number per distribution, in nats, shape (...).
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
-
-import numpy as np
 
 
 def entropy(logprobs: Any) -> Any:
@@ -25,14 +23,3 @@ TOKEN_FIGURES: dict[str, Callable[[Any], Any]] = {
     "mean_token_entropy": entropy,
     "self_certainty": divergence_from_uniform,
 }
-
-
-def figures_of(rows: Sequence[Sequence[float]], names: Sequence[str]) -> dict[str, tuple[float, ...]]:
-    """The figures `names` of several distributions, each a row of log-probabilities of the same words.
-
-    A rollout without tokens has no row, and so no figure.
-    """
-    if not rows:
-        return dict.fromkeys(names, ())
-    logprobs = np.array(rows, dtype=np.float64)
-    return {name: tuple(TOKEN_FIGURES[name](logprobs).tolist()) for name in names}
