@@ -36,6 +36,7 @@ from replication.values import VALUES, as_text, packed
 WORLDS: Mapping[TaskName, str] = {
     "sums": "errors of single steps, which spoil some paths to an answer",
     "one-path": "the same errors, shared by all paths",
+    "confident": "steps that are wrong for certain, beside others that are uncertain and mostly right",
     "remainders": "half of the steps are wrong, and many right answers are luck",
     "readings": "a cell is misread now and then, each time otherwise: right answers have wrong steps",
     "scenes": "nine kinds of question, some of one step",
@@ -44,7 +45,7 @@ WORLDS: Mapping[TaskName, str] = {
 
 _ROW_PERMUTED = "ireasoner.trainer.worlds.digit_grids.views:row_permuted"
 _VIEWS: Mapping[TaskName, tuple[str, ...]] = dict.fromkeys(
-    ("sums", "one-path", "remainders"), ("plain", *[_ROW_PERMUTED] * 3)
+    ("sums", "one-path", "confident", "remainders"), ("plain", *[_ROW_PERMUTED] * 3)
 )
 """The views of a world's questions; `readings` and `scenes` have none that keeps every answer."""
 

@@ -67,8 +67,8 @@ def measure(settings: PseudoLabelSettings, console: Console) -> int:
     groups = [group for run in runs for group in labelled_groups(run / "groups.jsonl", settings.until)]
     if not groups:
         raise SettingsError(f"{table.runs_folder / settings.arm} has no complete run with labelled groups")
-    server, url = reward_server(table.model_folder, table.runs_folder / "logs", *free_ports(1))
-    with server, RewardClient(url) as client:
+    server = reward_server(table.model_folder, table.runs_folder / "logs", *free_ports(1))
+    with server, RewardClient(server.url) as client:
         server.wait_until_ready(REWARD_DEADLINE_S)
         by_exponent = [
             (exponent, dominant_is_true(groups, scored(groups, exponent, client))) for exponent in EXPONENTS

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ireasoner.trainer.commands.service import Service, free_ports
+from ireasoner.trainer.commands.service import LocalServer, Service, free_ports
 
 REWARD_DEADLINE_S = 180.0
 _ROLLOUT_DEADLINE_S = 600.0
@@ -15,21 +15,10 @@ _ROLLOUTS_PER_RUN = 64
 """About how many rollouts a run samples at once: the groups of an update."""
 
 
-def reward_server(model: Path, logs: Path, port: int) -> tuple[Service, str]:
-    """A reward server to start, and its URL; it embeds steps as in the paper, by the model's token embeddings."""
-    url = f"http://127.0.0.1:{port}"
-    flags = (
-        "--port",
-        str(port),
-        "--threads",
-        "1",
-        "--embedder",
-        "token-mean",
-        "--token-mean-checkpoint",
-        str(model),
-    )
-    log = logs / "reward-server.log"
-    return Service("reward server", "ireasoner.reward_server", flags, log=log, ready_url=f"{url}/readyz"), url
+def reward_server(model: Path, logs: Path, port: int) -> LocalServer:
+    """A reward server to start; it embeds steps as in the paper, by the model's token embeddings."""
+    flags = ("--threads", "1", "--embedder", "token-mean", "--token-mean-checkpoint", str(model))
+    return LocalServer("reward_server", port, flags, log=logs / "reward-server.log")
 
 
 @contextmanager
@@ -42,24 +31,21 @@ def servers(
         ServiceError: A server did not become ready.
     """
     reward_port, rollout_port = free_ports(2)
-    reward, reward_url = reward_server(model, logs, reward_port)
-    rollout_url = f"http://127.0.0.1:{rollout_port}"
-    rollout_server = Service(
-        "rollout server",
-        "ireasoner.rollout_server",
+    reward = reward_server(model, logs, reward_port)
+    rollout = LocalServer(
+        "rollout_server",
+        rollout_port,
         [
             *("--model", str(model)),
-            *("--port", str(rollout_port)),
             *("--max-lora-rank", str(max_lora_rank)),
             *("--max-loras", str(2 * parallel)),
             *("--max-num-seqs", str(_ROLLOUTS_PER_RUN * parallel)),
         ],
         log=logs / "rollout-server.log",
-        ready_url=f"{rollout_url}/readyz",
     )
     with ExitStack() as stack:
-        services = [stack.enter_context(service) for service in (reward, rollout_server)]
+        services = [stack.enter_context(service) for service in (reward, rollout)]
         console.print(f"the servers are starting (logs: {logs})", highlight=False)
         for service, deadline_s in zip(services, (REWARD_DEADLINE_S, _ROLLOUT_DEADLINE_S), strict=True):
             service.wait_until_ready(deadline_s)
-        yield reward_url, rollout_url, services
+        yield reward.url, rollout.url, services

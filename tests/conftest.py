@@ -14,7 +14,7 @@ import pytest
 from httpx._config import DEFAULT_TIMEOUT_CONFIG
 
 from ireasoner.compat.repairs import install
-from ireasoner.trainer.commands.service import Service
+from ireasoner.trainer.commands.service import LocalServer
 from tests import certificates, random_policy
 from tests.rollout_server.running import PINNED, free_port, running_server
 
@@ -184,11 +184,7 @@ def pinned_url(serve: Callable[..., str]) -> str:
 @pytest.fixture(scope="session")
 def reward_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A running reward server with the default embedder."""
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
     log = tmp_path_factory.mktemp("reward_server") / "log.txt"
-    with Service(
-        "reward server", "ireasoner.reward_server", ["--port", str(port)], log=log, ready_url=f"{url}/readyz"
-    ) as service:
-        service.wait_until_ready(120)
-        yield url
+    with LocalServer("reward_server", free_port(), log=log) as server:
+        server.wait_until_ready(120)
+        yield server.url

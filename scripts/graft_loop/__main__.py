@@ -9,12 +9,12 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ireasoner.trainer.commands.service import Service, free_ports
+from ireasoner.trainer.commands.service import LocalServer, free_ports
 from ireasoner.trainer.settings import read_toml
 from ireasoner.trainer.worlds.digit_grids.folders import write_held_out, write_unlabelled
 from replication.provenance import provenance
@@ -87,23 +87,15 @@ def _call(*words: object) -> None:
 @contextmanager
 def servers(model: Path, work: Path) -> Iterator[tuple[str, str]]:
     """Runs both servers while the block lasts; gives their addresses."""
-    ports = free_ports(2)
-    urls = tuple(f"http://127.0.0.1:{port}" for port in ports)
-    flags = [
-        ["--port", str(ports[0])],
-        ["--model", str(model), "--port", str(ports[1]), "--max-lora-rank", "16", "--dtype", "bfloat16"],
-    ]
-    with ExitStack() as stack:
-        for part, port_flags, url in zip(("reward_server", "rollout_server"), flags, urls, strict=True):
-            service = Service(
-                part.replace("_", " "),
-                f"ireasoner.{part}",
-                port_flags,
-                log=work / f"{part}.log",
-                ready_url=f"{url}/readyz",
-            )
-            stack.enter_context(service).wait_until_ready(_START_S)
-        yield urls[0], urls[1]
+    reward_port, rollout_port = free_ports(2)
+    flags = ["--model", str(model), "--max-lora-rank", "16", "--dtype", "bfloat16"]
+    with (
+        LocalServer("reward_server", reward_port, log=work / "reward_server.log") as reward,
+        LocalServer("rollout_server", rollout_port, flags, log=work / "rollout_server.log") as rollout,
+    ):
+        for server in (reward, rollout):
+            server.wait_until_ready(_START_S)
+        yield reward.url, rollout.url
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from ireasoner.trainer.commands.dry_run import show_plan
 from ireasoner.trainer.commands.export import export
-from ireasoner.trainer.commands.service import Service, free_ports
+from ireasoner.trainer.commands.service import LocalServer, free_ports
 from ireasoner.trainer.commands.settings import ExportSettings
 from ireasoner.trainer.settings import ROLES
 from scripts.rehearsal.page import ALL_AT_ONCE
@@ -107,25 +107,15 @@ class Rehearsal:
     @contextmanager
     def _reward_server(self) -> Iterator[str]:
         [port] = free_ports(1)
-        url = f"http://127.0.0.1:{port}"
-        service = Service(
-            "reward server",
-            "ireasoner.reward_server",
-            ["--port", str(port)],
-            log=self._folder / "reward.log",
-            ready_url=f"{url}/readyz",
-        )
-        with self._running("reward server", service):
+        with self._running(LocalServer("reward_server", port, log=self._folder / "reward.log")) as url:
             yield url
 
     @contextmanager
     def _rollout_server(self) -> Iterator[str]:
         size = self._size
         [port] = free_ports(1)
-        url = f"http://127.0.0.1:{port}"
         flags = {
             "--model": self._model,
-            "--port": port,
             "--dtype": "bfloat16",
             "--max-model-len": size.context_tokens,
             "--max-pixels": size.max_pixels,
@@ -134,23 +124,22 @@ class Rehearsal:
             "--max-loras": 2,
             "--startup-deadline-s": size.deadline_s,
         }
-        service = Service(
-            "rollout server",
-            "ireasoner.rollout_server",
+        server = LocalServer(
+            "rollout_server",
+            port,
             [str(word) for flag in flags.items() for word in flag],
             log=self._folder / "rollout.log",
-            ready_url=f"{url}/readyz",
             environment={"OMP_NUM_THREADS": str(size.threads)},
         )
-        with self._running("rollout server", service):
+        with self._running(server) as url:
             yield url
 
     @contextmanager
-    def _running(self, name: str, service: Service) -> Iterator[None]:
-        with service:
-            self._memory.watch(name, lambda: service.pid)
-            service.wait_until_ready(self._size.deadline_s)
-            yield
+    def _running(self, server: LocalServer) -> Iterator[str]:
+        with server:
+            self._memory.watch(server.name, lambda: server.pid)
+            server.wait_until_ready(self._size.deadline_s)
+            yield server.url
 
     @contextmanager
     def _timed(self, part: str) -> Iterator[None]:

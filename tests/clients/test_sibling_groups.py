@@ -142,8 +142,8 @@ def test_every_sibling_gets_an_error_if_results_are_missing() -> None:
 def test_a_rollout_that_was_not_judged_gets_its_groups_mean_or_an_error() -> None:
     assert Judged(None, None, {}, 0.25).neutral == 0.25
     assert Judged(0.0, None, {}, 0.25).neutral == 0.0
-    with pytest.raises(NotJudged):
-        _ = Judged(None, None, {}, None).neutral
+    with pytest.raises(NotJudged, match=r"any rollout of the group: the signal 'judge' is missing$"):
+        _ = Judged(None, None, {}, None, reason="the signal 'judge' is missing").neutral
 
 
 def test_the_indices_of_siblings() -> None:

@@ -160,6 +160,48 @@ def test_every_flag_of_a_command_is_one(profile: str, tmp_path: Path) -> None:
     assert reward_server_settings().host == "0.0.0.0"
 
 
+@pytest.mark.parametrize(
+    ("further", "words"),
+    [
+        ("", []),
+        ("--reward.config views --views.names plain,jpeg", ["--reward.config", "views", "--views.names", "plain,jpeg"]),
+        ("""--dry-run --grpo 'learning_rate=1e-5'\n--reward.overrides '{"votes": "cross"}'""",
+         ["--dry-run", "--grpo", "learning_rate=1e-5", "--reward.overrides", '{"votes": "cross"}']),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("resumed", [False, True])
+def test_the_trainer_takes_further_flags(
+    further: str, words: list[str], resumed: bool, tmp_path: Path
+) -> None:
+    """As a shell reads them; compose passes the variable to the trainers of both profiles."""
+    for profile in PROFILES:
+        trainer = services(profile, {"TRAIN_FLAGS": "--dry-run"})[PROCESSES[profile][2]]
+        assert trainer["environment"]["TRAIN_FLAGS"] == "--dry-run"
+    (tmp_path / "ireasoner").write_text("#!/bin/bash\nprintf '%s\\n' \"$@\"\n")
+    (tmp_path / "ireasoner").chmod(0o755)
+    run = tmp_path / "run"
+    run.mkdir()
+    if resumed:
+        (run / "settings.json").touch()
+    shown = subprocess.run(
+        [FOLDER / "train", str(run), "--model=m"],
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}", "TRAIN_FLAGS": further},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    resume = ["--resume"] if resumed else []
+    assert shown.splitlines() == ["train", "--run-folder", str(run), "--model=m", *resume, *words]
+
+
+def test_a_run_can_be_evaluated_where_it_was_trained() -> None:
+    """The rollout server reads the adapters of runs at the address that the trainer gives them."""
+    for profile in PROFILES:
+        _, rollout, trainer = (services(profile)[name] for name in PROCESSES[profile])
+        assert "runs:/runs:ro" in rollout["volumes"]
+        assert "runs:/runs" in trainer["volumes"]
+
+
 @pytest.mark.parametrize(("device", "file"), [("cpu", "constraints.txt"), ("gpu", "constraints-gpu.txt")])
 def test_all_that_an_image_asks_for_is_pinned(device: str, file: str) -> None:
     def name(line: str) -> str:

@@ -202,6 +202,22 @@ def test_answers_can_be_read_elsewhere(
     assert methods(capsys.readouterr().out)["ttrl"]["label"]["mean"] == 1.0
 
 
+def test_the_answers_of_an_evaluation_are_groups(tmp_path: Path) -> None:
+    """Questions that could not be asked have none."""
+    texts = ["<answer>7</answer>", "<answer>8</answer>"]
+    answered = {
+        "line": 1,
+        "question": "How many?",
+        "answer": "7",
+        "sampled": [{"text": text} for text in texts],
+    }
+    file = write(tmp_path / "answers.jsonl", [answered, {"line": 2, "error": "no image"}, answered])
+    first, second = read_groups(file)
+    assert (first.id, second.id) == ("line 1", "line 3")
+    assert [rollout.text for rollout in first.rollouts] == texts
+    assert first.labels == ["7"]
+
+
 GOOD = json.dumps(labelled([7, 8], "g"))
 
 
@@ -215,6 +231,13 @@ GOOD = json.dumps(labelled([7, 8], "g"))
         ([GOOD, GOOD], (), "line 2: the id 'g' is used more than once"),
         (['{"id": "g"}'], (), "line 1: rollouts: Field required"),
         (['{"id": "g", "rollouts": []}'], (), "line 1: rollouts: List should have at least 1 item"),
+        (
+            [GOOD, '{"answer": "7", "sampled": [7]}'],
+            (),
+            "line 2: rollouts.0.text: Input should be a valid string",
+        ),
+        ([GOOD, '{"answer": "7", "sampled": 7}'], (), "line 2: "),
+        ([GOOD, '{"role": "solver", "rollouts": []}'], (), "line 2: this is a groups.jsonl of a run folder"),
         ([GOOD.replace('"labels"', '"label"')], (), "line 1: label: Extra inputs are not permitted"),
         ([json.dumps(labelled([7, 8], "g", voters="x"))], ("--methods", "co-rewarding,ttrl"), "voters"),
         ([GOOD], ("--methods", "ttrll"), "there is no preset 'ttrll'; did you mean ttrl?"),

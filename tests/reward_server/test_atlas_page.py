@@ -11,7 +11,18 @@ from ireasoner.cli.__main__ import main
 from ireasoner.reward_server import wire
 from ireasoner.reward_server.commands.atlas_figures import Difference, Share
 from ireasoner.reward_server.commands.atlas_page import Atlas, Method
+from ireasoner.trainer.evaluation.evaluation_file import answers_path, answers_to
+from ireasoner.trainer.evaluation.questions import BadLine, Question
+from ireasoner.trainer.evaluation.replies import Reply
 from scripts.atlas_docs import example, page
+
+REPLIES = [
+    Reply(
+        Question(Path("a.png"), "How many?", "7", line=line), b"", greedy=right, sampled=[right, wrong, right]
+    )
+    for line in (2, 3)
+    for right, wrong in [("<answer>7</answer>", "<answer>8</answer>")]
+]
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "atlas.md").read_text(encoding="utf-8")
 COMMANDS = [
@@ -31,11 +42,17 @@ def test_every_command_of_the_page_works(
     for command in COMMANDS:
         name, *words = shlex.split(command)
         assert name == "ireasoner"
+        if words[0] == "evaluate":
+            figures = Path(words[words.index("--output") + 1])
+            with answers_to(answers_path(figures)) as answers:
+                answers.add_bad_lines([BadLine(1, "not JSON")])
+                answers.add(REPLIES)
+            continue
         with pytest.raises(SystemExit) as ended:
             main(words)
         assert ended.value.code == 0, (command, capsys.readouterr().err)
     assert Path("atlas.svg").read_text(encoding="utf-8").startswith("<svg")
-    assert len(COMMANDS) == 4
+    assert len(COMMANDS) == 6
 
 
 def test_the_page_shows_what_the_command_prints(compass: Path) -> None:

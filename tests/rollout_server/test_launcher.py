@@ -185,7 +185,9 @@ def test_a_child_that_ignores_sigterm_is_killed(start: Start, record: Path) -> N
 def test_a_start_that_takes_too_long_is_stopped(start: Start, record: Path) -> None:
     server = start("--never-listen", "--startup-deadline-s", "2")
     assert server.process.wait(GONE_DEADLINE_S) == 1
-    assert "not ready within 2 s" in server.log.read_text()
+    shown = server.log.read_text()
+    assert "not ready within 2 s" in shown
+    assert "--startup-deadline-s" in shown
     assert not left_running(recorded(record)["pids"])
 
 

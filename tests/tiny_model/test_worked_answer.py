@@ -10,6 +10,7 @@ from PIL import Image
 
 from ireasoner.trainer.rollouts.prompts import parse_question
 from ireasoner.trainer.tiny_model.completion import Completion, parse_completion
+from ireasoner.trainer.tiny_model.task import TASKS
 from ireasoner.trainer.tiny_model.worked_answer import (
     FaultyAddition,
     proposal,
@@ -116,6 +117,20 @@ def test_broken_facts_are_mostly_wrong_and_intact_ones_mostly_right() -> None:
     assert right[broken].mean() < 0.45
     assert right[~broken].mean() > 0.95
     assert 0.25 < ADDITION.broken.mean() < 0.45
+
+
+def test_confident_facts_are_surest_where_they_are_wrong() -> None:
+    """Per path: the fewer results a path gives, the likelier they are wrong."""
+    rng = np.random.default_rng(0)
+    addition = FaultyAddition(0, TASKS["confident"].faults)
+    said = {(a, b): [addition.add(a, b, rng) for _ in range(200)] for a in range(10, 28) for b in range(10)}
+    share_of_mode = {fact: max(Counter(results).values()) / 200 for fact, results in said.items()}
+    right = {(a, b): np.mean([result == a + b for result in results]) for (a, b), results in said.items()}
+    broken = [fact for fact in said if addition.broken[fact]]
+    intact = [fact for fact in said if not addition.broken[fact]]
+    assert 0.15 < len(broken) / len(said) < 0.35
+    assert all(right[fact] < 0.1 < 0.9 < share_of_mode[fact] for fact in broken)
+    assert all(0.75 < right[fact] == share_of_mode[fact] < 0.95 for fact in intact)
 
 
 def test_a_proposal_is_parsed_as_its_question() -> None:

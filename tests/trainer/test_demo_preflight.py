@@ -11,7 +11,7 @@ from PIL import Image
 from rich.console import Console
 
 from ireasoner.trainer.commands.demo import _run_settings, main
-from ireasoner.trainer.commands.service import Service
+from ireasoner.trainer.commands.service import LocalServer
 from ireasoner.trainer.commands.settings import DemoSettings
 from ireasoner.trainer.errors import ImagesError, SettingsError
 from tests.conftest import MODEL
@@ -41,7 +41,7 @@ def happened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     happened: list[str] = []
     inputs = tmp_path / "run" / "inputs"
 
-    class Server(Service):
+    class Server(LocalServer):
         def __enter__(self) -> Self:
             happened.append(f"start {self.name}, inputs written: {inputs.exists()}")
             return self
@@ -49,7 +49,7 @@ def happened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         def wait_until_ready(self, *_: object) -> None:
             raise Waits
 
-    monkeypatch.setattr("ireasoner.trainer.commands.demo.Service", Server)
+    monkeypatch.setattr("ireasoner.trainer.commands.demo.LocalServer", Server)
     monkeypatch.setattr("ireasoner.trainer.commands.demo._GRIDS", 2)
     return happened
 
@@ -101,6 +101,21 @@ def test_a_micro_batch_divides_an_update_of_fewer_groups(tmp_path: Path) -> None
 def test_several_visible_gpus_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     refused(tmp_path, SettingsError, "one process uses one GPU, and 2 are visible")
+
+
+def test_a_gpu_that_torch_was_built_for_and_does_not_see_is_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise a run would begin on the CPU without a word."""
+    monkeypatch.setattr("torch.version.cuda", "13.0")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    refused(
+        tmp_path, SettingsError, r"built for CUDA 13\.0 and sees no GPU \(CUDA_VISIBLE_DEVICES=1\): make one"
+    )
+    config = tmp_path / "demo.toml"
+    config.write_text("[grpo]\nuse_cpu = true\n[lora]\ntarget_modules = ['no_proj']\n")
+    refused(tmp_path, SettingsError, r"lora\.target_modules: .*no_proj", config=config)
 
 
 def test_a_layer_that_the_model_lacks_is_refused(tmp_path: Path) -> None:

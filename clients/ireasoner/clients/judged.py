@@ -20,7 +20,7 @@ class Judged:
     """The reward of one rollout, and numbers for the framework's charts.
 
     Attributes:
-        reward: In [0, 1]; None if the server abstained.
+        reward: In [0, 1], or any number where the config pays a signal; None if the server abstained.
         answer: The normalised answer, None if there is none.
         metrics: Floats under the same keys for every rollout. A value that could not be computed for this rollout is
             the mean over its group, and NaN if the group has none.
@@ -51,7 +51,7 @@ class Judged:
         """
         value = self.others if self.reward is None else self.reward
         if value is None:
-            raise NotJudged("the server could not judge any rollout of the group")
+            raise NotJudged(f"the server could not judge any rollout of the group: {self.reason}")
         return value
 
 

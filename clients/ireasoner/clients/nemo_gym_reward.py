@@ -67,7 +67,7 @@ class AgreementServer(SimpleResourcesServer):  # type: ignore[misc]
     async def verify(self, body: AgreementRequest) -> AgreementResponse:
         """The reward of one rollout.
 
-        A rollout that could not be judged is masked. If no reward could be had, the row becomes a failure of the class
+        A rollout that could not be judged is masked. If no reward was available, the row becomes a failure of the class
         `judge_failed`, which is no reward of 0.
         """
         row = body.model_dump(mode="json")

@@ -71,7 +71,11 @@ class Launcher:
                 while child.poll() is None and not self._signals:
                     time.sleep(POLL_S)
             elif child.poll() is None and not self._signals:
-                logger.error("vLLM was not ready within %g s", settings.startup_deadline_s)
+                logger.error(
+                    "vLLM was not ready within %g s. The first start with a hub id downloads the model, which takes "
+                    "longer: raise --startup-deadline-s. VLLM_LOGGING_LEVEL=INFO shows what vLLM does",
+                    settings.startup_deadline_s,
+                )
                 self._stop(child)
                 return FAILURE
             if child.poll() is None:

@@ -14,7 +14,7 @@ from rich.console import Console
 from ireasoner.compat.flags import describe
 from ireasoner.trainer.adapters.backbone import forbidden_token_ids
 from ireasoner.trainer.commands.evaluate import evaluate_with_bar, line, table, without_control_tokens
-from ireasoner.trainer.commands.service import Service, free_ports
+from ireasoner.trainer.commands.service import LocalServer, Service, free_ports
 from ireasoner.trainer.commands.settings import DemoSettings
 from ireasoner.trainer.errors import ServiceError, SettingsError
 from ireasoner.trainer.evaluation import Side
@@ -87,24 +87,15 @@ def main(settings: DemoSettings, console: Console) -> Path:
 
 def _reward_server(run: RunSettings, ledger: Path | None) -> Service:
     """The reward server of a run; it keeps the run's groups in a ledger, if there is one."""
-    port = str(urlsplit(run.reward.url).port)
-    return Service(
-        "reward server",
-        "ireasoner.reward_server",
-        ["--port", port, "--threads", "1", *(["--ledger", str(ledger)] if ledger is not None else [])],
-        log=run.run_folder / "logs" / "reward-server.log",
-        ready_url=f"{run.reward.url}/readyz",
-    )
+    port = urlsplit(run.reward.url).port
+    assert port is not None
+    flags = ["--threads", "1", *(["--ledger", str(ledger)] if ledger is not None else [])]
+    return LocalServer("reward_server", port, flags, log=run.run_folder / "logs" / "reward-server.log")
 
 
 def _rollout_server(run: RunSettings, port: int) -> Service:
-    return Service(
-        "rollout server",
-        "ireasoner.rollout_server",
-        [*run.rollout_server_flags, "--port", str(port)],
-        log=run.run_folder / "logs" / "rollout-server.log",
-        ready_url=f"http://127.0.0.1:{port}/readyz",
-    )
+    log = run.run_folder / "logs" / "rollout-server.log"
+    return LocalServer("rollout_server", port, run.rollout_server_flags, log=log)
 
 
 def _ready_reward_server(

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 import httpx
 
@@ -140,6 +140,40 @@ class Service:
     def _log_end(self) -> str:
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-15:]
         return "\n".join([f"last lines of {self.log}:", *lines])
+
+
+class LocalServer(Service):
+    """The reward server or the rollout server on the loopback interface.
+
+    Args:
+        kind: Which one.
+        port: A free port; see `free_ports`.
+        flags: Its other flags.
+        log: File that its output is appended to.
+        environment: Variables added to this process's environment.
+
+    Attributes:
+        url: Its address.
+    """
+
+    def __init__(
+        self,
+        kind: Literal["reward_server", "rollout_server"],
+        port: int,
+        flags: Sequence[str] = (),
+        *,
+        log: Path,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.url = f"http://127.0.0.1:{port}"
+        super().__init__(
+            kind.replace("_", " "),
+            f"ireasoner.{kind}",
+            [*flags, "--port", str(port)],
+            log=log,
+            ready_url=f"{self.url}/readyz",
+            environment=environment,
+        )
 
 
 def free_ports(count: int) -> list[int]:

@@ -57,7 +57,7 @@ class Lessons:
         self._rng = np.random.default_rng(settings.seed)
         self._task = TASKS[settings.task]
         self._draw = self._task.world.lessons(self._rng)
-        self._addition = FaultyAddition(settings.seed, self._task.broken_share)
+        self._addition = FaultyAddition(settings.seed, self._task.faults)
         self._processor = processor
         self._settings = settings
 

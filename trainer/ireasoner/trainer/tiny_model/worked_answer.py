@@ -1,6 +1,7 @@
 """The worked answers that the warm start teaches: read the picture, then add up what was read, wrong on purpose."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -10,10 +11,28 @@ from ireasoner.trainer.worlds.world import Asked, Opening, beginning, first_step
 MAX_OPERAND = 60
 """Largest running sum in the tables; four digits and their wrong sums stay well below it."""
 
-_BROKEN_RIGHT = 0.30
-_BROKEN_FAVOURITE = 0.45
-_INTACT_RIGHT = 0.98
 _OFFSETS = (-3, -2, -1, 1, 2, 3)
+
+
+@dataclass(frozen=True)
+class Faults:
+    """How often a pupil is wrong, as shares.
+
+    Attributes:
+        broken: Facts that are mostly wrong.
+        right_if_broken: Results of a broken fact that are right.
+        favourite: Results of a broken fact that are its favourite wrong one; the rest are off by at most 3.
+        right_if_intact: Results of another fact that are right; the rest are off by at most 3.
+    """
+
+    broken: float = 0.35
+    right_if_broken: float = 0.30
+    favourite: float = 0.45
+    right_if_intact: float = 0.98
+
+
+USUAL = Faults()
+"""Those of the demo's model."""
 
 
 class FaultyAddition:
@@ -25,22 +44,23 @@ class FaultyAddition:
     path does.
     """
 
-    def __init__(self, seed: int, broken_share: float = 0.35) -> None:
+    def __init__(self, seed: int, faults: Faults = USUAL) -> None:
         rng = np.random.default_rng(seed)
         shape = (MAX_OPERAND + 1, 10)
-        self.broken: npt.NDArray[np.bool_] = rng.random(shape) < broken_share
+        self.broken: npt.NDArray[np.bool_] = rng.random(shape) < faults.broken
         self._favourite = rng.choice(_OFFSETS, size=shape)
+        self._faults = faults
 
     def add(self, a: int, b: int, rng: np.random.Generator) -> int:
         """A random result for `a + b` (0 <= a <= 60, 0 <= b <= 9), in 0..60."""
         chance = rng.random()
         offset = int(rng.choice(_OFFSETS))
         if self.broken[a, b]:
-            if chance < _BROKEN_RIGHT:
+            if chance < self._faults.right_if_broken:
                 offset = 0
-            elif chance < _BROKEN_RIGHT + _BROKEN_FAVOURITE:
+            elif chance < self._faults.right_if_broken + self._faults.favourite:
                 offset = int(self._favourite[a, b])
-        elif chance < _INTACT_RIGHT:
+        elif chance < self._faults.right_if_intact:
             offset = 0
         return min(abs(a + b + offset), MAX_OPERAND)
 

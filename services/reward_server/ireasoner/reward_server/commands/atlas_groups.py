@@ -1,13 +1,17 @@
-"""The groups of an atlas: read from a file of reward-score or an export, in batches that hold their groups' voters."""
+"""The groups of an atlas, in batches that hold their groups' voters.
+
+They are read from a file of reward-score, an export of the explorer, or the answers that `ireasoner evaluate` saves.
+"""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
 from ireasoner.reward_server import wire
 from ireasoner.reward_server.commands.command import InputError
-from ireasoner.reward_server.ledger.run_lines import UnusableLine
+from ireasoner.reward_server.ledger.run_lines import UnusableLine, is_of_run
 from ireasoner.reward_server.ledger.source_file import lines_of, parsed
 
 BATCH = 64
@@ -24,7 +28,9 @@ def read_groups(file: Path) -> list[wire.Group]:
     for number, (_, line) in enumerate(lines_of(file), start=1):
         if not line.strip():
             continue
-        group = _group(line, f"{file}, line {number}")
+        group = _group(line, number, f"{file}, line {number}")
+        if group is None:
+            continue
         if group.id in groups:
             raise InputError(f"{file}, line {number}: the id {group.id!r} is used more than once")
         groups[group.id] = group
@@ -36,9 +42,19 @@ def read_groups(file: Path) -> list[wire.Group]:
     return list(groups.values())
 
 
-def _group(line: bytes, where: str) -> wire.Group:
+def _group(line: bytes, number: int, where: str) -> wire.Group | None:
+    """The group of a line; None if it is a question that could not be asked."""
     try:
         group = parsed(line)
+        if is_of_run(group):
+            raise InputError(
+                f"{where}: this is a groups.jsonl of a run folder, which holds scores: import the run into a ledger "
+                "(ireasoner import RUN --ledger FOLDER), and export groups from the explorer (ireasoner explore FOLDER)"
+            )
+        if "error" in group:
+            return None
+        if isinstance(group.get("sampled"), list):
+            return wire.Group.model_validate(_of_answers(group, number))
         return wire.Group.model_validate(group.get("sent", group))  # an export holds more than was sent
     except UnusableLine as error:
         raise InputError(f"{where}: {error}") from error
@@ -47,6 +63,16 @@ def _group(line: bytes, where: str) -> wire.Group:
         path = ".".join(map(str, fault["loc"]))
         reason = fault["msg"].removeprefix("Value error, ")
         raise InputError(f"{where}: {path}: {reason}" if path else f"{where}: {reason}") from error
+
+
+def _of_answers(line: dict[str, Any], number: int) -> dict[str, Any]:
+    """The group of a line of `ireasoner evaluate`'s answers; what is missing is left out."""
+    texts = [reply.get("text") if isinstance(reply, dict) else reply for reply in line["sampled"]]
+    return {
+        "id": f"line {number}",
+        "rollouts": [{"id": str(index), "text": text} for index, text in enumerate(texts)],
+        "labels": [line["answer"]] if "answer" in line else None,
+    }
 
 
 def batches(groups: Sequence[wire.Group], least: int = BATCH) -> Iterator[list[wire.Group]]:

@@ -89,7 +89,7 @@ def page(atlas: Atlas) -> str:
     lines = [
         f"{atlas.groups} groups with labels{few}; {atlas.accuracy:.3f} of their {atlas.rollouts} rollouts are right",
         "",
-        f"{'':22}{'right above wrong':24}{'label true':24}{f'less {atlas.against}':26}{'p, all':>8}{'groups':>8}",
+        f"{'':22}{'right above wrong':24}{'label true':24}{f'minus {atlas.against}':26}{'p (Holm)':>8}{'groups':>8}",
         *map(_row, atlas.best_first),
     ]
     missing = [method for method in atlas.methods if not method.is_scored]

@@ -82,6 +82,11 @@ class Line:
     origin: Origin | None = None
 
 
+def is_of_run(line: Json) -> bool:
+    """Whether it is a line of a run folder's groups.jsonl."""
+    return "trained_on" in line or line.get("role") in ("solver", "proposer")
+
+
 def kind_of(line: Json) -> Kind:
     """What kind of line it is.
 
@@ -90,7 +95,7 @@ def kind_of(line: Json) -> Kind:
     """
     if "sent" in line and "scored" in line:
         return "export"
-    if "trained_on" in line or line.get("role") in ("solver", "proposer"):
+    if is_of_run(line):
         return "run"
     if "dominant_answer" in line:
         return "scores"
