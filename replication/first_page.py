@@ -13,13 +13,15 @@ from replication.table import cell, corrected, markdown_table, p_value, seeds_of
 
 SUMS = "sums"
 ESTIMATORS = "estimators"
-CONTROL = "readings-early"
+CONTROL = "readings"
+HALFWAY = "readings-early"
 VIEWS = "views"
+SECOND_MODEL = "second-model"
 """Tables by the folder that holds them; `sums` is the main one."""
 
 _PUBLISHED = "moving-baseline"
 """The end of the names of the arms under the published estimator."""
-_ESTIMATOR = "the published estimator (EvoLMM's REINFORCE with moving baselines)"
+_ESTIMATOR = "a moving baseline, as in the published estimator (EvoLMM's REINFORCE)"
 
 
 def parts(documents: Mapping[str, Document]) -> dict[str, str]:
@@ -38,11 +40,11 @@ def parts(documents: Mapping[str, Document]) -> dict[str, str]:
 def sentences(documents: Mapping[str, Document]) -> str:
     """What was found, in five sentences."""
     found = (
-        _agreement(documents[SUMS]),
-        _steps(documents),
-        _estimator(documents[ESTIMATORS]),
+        _agreement(documents[SUMS], documents[ESTIMATORS]),
+        _steps(documents[SUMS], documents[ESTIMATORS]),
+        _control(documents[CONTROL], documents[HALFWAY]),
         _views(documents[VIEWS]),
-        _defects(documents[SUMS]),
+        _defects(documents[SUMS], documents[SECOND_MODEL]),
     )
     return "\n".join(f"{number}. {sentence}" for number, sentence in enumerate(found, start=1))
 
@@ -50,13 +52,14 @@ def sentences(documents: Mapping[str, Document]) -> str:
 def headline(documents: Mapping[str, Document]) -> str:
     """The sentence of the README."""
     document = documents[ESTIMATORS]
-    step = _published(document, "full")
+    gain, step = _published(document, OUTCOME_ONLY, "base"), _published(document, "full")
     views = difference(documents[VIEWS], "views-cross", OUTCOME_ONLY)
     return (
-        f"Under {_ESTIMATOR}, {_gain_by_split(document)}. Adding the paper's step agreement {_verb(step)} it: "
-        f"{_shown(step)}. No vote among rollouts finds an error that all of them share. On a task with such errors, "
-        f"rewarding by the votes of [other views](docs/views.md) of the question {_verb(views)} greedy accuracy: "
-        f"{_shown(views)} against votes on one prompt."
+        f"Under {_ESTIMATOR}, agreement on answers {_verb(gain)} greedy accuracy without a label by {_shown(gain)}. "
+        f"Adding the paper's step agreement {_verb(step)} it: {_shown(step)}. No vote among rollouts finds an error "
+        "that all of them share. On a task with such errors, rewarding by the votes of [other views](docs/views.md) "
+        f"of the question, made for this task, {_verb(views)} greedy accuracy: {_shown(views)} against votes on one "
+        "prompt."
     )
 
 
@@ -89,7 +92,7 @@ def rows(document: Document) -> str:
         )
     head = [
         *("arm", "paid for", "seeds", "gain over base", "of truth's gain", "gain by seed"),
-        *("less outcome-only", "p", f"p for all {len(of_all)}", "core-minutes"),
+        *("minus outcome-only", "p", f"p for all {len(of_all)}", "core-minutes"),
     ]
     if not any(line[5] for line in body):
         head, *body = ([*line[:5], *line[6:]] for line in (head, *body))
@@ -99,32 +102,46 @@ def rows(document: Document) -> str:
 def claims(documents: Mapping[str, Document]) -> str:
     """What held of the paper."""
     sums = documents[SUMS]
-    step = difference(sums, "full", OUTCOME_ONLY)
+    gain, under = (
+        difference(sums, OUTCOME_ONLY, "base"),
+        _published(documents[ESTIMATORS], OUTCOME_ONLY, "base"),
+    )
+    step, alone = difference(sums, "full", OUTCOME_ONLY), difference(sums, "step-only", "full")
     parts = {name: difference(sums, name, "full") for name in _ABLATIONS}
+    verdicts = list(dict.fromkeys(_verdict(found, -1) for found in parts.values()))
+    frozen = difference(sums, "frozen-proposer", "full")
     curves = {arm["arm"]: arm["curves"]["pseudo_label_accuracy"] for arm in sums["arms"] if arm["curves"]}
     first, last = _ends(curves["full"])
     body = [
         [
             "a model learns from agreeing with itself",
-            f"{_shown(difference(sums, OUTCOME_ONLY, 'base'))} over the base model",
+            f"{_shown(gain)} over the base model; under the moving baseline {_shown(under)}",
+            _verdict(under),
         ],
-        ["step agreement adds to agreement on answers", f"{_shown(step)} against `outcome-only`"],
-        ["steps alone are worst of all", f"{_shown(difference(sums, 'step-only', 'full'))} against `full`"],
+        [
+            "step agreement adds to agreement on answers",
+            f"{_shown(step)} against `outcome-only`",
+            _verdict(step),
+        ],
+        ["steps alone are worst of all", f"{_shown(alone)} against `full`", _verdict(alone, -1)],
         [
             "warm-up, position decay and density weight each help",
             "without them " + ", ".join(_shown(found) for found in parts.values()) + " against `full`",
+            ", ".join(verdicts),
         ],
         [
             "true pseudo-labels rise from 0.76 to 0.93",
             f"true pseudo-labels: {first:.2f} in the first quarter of the updates, {last:.2f} in the last",
+            "yes" if last > first else "no",
         ],
         [
-            "a trained Proposer keeps questions useful",
-            f"a frozen one is {_shown(difference(sums, 'frozen-proposer', 'full'))} against `full`",
+            "a Proposer that is trained, too, helps",
+            f"a frozen one, with 72 updates of the Solver instead of 64, is {_shown(frozen)} against `full`",
+            _verdict(frozen, -1),
         ],
     ]
     return markdown_table(
-        ["the paper's claim", "here, on `sums`; greedy accuracy unless it says otherwise"], body
+        ["the paper's claim", "here, on `sums`; greedy accuracy unless it says otherwise", "seen?"], body
     )
 
 
@@ -145,26 +162,45 @@ def meaning(arm: Mapping[str, Any]) -> str:
     return known.meaning if known else str(arm["meaning"])
 
 
-def _agreement(document: Document) -> str:
-    gain = difference(document, OUTCOME_ONLY, "base")
-    share = _share(gain["mean"], document)
+def _agreement(sums: Document, estimators: Document) -> str:
+    gain, of_table = _published(estimators, OUTCOME_ONLY, "base"), difference(sums, OUTCOME_ONLY, "base")
+    usual, new = (_published(estimators, OUTCOME_ONLY, "base", split=split) for split in OWN_SPLITS)
+    under = _chance(estimators, f"{OUTCOME_ONLY}-{_PUBLISHED}")
     return (
-        f"Training on agreement among answers {_verb(gain)} greedy accuracy without a label: {_shown(gain)} over the "
-        f"untrained model ({_chance(document)}){share and f', {share} of what true answers give'}; random rewards give "
-        f"{_shown(difference(document, 'random', 'base'))}."
+        f"Training on agreement among answers {_verb(gain)} greedy accuracy without a label: under {_ESTIMATOR}, by "
+        f"{_shown(gain)} over the untrained model ({under}). It {_verb(usual)} it on the usual questions "
+        f"({_shown(usual)}) and {_verb(new)} it on combinations of digits that no training image has "
+        f"({_shown(new)}). In the older table below, with group-normalised advantages, the gain is "
+        f"{_shown(of_table)} ({_chance(sums, OUTCOME_ONLY)}); random rewards give "
+        f"{_shown(difference(sums, 'random', 'base'))}."
     )
 
 
-def _steps(documents: Mapping[str, Document]) -> str:
-    step = difference(documents[SUMS], "full", OUTCOME_ONLY)
-    control, group = (
-        difference(documents[CONTROL], f"{name}-early", f"{OUTCOME_ONLY}-early", "sampled")
-        for name in ("full", "step-only-group")
+def _steps(sums: Document, estimators: Document) -> str:
+    step, constant = (
+        [_published(estimators, name, metric="sampled", split=split) for split in OWN_SPLITS]
+        for name in ("full", "constant-step-agreement")
     )
+    apart = _published(estimators, "full", f"constant-step-agreement-{_PUBLISHED}", metric="sampled")
+    added = difference(sums, "full", OUTCOME_ONLY)
     return (
-        f"Adding the paper's step agreement {_verb(step)} it: {_shown(step)}. On `readings`, a task made so that steps "
-        f"should help, it {_verb(control)} the accuracy of a sample after half of the updates ({_shown(control)}), "
-        f"while agreement with the steps of the whole group {_verb(group)} it ({_shown(group)})."
+        f"Adding the paper's step agreement {_verb(added)} greedy accuracy: {_shown(added)}. Under the moving "
+        f"baseline it {_verb(step[0])} the accuracy of a sample on the usual questions ({_shown(step[0])}), and "
+        f"{_verb(step[1])} it on the new combinations ({_shown(step[1])}). A step reward that is the same for the "
+        f"whole majority gives {_shown(constant[0])} and {_shown(constant[1])}: which steps agree {_verb(apart)} it "
+        f"({_shown(apart)})."
+    )
+
+
+def _control(whole: Document, halfway: Document) -> str:
+    end = difference(whole, "full", OUTCOME_ONLY, "sampled")
+    added = difference(halfway, "full-early", f"{OUTCOME_ONLY}-early", "sampled")
+    group = difference(halfway, "step-only-group-early", "step-only-early", "sampled")
+    return (
+        f"On `readings`, a task made so that steps should help, step agreement {_verb(end)} the accuracy of a sample "
+        f"after all updates ({_shown(end)}). Half way, a point chosen after seeing the curves, it {_verb(added)} it "
+        f"({_shown(added)}). Steps alone, compared in the whole group instead of the majority, "
+        f"{_verb(group, plural=True)} it there ({_shown(group)} over steps compared in the majority)."
     )
 
 
@@ -175,51 +211,51 @@ def _published(
     return difference(document, f"{arm}-{_PUBLISHED}", other or f"{OUTCOME_ONLY}-{_PUBLISHED}", metric, split)
 
 
-def _estimator(document: Document) -> str:
-    step = _published(document, "full", metric="sampled")
-    constant = _published(document, "constant-step-agreement", metric="sampled")
-    return (
-        f"Under {_ESTIMATOR}, {_gain_by_split(document)}. Step agreement {_verb(step)} the accuracy of a sample "
-        f"({_shown(step)}); paid to the whole majority alike, it {_verb(constant)} it ({_shown(constant)})."
-    )
-
-
-def _gain_by_split(document: Document) -> str:
-    """What agreement on answers gains over the base model under the published estimator, in words."""
-    usual, new = (_published(document, OUTCOME_ONLY, "base", split=split) for split in OWN_SPLITS)
-    return (
-        f"agreement on answers {_verb(usual)} greedy accuracy without a label by {_shown(usual)}, and {_verb(new)} it "
-        f"on combinations of digits that no training image has ({_shown(new)})"
-    )
-
-
 def _views(document: Document) -> str:
-    alone, cross = (difference(document, name, "base") for name in (OUTCOME_ONLY, "views-cross"))
-    over = difference(document, "views-cross", OUTCOME_ONLY)
-    share = _share(cross["mean"], document)
+    alone, cross = (
+        difference(document, OUTCOME_ONLY, "base"),
+        difference(document, "views-cross", OUTCOME_ONLY),
+    )
+    others = difference(document, "views-cross", "views-pooled")
     return (
-        "By construction, a vote over one prompt cannot find an error that all paths share: on `one-path`, where they "
-        f"do, it {_verb(alone)} greedy accuracy ({_shown(alone)}). Voting across other views of the question "
-        f"{_verb(over)} it over that: {_shown(over)}"
-        f"{share and f'; over the untrained model it gives {share} of what true answers give'}."
+        "By construction, a vote over one prompt cannot find an error that all paths share: on `one-path`, where "
+        f"they do, training on it {_verb(alone)} greedy accuracy ({_shown(alone)}). Votes across views made for this "
+        f"task, the grid with the asked cells in another order, {_verb(cross, plural=True)} it over that: "
+        f"{_shown(cross)}, of which {_shown(others)} is due to leaving out a view's own votes. General views "
+        "(`jpeg`, `mirror`, ...) were not tested."
     )
 
 
-def _defects(document: Document) -> str:
-    loss = difference(document, "reference-faithful", "base")
+def _defects(document: Document, second: Document) -> str:
+    loss, other = difference(document, "reference-faithful", "base"), difference(second, "full", OUTCOME_ONLY)
     return (
-        f"The paper's rewards with the released code's defects end {_shown(loss)} against the untrained model. All "
-        "this is about tiny models, and nothing here was run on a large one."
+        "With seven properties of the released code (six defects, and a baseline that moves with each rollout) the "
+        f"paper's rewards end {_shown(loss)} against the untrained model, at a learning rate tuned for the other "
+        f"arms. On a second base model the paper's mix ends {_shown(other)} against answers alone. All models are "
+        "tiny."
     )
 
 
-def _verb(found: Mapping[str, Any]) -> str:
+def _verb(found: Mapping[str, Any], *, plural: bool = False) -> str:
     """What an interval says about accuracy."""
     if found["low"] is None:
-        return "seems to raise" if found["mean"] > 0 else "does not seem to raise"
-    if found["low"] > 0:
-        return "raises"
-    return "lowers" if found["high"] < 0 else "does not measurably change"
+        verb = "seems to raise" if found["mean"] > 0 else "does not seem to raise"
+    elif found["low"] > 0:
+        verb = "raises"
+    else:
+        verb = "lowers" if found["high"] < 0 else "does not measurably change"
+    if not plural:
+        return verb
+    first, _, rest = verb.partition(" ")
+    return " ".join(filter(None, ("do" if first == "does" else first.removesuffix("s"), rest)))
+
+
+def _verdict(found: Mapping[str, Any], sign: int = 1) -> str:
+    """Whether a difference is on the side that a claim puts it on, where `sign` is 1 above 0 and -1 below."""
+    if found["low"] is None:
+        return "too few seeds"
+    low, high = sorted((sign * found["low"], sign * found["high"]))
+    return "yes" if low > 0 else "no" if high < 0 else "not seen"
 
 
 def _shown(found: Mapping[str, Any]) -> str:
@@ -232,9 +268,9 @@ def _share(gain: float, document: Document) -> str:
     return "" if math.isnan(truth) else f"{gain / truth:.0%}"
 
 
-def _chance(document: Document) -> str:
-    """The p-values of agreement against the base model: alone, and corrected as in the table of the arms."""
-    alone, of_all = difference(document, "base", OUTCOME_ONLY)["p"], corrected(document)
+def _chance(document: Document, arm: str) -> str:
+    """The p-values of an arm on answers against the base model: alone, and corrected as in the table of the arms."""
+    alone, of_all = difference(document, "base", arm)["p"], corrected(document)
     if alone is None:
         return "too few seeds for a p-value"
     return (

@@ -20,6 +20,8 @@ _ACCURACY_COLUMNS = (
     ("maj@{n}", "majority"),
     ("pass@{n}", "passed"),
 )
+_TESTED = _ACCURACY_COLUMNS[:2]
+"""The columns whose differences have p-values; each is corrected for the number of arms."""
 _SOUND_COLUMNS = (
     ("right by a right derivation", "sound"),
     ("greedy by a right derivation", "greedy_sound"),
@@ -219,7 +221,7 @@ def _references(document: Document) -> str:
 
 def _less_reference(document: Document) -> str:
     columns = (*_ACCURACY_COLUMNS, *_SOUND_COLUMNS)
-    of_all = corrected(document)
+    of_all = {metric: corrected(document, metric) for _, metric in _TESTED}
     pairs = against_reference(document)
     several = len({other for other, _ in pairs.values()}) > 1
     knows_settings = any("differs_in" in pair for _, pair in pairs.values())
@@ -229,14 +231,19 @@ def _less_reference(document: Document) -> str:
             *([other] if several else []),
             *([", ".join(pair["differs_in"])] if knows_settings else []),
             *(cell(pair[BOTH][key], sign=True) for _, key in columns),
-            p_value(pair[BOTH]["greedy"].get("p"), document),
-            p_value(of_all.get(name), document),
+            *(
+                p_value(p, document)
+                for metric, of_each in of_all.items()
+                for p in (pair[BOTH][metric].get("p"), of_each.get(name))
+            ),
         ]
         for name, (other, pair) in pairs.items()
     ]
-    head = ["arm", *(["less"] if several else []), *(["differs in"] if knows_settings else [])]
+    head = ["arm", *(["minus"] if several else []), *(["differs in"] if knows_settings else [])]
     head += _names(columns, document)
-    return markdown_table([*head, "p, greedy", f"p for all {len(of_all)} (Holm)"], body)
+    for (_, metric), title in zip(_TESTED, _names(_TESTED, document), strict=True):
+        head += [f"p, {title}", f"p for all {len(of_all[metric])} (Holm)"]
+    return markdown_table(head, body)
 
 
 def _switches(document: Document) -> str:

@@ -44,7 +44,7 @@ def test_the_words_follow_from_the_interval(
 ) -> None:
     pair(documents["sums"], "full", "outcome-only").update(mean=(low + high) / 2, low=low, high=high)
     shown = f"{(low + high) / 2:+.3f} [{low:.3f}, {high:.3f}]"
-    assert f"step agreement {verb} it: {shown}" in sentences(documents).splitlines()[1]
+    assert f"step agreement {verb} greedy accuracy: {shown}" in sentences(documents).splitlines()[1]
     of_study = pair(documents["estimators"], "full-moving-baseline", "outcome-only-moving-baseline")
     of_study.update(mean=(low + high) / 2, low=low, high=high)
     assert f"step agreement {verb} it: {shown}." in headline(documents)
@@ -63,7 +63,7 @@ def test_the_gain_of_agreement_is_said_with_its_corrected_p_value_as_the_table_h
 
 def test_too_few_seeds_for_an_interval_are_said(documents: dict[str, Any]) -> None:
     pair(documents["sums"], "full", "outcome-only").update(mean=0.1, low=None, high=None)
-    assert "seems to raise it: +0.100 (too few seeds for an interval)" in sentences(documents)
+    assert "seems to raise greedy accuracy: +0.100 (too few seeds for an interval)" in sentences(documents)
 
 
 def test_there_are_five_sentences_and_eight_rows(documents: dict[str, Any]) -> None:
@@ -98,33 +98,45 @@ def test_the_forest_says_which_version_of_the_preset_an_arm_is(documents: dict[s
 def test_sentences_read_new_studies_where_they_are(documents: dict[str, Any]) -> None:
     found = {"mean": 0.012, "low": 0.002, "high": 0.022, "p": 0.02}
     baseline = "moving-baseline"
-    for folder, arms, other in (
-        (
-            "estimators",
-            (f"full-{baseline}", f"constant-step-agreement-{baseline}", f"outcome-only-{baseline}"),
-            f"outcome-only-{baseline}",
-        ),
-        ("views", ("views-cross", "outcome-only"), "outcome-only"),
-    ):
+    names = [f"{arm}-{baseline}" for arm in ("full", "constant-step-agreement", "outcome-only")]
+    for folder, arms in (("estimators", names), ("views", ["views-cross", "views-pooled", "outcome-only"])):
         metrics = {"sampled": found, "greedy": found}
-        against = {name: dict.fromkeys((*OWN_SPLITS, "both"), metrics) for name in (other, "base")}
-        documents[folder] = {"arms": [{"arm": arm, "against": against} for arm in arms]}
+        against = {name: dict.fromkeys((*OWN_SPLITS, "both"), metrics) for name in (*arms, "base")}
+        documents[folder] = {"arms": [{"arm": arm, "against": against} for arm in (*arms, "base")]}
     said = sentences(documents).splitlines()
     shown = "+0.012 [0.002, 0.022]"
+    assert f"It raises it on the usual questions ({shown}) and raises it on combinations" in said[0]
+    assert f"raises the accuracy of a sample on the usual questions ({shown}), and raises it" in said[1]
+    assert f"which steps agree raises it ({shown})" in said[1]
     assert (
-        f"agreement on answers raises greedy accuracy without a label by {shown}, and raises it on" in said[2]
+        f"raise it over that: {shown}, of which {shown} is due to leaving out a view's own votes" in said[3]
     )
-    assert (
-        f"Step agreement raises the accuracy of a sample ({shown}); paid to the whole majority alike"
-        in said[2]
-    )
-    assert f"Voting across other views of the question raises it over that: {shown}." in said[3]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "sign", "seen"),
+    [
+        (0.01, 0.2, 1, "yes"),
+        (-0.2, -0.01, 1, "no"),
+        (-0.1, 0.2, 1, "not seen"),
+        (-0.2, -0.01, -1, "yes"),
+        (0.01, 0.2, -1, "no"),
+        (None, None, 1, "too few seeds"),
+    ],
+)
+def test_a_claim_is_seen_if_the_whole_interval_is_on_its_side(
+    documents: dict[str, Any], low: float | None, high: float | None, sign: int, seen: str
+) -> None:
+    arm, other = ("full", "outcome-only") if sign == 1 else ("step-only", "full")
+    pair(documents["sums"], arm, other).update(mean=0.0, low=low, high=high)
+    line = parts(documents)["claims"].splitlines()[3 if sign == 1 else 4]
+    assert line.endswith(f"| {seen} |")
 
 
 def test_what_is_by_construction_is_not_said_to_be_found(documents: dict[str, Any]) -> None:
     said = sentences(documents).splitlines()[3]
     assert said.startswith("4. By construction, a vote over one prompt cannot find an error")
-    assert "it raises greedy accuracy (+0.025 [0.009, 0.041])" in said
+    assert "training on it raises greedy accuracy (+0.025 [0.009, 0.041])" in said
 
 
 @pytest.mark.parametrize("truth", [0.0, -0.1, None])
