@@ -39,7 +39,7 @@ def blocks() -> list[str]:
 
 def test_generated_pages_are_up_to_date() -> None:
     checked = subprocess.run(
-        [sys.executable, "-m", "scripts.reward_server_docs", "--check"],
+        [sys.executable, "-m", "scripts.server_docs", "--check"],
         capture_output=True,
         text=True,
         timeout=120,

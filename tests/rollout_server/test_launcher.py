@@ -1,6 +1,8 @@
 """The launcher with a stand-in for vLLM: exit codes, signals, deadlines, and no process left behind."""
 
 import json
+import re
+import shlex
 import shutil
 import signal
 import socket
@@ -73,6 +75,19 @@ def test_unknown_flags_follow_ours_unchanged(start: Start, record: Path) -> None
     assert argv[-5:] == ["--dtype", "bfloat16", "--limit-mm-per-prompt", '{"image": 2}', "-tp=2"]
     assert argv[argv.index("--max-loras") + 1] == "3"
     assert "--enable-lora" in argv
+
+
+def test_the_commands_of_the_page_are_understood() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "rollout_server.md").read_text(encoding="utf-8")
+    [block] = re.findall(r"```bash\n(.*?)```", page, re.DOTALL)
+    lines = [shlex.split(line) for line in block.splitlines()]
+    assert {words[0] for words in lines} == {"rollout-server"}
+    tiny, large = (read_settings(words[1:]) for words in lines)
+    assert (tiny.max_lora_rank, large.startup_deadline_s, large.max_pixels) == (8, 3600, 1003520)
+    assert list(large.vllm_flags) == ["--max-model-len", "8192"]
+    argv = command(large)
+    assert argv[-2:] == ["--max-model-len", "8192"]
+    assert {"--enable-lora", "--generation-config", "--logprobs-mode"} <= set(argv)
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def as_markdown(document: Json) -> str:
         TOKENS,
         "",
         f"{EXAMPLES} This page is written from [openapi.json](openapi.json) by "
-        "`python -m scripts.reward_server_docs`; do not edit it.",
+        "`python -m scripts.server_docs`; do not edit it.",
         "",
     ]
     for method, path, operation in operations(document):
