@@ -61,12 +61,16 @@ def methods_of(world: TaskName) -> tuple[Arm, ...]:
     """Every preset as an arm of a world, with the trainer's settings that give it what it needs.
 
     A preset that needs voters is one arm per kind of voters; one that needs views is left out where a world has none.
+    One that needs a judge is left out everywhere: the tiny models were never taught to judge, so their replies hold no
+    scores.
     """
     return tuple(arm for name in PRESETS for arm in _arms(name, world))
 
 
 def _arms(preset: str, world: TaskName) -> list[Arm]:
     needs = Needs.of(PRESETS[preset].model_dump())
+    if needs.judge:
+        return []
     plain = Arm(preset, "method", f"the preset {preset}", preset=preset)
     if needs.voters:
         return [

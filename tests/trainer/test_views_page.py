@@ -12,6 +12,7 @@ from PIL import Image
 from ireasoner.trainer.settings import RunSettings, ViewSettings
 from ireasoner.trainer.views import named_contrast, named_views
 from ireasoner.trainer.views.known_views import VIEWS
+from ireasoner.trainer.worlds.digit_grids.folders import write_held_out
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "views.md").read_text(encoding="utf-8")
 
@@ -36,7 +37,7 @@ def test_every_view_and_setting_is_named() -> None:
 
 
 def test_the_views_of_your_own_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    [source] = blocks("python")
+    source, _ = blocks("python")
     module = ModuleType("my_views")
     exec(source, module.__dict__)
     monkeypatch.setitem(sys.modules, "my_views", module)
@@ -51,3 +52,18 @@ def test_the_views_of_your_own_work(monkeypatch: pytest.MonkeyPatch) -> None:
     assert colours is not None
     assert colours.picture.getpixel((0, 0)) == (255, 255, 255)
     assert [colours.plain_answer(answer) for answer in ("black", "red")] == ["white", None]
+
+
+@pytest.mark.vllm
+@pytest.mark.timeout(600)
+def test_the_gate_is_measured(
+    rollout_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_held_out(tmp_path, 6, seed=0)
+    _, source = blocks("python")
+    exec(source.replace("http://127.0.0.1:8020", rollout_url).replace("max_tokens=256", "max_tokens=64"), {})
+    shown = capsys.readouterr().out
+    plainly, in_views = map(float, re.findall(r"\d\.\d{3}", shown))
+    assert 0 <= plainly <= 1
+    assert 0 <= in_views <= 1
