@@ -23,6 +23,7 @@ from ireasoner.trainer.run_folder.lock import sole_writer
 from ireasoner.trainer.settings import read_toml
 from ireasoner.trainer.tiny_model.task import TASKS, TaskName
 from replication.arms import ARMS, Arm
+from replication.atlas_plot import draw_atlas
 from replication.command import CommandSettings, run_command
 from replication.cost import hours
 from replication.evaluation import splits
@@ -53,6 +54,8 @@ _VOTERS = ("paraphrase", "teacher")
 
 BOUNDS = (ARMS["base"], ARMS["true-answers"])
 """What every gain is a share of: from the base model to true answers."""
+
+_BEGIN, _END = "<!-- atlas: generated -->", "<!-- atlas: end -->"
 
 _FOLDER = Path(__file__).resolve().parent.parent / "docs" / "replication" / "atlas"
 
@@ -168,8 +171,7 @@ def chart(settings: AtlasSettings, console: Console) -> int:
             with sole_writer(settings.table(world).runs_folder):
                 failed += run_missing(settings.table(world), plan, missing[world], console, time.monotonic())
         _write_world(settings, plan, jobs[world])
-    for file, text in pages(settings.out).items():
-        file.write_text(text, encoding="utf-8")
+    for file in write_pages(settings.out):
         console.print(f"results: {file}", highlight=False)
     return failed
 
@@ -207,13 +209,41 @@ def declared(world: TaskName) -> dict[str, Arm]:
     return {arm.name: arm for arm in (*BOUNDS, *methods_of(world))}
 
 
+def write_pages(folder: Path) -> list[Path]:
+    """Writes atlas.md and atlas.svg from the results of the worlds in `folder`, if there are any; returns the files."""
+    texts = pages(folder)
+    for file, text in texts.items():
+        file.write_text(text, encoding="utf-8")
+    if not texts:
+        return []
+    plot = folder / "atlas.svg"
+    draw_atlas({world: _known(shares(document)) for world, document in _documents(folder).items()}, plot)
+    return [*texts, plot]
+
+
 def pages(folder: Path) -> dict[Path, str]:
-    """The page atlas.md from the results of the worlds in `folder`, by its file; none without results."""
-    documents = {
-        file.parent.name: json.loads(file.read_text(encoding="utf-8"))
-        for file in sorted(folder.glob("*/results.json"))
-    }
-    return {folder / "atlas.md": f"# Atlas\n\n{page(documents)}\n"} if documents else {}
+    """The page atlas.md from the results of the worlds in `folder`, by its file; none without results.
+
+    Of a page that is there, what is between the marks `<!-- atlas: generated -->` and `<!-- atlas: end -->` is written
+    anew.
+    """
+    documents, file = _documents(folder), folder / "atlas.md"
+    if not documents:
+        return {}
+    text = file.read_text(encoding="utf-8") if file.exists() else f"# Atlas\n\n{_BEGIN}\n{_END}\n"
+    before, _, rest = text.partition(_BEGIN)
+    return {file: f"{before}{_BEGIN}\n\n{page(documents)}\n\n{_END}{rest.partition(_END)[2]}"}
+
+
+def _documents(folder: Path) -> dict[str, Any]:
+    """The results of each world in `folder`, in the order of `WORLDS`."""
+    found = {file.parent.name: file for file in folder.glob("*/results.json")}
+    return {world: json.loads(found[world].read_text(encoding="utf-8")) for world in WORLDS if world in found}
+
+
+def _known(of_methods: Mapping[str, Sequence[float]]) -> dict[str, Sequence[float]]:
+    """The shares that are numbers."""
+    return {name: of_seeds for name, of_seeds in of_methods.items() if not any(map(math.isnan, of_seeds))}
 
 
 def page(documents: Mapping[str, Mapping[str, Any]]) -> str:

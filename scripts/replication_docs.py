@@ -89,6 +89,7 @@ def main() -> None:
     for file in sorted(FOLDER.rglob("results.json")):
         draw(_read(file), file.parent)
     draw_forest(sections(tables_by_folder()), FOLDER / "forest.svg")
+    atlas.write_pages(FOLDER / "atlas")
 
 
 def _read(file: Path) -> Mapping[str, Any]:

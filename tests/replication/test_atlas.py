@@ -9,7 +9,7 @@ import pytest
 from ireasoner.reward_server.scoring_config import PRESETS
 from ireasoner.trainer.rewards.needs import Needs
 from ireasoner.trainer.tiny_model.task import TaskName
-from replication.atlas import WORLDS, AtlasSettings, main, methods_of, page, shares
+from replication.atlas import WORLDS, AtlasSettings, main, methods_of, page, shares, write_pages
 from replication.run import run_settings
 from replication.settings import Plan
 from tests.replication.test_replicate import complete
@@ -68,8 +68,18 @@ def test_what_is_complete_is_written_world_by_world(
     assert shares(found["sums"])["ttrl"] == pytest.approx([0.5] * 3)
     assert shares(found["one-path"])["ttrl"] == pytest.approx([0.0] * 3)
     text = (tmp_path / "out" / "atlas.md").read_text()
-    assert "| `ttrl` | 0% (0%, 0%, 0%) | 50% (50%, 50%, 50%) |" in text
+    assert "| `ttrl` | 50% (50%, 50%, 50%) | 0% (0%, 0%, 0%) |" in text
     assert "sums (+0.500)" in text
+    assert "ttrl" in (tmp_path / "out" / "atlas.svg").read_text()
+    page_file = tmp_path / "out" / "atlas.md"
+    page_file.write_text(f"# Mine\n\nBefore.\n\n{text[text.index('<!--') :].replace('50%', '1%')}\nAfter.\n")
+    assert [file.name for file in write_pages(tmp_path / "out")] == ["atlas.md", "atlas.svg"]
+    assert page_file.read_text() == f"# Mine\n\nBefore.\n\n{text[text.index('<!--') :]}\nAfter.\n"
+
+
+def test_without_results_nothing_is_written(tmp_path: Path) -> None:
+    assert write_pages(tmp_path) == []
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("gain", [0.0, -0.1, None])
