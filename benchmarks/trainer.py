@@ -30,7 +30,7 @@ from transformers import TrainerCallback
 
 from benchmarks.comparison import Comparison, compare, table, write
 from benchmarks.one_at_a_time import OneAtATime
-from ireasoner.trainer.commands.service import Service
+from ireasoner.trainer.commands.service import LocalServer
 from ireasoner.trainer.loop.train import train
 from ireasoner.trainer.monitoring.time_shares import before_training
 from ireasoner.trainer.run_folder.run_folder import read_lines
@@ -176,23 +176,14 @@ def _servers(folder: Path) -> Iterator[None]:
     rewards = ["--embedder", "token-mean", "--token-mean-checkpoint", str(MODEL)]
     rollouts = ["--model", str(MODEL), "--max-lora-rank", "8"]
     with (
-        _service("reward", rewards, folder) as reward_server,
-        _service("rollout", rollouts, folder) as rollout_server,
+        LocalServer("reward_server", PORTS["reward"], rewards, log=folder / "reward.log") as reward_server,
+        LocalServer(
+            "rollout_server", PORTS["rollout"], rollouts, log=folder / "rollout.log"
+        ) as rollout_server,
     ):
         reward_server.wait_until_ready(120)
         rollout_server.wait_until_ready(300)
         yield
-
-
-def _service(name: str, flags: list[str], folder: Path) -> Service:
-    port = PORTS[name]
-    return Service(
-        f"{name} server",
-        f"ireasoner.{name}_server",
-        [*flags, "--port", str(port)],
-        log=folder / f"{name}.log",
-        ready_url=f"http://127.0.0.1:{port}/readyz",
-    )
 
 
 def _other_turn(other: OneAtATime, images: Iterator[Path], cycles: int, count: int) -> float:

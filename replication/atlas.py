@@ -37,7 +37,7 @@ from replication.values import VALUES, as_text, packed
 WORLDS: Mapping[TaskName, str] = {
     "sums": "errors of single steps, which spoil some paths to an answer",
     "one-path": "the same errors, shared by all paths",
-    "confident": "steps that are wrong for certain, beside others that are uncertain and mostly right",
+    "confident": "steps that are nearly always wrong, beside others that are uncertain and mostly right",
     "remainders": "half of the steps are wrong, and many right answers are luck",
     "readings": "a cell is misread now and then, each time otherwise: right answers have wrong steps",
     "scenes": "nine kinds of question, some of one step",
@@ -52,6 +52,9 @@ _VIEWS: Mapping[TaskName, tuple[str, ...]] = dict.fromkeys(
 
 _VOTERS = ("paraphrase", "teacher")
 
+_METHODS = tuple(name for name, preset in PRESETS.items() if not Needs.of(preset.model_dump()).judge)
+"""All presets but those with a judge: the tiny models were never taught to judge, so their replies hold no scores."""
+
 BOUNDS = (ARMS["base"], ARMS["true-answers"])
 """What every gain is a share of: from the base model to true answers."""
 
@@ -64,16 +67,12 @@ def methods_of(world: TaskName) -> tuple[Arm, ...]:
     """Every preset as an arm of a world, with the trainer's settings that give it what it needs.
 
     A preset that needs voters is one arm per kind of voters; one that needs views is left out where a world has none.
-    One that needs a judge is left out everywhere: the tiny models were never taught to judge, so their replies hold no
-    scores.
     """
-    return tuple(arm for name in PRESETS for arm in _arms(name, world))
+    return tuple(arm for name in _METHODS for arm in _arms(name, world))
 
 
 def _arms(preset: str, world: TaskName) -> list[Arm]:
     needs = Needs.of(PRESETS[preset].model_dump())
-    if needs.judge:
-        return []
     plain = Arm(preset, "method", f"the preset {preset}", preset=preset)
     if needs.voters:
         return [
@@ -100,7 +99,7 @@ class AtlasSettings(CommandSettings):
 
     worlds: tuple[TaskName, ...] = tuple(WORLDS)
     """Worlds, separated by commas."""
-    methods: tuple[str, ...] = tuple(PRESETS)
+    methods: tuple[str, ...] = _METHODS
     """Presets, separated by commas."""
     seeds: int = Field(3, ge=1)
     """Number of seeds per method, counted from 0. Below five, gains have no interval."""
@@ -119,6 +118,8 @@ class AtlasSettings(CommandSettings):
         for name in methods:
             if name not in PRESETS:
                 raise ValueError(f"there is no preset {name!r}; the presets are {', '.join(PRESETS)}")
+            if name not in _METHODS:
+                raise ValueError(f"{name} needs a judge, and the tiny models were never taught to judge")
         return methods
 
     def arms(self, world: TaskName) -> Sequence[Arm]:

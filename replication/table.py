@@ -21,7 +21,7 @@ _ACCURACY_COLUMNS = (
     ("pass@{n}", "passed"),
 )
 _TESTED = _ACCURACY_COLUMNS[:2]
-"""The columns whose differences have p-values; each is corrected for the number of arms."""
+"""The columns whose differences have p-values, each corrected for the number of arms, not for both columns."""
 _SOUND_COLUMNS = (
     ("right by a right derivation", "sound"),
     ("greedy by a right derivation", "greedy_sound"),
@@ -234,6 +234,7 @@ def _less_reference(document: Document) -> str:
             *(
                 p_value(p, document)
                 for metric, of_each in of_all.items()
+                if of_each
                 for p in (pair[BOTH][metric].get("p"), of_each.get(name))
             ),
         ]
@@ -242,7 +243,8 @@ def _less_reference(document: Document) -> str:
     head = ["arm", *(["minus"] if several else []), *(["differs in"] if knows_settings else [])]
     head += _names(columns, document)
     for (_, metric), title in zip(_TESTED, _names(_TESTED, document), strict=True):
-        head += [f"p, {title}", f"p for all {len(of_all[metric])} (Holm)"]
+        if of_all[metric]:
+            head += [f"p, {title}", f"p, {title}, for all {len(of_all[metric])} (Holm)"]
     return markdown_table(head, body)
 
 

@@ -1,7 +1,7 @@
 """The command `python -m replication.views_gate`: whether votes over views of a question are truer than plain votes.
 
 The base model answers validation questions plainly and in the views of an arm, as often in total. Where the vote over
-the views is not clearly truer, training on it has nothing to climb on. This takes minutes; a study takes hours.
+the views is not clearly truer, training on it has no headroom. This takes minutes; a study takes hours.
 """
 
 import json
@@ -146,10 +146,8 @@ def verdict(measured: dict[str, Any]) -> str:
     figure = f"{gain['mean']:+.3f} [{gain['low']:.3f}, {gain['high']:.3f}]"
     of = f"maj@{measured['samples']} over the views of {measured['arm']} minus plain: {figure}"
     if measured["passed"]:
-        return (
-            f"{of}; the low end is at least {GATE:.2f}: there is something to climb on in {measured['task']}"
-        )
-    return f"{of}; the low end is below {GATE:.2f}: there is nothing to climb on in {measured['task']}"
+        return f"{of}; the low end is at least {GATE:.2f}: there is headroom on {measured['task']}"
+    return f"{of}; the low end is below {GATE:.2f}: there is no headroom on {measured['task']}"
 
 
 def _written(asked: Sequence[Asked], folder: Path) -> list[Question]:

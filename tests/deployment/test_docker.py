@@ -194,6 +194,20 @@ def test_the_trainer_takes_further_flags(
     assert shown.splitlines() == ["train", "--run-folder", str(run), "--model=m", *resume, *words]
 
 
+def test_flags_that_cannot_be_read_start_no_run(tmp_path: Path) -> None:
+    (tmp_path / "ireasoner").write_text("#!/bin/bash\necho started\n")
+    (tmp_path / "ireasoner").chmod(0o755)
+    ended = subprocess.run(
+        [FOLDER / "train", str(tmp_path), "--model=m"],
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}", "TRAIN_FLAGS": "--reward.config 'views"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "TRAIN_FLAGS cannot be read: --reward.config 'views" in ended.stderr
+
+
 def test_a_run_can_be_evaluated_where_it_was_trained() -> None:
     """The rollout server reads the adapters of runs at the address that the trainer gives them."""
     for profile in PROFILES:

@@ -18,7 +18,7 @@ WORDS = ["--no-run", "--worlds", "sums,one-path", "--methods", "ttrl,empo", "--s
 
 
 @pytest.mark.parametrize("world", WORLDS)
-def test_every_preset_is_a_method_that_the_trainer_can_give_what_it_needs(
+def test_every_preset_without_a_judge_is_a_method_that_the_trainer_can_give_what_it_needs(
     world: TaskName, tmp_path: Path
 ) -> None:
     settings = AtlasSettings(runs=tmp_path)
@@ -96,6 +96,7 @@ def test_where_true_answers_gain_nothing_there_is_no_share(gain: float | None) -
     ("words", "reason"),
     [
         (["--methods", "ttrl,votes"], "there is no preset 'votes'"),
+        (["--methods", "ttrl,judge-bounded"], "judge-bounded needs a judge"),
         (["--worlds", "sum"], "worlds"),
         (["--seeds", "0"], "seeds"),
     ],

@@ -51,8 +51,8 @@ def measured(plain: list[float], pooled: list[float], different: int = 9) -> dic
 def test_the_low_end_of_the_gain_decides(plain: list[float], pooled: list[float], passed: bool) -> None:
     found = measured(plain, pooled)
     assert found["passed"] is passed
-    assert ("there is something to climb on" in verdict(found)) is passed
-    assert ("there is nothing to climb on in one-path" in verdict(found)) is not passed
+    assert ("there is headroom on one-path" in verdict(found)) is passed
+    assert ("there is no headroom on one-path" in verdict(found)) is not passed
 
 
 def test_questions_with_the_same_numbers_count_as_one() -> None:

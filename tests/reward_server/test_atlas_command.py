@@ -209,13 +209,14 @@ def test_the_answers_of_an_evaluation_are_groups(tmp_path: Path) -> None:
         "line": 1,
         "question": "How many?",
         "answer": "7",
+        "labels": ["7", "seven"],
         "sampled": [{"text": text} for text in texts],
     }
     file = write(tmp_path / "answers.jsonl", [answered, {"line": 2, "error": "no image"}, answered])
     first, second = read_groups(file)
     assert (first.id, second.id) == ("line 1", "line 3")
     assert [rollout.text for rollout in first.rollouts] == texts
-    assert first.labels == ["7"]
+    assert first.labels == ["7", "seven"]
 
 
 GOOD = json.dumps(labelled([7, 8], "g"))
@@ -236,7 +237,8 @@ GOOD = json.dumps(labelled([7, 8], "g"))
             (),
             "line 2: rollouts.0.text: Input should be a valid string",
         ),
-        ([GOOD, '{"answer": "7", "sampled": 7}'], (), "line 2: "),
+        ([GOOD, '{"answer": "7", "sampled": 7}'], (), "line 2: id: Field required"),
+        ([GOOD, '{"error": "no", "rollouts": []}'], (), "line 2: id: Field required"),
         ([GOOD, '{"role": "solver", "rollouts": []}'], (), "line 2: this is a groups.jsonl of a run folder"),
         ([GOOD.replace('"labels"', '"label"')], (), "line 1: label: Extra inputs are not permitted"),
         ([json.dumps(labelled([7, 8], "g", voters="x"))], ("--methods", "co-rewarding,ttrl"), "voters"),

@@ -16,12 +16,13 @@ from ireasoner.trainer.evaluation.questions import BadLine, Question
 from ireasoner.trainer.evaluation.replies import Reply
 from scripts.atlas_docs import example, page
 
+QUESTIONS = (
+    Question(Path("a.png"), "Which?", "cat", line=2, matching="choice", choices=("cat", "dog")),
+    Question(Path("a.png"), "What is it?", "dog", line=3),
+)
 REPLIES = [
-    Reply(
-        Question(Path("a.png"), "How many?", "7", line=line), b"", greedy=right, sampled=[right, wrong, right]
-    )
-    for line in (2, 3)
-    for right, wrong in [("<answer>7</answer>", "<answer>8</answer>")]
+    Reply(question, b"", greedy="<answer>A</answer>", sampled=["<answer>A</answer>", "<answer>dog</answer>"])
+    for question in QUESTIONS
 ]
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "atlas.md").read_text(encoding="utf-8")

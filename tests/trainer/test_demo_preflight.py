@@ -114,6 +114,8 @@ def test_a_gpu_that_torch_was_built_for_and_does_not_see_is_missed(
         tmp_path, SettingsError, r"built for CUDA 13\.0 and sees no GPU \(CUDA_VISIBLE_DEVICES=1\): make one"
     )
     config = tmp_path / "demo.toml"
+    config.write_text("[grpo]\nuse_cpu = false\n")
+    refused(tmp_path, SettingsError, "sees no GPU", config=config)
     config.write_text("[grpo]\nuse_cpu = true\n[lora]\ntarget_modules = ['no_proj']\n")
     refused(tmp_path, SettingsError, r"lora\.target_modules: .*no_proj", config=config)
 

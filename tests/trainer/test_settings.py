@@ -95,6 +95,13 @@ def test_flags_with_names_and_values_are_parsed() -> None:
     )
 
 
+def test_where_a_run_computes_is_no_part_of_the_experiment() -> None:
+    """A run that began on a CPU can say so when it resumes."""
+    plain = RunSettings(**{**NEEDED, "grpo": {"epsilon": 0.3}})
+    on_cpu = RunSettings(**{**NEEDED, "grpo": {"epsilon": 0.3, "use_cpu": True}})
+    assert on_cpu.experiment == plain.experiment != RunSettings(**NEEDED).experiment
+
+
 def test_a_rollout_server_for_the_run_gets_its_rank_and_image_bounds() -> None:
     settings = RunSettings(**{**NEEDED, "lora": {"r": 64}, "rollout": {"max_pixels": 1003520}})
     assert settings.rollout_server_flags == [

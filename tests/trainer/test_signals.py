@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -23,9 +24,10 @@ from ireasoner.trainer.adapters.backbone import (
     name_roles,
 )
 from ireasoner.trainer.adapters.publisher import write_adapter
+from ireasoner.trainer.errors import SettingsError
 from ireasoner.trainer.images import png_bytes, read_image
 from ireasoner.trainer.loop import signal_pass
-from ireasoner.trainer.loop.signal_pass import SignalPass
+from ireasoner.trainer.loop.signal_pass import SignalPass, refuse_logits_changed_after_the_head
 from ireasoner.trainer.rewards.signals import signals_of
 from ireasoner.trainer.rollouts.client import CHAT, RolloutClient, with_image
 from ireasoner.trainer.rollouts.prompt import Prompt
@@ -340,15 +342,46 @@ def test_a_forward_pass_measures_the_distribution_that_vllm_sampled_from(
             assert measured.figures[name] == pytest.approx(expected[name], abs=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "temperature", "tolerance"), [("float32", 1.0, 1e-4), ("bfloat16", 0.7, 0.2)]
+)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_every_family_is_measured(family: str, tmp_path: Path) -> None:
-    """As a plain forward pass of its own processor's inputs, whatever they are."""
+def test_every_family_is_measured(
+    family: str, dtype: str, temperature: float, tolerance: float, tmp_path: Path
+) -> None:
+    """As a plain forward pass of its own processor's inputs, whatever they are; one on a GPU is in bfloat16."""
     if family == "smolvlm":
         pytest.importorskip("num2words")
     policies = Policies(tmp_path, str(build(family, tmp_path / "model")))
-    one = signal_pass_of(policies, 2)
+    backbone = load_backbone(str(tmp_path / "model"), dtype).eval()
+    forbid_tokens(backbone, policies.forbidden)
+    contract = SamplingContract(64, temperature=temperature, forbidden_token_ids=policies.forbidden)
+    one = SignalPass(backbone, policies.processor, lambda name: tmp_path / name, contract, BOTH, 2)
     for each in one.measured(policies.prompt, policies.rollouts(1, "one two", "7", "three\nfour")):
-        expected = policies.one_at_a_time(each, 1.0)
+        expected = policies.one_at_a_time(each, temperature)
         for name in BOTH:
             assert len(each.figures[name]) == len(each.token_ids)
-            assert each.figures[name] == pytest.approx(expected[name], abs=1e-4)
+            assert each.figures[name] == pytest.approx(expected[name], abs=tolerance)
+
+
+@pytest.mark.parametrize(
+    ("fields", "changed"),
+    [
+        ({}, None),
+        ({"final_logit_softcapping": None, "logits_scaling": 1.0}, None),
+        ({"final_logit_softcapping": 30.0}, "final_logit_softcapping = 30.0"),
+        ({"logits_scaling": 8.0}, "logits_scaling = 8.0"),
+    ],
+)
+def test_logits_that_change_after_the_head_are_not_measured(
+    fields: dict[str, Any], changed: str | None
+) -> None:
+    config: Any = SimpleNamespace(get_text_config=lambda: SimpleNamespace(**fields))
+    refuse_logits_changed_after_the_head(config, [])
+    if changed is None:
+        refuse_logits_changed_after_the_head(config, ["self_certainty"])
+        return
+    with pytest.raises(
+        SettingsError, match=f"'self_certainty' is measured from the logits .* {changed} of this"
+    ):
+        refuse_logits_changed_after_the_head(config, ["self_certainty"])

@@ -384,6 +384,7 @@ class RunSettings(BaseSettings):
                 "reward": {"url", "token_file", "source"},
                 "rollout": {"url", "context_tokens", "canary_every", "canary_tolerance"},
                 "data": {"revision"},  # images.json holds what the images are
+                "grpo": {"use_cpu"},  # where it runs, as `accelerate` or a visible GPU also decide
             },
         )
         document["progress_updates"] = self.progress_updates or self.updates

@@ -47,6 +47,7 @@ class Reply:
             "image": str(question.image),
             "question": question.prompt,
             "answer": question.answer,
+            "labels": question.spellings,
             "matching": question.matching,
         }
         if self.error is not None:

@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from peft import PeftModel
 
+from ireasoner.trainer.adapters.architecture import TOKEN_TYPES
+from ireasoner.trainer.errors import SettingsError
 from ireasoner.trainer.loop.distinct_prompts import DistinctPrompts
 from ireasoner.trainer.loop.shared_prompt import can_pack, pack
 from ireasoner.trainer.loop.trl_internals import Batch
@@ -21,8 +23,27 @@ from ireasoner.trainer.rollouts.token_figures import TOKEN_FIGURES
 
 _CHUNK_LOGITS = 2**24
 """Logits that are computed at a time, 64 MiB in float32."""
-_KINDS = ("token_type_ids", "mm_token_type_ids")
-"""Inputs that tell tokens of images from text, 0, where a family has them."""
+_AFTER_THE_HEAD = ("final_logit_softcapping", "logits_scaling", "logit_scale")
+"""Fields of a config with which some families change logits after the head; None and 1 change nothing."""
+
+
+def refuse_logits_changed_after_the_head(config: Any, figures: Sequence[str]) -> None:
+    """Refuses a base model whose distributions are not those of its head's logits.
+
+    Args:
+        config: Its config.
+        figures: What is to be measured.
+
+    Raises:
+        SettingsError: The message names the field that changes them.
+    """
+    text = config.get_text_config()
+    changing = [name for name in _AFTER_THE_HEAD if getattr(text, name, None) not in (None, 1.0)]
+    if figures and changing:
+        raise SettingsError(
+            f"reward.config: the signal {figures[0]!r} is measured from the logits of the model's head, which "
+            f"{changing[0]} = {getattr(text, changing[0])} of this model's config changes: choose another config"
+        )
 
 
 class SignalPass:
@@ -115,7 +136,11 @@ class SignalPass:
         for row, rollout in enumerate(rollouts):
             written = len(rollout.token_ids)
             ids[row, :written], mask[row, :written] = torch.tensor(rollout.token_ids), 1
-        appended = {"input_ids": ids, "attention_mask": mask, **dict.fromkeys(_KINDS, torch.zeros_like(ids))}
+        appended = {
+            "input_ids": ids,
+            "attention_mask": mask,
+            **dict.fromkeys(TOKEN_TYPES, torch.zeros_like(ids)),
+        }
         inputs = {
             name: torch.cat([value, appended[name]], dim=1) if name in appended else value
             for name, value in inputs.items()

@@ -176,17 +176,19 @@ def refuse_unsupported(settings: RunSettings) -> None:
         SettingsError: TRL refuses a field, or DeepSpeed would shard the backbone, or one process sees several GPUs, or
             none although torch is built for them.
     """
-    if _is_zero3(grpo_config(settings)):
+    config = grpo_config(settings)
+    if _is_zero3(config):
         raise SettingsError(
             "DeepSpeed's ZeRO-3 cannot be trained: shard the backbone with configs/accelerate/fsdp-72b.yaml, or keep "
             "it whole with ZeRO-2"
         )
-    if torch.version.cuda is not None and not torch.cuda.is_available() and "use_cpu" not in settings.grpo:
+    chosen = "use_cpu" in settings.grpo and config.use_cpu
+    if torch.version.cuda is not None and not torch.cuda.is_available() and not chosen:
         hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
         seen = "" if hidden is None else f" (CUDA_VISIBLE_DEVICES={hidden})"
         raise SettingsError(
-            f"torch is built for CUDA {torch.version.cuda} and sees no GPU{seen}: make one visible, or set --grpo "
-            "use_cpu=true to train on the CPU"
+            f"torch is built for CUDA {torch.version.cuda} and sees no GPU{seen}: make one visible, or set "
+            "grpo.use_cpu = true to train on the CPU"
         )
     if launched_processes() == 1 and torch.cuda.device_count() > 1:
         raise SettingsError(

@@ -50,6 +50,6 @@ TASKS: Mapping[TaskName, Task] = {
         Task("scenes", Scenes(), "scenes"),
     )
 }
-"""Every task: the demo's; the same facts with a single path, which all samples share; facts that are wrong for certain
-beside others that are right most of the time; right answers by wrong reasoning; right answers by wrong readings, which
-two samples seldom share; and shapes and bars with several kinds of question."""
+"""Every task: the demo's; the same facts with a single path, which all samples share; facts that are nearly always
+wrong beside others that are right most of the time; right answers by wrong reasoning; right answers by wrong readings,
+which two samples seldom share; and shapes and bars with several kinds of question."""

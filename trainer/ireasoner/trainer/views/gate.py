@@ -1,6 +1,6 @@
 """The gate: whether votes over views of a question are truer than votes over the plain question, before any training.
 
-Where they are not, there is nothing for training on views to climb on.
+Where they are not, training on views has no headroom.
 """
 
 from collections.abc import Sequence

@@ -51,8 +51,8 @@ def _group(line: bytes, number: int, where: str) -> wire.Group | None:
                 f"{where}: this is a groups.jsonl of a run folder, which holds scores: import the run into a ledger "
                 "(ireasoner import RUN --ledger FOLDER), and export groups from the explorer (ireasoner explore FOLDER)"
             )
-        if "error" in group:
-            return None
+        if "error" in group and not group.keys() & {"rollouts", "sent"}:
+            return None  # `evaluate` could not ask this question
         if isinstance(group.get("sampled"), list):
             return wire.Group.model_validate(_of_answers(group, number))
         return wire.Group.model_validate(group.get("sent", group))  # an export holds more than was sent
@@ -71,7 +71,7 @@ def _of_answers(line: dict[str, Any], number: int) -> dict[str, Any]:
     return {
         "id": f"line {number}",
         "rollouts": [{"id": str(index), "text": text} for index, text in enumerate(texts)],
-        "labels": [line["answer"]] if "answer" in line else None,
+        "labels": line.get("labels"),
     }
 
 

@@ -17,7 +17,8 @@ from ireasoner.reward_server.scoring_config import PRESETS, AnswerFrom, ConfigOv
 class AtlasSettings(EmbedderFlags):
     """Score labelled groups under every method, and show which one ranks right answers above wrong ones.
 
-    FILE holds one group per line, as reward-score reads it; some groups have labels (right answers), a hundred or more.
+    FILE holds one group per line: as reward-score reads it, an export of the explorer, or the answers that `ireasoner
+    evaluate` saves. Some groups have labels (right answers), a hundred or more.
     No method sees the labels. A method whose signals, views or voters are missing is listed with what it lacks.
     Exit status: 0 the methods were compared; 2 an input is wrong.
     """
@@ -25,7 +26,7 @@ class AtlasSettings(EmbedderFlags):
     model_config = SettingsConfigDict(cli_prog_name="ireasoner atlas", env_prefix="IREASONER_ATLAS_")
 
     file: CliPositionalArg[Path]
-    """JSON lines of groups, as for reward-score."""
+    """JSON lines of groups: as for reward-score, an export of the explorer, or answers of `ireasoner evaluate`."""
     methods: tuple[str, ...] = ()
     """Presets to compare, separated by commas (default: all)."""
     configs: str | None = None
