@@ -50,7 +50,8 @@ _VIEWS: Mapping[TaskName, tuple[str, ...]] = dict.fromkeys(
 )
 """The views of a world's questions; `readings` and `scenes` have none that keeps every answer."""
 
-_VOTERS = ("paraphrase", "teacher")
+_VOTERS = "teacher"
+"""Who judges under a preset that needs voters: the tiny models were never taught to write a paraphrase."""
 
 _METHODS = tuple(name for name, preset in PRESETS.items() if not Needs.of(preset.model_dump()).judge)
 """All presets but those with a judge: the tiny models were never taught to judge, so their replies hold no scores."""
@@ -64,29 +65,26 @@ _FOLDER = Path(__file__).resolve().parent.parent / "docs" / "replication" / "atl
 
 
 def methods_of(world: TaskName) -> tuple[Arm, ...]:
-    """Every preset as an arm of a world, with the trainer's settings that give it what it needs.
+    """Every method as an arm of a world, with the trainer's settings that give it what it needs.
 
-    A preset that needs voters is one arm per kind of voters; one that needs views is left out where a world has none.
+    A preset that needs views is left out where a world has none.
     """
-    return tuple(arm for name in _METHODS for arm in _arms(name, world))
+    return tuple(arm for name in _METHODS if (arm := _arm(name, world)) is not None)
 
 
-def _arms(preset: str, world: TaskName) -> list[Arm]:
+def _arm(preset: str, world: TaskName) -> Arm | None:
     needs = Needs.of(PRESETS[preset].model_dump())
     plain = Arm(preset, "method", f"the preset {preset}", preset=preset)
     if needs.voters:
-        return [
-            replace(
-                plain,
-                name=f"{preset}-{voters}",
-                meaning=f"{plain.meaning}, judged by a {voters}",
-                trainer={"reward": {"voters": voters}},
-            )
-            for voters in _VOTERS
-        ]
+        return replace(
+            plain,
+            name=f"{preset}-{_VOTERS}",
+            meaning=f"{plain.meaning}, judged by a {_VOTERS}",
+            trainer={"reward": {"voters": _VOTERS}},
+        )
     if not needs.views:
-        return [plain]
-    return [replace(plain, trainer={"views": {"names": _VIEWS[world]}})] if world in _VIEWS else []
+        return plain
+    return replace(plain, trainer={"views": {"names": _VIEWS[world]}}) if world in _VIEWS else None
 
 
 class AtlasSettings(CommandSettings):

@@ -35,15 +35,13 @@ def test_every_preset_without_a_judge_is_a_method_that_the_trainer_can_give_what
             Needs.of(arm.scoring_config.model_dump()).check(run_settings(arm, seed, plan))
 
 
-def test_voters_are_arms_of_their_own_and_views_are_named() -> None:
+def test_voters_and_views_are_named() -> None:
     of_world = {arm.name: arm.trainer for arm in methods_of("one-path")}
-    assert of_world["co-rewarding-paraphrase"] == {"reward": {"voters": "paraphrase"}}
     assert of_world["co-rewarding-teacher"] == {"reward": {"voters": "teacher"}}
     assert len(of_world["views"]["views"]["names"]) == 4
     assert [arm.name for arm in AtlasSettings(methods=("co-rewarding",)).arms("scenes")] == [
         "base",
         "true-answers",
-        "co-rewarding-paraphrase",
         "co-rewarding-teacher",
     ]
 
