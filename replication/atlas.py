@@ -213,10 +213,12 @@ def write_pages(folder: Path) -> list[Path]:
     texts = pages(folder)
     for file, text in texts.items():
         file.write_text(text, encoding="utf-8")
-    if not texts:
-        return []
+    found = {world: _known(shares(document)) for world, document in _documents(folder).items()}
+    drawn = {world: of_world for world, of_world in found.items() if of_world}
+    if not drawn:
+        return [*texts]
     plot = folder / "atlas.svg"
-    draw_atlas({world: _known(shares(document)) for world, document in _documents(folder).items()}, plot)
+    draw_atlas(drawn, plot)
     return [*texts, plot]
 
 
@@ -253,7 +255,10 @@ def page(documents: Mapping[str, Mapping[str, Any]]) -> str:
     gains = {world: shares(document) for world, document in documents.items()}
     names = dict.fromkeys(name for of_world in gains.values() for name in of_world)
     body = [[f"`{name}`", *(_shown(of_world.get(name)) for of_world in gains.values())] for name in names]
-    truth = [f"{world} ({gain_of_truth(document):+.3f})" for world, document in documents.items()]
+    truth = []
+    for world, document in documents.items():
+        gain = gain_of_truth(document)
+        truth.append(world if math.isnan(gain) else f"{world} ({gain:+.3f})")
     return markdown_table(["method", *truth], body)
 
 

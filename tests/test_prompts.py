@@ -26,6 +26,8 @@ from ireasoner.trainer.rollouts.prompts import parse_question, proposer_messages
         ('{"question": "What is it?', None),
         ("I write it inside <question>: <question>What is it?</question>", "What is it?"),
         ("<question> \n </question>", None),
+        ("<question>?</question>", None),
+        ("<question>1 + 1 = ?</question>", "1 + 1 = ?"),
         ("<question>One?</question><question>Two?</question>", None),
         ("", None),
     ],

@@ -80,6 +80,17 @@ def test_without_results_nothing_is_written(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_without_true_answers_nothing_is_drawn(tmp_path: Path) -> None:
+    (tmp_path / "sums").mkdir()
+    document = {
+        "task": "sums",
+        "arms": [{"arm": "ttrl", "against": {"base": {"by_seed": {"greedy": [0.1]}}}}],
+    }
+    (tmp_path / "sums" / "results.json").write_text(json.dumps(document))
+    assert [file.name for file in write_pages(tmp_path)] == ["atlas.md"]
+    assert "| method | sums |" in (tmp_path / "atlas.md").read_text()
+
+
 @pytest.mark.parametrize("gain", [0.0, -0.1, None])
 def test_where_true_answers_gain_nothing_there_is_no_share(gain: float | None) -> None:
     base = {"by_seed": {"greedy": [0.1]}}
@@ -87,7 +98,9 @@ def test_where_true_answers_gain_nothing_there_is_no_share(gain: float | None) -
     if gain is not None:
         of_truth = {**base, "both": {"greedy": {"mean": gain}}}
         arms.append({"arm": "true-answers", "against": {"base": of_truth}})
-    assert "| `ttrl` |  |" in page({"sums": {"task": "sums", "arms": arms}})
+    shown = page({"sums": {"task": "sums", "arms": arms}})
+    assert "| `ttrl` |  |" in shown
+    assert "nan" not in shown
 
 
 @pytest.mark.parametrize(

@@ -48,8 +48,9 @@ def text_of(messages: str | Sequence[Message]) -> str:
 def parse_question(text: str) -> str | None:
     """The question in a Proposer's completion, white space folded; None if there is not exactly one.
 
-    An empty `<question>` is no question. Of two questions, choosing one would be arbitrary. Untrained models often
-    write no tags: a completion without markup is a question if it is one line with one question mark, at its end.
+    A `<question>` without a letter or a digit is no question. Of two questions, choosing one would be arbitrary.
+    Untrained models often write no tags: a completion without markup is a question if it is one line with one question
+    mark, at its end.
     """
     found = _QUESTION.findall(text)
     if _BARE_QUESTION.fullmatch(text.strip()):
@@ -57,7 +58,7 @@ def parse_question(text: str) -> str | None:
     if len(found) != 1:
         return None
     question = " ".join(found[0].split())
-    return question or None
+    return question if any(map(str.isalnum, question)) else None
 
 
 def image_turn(text: str) -> Message:
