@@ -8,7 +8,15 @@ from typing import Any, Literal
 from replication.arms import ARMS, Arm
 
 StudyName = Literal[
-    "estimators", "readings", "readings-early", "views", "views-sums", "copies", "repetition", "paper"
+    "estimators",
+    "readings",
+    "readings-early",
+    "views",
+    "views-sums",
+    "teacher",
+    "copies",
+    "repetition",
+    "paper",
 ]
 
 
@@ -157,6 +165,14 @@ _VIEWS = (
     ),
 )
 
+_TEACHER = replace(
+    ARMS["outcome-only"],
+    name="outcome-teacher",
+    meaning=f"{ARMS['outcome-only'].meaning}; by the votes of a slow teacher",
+    overrides={**ARMS["outcome-only"].overrides, "votes": "voters"},
+    trainer={"reward": {"voters": "teacher"}},
+)
+
 STUDIES: Mapping[StudyName, Study] = MappingProxyType(
     {
         "estimators": Study(
@@ -185,6 +201,12 @@ STUDIES: Mapping[StudyName, Study] = MappingProxyType(
             "Do votes of other views cost anything where paths already disagree?",
             table=("outcome-only",),
             own=(_CROSS,),
+            settings={"questions": 400},
+        ),
+        "teacher": Study(
+            "Do the votes of a slow teacher teach more than those of the rollouts that are paid?",
+            table=("outcome-only", "true-answers"),
+            own=(_TEACHER,),
             settings={"questions": 400},
         ),
         "copies": Study(

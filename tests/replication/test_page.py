@@ -21,7 +21,10 @@ TABLES = re.compile(r"results\.json -->\n\n((?:\|[^\n]*\n)+)")
 ROOT = replication_docs.DOCS.parent
 PROSE = (
     *("README.md", "docs/presets.md", "docs/replication.md"),
-    *(f"docs/replication/{name}.md" for name in ("findings", "tasks", "ranking", "method", "own-arms")),
+    *(
+        f"docs/replication/{name}.md"
+        for name in ("findings", "tasks", "ranking", "method", "own-arms", "atlas/atlas")
+    ),
 )
 
 
@@ -144,7 +147,13 @@ def test_every_figure_with_an_interval_is_one_of_the_results(page: str, known: s
     said = said_on(page)
     of_demo = set(said_on("docs/demo.md")) if page == "README.md" else set()
     assert not [figure for figure in said if figure not in known | of_demo]
-    assert len(said) > 3 or page.rpartition("/")[2] in ("README.md", "presets.md", "method.md", "own-arms.md")
+    assert len(said) > 3 or page.rpartition("/")[2] in (
+        "README.md",
+        "presets.md",
+        "method.md",
+        "own-arms.md",
+        "atlas.md",
+    )
 
 
 @pytest.mark.parametrize("page", [page for page in PROSE if page.startswith("docs/replication")])

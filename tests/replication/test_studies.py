@@ -8,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 from pydantic_settings import CliApp
 
+from ireasoner.trainer.rewards.needs import Needs
 from replication.arms import ARMS, Arm
 from replication.evaluation import splits
 from replication.run import recipe, run_settings
@@ -83,6 +84,13 @@ def test_an_arm_with_views_differs_from_outcome_only_in_views_and_votes(arm: Arm
     assert differing(arm, ARMS["outcome-only"]) == ["votes", "trainer.views.names"]
     settings = run_settings(arm, 0, plan(tmp_path, "one-path"))
     assert settings.group_size % settings.views.count == 0
+
+
+def test_the_arm_with_a_teacher_differs_from_outcome_only_in_who_votes(tmp_path: Path) -> None:
+    [arm] = STUDIES["teacher"].own
+    assert differing(arm, ARMS["outcome-only"]) == ["votes", "trainer.reward.voters"]
+    settings = run_settings(arm, 0, plan(tmp_path))
+    Needs.of(arm.scoring_config.model_dump()).check(settings)
 
 
 @pytest.mark.parametrize("arm", STUDIES["readings-early"].own, ids=lambda arm: arm.name)

@@ -134,7 +134,16 @@ def test_a_hub_model_is_not_kept_offline(start: Start, record: Path) -> None:
 def test_a_failed_start_exits_with_the_childs_code(start: Start) -> None:
     server = start("--exit-at-start", "7")
     assert server.process.wait(GONE_DEADLINE_S) == 7
-    assert "ended by itself with code 7 before it was ready" in server.log.read_text()
+    ended = "ended by itself with code 7 before it was ready"
+    assert (
+        f"{ended}; a/model is no folder here, so it was looked for on the model hub" in server.log.read_text()
+    )
+
+
+def test_a_failed_start_with_a_folder_says_nothing_of_the_hub(start: Start, tmp_path: Path) -> None:
+    server = start("--exit-at-start", "7", model=str(tmp_path))
+    assert server.process.wait(GONE_DEADLINE_S) == 7
+    assert "before it was ready\n" in server.log.read_text()
 
 
 @pytest.mark.parametrize(("child", "launcher"), [(5, 5), (0, 1)])

@@ -81,7 +81,8 @@ class Launcher:
             if child.poll() is None:
                 return self._stop(child)
             code = _exit_code(child)
-            logger.error("vLLM ended by itself with code %d%s", code, "" if ready else " before it was ready")
+            early = "" if ready else f" before it was ready{_where_from(settings.model)}"
+            logger.error("vLLM ended by itself with code %d%s", code, early)
             return code or FAILURE
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
@@ -109,6 +110,13 @@ class Launcher:
             child.kill()
             child.wait(SHUTDOWN_DEADLINE_S)
         return _exit_code(child)
+
+
+def _where_from(model: str) -> str:
+    """Where vLLM looked for a model that is no folder; empty for a folder."""
+    return (
+        "" if Path(model).is_dir() else f"; {model} is no folder here, so it was looked for on the model hub"
+    )
 
 
 def _exit_code(child: subprocess.Popen[bytes]) -> int:
