@@ -32,6 +32,8 @@ MODULES = {
 def module_and_words(command: str) -> tuple[str, list[str]] | None:
     """The module that a command starts and the words after it; None for make and pip."""
     words = shlex.split(command)
+    while re.fullmatch(r"[A-Z_]+=\S*", words[0]):  # a variable of the environment
+        words = words[1:]
     if words[0].endswith("python") and words[1] == "-m":
         return words[2], words[3:]
     name = Path(words[0]).name
@@ -54,6 +56,7 @@ def test_the_readme_has_commands_of_every_kind() -> None:
     assert any(command.startswith("make ") for command in COMMANDS)
     modules = {found[0] for command in COMMANDS if (found := module_and_words(command))}
     assert modules >= {"ireasoner.reward_server", "ireasoner.rollout_server", "ireasoner.cli"}
+    assert module_and_words("CUDA_VISIBLE_DEVICES=1 ireasoner train") == ("ireasoner.cli", ["train"])
 
 
 @pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("make ")])
