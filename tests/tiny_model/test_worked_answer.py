@@ -1,5 +1,6 @@
 """The worked answers: their form, that answers follow from the steps, and how often additions are wrong."""
 
+import math
 from collections import Counter
 
 import numpy as np
@@ -10,8 +11,9 @@ from PIL import Image
 
 from ireasoner.trainer.rollouts.prompts import parse_question
 from ireasoner.trainer.tiny_model.completion import Completion, parse_completion
-from ireasoner.trainer.tiny_model.task import TASKS
+from ireasoner.trainer.tiny_model.task import TASKS, TaskName
 from ireasoner.trainer.tiny_model.worked_answer import (
+    Faults,
     FaultyAddition,
     proposal,
     right_beginning,
@@ -131,6 +133,43 @@ def test_confident_facts_are_surest_where_they_are_wrong() -> None:
     assert 0.15 < len(broken) / len(said) < 0.35
     assert all(right[fact] < 0.1 < 0.9 < share_of_mode[fact] for fact in broken)
     assert all(0.75 < right[fact] == share_of_mode[fact] < 0.95 for fact in intact)
+
+
+def entropy(faults: Faults, *, is_broken: bool) -> float:
+    """Of the result of one fact, in nats; of six slips, one is the favourite."""
+    right, favourite = (
+        (faults.right_if_broken, faults.favourite) if is_broken else (faults.right_if_intact, 0.0)
+    )
+    slip = (1 - right - favourite) / 6
+    return -sum(p * math.log(p) for p in (right, favourite + slip, *[slip] * 5) if p)
+
+
+@pytest.mark.parametrize(("task", "low", "high"), [("sums", 0.7, 0.85), ("confident", 0.2, 0.35)])
+def test_how_often_a_right_path_is_more_certain_than_a_wrong_one(
+    task: TaskName, low: float, high: float
+) -> None:
+    """docs/replication/predictions.md says near 0.8 and near 0.25."""
+    rng = np.random.default_rng(0)
+    faults = TASKS[task].faults
+    addition = FaultyAddition(0, faults)
+    shares = []
+    for _ in range(300):
+        digits = [int(digit) for digit in rng.integers(0, 10, 3)]
+        certainties: dict[bool, list[float]] = {True: [], False: []}
+        for _ in range(8):
+            total, *rest = map(int, rng.permutation(digits))
+            certainty = 0.0
+            for digit in rest:
+                certainty -= entropy(faults, is_broken=bool(addition.broken[total, digit]))
+                total = addition.add(total, digit, rng)
+            certainties[total == sum(digits)].append(certainty)
+        pairs = [
+            (right > wrong) + (right == wrong) / 2
+            for right in certainties[True]
+            for wrong in certainties[False]
+        ]
+        shares += [np.mean(pairs)] if pairs else []
+    assert low < np.mean(shares) < high
 
 
 def test_a_proposal_is_parsed_as_its_question() -> None:
