@@ -21,7 +21,6 @@ from ireasoner.trainer.adapters.probe import probe
 from ireasoner.trainer.errors import SettingsError
 from ireasoner.trainer.images import check_images_address
 from ireasoner.trainer.loop.seeds import check_seeds
-from ireasoner.trainer.loop.signal_pass import refuse_logits_changed_after_the_head
 from ireasoner.trainer.output_path import require_folder
 from ireasoner.trainer.rewards.needs import Needs
 from ireasoner.trainer.rewards.shadow_labels import Labels, load_labels
@@ -159,7 +158,6 @@ def check_servers(
         setting = "reward.token_file" if error.status in (401, 403) else refused
         raise SettingsError(f"{setting}: {reward.url} refuses: {error}") from error
     needs.check(settings)
-    refuse_logits_changed_after_the_head(policy.config, needs.figures)
     rollouts.models()
     probe(rollouts, policy, settings.adapters_folder or settings.run_folder / "adapters")
     return needs

@@ -31,6 +31,7 @@ from ireasoner.trainer.loop.preflight import (
 )
 from ireasoner.trainer.loop.ranks import Ranks
 from ireasoner.trainer.loop.servers import Servers
+from ireasoner.trainer.loop.signal_pass import refuse_logits_changed_after_the_head
 from ireasoner.trainer.loop.stop_signals import StopSignals
 from ireasoner.trainer.loop.trainer import ProposerSolverTrainer
 from ireasoner.trainer.loop.usable_images import model_context, scan_images, usable_images
@@ -88,6 +89,7 @@ def train(
             images = ranks.from_first(lambda: scan_images(settings, console))
             servers = ending.enter_context(Servers(settings, console, is_alive))
             needs = ranks.from_first(lambda: servers.await_ready(policy))
+            refuse_logits_changed_after_the_head(policy.config, needs.figures)
             if sharded:
                 refuse_forward_passes_of_one(needs)
             context = model_context(settings, ranks.from_first(servers.rollouts.context_tokens))
