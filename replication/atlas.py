@@ -27,6 +27,7 @@ from replication.atlas_plot import draw_atlas
 from replication.command import CommandSettings, run_command
 from replication.cost import hours
 from replication.evaluation import splits
+from replication.generated_parts import filled_in
 from replication.results import clusters_of, compared_metric, gain_of_truth, results
 from replication.run import complete_runs
 from replication.scheduler import Job, missing_runs, run_missing
@@ -59,7 +60,7 @@ _METHODS = tuple(name for name, preset in PRESETS.items() if not Needs.of(preset
 BOUNDS = (ARMS["base"], ARMS["true-answers"])
 """What every gain is a share of: from the base model to true answers."""
 
-_BEGIN, _END = "<!-- atlas: generated -->", "<!-- atlas: end -->"
+_NEW_PAGE = "# Atlas\n\n<!-- atlas: generated --><!-- atlas: end -->\n"
 
 _FOLDER = Path(__file__).resolve().parent.parent / "docs" / "replication" / "atlas"
 
@@ -231,9 +232,8 @@ def pages(folder: Path) -> dict[Path, str]:
     documents, file = _documents(folder), folder / "atlas.md"
     if not documents:
         return {}
-    text = file.read_text(encoding="utf-8") if file.exists() else f"# Atlas\n\n{_BEGIN}\n{_END}\n"
-    before, _, rest = text.partition(_BEGIN)
-    return {file: f"{before}{_BEGIN}\n\n{page(documents)}\n\n{_END}{rest.partition(_END)[2]}"}
+    text = file.read_text(encoding="utf-8") if file.exists() else _NEW_PAGE
+    return {file: filled_in(text, {"atlas": page(documents)})}
 
 
 def _documents(folder: Path) -> dict[str, Any]:

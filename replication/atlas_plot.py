@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import matplotlib as mpl
 from matplotlib.figure import Figure
+
+from replication.plots import save
 
 Shares = Mapping[str, Mapping[str, Sequence[float]]]
 """For each world the shares of each method, one per seed."""
@@ -12,7 +13,6 @@ Shares = Mapping[str, Mapping[str, Sequence[float]]]
 
 def draw_atlas(shares: Shares, file: Path) -> None:
     """Writes one panel per world: a dot for each seed, a circle for their mean, and lines at 0 and at true answers."""
-    mpl.rcParams["svg.hashsalt"] = "replication"
     names = list(dict.fromkeys(name for of_world in shares.values() for name in of_world))
     figure = Figure(figsize=(2.2 + 2.2 * len(shares), 0.9 + 0.26 * len(names)), layout="constrained")
     [panels] = figure.subplots(1, len(shares), sharey=True, squeeze=False)
@@ -29,4 +29,4 @@ def draw_atlas(shares: Shares, file: Path) -> None:
     panels[0].set_yticks(range(len(names)), names)
     panels[0].set_ylim(len(names) - 0.5, -0.5)
     figure.supxlabel("gain over the base model, as a share of what true answers gain", fontsize="small")
-    figure.savefig(file, metadata={"Date": None})
+    save(figure, file)

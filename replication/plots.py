@@ -19,13 +19,12 @@ _PANELS_PER_LINE = 5
 
 def draw(document: Mapping[str, Any], folder: Path) -> list[Path]:
     """Writes every plot of a results.json into `folder`; returns the files."""
-    mpl.rcParams["svg.hashsalt"] = "replication"
     arms = document["arms"]
-    files = [_save(_accuracy(document), folder / "accuracy.svg")]
+    files = [save(_accuracy(document), folder / "accuracy.svg")]
     trained = [arm for arm in arms if arm["curves"]]
     if trained:
-        files.append(_save(_over_updates(trained), folder / "updates.svg"))
-        files.append(_save(_signal(trained), folder / "signal.svg"))
+        files.append(save(_over_updates(trained), folder / "updates.svg"))
+        files.append(save(_signal(trained), folder / "signal.svg"))
     return files
 
 
@@ -35,7 +34,6 @@ def draw_forest(sections: Sequence[Section], file: Path) -> None:
     A dot with a line is a mean with its 95% interval, a hollow dot a mean of too few seeds for one, and small dots are
     single seeds.
     """
-    mpl.rcParams["svg.hashsalt"] = "replication"
     lines = sum(len(section.rows) + 1 for section in sections)
     figure = Figure(figsize=(8, 0.9 + 0.24 * lines), layout="constrained")
     axes = figure.subplots()
@@ -57,7 +55,7 @@ def draw_forest(sections: Sequence[Section], file: Path) -> None:
             tick.set_fontweight("bold")
     axes.set_ylim(height - 0.4, -0.7)
     axes.set_xlabel("greedy accuracy (or avg@N) minus that of outcome-only, paired; in brackets: seeds")
-    _save(figure, file)
+    save(figure, file)
 
 
 def _accuracy(document: Mapping[str, Any]) -> Figure:
@@ -178,6 +176,8 @@ def _smooth(updates: Sequence[float], values: Sequence[float | None]) -> tuple[A
     return at[window - 1 :], np.convolve(heights, np.full(window, 1 / window), mode="valid")
 
 
-def _save(figure: Figure, file: Path) -> Path:
+def save(figure: Figure, file: Path) -> Path:
+    """Writes a figure, equal on every build; returns its file."""
+    mpl.rcParams["svg.hashsalt"] = "replication"
     figure.savefig(file, metadata={"Date": None})
     return file

@@ -15,6 +15,7 @@ from replication import atlas, pseudo_labels, separation
 from replication.coverage import COVERAGE, coverage_table
 from replication.first_page import SUMS, headline, parts
 from replication.forest import sections
+from replication.generated_parts import filled_in
 from replication.plots import draw, draw_forest
 from replication.recorded import as_shown
 from replication.table import summary, tables
@@ -54,22 +55,6 @@ def generated() -> dict[Path, str]:
         for file in sorted(FOLDER.rglob(f"{name}.json")):
             texts[file.with_name("table.md" if name == "results" else f"{name}.md")] = markdown(_read(file))
     return texts | atlas.pages(FOLDER / "atlas")
-
-
-def filled_in(text: str, found: Mapping[str, str]) -> str:
-    """A page with its generated parts brought up to date.
-
-    Raises:
-        ValueError: The page lacks the marks of a part.
-    """
-    for name, part in found.items():
-        begin, end = f"<!-- {name}: generated -->", f"<!-- {name}: end -->"
-        before, found_begin, rest = text.partition(begin)
-        _, found_end, after = rest.partition(end)
-        if not found_begin or not found_end:
-            raise ValueError(f"the page has no {begin} with an {end} after it")
-        text = f"{before}{begin}\n\n{part}\n\n{end}{after}"
-    return text
 
 
 def tables_by_folder() -> dict[str, Mapping[str, Any]]:

@@ -13,6 +13,7 @@ from ireasoner.clients import ScoredGroup, ScoredRollout, ScoredStep
 from ireasoner.trainer.rollouts.group import Group
 from ireasoner.trainer.rollouts.prompt import Prompt
 from ireasoner.trainer.rollouts.rollout import Rollout
+from replication.generated_parts import filled_in
 from replication.recorded import as_shown
 from scripts import replication_docs
 from tests.replication.declared import declared_for
@@ -63,7 +64,7 @@ PARTS = {
 def test_the_generated_parts_are_written_anew_and_nothing_else_is(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     found = {name: f"new {name}" for name in PARTS[page]}
-    filled = replication_docs.filled_in(text, found)
+    filled = filled_in(text, found)
     for name in PARTS[page]:
         begin, end = f"<!-- {name}: generated -->\n\n", f"\n\n<!-- {name}: end -->"
         was = text[text.index(begin) + len(begin) : text.index(end)]
@@ -75,7 +76,7 @@ def test_the_generated_parts_are_written_anew_and_nothing_else_is(page: str) -> 
 @pytest.mark.parametrize("text", ["no marks", "<!-- rows: generated -->", "<!-- rows: end -->"])
 def test_a_page_without_the_marks_of_a_part_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="the page has no <!-- rows: generated -->"):
-        replication_docs.filled_in(text, {"rows": "| a |"})
+        filled_in(text, {"rows": "| a |"})
 
 
 def test_the_page_comes_in_its_order() -> None:
