@@ -74,7 +74,6 @@ def _write(settings: ReplicationSettings, plan: Plan, wanted: Sequence[Job], con
         "samples": settings.samples,
         "test_seed": settings.test_seed,
         "images": settings.images,
-        "parallel": settings.parallel,
         "embedder": "token-mean",
         "config": read_toml(settings.config),
     }

@@ -184,13 +184,13 @@ def _write_world(settings: AtlasSettings, plan: Plan, jobs: Sequence[Job]) -> No
     folder = plan.out
     clusters = clusters_of(splits(plan))
     document = results(
-        runs, settings.arms(plan.task), clusters, label=f"Atlas: {plan.task}", shared=_shared(settings, plan)
+        runs, settings.arms(plan.task), clusters, label=f"Atlas: {plan.task}", shared=_shared(plan)
     )
     (folder / "results.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     (folder / VALUES).write_text(as_text(packed(runs, clusters)), encoding="utf-8")
 
 
-def _shared(settings: AtlasSettings, plan: Plan) -> dict[str, Any]:
+def _shared(plan: Plan) -> dict[str, Any]:
     return {
         "task": plan.task,
         "model": TASKS[plan.task].model,
@@ -198,7 +198,6 @@ def _shared(settings: AtlasSettings, plan: Plan) -> dict[str, Any]:
         "samples": plan.samples,
         "test_seed": plan.test_seed,
         "images": plan.images,
-        "parallel": settings.parallel,
         "embedder": "token-mean",
         "config": read_toml(plan.config),
     }

@@ -199,6 +199,7 @@ def _estimate(arm: Arm, values: Any, clusters: Sequence[Hashable]) -> Estimate:
 def _origin(arm: Arm, by_seed: Mapping[int, Run]) -> dict[str, Any]:
     """What identifies an arm and its runs, and the mean time of each part of a run."""
     seeds = sorted(by_seed)
+    costs = [by_seed[seed]["core_minutes"] for seed in seeds if "core_minutes" in by_seed[seed]]
     return {
         "arm": arm.name,
         "kind": arm.kind,
@@ -210,6 +211,7 @@ def _origin(arm: Arm, by_seed: Mapping[int, Run]) -> dict[str, Any]:
             part: round(float(np.mean([by_seed[seed]["seconds"][part] for seed in seeds])), 1)
             for part in by_seed[seeds[0]]["seconds"]
         },
+        **({} if len(costs) < len(seeds) else {"core_minutes": round(float(np.mean(costs)), 2)}),
     }
 
 

@@ -20,6 +20,7 @@ from ireasoner.trainer.settings import RunSettings, read_toml
 from ireasoner.trainer.tiny_model.task import TASKS
 from ireasoner.trainer.worlds.world import Asked
 from replication.arms import Arm
+from replication.cost import core_minutes_of_run
 from replication.evaluation import Evaluator, splits
 from replication.kept import keep, read_kept
 from replication.provenance import commit
@@ -203,6 +204,7 @@ def run(arm: Arm, seed: int, plan: Plan) -> None:
         "fingerprint": fingerprint(arm, plan),
         "commit": commit(),
         "seconds": {"training": round(trained_s - started_s, 1), **seconds},
+        "core_minutes": core_minutes_of_run(time.monotonic() - started_s, plan.parallel),
         **evaluated,
         "signal": read_signal(settings.run_folder) if arm.trained else {},
         "curves": read_curves(settings.run_folder) if arm.trained else {},

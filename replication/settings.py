@@ -158,6 +158,7 @@ class Plan:
         questions: Number of test questions.
         samples: Rollouts per question at temperature 1.
         test_seed: Seed of the test images.
+        parallel: Runs at a time.
         reward_url: URL of the reward server.
         rollout_url: URL of the rollout server.
     """
@@ -171,6 +172,7 @@ class Plan:
     questions: int
     samples: int
     test_seed: int
+    parallel: int
     reward_url: str
     rollout_url: str
 
@@ -187,6 +189,7 @@ class Plan:
             questions=settings.questions,
             samples=settings.samples,
             test_seed=settings.test_seed,
+            parallel=settings.parallel,
             reward_url=_UNREACHABLE,
             rollout_url=_UNREACHABLE,
         )

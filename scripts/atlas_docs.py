@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from ireasoner.cli.__main__ import main as ireasoner
+from replication.generated_parts import filled_in
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "atlas.md"
-BEGIN, END = "<!-- atlas: generated -->", "<!-- atlas: end -->"
 METHODS = "ttrl,ttrl-strict,empo,self-certainty,judge-bounded,co-rewarding"
 """The methods that the page shows; none has a step reward, so that its output depends on no embedder."""
 _GROUPS, _ROLLOUTS = 120, 8
@@ -50,8 +50,7 @@ def output(*embedder: str) -> str:
 
 def page(text: str, *embedder: str) -> str:
     """The page with this output brought up to date."""
-    before, _, rest = text.partition(BEGIN)
-    return f"{before}{BEGIN}\n\n```text\n{output(*embedder)}```\n\n{END}{rest.partition(END)[2]}"
+    return filled_in(text, {"atlas": f"```text\n{output(*embedder)}```"})
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ from ireasoner.reward_server.settings import PREFIX as REWARD
 from ireasoner.reward_server.settings import RewardServerSettings
 from ireasoner.rollout_server.settings import PREFIX as ROLLOUT
 from ireasoner.rollout_server.settings import RolloutServerSettings
+from replication.generated_parts import filled_in
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 _VLLMS = "vllm_flags"
@@ -27,18 +28,14 @@ def documents() -> dict[Path, str]:
     return {
         DOCS / "openapi.json": json.dumps(document, indent=2) + "\n",
         DOCS / "api.md": as_markdown(document),
-        **_with_table("operators.md", "settings", settings_table(RewardServerSettings, REWARD)),
-        **_with_table(
-            "rollout_server.md", "rollout settings", settings_table(RolloutServerSettings, ROLLOUT)
-        ),
+        **{
+            DOCS / page: filled_in((DOCS / page).read_text(), {name: settings_table(settings, prefix)})
+            for page, name, settings, prefix in (
+                ("operators.md", "settings", RewardServerSettings, REWARD),
+                ("rollout_server.md", "rollout settings", RolloutServerSettings, ROLLOUT),
+            )
+        },
     }
-
-
-def _with_table(page: str, name: str, table: str) -> dict[Path, str]:
-    """A page with its table brought up to date, by its file."""
-    begin, end = f"<!-- {name}: generated -->", f"<!-- {name}: end -->"
-    before, _, rest = (DOCS / page).read_text().partition(begin)
-    return {DOCS / page: f"{before}{begin}\n{table}\n{end}{rest.partition(end)[2]}"}
 
 
 def settings_table(settings: type[BaseSettings], prefix: str) -> str:

@@ -17,10 +17,11 @@ from typing import Any
 from ireasoner.trainer.commands.service import LocalServer, free_ports
 from ireasoner.trainer.settings import read_toml
 from ireasoner.trainer.worlds.digit_grids.folders import write_held_out, write_unlabelled
+from replication.generated_parts import filled_in
 from replication.provenance import provenance
 from scripts.graft_loop import ROOT
 from scripts.graft_loop.arms import ARMS
-from scripts.graft_loop.figures import read_evaluation, read_run, with_table
+from scripts.graft_loop.figures import read_evaluation, read_run, table
 
 _CONFIG = ROOT / "configs" / "grafted.toml"
 _START_S = 600.0
@@ -154,7 +155,7 @@ def write(document: dict[str, Any], out: Path) -> None:
     """Writes the figures, and the page's table."""
     (out / "graft_loop.json").write_text(json.dumps(document, indent=1) + "\n")
     page = out / "graft.md"
-    page.write_text(with_table(page.read_text(), document))
+    page.write_text(filled_in(page.read_text(), {"rewards": table(document)}))
 
 
 if __name__ == "__main__":

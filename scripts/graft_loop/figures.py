@@ -10,7 +10,6 @@ from typing import Any
 from ireasoner.reward_server.parsing.rollout import parse_text
 from ireasoner.trainer.run_folder.run_folder import read_lines
 
-BEGIN, END = "<!-- the table is that of graft_loop.json -->\n", "<!-- end of the table -->\n"
 _MEANS = ("greedy", "sampled", "format_rate")
 
 Json = dict[str, Any]
@@ -74,7 +73,7 @@ def table(document: Json) -> str:
         trajectory = ", ".join(_number(run["trajectory"]) for run in of_arm)
         after = [run["after"] for run in of_arm]
         rows.append(_row(f"`{arm}`", _reward(of_arm[0]), str(updates), after, trajectory))
-    return "\n".join(rows) + "\n"
+    return "\n".join(rows)
 
 
 def _reward(run: Json) -> str:
@@ -93,10 +92,3 @@ def _row(arm: str, reward: str, updates: str, after: Sequence[Json], trajectory:
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
-
-
-def with_table(page: str, document: Json) -> str:
-    """A page whose table is that of the document."""
-    before, _, rest = page.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n{table(document)}\n{END}{after}"

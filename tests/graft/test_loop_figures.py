@@ -8,17 +8,17 @@ import pytest
 from pydantic_settings import CliApp
 
 from ireasoner.trainer.settings import RunSettings
+from replication.generated_parts import filled_in
 from scripts.graft_loop import ROOT, __main__
 from scripts.graft_loop.arms import ARMS
-from scripts.graft_loop.figures import BEGIN, END, table, with_table
+from scripts.graft_loop.figures import table
 
 PAGE = (ROOT / "docs" / "graft.md").read_text(encoding="utf-8")
 FIGURES = json.loads((ROOT / "docs" / "graft_loop.json").read_text())
 
 
 def test_the_table_of_the_page_is_that_of_the_committed_figures() -> None:
-    assert with_table(PAGE, FIGURES) == PAGE
-    assert table(FIGURES) in PAGE
+    assert filled_in(PAGE, {"rewards": table(FIGURES)}) == PAGE
 
 
 def test_the_committed_figures_follow_from_each_other() -> None:
@@ -49,12 +49,6 @@ def test_a_run_was_made_as_its_arm_is_declared(run: dict[str, Any], tmp_path: Pa
     assert list(settings.views.names) == run["views"]
 
 
-def test_only_the_table_of_a_page_is_replaced() -> None:
-    page = f"before\n{BEGIN}\nold\n\n{END}after\n"
-    replaced = with_table(page, {**FIGURES, "runs": []})
-    assert replaced == f"before\n{BEGIN}\n{table({**FIGURES, 'runs': []})}\n{END}after\n"
-
-
 @pytest.mark.vllm
 @pytest.mark.slow
 @pytest.mark.timeout(900)
@@ -64,7 +58,7 @@ def test_runs_are_made_once_and_shown(
     monkeypatch.setattr(__main__, "_HELD_OUT", 10)
     out = tmp_path / "docs"
     out.mkdir()
-    (out / "graft.md").write_text(f"{BEGIN}\n{END}")
+    (out / "graft.md").write_text(PAGE)
     work = tmp_path / "work"
     given = ["--model", str(seeing_folder), "--work", str(work), "--out", str(out)]
     short = ["--arms", "paper", "--seeds", "3", "--updates", "2"]

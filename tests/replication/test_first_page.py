@@ -1,13 +1,14 @@
 """The generated parts of the first page: words follow from intervals, and figures from the tables."""
 
 import json
+import os
 from typing import Any
 
 import pytest
 
 from ireasoner.reward_server.scoring_config import ROBUST
 from replication.arms import ARMS
-from replication.cost import core_minutes, hours
+from replication.cost import core_minutes, core_minutes_of_run, hours
 from replication.first_page import headline, meaning, parts, rows, sentences
 from replication.forest import ROWS, sections
 from replication.recorded import as_shown, is_recorded
@@ -180,8 +181,9 @@ def test_single_seeds_are_a_column_where_they_were_kept(documents: dict[str, Any
 
 def test_core_minutes_count_the_cores_and_the_runs_that_shared_them() -> None:
     arm = {"seconds": {"training": 540.0, "evaluation": 60.0}}
-    assert core_minutes({"machine": {"cores": 2}, "parallel": 4}, arm) == 5.0
     assert core_minutes({"machine": {"cores": 2}}, arm) == 2.5
+    assert core_minutes({}, {**arm, "core_minutes": 7.5}) == 7.5
+    assert core_minutes_of_run(600.0, parallel=4) == pytest.approx(10 / 4 * (os.cpu_count() or 1), abs=0.01)
     assert hours(0, 2) == "0.0"
     assert float(hours(170, 2)) == pytest.approx(2 * float(hours(170, 4)), abs=0.1)
     assert 2 < float(hours(170, 2)) < 8

@@ -44,6 +44,7 @@ def complete(the_plan: Plan, arm: Arm, seed: int, greedy: float = 0.5) -> Path:
         "recipe": recipe(arm, seed, the_plan),
         "fingerprint": "0123456789abcdef",
         "seconds": {"training": 100.0, "evaluation": 10.0},
+        "core_minutes": 4.0 + seed,
         "evaluations": {
             split: {
                 figure: list(
@@ -119,6 +120,7 @@ def test_results_of_complete_runs_are_written_without_starting_anything(tmp_path
     arms = {arm["arm"]: arm for arm in document["arms"]}
     assert list(arms) == ["base", "outcome-only", "full"]
     assert arms["full"]["seeds"] == [0, 1]
+    assert arms["full"]["core_minutes"] == 4.5
     assert arms["full"]["test"]["greedy"]["mean"] == 0.75
     gain = arms["full"]["against"]["outcome-only"]["test"]["greedy"]
     assert gain == {"mean": 0.25, "low": None, "high": None, "p": None}, "two seeds have no interval"
