@@ -209,7 +209,10 @@ class _Compared:
 
 
 def _correlation(compared: Sequence[_Compared]) -> dict[str, Any] | None:
-    """The mean correlation over the groups that rank anything, or None; its interval needs two sets of numbers."""
+    """The mean correlation over the groups that rank anything, or None.
+
+    Its interval needs two sets of numbers, and is cut to [-1, 1].
+    """
     known = [one for one in compared if one.auc is not None and one.has_spread]
     if not known:
         return None
@@ -217,7 +220,11 @@ def _correlation(compared: Sequence[_Compared]) -> dict[str, Any] | None:
     numbers = [one.group.numbers for one in known]
     several = len({*numbers}) > 1
     found = across_questions([correlations], numbers) if several else Estimate(float(np.mean(correlations)))
-    return {**found.as_dict(), "groups": len(known)}
+    within = {
+        end: None if value is None else min(1.0, max(-1.0, value))
+        for end, value in (("low", found.low), ("high", found.high))
+    }
+    return {**found.as_dict(), **within, "groups": len(known)}
 
 
 def majorities(groups: Sequence[Sampled]) -> dict[str, Any]:
@@ -301,17 +308,58 @@ def _lucky_share(groups: Sequence[Sampled]) -> float:
     return round(1 - sound / right, 4) if right else 0.0
 
 
+_KINDS = {"right": "right above wrong", "sound": "sound above lucky"}
+RANKED = (
+    *("outcome-only", "step-only", "full", "outcome-distinct"),
+    *("robust-without-distinct-exponent", "step-only-group"),
+)
+"""The arms that the page about all tasks shows."""
+
+
+def ranking(documents: Sequence[Mapping[str, Any]]) -> str:
+    """The table of several tasks: what some rewards rank in the groups of each base model."""
+    by_task = {document["task"]: document for document in documents}
+    body = [
+        [
+            "right rollouts that are lucky",
+            *(f"{document['lucky_share']:.3f}" for document in by_task.values()),
+        ]
+    ]
+    for kind, said in _KINDS.items():
+        for name in RANKED:
+            cells = [
+                cell(arm[kind], sign=True)
+                for document in by_task.values()
+                for arm in document["arms"]
+                if arm["arm"] == name
+            ]
+            if any(cells):
+                body.append([f"*{said}*: {name}", *cells])
+    return markdown_table(["", *(f"`{task}`" for task in by_task)], body)
+
+
+def _ranked(arm: Mapping[str, Any], kind: str) -> tuple[str, str]:
+    """A correlation, and how many groups it has and leaves out."""
+    found = arm[kind]
+    return cell(found, sign=True), "" if found is None else f"{found['groups']}, {arm['flat'][kind]}"
+
+
 def markdown(document: Mapping[str, Any]) -> str:
+    """The page of a task."""
     found = document["majorities"]
     body = [
-        [arm["arm"], cell(arm["right"], sign=True), cell(arm["sound"], sign=True)] for arm in document["arms"]
+        [arm["arm"], *(text for kind in ("right", "sound") for text in _ranked(arm, kind))]
+        for arm in document["arms"]
     ]
     parts = [
         f"# What rewards rank in the base model's groups: `{document['task']}`",
         f"Commit `{document['commit'][:12]}`. {document['questions']} groups of {document['samples']} on validation "
         "questions, scored at progress 1. Rank correlations within a group, with 95% intervals over groups.",
         f"{document['lucky_share']:.3f} of the right rollouts are lucky: right with a step that is not true.",
-        markdown_table(["arm", "right above wrong", "sound above lucky"], body),
+        "Groups whose rewards are all equal rank nothing (*flat*) and are left out.",
+        markdown_table(
+            ["arm", *(head for name in _KINDS.values() for head in (name, "groups, flat ones"))], body
+        ),
         f"The majority is right in {found['right_share']:.3f} of the groups. The probability that a right majority has",
         f"- more rollouts than a wrong one: {cell(found['size'])}\n"
         f"- more orders of adding than a wrong one of equal size: {cell(found['orders'])}",

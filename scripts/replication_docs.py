@@ -44,6 +44,7 @@ def generated() -> dict[Path, str]:
     for file, found in (
         (FIRST_PAGE, parts(documents)),
         (FOLDER / "method.md", {"coverage": coverage}),
+        (FOLDER / "ranking.md", {"ranking": separation.ranking(_separations())}),
         (ROOT / "README.md", {"headline": headline(documents)}),
     ):
         texts[file] = filled_in(texts.get(file) or file.read_text(encoding="utf-8"), found)
@@ -65,6 +66,12 @@ def tables_by_folder() -> dict[str, Mapping[str, Any]]:
         for file in files
         if file.parent.name != _NO_TABLE
     }
+
+
+def _separations() -> list[Mapping[str, Any]]:
+    """What rewards rank on each task, the main one first."""
+    files = sorted(FOLDER.rglob("separation.json"), key=lambda file: (file.parent != FOLDER, file))
+    return [_read(file) for file in files]
 
 
 def main() -> None:

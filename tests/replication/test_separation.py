@@ -6,7 +6,7 @@ from PIL import Image
 
 from ireasoner.trainer.worlds.digit_grids.grid import Grid
 from ireasoner.trainer.worlds.digit_grids.question import QUESTIONS
-from replication.separation import Sampled, judged, majorities, separation
+from replication.separation import Sampled, judged, majorities, markdown, ranking, separation
 from tests.replication.test_evaluation import LUCKY, OTHER_ORDER, SOUND, WRONG
 
 
@@ -70,3 +70,34 @@ def test_right_majorities_have_more_orders_than_wrong_ones_of_equal_size() -> No
     assert found["size"]["mean"] == 0.5
     assert found["orders"]["mean"] == 1.0
     assert majorities([many])["orders"] is None
+
+
+def test_the_tables_say_of_how_many_groups_a_correlation_is() -> None:
+    groups = [group(SOUND, LUCKY, WRONG), other(SOUND, LUCKY, WRONG)]
+    arms = [
+        {"arm": name, **separation(groups, rewards)}
+        for name, rewards in (
+            ("outcome-only", [[0.6, 0.6, 0.1], [0.3, 0.3, 0.3]]),
+            ("full", [[0.7, 0.6, 0.1], [0.8, 0.9, 0.1]]),
+        )
+    ]
+    document = {
+        "task": "sums",
+        "commit": "0" * 40,
+        "questions": 2,
+        "samples": 3,
+        "lucky_share": 0.5,
+        "majorities": majorities(groups),
+        "arms": arms,
+    }
+    shown = markdown(document)
+    assert "| outcome-only | +1.000 | 1, 1 |  |  |" in shown
+    assert "| 2, 0 | +0.000 [" in shown
+    assert [
+        line.split(" | ")[0] for line in ranking([document, {**document, "task": "scenes"}]).splitlines()[2:]
+    ] == [
+        "| right rollouts that are lucky",
+        "| *right above wrong*: outcome-only",
+        "| *right above wrong*: full",
+        "| *sound above lucky*: full",
+    ]
