@@ -50,8 +50,8 @@ bench-trainer: $(INSTALLED)  ## compare the trainer's cost per question with tha
 
 replicate: $(INSTALLED)  ## run every arm of the replication with 5 seeds, into docs/replication; hours, continues if stopped; says what the atlas lacks
 	@$(PY) -m replication
-	@$(PY) -m scripts.replication_docs
 	@$(PY) -m replication.atlas --no-run
+	@$(PY) -m scripts.replication_docs
 
 replicate-quick: $(INSTALLED)  ## run two arms with 2 seeds, into docs/replication/quick; 20 minutes
 	@$(PY) -m replication --quick

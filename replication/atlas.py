@@ -20,20 +20,17 @@ from rich.console import Console
 from ireasoner.reward_server.scoring_config import PRESETS
 from ireasoner.trainer.rewards.needs import Needs
 from ireasoner.trainer.run_folder.lock import sole_writer
-from ireasoner.trainer.settings import read_toml
-from ireasoner.trainer.tiny_model.task import TASKS, TaskName
+from ireasoner.trainer.tiny_model.task import TaskName
 from replication.arms import ARMS, Arm
 from replication.atlas_plot import draw_atlas
 from replication.command import CommandSettings, run_command
 from replication.cost import hours
-from replication.evaluation import splits
 from replication.generated_parts import filled_in
-from replication.results import clusters_of, compared_metric, gain_of_truth, results
-from replication.run import complete_runs
+from replication.results import compared_metric, gain_of_truth
+from replication.results_folder import write_results
 from replication.scheduler import Job, missing_runs, run_missing
 from replication.settings import Plan, ReplicationSettings
 from replication.table import markdown_table
-from replication.values import VALUES, as_text, packed
 
 WORLDS: Mapping[TaskName, str] = {
     "sums": "errors of single steps, which spoil some paths to an answer",
@@ -161,46 +158,19 @@ def chart(settings: AtlasSettings, console: Console) -> int:
     plans = {world: Plan.of(settings.table(world)) for world in settings.worlds}
     missing = {world: missing_runs(jobs[world], plan) for world, plan in plans.items()}
     count = sum(map(len, missing.values()))
+    cost = hours(count, os.cpu_count() or 1, settings.parallel)
     console.print(
-        f"atlas: {sum(map(len, jobs.values()))} runs, {count} missing: about {hours(count, os.cpu_count() or 1)} hours",
-        highlight=False,
+        f"atlas: {sum(map(len, jobs.values()))} runs, {count} missing: about {cost} hours", highlight=False
     )
     failed = 0
     for world, plan in plans.items():
         if missing[world] and settings.run:
             with sole_writer(settings.table(world).runs_folder):
                 failed += run_missing(settings.table(world), plan, missing[world], console, time.monotonic())
-        _write_world(settings, plan, jobs[world])
+        write_results(plan, jobs[world], settings.arms(world), label=f"Atlas: {world}")
     for file in write_pages(settings.out):
         console.print(f"results: {file}", highlight=False)
     return failed
-
-
-def _write_world(settings: AtlasSettings, plan: Plan, jobs: Sequence[Job]) -> None:
-    """Writes results.json and values.json of a world from its complete runs, if there are any."""
-    runs = complete_runs(jobs, plan)
-    if not runs:
-        return
-    folder = plan.out
-    clusters = clusters_of(splits(plan))
-    document = results(
-        runs, settings.arms(plan.task), clusters, label=f"Atlas: {plan.task}", shared=_shared(plan)
-    )
-    (folder / "results.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    (folder / VALUES).write_text(as_text(packed(runs, clusters)), encoding="utf-8")
-
-
-def _shared(plan: Plan) -> dict[str, Any]:
-    return {
-        "task": plan.task,
-        "model": TASKS[plan.task].model,
-        "questions": plan.questions,
-        "samples": plan.samples,
-        "test_seed": plan.test_seed,
-        "images": plan.images,
-        "embedder": "token-mean",
-        "config": read_toml(plan.config),
-    }
 
 
 def declared(world: TaskName) -> dict[str, Arm]:

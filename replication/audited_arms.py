@@ -6,7 +6,7 @@ It sees no texts, and no single seed.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,16 @@ from typing import Any
 from ireasoner.audit.run_audit import RunAudit, Update, audit
 from ireasoner.audit.signs import DOMINANT, ENTROPY, LABELS, STEPS
 from ireasoner.audit.thresholds import Thresholds
+from replication.recorded import as_shown
 
 RESULTS = Path(__file__).resolve().parent.parent / "docs" / "replication"
 CALIBRATION = "sums"
 """The task on which thresholds were chosen; the others only test them."""
 LEAST_LOSS = 0.05
-"""An arm broke if it lost more than this against its base model, with the whole interval, if it has one, below 0."""
+"""An arm broke if it lost more than this against its base model, with the whole interval below 0.
+
+Arms of fewer than five seeds have no interval: of them the mean decides.
+"""
 
 _FILES = {
     "sums": "results.json",
@@ -60,12 +64,12 @@ class AuditedArm:
 def audited_arms() -> Iterator[AuditedArm]:
     """Every trained arm of the committed results."""
     for task, file in _FILES.items():
-        for arm in json.loads((RESULTS / file).read_text(encoding="utf-8"))["arms"]:
+        for arm in as_shown(json.loads((RESULTS / file).read_text(encoding="utf-8")))["arms"]:
             if arm.get("curves"):
                 yield _audited(task, arm)
 
 
-def _audited(task: str, arm: dict[str, Any]) -> AuditedArm:
+def _audited(task: str, arm: Mapping[str, Any]) -> AuditedArm:
     against_base = arm["against"]["base"]["test"]["sampled"]
     updates = list(_updates(arm["curves"]))
     unlabelled = [
@@ -82,7 +86,7 @@ def _audited(task: str, arm: dict[str, Any]) -> AuditedArm:
     )
 
 
-def _is_below_0(found: dict[str, float | None]) -> bool:
+def _is_below_0(found: Mapping[str, float | None]) -> bool:
     """Whether a difference is below 0 with its whole interval, if it has one."""
     return found["high"] is None or found["high"] < 0
 

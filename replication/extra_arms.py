@@ -13,7 +13,8 @@ from ireasoner.reward_server.scoring_config import PRESETS, ConfigOverrides
 from ireasoner.trainer.errors import SettingsError
 from ireasoner.trainer.rewards.named_function import module_source
 from ireasoner.trainer.rewards.variant import named_variant
-from replication.arms import ARMS, Arm
+from replication.arms import Arm
+from replication.studies import TABLE_AND_STUDIES
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _FOLDERS = ("inputs", "logs", "results")
@@ -99,7 +100,7 @@ def read_extra_arms(file: Path) -> Mapping[str, Arm]:
         raise SettingsError(f"{file}: {error}") from error
     arms = {}
     for name, fields in tables.items():
-        if name in ARMS or name in _FOLDERS or not _NAME.fullmatch(name):
+        if name in TABLE_AND_STUDIES or name in _FOLDERS or not _NAME.fullmatch(name):
             raise SettingsError(
                 f"{file}: {name}: an arm's name has lower-case letters and digits, with single dashes between, and "
                 f"is neither {', '.join(_FOLDERS)} nor the name of another arm"

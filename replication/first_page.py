@@ -88,7 +88,7 @@ def rows(document: Document) -> str:
                 cell(other and other[BOTH]["greedy"], sign=True),
                 p_value(other and other[BOTH]["greedy"]["p"], document),
                 p_value(of_all.get(name), document),
-                f"{core_minutes(document, arm):.1f}",
+                f"{core_minutes(arm):.1f}",
             ]
         )
     head = [

@@ -17,7 +17,7 @@ OWN_SPLITS = ("test", "held_out_combinations")
 FOREIGN_SPLITS = ("easy_vqa",)
 """Question sets made by others; a task may have them."""
 BOTH = "both"
-"""The questions of both of our own splits. Differences between arms use all 300 of them."""
+"""The questions of both of our own splits, which differences between arms use."""
 GATE = 0.10
 """The least difference between maj@N and greedy accuracy of the base model; below it, there is little to learn."""
 
@@ -151,7 +151,7 @@ def gain_of_truth(document: Mapping[str, Any]) -> float:
     gains = [
         arm["against"]["base"][BOTH][compared_metric(document)]["mean"]
         for arm in document["arms"]
-        if arm["arm"] == "true-answers"
+        if arm["arm"] == "true-answers" and "base" in arm["against"]
     ]
     return gains[0] if gains and gains[0] > 0 else math.nan
 
@@ -211,7 +211,7 @@ def _origin(arm: Arm, by_seed: Mapping[int, Run]) -> dict[str, Any]:
             part: round(float(np.mean([by_seed[seed]["seconds"][part] for seed in seeds])), 1)
             for part in by_seed[seeds[0]]["seconds"]
         },
-        **({} if len(costs) < len(seeds) else {"core_minutes": round(float(np.mean(costs)), 2)}),
+        **({} if not costs else {"core_minutes": round(float(np.mean(costs)), 2)}),
     }
 
 

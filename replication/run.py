@@ -192,6 +192,7 @@ def run(arm: Arm, seed: int, plan: Plan) -> None:
     logging.basicConfig(filename=log, format="%(levelname)s %(message)s")  # each run has its own process
     from replication.training import train_arm
 
+    resumed = updates_done(arm, seed, plan) > 0
     started_s = time.monotonic()
     if arm.trained:
         train_arm(arm, settings, log)
@@ -204,11 +205,12 @@ def run(arm: Arm, seed: int, plan: Plan) -> None:
         "fingerprint": fingerprint(arm, plan),
         "commit": commit(),
         "seconds": {"training": round(trained_s - started_s, 1), **seconds},
-        "core_minutes": core_minutes_of_run(time.monotonic() - started_s, plan.parallel),
         **evaluated,
         "signal": read_signal(settings.run_folder) if arm.trained else {},
         "curves": read_curves(settings.run_folder) if arm.trained else {},
     }
+    if not resumed:  # of a resumed run only the rest is known
+        result["core_minutes"] = core_minutes_of_run(time.monotonic() - started_s, plan.parallel)
     _write(result, folder / RESULT)
 
 

@@ -328,10 +328,8 @@ def ranking(documents: Sequence[Mapping[str, Any]]) -> str:
     for kind, said in _KINDS.items():
         for name in RANKED:
             cells = [
-                cell(arm[kind], sign=True)
+                cell(next((arm[kind] for arm in document["arms"] if arm["arm"] == name), None), sign=True)
                 for document in by_task.values()
-                for arm in document["arms"]
-                if arm["arm"] == name
             ]
             if any(cells):
                 body.append([f"*{said}*: {name}", *cells])

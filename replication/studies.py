@@ -128,7 +128,7 @@ def _repetition() -> tuple[Arm, ...]:
 
 
 def _views(name: str, meaning: str, view: str, *, repeats: int, votes: str) -> Arm:
-    """`outcome-only` on the plain question and `repeats` other views of it, two rollouts of eight each if 3."""
+    """`outcome-only` on the plain question and `repeats` other views; if those are 3, two of 8 rollouts see each."""
     outcome_only = ARMS["outcome-only"]
     return replace(
         outcome_only,

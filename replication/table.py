@@ -150,10 +150,11 @@ def _heading(document: Document) -> str:
     lines = [
         f"# {document['label']}",
         "",
-        f"Commit `{document['commit'][:12]}`{', with later changes' if document['commit'].endswith('+') else ''}. "
+        "Written, not necessarily run, at commit "
+        f"`{document['commit'][:12]}`{', with later changes' if document['commit'].endswith('+') else ''}, on: "
         f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB. "
         + ", ".join(f"{name} {version}" for name, version in versions.items())
-        + ".",
+        + ". [results.json](results.json) has the commits of the runs of each arm.",
         "",
         f"Task `{document['task']}`, base model `{document['model']}`: "
         f"{document['questions']} questions, {document['samples']} samples each. {_INTERVALS} {_source(document)}",

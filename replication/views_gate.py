@@ -73,7 +73,7 @@ def measure(settings: ViewsGateSettings, console: Console) -> int:
     from ireasoner.trainer.adapters.backbone import forbidden_for
     from replication.servers import servers
 
-    table = ReplicationSettings(task=settings.task, model=settings.model)
+    table = ReplicationSettings(**settings.model_dump(include={"task", "model"}, exclude_none=True))
     config = read_toml(table.config)
     names = TABLE_AND_STUDIES[settings.arm].trainer["views"]["names"]
     asked = TASKS[settings.task].world.evaluation_questions(

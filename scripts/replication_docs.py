@@ -1,8 +1,8 @@
 """Writes what is generated from the committed results: the tables and plots of docs/replication and its pages.
 
 `python -m scripts.replication_docs`, after `make replicate`. It runs nothing. In a page, the table below each mark
-`<!-- FILE -->` is the summary of that results.json. On the first page and in the README, `replication.first_page`
-writes what is between `<!-- NAME: generated -->` and `<!-- NAME: end -->`.
+`<!-- FILE -->` is the summary of that results.json. What is between `<!-- NAME: generated -->` and `<!-- NAME: end -->`
+is written anew: on the first page and in the README by `replication.first_page`.
 """
 
 import json
@@ -47,7 +47,7 @@ def generated() -> dict[Path, str]:
         (FOLDER / "ranking.md", {"ranking": separation.ranking(_separations())}),
         (ROOT / "README.md", {"headline": headline(documents)}),
     ):
-        texts[file] = filled_in(texts.get(file) or file.read_text(encoding="utf-8"), found)
+        texts[file] = filled_in(file.read_text(encoding="utf-8"), found)
     for name, markdown in (
         ("results", tables),
         ("separation", separation.markdown),

@@ -24,7 +24,7 @@ PROSE = (
     *("README.md", "docs/presets.md", "docs/replication.md"),
     *(
         f"docs/replication/{name}.md"
-        for name in ("findings", "tasks", "ranking", "method", "own-arms", "atlas/atlas")
+        for name in ("findings", "tasks", "ranking", "method", "predictions", "own-arms", "atlas/atlas")
     ),
 )
 
@@ -56,6 +56,7 @@ def test_every_arm_of_the_committed_results_is_an_arm_of_the_code() -> None:
 PARTS = {
     "docs/replication.md": ("sentences", "rows", "claims"),
     "docs/replication/method.md": ("coverage",),
+    "docs/replication/ranking.md": ("ranking",),
     "README.md": ("headline",),
 }
 

@@ -7,6 +7,7 @@ from PIL import Image
 from ireasoner.trainer.worlds.digit_grids.grid import Grid
 from ireasoner.trainer.worlds.digit_grids.question import QUESTIONS
 from replication.separation import Sampled, judged, majorities, markdown, ranking, separation
+from replication.table import cell
 from tests.replication.test_evaluation import LUCKY, OTHER_ORDER, SOUND, WRONG
 
 
@@ -93,11 +94,10 @@ def test_the_tables_say_of_how_many_groups_a_correlation_is() -> None:
     shown = markdown(document)
     assert "| outcome-only | +1.000 | 1, 1 |  |  |" in shown
     assert "| 2, 0 | +0.000 [" in shown
-    assert [
-        line.split(" | ")[0] for line in ranking([document, {**document, "task": "scenes"}]).splitlines()[2:]
-    ] == [
-        "| right rollouts that are lucky",
-        "| *right above wrong*: outcome-only",
-        "| *right above wrong*: full",
-        "| *sound above lucky*: full",
+    without_full = {**document, "task": "scenes", "arms": arms[:1]}
+    assert ranking([without_full, document]).splitlines()[2:] == [
+        "| right rollouts that are lucky | 0.500 | 0.500 |",
+        "| *right above wrong*: outcome-only | +1.000 | +1.000 |",
+        f"| *right above wrong*: full |  | {cell(arms[1]['right'], sign=True)} |",
+        f"| *sound above lucky*: full |  | {cell(arms[1]['sound'], sign=True)} |",
     ]

@@ -41,7 +41,15 @@ def test_every_study_is_predicted_with_its_command_and_number_of_runs(name: Stud
 
 @pytest.mark.parametrize(
     "words",
-    [["--questions", "50"], ["--seeds", "2"], ["--arms", "full-unscaled"], ["--arms", "full,outcome-only"]],
+    [
+        *(
+            ["--questions", "50"],
+            ["--seeds", "2"],
+            ["--arms", "full-unscaled"],
+            ["--arms", "full,outcome-only"],
+        ),
+        ["--task", "remainders"],
+    ],
     ids=" ".join,
 )
 def test_a_part_of_a_study_does_not_overwrite_its_results(words: list[str]) -> None:
