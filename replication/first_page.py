@@ -1,7 +1,7 @@
 """The generated parts of docs/replication.md: five sentences, eight rows, and what held of the paper."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from replication.cost import core_minutes
@@ -11,13 +11,14 @@ from replication.results import BOTH, OUTCOME_ONLY, OWN_SPLITS, gain_of_truth
 from replication.studies import TABLE_AND_STUDIES
 from replication.table import cell, corrected, markdown_table, p_value, seeds_of
 
+PAPER = "paper"
 SUMS = "sums"
 ESTIMATORS = "estimators"
 CONTROL = "readings"
 HALFWAY = "readings-early"
 VIEWS = "views"
 SECOND_MODEL = "second-model"
-"""Tables by the folder that holds them; `sums` is the main one."""
+"""Tables by the folder that holds them; `sums` is the older one, of `make replicate`, in no folder of its own."""
 
 _PUBLISHED = "moving-baseline"
 """The end of the names of the arms under the published estimator."""
@@ -28,11 +29,11 @@ def parts(documents: Mapping[str, Document]) -> dict[str, str]:
     """Each generated part of the page, by its name.
 
     Args:
-        documents: The tables, as they are shown, by folder; `sums` for the main one.
+        documents: The tables, as they are shown, by folder.
     """
     return {
         "sentences": sentences(documents),
-        "rows": rows(documents[SUMS]),
+        "rows": rows(documents[PAPER]),
         "claims": claims(documents),
     }
 
@@ -40,11 +41,11 @@ def parts(documents: Mapping[str, Document]) -> dict[str, str]:
 def sentences(documents: Mapping[str, Document]) -> str:
     """What was found, in five paragraphs."""
     found = (
-        _agreement(documents[SUMS], documents[ESTIMATORS]),
-        _steps(documents[SUMS], documents[ESTIMATORS]),
+        _agreement(documents[PAPER], documents[ESTIMATORS]),
+        _steps(documents[PAPER], documents[ESTIMATORS]),
         _control(documents[CONTROL], documents[HALFWAY]),
-        _views(documents[VIEWS]),
-        _defects(documents[SUMS], documents[SECOND_MODEL]),
+        _views(documents[VIEWS], [documents[name] for name in documents if name.startswith(f"{VIEWS}/")]),
+        _defects(documents[PAPER], documents[SECOND_MODEL]),
     )
     return "\n".join(f"{number}. {sentence}" for number, sentence in enumerate(found, start=1))
 
@@ -81,10 +82,8 @@ def rows(document: Document) -> str:
                 meaning(arm),
                 seeds_of(arm),
                 cell(gain, sign=True),
-                _share(gain["mean"] if gain else 0.0, document),
-                " ".join(f"{value:+.2f}" for value in pair.get("by_seed", {}).get("greedy", ()))
-                if pair
-                else "",
+                _share(0.0 if name == "base" else gain and gain["mean"], document),
+                " ".join(f"{value:+.2f}" for value in pair["by_seed"]["greedy"]) if pair else "",
                 cell(other and other[BOTH]["greedy"], sign=True),
                 p_value(other and other[BOTH]["greedy"]["p"], document),
                 p_value(of_all.get(name), document),
@@ -95,40 +94,39 @@ def rows(document: Document) -> str:
         *("arm", "paid for", "seeds", "gain over base", "of truth's gain", "gain by seed"),
         *("minus outcome-only", "p", f"p for all {len(of_all)}", "core-minutes"),
     ]
-    if not any(line[5] for line in body):
-        head, *body = ([*line[:5], *line[6:]] for line in (head, *body))
     return markdown_table(head, body)
 
 
 def claims(documents: Mapping[str, Document]) -> str:
     """What held of the paper."""
-    sums = documents[SUMS]
+    paper = documents[PAPER]
     gain, under = (
-        difference(sums, OUTCOME_ONLY, "base"),
+        difference(paper, OUTCOME_ONLY, "base"),
         _published(documents[ESTIMATORS], OUTCOME_ONLY, "base"),
     )
-    step, alone = difference(sums, "full", OUTCOME_ONLY), difference(sums, "step-only", "full")
-    parts = {name: difference(sums, name, "full") for name in _ABLATIONS}
-    verdicts = list(dict.fromkeys(_verdict(found, -1) for found in parts.values()))
-    frozen = difference(sums, "frozen-proposer", "full")
-    curves = {arm["arm"]: arm["curves"]["pseudo_label_accuracy"] for arm in sums["arms"] if arm["curves"]}
+    step = difference(paper, "full", OUTCOME_ONLY)
+    newest = documents[PAPER if any(arm["arm"] == _ABLATIONS[0] for arm in paper["arms"]) else SUMS]
+    older = "" if newest is paper else ", older table"
+    alone, frozen = (difference(newest, name, "full") for name in ("step-only", "frozen-proposer"))
+    without = [difference(newest, name, "full") for name in _ABLATIONS]
+    curves = {arm["arm"]: arm["curves"]["pseudo_label_accuracy"] for arm in paper["arms"] if arm["curves"]}
     first, last = _ends(curves["full"])
     body = [
         [
             "a model learns from agreeing with itself",
             f"{_shown(gain)} over the base model; under the moving baseline {_shown(under)}",
-            _verdict(under),
+            f"{_verdict(gain)}; {_verdict(under)}",
         ],
         [
             "step agreement adds to agreement on answers",
             f"{_shown(step)} against `outcome-only`",
             _verdict(step),
         ],
-        ["steps alone are worst of all", f"{_shown(alone)} against `full`", _verdict(alone, -1)],
+        ["steps alone are worse than the mix", f"{_shown(alone)} against `full`{older}", _verdict(alone, -1)],
         [
             "warm-up, position decay and density weight each help",
-            "without them " + ", ".join(_shown(found) for found in parts.values()) + " against `full`",
-            ", ".join(verdicts),
+            "without them " + ", ".join(_shown(found) for found in without) + f" against `full`{older}",
+            ", ".join(_verdict(found, -1) for found in without),
         ],
         [
             "true pseudo-labels rise from 0.76 to 0.93",
@@ -137,7 +135,8 @@ def claims(documents: Mapping[str, Document]) -> str:
         ],
         [
             "a Proposer that is trained, too, helps",
-            f"a frozen one, with 72 updates of the Solver instead of 64, is {_shown(frozen)} against `full`",
+            f"a frozen one, with 72 updates of the Solver instead of 64, is {_shown(frozen)} against `full`"
+            f"{older}",
             _verdict(frozen, -1),
         ],
     ]
@@ -153,8 +152,10 @@ def difference(
     document: Document, arm: str, other: str, metric: str = "greedy", split: str = BOTH
 ) -> Mapping[str, Any]:
     """The difference of two arms, pooled over both splits unless one is named."""
-    [found] = [one["against"][other][split][metric] for one in document["arms"] if one["arm"] == arm]
-    return dict(found)
+    of_arm: Mapping[str, Any] = next((one["against"] for one in document["arms"] if one["arm"] == arm), {})
+    if other not in of_arm:
+        raise ValueError(f"the table of {document['task']} does not compare {arm} with {other}")
+    return dict(of_arm[other][split][metric])
 
 
 def meaning(arm: Mapping[str, Any]) -> str:
@@ -163,34 +164,37 @@ def meaning(arm: Mapping[str, Any]) -> str:
     return known.meaning if known else str(arm["meaning"])
 
 
-def _agreement(sums: Document, estimators: Document) -> str:
-    gain, of_table = _published(estimators, OUTCOME_ONLY, "base"), difference(sums, OUTCOME_ONLY, "base")
+def _agreement(paper: Document, estimators: Document) -> str:
+    gain, of_table = _published(estimators, OUTCOME_ONLY, "base"), difference(paper, OUTCOME_ONLY, "base")
     usual, new = (_published(estimators, OUTCOME_ONLY, "base", split=split) for split in OWN_SPLITS)
     under = _chance(estimators, f"{OUTCOME_ONLY}-{_PUBLISHED}")
     return (
         f"Training on agreement among answers {_verb(gain)} greedy accuracy without a label: under {_ESTIMATOR}, by "
         f"{_shown(gain)} over the untrained model ({under}). It {_verb(usual)} it on the usual questions "
         f"({_shown(usual)}) and {_verb(new)} it on combinations of digits that no training image has "
-        f"({_shown(new)}). In the older table below, with group-normalised advantages, the gain is "
-        f"{_shown(of_table)} ({_chance(sums, OUTCOME_ONLY)}); random rewards give "
-        f"{_shown(difference(sums, 'random', 'base'))}."
+        f"({_shown(new)}). In the table below, with group-normalised advantages, the gain is "
+        f"{_shown(of_table)} ({_chance(paper, OUTCOME_ONLY)}); random rewards give "
+        f"{_shown(difference(paper, 'random', 'base'))}."
     )
 
 
-def _steps(sums: Document, estimators: Document) -> str:
+def _steps(paper: Document, estimators: Document) -> str:
     pooled = _published(estimators, "full", metric="sampled")
     of_all = corrected(estimators, "sampled")[f"full-{_PUBLISHED}"]
     usual, constant = (
         _published(estimators, name, metric="sampled", split=OWN_SPLITS[0])
         for name in ("full", "constant-step-agreement")
     )
-    apart = _published(estimators, "full", f"constant-step-agreement-{_PUBLISHED}", metric="sampled")
-    added = difference(sums, "full", OUTCOME_ONLY)
+    apart = _published(
+        estimators, "full", f"constant-step-agreement-{_PUBLISHED}", metric="sampled", split=OWN_SPLITS[0]
+    )
+    added = difference(paper, "full", OUTCOME_ONLY)
     return (
         f"Adding the paper's step agreement {_verb(added)} greedy accuracy: {_shown(added)}. Under the moving "
         f"baseline it {_verb(pooled)} the accuracy of a sample ({_shown(pooled)}, p {p_value(of_all, estimators)} "
-        f"corrected). There is a lead on the usual questions alone ({_shown(usual)}), but a step reward that is the "
-        f"same for the whole majority gives as much there ({_shown(constant)}); the two differ by {_shown(apart)}."
+        f"corrected). On the usual questions alone, uncorrected, it {_verb(usual)} it ({_shown(usual)}); a step reward "
+        f"that is the same for the whole majority {_verb(constant)} it there ({_shown(constant)}), and the two differ "
+        f"by {_shown(apart)}."
     )
 
 
@@ -213,18 +217,24 @@ def _published(
     return difference(document, f"{arm}-{_PUBLISHED}", other or f"{OUTCOME_ONLY}-{_PUBLISHED}", metric, split)
 
 
-def _views(document: Document) -> str:
+def _views(document: Document, other_models: Sequence[Document]) -> str:
     alone, cross = (
         difference(document, OUTCOME_ONLY, "base"),
         difference(document, "views-cross", OUTCOME_ONLY),
     )
     others = difference(document, "views-cross", "views-pooled")
+    elsewhere = [_shown(difference(other, "views-cross", OUTCOME_ONLY)) for other in other_models]
+    on_others = (
+        f"On other base models, with other wrong facts, the difference is {' and '.join(elsewhere)}. "
+        if elsewhere
+        else ""
+    )
     return (
         "By construction, a vote over one prompt cannot find an error that all paths share: on `one-path`, where "
         f"they do, training on it {_verb(alone)} greedy accuracy ({_shown(alone)}). Votes across views made for this "
         f"task, the grid with the asked cells in another order, {_verb(cross, plural=True)} it over that: "
-        f"{_shown(cross)}, of which {_shown(others)} is due to leaving out a view's own votes. General views "
-        "(`jpeg`, `mirror`, ...) were not tested."
+        f"{_shown(cross)}, of which {_shown(others)} is due to leaving out a view's own votes. {on_others}"
+        "General views (`jpeg`, `mirror`, ...) were not tested."
     )
 
 
@@ -241,7 +251,7 @@ def _defects(document: Document, second: Document) -> str:
 def _verb(found: Mapping[str, Any], *, plural: bool = False) -> str:
     """What an interval says about accuracy."""
     if found["low"] is None:
-        verb = "seems to raise" if found["mean"] > 0 else "does not seem to raise"
+        verb = "seems to raise" if found["mean"] > 0 else "seems to lower"
     elif found["low"] > 0:
         verb = "raises"
     else:
@@ -264,10 +274,10 @@ def _shown(found: Mapping[str, Any]) -> str:
     return cell(found, sign=True) + (" (too few seeds for an interval)" if found["low"] is None else "")
 
 
-def _share(gain: float, document: Document) -> str:
-    """A gain over the base model as a share of that of true answers; empty if those are missing or gain nothing."""
+def _share(gain: float | None, document: Document) -> str:
+    """A gain over the base model as a share of that of true answers; empty if one is missing or those gain nothing."""
     truth = gain_of_truth(document)
-    return "" if math.isnan(truth) else f"{gain / truth:.0%}"
+    return "" if gain is None or math.isnan(truth) else f"{gain / truth:.0%}"
 
 
 def _chance(document: Document, arm: str) -> str:

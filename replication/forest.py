@@ -6,6 +6,7 @@ from typing import Any
 
 from replication.recorded import Document
 from replication.results import BOTH, OUTCOME_ONLY, against_reference, compared_metric
+from replication.table import seeds_of
 
 ROWS = (
     "base",
@@ -17,7 +18,10 @@ ROWS = (
     "true-answers",
     "reference-faithful",
 )
-"""The arms of the main table that the first page shows; of the other tables it shows all."""
+"""The arms that the first page shows of a table with many."""
+
+_MOST_SHOWN = 12
+"""Of a table with more arms the forest shows `ROWS` alone."""
 
 _LABELS = {"robust": "robust as it was", "robust-without-distinct-exponent": "robust, our preset"}
 """Labels of arms whose names do not tell which version of the preset they are."""
@@ -30,14 +34,14 @@ class Row:
     Attributes:
         arm: The arm.
         kind: `method` or `control`.
-        seeds: Number of seeds.
+        seeds: The number of seeds of the comparison, to read; the base model is one model.
         found: The difference in greedy accuracy, or in that of a sample: `mean`, `low` and `high`.
-        by_seed: The difference of each seed; empty if it was not kept.
+        by_seed: The difference of each seed.
     """
 
     arm: str
     kind: str
-    seeds: int
+    seeds: str
     found: Mapping[str, Any]
     by_seed: Sequence[float]
 
@@ -56,28 +60,29 @@ class Section:
 
 
 def sections(documents: Mapping[str, Document]) -> list[Section]:
-    """The comparisons of each table, by title; the first one is the main table."""
+    """The comparisons of each table whose answers were kept, by title; intervals of the others can't be computed."""
     made = [
         Section(
             f"{title}, avg@{document['samples']}" if compared_metric(document) == "sampled" else title,
-            _rows(document, ROWS if index == 0 else None),
+            _rows(document),
         )
-        for index, (title, document) in enumerate(documents.items())
+        for title, document in documents.items()
+        if "without" not in document
     ]
     return [section for section in made if section.rows]
 
 
-def _rows(document: Document, wanted: Sequence[str] | None) -> list[Row]:
-    kinds = {arm["arm"]: arm["kind"] for arm in document["arms"]}
+def _rows(document: Document) -> list[Row]:
+    arms = {arm["arm"]: arm for arm in document["arms"]}
     metric = compared_metric(document)
     return [
         Row(
             name,
-            kinds[name],
-            len(pair["seeds"]),
+            arms[name]["kind"],
+            seeds_of({**arms[name], "seeds": pair["seeds"]}),
             pair[BOTH][metric],
-            pair.get("by_seed", {}).get(metric, ()),
+            pair["by_seed"][metric],
         )
         for name, (_, pair) in against_reference(document).items()
-        if wanted is None or name in wanted
+        if len(arms) <= _MOST_SHOWN or name in ROWS
     ]

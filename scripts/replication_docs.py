@@ -13,7 +13,7 @@ from typing import Any
 
 from replication import atlas, pseudo_labels, separation
 from replication.coverage import COVERAGE, coverage_table
-from replication.first_page import SUMS, headline, parts
+from replication.first_page import PAPER, SUMS, headline, parts
 from replication.forest import sections
 from replication.generated_parts import filled_in
 from replication.plots import draw, draw_forest
@@ -59,13 +59,13 @@ def generated() -> dict[Path, str]:
 
 
 def tables_by_folder() -> dict[str, Mapping[str, Any]]:
-    """Each committed table as it is shown, by its folder; the main one, in no folder of its own, comes first."""
-    files = sorted(FOLDER.rglob("results.json"), key=lambda file: (file.parent != FOLDER, file))
-    return {
+    """Each committed table as it is shown, by its folder (`sums` if it has none); the first page's comes first."""
+    found = {
         SUMS if file.parent == FOLDER else file.parent.relative_to(FOLDER).as_posix(): _read(file)
-        for file in files
+        for file in sorted(FOLDER.rglob("results.json"))
         if file.parent.name != _NO_TABLE
     }
+    return {PAPER: found[PAPER], **found}
 
 
 def _separations() -> list[Mapping[str, Any]]:

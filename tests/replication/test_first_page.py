@@ -43,7 +43,7 @@ def pair(document: Any, arm: str, other: str, split: str = "both") -> dict[str, 
 def test_the_words_follow_from_the_interval(
     documents: dict[str, Any], low: float, high: float, verb: str
 ) -> None:
-    pair(documents["sums"], "full", "outcome-only").update(mean=(low + high) / 2, low=low, high=high)
+    pair(documents["paper"], "full", "outcome-only").update(mean=(low + high) / 2, low=low, high=high)
     shown = f"{(low + high) / 2:+.3f} [{low:.3f}, {high:.3f}]"
     assert f"step agreement {verb} greedy accuracy: {shown}" in sentences(documents).splitlines()[1]
     of_study = pair(documents["estimators"], "full-moving-baseline", "outcome-only-moving-baseline")
@@ -57,16 +57,20 @@ def test_the_words_follow_from_the_interval(
 def test_the_gain_of_agreement_is_said_with_its_corrected_p_value_as_the_table_has_it(
     documents: dict[str, Any],
 ) -> None:
-    chance = "(p ≤ 0.015 alone, ≤ 0.458 corrected for 34 comparisons)"
-    assert chance in sentences(documents).splitlines()[0]
-    base = next(line for line in rows(documents["sums"]).splitlines() if "`base`" in line)
-    assert "| ≤ 0.015 | ≤ 0.458 |" in base
-    pair(documents["sums"], "base", "outcome-only").update(p=None)
+    of_all = len(corrected(documents["paper"]))
+    base = next(line for line in rows(documents["paper"]).splitlines() if "`base`" in line)
+    alone, together = base.split(" | ")[-3:-1]
+    assert (
+        f"(p {alone} alone, {together} corrected for {of_all} comparisons)"
+        in sentences(documents).splitlines()[0]
+    )
+    assert f"| p for all {of_all} |" in rows(documents["paper"])
+    pair(documents["paper"], "base", "outcome-only").update(p=None)
     assert "(too few seeds for a p-value)" in sentences(documents).splitlines()[0]
 
 
 def test_too_few_seeds_for_an_interval_are_said(documents: dict[str, Any]) -> None:
-    pair(documents["sums"], "full", "outcome-only").update(mean=0.1, low=None, high=None)
+    pair(documents["paper"], "full", "outcome-only").update(mean=0.1, low=None, high=None)
     assert "seems to raise greedy accuracy: +0.100 (too few seeds for an interval)" in sentences(documents)
 
 
@@ -78,16 +82,16 @@ def test_there_are_five_sentences_and_eight_rows(documents: dict[str, Any]) -> N
 
 
 def test_only_an_arm_with_todays_preset_is_called_our_preset(documents: dict[str, Any]) -> None:
-    lines = [line.split(" | ") for line in rows(documents["sums"]).splitlines()[2:]]
+    lines = [line.split(" | ") for line in rows(documents["paper"]).splitlines()[2:]]
     ours = [line[0].strip("| `") for line in lines if line[1] == "our preset"]
     assert ours == ["robust-without-distinct-exponent"]
     assert ARMS[ours[0]].scoring_config == ROBUST != ARMS["robust"].scoring_config
 
 
 def test_the_meaning_of_an_arm_of_the_readers_own_is_its_recorded_one(documents: dict[str, Any]) -> None:
-    [full] = [arm for arm in documents["sums"]["arms"] if arm["arm"] == "full"]
+    [full] = [arm for arm in documents["paper"]["arms"] if arm["arm"] == "full"]
     full["meaning"] = "words of another time"
-    assert "another time" not in rows(documents["sums"])
+    assert "another time" not in rows(documents["paper"])
     assert meaning({"arm": "mine", "meaning": "my reward"}) == "my reward"
 
 
@@ -111,7 +115,8 @@ def test_sentences_read_new_studies_where_they_are(documents: dict[str, Any]) ->
     shown = "+0.012 [0.002, 0.022]"
     assert f"It raises it on the usual questions ({shown}) and raises it on combinations" in said[0]
     assert f"it raises the accuracy of a sample ({shown}, p 0.060 corrected)" in said[1]
-    assert f"gives as much there ({shown}); the two differ by {shown}." in said[1]
+    assert f"alone, uncorrected, it raises it ({shown})" in said[1]
+    assert f"whole majority raises it there ({shown}), and the two differ by {shown}." in said[1]
     assert (
         f"raise it over that: {shown}, of which {shown} is due to leaving out a view's own votes" in said[3]
     )
@@ -132,9 +137,21 @@ def test_a_claim_holds_if_the_whole_interval_is_on_its_side(
     documents: dict[str, Any], low: float | None, high: float | None, sign: int, holds: str
 ) -> None:
     arm, other = ("full", "outcome-only") if sign == 1 else ("step-only", "full")
-    pair(documents["sums"], arm, other).update(mean=0.0, low=low, high=high)
+    tables_with_it = (
+        document
+        for document in (documents["paper"], documents["sums"])
+        if any(one["arm"] == arm for one in document["arms"])
+    )
+    pair(next(tables_with_it), arm, other).update(mean=0.0, low=low, high=high)
     line = parts(documents)["claims"].splitlines()[3 if sign == 1 else 4]
     assert line.endswith(f"| {holds} |")
+
+
+def test_a_comparison_that_a_table_lacks_is_named(documents: dict[str, Any]) -> None:
+    arms = documents["paper"]["arms"]
+    arms[:] = [arm for arm in arms if arm["arm"] != "full"]
+    with pytest.raises(ValueError, match="the table of sums does not compare full with outcome-only"):
+        sentences(documents)
 
 
 def test_what_is_by_construction_is_not_said_to_be_found(documents: dict[str, Any]) -> None:
@@ -147,12 +164,12 @@ def test_what_is_by_construction_is_not_said_to_be_found(documents: dict[str, An
 def test_there_is_no_share_of_what_true_answers_do_not_gain(
     documents: dict[str, Any], truth: float | None
 ) -> None:
-    arms = documents["sums"]["arms"]
+    arms = documents["paper"]["arms"]
     if truth is None:
         arms[:] = [arm for arm in arms if arm["arm"] != "true-answers"]
     else:
-        pair(documents["sums"], "true-answers", "base")["mean"] = truth
-    assert "%" not in rows(documents["sums"])
+        pair(documents["paper"], "true-answers", "base")["mean"] = truth
+    assert "%" not in rows(documents["paper"])
 
 
 @pytest.mark.parametrize("recorded", [True, False])
@@ -170,13 +187,12 @@ def test_the_gate_has_one_verdict(documents: dict[str, Any], low: float | None, 
     assert ("0.10: passed." in tables(documents["sums"])) is passed
 
 
-def test_single_seeds_are_a_column_where_they_were_kept(documents: dict[str, Any]) -> None:
-    assert "gain by seed" not in rows(documents["sums"])
-    [full] = [arm for arm in documents["sums"]["arms"] if arm["arm"] == "full"]
+def test_the_gain_of_each_seed_is_shown(documents: dict[str, Any]) -> None:
+    [full] = [arm for arm in documents["paper"]["arms"] if arm["arm"] == "full"]
     full["against"]["base"]["by_seed"] = {"greedy": [0.1, -0.02]}
-    made = rows(documents["sums"])
-    assert "| gain by seed |" in made
-    assert "| +0.10 -0.02 |" in made
+    assert "| +0.10 -0.02 |" in next(
+        line for line in rows(documents["paper"]).splitlines() if "`full`" in line
+    )
 
 
 def test_core_minutes_count_the_cores_and_the_runs_that_shared_them() -> None:
@@ -209,13 +225,19 @@ def test_an_arm_is_compared_with_agreement_on_answers_under_its_own_estimator(
     assert reference(arm, names) == expected
 
 
-def test_the_forest_has_all_tables_and_no_interval_below_five_seeds(documents: dict[str, Any]) -> None:
-    made = sections(documents)
-    assert made[0].title == "sums"
-    assert {"remainders", "one-path", "scenes", "second-model"} <= {section.title for section in made}
-    for section in made:
-        for row in section.rows:
-            assert (row.found["low"] is None) == (row.seeds < 5)
+def test_the_forest_has_every_table_whose_answers_were_kept(documents: dict[str, Any]) -> None:
+    made = {section.title: section.rows for section in sections(documents)}
+    assert next(iter(made)) == "paper"
+    kept = {name for name, document in documents.items() if "without" not in document}
+    assert {title.partition(",")[0] for title in made} == {
+        name for name in kept if not name.startswith("atlas/")
+    }
+    assert {"estimators", "readings, avg@8", "views"} <= made.keys()
+    assert {row.arm for row in made["paper"]} == {*ROWS} - {"outcome-only"}
+    for rows_of_table in made.values():
+        for row in rows_of_table:
+            assert row.seeds == ("one model" if row.arm == "base" else str(len(row.by_seed)))
+            assert row.found["low"] is not None
 
 
 def test_recorded_intervals_are_only_widened() -> None:
