@@ -47,6 +47,16 @@ def test_what_is_no_list_of_groups_is_refused_before_it_is_sent(groups: Any, mes
 
 
 @CLIENTS
+@pytest.mark.parametrize("preset", ["self-certainty", "entropy-minimisation", "sequence-probability"])
+def test_a_rollout_with_neither_answer_nor_signal_abstains(call: Call, compass_url: str, preset: str) -> None:
+    [group] = call(compass_url, "outcome", [Group("g", [Rollout("0", text="nothing")])], preset).groups
+    [found] = group.rollouts
+    assert (found.status, found.answer, found.reward) == ("abstain", None, None)
+    assert found.reason is not None
+    assert "is missing" in found.reason
+
+
+@CLIENTS
 @pytest.mark.parametrize("endpoint", ["outcome", "trajectory", "solver", "proposer"])
 @pytest.mark.parametrize(
     "preset", ["paper", "ttrl", "views", "co-rewarding", "judge-bounded", "entropy-minimisation"]

@@ -74,3 +74,13 @@ def test_long_questions_count_towards_the_size_of_a_request(compass_url: str) ->
     assert sizes == [16, 6]
     scored = RewardService(compass_url).score([["a", "b"]] * 8, contexts=[long] * 8)
     assert len(scored) == 8
+
+
+def test_a_hint_of_the_server_is_logged_once(compass_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    service = RewardService(url=compass_url, config={"preset": "ttrl", "format_penalty": 0.25})
+    for _ in range(2):
+        [group] = service.score([["\\boxed{7}", "\\boxed{7}"]])
+        assert [one.reward for one in group] == [0.0, 0.0]
+    [said] = [record.getMessage() for record in caplog.records if "answer_from" in record.getMessage()]
+    assert said.startswith("the reward server says: there is no <answer>")
+    assert said.endswith('set "answer_from" to "boxed" or "any" in the config')

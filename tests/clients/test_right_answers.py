@@ -62,6 +62,7 @@ ACCEPTED: dict[str, tuple[Change, float | None]] = {
     ),
     "no trajectory yet": (several(put(None, *ROLLOUT, "trajectory"), put(0.75, *ROLLOUT, "reward")), 0.75),
     "abstained": (ABSTAINED, None),
+    "abstained without an answer": (several(ABSTAINED, put(None, *ROLLOUT, "answer")), None),
     "invalid": (INVALID, 0.0),
     "all invalid": (ALL_INVALID, 0.625),
     "new fields": (

@@ -232,7 +232,7 @@ def test_the_forest_has_every_table_whose_answers_were_kept(documents: dict[str,
     assert {title.partition(",")[0] for title in made} == {
         name for name in kept if not name.startswith("atlas/")
     }
-    assert {"estimators", "readings, avg@8", "views"} <= made.keys()
+    assert {"estimators", "readings, avg@8", "views", "views/model-1", "views/model-2"} <= made.keys()
     assert {row.arm for row in made["paper"]} == {*ROWS} - {"outcome-only"}
     for rows_of_table in made.values():
         for row in rows_of_table:

@@ -1,11 +1,17 @@
 """What an adapter gets for one rollout: its reward, and what the framework can show beside it."""
 
+import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ireasoner.clients.errors import RewardError
 from ireasoner.clients.wire import ScoredGroup, ScoredRollout
+
+log = logging.getLogger(__name__)
+
+_hinted: set[str] = set()
+"""The fingerprints under which a hint was logged."""
 
 _SMALLEST_GAP = 1e-6
 """Between the parts of a reward: what is smaller does not show their weights."""
@@ -56,7 +62,10 @@ class Judged:
 
 
 def judged_group(group: ScoredGroup, fingerprint: str) -> list[Judged]:
-    """The rollouts of one group."""
+    """The rollouts of one group; what the server says that the config misses is logged once per fingerprint."""
+    if group.hint is not None and fingerprint not in _hinted:
+        _hinted.add(fingerprint)
+        log.warning("the reward server says: %s", group.hint)
     others = mean(rollout.reward for rollout in group.rollouts)
     outcome = mean(rollout.outcome for rollout in group.rollouts)
     trajectory = mean(rollout.trajectory for rollout in group.rollouts)

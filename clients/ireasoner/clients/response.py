@@ -100,7 +100,10 @@ def _unexpected(fields: Fields) -> ScoredRollout:
 
 
 def _rollout(request: ScoreRequest, sent: Rollout, fields: Fields) -> ScoredRollout:
-    """One rollout. Only a reward for signals can be outside of 0 to 1, or be paid without an answer."""
+    """One rollout. Only a reward for signals can be outside of 0 to 1, or be paid without an answer.
+
+    A rollout that abstains may lack an answer: under a reward for signals it lacks those.
+    """
     status = cast(Status, one_of(fields, "status", "ok", "invalid", "abstain"))
     limits = (-LARGEST, LARGEST) if sent.signals else (0.0, 1.0)
     scored = ScoredRollout(
@@ -118,7 +121,7 @@ def _rollout(request: ScoreRequest, sent: Rollout, fields: Fields) -> ScoredRoll
     if scored.rewarded != sent.rewarded:
         raise WrongField("rewarded", f"is {scored.rewarded}, but {sent.rewarded} was sent")
     _null_if(status == "ok", "reason", scored.reason, status)
-    if status == "invalid" or not sent.signals:
+    if status == "invalid" or (status == "ok" and not sent.signals):
         _null_if(status == "invalid", "answer", scored.answer, status)
     _check_reward(scored, request)
     return scored
