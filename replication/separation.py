@@ -220,11 +220,12 @@ def _correlation(compared: Sequence[_Compared]) -> dict[str, Any] | None:
     numbers = [one.group.numbers for one in known]
     several = len({*numbers}) > 1
     found = across_questions([correlations], numbers) if several else Estimate(float(np.mean(correlations)))
-    within = {
-        end: None if value is None else min(1.0, max(-1.0, value))
-        for end, value in (("low", found.low), ("high", found.high))
-    }
-    return {**found.as_dict(), **within, "groups": len(known)}
+    figures = found.as_dict()
+    for end in ("low", "high"):
+        value = figures[end]
+        if value is not None:
+            figures[end] = min(1.0, max(-1.0, value))
+    return {**figures, "groups": len(known)}
 
 
 def majorities(groups: Sequence[Sampled]) -> dict[str, Any]:
@@ -346,8 +347,7 @@ def markdown(document: Mapping[str, Any]) -> str:
     """The page of a task."""
     found = document["majorities"]
     body = [
-        [arm["arm"], *(text for kind in ("right", "sound") for text in _ranked(arm, kind))]
-        for arm in document["arms"]
+        [arm["arm"], *(text for kind in _KINDS for text in _ranked(arm, kind))] for arm in document["arms"]
     ]
     parts = [
         f"# What rewards rank in the base model's groups: `{document['task']}`",

@@ -96,9 +96,9 @@ class ReplicationSettings(CommandSettings):
     def is_whole_table(self) -> bool:
         """Whether only the task, the study, --quick and the way of running are set, as for the committed results."""
         fixed = {} if self.study is None else STUDIES[self.study].settings
-        free = {"study", "quick", "run", "runs", "out", "parallel"} - fixed.keys()
-        if self.study is None:
-            free.add("task")
+        free = {"study", "quick", "run", "runs", "out", "parallel"} | (
+            {"task"} if self.study is None else set()
+        )
         return self.model_fields_set <= free | fixed.keys() and all(
             getattr(self, name) == value for name, value in fixed.items()
         )

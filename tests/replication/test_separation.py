@@ -52,6 +52,13 @@ def test_questions_that_share_their_numbers_are_one_draw() -> None:
     assert len({one.numbers for one in groups}) == 1
 
 
+def test_an_interval_stays_within_what_a_correlation_can_be_and_is_rounded() -> None:
+    groups = [replace(group(SOUND, WRONG), numbers=(index,)) for index in range(10)]
+    found = separation(groups, [[0.9, 0.1]] * 9 + [[0.1, 0.9]])["right"]
+    assert (found["mean"], found["high"]) == (0.8, 1.0)
+    assert found["low"] == round(found["low"], 4)
+
+
 def test_of_tied_answers_each_is_the_majority_in_part_in_any_order() -> None:
     tied = [group(SOUND, OTHER_ORDER, WRONG, WRONG), group(WRONG, WRONG, OTHER_ORDER, SOUND)]
     for each in tied:
